@@ -1,0 +1,74 @@
+"""Experiment sweeps: write one function, start a sweep, never lose a run.
+
+Names are imported when they are first used, so ``import ztxexp`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ztxexp_core.analyzer import ResultAnalyzer as ResultAnalyzer
+    from ztxexp_core.contracts import Tracker as Tracker
+    from ztxexp_core.environment import init_torch_env as init_torch_env
+    from ztxexp_core.environment import set_process_priority as set_process_priority
+    from ztxexp_core.manager import ExpManager as ExpManager
+    from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
+    from ztxexp_core.runner import ExpRunner as ExpRunner
+    from ztxexp_core.types import MetricEvent as MetricEvent
+    from ztxexp_core.types import RunContext as RunContext
+    from ztxexp_core.types import RunMetadata as RunMetadata
+    from ztxexp_core.types import RunSummary as RunSummary
+    from ztxexp_core.types import SkipRun as SkipRun
+    from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
+    from ztxexp_trackers.mlflow import MlflowTracker as MlflowTracker
+    from ztxexp_trackers.wandb import WandbTracker as WandbTracker
+
+__version__ = "2.0.0.dev0"
+
+_HOMES = {
+    "ExpManager": "ztxexp_core.manager",
+    "ExpRunner": "ztxexp_core.runner",
+    "ResultAnalyzer": "ztxexp_core.analyzer",
+    "ExperimentPipeline": "ztxexp_core.pipeline",
+    "RunContext": "ztxexp_core.types",
+    "RunMetadata": "ztxexp_core.types",
+    "MetricEvent": "ztxexp_core.types",
+    "RunSummary": "ztxexp_core.types",
+    "SkipRun": "ztxexp_core.types",
+    "Tracker": "ztxexp_core.contracts",
+    "JsonlTracker": "ztxexp_trackers.jsonl",
+    "MlflowTracker": "ztxexp_trackers.mlflow",
+    "WandbTracker": "ztxexp_trackers.wandb",
+    "init_torch_env": "ztxexp_core.environment",
+    "set_process_priority": "ztxexp_core.environment",
+}
+
+__all__ = [  # noqa: RUF022 - the documented order
+    "ExpManager",
+    "ExpRunner",
+    "ResultAnalyzer",
+    "ExperimentPipeline",
+    "RunContext",
+    "RunMetadata",
+    "MetricEvent",
+    "RunSummary",
+    "SkipRun",
+    "Tracker",
+    "JsonlTracker",
+    "MlflowTracker",
+    "WandbTracker",
+    "init_torch_env",
+    "set_process_priority",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'ztxexp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,19 @@
+"""Module path of 1.0.3; the same objects as in ``ztxexp_core.types``."""
+
+from ztxexp_core.types import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    VALID_RUN_STATUSES,
+)
+
+__all__ = [
+    "RUN_SCHEMA_VERSION",
+    "RUN_STATUS_FAILED",
+    "RUN_STATUS_RUNNING",
+    "RUN_STATUS_SKIPPED",
+    "RUN_STATUS_SUCCEEDED",
+    "VALID_RUN_STATUSES",
+]

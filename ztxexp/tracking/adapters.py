@@ -1,0 +1,6 @@
+"""Module path of 1.0.3; the same objects as in ``ztxexp``."""
+
+from ztxexp_trackers.mlflow import MlflowTracker
+from ztxexp_trackers.wandb import WandbTracker
+
+__all__ = ["MlflowTracker", "WandbTracker"]

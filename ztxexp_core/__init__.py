@@ -1,0 +1,63 @@
+"""The core of ztxexp: what plugin authors may import.
+
+Markers, contracts, records, errors, and the few helpers of the store that plugins share. Everything
+else in this package is private to ztxexp and free to move.
+"""
+
+from ztxexp_core.codec import encode as encode_json
+from ztxexp_core.codec import plain
+from ztxexp_core.contracts import Tracker, hookimpl
+from ztxexp_core.errors import (
+    ConfigError,
+    ExecutorError,
+    MetricError,
+    OptionError,
+    PluginContractError,
+    PluginError,
+    PluginImportError,
+    RunEndedError,
+    StoreError,
+    UnknownPluginError,
+    ZtxexpError,
+)
+from ztxexp_core.store import JsonlWriter, utc_now
+from ztxexp_core.types import (
+    Config,
+    MetricEvent,
+    RunContext,
+    RunMetadata,
+    RunOutcome,
+    RunSpec,
+    RunSummary,
+    SkipRun,
+    TrackerSpec,
+)
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ExecutorError",
+    "JsonlWriter",
+    "MetricError",
+    "MetricEvent",
+    "OptionError",
+    "PluginContractError",
+    "PluginError",
+    "PluginImportError",
+    "RunContext",
+    "RunEndedError",
+    "RunMetadata",
+    "RunOutcome",
+    "RunSpec",
+    "RunSummary",
+    "SkipRun",
+    "StoreError",
+    "Tracker",
+    "TrackerSpec",
+    "UnknownPluginError",
+    "ZtxexpError",
+    "encode_json",
+    "hookimpl",
+    "plain",
+    "utc_now",
+]

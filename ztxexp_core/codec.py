@@ -1,0 +1,220 @@
+"""Strict JSON: what is written is valid for any reader, what 1.0.3 wrote can be read.
+
+``plain`` turns a value into the tree that JSON can hold, ``encode`` into bytes, ``decode`` back.
+Non-finite floats are written as the strings "NaN", "Infinity" and "-Infinity".
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import json
+import math
+import pathlib
+import types
+import uuid
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+import orjson
+
+from ztxexp_core.errors import ConfigError
+
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+# Exact built-in types only: an enum or a subclass goes through ``plain``, which knows what it means.
+_EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
+_EXACT |= orjson.OPT_PASSTHROUGH_DATETIME
+_AS_TEXT = (pathlib.PurePath, uuid.UUID, decimal.Decimal, fractions.Fraction, complex)
+_DATES = (datetime.datetime, datetime.date, datetime.time)
+
+
+def encode(value: Any, indent: bool = False) -> bytes:
+    """Return ``value`` as strict JSON in UTF-8, on one line unless ``indent``.
+
+    Raises:
+        ConfigError: something in it has no form in JSON; the message gives its path.
+    """
+    option = _EXACT | orjson.OPT_INDENT_2 if indent else _EXACT
+    try:
+        data = orjson.dumps(value, option=option)
+    except TypeError:
+        return _encode_slowly(value, option)
+    # orjson writes NaN and infinities as null: only where there is one, look for what it means.
+    if b"null" in data and not _finite(value):
+        return _encode_slowly(value, option)
+    return data
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(map(_finite, value.values()))
+    if kind is list or kind is tuple:
+        return all(map(_finite, value))
+    return not isinstance(value, enum.Enum) or _finite(value.value)
+
+
+def _encode_slowly(value: Any, option: int) -> bytes:
+    tree = plain(value)
+    try:
+        return orjson.dumps(tree, option=option)
+    except TypeError:  # integers beyond 64 bits, lone surrogates: valid JSON that orjson refuses
+        indent = 2 if option & orjson.OPT_INDENT_2 else None
+        return json.dumps(tree, indent=indent, allow_nan=False).encode()
+
+
+def decode(data: bytes | str) -> Any:
+    """Read JSON text, the bare NaN and Infinity of 1.0.3 included.
+
+    Raises:
+        ValueError: no JSON.
+    """
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        try:
+            return json.loads(data)
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc
+
+
+def number(value: Any) -> Any:
+    """Return the float that a stored "NaN", "Infinity" or "-Infinity" stands for, else the value."""
+    return NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def float_text(value: float) -> str:
+    """Return the word under which a non-finite float is stored."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as the tree of dicts, lists, texts and numbers that JSON can hold.
+
+    Kept: JSON's own types, NumPy scalars and arrays, zero-dimensional and other tensors, paths,
+    sets (as sorted lists), tuples, dates, bytes (as ``base64:...``), enum members (as their values),
+    dataclasses, namespaces, integer keys (as text), and named functions and classes (as
+    ``module.name``).
+
+    Raises:
+        ConfigError: a value without a stable form, such as a lambda or an open file; the message
+            gives its path.
+
+    Example:
+        >>> plain({"size": (2, 3), "out": pathlib.Path("a/b"), 1: float("nan")})
+        {'size': [2, 3], 'out': 'a/b', '1': 'NaN'}
+    """
+    try:
+        return _plain(value, ())
+    except RecursionError as exc:
+        raise ConfigError("a value is nested too deeply, or contains itself") from exc
+
+
+def _plain(value: Any, path: tuple[str, ...]) -> Any:
+    kind = type(value)
+    if value is None or kind is str or kind is bool or kind is int:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else float_text(value)
+    if kind is dict:
+        return _plain_mapping(value, path)
+    if kind is list or kind is tuple:
+        return [_plain(item, (*path, str(i))) for i, item in enumerate(value)]
+    return _plain_rare(value, path)
+
+
+def _plain_mapping(value: Mapping[Any, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, item in value.items():
+        name = key if type(key) is str else _key_text(key, path)
+        if name in tree:
+            raise ConfigError(
+                f"{_where((*path, name))} stands there twice: two keys have the text {name!r}; "
+                "rename one of them"
+            )
+        tree[name] = _plain(item, (*path, name))
+    return tree
+
+
+def _key_text(key: Any, path: tuple[str, ...]) -> str:
+    text = _plain(key, (*path, repr(key)))
+    if isinstance(text, str):
+        return text
+    if isinstance(text, (int, float, bool)) or text is None:
+        return json.dumps(text)
+    raise ConfigError(
+        f"{_where(path)} has the key {key!r}, which JSON cannot keep; use a text or a number"
+    )
+
+
+def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
+    for types_, convert in _CONVERTERS:
+        if isinstance(value, types_):
+            return convert(value, path)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return _plain_mapping(fields, path)
+    if isinstance(value, type) or callable(value):
+        return _qualified_name(value, path)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors, array.array
+        return _plain(value.tolist(), path)
+    raise _refusal(value, path)
+
+
+def _plain_set(value: Set[Any], path: tuple[str, ...]) -> list[Any]:
+    items = [_plain(item, (*path, "{}")) for item in value]
+    return sorted(items, key=lambda item: (type(item).__name__, json.dumps(item, sort_keys=True)))
+
+
+def _qualified_name(value: Any, path: tuple[str, ...]) -> str:
+    module = getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None)
+    if not module or not name or "<" in name:
+        raise _refusal(value, path)
+    # A spawned worker knows the main module under another name.
+    return f"{'__main__' if module == '__mp_main__' else module}.{name}"
+
+
+_Converter = Callable[[Any, tuple[str, ...]], Any]
+# Tried in order: an enum member may be a str or an int too.
+_CONVERTERS: tuple[tuple[Any, _Converter], ...] = (
+    (enum.Enum, lambda v, p: _plain(v.value, p)),
+    (str, lambda v, p: str.__str__(v)),
+    (bool, lambda v, p: bool(v)),
+    (int, lambda v, p: int(v)),
+    (float, lambda v, p: _plain(float(v), p)),
+    (Mapping, _plain_mapping),
+    ((list, tuple, range), lambda v, p: [_plain(x, (*p, str(i))) for i, x in enumerate(v)]),
+    ((set, frozenset), _plain_set),
+    ((bytes, bytearray), lambda v, p: "base64:" + base64.b64encode(v).decode()),
+    (_DATES, lambda v, p: v.isoformat()),
+    (datetime.timedelta, lambda v, p: v.total_seconds()),
+    (_AS_TEXT, lambda v, p: str(v)),
+    ((argparse.Namespace, types.SimpleNamespace), lambda v, p: _plain_mapping(vars(v), p)),
+)
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return f"key {'.'.join(path)!r}" if path else "the value"
+
+
+def _refusal(value: Any, path: tuple[str, ...]) -> ConfigError:
+    kind = type(value)
+    what = "a lambda" if getattr(value, "__name__", "") == "<lambda>" else ""
+    what = what or f"{kind.__module__}.{kind.__qualname__}"
+    return ConfigError(
+        f"{_where(path)} holds {what}, which has no stable form that could be written down and "
+        "recognised again; put its name or its parameters there and make the object inside the "
+        "experiment function"
+    )

@@ -1,0 +1,62 @@
+"""Every exception that ztxexp raises on purpose.
+
+Each one also derives from the built-in class that callers of 1.0.3 already catch, so ``except
+ValueError`` goes on working for a misspelt mode and ``except ImportError`` for a missing package.
+Messages name who (plugin, key, file), what is wrong, and the way out.
+"""
+
+from __future__ import annotations
+
+
+class ZtxexpError(Exception):
+    """Base of all errors raised by ztxexp; catch it to catch them all."""
+
+
+class ConfigError(ZtxexpError, ValueError):
+    """A configuration, or a description of configurations, that cannot be used."""
+
+
+class OptionError(ZtxexpError, ValueError):
+    """An argument of a launch (workers, retries, an executor's option) that cannot be used."""
+
+
+class MetricError(ZtxexpError, ValueError):
+    """A metric event that no reader could use; it costs that event, never the run."""
+
+
+class RunEndedError(ZtxexpError, RuntimeError):
+    """Something was logged to a run that has already ended."""
+
+
+class StoreError(ZtxexpError, OSError):
+    """The results root, or a file in it, cannot be written or read."""
+
+
+class ExecutorError(ZtxexpError, RuntimeError):
+    """An executor failed by itself, not because of a run, and can start nothing more."""
+
+
+class PluginError(ZtxexpError):
+    """A plugin that cannot be used; carries ``kind`` and ``name``.
+
+    Attributes:
+        kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
+        name: the name the user asked for.
+    """
+
+    def __init__(self, message: str, kind: str = "", name: str = ""):
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+
+
+class UnknownPluginError(PluginError, ValueError):
+    """No installed (and enabled) plugin of that kind has that name."""
+
+
+class PluginImportError(PluginError, ImportError):
+    """The plugin's module, or a package that it needs, cannot be imported."""
+
+
+class PluginContractError(PluginError, TypeError):
+    """The plugin was imported but does not fit the contract of its kind."""

@@ -1,0 +1,429 @@
+"""The run store: one folder per run, written here and read here, nowhere else.
+
+A run's folder appears whole: it is staged under a hidden name and renamed into place. Every
+``.json`` is replaced whole, every ``.jsonl`` line is one append, so a reader at any instant sees
+valid files with at most a torn last line. Readers never raise because of a damaged or foreign entry;
+they leave it out and name it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.codec import decode, encode, plain
+from ztxexp_core.errors import StoreError
+from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_FAILED, RUN_STATUS_RUNNING
+
+_log = logging.getLogger("ztxexp")
+
+STAGING_PREFIX = ".new-"
+_STAGING_KEPT_SEC = 3600.0  # an unfinished staging folder older than this belongs to nobody
+_READ_LIMIT = 64 * 2**20  # bytes; a record larger than this is damaged, not large
+
+
+def utc_now() -> str:
+    """Return the present time as ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+class RunFiles:
+    """The paths of the files in a run's folder, as texts.
+
+    Args:
+        run_dir: the folder.
+
+    Attributes:
+        config: the configuration as it was asked for.
+        run: status, times, error, owner: the record that says how the run ended.
+        meta: where the run comes from.
+        metrics: what the experiment function returned.
+        curve: every logged metric event, a line each.
+        events: the life of the run, a line each.
+        log: what ``ctx.logger`` was told.
+        error: traceback of the last failure.
+    """
+
+    # Texts made once, not Path properties: a Path per file would cost a fifth of an empty run.
+    __slots__ = ("config", "curve", "error", "events", "log", "meta", "metrics", "run")
+
+    def __init__(self, run_dir: str | Path):
+        base = str(run_dir)
+        self.config = f"{base}/config.json"
+        self.run = f"{base}/run.json"
+        self.meta = f"{base}/meta.json"
+        self.metrics = f"{base}/metrics.json"
+        self.curve = f"{base}/metrics.jsonl"
+        self.events = f"{base}/events.jsonl"
+        self.log = f"{base}/run.log"
+        self.error = f"{base}/error.log"
+
+
+SUBFOLDERS = ("artifacts", "checkpoints")
+
+
+# ---- writing ---------------------------------------------------------------------------------
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time; unique whatever the clock or the user's seed says."""
+    return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{secrets.token_hex(6)}"
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replace a file whole: at every instant it is the old one or the new one.
+
+    Raises:
+        OSError: as the system says; the old file stands and nothing is left behind.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        _write_new(temporary, data, os.O_TRUNC)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as strict JSON, indented, whole."""
+    write_bytes(path, encode(value, indent=True))
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _write_new(path: str, data: bytes, how: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _CLOEXEC, 0o666)
+    try:
+        done = os.write(fd, data)
+        while done < len(data):  # a full disk: follow up so that the cause is raised
+            done += os.write(fd, data[done:])
+    finally:
+        os.close(fd)
+
+
+class JsonlWriter:
+    """Appends lines to a ``.jsonl`` file, one write each, from any thread.
+
+    The file is opened at the first line and kept open until :meth:`close`.
+
+    Example:
+        >>> with JsonlWriter(Path("events.jsonl")) as writer:
+        ...     writer.append({"event": "start"})
+    """
+
+    __slots__ = ("_fd", "_lock", "path")
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self._fd: int | None = None
+        self._lock = threading.Lock()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append one object as one line.
+
+        Raises:
+            OSError: the line could not be written.
+            ConfigError: the row has no form in JSON.
+        """
+        self.append_bytes(encode(row) + b"\n")
+
+    def append_bytes(self, line: bytes) -> None:
+        """Append one encoded line, its line end included."""
+        fd = self._fd
+        if fd is None:
+            fd = self._open()
+        if os.write(fd, line) != len(line):
+            raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
+
+    def _open(self) -> int:
+        with self._lock:
+            if self._fd is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC
+                fd = os.open(self.path, flags, 0o666)
+                if os.fstat(fd).st_size and _ends_mid_line(self.path):  # torn by a kill
+                    os.write(fd, b"\n")
+                self._fd = fd
+            return self._fd
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        with self._lock:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+    def __enter__(self) -> JsonlWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _ends_mid_line(path: str | Path) -> bool:
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) != b"\n"
+
+
+def create_run(
+    run_dir: Path, config: Mapping[str, Any], run: Mapping[str, Any], meta: Mapping[str, Any]
+) -> None:
+    """Make a run's folder with its first three records; it appears whole or not at all.
+
+    Raises:
+        OSError: the folder exists already or cannot be written.
+    """
+    staged = f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}"
+    try:
+        os.mkdir(staged)
+        for name in SUBFOLDERS:
+            os.mkdir(f"{staged}/{name}")
+        files = RunFiles(staged)
+        _write_new(files.config, encode(plain(config), indent=True), os.O_EXCL)
+        _write_new(files.meta, encode(meta, indent=True), os.O_EXCL)
+        _write_new(files.run, encode(run, indent=True), os.O_EXCL)
+        _write_new(files.log, b"", os.O_EXCL)
+        os.rename(staged, run_dir)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def prepare_root(root: Path) -> Path:
+    """Make the results root where it is missing, check that runs can be written, tidy it.
+
+    Returns:
+        The absolute path of the root.
+
+    Raises:
+        StoreError: the root is no folder or cannot be written; the message names path and cause.
+    """
+    root = Path(os.path.abspath(root))
+    probe = root / f"{STAGING_PREFIX}probe-{secrets.token_hex(6)}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        os.mkdir(probe)
+        os.rmdir(probe)
+    except OSError as exc:
+        raise StoreError(
+            exc.errno,
+            f"the results root is not writable ({exc.strerror}); no run was started. Choose "
+            "another folder or mend its permissions",
+            str(root),
+        ) from exc
+    _remove_old_staging(root)
+    return root
+
+
+def _remove_old_staging(root: Path) -> None:
+    limit = time.time() - _STAGING_KEPT_SEC
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.name.startswith(STAGING_PREFIX):
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < limit:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+
+
+# ---- reading ---------------------------------------------------------------------------------
+
+_told: set[tuple[str, str]] = set()
+
+
+def _tell_once(path: str, problem: str) -> None:
+    """Name an entry that is left out, once in this process for each problem."""
+    if (path, problem) not in _told:
+        _told.add((path, problem))
+        _log.warning("left out %s: %s", path, problem)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, or is no JSON.
+    """
+    with open(path, "rb") as handle:
+        data = handle.read(_READ_LIMIT + 1)
+    if len(data) > _READ_LIMIT:
+        raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
+    return decode(data)
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """Read a JSON file that holds one object; ``None`` where it is missing or damaged.
+
+    A damaged one is named once in the log.
+    """
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as exc:
+        _tell_once(str(path), f"{type(exc).__name__}: {exc}")
+        return None
+    if not isinstance(value, dict):
+        _tell_once(str(path), f"holds a {type(value).__name__}, not an object")
+        return None
+    return value
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a ``.jsonl`` file; damaged lines are left out and counted in the log."""
+    bad = 0
+    try:
+        with open(path, "rb") as handle:
+            for line in handle:
+                try:
+                    row = decode(line)
+                except ValueError:
+                    row = None
+                if isinstance(row, dict):
+                    yield row
+                elif line.strip():
+                    bad += 1
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as exc:
+        _tell_once(str(path), f"{type(exc).__name__}: {exc}")
+    if bad:
+        _tell_once(str(path), f"{bad} line(s) are no JSON objects; the others were read")
+
+
+def run_folders(root: str | Path) -> Iterator[Path]:
+    """Yield the folders below a root that may be runs, in the order of their names."""
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(e.name for e in entries if e.name[0] != "." and _is_folder(e))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        yield Path(root, name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield ``(folder, run.json)`` of every readable run of this schema below a root.
+
+    A folder without a ``run.json`` is no run; a damaged or foreign ``run.json`` is named once.
+    """
+    for folder in run_folders(root):
+        run = read_record(f"{folder}/run.json")
+        if run is None:
+            continue
+        if run.get("schema_version") != RUN_SCHEMA_VERSION:
+            _tell_once(
+                f"{folder}/run.json",
+                f"schema_version {run.get('schema_version')!r}, not {RUN_SCHEMA_VERSION}",
+            )
+            continue
+        yield folder, run
+
+
+# ---- owners: who is at work on a run ---------------------------------------------------------
+
+
+def this_process() -> dict[str, Any]:
+    """Return the owner record of the present process: host, pid, start of the process."""
+    global _me
+    if _me is None or _me["pid"] != os.getpid():
+        _me = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": _process_start(os.getpid()),
+        }
+    return _me
+
+
+_me: dict[str, Any] | None = None
+
+
+def _process_start(pid: int) -> float | None:
+    """Return when a living process started (seconds since 1970), ``None`` where there is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def owner_is_dead(run: Mapping[str, Any]) -> bool | None:
+    """Tell whether the process that owns a ``running`` record has ended.
+
+    A stopped or slow process is alive. ``None`` means that it cannot be told from here: the owner
+    is on another host, or the record (of 1.0.3) names none.
+    """
+    owner = run.get("owner")
+    if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
+        return None
+    pid, started = owner.get("pid"), owner.get("process_started")
+    if not isinstance(pid, int):
+        return None
+    now = _process_start(pid)
+    if now is None:
+        return True
+    # The same number may belong to a newer process; clocks are adjusted, so not to the tick.
+    return isinstance(started, (int, float)) and abs(now - started) > 2.0
+
+
+def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Write the end of a run whose process cannot do so any more: ``failed``, and why.
+
+    Args:
+        run_dir: the run's folder.
+        run: its ``run.json`` as it stands.
+        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``.
+
+    Returns:
+        The record as written.
+    """
+    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
+    files = RunFiles(run_dir)
+    if not os.path.exists(files.error):
+        write_bytes(files.error, f"{closed.get('error_message')}\n".encode())
+    write_json(files.run, closed)
+    return closed
+
+
+def close_dead_runs(root: Path) -> list[Path]:
+    """Close every record that says ``running`` although its process has ended.
+
+    Returns:
+        The folders of the runs that were closed.
+    """
+    closed = []
+    for folder, run in iter_runs(root):
+        if run.get("status") == RUN_STATUS_RUNNING and owner_is_dead(run):
+            close_run(
+                folder,
+                run,
+                error_type="RunLost",
+                error_message="the process that ran it ended without writing how",
+                reason="lost",
+            )
+            closed.append(folder)
+    return closed
