@@ -1,0 +1,470 @@
+"""The life of one run, in whichever process carries it out.
+
+:class:`RunOne` is what executors call. It never raises and does everything: the folder, the files,
+the trackers, the attempts, the truth about how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.codec import plain
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.errors import ConfigError, OptionError
+from ztxexp_core.fanout import GuardedTracker, MetricFan
+from ztxexp_core.registry import make_tracker
+from ztxexp_core.store import (
+    JsonlWriter,
+    RunFiles,
+    create_run,
+    this_process,
+    utc_now,
+    write_bytes,
+    write_json,
+)
+from ztxexp_core.types import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    RunContext,
+    RunMetadata,
+    RunOutcome,
+    RunSpec,
+    SkipRun,
+    TrackerSpec,
+)
+
+ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
+
+_LOG_FORMAT = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """Which failures are tried again.
+
+    Attributes:
+        max_attempts: attempts in all, at least 1.
+        names: class names; a parent's name covers its children.
+        classes: exception classes.
+    """
+
+    max_attempts: int = 1
+    names: frozenset[str] = frozenset({"Exception"})
+    classes: tuple[type[BaseException], ...] = ()
+
+    @classmethod
+    def of(cls, max_attempts: int, retry_on: Any) -> RetryRule:
+        """Check and sort what the user gave: names, exception classes, or one of either.
+
+        Raises:
+            OptionError: a number below 1, or something that is neither name nor exception class.
+        """
+        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
+            raise OptionError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
+        if isinstance(retry_on, (str, type)):
+            retry_on = (retry_on,)
+        names = frozenset(item for item in retry_on if isinstance(item, str))
+        rest = [item for item in retry_on if not isinstance(item, str)]
+        for item in rest:
+            if not (isinstance(item, type) and issubclass(item, BaseException)):
+                raise OptionError(
+                    f"retry_on takes names of exceptions and exception classes, got {item!r}"
+                )
+        return cls(max_attempts, names, tuple(rest))
+
+    def covers(self, exc: BaseException, attempt: int) -> bool:
+        """Tell whether the run is tried again after ``exc`` ended its attempt."""
+        if attempt >= self.max_attempts:
+            return False
+        return isinstance(exc, self.classes) or any(
+            cls.__name__ in self.names for cls in type(exc).__mro__
+        )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What all runs of one launch share.
+
+    Attributes:
+        function: the experiment function.
+        metadata: filled in, but for the fields that differ between runs.
+        retry: which failures are tried again.
+        trackers: made anew for every run.
+        live_trackers: instances of the user; only where runs happen in the launching process.
+    """
+
+    function: ExperimentFn
+    metadata: RunMetadata
+    retry: RetryRule = RetryRule()
+    trackers: tuple[TrackerSpec, ...] = ()
+    live_trackers: tuple[Tracker, ...] = ()
+
+
+class RunOne:
+    """Carries out one run; can be sent to another process by pickle or cloudpickle.
+
+    Example:
+        >>> outcome = RunOne(launch)(spec)
+    """
+
+    def __init__(self, launch: Launch):
+        self._launch = launch
+        self._packed: tuple[str, bytes] | None = None
+
+    @property
+    def metadata(self) -> RunMetadata:
+        """What the runs of the launch share of their metadata."""
+        return self._launch.metadata
+
+    def __call__(self, spec: RunSpec) -> RunOutcome:
+        return _Run(self._launch, spec).carry_out()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpack_run_one, self.packed()
+
+    def packed(self) -> tuple[str, bytes]:
+        """Return a digest and the launch as bytes, the function by value where it has no module.
+
+        Raises:
+            OptionError: the function, or something it refers to, cannot be sent to a worker.
+        """
+        if self._packed is None:
+            import cloudpickle
+
+            launch = dataclasses.replace(self._launch, live_trackers=())
+            try:
+                data = cloudpickle.dumps(launch)
+            except Exception as exc:
+                name = getattr(self._launch.function, "__qualname__", repr(self._launch.function))
+                raise OptionError(
+                    f"the experiment function {name!r} cannot be pickled for worker processes "
+                    f"({type(exc).__name__}: {exc}); make what it refers to inside the function, "
+                    "or use mode='sequential'"
+                ) from exc
+            self._packed = hashlib.blake2b(data, digest_size=16).hexdigest(), data
+        return self._packed
+
+
+_unpacked: dict[str, RunOne] = {}  # in a worker: the launch it is working for
+
+
+def _unpack_run_one(digest: str, data: bytes) -> RunOne:
+    if digest not in _unpacked:
+        import pickle
+
+        found = RunOne(pickle.loads(data))
+        _unpacked.clear()
+        _unpacked[digest] = found
+    return _unpacked[digest]
+
+
+@dataclass
+class _Ending:
+    """How an attempt ended."""
+
+    status: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    has_metrics: bool = False
+    error_type: str | None = None
+    error_message: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def failed(cls, exc: BaseException) -> _Ending:
+        reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
+        return cls(
+            RUN_STATUS_FAILED,
+            error_type=type(exc).__name__,
+            error_message=_text_of(exc),
+            reason=reason,
+        )
+
+
+class _Run:
+    """One run: open, start trackers, attempts, record the end, end trackers."""
+
+    def __init__(self, launch: Launch, spec: RunSpec):
+        self.launch = launch
+        self.spec = spec
+        self.files = RunFiles(spec.run_dir)
+        self.attempt = spec.attempt
+        self.retries = 0
+        self.notices: list[str] = []
+        self.started = time.monotonic()
+        self.interrupted = False
+
+    def carry_out(self) -> RunOutcome:
+        try:
+            self._open()
+        except BaseException as exc:
+            return self._unrecorded(exc)
+        try:
+            self._start_trackers()
+            ending = self._attempts()
+        except BaseException as exc:  # Ctrl-C between two steps
+            ending = _Ending.failed(exc)
+        try:
+            return self._end(ending)
+        except BaseException as exc:
+            if not isinstance(exc, KeyboardInterrupt):
+                return self._unrecorded(exc)
+        try:  # Ctrl-C while the end was being written: the end is known, so write it again
+            self.interrupted = True
+            return self._end(ending)
+        except BaseException as exc:
+            return self._unrecorded(exc)
+
+    # -- 1. the folder
+
+    def _open(self) -> None:
+        template = self.launch.metadata
+        seed = self.spec.config.get("seed") if template.seed is None else template.seed
+        self.meta = dataclasses.replace(
+            template,
+            attempt=self.attempt,
+            seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        )
+        self.record: dict[str, Any] = {
+            "schema_version": RUN_SCHEMA_VERSION,
+            "run_id": self.spec.run_id,
+            "status": RUN_STATUS_RUNNING,
+            "started_at": utc_now(),
+            "finished_at": None,
+            "duration_sec": None,
+            "error_type": None,
+            "error_message": None,
+            "experiment_name": self.meta.experiment_name,
+            "group": self.meta.group,
+            "tags": self.meta.tags,
+            "parent_run_id": self.meta.parent_run_id,
+            "attempt": self.attempt,
+            "retry_count": 0,
+            "reason": None,
+            "identity": self.spec.identity,
+            "owner": this_process(),
+        }
+        create_run(self.spec.run_dir, self.spec.config, self.record, self.meta.to_dict())
+        self.events = JsonlWriter(self.files.events)
+        self.curve = JsonlWriter(self.files.curve)
+        self.logger = _run_logger(self.spec.run_id, self.files)
+        self.trackers: list[GuardedTracker] = []
+        self.ctx = self._context()
+
+    def _context(self) -> RunContext:
+        ctx = RunContext(
+            run_id=self.spec.run_id,
+            run_dir=self.spec.run_dir,
+            config=copy.deepcopy(self.spec.config),
+            logger=self.logger,
+            meta=self.meta,
+            _metrics_jsonl_path=Path(self.files.curve),
+        )
+        ctx._sink = self.fan = MetricFan(ctx, self.curve, self.trackers)
+        return ctx
+
+    # -- 2. trackers
+
+    def _start_trackers(self) -> None:
+        for spec in self.launch.trackers:
+            try:
+                tracker = make_tracker(spec)
+            except Exception as exc:
+                self._tracker_failed(spec.name, "its constructor", exc)
+            else:
+                self._start_tracker(spec.name, tracker)
+        for live in self.launch.live_trackers:
+            self._start_tracker(type(live).__name__, live)
+        self._event("start")
+
+    def _start_tracker(self, name: str, tracker: Tracker) -> None:
+        guarded = GuardedTracker(name, tracker, self._tracker_failed)
+        guarded.start(self.ctx, self.meta)
+        self.trackers.append(guarded)
+
+    def _tracker_failed(self, name: str, call: str, exc: BaseException) -> None:
+        said = f"tracker {name!r} failed in {call}: {type(exc).__name__}: {_text_of(exc)}"
+        self.logger.warning("%s\n%s", said, _trace_of(exc).rstrip())
+        self.notices.append(said)
+        self._event("tracker_error", tracker=name, call=call, error_message=_text_of(exc))
+
+    # -- 3. attempts
+
+    def _attempts(self) -> _Ending:
+        while True:
+            try:
+                return self._call()
+            except SkipRun as exc:
+                self.logger.warning("skipped: %s", exc)
+                self._event("skip", attempt=self.attempt, reason=_text_of(exc))
+                return _Ending(
+                    RUN_STATUS_SKIPPED, error_type=type(exc).__name__, error_message=_text_of(exc)
+                )
+            except BaseException as exc:
+                ending = _Ending.failed(exc)
+                if not self.launch.retry.covers(exc, self.attempt):
+                    self._tell_failure(ending, exc)
+                    return ending
+                self._prepare_retry(ending, exc)
+
+    def _call(self) -> _Ending:
+        returned = self.launch.function(self.ctx)
+        if returned is None:
+            return _Ending(RUN_STATUS_SUCCEEDED)
+        if not isinstance(returned, dict):
+            raise TypeError(
+                "the experiment function must return a dict of metrics or None, "
+                f"got {type(returned).__name__}"
+            )
+        return _Ending(RUN_STATUS_SUCCEEDED, self._plain_metrics(returned), has_metrics=True)
+
+    def _plain_metrics(self, returned: dict[Any, Any]) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        for name, value in returned.items():
+            try:
+                metrics.update(plain({name: value}))
+            except ConfigError as exc:  # costs this value, not hours of training
+                said = f"the returned metric {name!r} was not recorded: {exc}"
+                self.logger.error(said)
+                self.notices.append(said)
+        return metrics
+
+    def _prepare_retry(self, ending: _Ending, exc: BaseException) -> None:
+        self.logger.warning(
+            "attempt %d failed (%s), trying again\n%s",
+            self.attempt,
+            ending.error_type,
+            _trace_of(exc).rstrip(),
+        )
+        self._event("retry", attempt=self.attempt, **_error_fields(ending))
+        self.attempt += 1
+        self.retries += 1
+        self.meta = dataclasses.replace(self.meta, attempt=self.attempt)
+        self.record.update(attempt=self.attempt, retry_count=self.retries)
+        write_json(self.files.run, self.record)
+        write_json(self.files.meta, self.meta.to_dict())
+        self.ctx = self._context()
+
+    def _tell_failure(self, ending: _Ending, exc: BaseException) -> None:
+        trace = _trace_of(exc)
+        self.logger.error("failed\n%s", trace.rstrip())
+        with contextlib.suppress(OSError):  # the disk may be full; run.json says it too
+            write_bytes(self.files.error, trace.encode(errors="backslashreplace"))
+        self._event("error", attempt=self.attempt, **_error_fields(ending))
+
+    # -- 4. the record of the end
+
+    def _end(self, ending: _Ending) -> RunOutcome:
+        self.fan.end()
+        self.notices += [
+            f"metric {name!r} was not recorded: a {kind} is no number"
+            for name, kind in self.fan.refused.items()
+        ]
+        if ending.has_metrics:
+            try:
+                write_json(self.files.metrics, ending.metrics)
+            except OSError as exc:
+                ending = _Ending.failed(exc)
+                self._tell_failure(ending, exc)
+        duration = round(time.monotonic() - self.started, 6)
+        self.record.update(
+            status=ending.status,
+            finished_at=utc_now(),
+            duration_sec=duration,
+            reason=ending.reason,
+            **_error_fields(ending),
+        )
+        write_json(self.files.run, self.record)
+        self._end_trackers(ending)
+        return RunOutcome(
+            run_id=self.spec.run_id,
+            status=ending.status,
+            attempt=self.attempt,
+            duration_sec=duration,
+            reason="interrupted" if self.interrupted else ending.reason,
+            notices=tuple(dict.fromkeys(self.notices)),
+            **_error_fields(ending),
+        )
+
+    # -- 5. trackers hear of the end
+
+    def _end_trackers(self, ending: _Ending) -> None:
+        summary: dict[str, object] = {
+            "run_id": self.spec.run_id,
+            "status": ending.status,
+            **_error_fields(ending),
+            "retry_count": self.retries,
+            "attempt": self.attempt,
+            "metrics": ending.metrics,
+        }
+        self._event("end", summary=summary)
+        for tracker in self.trackers:
+            tracker.end(self.ctx, summary)
+        self.events.close()
+        for handler in self.logger.handlers:
+            handler.close()
+
+    # -- what several steps need
+
+    def _event(self, event: str, **fields: Any) -> None:
+        row = {"event": event, "run_id": self.spec.run_id, "timestamp": utc_now(), **fields}
+        try:
+            self.events.append(row)
+        except OSError as exc:  # a side record: told, but not worth the run
+            self.notices.append(f"events.jsonl could not be written: {exc}")
+
+    def _unrecorded(self, exc: BaseException) -> RunOutcome:
+        interrupted = isinstance(exc, KeyboardInterrupt)
+        return RunOutcome(
+            run_id=self.spec.run_id,
+            status=RUN_STATUS_FAILED,
+            attempt=self.attempt,
+            error_type=type(exc).__name__,
+            error_message=f"the run's record could not be written: {_text_of(exc)}",
+            reason="interrupted" if interrupted else "unrecorded",
+            notices=tuple(self.notices),
+        )
+
+
+def _run_logger(run_id: str, files: RunFiles) -> logging.Logger:
+    # Made by hand, not by getLogger: the module would keep one logger per run for ever.
+    logger = logging.Logger(f"ztxexp.run.{run_id}", logging.INFO)
+    handler = logging.FileHandler(
+        files.log, encoding="utf-8", errors="backslashreplace", delay=True
+    )
+    handler.setFormatter(_LOG_FORMAT)
+    logger.addHandler(handler)
+    return logger
+
+
+def _error_fields(ending: _Ending) -> dict[str, Any]:
+    return {"error_type": ending.error_type, "error_message": ending.error_message}
+
+
+def _text_of(exc: BaseException) -> str:
+    try:
+        text = str(exc)
+    except Exception:  # an exception whose own __str__ raises
+        return f"<{type(exc).__name__} without a readable message>"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _trace_of(exc: BaseException) -> str:
+    return "".join(_without_own_frames(traceback.TracebackException.from_exception(exc).format()))
+
+
+def _without_own_frames(lines: Iterable[str]) -> Iterable[str]:
+    """Leave out the frames of this file: the reader looks for his own code."""
+    return (line for line in lines if f'File "{__file__}"' not in line)

@@ -1,0 +1,409 @@
+"""The sweep loop between an executor and the store: :class:`ExpRunner`."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core import registry
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.errors import ConfigError, ExecutorError, OptionError, StoreError
+from ztxexp_core.identity import config_identity
+from ztxexp_core.provenance import describe_launch
+from ztxexp_core.run import ExperimentFn, Launch, RetryRule, RunOne
+from ztxexp_core.store import (
+    RunFiles,
+    close_dead_runs,
+    close_run,
+    create_run,
+    new_run_id,
+    prepare_root,
+    read_record,
+    this_process,
+    utc_now,
+)
+from ztxexp_core.types import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    Config,
+    RunMetadata,
+    RunOutcome,
+    RunSpec,
+    RunSummary,
+    SkipRun,
+    TrackerSpec,
+)
+
+__all__ = ["ExpRunner", "SkipRun"]
+
+_log = logging.getLogger("ztxexp")
+
+# What an executor yields, or what the reconciliation finds, for a run whose process has gone.
+_DIED = "WorkerDied"
+
+
+class ExpRunner:
+    """Runs a list of configurations and sums up what became of them.
+
+    Args:
+        configs: the configurations, one run each.
+        results_root: folder that holds a folder for every run; made where it is missing.
+        exp_function: ``exp_fn(ctx) -> dict | None``; may be given to :meth:`run` instead.
+
+    Raises:
+        StoreError: the results root cannot be written.
+
+    Example:
+        >>> summary = ExpRunner([{"lr": 0.1}], "./results").run(lambda ctx: {"score": 0.9})
+        >>> summary.succeeded
+        1
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[Mapping[str, Any]],
+        results_root: str | Path,
+        exp_function: ExperimentFn | None = None,
+    ):
+        self.configs: list[Config] = [dict(config) for config in configs]
+        self.results_root = Path(results_root)
+        self.exp_function = exp_function
+        prepare_root(self.results_root)
+
+    def run(
+        self,
+        exp_function: ExperimentFn | None = None,
+        mode: str = "sequential",
+        workers: int = 1,
+        cpu_threshold: int = 80,
+        execution_mode: str | None = None,
+        num_workers: int | None = None,
+        dynamic_cpu_threshold: int | None = None,
+        metadata: RunMetadata | None = None,
+        max_attempts: int = 1,
+        retry_on: Sequence[str | type[BaseException]] = ("Exception",),
+        tracker_specs: Sequence[Mapping[str, Any]] | None = None,
+        trackers: Sequence[Tracker] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> RunSummary:
+        """Execute every configuration.
+
+        A returned dict is written to ``metrics.json``, ``None`` writes none; anything else fails
+        the run. :class:`SkipRun` makes it ``skipped``.
+
+        Args:
+            exp_function: the experiment; instead of the one given to the constructor.
+            mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
+                or any installed one.
+            workers: runs at a time; -1 for one per available core.
+            cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
+            execution_mode: older name of ``mode``.
+            num_workers: older name of ``workers``.
+            dynamic_cpu_threshold: older name of ``cpu_threshold``.
+            metadata: what the runs are to say of themselves; the rest is filled in.
+            max_attempts: attempts per configuration, at least 1.
+            retry_on: names of exceptions (a parent's covers its children) or exception classes.
+            tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
+            trackers: tracker instances, used where runs happen in this process.
+            options: settings of the executor.
+
+        Returns:
+            Counts, duration, ids of what failed.
+
+        Raises:
+            OptionError: an argument that cannot be used (a ``ValueError``); nothing was started.
+            PluginError: an executor or tracker that cannot be used; nothing was started.
+            ConfigError: a configuration that cannot be written down; nothing was started.
+            StoreError: the results root cannot be written (any more).
+            ExecutorError: the executor itself failed and nothing more can be got from it.
+        """
+        _refuse_import_of_main()
+        function = exp_function if exp_function is not None else self.exp_function
+        if function is None:
+            raise OptionError("exp_function is required: pass run(exp_fn) a function of ctx")
+        if not callable(function):
+            raise OptionError(f"exp_function must be callable, got {type(function).__name__}")
+        executor = registry.load_executor(execution_mode or mode)
+        count = _worker_count(workers if num_workers is None else num_workers)
+        threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
+        settings = _executor_options(executor, options, threshold)
+        live, specs = _trackers(executor, trackers or (), tracker_specs or ())
+        retry = RetryRule.of(max_attempts, retry_on)
+        identities = _identities(self.configs)
+        started = time.monotonic()
+        if not self.configs:
+            return RunSummary(0, 0, 0, 0, 0.0, [])
+        run_one = RunOne(Launch(function, describe_launch(metadata), retry, specs, live))
+        if "in_process" not in executor.supports:
+            run_one.packed()  # refused now rather than in every worker
+        root = prepare_root(self.results_root)
+        close_dead_runs(root)
+        sweep = _Sweep(_run_specs(root, self.configs, identities), run_one)
+        try:
+            sweep.carry_out(executor, count, settings)
+        except KeyboardInterrupt:
+            _log.warning("%s", sweep.interrupted_message())
+            raise
+        return sweep.summary(time.monotonic() - started)
+
+
+class _Sweep:
+    """One launch: hands out specs, collects outcomes, makes up for what an executor lost."""
+
+    def __init__(self, specs: Sequence[RunSpec], run_one: RunOne):
+        self.total = len(specs)
+        self.run_one = run_one
+        self.waiting = deque(specs)
+        self.taken: dict[str, RunSpec] = {}
+        self.outcomes: dict[str, RunOutcome] = {}
+        self.told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[RunSpec]:
+        return self
+
+    def __next__(self) -> RunSpec:
+        with self._lock:  # some executors pull from a thread of their own
+            if not self.waiting:
+                raise StopIteration
+            spec = self.waiting.popleft()
+            self.taken[spec.run_id] = spec
+            return spec
+
+    def carry_out(
+        self, executor: registry.LoadedPlugin, workers: int, options: Mapping[str, Any]
+    ) -> None:
+        """Call the executor until every spec has an outcome, or it makes no progress."""
+        while self.waiting:
+            before = len(self.outcomes)
+            problem = self._call(executor, workers, options)
+            self._reconcile()
+            if len(self.outcomes) == before:
+                raise ExecutorError(
+                    f"executor {executor.ref.name!r} ({executor.ref.distribution} "
+                    f"{executor.ref.version}) started none of {len(self.waiting)} runs"
+                    + (f": {type(problem).__name__}: {problem}" if problem else "")
+                ) from problem
+            if problem and self.waiting:
+                _log.warning(
+                    "executor %r failed (%s: %s); going on with the remaining %d runs",
+                    executor.ref.name,
+                    type(problem).__name__,
+                    problem,
+                    len(self.waiting),
+                )
+
+    def _call(
+        self, executor: registry.LoadedPlugin, workers: int, options: Mapping[str, Any]
+    ) -> Exception | None:
+        """Make one call; returns what the executor itself raised, if anything."""
+        outcomes = executor.call(
+            specs=self, run_one=self.run_one, workers=workers, options=options
+        )
+        try:
+            for outcome in outcomes:
+                self._take(outcome)
+                if outcome.reason == "interrupted" and "in_process" in executor.supports:
+                    raise KeyboardInterrupt
+        except (KeyboardInterrupt, StoreError):
+            _close(outcomes)
+            self._reconcile(reason="interrupted")
+            raise
+        except Exception as exc:
+            _close(outcomes)
+            return exc
+        return None
+
+    def _take(self, outcome: RunOutcome) -> None:
+        spec = self.taken.get(outcome.run_id)
+        if spec is None or outcome.run_id in self.outcomes:
+            return  # an executor's mistake; what is on disk stands
+        for notice in outcome.notices:
+            if notice not in self.told:
+                self.told.add(notice)
+                _log.warning("run %s: %s", outcome.run_id, notice)
+        if outcome.reason == "unrecorded":
+            raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
+        if outcome.error_type == _DIED:
+            outcome = _settle(spec, outcome, self.run_one)
+        self.outcomes[outcome.run_id] = outcome
+
+    def _reconcile(self, reason: str = "lost") -> None:
+        """Find out from the disk about every run that was taken but got no outcome."""
+        for run_id, spec in list(self.taken.items()):
+            if run_id in self.outcomes:
+                continue
+            if spec.run_dir.exists():
+                self.outcomes[run_id] = _settle(spec, RunOutcome.lost(spec, reason), self.run_one)
+            else:  # it never began
+                del self.taken[run_id]
+                self.waiting.append(spec)
+
+    def interrupted_message(self) -> str:
+        """Say what was done, what was not, and how to go on."""
+        done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
+        return (
+            f"interrupted: {done} of {self.total} runs succeeded, "
+            f"{self.total - len(self.outcomes)} were not started; the same command with "
+            "exclude_completed() does the rest"
+        )
+
+    def summary(self, duration: float) -> RunSummary:
+        """Count the outcomes."""
+        by_status = {
+            status: [o.run_id for o in self.outcomes.values() if o.status == status]
+            for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
+        }
+        return RunSummary(
+            total=self.total,
+            succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
+            failed=len(by_status[RUN_STATUS_FAILED]),
+            skipped=len(by_status[RUN_STATUS_SKIPPED]),
+            duration_sec=round(duration, 6),
+            failed_run_ids=by_status[RUN_STATUS_FAILED],
+        )
+
+
+def _close(outcomes: Iterator[RunOutcome]) -> None:
+    close = getattr(outcomes, "close", None)
+    if close is not None:
+        close()
+
+
+def _settle(spec: RunSpec, lost: RunOutcome, run_one: RunOne) -> RunOutcome:
+    """Make disk and outcome agree for a run whose process has gone; an end on disk is the truth."""
+    why = {
+        "error_type": lost.error_type,
+        "error_message": lost.error_message,
+        "reason": lost.reason,
+        "exit_code": lost.exit_code,
+        "signal": lost.signal,
+    }
+    record = read_record(RunFiles(spec.run_dir).run)
+    if record is None:  # the process died before it had made the folder
+        create_run(spec.run_dir, spec.config, _stillborn(spec), run_one.metadata.to_dict())
+        record = _stillborn(spec)
+    if record.get("status") == RUN_STATUS_RUNNING:
+        record = close_run(spec.run_dir, record, **why)
+    return RunOutcome(
+        run_id=spec.run_id,
+        status=str(record.get("status")),
+        attempt=int(record.get("attempt") or spec.attempt),
+        duration_sec=float(record.get("duration_sec") or 0.0),
+        error_type=record.get("error_type"),
+        error_message=record.get("error_message"),
+        reason=record.get("reason"),
+        exit_code=lost.exit_code,
+        signal=lost.signal,
+    )
+
+
+def _stillborn(spec: RunSpec) -> dict[str, Any]:
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": RUN_STATUS_RUNNING,
+        "started_at": utc_now(),
+        "attempt": spec.attempt,
+        "retry_count": 0,
+        "identity": spec.identity,
+        "owner": this_process(),
+    }
+
+
+# ---- checks before anything runs -------------------------------------------------------------
+
+
+def _refuse_import_of_main() -> None:
+    # A worker that imports the user's script is marked so by multiprocessing until it is done.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "this script starts a sweep while a worker process imports it; put the lines that "
+            'start it under: if __name__ == "__main__":'
+        )
+
+
+def _worker_count(workers: int) -> int:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < -1 or workers == 0:
+        raise OptionError(
+            f"workers must be a whole number from 1, or -1 for all cores, got {workers!r}"
+        )
+    if workers != -1:
+        return workers
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _executor_options(
+    executor: registry.LoadedPlugin, given: Mapping[str, Any] | None, threshold: int
+) -> dict[str, Any]:
+    options = dict(given or {})
+    if "cpu_threshold" in getattr(executor.options_class, "__dataclass_fields__", ()):
+        options.setdefault("cpu_threshold", threshold)
+    return executor.check_options(options)
+
+
+def _trackers(
+    executor: registry.LoadedPlugin,
+    live: Sequence[Tracker],
+    specs: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[Tracker, ...], tuple[TrackerSpec, ...]]:
+    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
+    for tracker in live:
+        registry.check_tracker(tracker, type(tracker).__name__)
+    if live and "in_process" not in executor.supports:
+        _log.warning(
+            "Live tracker instances are ignored in %s mode; name them instead: .track(%r)",
+            executor.ref.name,
+            "jsonl",
+        )
+        live = ()
+    resolved = [_tracker_spec(spec) for spec in specs]
+    names = {spec.name for spec in resolved}
+    if "jsonl" not in names and not any(_is_jsonl(tracker) for tracker in live):
+        if "jsonl" in registry.trackers().names():
+            resolved.append(registry.tracker_spec("jsonl"))
+        else:
+            _log.warning("the jsonl tracker is blocked or not installed; going on without it")
+    return tuple(live), tuple(resolved)
+
+
+def _is_jsonl(tracker: Tracker) -> bool:
+    # By name: the core does not import the plugin. Subclasses count.
+    return any(cls.__name__ == "JsonlTracker" for cls in type(tracker).__mro__)
+
+
+def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:
+    name = spec.get("type")
+    if not isinstance(name, str):
+        raise OptionError(f'a tracker spec needs {{"type": name, "kwargs": {{...}}}}, got {spec!r}')
+    return registry.tracker_spec(name.lower(), spec.get("kwargs") or {})
+
+
+def _identities(configs: Sequence[Config]) -> list[str]:
+    identities = []
+    for index, config in enumerate(configs):
+        try:
+            identities.append(config_identity(config))
+        except ConfigError as exc:
+            raise ConfigError(f"configuration {index} of {len(configs)}: {exc}") from exc
+    return identities
+
+
+def _run_specs(root: Path, configs: Sequence[Config], identities: Sequence[str]) -> list[RunSpec]:
+    specs = []
+    for config, identity in zip(configs, identities, strict=True):
+        run_id = new_run_id()
+        specs.append(RunSpec(run_id, root / run_id, config, identity))
+    return specs

@@ -1,0 +1,246 @@
+"""Worker processes, one pipe each: what process_pool and dynamic share.
+
+Each worker has a pipe of its own, so the parent always knows which run a dead worker was carrying
+out, and a worker killed in the middle of a message can spoil nobody else's. Workers are started by
+forkserver or spawn (nothing depends on fork), are not daemonic (runs may start processes), live in a
+session of their own, and end when the launcher does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+
+from ztxexp_core import ExecutorError, RunOutcome, RunSpec
+
+RunOneFn = Callable[[RunSpec], RunOutcome]
+
+_RECHECK_SEC = 0.1  # how often an admission rule that said no is asked again
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_LEAVE_SEC = 1.5  # what a worker gets to leave by itself, and again after SIGTERM
+
+
+def execute(
+    specs: Iterator[RunSpec],
+    run_one: RunOneFn,
+    workers: int,
+    admit: Callable[[], bool] | None = None,
+) -> Iterator[RunOutcome]:
+    """Carry out runs in worker processes.
+
+    Args:
+        specs: pulled when a worker is free.
+        run_one: sent to each worker once.
+        workers: how many at a time.
+        admit: asked before a further run is started beside others; one is always under way.
+
+    Raises:
+        ExecutorError: workers cannot be started.
+    """
+    pool = _Pool(run_one, workers)
+    try:
+        yield from pool.run(specs, admit)
+    finally:
+        pool.stop()
+
+
+class _Worker:
+    """The parent's view of one worker process."""
+
+    def __init__(self, context: BaseContext, setup: bytes):
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(  # type: ignore[attr-defined]
+            target=_work, args=(theirs, setup), name="ztxexp-worker", daemon=False
+        )
+        self.spec: RunSpec | None = None
+        try:
+            self.process.start()
+        except (OSError, EOFError) as exc:
+            raise _cannot_start(exc) from exc
+        finally:
+            theirs.close()
+
+    def give(self, spec: RunSpec) -> None:
+        """Hand over a run; a worker that has died meanwhile shows in :meth:`collect`."""
+        self.spec = spec
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(spec)
+
+    def collect(self) -> RunOutcome:
+        """Return the outcome that made this worker ready, or that of a worker that has died.
+
+        Raises:
+            ExecutorError: the worker could not load the experiment.
+        """
+        try:
+            if not self.connection.poll():
+                raise EOFError
+            message = self.connection.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return self._lost()
+        if isinstance(message, str):
+            raise ExecutorError(f"a worker process could not load the experiment:\n{message}")
+        self.spec = None
+        assert isinstance(message, RunOutcome)
+        return message
+
+    def _lost(self) -> RunOutcome:
+        self.process.join(_LEAVE_SEC)
+        if self.process.exitcode is None:  # it closed its pipe and goes on: of no use any more
+            self.end(signal.SIGTERM)
+            self.process.join(_LEAVE_SEC)
+        self.end(_KILL)  # processes that its run had started outlive it otherwise
+        assert self.spec is not None
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return RunOutcome.lost(self.spec, "killed", signal=-code)
+        return RunOutcome.lost(self.spec, "lost", exit_code=code)
+
+    def end(self, signum: int) -> None:
+        """Signal the worker and whatever processes its run has started."""
+        pid = self.process.pid
+        if pid is None:
+            return
+        try:
+            if not hasattr(os, "killpg"):
+                raise ProcessLookupError
+            os.killpg(pid, signum)
+        except ProcessLookupError:  # no group (yet): the worker alone, if it is there
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if self.process.is_alive():
+                    os.kill(pid, signum)
+
+
+class _Pool:
+    """Starts workers when they are needed, up to a number."""
+
+    def __init__(self, run_one: RunOneFn, size: int):
+        methods = multiprocessing.get_all_start_methods()
+        self._context = multiprocessing.get_context(
+            "forkserver" if "forkserver" in methods else "spawn"
+        )
+        if hasattr(self._context, "set_forkserver_preload"):
+            # The script is imported once, in the server, instead of in every worker.
+            self._context.set_forkserver_preload(["__main__", __name__])
+        # A worker's environment is that of the server, which may be older than the launch.
+        self._setup = pickle.dumps((dict(os.environ), pickle.dumps(run_one)))
+        self._size = size
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+
+    def run(
+        self, specs: Iterator[RunSpec], admit: Callable[[], bool] | None
+    ) -> Iterator[RunOutcome]:
+        more = True
+        while more or self._busy:
+            held = False
+            while more and len(self._busy) < self._size:
+                held = bool(self._busy and admit and not admit())
+                if held:
+                    break
+                spec = next(specs, None)
+                if spec is None:
+                    more = False
+                else:
+                    self._give(spec)
+            yield from self._collect(_RECHECK_SEC if held else None)
+
+    def _give(self, spec: RunSpec) -> None:
+        worker = self._idle.pop() if self._idle else _Worker(self._context, self._setup)
+        worker.give(spec)
+        self._busy.append(worker)
+
+    def _collect(self, timeout: float | None) -> Iterator[RunOutcome]:
+        # The sentinel too: processes that a dead worker's run has left may hold its pipe open.
+        ends = {end: w for w in self._busy for end in (w.connection, w.process.sentinel)}
+        for worker in {ends[end]: None for end in wait(list(ends), timeout)} if ends else ():
+            outcome = worker.collect()
+            self._busy.remove(worker)
+            if worker.spec is None:
+                self._idle.append(worker)
+            else:
+                worker.connection.close()
+            yield outcome
+
+    def stop(self) -> None:
+        """End every worker: ask, then SIGTERM, then SIGKILL, to the whole process group."""
+        workers = [*self._idle, *self._busy]
+        for worker in self._busy:
+            worker.end(signal.SIGTERM)
+        for worker in workers:
+            worker.connection.close()
+        for signum in (signal.SIGTERM, _KILL):
+            if _all_left(workers, _LEAVE_SEC):
+                return
+            for worker in workers:
+                if worker.process.is_alive():
+                    worker.end(signum)
+        _all_left(workers, _LEAVE_SEC)
+
+
+def _all_left(workers: list[_Worker], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+    return not any(worker.process.is_alive() for worker in workers)
+
+
+def _cannot_start(exc: BaseException) -> ExecutorError:
+    return ExecutorError(
+        f"worker processes cannot be started ({type(exc).__name__}: {exc}). If the output above "
+        "speaks of a script that is imported by a worker, put the lines that start the sweep "
+        'under: if __name__ == "__main__":'
+    )
+
+
+# ---- in the worker ---------------------------------------------------------------------------
+
+
+def _work(connection: Connection, setup: bytes) -> None:
+    """Carry out runs until the pipe is closed."""
+    _stand_alone()
+    environment, packed = pickle.loads(setup)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        run_one: RunOneFn = pickle.loads(packed)
+    except BaseException:
+        connection.send(traceback.format_exc())
+        return
+    while True:
+        try:
+            spec = connection.recv()
+        except (EOFError, OSError):
+            return
+        except BaseException:
+            connection.send(traceback.format_exc())
+            return
+        connection.send(run_one(spec))
+
+
+def _stand_alone() -> None:
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own: Ctrl-C in the terminal is the launcher's business
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_launcher, name="ztxexp-watch", daemon=True).start()
+
+
+def _end_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    if launcher is None:
+        return
+    wait([launcher.sentinel])
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # with whatever the run has started
+    os._exit(1)
+

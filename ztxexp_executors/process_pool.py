@@ -1,0 +1,16 @@
+"""A pool of worker processes; a worker that dies costs the run it was carrying out, no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ztxexp_core import RunOutcome, RunSpec, hookimpl
+from ztxexp_executors._workers import execute
+
+
+@hookimpl
+def ztxexp_execute(
+    specs: Iterator[RunSpec], run_one: Callable[[RunSpec], RunOutcome], workers: int
+) -> Iterator[RunOutcome]:
+    """Keep ``workers`` processes busy."""
+    return execute(specs, run_one, workers)
