@@ -1,7 +1,7 @@
 """Sweep a small neural network over the handwritten digits that ship with scikit-learn.
 
-Learning rate x hidden size x seed in parallel, a curve per epoch, then the table for the paper. Run it
-twice: the second time everything is done already.
+Learning rate x hidden size x seed in parallel, a curve per epoch, then the table for the paper. Run
+it twice: the second time everything is done already.
 
     python examples/digits_sweep.py [RESULTS_ROOT]
 """

@@ -27,7 +27,7 @@ from ztxexp_core.errors import ConfigError
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-# Exact built-in types only: an enum or a subclass goes through ``plain``, which knows what it means.
+# Exact built-in types only: a subclass goes through ``plain``, which knows what it means.
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _EXACT |= orjson.OPT_PASSTHROUGH_DATETIME
 _AS_TEXT = (pathlib.PurePath, uuid.UUID, decimal.Decimal, fractions.Fraction, complex)
@@ -88,7 +88,7 @@ def decode(data: bytes | str) -> Any:
 
 
 def number(value: Any) -> Any:
-    """Return the float that a stored "NaN", "Infinity" or "-Infinity" stands for, else the value."""
+    """Return the float for which a stored "NaN" or "Infinity" stands; other values as they are."""
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
@@ -103,8 +103,8 @@ def plain(value: Any) -> Any:
     """Return ``value`` as the tree of dicts, lists, texts and numbers that JSON can hold.
 
     Kept: JSON's own types, NumPy scalars and arrays, zero-dimensional and other tensors, paths,
-    sets (as sorted lists), tuples, dates, bytes (as ``base64:...``), enum members (as their values),
-    dataclasses, namespaces, integer keys (as text), and named functions and classes (as
+    sets (as sorted lists), tuples, dates, bytes (as ``base64:...``), enum members (as their
+    values), dataclasses, namespaces, integer keys (as text), and named functions and classes (as
     ``module.name``).
 
     Raises:

@@ -37,17 +37,17 @@ class ExecutorError(ZtxexpError, RuntimeError):
 
 
 class PluginError(ZtxexpError):
-    """A plugin that cannot be used; carries ``kind`` and ``name``.
+    """A plugin that cannot be used; carries ``kind`` and ``plugin``.
 
     Attributes:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
-        name: the name the user asked for.
+        plugin: the name the user asked for.
     """
 
-    def __init__(self, message: str, kind: str = "", name: str = ""):
+    def __init__(self, message: str, kind: str = "", plugin: str = ""):
         super().__init__(message)
         self.kind = kind
-        self.name = name
+        self.plugin = plugin
 
 
 class UnknownPluginError(PluginError, ValueError):

@@ -1,6 +1,6 @@
 """Metric events and the three tracker calls on their way out: the local file first, then trackers.
 
-A tracker is contained: whatever it raises is reported once per run and never reaches the experiment.
+A tracker is contained: what it raises is reported once per run and never reaches the experiment.
 """
 
 from __future__ import annotations
@@ -172,9 +172,7 @@ def _step(step: Any) -> int:
     try:
         return operator.index(step)
     except TypeError:
-        raise MetricError(
-            f"step must be an integer (epoch or global step), got {step!r}"
-        ) from None
+        raise MetricError(f"step must be an integer (epoch or global step), got {step!r}") from None
 
 
 def sink_for(ctx: RunContext) -> MetricFan:

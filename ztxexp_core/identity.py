@@ -2,7 +2,8 @@
 
 The same: tuples and lists, a path and its text, a NumPy scalar and its Python number, 1 and 1.0, a
 set and its sorted list, whatever the order of keys. Different: ``True`` and 1, ``"1"`` and 1,
-``None`` and ``"None"``. What is read back from ``config.json`` has the identity of what was written.
+``None`` and ``"None"``. What is read back from ``config.json`` has the identity of what was
+written.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ def config_identity(config: Mapping[str, Any], ignore_keys: Collection[str] = ()
         ConfigError: a value without a stable form; the message names its path.
 
     Example:
-        >>> config_identity({"lr": 1, "size": (2, 3)}) == config_identity({"size": [2, 3], "lr": 1.0})
+        >>> config_identity({"lr": 1, "n": (2, 3)}) == config_identity({"n": [2, 3], "lr": 1.0})
         True
     """
-    return f"{VERSION}:{hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()}"
+    return (
+        f"{VERSION}:{hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()}"
+    )
 
 
 def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> bytes:

@@ -11,8 +11,8 @@ from ztxexp_core import registry
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
 from ztxexp_core.identity import config_identity
+from ztxexp_core.launch import ExperimentFn, RetryRule
 from ztxexp_core.manager import ExpManager
-from ztxexp_core.run import ExperimentFn, RetryRule
 from ztxexp_core.runner import ExpRunner
 from ztxexp_core.types import Config, RunMetadata, RunSummary
 
@@ -94,9 +94,7 @@ class ExperimentPipeline:
         self._manager.where(fn)
         return self
 
-    def exclude_completed(
-        self, ignore_keys: Sequence[str] | None = None
-    ) -> ExperimentPipeline:
+    def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
         """Leave out configurations that have succeeded under this results root.
 
         Args:

@@ -7,27 +7,28 @@ the trackers, the attempts, the truth about how it ended.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Tracker
+from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.fanout import GuardedTracker, MetricFan
+from ztxexp_core.launch import Launch
+from ztxexp_core.liveness import this_process
 from ztxexp_core.registry import make_tracker
 from ztxexp_core.store import (
     JsonlWriter,
     RunFiles,
     create_run,
-    this_process,
     utc_now,
     write_bytes,
     write_json,
@@ -43,74 +44,9 @@ from ztxexp_core.types import (
     RunOutcome,
     RunSpec,
     SkipRun,
-    TrackerSpec,
 )
 
-ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
-
 _LOG_FORMAT = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
-
-
-@dataclass(frozen=True)
-class RetryRule:
-    """Which failures are tried again.
-
-    Attributes:
-        max_attempts: attempts in all, at least 1.
-        names: class names; a parent's name covers its children.
-        classes: exception classes.
-    """
-
-    max_attempts: int = 1
-    names: frozenset[str] = frozenset({"Exception"})
-    classes: tuple[type[BaseException], ...] = ()
-
-    @classmethod
-    def of(cls, max_attempts: int, retry_on: Any) -> RetryRule:
-        """Check and sort what the user gave: names, exception classes, or one of either.
-
-        Raises:
-            OptionError: a number below 1, or something that is neither name nor exception class.
-        """
-        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-            raise OptionError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
-        if isinstance(retry_on, (str, type)):
-            retry_on = (retry_on,)
-        names = frozenset(item for item in retry_on if isinstance(item, str))
-        rest = [item for item in retry_on if not isinstance(item, str)]
-        for item in rest:
-            if not (isinstance(item, type) and issubclass(item, BaseException)):
-                raise OptionError(
-                    f"retry_on takes names of exceptions and exception classes, got {item!r}"
-                )
-        return cls(max_attempts, names, tuple(rest))
-
-    def covers(self, exc: BaseException, attempt: int) -> bool:
-        """Tell whether the run is tried again after ``exc`` ended its attempt."""
-        if attempt >= self.max_attempts:
-            return False
-        return isinstance(exc, self.classes) or any(
-            cls.__name__ in self.names for cls in type(exc).__mro__
-        )
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What all runs of one launch share.
-
-    Attributes:
-        function: the experiment function.
-        metadata: filled in, but for the fields that differ between runs.
-        retry: which failures are tried again.
-        trackers: made anew for every run.
-        live_trackers: instances of the user; only where runs happen in the launching process.
-    """
-
-    function: ExperimentFn
-    metadata: RunMetadata
-    retry: RetryRule = RetryRule()
-    trackers: tuple[TrackerSpec, ...] = ()
-    live_trackers: tuple[Tracker, ...] = ()
 
 
 class RunOne:
@@ -267,7 +203,7 @@ class _Run:
         ctx = RunContext(
             run_id=self.spec.run_id,
             run_dir=self.spec.run_dir,
-            config=copy.deepcopy(self.spec.config),
+            config=copy_config(self.spec.config),
             logger=self.logger,
             meta=self.meta,
             _metrics_jsonl_path=Path(self.files.curve),

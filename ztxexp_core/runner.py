@@ -5,39 +5,24 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core import registry
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import ConfigError, ExecutorError, OptionError, StoreError
+from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.identity import config_identity
+from ztxexp_core.launch import ExperimentFn, Launch, RetryRule
+from ztxexp_core.liveness import close_dead_runs
 from ztxexp_core.provenance import describe_launch
-from ztxexp_core.run import ExperimentFn, Launch, RetryRule, RunOne
-from ztxexp_core.store import (
-    RunFiles,
-    close_dead_runs,
-    close_run,
-    create_run,
-    new_run_id,
-    prepare_root,
-    read_record,
-    this_process,
-    utc_now,
-)
+from ztxexp_core.run import RunOne
+from ztxexp_core.store import new_run_id, prepare_root
+from ztxexp_core.sweep import Sweep
 from ztxexp_core.types import (
-    RUN_SCHEMA_VERSION,
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
     Config,
     RunMetadata,
-    RunOutcome,
     RunSpec,
     RunSummary,
     SkipRun,
@@ -47,9 +32,6 @@ from ztxexp_core.types import (
 __all__ = ["ExpRunner", "SkipRun"]
 
 _log = logging.getLogger("ztxexp")
-
-# What an executor yields, or what the reconciliation finds, for a run whose process has gone.
-_DIED = "WorkerDied"
 
 
 class ExpRunner:
@@ -148,177 +130,13 @@ class ExpRunner:
             run_one.packed()  # refused now rather than in every worker
         root = prepare_root(self.results_root)
         close_dead_runs(root)
-        sweep = _Sweep(_run_specs(root, self.configs, identities), run_one)
+        sweep = Sweep(_run_specs(root, self.configs, identities), run_one)
         try:
             sweep.carry_out(executor, count, settings)
         except KeyboardInterrupt:
             _log.warning("%s", sweep.interrupted_message())
             raise
         return sweep.summary(time.monotonic() - started)
-
-
-class _Sweep:
-    """One launch: hands out specs, collects outcomes, makes up for what an executor lost."""
-
-    def __init__(self, specs: Sequence[RunSpec], run_one: RunOne):
-        self.total = len(specs)
-        self.run_one = run_one
-        self.waiting = deque(specs)
-        self.taken: dict[str, RunSpec] = {}
-        self.outcomes: dict[str, RunOutcome] = {}
-        self.told: set[str] = set()
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[RunSpec]:
-        return self
-
-    def __next__(self) -> RunSpec:
-        with self._lock:  # some executors pull from a thread of their own
-            if not self.waiting:
-                raise StopIteration
-            spec = self.waiting.popleft()
-            self.taken[spec.run_id] = spec
-            return spec
-
-    def carry_out(
-        self, executor: registry.LoadedPlugin, workers: int, options: Mapping[str, Any]
-    ) -> None:
-        """Call the executor until every spec has an outcome, or it makes no progress."""
-        while self.waiting:
-            before = len(self.outcomes)
-            problem = self._call(executor, workers, options)
-            self._reconcile()
-            if len(self.outcomes) == before:
-                raise ExecutorError(
-                    f"executor {executor.ref.name!r} ({executor.ref.distribution} "
-                    f"{executor.ref.version}) started none of {len(self.waiting)} runs"
-                    + (f": {type(problem).__name__}: {problem}" if problem else "")
-                ) from problem
-            if problem and self.waiting:
-                _log.warning(
-                    "executor %r failed (%s: %s); going on with the remaining %d runs",
-                    executor.ref.name,
-                    type(problem).__name__,
-                    problem,
-                    len(self.waiting),
-                )
-
-    def _call(
-        self, executor: registry.LoadedPlugin, workers: int, options: Mapping[str, Any]
-    ) -> Exception | None:
-        """Make one call; returns what the executor itself raised, if anything."""
-        outcomes = executor.call(
-            specs=self, run_one=self.run_one, workers=workers, options=options
-        )
-        try:
-            for outcome in outcomes:
-                self._take(outcome)
-                if outcome.reason == "interrupted" and "in_process" in executor.supports:
-                    raise KeyboardInterrupt
-        except (KeyboardInterrupt, StoreError):
-            _close(outcomes)
-            self._reconcile(reason="interrupted")
-            raise
-        except Exception as exc:
-            _close(outcomes)
-            return exc
-        return None
-
-    def _take(self, outcome: RunOutcome) -> None:
-        spec = self.taken.get(outcome.run_id)
-        if spec is None or outcome.run_id in self.outcomes:
-            return  # an executor's mistake; what is on disk stands
-        for notice in outcome.notices:
-            if notice not in self.told:
-                self.told.add(notice)
-                _log.warning("run %s: %s", outcome.run_id, notice)
-        if outcome.reason == "unrecorded":
-            raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
-        if outcome.error_type == _DIED:
-            outcome = _settle(spec, outcome, self.run_one)
-        self.outcomes[outcome.run_id] = outcome
-
-    def _reconcile(self, reason: str = "lost") -> None:
-        """Find out from the disk about every run that was taken but got no outcome."""
-        for run_id, spec in list(self.taken.items()):
-            if run_id in self.outcomes:
-                continue
-            if spec.run_dir.exists():
-                self.outcomes[run_id] = _settle(spec, RunOutcome.lost(spec, reason), self.run_one)
-            else:  # it never began
-                del self.taken[run_id]
-                self.waiting.append(spec)
-
-    def interrupted_message(self) -> str:
-        """Say what was done, what was not, and how to go on."""
-        done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
-        return (
-            f"interrupted: {done} of {self.total} runs succeeded, "
-            f"{self.total - len(self.outcomes)} were not started; the same command with "
-            "exclude_completed() does the rest"
-        )
-
-    def summary(self, duration: float) -> RunSummary:
-        """Count the outcomes."""
-        by_status = {
-            status: [o.run_id for o in self.outcomes.values() if o.status == status]
-            for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
-        }
-        return RunSummary(
-            total=self.total,
-            succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
-            failed=len(by_status[RUN_STATUS_FAILED]),
-            skipped=len(by_status[RUN_STATUS_SKIPPED]),
-            duration_sec=round(duration, 6),
-            failed_run_ids=by_status[RUN_STATUS_FAILED],
-        )
-
-
-def _close(outcomes: Iterator[RunOutcome]) -> None:
-    close = getattr(outcomes, "close", None)
-    if close is not None:
-        close()
-
-
-def _settle(spec: RunSpec, lost: RunOutcome, run_one: RunOne) -> RunOutcome:
-    """Make disk and outcome agree for a run whose process has gone; an end on disk is the truth."""
-    why = {
-        "error_type": lost.error_type,
-        "error_message": lost.error_message,
-        "reason": lost.reason,
-        "exit_code": lost.exit_code,
-        "signal": lost.signal,
-    }
-    record = read_record(RunFiles(spec.run_dir).run)
-    if record is None:  # the process died before it had made the folder
-        create_run(spec.run_dir, spec.config, _stillborn(spec), run_one.metadata.to_dict())
-        record = _stillborn(spec)
-    if record.get("status") == RUN_STATUS_RUNNING:
-        record = close_run(spec.run_dir, record, **why)
-    return RunOutcome(
-        run_id=spec.run_id,
-        status=str(record.get("status")),
-        attempt=int(record.get("attempt") or spec.attempt),
-        duration_sec=float(record.get("duration_sec") or 0.0),
-        error_type=record.get("error_type"),
-        error_message=record.get("error_message"),
-        reason=record.get("reason"),
-        exit_code=lost.exit_code,
-        signal=lost.signal,
-    )
-
-
-def _stillborn(spec: RunSpec) -> dict[str, Any]:
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "run_id": spec.run_id,
-        "status": RUN_STATUS_RUNNING,
-        "started_at": utc_now(),
-        "attempt": spec.attempt,
-        "retry_count": 0,
-        "identity": spec.identity,
-        "owner": this_process(),
-    }
 
 
 # ---- checks before anything runs -------------------------------------------------------------

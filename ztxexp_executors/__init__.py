@@ -1,1 +1,1 @@
-"""The built-in executors, each file a plugin of its own: sequential, process_pool, joblib, dynamic."""
+"""The built-in executors, each file a plugin: sequential, process_pool, joblib, dynamic."""

@@ -2,8 +2,8 @@
 
 Each worker has a pipe of its own, so the parent always knows which run a dead worker was carrying
 out, and a worker killed in the middle of a message can spoil nobody else's. Workers are started by
-forkserver or spawn (nothing depends on fork), are not daemonic (runs may start processes), live in a
-session of their own, and end when the launcher does.
+forkserver or spawn (nothing depends on fork), are not daemonic (runs may start processes), live in
+a session of their own, and end when the launcher does.
 """
 
 from __future__ import annotations
@@ -243,4 +243,3 @@ def _end_with_launcher() -> None:
     if hasattr(os, "killpg"):
         os.killpg(os.getpgid(0), signal.SIGKILL)  # with whatever the run has started
     os._exit(1)
-

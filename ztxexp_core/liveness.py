@@ -1,0 +1,102 @@
+"""Who is at work on a run, and the closing of records whose owner has gone.
+
+A ``running`` record names its owner: host, process id, start of the process. A stopped or slow
+process is alive; only one that has ended is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.store import RunFiles, iter_runs, utc_now, write_bytes, write_json
+from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_RUNNING
+
+
+def this_process() -> dict[str, Any]:
+    """Return the owner record of the present process: host, pid, start of the process."""
+    global _me
+    if _me is None or _me["pid"] != os.getpid():
+        _me = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": _process_start(os.getpid()),
+        }
+    return _me
+
+
+_me: dict[str, Any] | None = None
+
+
+def _process_start(pid: int) -> float | None:
+    """Return when a living process started (seconds since 1970), ``None`` where there is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def owner_is_dead(run: Mapping[str, Any]) -> bool | None:
+    """Tell whether the process that owns a ``running`` record has ended.
+
+    A stopped or slow process is alive. ``None`` means that it cannot be told from here: the owner
+    is on another host, or the record (of 1.0.3) names none.
+    """
+    owner = run.get("owner")
+    if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
+        return None
+    pid, started = owner.get("pid"), owner.get("process_started")
+    if not isinstance(pid, int):
+        return None
+    now = _process_start(pid)
+    if now is None:
+        return True
+    # The same number may belong to a newer process; clocks are adjusted, so not to the tick.
+    return isinstance(started, (int, float)) and abs(now - started) > 2.0
+
+
+def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Write the end of a run whose process cannot do so any more: ``failed``, and why.
+
+    Args:
+        run_dir: the run's folder.
+        run: its ``run.json`` as it stands.
+        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``.
+
+    Returns:
+        The record as written.
+    """
+    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
+    files = RunFiles(run_dir)
+    if not os.path.exists(files.error):
+        write_bytes(files.error, f"{closed.get('error_message')}\n".encode())
+    write_json(files.run, closed)
+    return closed
+
+
+def close_dead_runs(root: Path) -> list[Path]:
+    """Close every record that says ``running`` although its process has ended.
+
+    Returns:
+        The folders of the runs that were closed.
+    """
+    closed = []
+    for folder, run in iter_runs(root):
+        if run.get("status") == RUN_STATUS_RUNNING and owner_is_dead(run):
+            close_run(
+                folder,
+                run,
+                error_type="RunLost",
+                error_message="the process that ran it ended without writing how",
+                reason="lost",
+            )
+            closed.append(folder)
+    return closed
