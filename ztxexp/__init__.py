@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ztxexp_core.analyzer import ResultAnalyzer as ResultAnalyzer
     from ztxexp_core.contracts import Tracker as Tracker
+    from ztxexp_core.distributions import choice as choice
+    from ztxexp_core.distributions import integers as integers
+    from ztxexp_core.distributions import loguniform as loguniform
+    from ztxexp_core.distributions import uniform as uniform
     from ztxexp_core.environment import init_torch_env as init_torch_env
     from ztxexp_core.environment import set_process_priority as set_process_priority
     from ztxexp_core.manager import ExpManager as ExpManager
@@ -41,6 +45,11 @@ _HOMES = {
     "WandbTracker": "ztxexp_trackers.wandb",
     "init_torch_env": "ztxexp_core.environment",
     "set_process_priority": "ztxexp_core.environment",
+    # For random_search; not in __all__, where they would shadow names of numpy and random.
+    "choice": "ztxexp_core.distributions",
+    "integers": "ztxexp_core.distributions",
+    "loguniform": "ztxexp_core.distributions",
+    "uniform": "ztxexp_core.distributions",
 }
 
 __all__ = [  # noqa: RUF022 - the documented order
@@ -71,4 +80,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

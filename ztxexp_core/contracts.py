@@ -106,9 +106,7 @@ def ztxexp_execute(
 
 
 @hookspec(firstresult=True)
-def ztxexp_expand(
-    configs: Iterable[Config], options: Mapping[str, Any]
-) -> Iterable[Config] | None:
+def ztxexp_expand(configs: Iterable[Config], options: Mapping[str, Any]) -> Iterable[Config] | None:
     """Turn each configuration into any number of configurations.
 
     Called when a sweep is built, in the order in which the steps were written down.

@@ -17,7 +17,7 @@ class ConfigError(ZtxexpError, ValueError):
 
 
 class OptionError(ZtxexpError, ValueError):
-    """An argument of a launch (workers, retries, an executor's option) that cannot be used."""
+    """A setting that a plugin does not take, or a function that cannot be sent to workers."""
 
 
 class MetricError(ZtxexpError, ValueError):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import OptionError
 from ztxexp_core.types import RunContext, RunMetadata, TrackerSpec
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
@@ -32,17 +31,17 @@ class RetryRule:
         """Check and sort what the user gave: names, exception classes, or one of either.
 
         Raises:
-            OptionError: a number below 1, or something that is neither name nor exception class.
+            ValueError, TypeError: a number below 1; neither a name nor an exception class.
         """
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-            raise OptionError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
+            raise ValueError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
         if isinstance(retry_on, (str, type)):
             retry_on = (retry_on,)
         names = frozenset(item for item in retry_on if isinstance(item, str))
         rest = [item for item in retry_on if not isinstance(item, str)]
         for item in rest:
             if not (isinstance(item, type) and issubclass(item, BaseException)):
-                raise OptionError(
+                raise TypeError(
                     f"retry_on takes names of exceptions and exception classes, got {item!r}"
                 )
         return cls(max_attempts, names, tuple(rest))

@@ -148,12 +148,12 @@ class ExperimentPipeline:
             retry_on: names of exceptions (a parent's covers its children) or exception classes.
 
         Raises:
-            OptionError: what is no number, name or exception class.
+            ValueError, TypeError: what is no number, name or exception class.
         """
         try:
             attempts = max(1, int(max_attempts))
         except (TypeError, ValueError):
-            raise OptionError(f"max_attempts must be a number, got {max_attempts!r}") from None
+            raise ValueError(f"max_attempts must be a number, got {max_attempts!r}") from None
         RetryRule.of(attempts, retry_on)
         self._retry_max_attempts, self._retry_on = attempts, retry_on
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -103,18 +102,19 @@ class ExpRunner:
             Counts, duration, ids of what failed.
 
         Raises:
-            OptionError: an argument that cannot be used (a ``ValueError``); nothing was started.
+            ValueError, TypeError: an argument that cannot be used; nothing was started.
+            OptionError: a setting that the executor or a tracker does not take (a
+                ``ValueError``), or a function that cannot be sent to workers; nothing was started.
             PluginError: an executor or tracker that cannot be used; nothing was started.
             ConfigError: a configuration that cannot be written down; nothing was started.
             StoreError: the results root cannot be written (any more).
             ExecutorError: the executor itself failed and nothing more can be got from it.
         """
-        _refuse_import_of_main()
         function = exp_function if exp_function is not None else self.exp_function
         if function is None:
-            raise OptionError("exp_function is required: pass run(exp_fn) a function of ctx")
+            raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
         if not callable(function):
-            raise OptionError(f"exp_function must be callable, got {type(function).__name__}")
+            raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
         executor = registry.load_executor(execution_mode or mode)
         count = _worker_count(workers if num_workers is None else num_workers)
         threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
@@ -142,18 +142,9 @@ class ExpRunner:
 # ---- checks before anything runs -------------------------------------------------------------
 
 
-def _refuse_import_of_main() -> None:
-    # A worker that imports the user's script is marked so by multiprocessing until it is done.
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RuntimeError(
-            "this script starts a sweep while a worker process imports it; put the lines that "
-            'start it under: if __name__ == "__main__":'
-        )
-
-
 def _worker_count(workers: int) -> int:
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < -1 or workers == 0:
-        raise OptionError(
+        raise ValueError(
             f"workers must be a whole number from 1, or -1 for all cores, got {workers!r}"
         )
     if workers != -1:

@@ -210,7 +210,8 @@ def prepare_root(root: Path) -> Path:
     Raises:
         StoreError: the root is no folder or cannot be written; the message names path and cause.
     """
-    root = Path(os.path.abspath(root))
+    # Not abspath: it would resolve ".." without looking at links.
+    root = Path(root).absolute()
     probe = root / f"{STAGING_PREFIX}probe-{secrets.token_hex(6)}"
     try:
         root.mkdir(parents=True, exist_ok=True)

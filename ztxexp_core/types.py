@@ -255,9 +255,7 @@ class RunSpec:
         return _restore_spec, (*rest, cloudpickle.dumps(self.config))
 
 
-def _restore_spec(
-    run_id: str, run_dir: str, identity: str, attempt: int, config: bytes
-) -> RunSpec:
+def _restore_spec(run_id: str, run_dir: str, identity: str, attempt: int, config: bytes) -> RunSpec:
     import pickle
 
     return RunSpec(run_id, Path(run_dir), pickle.loads(config), identity, attempt)

@@ -4,6 +4,10 @@ Each worker has a pipe of its own, so the parent always knows which run a dead w
 out, and a worker killed in the middle of a message can spoil nobody else's. Workers are started by
 forkserver or spawn (nothing depends on fork), are not daemonic (runs may start processes), live in
 a session of their own, and end when the launcher does.
+
+Workers do not import the user's script: functions and values of ``__main__`` come by value (see
+``RunOne`` and ``RunSpec``), so a script needs no ``if __name__ == "__main__"``, and a notebook or a
+script read from standard input runs like any other.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
+from types import ModuleType
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec
 
@@ -62,10 +68,14 @@ class _Worker:
             target=_work, args=(theirs, setup), name="ztxexp-worker", daemon=False
         )
         self.spec: RunSpec | None = None
+        self.ready = False
         try:
-            self.process.start()
+            with _script_left_out():
+                self.process.start()
         except (OSError, EOFError) as exc:
-            raise _cannot_start(exc) from exc
+            raise ExecutorError(
+                f"a worker process cannot be started: {type(exc).__name__}: {exc}"
+            ) from exc
         finally:
             theirs.close()
 
@@ -75,11 +85,14 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(spec)
 
-    def collect(self) -> RunOutcome:
-        """Return the outcome that made this worker ready, or that of a worker that has died.
+    def collect(self) -> RunOutcome | None:
+        """Return an outcome that has come in, be it that of a worker that has died.
+
+        Returns:
+            ``None`` where the worker only said that it is set up.
 
         Raises:
-            ExecutorError: the worker could not load the experiment.
+            ExecutorError: the worker could not be set up.
         """
         try:
             if not self.connection.poll():
@@ -89,6 +102,9 @@ class _Worker:
             return self._lost()
         if isinstance(message, str):
             raise ExecutorError(f"a worker process could not load the experiment:\n{message}")
+        self.ready = True
+        if message is None:
+            return None
         self.spec = None
         assert isinstance(message, RunOutcome)
         return message
@@ -101,6 +117,8 @@ class _Worker:
         self.end(_KILL)  # processes that its run had started outlive it otherwise
         assert self.spec is not None
         code = self.process.exitcode
+        if code and code > 0 and not self.ready:  # not a death: it would happen to the next one too
+            raise ExecutorError(f"a worker process ended with exit code {code} before it was set up")
         if code is not None and code < 0:
             return RunOutcome.lost(self.spec, "killed", signal=-code)
         return RunOutcome.lost(self.spec, "lost", exit_code=code)
@@ -129,8 +147,7 @@ class _Pool:
             "forkserver" if "forkserver" in methods else "spawn"
         )
         if hasattr(self._context, "set_forkserver_preload"):
-            # The script is imported once, in the server, instead of in every worker.
-            self._context.set_forkserver_preload(["__main__", __name__])
+            self._context.set_forkserver_preload([__name__, "ztxexp_core.run"])
         # A worker's environment is that of the server, which may be older than the launch.
         self._setup = pickle.dumps((dict(os.environ), pickle.dumps(run_one)))
         self._size = size
@@ -164,6 +181,8 @@ class _Pool:
         ends = {end: w for w in self._busy for end in (w.connection, w.process.sentinel)}
         for worker in {ends[end]: None for end in wait(list(ends), timeout)} if ends else ():
             outcome = worker.collect()
+            if outcome is None:
+                continue
             self._busy.remove(worker)
             if worker.spec is None:
                 self._idle.append(worker)
@@ -194,12 +213,15 @@ def _all_left(workers: list[_Worker], seconds: float) -> bool:
     return not any(worker.process.is_alive() for worker in workers)
 
 
-def _cannot_start(exc: BaseException) -> ExecutorError:
-    return ExecutorError(
-        f"worker processes cannot be started ({type(exc).__name__}: {exc}). If the output above "
-        "speaks of a script that is imported by a worker, put the lines that start the sweep "
-        'under: if __name__ == "__main__":'
-    )
+@contextlib.contextmanager
+def _script_left_out() -> Iterator[None]:
+    """Hide the user's script from multiprocessing, which would have the new process import it."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 # ---- in the worker ---------------------------------------------------------------------------
@@ -216,6 +238,7 @@ def _work(connection: Connection, setup: bytes) -> None:
     except BaseException:
         connection.send(traceback.format_exc())
         return
+    connection.send(None)
     while True:
         try:
             spec = connection.recv()

@@ -1,0 +1,117 @@
+"""The fluent front door."""
+
+from __future__ import annotations
+
+import logging
+
+import experiments
+import pytest
+from conftest import strict
+
+from ztxexp import ExperimentPipeline, ExpManager, JsonlTracker
+from ztxexp_core import OptionError, PluginContractError, UnknownPluginError
+
+
+def test_a_whole_sweep_in_one_chain(root):
+    summary = (
+        ExperimentPipeline(root.path, base_config={"seed": 42})
+        .grid({"lr": [1e-3, 1e-2]})
+        .variants([{"model": "tiny"}, {"model": "base"}])
+        .modify(lambda c: c.update(half=c["lr"] / 2))
+        .where(lambda c: c["model"] == "tiny" or c["lr"] < 5e-3)
+        .name("demo")
+        .group("g")
+        .tags(["a", "b"])
+        .lineage("parent")
+        .retry(2, retry_on=("OSError",))
+        .track("jsonl", events_filename="mine.jsonl")
+        .run(experiments.score)
+    )
+    assert (summary.total, summary.succeeded) == (3, 3)
+    for record in root.runs():
+        assert record["config"]["half"] == record["config"]["lr"] / 2
+        meta = strict(record["dir"] / "meta.json")
+        assert meta["experiment_name"] == "demo"
+        assert meta["group"] == "g"
+        assert meta["tags"] == ["a", "b"]
+        assert meta["parent_run_id"] == "parent"
+        assert meta["seed"] == 42
+        assert (record["dir"] / "mine.jsonl").exists()
+
+
+def test_any_expander_is_reached_by_name(root):
+    by_name = ExperimentPipeline(root.path).expand("grid", param_grid={"a": [1, 2]})
+    assert by_name.build() == ExperimentPipeline(root.path).grid({"a": [1, 2]}).build()
+    with pytest.raises(UnknownPluginError, match="grid"):
+        by_name.expand("gird", param_grid={})
+
+
+def test_zip_chain_and_random_search_are_there(root):
+    pipeline = ExperimentPipeline(root.path).chain(
+        ExpManager({"kind": "pairs"}).zip({"a": [1, 2], "b": [3, 4]}),
+        ExpManager({"kind": "drawn"}).random_search({"a": [5, 6, 7]}, n_trials=2, seed=1),
+    )
+    kinds = [config["kind"] for config in pipeline.build()]
+    assert kinds == ["pairs", "pairs", "drawn", "drawn"]
+
+
+def test_a_second_launch_runs_exactly_what_is_not_done(root):
+    def pipeline(n):
+        return (
+            ExperimentPipeline(root.path)
+            .variants([{"i": i} for i in range(n)])
+            .exclude_completed()
+        )
+
+    first = pipeline(6).run(experiments.mixed)
+    assert (first.succeeded, first.failed, first.skipped) == (2, 2, 2)
+    again = pipeline(7).run(experiments.score)
+    assert again.total == 5  # what failed, what was skipped, and the new one
+    assert pipeline(7).build() == []
+
+
+def test_exclude_completed_can_ignore_keys(root):
+    ExperimentPipeline(root.path, {"lr": 1, "note": "a"}).run(experiments.score)
+    pipeline = ExperimentPipeline(root.path, {"lr": 1, "note": "b"})
+    assert len(pipeline.exclude_completed().build()) == 1
+    pipeline = ExperimentPipeline(root.path, {"lr": 1, "note": "b"})
+    assert pipeline.exclude_completed(ignore_keys=["note"]).build() == []
+
+
+def test_the_same_configuration_runs_once_and_it_is_said(root, caplog):
+    def pipeline():
+        return ExperimentPipeline(root.path).variants([{"i": 1}, {"i": 1.0}, {"i": True}])
+
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        assert pipeline().run(experiments.score).total == 2  # True is not 1
+    assert "1 of 3 configurations" in caplog.text
+    assert pipeline().run(experiments.score, allow_duplicates=True).total == 3
+
+
+def test_track_refuses_at_its_own_line(root):
+    pipeline = ExperimentPipeline(root.path)
+    with pytest.raises(UnknownPluginError, match=r"wanbd.*wandb"):
+        pipeline.track("wanbd")
+    with pytest.raises(OptionError, match="projekt"):
+        pipeline.track("mlflow", projekt="x")
+    with pytest.raises(OptionError, match="made already"):
+        pipeline.track(JsonlTracker(), events_filename="x")
+    with pytest.raises(PluginContractError, match="on_run_start"):
+        pipeline.track(object())
+
+
+def test_tracker_names_are_case_insensitive_as_in_1_0_3(root):
+    assert ExperimentPipeline(root.path).track("JSONL").run(experiments.score).succeeded == 1
+
+
+def test_retry_below_one_counts_as_one_and_nonsense_is_refused(root):
+    assert ExperimentPipeline(root.path).retry(0).run(experiments.score).succeeded == 1
+    with pytest.raises(ValueError, match="max_attempts"):
+        ExperimentPipeline(root.path).retry("often")
+    with pytest.raises(TypeError, match="retry_on"):
+        ExperimentPipeline(root.path).retry(2, retry_on=(3,))
+
+
+def test_build_does_not_touch_the_disk(tmp_path):
+    ExperimentPipeline(tmp_path / "none").grid({"a": [1]}).exclude_completed().build()
+    assert list(tmp_path.iterdir()) == []

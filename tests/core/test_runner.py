@@ -1,0 +1,238 @@
+"""The sweep loop: arguments, summaries, what an executor loses."""
+
+from __future__ import annotations
+
+import logging
+import random
+import subprocess
+import sys
+import time
+
+import experiments
+import pytest
+from conftest import strict
+
+from ztxexp import ExpRunner, RunSummary
+from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
+from ztxexp_core.errors import ConfigError, UnknownPluginError
+from ztxexp_core.registry import executors
+
+
+class Flaky:
+    """An executor that loses runs: it raises, or forgets to yield, as it is told."""
+
+    supports = frozenset({"in_process"})
+
+    def __init__(self):
+        self.calls = 0
+        self.script = lambda call, n: "yield"
+
+    @hookimpl
+    def ztxexp_execute(self, specs, run_one):
+        self.calls += 1
+        for n, spec in enumerate(specs):
+            step = self.script(self.calls, n)
+            if step == "raise before":
+                raise RuntimeError("executor broke")
+            outcome = run_one(spec)
+            if step == "raise after":
+                raise RuntimeError("executor broke")
+            if step == "forget":
+                continue
+            if step == "lost":
+                yield RunOutcome.lost(spec, "killed", signal=9)
+                continue
+            if step == "foreign":
+                yield RunOutcome("no-such-run", "failed")
+            yield outcome
+
+
+@pytest.fixture
+def flaky(monkeypatch):
+    plugin = Flaky()
+    from importlib.metadata import EntryPoint
+
+    module = type(sys)("flaky_executor")
+    module.plugin = plugin
+    monkeypatch.setitem(sys.modules, "flaky_executor", module)
+    from ztxexp_core import registry
+
+    entry = EntryPoint("flaky", "flaky_executor:plugin", "ztxexp.executors")
+    local = registry.Registry("executor", "ztxexp.executors", lambda: [entry])
+    monkeypatch.setattr(registry, "executors", lambda: local)
+    return plugin
+
+
+def five(root, function=experiments.nothing, **kwargs):
+    return ExpRunner([{"i": i} for i in range(5)], root.path).run(function, **kwargs)
+
+
+def test_the_summary_adds_up_and_failed_ids_are_folders(root):
+    summary = ExpRunner([{"i": i} for i in range(7)], root.path).run(experiments.mixed)
+    assert (summary.total, summary.succeeded, summary.failed, summary.skipped) == (7, 3, 2, 2)
+    assert summary.duration_sec > 0
+    assert sorted(summary.failed_run_ids) == sorted(
+        r["run_id"] for r in root.runs() if r["status"] == "failed"
+    )
+
+
+def test_an_empty_list_is_an_empty_summary(root):
+    assert ExpRunner([], root.path).run(experiments.nothing) == RunSummary(0, 0, 0, 0, 0.0, [])
+
+
+def test_older_argument_names_mean_the_same(root):
+    summary = five(root, execution_mode="dynamic", num_workers=1, dynamic_cpu_threshold=100)
+    assert summary.succeeded == 5
+
+
+def test_the_function_may_be_given_to_the_constructor(root):
+    assert ExpRunner([{}], root.path, experiments.nothing).run().succeeded == 1
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "word"),
+    [
+        ({"mode": "no_such_mode"}, "no_such_mode"),
+        ({"mode": "sequentail"}, "sequential"),
+        ({"workers": 0}, "workers"),
+        ({"workers": -3}, "-3"),
+        ({"workers": 1.5}, "workers"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_attempts": "3"}, "max_attempts"),
+        ({"retry_on": (3,)}, "retry_on"),
+        ({"tracker_specs": [{"type": "wanbd"}]}, "wandb"),
+        ({"tracker_specs": [{"kwargs": {}}]}, "type"),
+        ({"tracker_specs": [{"type": "jsonl", "kwargs": {"filename": "x"}}]}, "filename"),
+        ({"options": {"speed": 3}}, "speed"),
+        ({"mode": "dynamic", "options": {"speed": 3}}, "cpu_threshold"),
+        ({"mode": "dynamic", "cpu_threshold": "hot"}, "cpu_threshold"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name_before_anything_runs(root, kwargs, word):
+    with pytest.raises((ValueError, TypeError), match=word):
+        five(root, **kwargs)
+    assert root.runs() == []
+
+
+def test_a_missing_function_is_a_value_error(root):
+    with pytest.raises(ValueError, match="exp_function"):
+        ExpRunner([{}], root.path).run()
+    with pytest.raises(TypeError, match="callable"):
+        ExpRunner([{}], root.path).run("train")
+
+
+def test_unknown_modes_say_the_known_ones_and_the_closest(root):
+    with pytest.raises(UnknownPluginError, match=r"process_pool") as caught:
+        five(root, mode="proces_pool")
+    assert "sequential" in str(caught.value)
+
+
+def test_a_configuration_that_cannot_be_kept_is_refused_with_its_place(root):
+    with pytest.raises(ConfigError, match=r"configuration 1 of 2.*model\.act"):
+        ExpRunner([{}, {"model": {"act": lambda x: x}}], root.path).run(experiments.nothing)
+    assert root.runs() == []
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "joblib"])
+def test_a_function_that_cannot_be_sent_is_refused_before_anything_runs(root, mode, tmp_path):
+    with (tmp_path / "open").open("w") as handle:
+        with pytest.raises(OptionError, match="cannot be pickled"):
+            five(root, lambda ctx: handle.write("x"), mode=mode)
+    assert root.runs() == []
+
+
+def test_a_root_that_is_a_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "afile"
+    path.write_text("precious")
+    with pytest.raises(StoreError, match="afile"):
+        ExpRunner([{}], path)
+    assert path.read_text() == "precious"
+
+
+def test_run_ids_are_unique_whatever_the_clock_and_the_seed_say(root, monkeypatch):
+    real = time.strftime
+    monkeypatch.setattr(time, "strftime", lambda form, *_: real(form, time.gmtime(1_700_000_000)))
+    random.seed(1)
+    summary = ExpRunner([{"i": i} for i in range(300)], root.path).run(
+        lambda ctx: random.seed(1)
+    )
+    assert summary.succeeded == 300
+    assert len(root.runs()) == 300
+
+
+def test_runs_left_running_by_a_dead_launcher_are_closed_by_the_next_launch(root):
+    code = (
+        "import os, sys; from ztxexp import ExpRunner\n"
+        "ExpRunner([{'i': 0}], sys.argv[1]).run(lambda ctx: os._exit(1))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, root.path], check=False)
+    assert done.returncode == 1
+    assert root.statuses() == ["running"]
+    five(root)
+    assert root.statuses() == ["failed"] + 5 * ["succeeded"]
+    assert next(r for r in root.runs() if r["status"] == "failed")["reason"] == "lost"
+
+
+def test_live_trackers_are_ignored_in_parallel_modes_with_a_notice_and_jsonl_stays(root, caplog):
+    from ztxexp import JsonlTracker
+
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        five(root, mode="process_pool", trackers=[JsonlTracker()])
+    assert "Live tracker instances are ignored in process_pool mode" in caplog.text
+    assert all((r["dir"] / "events.jsonl").read_text().count("run_start") for r in root.runs())
+
+
+def test_a_live_jsonl_tracker_replaces_the_default_one(root):
+    from ztxexp import JsonlTracker
+
+    five(root, trackers=[JsonlTracker("other.jsonl")])
+    for record in root.runs():
+        assert "run_start" in (record["dir"] / "other.jsonl").read_text()
+        assert "run_start" not in (record["dir"] / "events.jsonl").read_text()
+
+
+# ---- executors that lose runs ----------------------------------------------------------------
+
+
+def test_an_executor_that_raises_is_called_again_with_the_rest(root, flaky):
+    flaky.script = lambda call, n: "raise before" if (call, n) == (1, 2) else "yield"
+    summary = five(root, mode="flaky")
+    assert summary.succeeded == 5
+    assert flaky.calls == 2
+    assert root.statuses() == 5 * ["succeeded"]
+
+
+def test_a_run_that_ended_on_disk_counts_even_if_its_outcome_was_never_yielded(root, flaky):
+    flaky.script = lambda call, n: {1: "forget", 3: "raise after"}.get(n, "yield")
+    summary = five(root, experiments.mixed, mode="flaky")
+    assert (summary.succeeded, summary.failed, summary.skipped) == (2, 2, 1)
+
+
+def test_an_outcome_never_overrules_what_is_on_disk(root, flaky):
+    flaky.script = lambda call, n: "lost" if n == 1 else "yield"
+    assert five(root, mode="flaky").succeeded == 5  # the run had succeeded before it was "lost"
+
+
+def test_outcomes_of_unknown_runs_are_ignored(root, flaky):
+    flaky.script = lambda call, n: "foreign"
+    assert five(root, mode="flaky").total == 5
+
+
+def test_an_executor_without_progress_is_an_error_that_names_it(root, flaky):
+    flaky.script = lambda call, n: "raise before"
+    with pytest.raises(ExecutorError, match=r"'flaky'.*executor broke"):
+        five(root, mode="flaky")
+    assert root.runs() == []
+
+
+def test_identity_is_stored_with_every_run(root):
+    from ztxexp_core.identity import config_identity
+
+    five(root)
+    for record in root.runs():
+        assert record["identity"] == config_identity(record["config"])
+        assert strict(record["dir"] / "run.json")["identity"] == record["identity"]
+
+
+def test_the_default_registry_lists_the_four_executors():
+    assert {"sequential", "process_pool", "joblib", "dynamic"} <= set(executors().names())

@@ -1,0 +1,313 @@
+"""What every built-in executor promises, the same tests for all four."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import experiments
+import psutil
+import pytest
+from conftest import strict
+
+from ztxexp import ExpRunner
+from ztxexp_core import ExecutorError
+
+ALL = ["sequential", "process_pool", "joblib", "dynamic"]
+PARALLEL = ALL[1:]
+
+
+def launch(root, function, configs, mode, **kwargs):
+    return ExpRunner(configs, root.path).run(
+        function, mode=mode, workers=2, cpu_threshold=100, **kwargs
+    )
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_every_configuration_gets_one_run_and_one_truthful_record(root, mode):
+    summary = launch(root, experiments.mixed, [{"i": i} for i in range(9)], mode)
+    assert (summary.total, summary.succeeded, summary.failed, summary.skipped) == (9, 3, 3, 3)
+    assert root.statuses() == 3 * ["failed"] + 3 * ["skipped"] + 3 * ["succeeded"]
+    assert sorted(r["config"]["i"] for r in root.runs()) == list(range(9))
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_lambdas_and_closures_run_in_every_mode(root, mode):
+    factor = 3
+
+    def closure(ctx):
+        return {"score": factor * ctx.config["i"]}
+
+    assert launch(root, closure, [{"i": 1}, {"i": 2}], mode).succeeded == 2
+    assert launch(root, lambda ctx: {"score": factor}, [{"i": 3}], mode).succeeded == 1
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_functions_and_configuration_values_of_main_run_in_every_mode(root, mode, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import dataclasses, sys
+            from ztxexp import ExpRunner
+
+            @dataclasses.dataclass
+            class Model:
+                width: int
+
+            def train(ctx):
+                assert isinstance(ctx.config["model"], Model) and helper() == 5
+                return {"width": ctx.config["model"].width}
+
+            def helper():
+                return 5
+
+            if __name__ == "__main__":
+                configs = [{"model": Model(w)} for w in (1, 2, 3)]
+                s = ExpRunner(configs, sys.argv[1]).run(train, mode=sys.argv[2], workers=2)
+                print(s.succeeded)
+            """
+        )
+    )
+    out = subprocess.run(
+        [sys.executable, script, root.path, mode], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "3", out.stderr
+    assert sorted(r["config"]["model"]["width"] for r in root.runs()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_functions_of_an_interactive_session_run_in_every_mode(root, mode):
+    # As in a notebook: __main__ has no file that a worker could import.
+    code = textwrap.dedent(
+        f"""
+        from ztxexp import ExpRunner
+        offset = 4
+        def cell(ctx):
+            return {{"score": ctx.config["i"] + offset}}
+        s = ExpRunner([{{"i": i}} for i in range(3)], {str(root.path)!r}).run(
+            cell, mode={mode!r}, workers=2)
+        print(s.succeeded)
+        """
+    )
+    out = subprocess.run(
+        [sys.executable, "-"], input=code, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "3", out.stderr
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_a_script_needs_no_main_guard_and_its_globals_reach_the_workers(root, mode, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from ztxexp import ExpRunner\n"
+        "factor = int('5')\n"
+        f"s = ExpRunner([{{}}], {str(root.path)!r}).run(\n"
+        f"    lambda ctx: {{'score': factor}}, mode={mode!r}, workers=2)\n"
+        "print(s.succeeded)\n"
+    )
+    out = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "1"
+    assert strict(root.only()["dir"] / "metrics.json") == {"score": 5}
+
+
+def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(root):
+    with pytest.raises(ExecutorError, match="only in the launcher"):
+        ExpRunner([{}], root.path).run(LoadsHere(), mode="process_pool")
+    assert root.runs() == []
+
+
+class LoadsHere:
+    """Can be pickled, but not unpickled."""
+
+    def __call__(self, ctx):
+        raise AssertionError
+
+    def __reduce__(self):
+        return _refuse, ()
+
+
+def _refuse():
+    raise ImportError("only in the launcher")
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_run_may_start_processes_of_its_own(root, mode):
+    assert launch(root, experiments.has_child_process, [{}], mode).succeeded == 1
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+def test_workers_see_the_environment_of_the_launch_not_of_an_earlier_one(root, mode, monkeypatch):
+    for value in ("1", "2"):
+        monkeypatch.setenv("ZTXEXP_TEST_VALUE", value)
+        launch(root, experiments.environment, [{"value": value}], mode)
+    scores = {r["config"]["value"]: (r["dir"] / "metrics.json").read_text() for r in root.runs()}
+    assert "1" in scores["1"]
+    assert "2" in scores["2"]
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+@pytest.mark.parametrize(
+    ("how", "exit_code", "signum"),
+    [("exit0", 0, None), ("exit3", 3, None), ("sigkill", None, 9), ("segfault", None, 11)],
+)
+def test_a_death_costs_exactly_its_run_and_says_how(root, mode, how, exit_code, signum):
+    configs = [{"i": i, **({"how": how} if i == 3 else {})} for i in range(8)]
+    summary = launch(root, experiments.dies, configs, mode)
+    assert (summary.succeeded, summary.failed) == (7, 1)
+    (failed,) = [r for r in root.runs() if r["status"] == "failed"]
+    assert failed["config"]["i"] == 3
+    assert summary.failed_run_ids == [failed["run_id"]]
+    assert failed["error_type"] == "WorkerDied"
+    assert (failed["exit_code"], failed["signal"]) == (exit_code, signum)
+    assert (failed["dir"] / "error.log").read_text().strip() == failed["error_message"]
+
+
+def test_processes_that_a_dead_run_leaves_neither_hold_up_the_launch_nor_survive_it(root):
+    before = set(psutil.pids())
+    started = time.monotonic()
+    summary = launch(root, experiments.dies, [{"how": "orphan"}, {}], "process_pool")
+    assert (summary.succeeded, summary.failed) == (1, 1)
+    assert time.monotonic() - started < 30  # the orphan sleeps for 60
+    left = [p for p in psutil.process_iter() if p.pid not in before and "sleep(60)" in _line(p)]
+    assert left == []
+
+
+def _line(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_specs_are_pulled_lazily(root, mode):
+    from ztxexp_core.registry import load_executor
+    from ztxexp_core.types import RunSpec
+
+    pulled = []
+
+    def specs():
+        for i in range(20):
+            pulled.append(i)
+            yield RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x")
+
+    plugin = load_executor(mode)
+    outcomes = plugin.call(
+        specs=specs(), run_one=Echo(), workers=2, options=plugin.check_options({})
+    )
+    ahead = []
+    for done, _ in enumerate(outcomes, start=1):
+        ahead.append(len(pulled) - done)
+    assert len(pulled) == len(ahead) == 20
+    assert max(ahead) <= 4  # two under way, one or two just handed out
+
+
+class Echo:
+    """Stands in for run_one: no folder, just an outcome."""
+
+    def __call__(self, spec):
+        from ztxexp_core.types import RunOutcome
+
+        time.sleep(0.05)  # time enough for whoever counts to keep up
+
+        return RunOutcome(spec.run_id, "succeeded")
+
+
+class Sleepy:
+    """Stands in for run_one: takes longer than any test."""
+
+    def __call__(self, spec):
+        from ztxexp_core.types import RunOutcome
+
+        time.sleep(60 if spec.config["i"] else 0)
+        return RunOutcome(spec.run_id, "succeeded")
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
+    from ztxexp_core.registry import load_executor
+    from ztxexp_core.types import RunSpec
+
+    before = {p.pid for p in psutil.process_iter()}
+    specs = (RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x") for i in range(5))
+    plugin = load_executor(mode)
+    outcomes = plugin.call(
+        specs=specs, run_one=Sleepy(), workers=2, options=plugin.check_options({})
+    )
+    next(outcomes)
+    started = time.monotonic()
+    outcomes.close()
+    assert time.monotonic() - started < 5
+    workers = [p for p in psutil.process_iter() if p.pid not in before and p.pid != os.getpid()]
+    left = [p for p in workers if _is_worker(p)]
+    assert left == []
+
+
+def _is_worker(process):
+    # The fork server and the resource tracker of multiprocessing stay for the next launch.
+    try:
+        return (
+            process.status() != psutil.STATUS_ZOMBIE
+            and os.getpgid(process.pid) == process.pid
+            and "forkserver" in _line(process)
+        )
+    except (psutil.Error, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+def test_workers_are_gone_soon_after_the_launcher_is_killed(root, mode, tmp_path):
+    script = tmp_path / "long.py"
+    script.write_text(
+        "import sys, experiments\n"
+        "from ztxexp import ExpRunner\n"
+        "if __name__ == '__main__':\n"
+        "    configs = [{'i': i, 'seconds': 60} for i in range(2)]\n"
+        "    ExpRunner(configs, sys.argv[1]).run(\n"
+        "        experiments.sleeps, mode=sys.argv[2], workers=2, cpu_threshold=100)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(experiments.__file__)}
+    launcher = subprocess.Popen([sys.executable, script, root.path, mode], env=env)
+    try:
+        pids = _wait_for_pids(root, 2)
+    finally:
+        launcher.kill()
+        launcher.wait()
+    deadline = time.monotonic() + 3
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if _alive(pid)] == []
+
+
+def _wait_for_pids(root, count):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = list(root.path.glob("2*/artifacts/begun")) if root.path.exists() else []
+        pids = [int(p.read_text() or 0) for p in found]
+        if len(pids) == count and all(pids):
+            return pids
+        time.sleep(0.05)
+    raise AssertionError("the runs did not begin")
+
+
+def _alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_dynamic_always_has_one_run_under_way_however_busy_the_machine(root):
+    summary = ExpRunner([{"i": i} for i in range(3)], root.path).run(
+        experiments.score, mode="dynamic", workers=2, cpu_threshold=0.0001
+    )
+    assert summary.succeeded == 3
+
+
+def test_minus_one_worker_means_all_cores(root):
+    summary = ExpRunner([{}], root.path).run(experiments.nothing, mode="process_pool", workers=-1)
+    assert summary.succeeded == 1

@@ -1,0 +1,82 @@
+"""Experiment functions that worker processes can import by name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from ztxexp import SkipRun
+
+
+def score(ctx):
+    """Succeeds."""
+    ctx.log_metric(step=1, metrics={"loss": 0.5})
+    return {"score": ctx.config.get("i", 0)}
+
+
+def nothing(ctx):
+    """Succeeds without metrics."""
+
+
+def mixed(ctx):
+    """0 succeeds, 1 fails, 2 skips, and so on."""
+    kind = ctx.config["i"] % 3
+    if kind == 1:
+        raise ValueError(f"bad {ctx.config['i']}")
+    if kind == 2:
+        raise SkipRun("no use")
+    return {"score": ctx.config["i"]}
+
+
+def dies(ctx):
+    """Ends its process in the way that config["how"] names; without one it succeeds."""
+    how = ctx.config.get("how")
+    if how == "exit0":
+        os._exit(0)
+    if how == "exit3":
+        os._exit(3)
+    if how == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "sys.exit":
+        sys.exit(3)
+    if how == "orphan":  # dies and leaves a process that holds its files open
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"score": 1.0}
+
+
+def sleeps(ctx):
+    """Says that it has begun, then takes its time."""
+    (ctx.run_dir / "artifacts" / "begun").write_text(str(os.getpid()))
+    time.sleep(ctx.config.get("seconds", 0.05))
+    return {"score": 1.0}
+
+
+def spends_itself(ctx):
+    """Changes its configuration, which is its own copy, and fails the first two times."""
+    assert "touched" not in ctx.config and ctx.config["nested"]["n"] == 1
+    ctx.config["touched"] = True
+    ctx.config["nested"]["n"] = 2
+    ctx.log_metric(step=1, metrics={"loss": 1.0})
+    if ctx.meta.attempt < 3:
+        raise FileNotFoundError("not yet")
+    return {"attempt": ctx.meta.attempt}
+
+
+def has_child_process(ctx):
+    """Starts a process pool of its own, as data loaders do."""
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return {"score": pool.apply(abs, (-3,))}
+
+
+def environment(ctx):
+    """Reports what the launcher set."""
+    return {"score": int(os.environ.get("ZTXEXP_TEST_VALUE", "0"))}
