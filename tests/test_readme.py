@@ -1,0 +1,104 @@
+"""The README is tested as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parent.parent
+README = (HOUSE / "README.md").read_text(encoding="utf-8")
+
+
+def block(after: str) -> str:
+    """The first Python block after a heading."""
+    return re.search(r"```python\n(.*?)```", README[README.index(after) :], re.S).group(1)
+
+
+def run(tmp_path, code):
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    out = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stderr
+    return out.stdout
+
+
+def test_the_twenty_lines_run_and_the_second_time_everything_is_done(tmp_path):
+    code = block("## Twenty lines")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert "total=6, succeeded=6" in run(tmp_path, code)
+    again = run(tmp_path, code)
+    assert "total=0" in again
+    assert len(re.findall(r"^\d +0\.\d+ +[01] +\d\.\d+$", again, re.M)) == 6
+
+
+def test_the_tracker_in_fifteen_lines_works(tmp_path):
+    code = block("## A tracker in fifteen lines")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    code += (
+        "\nfrom ztxexp import ExperimentPipeline\n"
+        "def train(ctx):\n"
+        "    ctx.log_metric(step=3, metrics={'loss': 0.5})\n"
+        "s = ExperimentPipeline('r').track(CsvTracker(sep=';')).run(train)\n"
+        "import pathlib; print(next(pathlib.Path('r').glob('*/artifacts/loss.csv')).read_text())\n"
+    )
+    assert run(tmp_path, code).strip() == "3;0.5"
+
+
+def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
+    code = (
+        "from ztxexp import ExpRunner\n"
+        "def f(ctx):\n"
+        "    ctx.log_metric(1, {'a': 1.0})\n"
+        "    if ctx.config['i']: raise ValueError\n"
+        "    return {}\n"
+        "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f)\n"
+    )
+    run(tmp_path, code)
+    named = set(re.findall(r"`([\w./]+(?:json|jsonl|log|/))`", README[README.index("| file") :]))
+    found = {
+        p.name + ("/" if p.is_dir() else "") for run in (tmp_path / "r").iterdir() for p in run.iterdir()
+    }
+    assert found == {name for name in named if "<" not in name} & found
+    assert found == {
+        "config.json", "run.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl",
+        "run.log", "error.log", "artifacts/", "checkpoints/",
+    }  # fmt: skip
+
+
+def test_every_linked_file_exists():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (HOUSE / target).exists(), target
+
+
+def test_architecture_names_every_room_of_the_core_and_no_other():
+    page = (HOUSE / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("## Rooms of the core") : page.index("## A configuration's way")]
+    named = set(re.findall(r"`(\w+\.py)`", table)) - {"pyproject.toml"}
+    rooms = {p.name for p in (HOUSE / "ztxexp_core").glob("*.py")} - {"__init__.py"}
+    assert named == rooms
+
+
+@pytest.mark.slow
+def test_the_digits_example_trains_prints_its_table_and_is_done_the_second_time(tmp_path):
+    script = HOUSE / "examples" / "digits_sweep.py"
+    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    first, second = (
+        subprocess.run(
+            [sys.executable, script, "results"],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    )  # fmt: skip
+    assert "18 succeeded, 0 failed, 0 skipped" in first
+    assert "everything is done already" in second
+    table = re.findall(r"^ +([\d.]+) +(\d+) +([\d.]+) ± ([\d.]+) +3$", second, re.M)
+    assert len(table) == 6
+    assert float(table[0][2]) > 0.95  # the best setting learns the digits
+    assert len(list((tmp_path / "results").glob("*/run.json"))) == 18

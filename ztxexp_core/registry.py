@@ -1,0 +1,426 @@
+"""Plugins by name: one registry per kind, from entry points to a checked, loaded plugin.
+
+Listing reads metadata only. A plugin is imported when its name is asked for, and what is wrong with
+it is told then, in one sentence; a broken plugin that nobody asks for does no harm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+import pluggy
+
+from ztxexp_core import contracts
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.errors import (
+    OptionError,
+    PluginImportError,
+    UnknownPluginError,
+    ZtxexpError,
+)
+from ztxexp_core.plugin_checks import (
+    HOOKS,
+    PluginRef,
+    cause,
+    check_arguments,
+    check_carrier,
+    check_factory,
+    check_hooks,
+    check_tracker,
+    closest,
+    listing,
+    misfit,
+    texts,
+)
+from ztxexp_core.types import TrackerSpec
+
+__all__ = [
+    "LoadedPlugin",
+    "PluginRef",
+    "Registry",
+    "check_tracker",
+    "executors",
+    "expanders",
+    "load_executor",
+    "load_expander",
+    "make_tracker",
+    "tracker_spec",
+    "trackers",
+]
+
+BLOCKING_VARIABLE = "ZTXEXP_DISABLE_PLUGINS"
+
+
+class Registry:
+    """The plugins of one kind.
+
+    The entry points are listed once, when they are first needed. Names in the environment variable
+    ``ZTXEXP_DISABLE_PLUGINS`` (comma-separated) are left out, whenever it is set.
+
+    Args:
+        kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
+        group: the entry-point group.
+        find: returns the entry points; the installed distributions are asked by default.
+
+    Example:
+        >>> Registry("tracker", "ztxexp.trackers").names()
+        ['jsonl', 'mlflow', 'wandb']
+    """
+
+    def __init__(
+        self, kind: str, group: str, find: Callable[[], Iterable[EntryPoint]] | None = None
+    ):
+        self.kind = kind
+        self.group = group
+        self._find = find or (lambda: entry_points(group=group))
+        self._lock = threading.RLock()
+        self._plugins: dict[str, Any] = {}
+        self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
+        self._manager.add_hookspecs(contracts)
+
+    @functools.cached_property
+    def _entries(self) -> list[EntryPoint]:
+        return list(self._find())
+
+    def names(self) -> list[str]:
+        """Return the known names, sorted, without the blocked ones; imports nothing."""
+        return sorted({entry.name for entry in self._entries} - _blocked())
+
+    def refs(self) -> list[PluginRef]:
+        """Return where each enabled plugin comes from, sorted by name; imports nothing."""
+        blocked = _blocked()
+        found = {self._ref(entry) for entry in self._entries if entry.name not in blocked}
+        return sorted(found, key=lambda ref: (ref.name, ref.distribution, ref.target))
+
+    def resolve(self, name: str) -> PluginRef:
+        """Return the one plugin of that name; imports nothing.
+
+        Raises:
+            UnknownPluginError: no plugin has that name, two distributions claim it for different
+                objects, or it is blocked.
+        """
+        return self._ref(self._entry(name))
+
+    def load(self, name: str) -> Any:
+        """Import a plugin and hold it against the contract of its kind.
+
+        Returns:
+            A tracker's class or factory; the module or instance that carries the hook otherwise.
+
+        Raises:
+            UnknownPluginError: see :meth:`resolve`.
+            PluginImportError: its module cannot be imported, or lacks the attribute.
+            PluginContractError: it does not fit the contract.
+        """
+        entry = self._entry(name)
+        with self._lock:
+            if name not in self._plugins:
+                ref = self._ref(entry)
+                plugin = _import_plugin(ref, entry)
+                self._check(ref, plugin)
+                self._plugins[name] = plugin
+            return self._plugins[name]
+
+    def load_hook(self, name: str) -> LoadedPlugin:
+        """Load an executor or expander, ready to be called.
+
+        Raises:
+            UnknownPluginError, PluginImportError, PluginContractError: see :meth:`load`.
+        """
+        plugin = self.load(name)
+        return LoadedPlugin(self.resolve(name), plugin, self._manager)
+
+    def missing_requirements(self, name: str) -> list[str]:
+        """Return the import names in a plugin's ``requires`` that are not installed."""
+        ref, plugin = self.resolve(name), self.load(name)
+        requires = getattr(plugin, "requires", ())
+        return [item for item in texts(ref, "requires", requires) if not _installed(item)]
+
+    def install_hint(self, name: str) -> str:
+        """Return the pip line of the extra named like a plugin; empty where there is none."""
+        return _extra_line(self._entry(name))
+
+    def _entry(self, name: str) -> EntryPoint:
+        claims = {_target(entry): entry for entry in self._entries if entry.name == name}
+        if not claims:
+            raise self._unknown(name)
+        if len(claims) > 1:
+            both = " and ".join(sorted(str(self._ref(entry)) for entry in claims.values()))
+            raise UnknownPluginError(
+                f"the {self.kind} name {name!r} is claimed twice, by {both}; uninstall one of the "
+                "two distributions",
+                self.kind,
+                name,
+            )
+        (entry,) = claims.values()
+        if name in _blocked():
+            raise UnknownPluginError(
+                f"{self._ref(entry)} is blocked by the environment variable {BLOCKING_VARIABLE}; "
+                "take its name out of there",
+                self.kind,
+                name,
+            )
+        return entry
+
+    def _unknown(self, name: str) -> UnknownPluginError:
+        known = self.names()
+        kind = "executor (mode)" if self.kind == "executor" else self.kind
+        return UnknownPluginError(
+            f"unknown {kind} {name!r}{closest(name, known)}; known: {', '.join(known) or 'none'}; "
+            f"others come with packages that register under {self.group!r}",
+            self.kind,
+            str(name),
+        )
+
+    def _ref(self, entry: EntryPoint) -> PluginRef:
+        return PluginRef(self.kind, entry.name, _target(entry), *_origin(entry))
+
+    def _check(self, ref: PluginRef, plugin: Any) -> None:
+        if self.kind == "tracker":
+            check_factory(ref, plugin)
+            return
+        check_carrier(ref, plugin)
+        check_hooks(ref, plugin, self._manager)
+        LoadedPlugin(ref, plugin, self._manager)
+        self._register(ref, plugin)
+
+    def _register(self, ref: PluginRef, plugin: Any) -> None:
+        if self._manager.is_registered(plugin):  # one object under two names
+            return
+        try:
+            self._manager.register(plugin, ref.name)
+            self._manager.check_pending()
+        except Exception as exc:  # whatever the plugin's attributes raise, too
+            self._manager.unregister(name=ref.name)
+            reason = " ".join(str(exc).split())
+            raise misfit(ref, f"is refused by pluggy: {reason}; mend the plugin") from exc
+
+
+class LoadedPlugin:
+    """An executor or expander that passed its checks.
+
+    Attributes:
+        ref: where it comes from.
+        plugin: the module or instance itself.
+        supports: names of its capabilities.
+        options_class: the dataclass of its settings, ``None`` where it has none.
+    """
+
+    def __init__(self, ref: PluginRef, plugin: Any, manager: pluggy.PluginManager):
+        self.ref = ref
+        self.plugin = plugin
+        self.supports = frozenset(texts(ref, "supports", getattr(plugin, "supports", ())))
+        self.options_class: type[Any] | None = getattr(plugin, "Options", None)
+        self._manager = manager
+        if self.options_class is not None and not (
+            isinstance(self.options_class, type) and dataclasses.is_dataclass(self.options_class)
+        ):
+            raise misfit(ref, "has an Options that is no dataclass; decorate it with @dataclass")
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings, checked and with defaults filled in, by name.
+
+        Raises:
+            OptionError: an unknown name, a missing one, or a value that the plugin refuses.
+        """
+        if self.options_class is None:
+            if options and self.ref.kind == "executor":
+                raise OptionError(f"{self.ref} takes no options; leave out {listing(options)}")
+            return dict(options)
+        fields = [f for f in dataclasses.fields(self.options_class) if f.init]
+        self._check_names(options, fields)
+        try:
+            values = self.options_class(**options)
+        except ZtxexpError:
+            raise
+        except (TypeError, ValueError) as exc:
+            raise OptionError(f"{self.ref} refuses its options: {exc}") from exc
+        # Not asdict: it would copy every value.
+        return {f.name: getattr(values, f.name) for f in dataclasses.fields(self.options_class)}
+
+    def _check_names(
+        self, options: Mapping[str, Any], fields: Iterable[dataclasses.Field[Any]]
+    ) -> None:
+        known = {f.name: _has_default(f) for f in fields}
+        for name in options:
+            if name not in known:
+                raise OptionError(
+                    f"{self.ref} has no option {name!r}{closest(name, known)}; "
+                    f"known: {listing(known)}"
+                )
+        missing = [name for name, optional in known.items() if not optional and name not in options]
+        if missing:
+            raise OptionError(f"{self.ref} needs the option {listing(missing)}; pass a value")
+
+    def call(self, **kwargs: Any) -> Any:
+        """Call the plugin's hook, and no other plugin's, with the arguments that it asks for."""
+        others = [p for p in self._manager.get_plugins() if p is not self.plugin]
+        return self._manager.subset_hook_caller(HOOKS[self.ref.kind], others)(**kwargs)
+
+
+# ---- the registries of this process ----------------------------------------------------------
+
+
+@functools.cache
+def trackers() -> Registry:
+    """Return the registry of trackers."""
+    return Registry("tracker", "ztxexp.trackers")
+
+
+@functools.cache
+def executors() -> Registry:
+    """Return the registry of executors."""
+    return Registry("executor", "ztxexp.executors")
+
+
+@functools.cache
+def expanders() -> Registry:
+    """Return the registry of expanders."""
+    return Registry("expander", "ztxexp.expanders")
+
+
+def load_executor(name: str) -> LoadedPlugin:
+    """Load the executor of that name; raises as :meth:`Registry.load` does."""
+    return executors().load_hook(name)
+
+
+def load_expander(name: str) -> LoadedPlugin:
+    """Load the expander of that name; raises as :meth:`Registry.load` does."""
+    return expanders().load_hook(name)
+
+
+def tracker_spec(
+    name: str, kwargs: Mapping[str, Any] | None = None, registry: Registry | None = None
+) -> TrackerSpec:
+    """Check that a tracker can be made with these arguments, without making it.
+
+    Args:
+        name: the exact name.
+        kwargs: keyword arguments of its class or factory.
+        registry: where to look it up; the installed trackers by default.
+
+    Raises:
+        UnknownPluginError, PluginImportError, PluginContractError: as :meth:`Registry.load`; a
+            package named in ``requires`` that is missing is an import error too.
+        OptionError: an argument that the tracker does not know, or one that it lacks.
+
+    Example:
+        >>> tracker_spec("mlflow", {"experiment_name": "demo"}).target
+        'ztxexp_trackers.mlflow:MlflowTracker'
+    """
+    registry = registry or trackers()
+    ref, factory = registry.resolve(name), registry.load(name)
+    missing = registry.missing_requirements(name)
+    if missing:
+        hint = registry.install_hint(name) or f"pip install {' '.join(missing)}"
+        raise PluginImportError(
+            f"{ref} needs {listing(missing)}, which is not installed: {hint}", ref.kind, name
+        )
+    check_arguments(ref, factory, kwargs or {})
+    return TrackerSpec(name, ref.target, dict(kwargs or {}))
+
+
+def make_tracker(spec: TrackerSpec) -> Tracker:
+    """Make a tracker in whichever process this is; reads no metadata.
+
+    Raises:
+        PluginImportError: its target cannot be imported here.
+        PluginContractError: what was made lacks one of the three methods.
+        Exception: whatever the tracker's own factory raises.
+    """
+    try:
+        factory = _import_target(spec.target)
+    except (Exception, SystemExit) as exc:
+        raise PluginImportError(
+            f"tracker {spec.name!r} ({spec.target}) cannot be imported in this process "
+            f"({cause(exc)}); install its package there too",
+            "tracker",
+            spec.name,
+        ) from exc
+    tracker = factory(**spec.kwargs)
+    if spec.target not in _made_well:  # once in a process: the check costs a tenth of an empty run
+        check_tracker(tracker, f"tracker {spec.name!r} ({spec.target})")
+        _made_well.add(spec.target)
+    return cast(Tracker, tracker)
+
+
+_made_well: set[str] = set()
+
+
+# ---- importing -------------------------------------------------------------------------------
+
+
+def _import_plugin(ref: PluginRef, entry: EntryPoint) -> Any:
+    try:
+        return _import_target(ref.target)
+    except (Exception, SystemExit) as exc:
+        importlib.invalidate_caches()  # a repair on disk is seen at the next try
+        hint = _extra_line(entry) or f"mend or reinstall {ref.distribution}"
+        raise PluginImportError(
+            f"{ref} cannot be imported ({cause(exc)}): {hint}", ref.kind, ref.name
+        ) from exc
+
+
+def _import_target(target: str) -> Any:
+    module, _, attributes = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def _installed(name: str) -> bool:
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # a parent package is missing
+        return False
+
+
+def _target(entry: EntryPoint) -> str:
+    """Return the entry's value without blanks and without the obsolete ``[extra]``."""
+    return entry.value.partition("[")[0].replace(" ", "")
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    if entry.dist is None:
+        return "unknown distribution", "?"
+    # Not dist.name and dist.version: these raise where the metadata is damaged.
+    metadata = _metadata(entry)
+    return metadata.get("Name", "unknown distribution"), metadata.get("Version", "?")
+
+
+def _metadata(entry: EntryPoint) -> Any:
+    try:
+        return {} if entry.dist is None else entry.dist.metadata or {}
+    except (OSError, LookupError):  # a damaged installation must not hide the others
+        return {}
+
+
+def _extra_line(entry: EntryPoint) -> str:
+    metadata = _metadata(entry)
+    extras = (metadata.get_all("Provides-Extra") or []) if hasattr(metadata, "get_all") else []
+    for extra in extras:
+        if extra.replace("_", "-").lower() == entry.name.replace("_", "-").lower():
+            return f'pip install "{_origin(entry)[0]}[{extra}]"'
+    return ""
+
+
+def _blocked() -> set[str]:
+    names = os.environ.get(BLOCKING_VARIABLE, "").split(",")
+    return {name.strip() for name in names if name.strip()}
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing

@@ -1,0 +1,145 @@
+"""The ``jsonl`` tracker: the life of a run as lines of a plain file in the run's own folder.
+
+Three kinds of lines: ``run_start``, ``metric`` and ``run_end``. The runner writes its own events
+into ``events.jsonl`` too; readers tell the families apart by the field ``event``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ztxexp_core import (
+    ConfigError,
+    JsonlWriter,
+    MetricEvent,
+    RunContext,
+    RunMetadata,
+    encode_json,
+    utc_now,
+)
+
+# The run's own records: lines of ours in one of them would damage what says how the run ended.
+_TAKEN = {"config.json", "run.json", "meta.json", "metrics.json"}
+_TAKEN |= {"metrics.jsonl", "run.log", "error.log"}
+
+
+class JsonlTracker:
+    """Writes the life of a run, and every metric event, as JSON lines in the run's folder.
+
+    One instance may follow several runs, one after the other or at once. The file of a run is kept
+    open from ``on_run_start`` to ``on_run_end``; a call outside of these two opens it for one line.
+
+    Args:
+        events_filename: name of the file, or its path within the run's folder
+            (``"logs/events.jsonl"``).
+
+    Raises:
+        ConfigError: ``events_filename`` leads out of the run's folder or names one of the run's own
+            records (a ``ValueError``).
+
+    Example:
+        >>> pipeline.track(JsonlTracker(events_filename="logs/events.jsonl"))
+    """
+
+    def __init__(self, events_filename: str = "events.jsonl"):
+        self.events_filename = _checked(events_filename)
+        self._open: dict[Path, tuple[JsonlWriter, bytes]] = {}
+
+    def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
+        """Open the file and write ``{"event": "run_start", "run_id", "timestamp", "meta"}``."""
+        self._close(ctx)
+        head = b'{"event":"metric","run_id":' + encode_json(ctx.run_id) + b',"payload":'
+        self._open[ctx.run_dir] = (JsonlWriter(self._path(ctx)), head)
+        self._append(
+            ctx,
+            {
+                "event": "run_start",
+                "run_id": ctx.run_id,
+                "timestamp": utc_now(),
+                "meta": meta.to_dict(),
+            },
+        )
+
+    def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
+        """Write ``{"event": "metric", "run_id", "payload"}``."""
+        opened = self._open.get(ctx.run_dir)
+        if opened is None:
+            row = {"event": "metric", "run_id": ctx.run_id, "payload": event.to_dict()}
+            return self._append(ctx, row)
+        # The beginning of the line is the same for a whole run: encode only what is new.
+        writer, head = opened
+        return writer.append_bytes(head + encode_json(event.to_dict()) + b"}\n")
+
+    def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
+        """Write ``{"event": "run_end", "run_id", "timestamp", "summary"}`` and close the file."""
+        try:
+            self._append(
+                ctx,
+                {
+                    "event": "run_end",
+                    "run_id": ctx.run_id,
+                    "timestamp": utc_now(),
+                    "summary": summary,
+                },
+            )
+        finally:
+            self._close(ctx)
+
+    def _append(self, ctx: RunContext, row: dict[str, Any]) -> None:
+        opened = self._open.get(ctx.run_dir)
+        if opened is not None:
+            opened[0].append(row)
+            return
+        with JsonlWriter(self._path(ctx)) as writer:
+            writer.append(row)
+
+    def _close(self, ctx: RunContext) -> None:
+        opened = self._open.pop(ctx.run_dir, None)
+        if opened is not None:
+            opened[0].close()
+
+    def _path(self, ctx: RunContext) -> Path:
+        path = Path(ctx.run_dir, self.events_filename)
+        nested = path.parent != Path(ctx.run_dir)
+        if nested or path.is_symlink():
+            _refuse_link_out(path, ctx.run_dir)
+        if nested:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _checked(name: str) -> str:
+    """Return the name if it stays within a folder on any system."""
+    try:
+        text = os.fspath(name)
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not PurePosixPath(text).parts or "\0" in text:
+        raise ConfigError(
+            f"JsonlTracker: events_filename must be a file name, got {name!r}; "
+            'write for example events_filename="events.jsonl"'
+        )
+    # A results folder may be written on one system and read on another: backslashes count always.
+    windows = PureWindowsPath(text)
+    if text.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
+        raise ConfigError(
+            f"JsonlTracker: events_filename {text!r} leads out of the run's folder; "
+            'give a name or a path within it, such as "logs/events.jsonl"'
+        )
+    if str(PurePosixPath(text)).casefold() in _TAKEN:
+        raise ConfigError(
+            f"JsonlTracker: events_filename {text!r} is one of the run's own records; "
+            "choose another name"
+        )
+    return text
+
+
+def _refuse_link_out(path: Path, run_dir: Path) -> None:
+    inside = Path(os.path.realpath(run_dir))
+    if inside not in Path(os.path.realpath(path)).parents:
+        raise ConfigError(
+            f"JsonlTracker: {path} is, or lies behind, a link that leads out of the run's folder; "
+            "remove the link or choose another events_filename"
+        )
