@@ -182,14 +182,19 @@ def test_constants_are_those_of_1_0_3():
     from ztxexp import constants
 
     assert constants.RUN_SCHEMA_VERSION == 2
-    assert constants.VALID_RUN_STATUSES == {"running", "succeeded", "failed", "skipped"}
+    assert {"running", "succeeded", "failed", "skipped"} == constants.VALID_RUN_STATUSES
     assert constants.RUN_STATUS_SUCCEEDED == "succeeded"
 
 
 def test_the_distributions_of_random_search_are_at_hand():
     from ztxexp import choice, integers, loguniform, uniform
 
-    space = {"a": uniform(0, 1), "b": loguniform(1e-5, 1e-1), "c": integers(1, 3), "d": choice(["x", "y"])}
+    space = {
+        "a": uniform(0, 1),
+        "b": loguniform(1e-5, 1e-1),
+        "c": integers(1, 3),
+        "d": choice(["x", "y"]),
+    }
     configs = ztxexp.ExpManager().random_search(space, n_trials=20, seed=3).build()
     assert len(configs) == 20
     assert all(1e-5 <= c["b"] <= 1e-1 and c["c"] in (1, 2, 3) and c["d"] in "xy" for c in configs)
@@ -243,4 +248,4 @@ def test_every_module_imports_alone_and_quietly(module):
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nonsense"):
-        ztxexp.nonsense  # noqa: B018
+        ztxexp.nonsense

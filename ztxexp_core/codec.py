@@ -16,6 +16,7 @@ import fractions
 import json
 import math
 import pathlib
+import re
 import types
 import uuid
 from collections.abc import Callable, Mapping, Set
@@ -69,22 +70,35 @@ def _encode_slowly(value: Any, option: int) -> bytes:
         return orjson.dumps(tree, option=option)
     except TypeError:  # integers beyond 64 bits, lone surrogates: valid JSON that orjson refuses
         indent = 2 if option & orjson.OPT_INDENT_2 else None
+    try:
         return json.dumps(tree, indent=indent, allow_nan=False).encode()
+    except ValueError as exc:
+        raise ConfigError(f"an integer is too long to be written as text: {exc}") from exc
 
 
-def decode(data: bytes | str) -> Any:
+_LONG_INTEGER = re.compile(rb"\d{19}")
+
+
+def decode(data: bytes, exact: bool = True) -> Any:
     """Read JSON text, the bare NaN and Infinity of 1.0.3 included.
+
+    Args:
+        data: the text in UTF-8.
+        exact: keep integers beyond 64 bits as they are; without it they may become floats, which
+            is all that a line of a curve needs.
 
     Raises:
         ValueError: no JSON.
     """
-    try:
-        return orjson.loads(data)
-    except ValueError:
+    if not (exact and _LONG_INTEGER.search(data)):  # orjson reads such integers as floats
         try:
-            return json.loads(data)
-        except RecursionError as exc:
-            raise ValueError("nested too deeply") from exc
+            return orjson.loads(data)
+        except ValueError:
+            pass  # perhaps with literals that only the standard library reads
+    try:
+        return json.loads(data)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
 
 
 def number(value: Any) -> Any:
@@ -168,8 +182,17 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, type) or callable(value):
         return _qualified_name(value, path)
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors, array.array
-        return _plain(value.tolist(), path)
+        return _plain_array(value, path)
     raise _refusal(value, path)
+
+
+def _plain_array(value: Any, path: tuple[str, ...]) -> Any:
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+        value = value.astype(str)  # tolist() would leave bare integers, without the unit
+    item = value.tolist()
+    if type(item) is type(value):  # a long double has no smaller form
+        item = float(item)
+    return _plain(item, path)
 
 
 def _plain_set(value: Set[Any], path: tuple[str, ...]) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ztxexp_core.codec import encode
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import MetricError, RunEndedError
+from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.store import JsonlWriter
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 
@@ -115,7 +115,7 @@ class MetricFan:
                     f"run {self._ctx.run_id} has ended; log its metrics before exp_fn returns"
                 )
             if self._curve is not None:
-                self._curve.append_bytes(encode(event.to_dict()) + b"\n")
+                self._curve.append_bytes(_line(event))
             for tracker in self._trackers:
                 tracker.metric(self._ctx, event)
 
@@ -150,24 +150,35 @@ class MetricFan:
             self._ctx.logger.error("metric %r is not recorded: a %s is no number", name, kind)
 
 
+def _line(event: MetricEvent) -> bytes:
+    try:
+        return encode(event.to_dict()) + b"\n"
+    except ConfigError as exc:  # split or phase
+        raise MetricError(f"the event cannot be written: {exc}") from exc
+
+
 def as_number(value: Any) -> float | None:
     """Return a Python, NumPy or one-element tensor number as a Python number, else ``None``."""
+    try:
+        return _as_number(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None  # spans of time, several elements, what is larger than any float
+
+
+def _as_number(value: Any) -> float | None:
     if isinstance(value, Integral):  # bool, NumPy integers
         return int(value)
     if isinstance(value, (Real, Decimal)):  # NumPy floats, fractions
         return float(value)
     item = getattr(value, "item", None)
     if callable(item):
-        try:
-            found = item()
-        except (TypeError, ValueError, RuntimeError):  # an array or tensor of several elements
-            return None
-        return as_number(found) if isinstance(found, Real) else None
+        found = item()
+        return _as_number(found) if isinstance(found, Real) else None
     return None
 
 
 def _step(step: Any) -> int:
-    if isinstance(step, float) and step.is_integer():
+    if isinstance(step, Real) and step % 1 == 0:
         return int(step)
     try:
         return operator.index(step)

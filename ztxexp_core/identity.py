@@ -56,10 +56,10 @@ def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> b
 
 
 # What orjson writes is the canonical text already (a test holds the two together), except where a
-# number has several forms (1.0, 1e-05) or where null may stand for None as well as for NaN.
+# number has several forms (1.0, 1e-05, 0.00001) or where null may stand for NaN as well.
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _SORTED |= orjson.OPT_PASSTHROUGH_DATETIME
-_AMBIGUOUS = re.compile(rb"\.0[,\]}]|null|\d[eE]")
+_AMBIGUOUS = re.compile(rb"\.0[,\]}]|null|\d[eE]|0\.0000")
 
 
 def _text(tree: Any) -> str:

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.store import RunFiles, iter_runs, utc_now, write_bytes, write_json
+from ztxexp_core.store import (
+    RunFiles,
+    iter_runs,
+    read_record,
+    utc_now,
+    write_bytes,
+    write_json,
+)
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_RUNNING
 
 
@@ -40,7 +47,7 @@ def _process_start(pid: int) -> float | None:
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
         return float(process.create_time())
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # the latter: no process has that number
         return None
 
 
@@ -90,10 +97,14 @@ def close_dead_runs(root: Path) -> list[Path]:
     """
     closed = []
     for folder, run in iter_runs(root):
-        if run.get("status") == RUN_STATUS_RUNNING and owner_is_dead(run):
+        if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run):
+            continue
+        # Once more: the owner may have written the end between our reading and its own end.
+        now = read_record(RunFiles(folder).run)
+        if now is not None and now.get("status") == RUN_STATUS_RUNNING:
             close_run(
                 folder,
-                run,
+                now,
                 error_type="RunLost",
                 error_message="the process that ran it ended without writing how",
                 reason="lost",

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from ztxexp_core.types import RunMetadata
 
 _SECRET = re.compile(r"key|token|passw|secret|credential|auth", re.IGNORECASE)
-_URL_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s@]+@")
+_URL_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s]+@")
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+\S+", re.IGNORECASE)
 _MASK = "***"
 
 
@@ -57,17 +58,18 @@ def masked_command(argv: Iterable[str]) -> str:
 
     Example:
         >>> masked_command(["train.py", "--api-key", "abc", "--db=postgres://u:pw@host/db"])
-        'train.py --api-key *** --db=postgres://***@host/db'
+        "train.py --api-key *** '--db=postgres://***@host/db'"
     """
     words: list[str] = []
     hide_next = False
     for word in argv:
-        name, equals, _ = word.partition("=")
+        name, equals, _ = word.rpartition("=")
         if hide_next and not word.startswith("-"):
             words.append(_MASK)
         elif equals and _SECRET.search(name):
             words.append(f"{name}={_MASK}")
         else:
-            words.append(_URL_LOGIN.sub(rf"\g<scheme>{_MASK}@", word))
-        hide_next = word.startswith("-") and not equals and bool(_SECRET.search(name))
+            shown = _URL_LOGIN.sub(rf"\g<scheme>{_MASK}@", word)
+            words.append(_BEARER.sub(rf"\g<1> {_MASK}", shown))
+        hide_next = word.startswith("-") and not equals and bool(_SECRET.search(word))
     return " ".join(word if word.endswith(_MASK) else shlex.quote(word) for word in words)

@@ -9,6 +9,7 @@ entry; they leave it out and name it once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -86,7 +87,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         OSError: as the system says; the old file stands and nothing is left behind.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
     try:
         _write_new(temporary, data, os.O_TRUNC)
         os.replace(temporary, path)
@@ -146,6 +147,7 @@ class JsonlWriter:
         if fd is None:
             fd = self._open()
         if os.write(fd, line) != len(line):
+            self.close()  # the next line opens it again and closes off the torn one
             raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
 
     def _open(self) -> int:
@@ -187,8 +189,8 @@ def create_run(
         OSError: the folder exists already or cannot be written.
     """
     staged = f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}"
+    os.mkdir(staged)
     try:
-        os.mkdir(staged)
         for name in SUBFOLDERS:
             os.mkdir(f"{staged}/{name}")
         files = RunFiles(staged)
@@ -196,6 +198,8 @@ def create_run(
         _write_new(files.meta, encode(meta, indent=True), os.O_EXCL)
         _write_new(files.run, encode(run, indent=True), os.O_EXCL)
         _write_new(files.log, b"", os.O_EXCL)
+        if os.path.lexists(run_dir):  # renaming would replace an empty folder
+            raise FileExistsError(errno.EEXIST, "there is a run of that id", str(run_dir))
         os.rename(staged, run_dir)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
@@ -258,21 +262,27 @@ def read_json(path: str | Path) -> Any:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, or is no JSON.
     """
-    # By hand: an open() per file would double the time to read a root. Without blocking, since
-    # what has the name of a record may be a pipe.
-    fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    # By hand: an open() per file would double the time to read a root.
+    fd = _open_regular(path)
     try:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("is no regular file")
-        if about.st_size > _READ_LIMIT:
+        size = os.fstat(fd).st_size
+        if size > _READ_LIMIT:
             raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
-        data = os.read(fd, about.st_size + 1)
-        while chunk := os.read(fd, _READ_LIMIT) if len(data) < about.st_size else b"":
-            data += chunk
+        data = os.read(fd, size + 1)
+        while len(data) < size and (more := os.read(fd, size)):
+            data += more
     finally:
         os.close(fd)
     return decode(data)
+
+
+def _open_regular(path: str | Path) -> int:
+    # Without blocking: what has the name of a record may be a pipe, which nobody ever fills.
+    fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ValueError("is no regular file")
+    return fd
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -297,10 +307,10 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a ``.jsonl`` file; damaged lines are left out and counted in the log."""
     bad = 0
     try:
-        with open(path, "rb") as handle:
+        with open(_open_regular(path), "rb") as handle:
             for line in handle:
                 try:
-                    row = decode(line)
+                    row = decode(line, exact=False)
                 except ValueError:
                     row = None
                 if isinstance(row, dict):
@@ -309,7 +319,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
                     bad += 1
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         _tell_once(str(path), f"{type(exc).__name__}: {exc}")
     if bad:
         _tell_once(str(path), f"{bad} line(s) are no JSON objects; the others were read")

@@ -117,8 +117,10 @@ class _Worker:
         self.end(_KILL)  # processes that its run had started outlive it otherwise
         assert self.spec is not None
         code = self.process.exitcode
-        if code and code > 0 and not self.ready:  # not a death: it would happen to the next one too
-            raise ExecutorError(f"a worker process ended with exit code {code} before it was set up")
+        if code and code > 0 and not self.ready:  # no death: the next one would fare the same
+            raise ExecutorError(
+                f"a worker process ended with exit code {code} before it was set up"
+            )
         if code is not None and code < 0:
             return RunOutcome.lost(self.spec, "killed", signal=-code)
         return RunOutcome.lost(self.spec, "lost", exit_code=code)

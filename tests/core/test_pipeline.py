@@ -58,9 +58,7 @@ def test_zip_chain_and_random_search_are_there(root):
 def test_a_second_launch_runs_exactly_what_is_not_done(root):
     def pipeline(n):
         return (
-            ExperimentPipeline(root.path)
-            .variants([{"i": i} for i in range(n)])
-            .exclude_completed()
+            ExperimentPipeline(root.path).variants([{"i": i} for i in range(n)]).exclude_completed()
         )
 
     first = pipeline(6).run(experiments.mixed)

@@ -162,9 +162,7 @@ def test_retry_on_takes_names_and_classes_and_a_parent_covers_its_children(root,
 
 def test_what_is_not_in_retry_on_is_not_tried_again(root):
     config = {"nested": {"n": 1}}
-    summary = run(
-        root, experiments.spends_itself, config, max_attempts=3, retry_on=("KeyError",)
-    )
+    summary = run(root, experiments.spends_itself, config, max_attempts=3, retry_on=("KeyError",))
     assert summary.failed == 1
     assert root.only()["attempt"] == 1
 

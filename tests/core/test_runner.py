@@ -135,9 +135,11 @@ def test_a_configuration_that_cannot_be_kept_is_refused_with_its_place(root):
 
 @pytest.mark.parametrize("mode", ["process_pool", "joblib"])
 def test_a_function_that_cannot_be_sent_is_refused_before_anything_runs(root, mode, tmp_path):
-    with (tmp_path / "open").open("w") as handle:
-        with pytest.raises(OptionError, match="cannot be pickled"):
-            five(root, lambda ctx: handle.write("x"), mode=mode)
+    with (
+        (tmp_path / "open").open("w") as handle,
+        pytest.raises(OptionError, match="cannot be pickled"),
+    ):
+        five(root, lambda ctx: handle.write("x"), mode=mode)
     assert root.runs() == []
 
 
@@ -153,9 +155,7 @@ def test_run_ids_are_unique_whatever_the_clock_and_the_seed_say(root, monkeypatc
     real = time.strftime
     monkeypatch.setattr(time, "strftime", lambda form, *_: real(form, time.gmtime(1_700_000_000)))
     random.seed(1)
-    summary = ExpRunner([{"i": i} for i in range(300)], root.path).run(
-        lambda ctx: random.seed(1)
-    )
+    summary = ExpRunner([{"i": i} for i in range(300)], root.path).run(lambda ctx: random.seed(1))
     assert summary.succeeded == 300
     assert len(root.runs()) == 300
 

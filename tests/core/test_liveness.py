@@ -1,0 +1,281 @@
+"""liveness: who is at work on a run; only a process that has ended is dead."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ztxexp_core import liveness
+from ztxexp_core.liveness import close_dead_runs, close_run, owner_is_dead, this_process
+from ztxexp_core.store import create_run, read_json, read_record, write_json
+from ztxexp_core.types import RUN_SCHEMA_VERSION
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+def running(owner: Any = None, **fields: Any) -> dict[str, Any]:
+    record = {"schema_version": RUN_SCHEMA_VERSION, "status": "running", **fields}
+    return record if owner is None else {**record, "owner": owner}
+
+
+def owner_of(pid: int) -> dict[str, Any]:
+    started = psutil.Process(pid).create_time()
+    return {"host": socket.gethostname(), "pid": pid, "process_started": started}
+
+
+@contextlib.contextmanager
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stays until it is ended here."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        yield child
+    finally:
+        child.kill()  # ends a stopped process too
+        child.wait()
+
+
+def wait_for(pid: int, status: str) -> None:
+    deadline = time.monotonic() + 10
+    while psutil.Process(pid).status() != status:
+        assert time.monotonic() < deadline, f"process {pid} never became {status}"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def dead_owner() -> dict[str, Any]:
+    """The owner record of a real process that has ended and was waited for."""
+    with sleeper() as child:
+        return owner_of(child.pid)
+
+
+def test_this_process_names_itself_and_is_alive() -> None:
+    me = this_process()
+    assert me["host"] == socket.gethostname()
+    assert me["pid"] == os.getpid()
+    assert me["process_started"] == pytest.approx(psutil.Process().create_time(), abs=0.1)
+    assert owner_is_dead(running(me)) is False
+
+
+@posix
+def test_a_forked_process_names_itself_and_not_its_parent() -> None:
+    this_process()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, str(this_process()["pid"]).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == str(pid)
+
+
+def test_an_owner_record_survives_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", running(this_process()))
+    assert owner_is_dead(read_json(tmp_path / "run.json")) is False
+
+
+def test_a_process_at_work_is_alive() -> None:
+    with sleeper() as child:
+        assert owner_is_dead(running(owner_of(child.pid))) is False
+
+
+def test_a_process_that_has_ended_is_dead(dead_owner: dict[str, Any]) -> None:
+    assert owner_is_dead(running(dead_owner)) is True
+
+
+@posix
+def test_a_stopped_process_is_alive() -> None:
+    with sleeper() as child:
+        owner = owner_of(child.pid)
+        os.kill(child.pid, signal.SIGSTOP)
+        wait_for(child.pid, psutil.STATUS_STOPPED)
+        assert owner_is_dead(running(owner)) is False
+
+
+@posix
+def test_a_zombie_is_dead() -> None:
+    with sleeper() as child:
+        owner = owner_of(child.pid)
+        os.kill(child.pid, signal.SIGKILL)
+        wait_for(child.pid, psutil.STATUS_ZOMBIE)
+        assert owner_is_dead(running(owner)) is True
+
+
+@pytest.mark.parametrize("shift", [-3600.0, -3.0, 3.0, 86_400.0])
+def test_a_number_that_now_belongs_to_another_process_is_dead(shift: float) -> None:
+    owner = owner_of(os.getpid())
+    owner["process_started"] += shift
+    assert owner_is_dead(running(owner)) is True
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.5, 1.0])
+def test_a_clock_adjusted_a_little_kills_nobody(shift: float) -> None:
+    owner = owner_of(os.getpid())
+    owner["process_started"] += shift
+    assert owner_is_dead(running(owner)) is False
+
+
+def test_an_owner_without_a_start_is_alive_while_its_number_is() -> None:
+    assert owner_is_dead(running({**owner_of(os.getpid()), "process_started": None})) is False
+
+
+def test_an_owner_on_another_host_is_unknown(dead_owner: dict[str, Any]) -> None:
+    assert owner_is_dead(running({**dead_owner, "host": "elsewhere"})) is None
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [None, {}, "me", 7, ["host", 1], {"host": None, "pid": 1}, {"pid": 1, "process_started": 1.0}],
+)
+def test_a_record_that_names_no_owner_is_unknown(owner: Any) -> None:
+    assert owner_is_dead({**running(), "owner": owner}) is None
+
+
+def test_a_record_of_1_0_3_is_unknown() -> None:
+    record = {
+        "schema_version": 2,
+        "run_id": "20260301_101500_5f0c",
+        "status": "running",
+        "started_at": "2026-03-01T10:15:00",
+        "finished_at": None,
+        "duration_sec": None,
+        "error_type": None,
+        "error_message": None,
+    }
+    assert owner_is_dead(record) is None
+
+
+@pytest.mark.parametrize("pid", [None, "1", 1.5, [1]])
+def test_an_owner_whose_number_is_no_number_is_unknown(pid: Any) -> None:
+    assert owner_is_dead(running({"host": socket.gethostname(), "pid": pid})) is None
+
+
+@pytest.mark.parametrize("pid", [-1, -(2**40), 0, 2**31, 2**63, 2**80])
+def test_an_owner_whose_number_no_process_can_have_is_never_alive(pid: int) -> None:
+    owner = {"host": socket.gethostname(), "pid": pid, "process_started": 1.0}
+    assert owner_is_dead(running(owner)) is not False
+
+
+# ---- closing -------------------------------------------------------------------------------------
+
+
+def make(root: Path, name: str, record: dict[str, Any]) -> Path:
+    create_run(root / name, {"n": name}, record, {})
+    return root / name
+
+
+def test_exactly_the_dead_runs_are_closed(tmp_path: Path, dead_owner: dict[str, Any]) -> None:
+    kept = {
+        "alive": running(this_process()),
+        "elsewhere": running({**dead_owner, "host": "elsewhere"}),
+        "old": running(),
+        "foreign": running(dead_owner, schema_version=99),
+        **{s: running(dead_owner) | {"status": s} for s in ("succeeded", "failed", "skipped")},
+    }
+    for name, record in kept.items():
+        make(tmp_path, name, record)
+    dead = [make(tmp_path, name, running(dead_owner)) for name in ("dead1", "dead2")]
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text("{")
+
+    assert close_dead_runs(tmp_path) == dead
+    assert close_dead_runs(tmp_path) == []
+    for name, record in kept.items():
+        assert read_json(tmp_path / name / "run.json") == record
+        assert not (tmp_path / name / "error.log").exists()
+    assert {read_json(folder / "run.json")["status"] for folder in dead} == {"failed"}
+
+
+def test_a_closed_run_keeps_every_other_field(tmp_path: Path, dead_owner: dict[str, Any]) -> None:
+    record = running(dead_owner, run_id="r", identity="1:00", attempt=2, mine={"a": [1, "NaN"]})
+    folder = make(tmp_path, "r", record)
+    close_dead_runs(tmp_path)
+    closed = read_json(folder / "run.json")
+    changed = {"status", "finished_at", "error_type", "error_message", "reason"}
+    assert {k: v for k, v in closed.items() if k not in changed} == {
+        k: v for k, v in record.items() if k not in changed
+    }
+    assert set(closed) - set(record) <= changed
+    assert closed["error_type"] == "RunLost"
+    assert closed["reason"] == "lost"
+    assert closed["finished_at"].endswith("+00:00")
+    assert closed["error_message"] in (folder / "error.log").read_text()
+    assert read_json(folder / "config.json") == {"n": "r"}
+
+
+def test_a_run_whose_metrics_are_whole_but_whose_record_says_running_is_failed_not_succeeded(
+    tmp_path: Path, dead_owner: dict[str, Any]
+) -> None:
+    folder = make(tmp_path, "r", running(dead_owner))
+    write_json(folder / "metrics.json", {"score": 1})
+    close_dead_runs(tmp_path)
+    assert read_json(folder / "run.json")["status"] == "failed"
+    assert read_json(folder / "metrics.json") == {"score": 1}
+
+
+def test_the_traceback_of_an_earlier_attempt_stays(
+    tmp_path: Path, dead_owner: dict[str, Any]
+) -> None:
+    folder = make(tmp_path, "r", running(dead_owner))
+    (folder / "error.log").write_text("Traceback of attempt 1")
+    close_dead_runs(tmp_path)
+    assert (folder / "error.log").read_text() == "Traceback of attempt 1"
+
+
+def test_close_run_returns_the_record_as_written(tmp_path: Path) -> None:
+    folder = make(tmp_path, "r", running(this_process(), attempt=3))
+    closed = close_run(
+        folder,
+        read_json(folder / "run.json"),
+        error_type="WorkerDied",
+        error_message="ended by signal 9",
+        reason="killed",
+        signal=9,
+    )
+    assert read_json(folder / "run.json") == closed
+    assert (closed["status"], closed["signal"], closed["attempt"]) == ("failed", 9, 3)
+    assert (folder / "error.log").read_text() == "ended by signal 9\n"
+
+
+def test_one_hostile_record_does_not_keep_the_dead_ones_open(
+    tmp_path: Path, dead_owner: dict[str, Any]
+) -> None:
+    make(tmp_path, "a", running({**dead_owner, "pid": -1}))
+    dead = make(tmp_path, "b", running(dead_owner))
+    assert dead in close_dead_runs(tmp_path)
+
+
+def test_a_run_that_ends_while_its_owner_is_looked_up_keeps_its_own_end(
+    tmp_path: Path, dead_owner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The moment between reading "running" and finding the process gone cannot be hit at will.
+    folder = make(tmp_path, "r", running(dead_owner))
+
+    def after(look: Callable[[Any], bool | None]) -> Callable[[Any], bool | None]:
+        def found(run: Any) -> bool | None:
+            write_json(folder / "run.json", {**running(dead_owner), "status": "succeeded"})
+            return look(run)
+
+        return found
+
+    monkeypatch.setattr(liveness, "owner_is_dead", after(owner_is_dead))
+    assert close_dead_runs(tmp_path) == []
+    record = read_record(folder / "run.json")
+    assert record is not None
+    assert record["status"] == "succeeded"
+
+
+def test_a_root_that_is_missing_has_nothing_to_close(tmp_path: Path) -> None:
+    assert close_dead_runs(tmp_path / "no") == []

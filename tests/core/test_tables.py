@@ -1,0 +1,198 @@
+"""Tables on their way out, read back as a spreadsheet's user would get them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+
+import openpyxl
+import pandas as pd
+import pytest
+from handmade import write_run
+
+from ztxexp import ResultAnalyzer
+
+FORMULAS = ["=1+1", "+1+cmd", "-1+cmd", "@SUM(1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0"]
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.csv"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "results"
+    path.mkdir()
+    return path
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+# ---- CSV -------------------------------------------------------------------------------------
+
+
+def test_the_file_holds_the_returned_frame_without_an_index(folder, out):
+    write_run(folder, "a", config={"name": "模型 é"}, metrics={"score": 0.5})
+    frame = ResultAnalyzer(folder).to_csv(out)
+    (row,) = read(out)
+    assert list(row) == list(frame.columns)
+    assert (row["name"], row["score"], row["run_id"]) == ("模型 é", "0.5", "a")
+
+
+def test_without_runs_no_file_is_written(folder, out, caplog):
+    caplog.set_level(logging.INFO, "ztxexp")
+    assert ResultAnalyzer(folder).to_csv(out).empty
+    assert not out.exists() and "no runs to export" in caplog.text
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_cells_and_headers_that_would_be_executed_are_escaped_in_the_file_only(
+    folder, out, formula
+):
+    write_run(folder, "a", config={"a": formula, formula: "plain"})
+    frame = ResultAnalyzer(folder).to_csv(out)
+    (row,) = read(out)
+    assert row["a"] == f"'{formula}" and row[f"'{formula}"] == "plain"
+    assert frame["a"].tolist() == [formula] and formula in frame.columns
+
+
+@pytest.mark.parametrize("text", ["a\r=1+1", "a\n=1+1", 'a",=1+1', "a\r\n=1"])
+def test_a_text_cannot_break_out_of_its_cell(folder, out, text):
+    write_run(folder, "a", config={"a": text})
+    ResultAnalyzer(folder).to_csv(out)
+    assert [row["a"] for row in read(out)] == [text]
+
+
+def test_lines_end_as_usual(folder, out):
+    write_run(folder, "a")
+    ResultAnalyzer(folder).to_csv(out)
+    assert out.read_bytes().count(b"\n") == 2 and b"\r" not in out.read_bytes()
+
+
+def test_numbers_stay_numbers(folder, out):
+    write_run(folder, "a", config={"n": -1.5, "text": "-2", "on": True}, metrics={"x": -2, "e": 1})
+    write_run(folder, "b", config={"n": "=1", "mix": -3}, metrics={"x": -7})
+    ResultAnalyzer(folder).to_csv(out)
+    first, second = read(out)
+    assert (first["n"], first["text"], first["on"], first["x"]) == ("-1.5", "-2", "True", "-2")
+    assert (second["n"], second["mix"], second["x"], second["text"]) == ("'=1", "-3.0", "-7", "")
+
+
+def test_escaping_can_be_turned_off_by_the_last_argument(folder, out):
+    write_run(folder, "a", config={"a": "=1+1"})
+    ResultAnalyzer(folder).to_csv(
+        out, None, ("succeeded",), "metrics.json", None, None, None, escape_formulas=False
+    )
+    assert read(out)[0]["a"] == "=1+1"
+
+
+def test_rows_are_sorted_by_the_columns_that_exist(folder, out):
+    for name, score in (("a", 3), ("b", 1), ("c", 2)):
+        write_run(folder, name, metrics={"score": score})
+    frame = ResultAnalyzer(folder).to_csv(out, sort_by=["absent", "score"])
+    assert frame["score"].tolist() == [1, 2, 3] and frame.index.tolist() == [0, 1, 2]
+    assert [row["run_id"] for row in read(out)] == ["b", "c", "a"]
+    assert ResultAnalyzer(folder).to_csv(out, sort_by="score")["run_id"].tolist() == list("bca")
+    assert ResultAnalyzer(folder).to_csv(out, sort_by=["absent"])["run_id"].tolist() == list("abc")
+
+
+def test_a_column_of_mixed_kinds_is_sorted_numbers_first_and_empty_last(folder, out):
+    for name, value in (("a", "auto"), ("b", 2), ("c", None), ("d", [1]), ("e", 1.5)):
+        write_run(folder, name, config={"v": value})
+    assert ResultAnalyzer(folder).to_csv(out, sort_by=["v"])["run_id"].tolist() == list("ebdac")
+
+
+# ---- Excel -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frame():
+    rows = [("A", "x", 0.9), ("B", "x", 0.8), ("C", "x", 0.9), ("D", "x", 0.1), ("A", "y", -0.5)]
+    return pd.DataFrame(rows, columns=["model", "data", "score"])
+
+
+@pytest.fixture
+def sheet(tmp_path, folder):
+    def make(frame, *args, **kwargs):
+        path = tmp_path / "out.xlsx"
+        assert ResultAnalyzer(folder).to_pivot_excel(path, frame, *args, **kwargs) is None
+        if not path.exists():
+            return None
+        rows = openpyxl.load_workbook(path).active.iter_rows()
+        return [[cell.value for cell in row] for row in rows if any(c.value for c in row)]
+
+    return make
+
+
+def test_the_best_three_are_marked_and_ties_share_the_better_place(sheet, frame):
+    rows = {r[0]: r[1:] for r in sheet(frame, ["model"], ["data"], ["score"])}
+    assert rows["data"] == ["x", "y"]
+    assert rows["A"] == ["0.9000 (1st)", "-0.5000 (1st)"]
+    assert rows["B"][0] == "0.8000 (3rd)" and rows["C"][0] == "0.9000 (1st)"
+    assert rows["D"][0] == "0.1000" and not rows["D"][1]
+
+
+def test_with_ranking_ascending_the_smallest_is_first(sheet, frame):
+    rows = {r[0]: r[1:] for r in sheet(frame, ["model"], ["data"], ["score"], True, True)}
+    assert rows["D"][0] == "0.1000 (1st)" and rows["B"][0] == "0.8000 (2nd)"
+
+
+def test_without_ranking_the_cells_are_numbers(sheet, frame):
+    rows = {r[0]: r[1:] for r in sheet(frame, ["model"], ["data"], ["score"], add_ranking=False)}
+    assert rows["A"] == [0.9, -0.5] and rows["D"] == [0.1, None]
+
+
+def test_equal_keys_are_averaged_over_several_rows_and_columns(sheet):
+    frame = pd.DataFrame(
+        {"m": ["a", "a", "b"], "lr": [1, 1, 2], "d": ["x"] * 3, "seed": [0] * 3, "s": [1.0, 3, 5]}
+    )
+    rows = sheet(frame, ["m", "lr"], ["d", "seed"], ["s"], add_ranking=False)
+    assert ["a", 1, 2.0] in rows and ["b", 2, 5.0] in rows
+
+
+def test_labels_are_never_formulas_nor_break_the_sheet(sheet):
+    hostile = ["=1+1", "@x", "bad\0\x1b", "half\ud800"]
+    frame = pd.DataFrame({"m": pd.Series(hostile, dtype=object), "=d": ["=x"] * 4, "s": range(4)})
+    values = [v for row in sheet(frame, ["m"], ["=d"], ["s"]) for v in row if isinstance(v, str)]
+    assert {"'=1+1", "'@x", "'=x", "'=d"} <= set(values)
+    assert not [value for value in values if value.startswith("=")]
+
+
+def test_nested_and_missing_keys_raise_nothing(sheet, caplog):
+    frame = pd.DataFrame({"m": [[1], {"a": 1}, None, "x"], "d": [1, 1, 1, 1], "s": ["1", 2, 3, {}]})
+    rows = {r[0]: r[1:] for r in sheet(frame, ["m"], ["d"], ["s"], add_ranking=False)}
+    assert rows["[1]"] == [1.0] and rows["{'a': 1}"] == [2.0]
+    assert "1 of 4 rows" in caplog.text
+
+
+def test_unknown_columns_are_refused_with_the_missing_and_the_known_names(sheet, frame):
+    with pytest.raises(ValueError, match=r"modle, acc.*model, data, score"):
+        sheet(frame, ["modle"], ["data"], ["acc"])
+
+
+def test_values_without_a_number_are_refused_by_name(sheet, frame):
+    with pytest.raises(ValueError, match="'model'"):
+        sheet(frame, ["data"], ["data"], ["model"])
+
+
+def test_an_empty_frame_is_told_and_writes_nothing(sheet, caplog):
+    assert sheet(pd.DataFrame(), ["m"], ["d"], ["s"]) is None
+    assert "empty" in caplog.text
+
+
+def test_without_openpyxl_the_log_tells_the_install_line(sheet, frame, caplog, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "openpyxl"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert sheet(frame, ["model"], ["data"], ["score"]) is None
+    assert 'pip install "ztxexp[excel]"' in caplog.text
+
+
+def test_the_given_frame_is_not_changed(sheet, frame):
+    before = frame.copy()
+    sheet(frame, ["model"], ["data"], ["score"])
+    pd.testing.assert_frame_equal(frame, before)

@@ -1,0 +1,66 @@
+"""Which runs a reader wants: the filters that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Tags = dict[str, str] | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Filters judged on ``run.json`` alone; what is ``None`` or empty keeps every run.
+
+    Attributes:
+        statuses: statuses to keep; an empty set keeps none.
+        experiment_name: experiment to keep.
+        group: group to keep.
+        tags: pairs (compared as text), or words to find among words, keys or values.
+    """
+
+    statuses: frozenset[str] | None
+    experiment_name: str | None
+    group: str | None
+    tags: Tags | None
+
+    @classmethod
+    def of(
+        cls,
+        statuses: Sequence[str] | None,
+        experiment_name: str | None,
+        group: str | None,
+        tags: Tags | None,
+    ) -> Selection:
+        """Make a selection from the arguments that readers take."""
+        wanted = None if statuses is None else frozenset(words(statuses))
+        return cls(wanted, experiment_name, group, tags)
+
+    def accepts(self, run: Mapping[str, Any]) -> bool:
+        """Tell whether a run is wanted, whatever stands in its record."""
+        status = run.get("status")
+        if self.statuses is not None and not (isinstance(status, str) and status in self.statuses):
+            return False
+        if self.experiment_name and run.get("experiment_name") != self.experiment_name:
+            return False
+        if self.group and run.get("group") != self.group:
+            return False
+        return not self.tags or _tags_match(run.get("tags"), self.tags)
+
+
+def words(names: Iterable[str] | None) -> list[str]:
+    """Return names as a list; a single text is one name, not its letters."""
+    if names is None:
+        return []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _tags_match(tags: Any, wanted: Tags) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(tags, dict) and all(
+            key in tags and str(tags[key]) == str(value) for key, value in wanted.items()
+        )
+    if isinstance(tags, dict):
+        tags = [*tags, *tags.values()]
+    return isinstance(tags, list) and all(word in tags for word in words(wanted))
