@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ztxexp_core import cleaning, curves, tables
 from ztxexp_core.codec import number
 from ztxexp_core.errors import ZtxexpError
-from ztxexp_core.liveness import owner_is_dead
+from ztxexp_core.liveness import as_it_is
 from ztxexp_core.selection import Selection, Tags, words
 from ztxexp_core.store import iter_runs, read_jsonl, read_record
 from ztxexp_core.types import (
@@ -316,7 +316,7 @@ class ResultAnalyzer:
         asked, root = set(words(statuses)), os.path.realpath(self.results_path)
         matching = []
         for folder, run in iter_runs(self.results_path):
-            shown = _as_it_is(run)
+            shown = as_it_is(run)
             by_status = not asked.isdisjoint((str(run.get("status")), str(shown.get("status"))))
             if not by_status and predicate is None:
                 continue
@@ -327,7 +327,7 @@ class ResultAnalyzer:
 
     def _runs(self, chosen: Selection) -> Iterator[tuple[Path, Record]]:
         for folder, run in iter_runs(self.results_path):
-            run = _as_it_is(run)
+            run = as_it_is(run)
             if chosen.accepts(run):
                 yield folder, run
 
@@ -360,19 +360,6 @@ class ResultAnalyzer:
                 "key where you need the earlier value",
                 ", ".join(sorted(hidden)),
             )
-
-
-def _as_it_is(run: Record) -> Record:
-    """Return ``run.json``, with a run whose process is gone shown as the failure that it is."""
-    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run):
-        return run
-    return {
-        **run,
-        "status": RUN_STATUS_FAILED,
-        "error_type": "RunLost",
-        "error_message": "the process that ran it ended without writing how",
-        "reason": "lost",
-    }
 
 
 def _picks(predicate: RecordPredicate | None, record: Record) -> bool:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 BASE_COLUMNS = ("run_id", "timestamp", "step", "split", "phase")
-_BLOCK_ROWS = 16_384
+_BLOCK_ROWS = 65_536
+# Rows alive at one time: fewer than the garbage collector waits for, which else walks through them
+# again and again and takes a third of the time.
+_BATCH_ROWS = 200
 
 
 def read_event(row: Row) -> MetricEvent | None:
@@ -58,7 +61,7 @@ def curve_frame(
     """
     import pandas as pd
 
-    blocks = [_columns(run_ids, rows, metric_key) for run_ids, rows in _blocks(curves, metric_key)]
+    blocks = [block.columns() for block in _blocks(curves, metric_key)]
     names = dict.fromkeys(name for block in blocks for name in block)
     sizes = [len(block["step"]) for block in blocks]
     columns = {
@@ -71,61 +74,99 @@ def curve_frame(
 
 def _blocks(
     curves: Iterable[tuple[str, Iterator[Row]]], metric_key: str | None
-) -> Iterator[tuple[list[str], list[Row]]]:
-    """Yield the useful rows of all curves, up to ``_BLOCK_ROWS`` at a time, and their run ids."""
-    run_ids: list[str] = []
-    rows: list[Row] = []
+) -> Iterator[_Block]:
+    block = _Block(metric_key)
     for run_id, curve in curves:
-        while taken := list(islice(curve, _BLOCK_ROWS - len(rows))):
-            useful = [row for row in taken if _is_useful(row.get("metrics"), metric_key)]
-            rows += useful
-            run_ids += [run_id] * len(useful)
-            if len(rows) == _BLOCK_ROWS:
-                yield run_ids, rows
-                run_ids, rows = [], []
-    if rows:
-        yield run_ids, rows
+        while rows := list(islice(curve, _BATCH_ROWS)):
+            block.add(run_id, rows)
+            if len(block.steps) >= _BLOCK_ROWS:
+                yield block
+                block = _Block(metric_key)
+    if block.steps:
+        yield block
 
 
-def _is_useful(metrics: Any, metric_key: str | None) -> bool:
-    return isinstance(metrics, dict) and (not metric_key or metric_key in metrics)
+class _Block:
+    """Some thousand rows as lists, one for each column."""
+
+    def __init__(self, metric_key: str | None) -> None:
+        self.metric_key = metric_key
+        self.run_ids = _Words()
+        self.timestamps: list[Any] = []
+        self.steps: list[Any] = []
+        self.splits = _Words()
+        self.phases = _Words()
+        self.metrics: dict[str, list[Any]] = {}
+
+    def add(self, run_id: str, rows: list[Row]) -> None:
+        """Add those of the rows that have metrics, or the one metric that is wanted."""
+        rows = [row for row in rows if isinstance(row.get("metrics"), dict)]
+        if self.metric_key:
+            rows = [row for row in rows if self.metric_key in row["metrics"]]
+        if rows:
+            self._add_metrics([row["metrics"] for row in rows])
+            self.run_ids.add(run_id, len(rows))
+            self.timestamps += [row.get("timestamp") for row in rows]
+            self.steps += [row.get("step") for row in rows]
+            self.splits.extend([row.get("split") for row in rows])
+            self.phases.extend([row.get("phase") for row in rows])
+
+    def _add_metrics(self, metrics: list[Row]) -> None:
+        names = [self.metric_key] if self.metric_key else chain.from_iterable(metrics)
+        for name in dict.fromkeys(names):
+            column = self.metrics.setdefault(name, [])
+            column += [math.nan] * (len(self.steps) - len(column))
+            column += [values.get(name, math.nan) for values in metrics]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the lists as compact columns; a metric named like a base column gets a prefix."""
+        columns = {
+            "run_id": self.run_ids.column(""),
+            "timestamp": _text_column(self.timestamps),
+            "step": _number_column(self.steps),
+            "split": self.splits.column("train"),
+            "phase": self.phases.column("fit"),
+        }
+        for name, values in self.metrics.items():
+            values += [math.nan] * (len(self.steps) - len(values))
+            columns[f"metrics.{name}" if name in BASE_COLUMNS else name] = _number_column(values)
+        return columns
 
 
-def _columns(run_ids: list[str], rows: list[Row], metric_key: str | None) -> dict[str, Any]:
-    """Return a block as compact columns; a metric named like a base column gets a prefix."""
-    columns = {
-        "run_id": _text_column(run_ids, ""),
-        "timestamp": _text_column([row.get("timestamp") for row in rows], None),
-        "step": _number_column([row.get("step") for row in rows]),
-        "split": _word_column([row.get("split") for row in rows], "train"),
-        "phase": _word_column([row.get("phase") for row in rows], "fit"),
-    }
-    metrics = [row["metrics"] for row in rows]
-    names = [metric_key] if metric_key else dict.fromkeys(chain.from_iterable(metrics))
-    for name in names:
-        values = [values.get(name, math.nan) for values in metrics]
-        columns[f"metrics.{name}" if name in BASE_COLUMNS else name] = _number_column(values)
-    return columns
+class _Words:
+    """A column in which neighbours mostly are equal: each word once, and how often it follows."""
+
+    def __init__(self) -> None:
+        self.words: list[Any] = []
+        self.times: list[int] = []
+
+    def add(self, word: Any, times: int) -> None:
+        self.words.append(word)
+        self.times.append(times)
+
+    def extend(self, words: list[Any]) -> None:
+        if words.count(words[0]) == len(words):
+            self.add(words[0], len(words))
+        else:
+            self.words += words
+            self.times += [1] * len(words)
+
+    def column(self, default: str) -> pd.Series[Any]:
+        words = [sys.intern(_text(word, default)) for word in self.words]
+        column: pd.Series[Any] = _text_column(words).repeat(self.times)
+        return column
 
 
 def _text(value: Any, default: str) -> str:
     return default if value is None else str(value)
 
 
-def _word_column(values: list[Any], default: str) -> pd.Series[Any]:
-    """Return texts of which there are few different ones; equal ones share one object."""
-    return _text_column([sys.intern(_text(value, default)) for value in values], default)
-
-
-def _text_column(values: list[Any], default: str | None) -> pd.Series[Any]:
-    """Return texts as pandas keeps them best; a value that is no text becomes one, or missing."""
+def _text_column(values: list[Any]) -> pd.Series[Any]:
+    """Return texts as pandas keeps them best; a value that is no text is missing."""
     import pandas as pd
 
     if set(map(type, values)) != {str}:
-        if default is None:
-            values = [value if isinstance(value, str) else None for value in values]
-        else:
-            values = [_text(value, default) for value in values]
+        values = [value if isinstance(value, str) else None for value in values]
     try:
         column: pd.Series[Any] = pd.Series(values)
     except UnicodeEncodeError:

@@ -178,11 +178,11 @@ def _as_number(value: Any) -> float | None:
 
 
 def _step(step: Any) -> int:
-    if isinstance(step, Real) and step % 1 == 0:
-        return int(step)
     try:
         return operator.index(step)
     except TypeError:
+        if isinstance(step, Real) and step % 1 == 0:  # an epoch that comes as 3.0
+            return int(float(step))
         raise MetricError(f"step must be an integer (epoch or global step), got {step!r}") from None
 
 

@@ -6,6 +6,7 @@ process is alive; only one that has ended is dead.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ def _process_start(pid: int) -> float | None:
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
         return float(process.create_time())
+    except psutil.AccessDenied:
+        return math.nan  # there, but not ours to ask: no start time differs from this one
     except (psutil.Error, ValueError, OverflowError):  # the latter: no process has that number
         return None
 
@@ -67,7 +70,23 @@ def owner_is_dead(run: Mapping[str, Any]) -> bool | None:
     if now is None:
         return True
     # The same number may belong to a newer process; clocks are adjusted, so not to the tick.
-    return isinstance(started, (int, float)) and abs(now - started) > 2.0
+    return isinstance(started, float) and abs(now - started) > 2.0
+
+
+# What a run is whose process has ended without writing how.
+_LOST = {
+    "status": RUN_STATUS_FAILED,
+    "error_type": "RunLost",
+    "error_message": "the process that ran it ended without writing how",
+    "reason": "lost",
+}
+
+
+def as_it_is(run: dict[str, Any]) -> dict[str, Any]:
+    """Return ``run.json``, with a run whose process is gone shown as the failure that it is."""
+    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run):
+        return run
+    return {**run, **_LOST}
 
 
 def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
@@ -102,12 +121,6 @@ def close_dead_runs(root: Path) -> list[Path]:
         # Once more: the owner may have written the end between our reading and its own end.
         now = read_record(RunFiles(folder).run)
         if now is not None and now.get("status") == RUN_STATUS_RUNNING:
-            close_run(
-                folder,
-                now,
-                error_type="RunLost",
-                error_message="the process that ran it ended without writing how",
-                reason="lost",
-            )
+            close_run(folder, now, **_LOST)
             closed.append(folder)
     return closed

@@ -79,7 +79,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path, escape_formulas: bool) -> N
 
 def _holds_return(frame: pd.DataFrame) -> bool:
     texts = frame.select_dtypes(exclude="number")
-    cells = (cell for place in range(texts.shape[1]) for cell in texts.iloc[:, place])
+    cells = (cell for place in range(texts.shape[1]) for cell in texts.iloc[:, place].tolist())
     return any(isinstance(cell, str) and "\r" in cell for cell in chain(frame.columns, cells))
 
 
@@ -90,9 +90,11 @@ def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
     escaped: pd.DataFrame = frame.copy(deep=False)
     for place, kind in enumerate(frame.dtypes):
         if not is_numeric_dtype(kind):
-            cells = [escape_formula(value) for value in frame.iloc[:, place]]
-            # As objects: pandas would make 1.0 of a 1 beside an empty cell.
-            escaped.isetitem(place, pd.Series(cells, index=frame.index, dtype=object))
+            cells = frame.iloc[:, place].tolist()
+            safe = [escape_formula(cell) for cell in cells]
+            if any(new is not old for new, old in zip(safe, cells, strict=True)):
+                # As objects: pandas would make 1.0 of a 1 beside an empty cell.
+                escaped.isetitem(place, pd.Series(safe, index=frame.index, dtype=object))
     escaped.columns = escaped.columns.map(escape_formula)
     return escaped
 

@@ -97,6 +97,7 @@ def test_the_folder_names_a_run_whose_record_does_not(tmp_path):
 
 def test_long_curves_are_joined_in_order_across_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "_BLOCK_ROWS", 4)
+    monkeypatch.setattr(curves, "_BATCH_ROWS", 2)
     write_run(tmp_path, "a", curve=[event(i, loss=i) for i in range(10)])
     write_run(tmp_path, "b", curve=[event(i, acc=i) for i in range(3)])
     write_run(tmp_path, "c", curve=[event(i, timestamp=None, split="v") for i in range(3)])
