@@ -10,6 +10,7 @@ import sys
 import time
 
 from ztxexp import SkipRun
+from ztxexp_core import RunOutcome
 
 
 def score(ctx):
@@ -80,3 +81,34 @@ def has_child_process(ctx):
 def environment(ctx):
     """Reports what the launcher set."""
     return {"score": int(os.environ.get("ZTXEXP_TEST_VALUE", "0"))}
+
+
+class LoadsHere:
+    """Can be pickled, but not unpickled."""
+
+    def __call__(self, ctx):
+        raise AssertionError
+
+    def __reduce__(self):
+        return _refuse, ()
+
+
+def _refuse():
+    raise ImportError("only in the launcher")
+
+
+class Echo:
+    """Stands in for run_one: no folder, just an outcome."""
+
+    def __call__(self, spec):
+        time.sleep(0.05)  # time enough for whoever counts to keep up
+
+        return RunOutcome(spec.run_id, "succeeded")
+
+
+class Sleepy:
+    """Stands in for run_one: takes longer than any test."""
+
+    def __call__(self, spec):
+        time.sleep(60 if spec.config["i"] else 0)
+        return RunOutcome(spec.run_id, "succeeded")

@@ -6,7 +6,7 @@ import logging
 
 import experiments
 import pytest
-from conftest import strict
+from reading import strict
 
 from ztxexp import ExperimentPipeline, ExpManager, JsonlTracker
 from ztxexp_core import OptionError, PluginContractError, UnknownPluginError

@@ -11,7 +11,7 @@ import sys
 import experiments
 import numpy as np
 import pytest
-from conftest import lines, strict
+from reading import lines, strict
 
 from ztxexp import ExpRunner, RunMetadata, SkipRun
 

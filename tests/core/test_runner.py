@@ -10,7 +10,7 @@ import time
 
 import experiments
 import pytest
-from conftest import strict
+from reading import strict
 
 from ztxexp import ExpRunner, RunSummary
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl

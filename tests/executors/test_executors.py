@@ -11,7 +11,7 @@ import time
 import experiments
 import psutil
 import pytest
-from conftest import strict
+from reading import strict
 
 from ztxexp import ExpRunner
 from ztxexp_core import ExecutorError
@@ -116,22 +116,8 @@ def test_a_script_needs_no_main_guard_and_its_globals_reach_the_workers(root, mo
 
 def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(root):
     with pytest.raises(ExecutorError, match="only in the launcher"):
-        ExpRunner([{}], root.path).run(LoadsHere(), mode="process_pool")
+        ExpRunner([{}], root.path).run(experiments.LoadsHere(), mode="process_pool")
     assert root.runs() == []
-
-
-class LoadsHere:
-    """Can be pickled, but not unpickled."""
-
-    def __call__(self, ctx):
-        raise AssertionError
-
-    def __reduce__(self):
-        return _refuse, ()
-
-
-def _refuse():
-    raise ImportError("only in the launcher")
 
 
 @pytest.mark.parametrize("mode", PARALLEL)
@@ -197,34 +183,13 @@ def test_specs_are_pulled_lazily(root, mode):
 
     plugin = load_executor(mode)
     outcomes = plugin.call(
-        specs=specs(), run_one=Echo(), workers=2, options=plugin.check_options({})
+        specs=specs(), run_one=experiments.Echo(), workers=2, options=plugin.check_options({})
     )
     ahead = []
     for done, _ in enumerate(outcomes, start=1):
         ahead.append(len(pulled) - done)
     assert len(pulled) == len(ahead) == 20
     assert max(ahead) <= 4  # two under way, one or two just handed out
-
-
-class Echo:
-    """Stands in for run_one: no folder, just an outcome."""
-
-    def __call__(self, spec):
-        from ztxexp_core.types import RunOutcome
-
-        time.sleep(0.05)  # time enough for whoever counts to keep up
-
-        return RunOutcome(spec.run_id, "succeeded")
-
-
-class Sleepy:
-    """Stands in for run_one: takes longer than any test."""
-
-    def __call__(self, spec):
-        from ztxexp_core.types import RunOutcome
-
-        time.sleep(60 if spec.config["i"] else 0)
-        return RunOutcome(spec.run_id, "succeeded")
 
 
 @pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
@@ -236,7 +201,7 @@ def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
     specs = (RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x") for i in range(5))
     plugin = load_executor(mode)
     outcomes = plugin.call(
-        specs=specs, run_one=Sleepy(), workers=2, options=plugin.check_options({})
+        specs=specs, run_one=experiments.Sleepy(), workers=2, options=plugin.check_options({})
     )
     next(outcomes)
     started = time.monotonic()
