@@ -235,7 +235,9 @@ def test_workers_are_gone_soon_after_the_launcher_is_killed(root, mode, tmp_path
         "    ExpRunner(configs, sys.argv[1]).run(\n"
         "        experiments.sleeps, mode=sys.argv[2], workers=2, cpu_threshold=100)\n"
     )
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(experiments.__file__)}
+    # A launcher that is killed cannot clear away the temporary folder of its fork server.
+    here = os.path.dirname(experiments.__file__)
+    env = {**os.environ, "PYTHONPATH": here, "TMPDIR": str(tmp_path)}
     launcher = subprocess.Popen([sys.executable, script, root.path, mode], env=env)
     try:
         pids = _wait_for_pids(root, 2)

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -29,6 +30,8 @@ def clean_clients(monkeypatch, tmp_path):
     for name, value in _OURS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # lock files of the mlflow tracker
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture
