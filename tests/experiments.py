@@ -78,6 +78,19 @@ def has_child_process(ctx):
         return {"score": pool.apply(abs, (-3,))}
 
 
+def sends_its_context(ctx):
+    """Hands its context to a process that it starts."""
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(_in_a_child, (ctx,))
+
+
+def _in_a_child(ctx):
+    ctx.logger.info("from a child")
+    ctx.log_metric(1, {"child": 1.0})
+
+
 def environment(ctx):
     """Reports what the launcher set."""
     return {"score": int(os.environ.get("ZTXEXP_TEST_VALUE", "0"))}

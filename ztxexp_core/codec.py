@@ -17,6 +17,7 @@ import json
 import math
 import pathlib
 import re
+import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping, Set
@@ -118,8 +119,8 @@ def plain(value: Any) -> Any:
 
     Kept: JSON's own types, NumPy scalars and arrays, zero-dimensional and other tensors, paths,
     sets (as sorted lists), tuples, dates, bytes (as ``base64:...``), enum members (as their
-    values), dataclasses, namespaces, integer keys (as text), and named functions and classes (as
-    ``module.name``).
+    values), dataclasses (with the name of their class), namespaces, integer keys (as text), and
+    named functions and classes (as ``module.name``).
 
     Raises:
         ConfigError: a value without a stable form, such as a lambda or an open file; the message
@@ -178,7 +179,8 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
             return convert(value, path)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return _plain_mapping(fields, path)
+        # With its class: Adam(lr=0.1) and SGD(lr=0.1) are not the same.
+        return {"__class__": type(value).__qualname__, **_plain_mapping(fields, path)}
     if isinstance(value, type) or callable(value):
         return _qualified_name(value, path)
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors, array.array
@@ -186,12 +188,30 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
     raise _refusal(value, path)
 
 
+def _is_what_it_is_called(value: Any, module: str, name: str) -> bool:
+    """Tell whether a name stands for this very function or class.
+
+    It does not for methods bound to some object and for wrappers that borrow the name of what they
+    wrap: several of them would pass for one.
+    """
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    # Not found: it came by value into a worker, whose __main__ is another.
+    return found is None or found is value or found == value
+
+
 def _plain_array(value: Any, path: tuple[str, ...]) -> Any:
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
-        value = value.astype(str)  # tolist() would leave bare integers, without the unit
-    item = value.tolist()
-    if type(item) is type(value):  # a long double has no smaller form
-        item = float(item)
+    try:
+        if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+            value = value.astype(str)  # tolist() would leave bare integers, without the unit
+        item = value.tolist()
+        if type(item) is type(value):  # a long double has no smaller form
+            item = float(item)
+    except Exception as exc:  # sparse tensors and the like: whatever their library raises
+        raise ConfigError(
+            f"{_where(path)} holds a {type(value).__qualname__} whose values cannot be read: {exc}"
+        ) from exc
     return _plain(item, path)
 
 
@@ -203,7 +223,7 @@ def _plain_set(value: Set[Any], path: tuple[str, ...]) -> list[Any]:
 def _qualified_name(value: Any, path: tuple[str, ...]) -> str:
     module = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None)
-    if not module or not name or "<" in name:
+    if not module or not name or "<" in name or not _is_what_it_is_called(value, module, name):
         raise _refusal(value, path)
     # A spawned worker knows the main module under another name.
     return f"{'__main__' if module == '__mp_main__' else module}.{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,9 @@ class RetryRule:
             raise ValueError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
         if isinstance(retry_on, (str, type)):
             retry_on = (retry_on,)
+        if not isinstance(retry_on, Iterable):
+            raise TypeError(f"retry_on must be a list of exceptions, got {retry_on!r}")
+        retry_on = list(retry_on)
         names = frozenset(item for item in retry_on if isinstance(item, str))
         rest = [item for item in retry_on if not isinstance(item, str)]
         for item in rest:
@@ -48,7 +51,7 @@ class RetryRule:
 
     def covers(self, exc: BaseException, attempt: int) -> bool:
         """Tell whether the run is tried again after ``exc`` ended its attempt."""
-        if attempt >= self.max_attempts:
+        if attempt >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
             return False
         return isinstance(exc, self.classes) or any(
             cls.__name__ in self.names for cls in type(exc).__mro__
@@ -72,3 +75,12 @@ class Launch:
     retry: RetryRule = RetryRule()
     trackers: tuple[TrackerSpec, ...] = ()
     live_trackers: tuple[Tracker, ...] = ()
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield what has to reach the workers, with a name for messages."""
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        yield f"the experiment function {name!r}", self.function
+        yield "the metadata", self.metadata
+        for tracker in self.trackers:
+            yield f"an argument of tracker {tracker.name!r}", tracker
+        yield "an exception class in retry_on", self.retry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,15 @@ class ExperimentPipeline:
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+
+        Raises:
+            TypeError: a text or a path, which a pipeline does not need here.
         """
+        if isinstance(ignore_keys, (str, Path)):
+            raise TypeError(
+                "exclude_completed of a pipeline looks under its own results root; "
+                f'{ignore_keys!r} is no list of keys to ignore, such as ["note"]'
+            )
         self._manager.exclude_completed(self.results_root, ignore_keys=ignore_keys)
         return self
 
@@ -151,9 +160,9 @@ class ExperimentPipeline:
             ValueError, TypeError: what is no number, name or exception class.
         """
         try:
-            attempts = max(1, int(max_attempts))
-        except (TypeError, ValueError):
-            raise ValueError(f"max_attempts must be a number, got {max_attempts!r}") from None
+            attempts = max(1, operator.index(max_attempts))
+        except TypeError:
+            raise ValueError(f"max_attempts must be a whole number, got {max_attempts!r}") from None
         RetryRule.of(attempts, retry_on)
         self._retry_max_attempts, self._retry_on = attempts, retry_on
         return self

@@ -7,24 +7,25 @@ the trackers, the attempts, the truth about how it ended.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
-import logging
+import math
 import time
-import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.codec import plain
+from ztxexp_core.codec import float_text, plain
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
+from ztxexp_core.ending import Ending, text_of, trace_of
 from ztxexp_core.errors import ConfigError, OptionError
-from ztxexp_core.fanout import GuardedTracker, MetricFan
+from ztxexp_core.fanout import GuardedTracker, MetricFan, as_number
 from ztxexp_core.launch import Launch
 from ztxexp_core.liveness import this_process
 from ztxexp_core.registry import make_tracker
+from ztxexp_core.runlog import RunLogger
 from ztxexp_core.store import (
     JsonlWriter,
     RunFiles,
@@ -45,8 +46,6 @@ from ztxexp_core.types import (
     RunSpec,
     SkipRun,
 )
-
-_LOG_FORMAT = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
 
 
 class RunOne:
@@ -81,15 +80,16 @@ class RunOne:
             import cloudpickle
 
             launch = dataclasses.replace(self._launch, live_trackers=())
-            try:
-                data = cloudpickle.dumps(launch)
-            except Exception as exc:
-                name = getattr(self._launch.function, "__qualname__", repr(self._launch.function))
-                raise OptionError(
-                    f"the experiment function {name!r} cannot be pickled for worker processes "
-                    f"({type(exc).__name__}: {exc}); make what it refers to inside the function, "
-                    "or use mode='sequential'"
-                ) from exc
+            for what, part in launch.parts():
+                try:
+                    cloudpickle.dumps(part)
+                except Exception as exc:
+                    raise OptionError(
+                        f"{what} cannot be pickled for worker processes ({type(exc).__name__}: "
+                        f"{exc}); make what it refers to inside the experiment function, or use "
+                        "mode='sequential'"
+                    ) from exc
+            data = cloudpickle.dumps(launch)
             self._packed = hashlib.blake2b(data, digest_size=16).hexdigest(), data
         return self._packed
 
@@ -107,28 +107,6 @@ def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     return _unpacked[digest]
 
 
-@dataclass
-class _Ending:
-    """How an attempt ended."""
-
-    status: str
-    metrics: dict[str, Any] = field(default_factory=dict)
-    has_metrics: bool = False
-    error_type: str | None = None
-    error_message: str | None = None
-    reason: str | None = None
-
-    @classmethod
-    def failed(cls, exc: BaseException) -> _Ending:
-        reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
-        return cls(
-            RUN_STATUS_FAILED,
-            error_type=type(exc).__name__,
-            error_message=_text_of(exc),
-            reason=reason,
-        )
-
-
 class _Run:
     """One run: open, start trackers, attempts, record the end, end trackers."""
 
@@ -141,6 +119,7 @@ class _Run:
         self.notices: list[str] = []
         self.started = time.monotonic()
         self.interrupted = False
+        self.end_told = False
 
     def carry_out(self) -> RunOutcome:
         try:
@@ -151,7 +130,7 @@ class _Run:
             self._start_trackers()
             ending = self._attempts()
         except BaseException as exc:  # Ctrl-C between two steps
-            ending = _Ending.failed(exc)
+            ending = Ending.failed(exc)
         try:
             return self._end(ending)
         except BaseException as exc:
@@ -167,11 +146,14 @@ class _Run:
 
     def _open(self) -> None:
         template = self.launch.metadata
-        seed = self.spec.config.get("seed") if template.seed is None else template.seed
+        seed: Any = self.spec.config.get("seed") if template.seed is None else template.seed
+        whole = isinstance(seed, Integral) and not isinstance(seed, bool)
         self.meta = dataclasses.replace(
             template,
             attempt=self.attempt,
-            seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+            seed=int(seed) if whole else None,
+            tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
+            extras=copy.deepcopy(template.extras),
         )
         self.record: dict[str, Any] = {
             "schema_version": RUN_SCHEMA_VERSION,
@@ -184,7 +166,7 @@ class _Run:
             "error_message": None,
             "experiment_name": self.meta.experiment_name,
             "group": self.meta.group,
-            "tags": self.meta.tags,
+            "tags": template.tags,
             "parent_run_id": self.meta.parent_run_id,
             "attempt": self.attempt,
             "retry_count": 0,
@@ -195,7 +177,7 @@ class _Run:
         create_run(self.spec.run_dir, self.spec.config, self.record, self.meta.to_dict())
         self.events = JsonlWriter(self.files.events)
         self.curve = JsonlWriter(self.files.curve)
-        self.logger = _run_logger(self.spec.run_id, self.files)
+        self.logger = RunLogger(self.spec.run_id, self.files.log)
         self.trackers: list[GuardedTracker] = []
         self.ctx = self._context()
 
@@ -217,7 +199,9 @@ class _Run:
         for spec in self.launch.trackers:
             try:
                 tracker = make_tracker(spec)
-            except Exception as exc:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:
                 self._tracker_failed(spec.name, "its constructor", exc)
             else:
                 self._start_tracker(spec.name, tracker)
@@ -231,60 +215,67 @@ class _Run:
         self.trackers.append(guarded)
 
     def _tracker_failed(self, name: str, call: str, exc: BaseException) -> None:
-        said = f"tracker {name!r} failed in {call}: {type(exc).__name__}: {_text_of(exc)}"
-        self.logger.warning("%s\n%s", said, _trace_of(exc).rstrip())
+        said = f"tracker {name!r} failed in {call}: {type(exc).__name__}: {text_of(exc)}"
+        self.logger.warning("%s\n%s", said, trace_of(exc).rstrip())
         self.notices.append(said)
-        self._event("tracker_error", tracker=name, call=call, error_message=_text_of(exc))
+        self._event("tracker_error", tracker=name, call=call, error_message=text_of(exc))
 
     # -- 3. attempts
 
-    def _attempts(self) -> _Ending:
+    def _attempts(self) -> Ending:
         while True:
             try:
                 return self._call()
             except SkipRun as exc:
                 self.logger.warning("skipped: %s", exc)
-                self._event("skip", attempt=self.attempt, reason=_text_of(exc))
-                return _Ending(
-                    RUN_STATUS_SKIPPED, error_type=type(exc).__name__, error_message=_text_of(exc)
+                self._event("skip", attempt=self.attempt, reason=text_of(exc))
+                return Ending(
+                    RUN_STATUS_SKIPPED, error_type=type(exc).__name__, error_message=text_of(exc)
                 )
             except BaseException as exc:
-                ending = _Ending.failed(exc)
+                ending = Ending.failed(exc)
                 if not self.launch.retry.covers(exc, self.attempt):
                     self._tell_failure(ending, exc)
                     return ending
                 self._prepare_retry(ending, exc)
 
-    def _call(self) -> _Ending:
+    def _call(self) -> Ending:
         returned = self.launch.function(self.ctx)
         if returned is None:
-            return _Ending(RUN_STATUS_SUCCEEDED)
+            return Ending(RUN_STATUS_SUCCEEDED)
         if not isinstance(returned, dict):
             raise TypeError(
                 "the experiment function must return a dict of metrics or None, "
                 f"got {type(returned).__name__}"
             )
-        return _Ending(RUN_STATUS_SUCCEEDED, self._plain_metrics(returned), has_metrics=True)
+        return Ending(RUN_STATUS_SUCCEEDED, self._plain_metrics(returned), has_metrics=True)
 
     def _plain_metrics(self, returned: dict[Any, Any]) -> dict[str, Any]:
         metrics: dict[str, Any] = {}
         for name, value in returned.items():
             try:
                 metrics.update(plain({name: value}))
-            except ConfigError as exc:  # costs this value, not hours of training
-                said = f"the returned metric {name!r} was not recorded: {exc}"
-                self.logger.error(said)
-                self.notices.append(said)
+            except ConfigError:
+                found = as_number(value)  # what can be logged can be returned
+                if found is not None:
+                    metrics[str(name)] = found if math.isfinite(found) else float_text(found)
+                else:  # costs this value, not hours of training
+                    kind = type(value).__qualname__
+                    self._refused(
+                        f"the returned metric {name!r} was not recorded: a {kind} cannot be "
+                        "written down; return numbers, texts, lists or dicts of them"
+                    )
         return metrics
 
-    def _prepare_retry(self, ending: _Ending, exc: BaseException) -> None:
+    def _prepare_retry(self, ending: Ending, exc: BaseException) -> None:
         self.logger.warning(
             "attempt %d failed (%s), trying again\n%s",
             self.attempt,
             ending.error_type,
-            _trace_of(exc).rstrip(),
+            trace_of(exc).rstrip(),
         )
-        self._event("retry", attempt=self.attempt, **_error_fields(ending))
+        self._event("retry", attempt=self.attempt, **ending.error_fields())
+        self._end_fan()  # a thread of this attempt may go on logging: not into the next one
         self.attempt += 1
         self.retries += 1
         self.meta = dataclasses.replace(self.meta, attempt=self.attempt)
@@ -293,26 +284,22 @@ class _Run:
         write_json(self.files.meta, self.meta.to_dict())
         self.ctx = self._context()
 
-    def _tell_failure(self, ending: _Ending, exc: BaseException) -> None:
-        trace = _trace_of(exc)
+    def _tell_failure(self, ending: Ending, exc: BaseException) -> None:
+        trace = trace_of(exc)
         self.logger.error("failed\n%s", trace.rstrip())
         with contextlib.suppress(OSError):  # the disk may be full; run.json says it too
             write_bytes(self.files.error, trace.encode(errors="backslashreplace"))
-        self._event("error", attempt=self.attempt, **_error_fields(ending))
+        self._event("error", attempt=self.attempt, **ending.error_fields())
 
     # -- 4. the record of the end
 
-    def _end(self, ending: _Ending) -> RunOutcome:
-        self.fan.end()
-        self.notices += [
-            f"metric {name!r} was not recorded: a {kind} is no number"
-            for name, kind in self.fan.refused.items()
-        ]
+    def _end(self, ending: Ending) -> RunOutcome:
+        self._end_fan()
         if ending.has_metrics:
             try:
                 write_json(self.files.metrics, ending.metrics)
             except OSError as exc:
-                ending = _Ending.failed(exc)
+                ending = Ending.failed(exc)
                 self._tell_failure(ending, exc)
         duration = round(time.monotonic() - self.started, 6)
         self.record.update(
@@ -320,7 +307,7 @@ class _Run:
             finished_at=utc_now(),
             duration_sec=duration,
             reason=ending.reason,
-            **_error_fields(ending),
+            **ending.error_fields(),
         )
         write_json(self.files.run, self.record)
         self._end_trackers(ending)
@@ -331,26 +318,32 @@ class _Run:
             duration_sec=duration,
             reason="interrupted" if self.interrupted else ending.reason,
             notices=tuple(dict.fromkeys(self.notices)),
-            **_error_fields(ending),
+            **ending.error_fields(),
         )
+
+    def _end_fan(self) -> None:
+        self.fan.end()
+        for name, kind in self.fan.refused.items():
+            self._refused(f"metric {name!r} was not recorded: a {kind} is no number")
 
     # -- 5. trackers hear of the end
 
-    def _end_trackers(self, ending: _Ending) -> None:
+    def _end_trackers(self, ending: Ending) -> None:
         summary: dict[str, object] = {
             "run_id": self.spec.run_id,
             "status": ending.status,
-            **_error_fields(ending),
+            **ending.error_fields(),
             "retry_count": self.retries,
             "attempt": self.attempt,
             "metrics": ending.metrics,
         }
-        self._event("end", summary=summary)
-        for tracker in self.trackers:
-            tracker.end(self.ctx, summary)
+        if not self.end_told:
+            self.end_told = True
+            self._event("end", summary=summary)
+        while self.trackers:  # each once, even if Ctrl-C comes in between
+            self.trackers.pop(0).end(self.ctx, summary)
         self.events.close()
-        for handler in self.logger.handlers:
-            handler.close()
+        self.logger.close()
 
     # -- what several steps need
 
@@ -361,6 +354,12 @@ class _Run:
         except OSError as exc:  # a side record: told, but not worth the run
             self.notices.append(f"events.jsonl could not be written: {exc}")
 
+    def _refused(self, said: str) -> None:
+        if said not in self.notices:
+            self.logger.error(said)
+            self.notices.append(said)
+            self._event("metric_refused", attempt=self.attempt, error_message=said)
+
     def _unrecorded(self, exc: BaseException) -> RunOutcome:
         interrupted = isinstance(exc, KeyboardInterrupt)
         return RunOutcome(
@@ -368,39 +367,7 @@ class _Run:
             status=RUN_STATUS_FAILED,
             attempt=self.attempt,
             error_type=type(exc).__name__,
-            error_message=f"the run's record could not be written: {_text_of(exc)}",
+            error_message=f"the run's record could not be written: {text_of(exc)}",
             reason="interrupted" if interrupted else "unrecorded",
             notices=tuple(self.notices),
         )
-
-
-def _run_logger(run_id: str, files: RunFiles) -> logging.Logger:
-    # Made by hand, not by getLogger: the module would keep one logger per run for ever.
-    logger = logging.Logger(f"ztxexp.run.{run_id}", logging.INFO)
-    handler = logging.FileHandler(
-        files.log, encoding="utf-8", errors="backslashreplace", delay=True
-    )
-    handler.setFormatter(_LOG_FORMAT)
-    logger.addHandler(handler)
-    return logger
-
-
-def _error_fields(ending: _Ending) -> dict[str, Any]:
-    return {"error_type": ending.error_type, "error_message": ending.error_message}
-
-
-def _text_of(exc: BaseException) -> str:
-    try:
-        text = str(exc)
-    except Exception:  # an exception whose own __str__ raises
-        return f"<{type(exc).__name__} without a readable message>"
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _trace_of(exc: BaseException) -> str:
-    return "".join(_without_own_frames(traceback.TracebackException.from_exception(exc).format()))
-
-
-def _without_own_frames(lines: Iterable[str]) -> Iterable[str]:
-    """Leave out the frames of this file: the reader looks for his own code."""
-    return (line for line in lines if f'File "{__file__}"' not in line)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core import registry
+from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Tracker
+from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.identity import config_identity
 from ztxexp_core.launch import ExperimentFn, Launch, RetryRule
@@ -56,7 +58,7 @@ class ExpRunner:
         results_root: str | Path,
         exp_function: ExperimentFn | None = None,
     ):
-        self.configs: list[Config] = [dict(config) for config in configs]
+        self.configs: list[Config] = [_config(config, configs) for config in configs]
         self.results_root = Path(results_root)
         self.exp_function = exp_function
         prepare_root(self.results_root)
@@ -122,10 +124,11 @@ class ExpRunner:
         live, specs = _trackers(executor, trackers or (), tracker_specs or ())
         retry = RetryRule.of(max_attempts, retry_on)
         identities = _identities(self.configs)
+        described = _described(metadata)
         started = time.monotonic()
         if not self.configs:
             return RunSummary(0, 0, 0, 0, 0.0, [])
-        run_one = RunOne(Launch(function, describe_launch(metadata), retry, specs, live))
+        run_one = RunOne(Launch(function, described, retry, specs, live))
         if "in_process" not in executor.supports:
             run_one.packed()  # refused now rather than in every worker
         root = prepare_root(self.results_root)
@@ -136,10 +139,33 @@ class ExpRunner:
         except KeyboardInterrupt:
             _log.warning("%s", sweep.interrupted_message())
             raise
+        failures = sweep.failures_message()
+        if failures:
+            _log.warning("%s", failures)
         return sweep.summary(time.monotonic() - started)
 
 
 # ---- checks before anything runs -------------------------------------------------------------
+
+
+def _config(config: Any, configs: Any) -> Config:
+    if isinstance(config, Mapping):
+        return dict(config)
+    raise TypeError(
+        f"configs must be a list of mappings, got {type(config).__name__} in a "
+        f"{type(configs).__name__}; for one configuration write [{{...}}]"
+    )
+
+
+def _described(metadata: RunMetadata | None) -> RunMetadata:
+    if metadata is not None and not isinstance(metadata, RunMetadata):
+        raise TypeError(f"metadata must be a RunMetadata, got {type(metadata).__name__}")
+    described = describe_launch(metadata)
+    try:
+        plain(described.to_dict())
+    except ConfigError as exc:
+        raise ConfigError(f"metadata: {exc}") from exc
+    return described
 
 
 def _worker_count(workers: int) -> int:
@@ -157,6 +183,8 @@ def _worker_count(workers: int) -> int:
 def _executor_options(
     executor: registry.LoadedPlugin, given: Mapping[str, Any] | None, threshold: int
 ) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f'options must map names to values, such as {{"speed": 3}}, got {given!r}')
     options = dict(given or {})
     if "cpu_threshold" in getattr(executor.options_class, "__dataclass_fields__", ()):
         options.setdefault("cpu_threshold", threshold)
@@ -173,9 +201,9 @@ def _trackers(
         registry.check_tracker(tracker, type(tracker).__name__)
     if live and "in_process" not in executor.supports:
         _log.warning(
-            "Live tracker instances are ignored in %s mode; name them instead: .track(%r)",
+            "Live tracker instances are ignored in %s mode (%s); give installed trackers by name",
             executor.ref.name,
-            "jsonl",
+            ", ".join(type(tracker).__name__ for tracker in live),
         )
         live = ()
     resolved = [_tracker_spec(spec) for spec in specs]
@@ -194,7 +222,7 @@ def _is_jsonl(tracker: Tracker) -> bool:
 
 
 def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:
-    name = spec.get("type")
+    name = spec.get("type") if isinstance(spec, Mapping) else None
     if not isinstance(name, str):
         raise OptionError(f'a tracker spec needs {{"type": name, "kwargs": {{...}}}}, got {spec!r}')
     return registry.tracker_spec(name.lower(), spec.get("kwargs") or {})
@@ -205,6 +233,7 @@ def _identities(configs: Sequence[Config]) -> list[str]:
     for index, config in enumerate(configs):
         try:
             identities.append(config_identity(config))
+            copy_config(config)  # every attempt gets a copy
         except ConfigError as exc:
             raise ConfigError(f"configuration {index} of {len(configs)}: {exc}") from exc
     return identities

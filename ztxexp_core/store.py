@@ -78,7 +78,9 @@ SUBFOLDERS = ("artifacts", "checkpoints")
 
 def new_run_id() -> str:
     """Return an id that sorts by time; unique whatever the clock or the user's seed says."""
-    return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{secrets.token_hex(6)}"
+    now = time.time()
+    part = int(now % 1 * 1_000_000)  # microseconds, so that ids sort within a second too
+    return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime(now))}_{part:05x}{secrets.token_hex(5)}"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -99,7 +101,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as strict JSON, indented, whole."""
-    write_bytes(path, encode(value, indent=True))
+    write_bytes(path, _document(value))
+
+
+def _document(value: Any) -> bytes:
+    return encode(value, indent=True) + b"\n"
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -163,9 +169,13 @@ class JsonlWriter:
     def close(self) -> None:
         """Close the file; a later line opens it again."""
         with self._lock:
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+            fd, self._fd = self._fd, None  # first: an interrupt must not lead to a second close
+            if fd is not None:
+                os.close(fd)
+
+    def __del__(self) -> None:
+        if self._fd is not None:
+            self.close()
 
     def __enter__(self) -> JsonlWriter:
         return self
@@ -189,14 +199,20 @@ def create_run(
         OSError: the folder exists already or cannot be written.
     """
     staged = f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}"
-    os.mkdir(staged)
+    try:
+        os.mkdir(staged)
+    except FileExistsError:  # somebody else's: not to be cleared away
+        raise
+    except BaseException:  # an interrupt
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
     try:
         for name in SUBFOLDERS:
             os.mkdir(f"{staged}/{name}")
         files = RunFiles(staged)
-        _write_new(files.config, encode(plain(config), indent=True), os.O_EXCL)
-        _write_new(files.meta, encode(meta, indent=True), os.O_EXCL)
-        _write_new(files.run, encode(run, indent=True), os.O_EXCL)
+        _write_new(files.config, _document(plain(config)), os.O_EXCL)
+        _write_new(files.meta, _document(meta), os.O_EXCL)
+        _write_new(files.run, _document(run), os.O_EXCL)
         _write_new(files.log, b"", os.O_EXCL)
         if os.path.lexists(run_dir):  # renaming would replace an empty folder
             raise FileExistsError(errno.EEXIST, "there is a run of that id", str(run_dir))
@@ -204,6 +220,11 @@ def create_run(
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
+
+
+def discard_staged(run_dir: Path) -> None:
+    """Remove what a process that died while making a run's folder has left of it."""
+    shutil.rmtree(f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}", ignore_errors=True)
 
 
 def prepare_root(root: Path) -> Path:
@@ -218,6 +239,12 @@ def prepare_root(root: Path) -> Path:
     # Not abspath: it would resolve ".." without looking at links.
     root = Path(root).absolute()
     probe = root / f"{STAGING_PREFIX}probe-{secrets.token_hex(6)}"
+    if root.exists() and not root.is_dir():
+        raise StoreError(
+            errno.ENOTDIR,
+            "the results root is a file; choose a folder, no run was started",
+            str(root),
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         os.mkdir(probe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections import deque
@@ -12,7 +13,7 @@ from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.liveness import close_run, this_process
 from ztxexp_core.registry import LoadedPlugin
 from ztxexp_core.run import RunOne
-from ztxexp_core.store import RunFiles, create_run, read_record, utc_now
+from ztxexp_core.store import RunFiles, create_run, discard_staged, read_record, utc_now
 from ztxexp_core.types import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -28,6 +29,8 @@ _log = logging.getLogger("ztxexp")
 
 # What an executor yields, or what the reconciliation finds, for a run whose process has gone.
 _DIED = "WorkerDied"
+_FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
+_KINDS_SHOWN = 5
 
 
 class Sweep:
@@ -40,6 +43,7 @@ class Sweep:
         self.taken: dict[str, RunSpec] = {}
         self.outcomes: dict[str, RunOutcome] = {}
         self.told: set[str] = set()
+        self.in_process = False
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[RunSpec]:
@@ -54,23 +58,30 @@ class Sweep:
             return spec
 
     def carry_out(self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]) -> None:
-        """Call the executor until every spec has an outcome, or it makes no progress."""
+        """Call the executor until every spec has an outcome, or it makes no progress.
+
+        Raises:
+            ExecutorError: it made none.
+            StoreError: the results root cannot be written any more.
+            KeyboardInterrupt: the user's; what was under way is closed.
+        """
+        self.in_process = "in_process" in executor.supports
         while self.waiting:
             before = len(self.outcomes)
             problem = self._call(executor, workers, options)
-            self._reconcile()
+            said = f"{type(problem).__name__}: {problem}" if problem else ""
+            self._reconcile("lost", said)
             if len(self.outcomes) == before:
                 raise ExecutorError(
                     f"executor {executor.ref.name!r} ({executor.ref.distribution} "
                     f"{executor.ref.version}) started none of {len(self.waiting)} runs"
-                    + (f": {type(problem).__name__}: {problem}" if problem else "")
+                    + (f": {said}" if said else "")
                 ) from problem
-            if problem and self.waiting:
+            if problem:
                 _log.warning(
-                    "executor %r failed (%s: %s); going on with the remaining %d runs",
+                    "executor %r failed (%s); %d runs remain",
                     executor.ref.name,
-                    type(problem).__name__,
-                    problem,
+                    said,
                     len(self.waiting),
                 )
 
@@ -80,18 +91,18 @@ class Sweep:
         """Make one call; returns what the executor itself raised, if anything."""
         outcomes = executor.call(specs=self, run_one=self.run_one, workers=workers, options=options)
         try:
-            for outcome in outcomes:
+            while True:
+                try:
+                    outcome = next(outcomes, None)
+                except Exception as exc:
+                    return exc
+                if outcome is None:
+                    return None
                 self._take(outcome)
-                if outcome.reason == "interrupted" and "in_process" in executor.supports:
-                    raise KeyboardInterrupt
-        except (KeyboardInterrupt, StoreError):
+        except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
             _close(outcomes)
-            self._reconcile(reason="interrupted")
+            self._reconcile("interrupted")
             raise
-        except Exception as exc:
-            _close(outcomes)
-            return exc
-        return None
 
     def _take(self, outcome: RunOutcome) -> None:
         spec = self.taken.get(outcome.run_id)
@@ -101,20 +112,32 @@ class Sweep:
             if notice not in self.told:
                 self.told.add(notice)
                 _log.warning("run %s: %s", outcome.run_id, notice)
+        if outcome.reason == "interrupted" and self.in_process:
+            raise KeyboardInterrupt
         if outcome.reason == "unrecorded":
             raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
-        if outcome.error_type == _DIED:
+        if (
+            outcome.error_type == _DIED
+            or outcome.reason == "interrupted"
+            or outcome.status not in _FINAL
+            or not spec.run_dir.exists()
+        ):
             outcome = _settle(spec, outcome, self.run_one)
         self.outcomes[outcome.run_id] = outcome
 
-    def _reconcile(self, reason: str = "lost") -> None:
+    def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""
         for run_id, spec in list(self.taken.items()):
             if run_id in self.outcomes:
                 continue
             if spec.run_dir.exists():
-                self.outcomes[run_id] = _settle(spec, RunOutcome.lost(spec, reason), self.run_one)
+                lost = RunOutcome.lost(spec, reason)
+                if because:
+                    message = f"{lost.error_message} ({because})"
+                    lost = dataclasses.replace(lost, error_message=message)
+                self.outcomes[run_id] = _settle(spec, lost, self.run_one)
             else:  # it never began
+                discard_staged(spec.run_dir)
                 del self.taken[run_id]
                 self.waiting.append(spec)
 
@@ -126,6 +149,23 @@ class Sweep:
             f"{self.total - len(self.outcomes)} were not started; the same command with "
             "exclude_completed() does the rest"
         )
+
+    def failures_message(self) -> str:
+        """Say what failed, each kind once with the log of its first run; empty if nothing did."""
+        kinds: dict[str, list[RunOutcome]] = {}
+        for outcome in self.outcomes.values():
+            if outcome.status == RUN_STATUS_FAILED:
+                text = f"{outcome.error_type}: {outcome.error_message}".splitlines()[0]
+                kinds.setdefault(text[:120], []).append(outcome)
+        if not kinds:
+            return ""
+        lines = [f"{sum(map(len, kinds.values()))} of {self.total} runs failed"]
+        for text, failed in sorted(kinds.items(), key=lambda kind: -len(kind[1]))[:_KINDS_SHOWN]:
+            log = RunFiles(self.taken[failed[0].run_id].run_dir).error
+            lines.append(f"  {len(failed):>4}  {text}\n        {log}")
+        if len(kinds) > _KINDS_SHOWN:
+            lines.append(f"  and {len(kinds) - _KINDS_SHOWN} other kinds")
+        return "\n".join(lines)
 
     def summary(self, duration: float) -> RunSummary:
         """Count the outcomes."""
@@ -149,21 +189,27 @@ def _close(outcomes: Iterator[RunOutcome]) -> None:
         close()
 
 
-def _settle(spec: RunSpec, lost: RunOutcome, run_one: RunOne) -> RunOutcome:
-    """Make disk and outcome agree for a run whose process has gone; an end on disk is the truth."""
-    why = {
-        "error_type": lost.error_type,
-        "error_message": lost.error_message,
-        "reason": lost.reason,
-        "exit_code": lost.exit_code,
-        "signal": lost.signal,
-    }
+def _settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
+    """Make disk and outcome agree for a run that did not report its end itself.
+
+    An end that stands on disk is the truth, whatever was told; anything else is closed as failed.
+    """
     record = read_record(RunFiles(spec.run_dir).run)
-    if record is None:  # the process died before it had made the folder
-        create_run(spec.run_dir, spec.config, _stillborn(spec), run_one.metadata.to_dict())
+    if record is None:  # it died before it had made the folder, or the record is damaged
         record = _stillborn(spec)
-    if record.get("status") == RUN_STATUS_RUNNING:
-        record = close_run(spec.run_dir, record, **why)
+        if not spec.run_dir.exists():
+            discard_staged(spec.run_dir)
+            create_run(spec.run_dir, spec.config, record, run_one.metadata.to_dict())
+    if record.get("status") not in _FINAL:
+        record = close_run(
+            spec.run_dir,
+            record,
+            error_type=told.error_type or "RunLost",
+            error_message=told.error_message or "the executor reported an end without a record",
+            reason=told.reason or "lost",
+            exit_code=told.exit_code,
+            signal=told.signal,
+        )
     return RunOutcome(
         run_id=spec.run_id,
         status=str(record.get("status")),
@@ -172,8 +218,8 @@ def _settle(spec: RunSpec, lost: RunOutcome, run_one: RunOne) -> RunOutcome:
         error_type=record.get("error_type"),
         error_message=record.get("error_message"),
         reason=record.get("reason"),
-        exit_code=lost.exit_code,
-        signal=lost.signal,
+        exit_code=told.exit_code,
+        signal=told.signal,
     )
 
 

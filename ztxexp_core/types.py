@@ -151,6 +151,11 @@ class RunContext:
     _trackers: list[Tracker] = field(default_factory=list, repr=False)
     _sink: MetricSink | None = field(default=None, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In a process that the run starts: the local files go on, the trackers stay behind.
+        known = (self.run_id, self.run_dir, self.config, self.logger, self.meta)
+        return RunContext, (*known, self._metrics_jsonl_path)
+
     def log_metric(
         self,
         step: int,

@@ -134,7 +134,7 @@ class _Worker:
             if not hasattr(os, "killpg"):
                 raise ProcessLookupError
             os.killpg(pid, signum)
-        except ProcessLookupError:  # no group (yet): the worker alone, if it is there
+        except (ProcessLookupError, PermissionError):  # no group (yet): the worker, if it is there
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if self.process.is_alive():
                     os.kill(pid, signum)
@@ -148,7 +148,7 @@ class _Pool:
         self._context = multiprocessing.get_context(
             "forkserver" if "forkserver" in methods else "spawn"
         )
-        if hasattr(self._context, "set_forkserver_preload"):
+        if hasattr(self._context, "set_forkserver_preload") and _preload_is_free():
             self._context.set_forkserver_preload([__name__, "ztxexp_core.run"])
         # A worker's environment is that of the server, which may be older than the launch.
         self._setup = pickle.dumps((dict(os.environ), pickle.dumps(run_one)))
@@ -175,8 +175,8 @@ class _Pool:
 
     def _give(self, spec: RunSpec) -> None:
         worker = self._idle.pop() if self._idle else _Worker(self._context, self._setup)
+        self._busy.append(worker)  # first: whatever happens now, it is ended with the others
         worker.give(spec)
-        self._busy.append(worker)
 
     def _collect(self, timeout: float | None) -> Iterator[RunOutcome]:
         # The sentinel too: processes that a dead worker's run has left may hold its pipe open.
@@ -195,17 +195,25 @@ class _Pool:
     def stop(self) -> None:
         """End every worker: ask, then SIGTERM, then SIGKILL, to the whole process group."""
         workers = [*self._idle, *self._busy]
-        for worker in self._busy:
-            worker.end(signal.SIGTERM)
-        for worker in workers:
-            worker.connection.close()
-        for signum in (signal.SIGTERM, _KILL):
-            if _all_left(workers, _LEAVE_SEC):
-                return
+        try:
+            for worker in self._busy:
+                worker.end(signal.SIGTERM)
             for worker in workers:
-                if worker.process.is_alive():
-                    worker.end(signum)
+                worker.connection.close()
+            for signum in (signal.SIGTERM, _KILL):
+                if _all_left(workers, _LEAVE_SEC):
+                    return
+                _signal_those_alive(workers, signum)
+        except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
+            _signal_those_alive(workers, _KILL)
+            raise
         _all_left(workers, _LEAVE_SEC)
+
+
+def _signal_those_alive(workers: list[_Worker], signum: int) -> None:
+    for worker in workers:
+        if worker.process.is_alive():
+            worker.end(signum)
 
 
 def _all_left(workers: list[_Worker], seconds: float) -> bool:
@@ -215,15 +223,27 @@ def _all_left(workers: list[_Worker], seconds: float) -> bool:
     return not any(worker.process.is_alive() for worker in workers)
 
 
+def _preload_is_free() -> bool:
+    """Tell whether the user has left alone what the fork server of this process imports."""
+    from multiprocessing import forkserver
+
+    server = getattr(forkserver, "_forkserver", None)
+    return getattr(server, "_preload_modules", None) == ["__main__"]
+
+
+_starting = threading.Lock()  # two launches in two threads must not take each other's stand-in
+
+
 @contextlib.contextmanager
 def _script_left_out() -> Iterator[None]:
     """Hide the user's script from multiprocessing, which would have the new process import it."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
+    with _starting:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
 
 
 # ---- in the worker ---------------------------------------------------------------------------
@@ -266,5 +286,5 @@ def _end_with_launcher() -> None:
         return
     wait([launcher.sentinel])
     if hasattr(os, "killpg"):
-        os.killpg(os.getpgid(0), signal.SIGKILL)  # with whatever the run has started
+        os.killpg(0, signal.SIGKILL)  # with whatever the run has started
     os._exit(1)

@@ -133,7 +133,11 @@ KEPT: list[tuple[str, Any, Any]] = [
     ("ordered_dict", collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
     ("counter", collections.Counter("aab"), {"a": 2, "b": 1}),
     ("mapping_proxy", types.MappingProxyType({"a": 1}), {"a": 1}),
-    ("dataclass", Model(2, NAN, (1,)), {"depth": 2, "rate": "NaN", "parts": [1]}),
+    (
+        "dataclass",
+        Model(2, NAN, (1,)),
+        {"__class__": "Model", "depth": 2, "rate": "NaN", "parts": [1]},
+    ),
     ("simple_namespace", types.SimpleNamespace(a=(1,)), {"a": [1]}),
     ("argparse_namespace", argparse.Namespace(lr=0.1), {"lr": 0.1}),
     ("function", named, f"{__name__}.named"),

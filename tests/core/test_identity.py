@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
+import functools
 import json
 import math
 import pathlib
@@ -343,3 +345,33 @@ def test_two_plain_trees_are_the_same_only_where_they_are_equal(a: Any, b: Any) 
 
     same = canonical({"x": a}) == canonical({"x": b})
     assert same == (typed(a) == typed(b))
+
+
+@dataclasses.dataclass
+class Adam:
+    lr: float = 0.1
+
+    def step(self) -> None: ...
+
+
+@dataclasses.dataclass
+class Sgd:
+    lr: float = 0.1
+
+
+def test_dataclasses_of_different_classes_differ_even_with_equal_fields() -> None:
+    assert config_identity({"opt": Adam()}) != config_identity({"opt": Sgd()})
+    assert config_identity({"opt": Adam()}) == config_identity({"opt": Adam(0.1)})
+
+
+def test_methods_of_different_objects_do_not_pass_for_the_same() -> None:
+    with pytest.raises(ConfigError, match="'f'"):
+        config_identity({"f": Adam(1.0).step})
+
+
+def test_wrappers_that_borrow_a_name_do_not_pass_for_what_they_wrap() -> None:
+    @functools.wraps(config_identity)
+    def wrapper(*args: Any) -> None: ...
+
+    with pytest.raises(ConfigError, match="'f'"):
+        config_identity({"f": wrapper})

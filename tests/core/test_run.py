@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 from reading import lines, strict
 
 from ztxexp import ExpRunner, RunMetadata, SkipRun
+from ztxexp_core import RunEndedError
 
 
 def run(root, function, config=None, **kwargs):
@@ -51,7 +53,7 @@ def test_run_json_keeps_the_fields_of_1_0_3_and_names_its_owner(root):
     assert record["experiment_name"] == "name"
     assert record["tags"] == {"a": "b"}
     assert record["attempt"] == 1
-    assert set(record["owner"]) == {"host", "pid", "process_started"}
+    assert record["owner"]["pid"] == os.getpid()
 
 
 def test_events_tell_the_life_of_a_run_in_both_families(root):
@@ -300,3 +302,110 @@ def test_metrics_too_large_for_the_disk_fail_that_run_only(tmp_path):
         "[Errno 27] File too large"
     ]
     assert not list((tmp_path / "r").glob("*/*.tmp"))
+
+
+# ---- at the edges of a run -------------------------------------------------------------------
+
+
+def test_a_thread_of_an_earlier_attempt_cannot_log_into_a_later_one(root):
+    refused = []
+
+    def tries(ctx):
+        if ctx.meta.attempt == 1:
+            tries.first = ctx
+            ctx.log_metric(1, {"a": 1.0})
+            raise ValueError("again")
+        try:
+            tries.first.log_metric(2, {"a": 2.0})
+        except RunEndedError as exc:
+            refused.append(exc)
+
+    assert run(root, tries, max_attempts=2).succeeded == 1
+    assert len(refused) == 1
+    assert len(lines(root.only()["dir"] / "metrics.jsonl")) == 1
+
+
+def test_a_context_reaches_processes_that_the_run_starts(root):
+    assert run(root, experiments.sends_its_context).succeeded == 1
+    folder = root.only()["dir"]
+    assert "from a child" in (folder / "run.log").read_text()
+    assert [row["metrics"] for row in lines(folder / "metrics.jsonl")] == [{"child": 1.0}]
+
+
+def test_child_loggers_write_to_run_log(root):
+    run(root, lambda ctx: ctx.logger.getChild("data").info("loaded"))
+    text = (root.only()["dir"] / "run.log").read_text()
+    assert ".data - INFO - loaded" in text
+
+
+def test_a_tracker_whose_constructor_exits_costs_no_run(root, monkeypatch):
+    from ztxexp_core import run as module
+
+    def exits(spec):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(module, "make_tracker", exits)
+    assert run(root, experiments.nothing).succeeded == 1
+
+
+def test_ctrl_c_is_never_tried_again(root):
+    def interrupted(ctx):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(root, interrupted, max_attempts=3, retry_on=("BaseException",))
+    assert (root.only()["attempt"], root.only()["status"]) == (1, "failed")
+
+
+def test_ctrl_c_right_after_the_folder_was_made_leaves_nothing_running(root, monkeypatch):
+    from ztxexp_core import run as module
+
+    def interrupts(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "RunLogger", interrupts)
+    with pytest.raises(KeyboardInterrupt):
+        run(root, experiments.nothing)
+    assert (root.only()["status"], root.only()["reason"]) == ("failed", "interrupted")
+
+
+def test_ctrl_c_while_the_end_is_told_tells_each_tracker_once(root):
+    class Presses(Broken):
+        def on_run_end(self, ctx, summary):
+            self.calls.append("on_run_end")
+            raise KeyboardInterrupt
+
+    first, second = Presses(), Broken(where="never")
+    with pytest.raises(KeyboardInterrupt):
+        run(root, experiments.nothing, trackers=[first, second])
+    assert first.calls.count("on_run_end") == second.calls.count("on_run_end") == 1
+    assert root.only()["status"] == "succeeded"  # the function had returned
+    assert events(root).count("end") == 1
+
+
+class Scalar:
+    """What some libraries return for a number."""
+
+    def item(self):
+        return 0.25
+
+
+def test_what_can_be_logged_as_a_number_can_be_returned(root):
+    sparse = pytest.importorskip("torch").ones(2).to_sparse()
+    summary = run(root, lambda ctx: {"loss": Scalar(), "sparse": sparse}, max_attempts=2)
+    assert summary.succeeded == 1
+    folder = root.only()["dir"]
+    assert strict(folder / "metrics.json") == {"loss": 0.25}
+    assert root.only()["attempt"] == 1
+    refused = [r for r in lines(folder / "events.jsonl") if r["event"] == "metric_refused"]
+    assert "'sparse'" in refused[0]["error_message"]
+
+
+def test_runs_share_neither_tags_nor_extras_and_any_whole_seed_counts(root):
+    def grows(ctx):
+        ctx.meta.extras["seen"].append(ctx.config["seed"])
+
+    metadata = RunMetadata(tags=["a"], extras={"seen": []})
+    ExpRunner([{"seed": np.int64(i)} for i in range(2)], root.path).run(grows, metadata=metadata)
+    assert metadata.extras == {"seen": []}
+    assert [strict(r["dir"] / "meta.json")["seed"] for r in root.runs()] == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import experiments
 import pytest
 from reading import strict
 
-from ztxexp import ExpRunner, RunSummary
+from ztxexp import ExpRunner, RunMetadata, RunSummary
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 from ztxexp_core.registry import executors
@@ -34,6 +35,17 @@ class Flaky:
             step = self.script(self.calls, n)
             if step == "raise before":
                 raise RuntimeError("executor broke")
+            if step == "made up":
+                yield RunOutcome(spec.run_id, "succeeded")
+                continue
+            if step in ("died staging", "died damaged", "died odd"):
+                staged = step == "died staging"
+                folder = spec.run_dir.parent / ((".new-" if staged else "") + spec.run_id)
+                folder.mkdir()
+                (folder / "config.json").write_text("{}")
+                (folder / "run.json").write_text("{" if step == "died damaged" else "{}")
+                yield RunOutcome.lost(spec, "killed", signal=9)
+                continue
             outcome = run_one(spec)
             if step == "raise after":
                 raise RuntimeError("executor broke")
@@ -236,3 +248,80 @@ def test_identity_is_stored_with_every_run(root):
 
 def test_the_default_registry_lists_the_four_executors():
     assert {"sequential", "process_pool", "joblib", "dynamic"} <= set(executors().names())
+
+
+@pytest.mark.parametrize("how", ["died staging", "died damaged", "died odd", "made up"])
+def test_whatever_a_dead_worker_left_its_run_is_failed_and_the_launch_goes_on(root, flaky, how):
+    flaky.script = lambda call, n: how if n == 1 else "yield"
+    summary = five(root, mode="flaky")
+    assert (summary.total, summary.succeeded, summary.failed) == (5, 4, 1)
+    failed = strict(root.path / summary.failed_run_ids[0] / "run.json")
+    assert failed["status"] == "failed"
+    assert failed["error_type"]
+    assert not list(root.path.glob(".new-*"))
+
+
+def test_what_the_executor_said_stands_in_the_record_of_the_run_it_lost(root, flaky, caplog):
+    flaky.script = lambda call, n: "raise after" if n == 4 else "yield"
+
+    def dies_quietly(ctx):
+        if ctx.config["i"] == 4:
+            (ctx.run_dir / "run.json").unlink()
+
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        summary = five(root, dies_quietly, mode="flaky")
+    assert summary.total == summary.succeeded + summary.failed
+    assert "executor broke" in caplog.text
+
+
+def test_an_exit_asked_for_by_a_signal_handler_leaves_nothing_running(root, tmp_path):
+    code = (
+        "import os, signal, sys, experiments\n"
+        "from ztxexp import ExpRunner\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "signal.alarm(2)\n"
+        "configs = [{'i': i, 'seconds': 30} for i in range(3)]\n"
+        "ExpRunner(configs, sys.argv[1]).run(experiments.sleeps, mode='process_pool', workers=2)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(experiments.__file__)}
+    done = subprocess.run([sys.executable, "-c", code, root.path], env=env, check=False)
+    assert done.returncode == 143
+    assert root.statuses() == ["failed", "failed"]
+    assert {r["reason"] for r in root.runs()} == {"interrupted"}
+
+
+def test_failures_are_told_once_by_kind_with_the_place_of_the_log(root, caplog):
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        summary = ExpRunner([{"i": i} for i in (1, 4, 7, 0)], root.path).run(experiments.mixed)
+    assert summary.failed == 3
+    (told,) = [r.getMessage() for r in caplog.records if "failed" in r.getMessage()]
+    assert told.startswith("3 of 4 runs failed")
+    assert "ValueError: bad 1" in told
+    assert str(root.path / summary.failed_run_ids[0] / "error.log") in told
+
+
+def test_ids_sort_in_the_order_of_the_list(root):
+    ExpRunner([{"i": i} for i in range(50)], root.path).run(experiments.nothing)
+    assert [r["config"]["i"] for r in root.runs()] == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "word"),
+    [
+        ({"metadata": {"experiment_name": "x"}}, "RunMetadata"),
+        ({"metadata": RunMetadata(extras={"fn": lambda: 1})}, r"metadata: key 'extras\.fn'"),
+        ({"options": ["timeout"]}, "options"),
+        ({"tracker_specs": ["jsonl"]}, "tracker spec"),
+        ({"retry_on": None}, "retry_on"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_before_anything_runs(root, kwargs, word):
+    with pytest.raises((TypeError, ValueError), match=word):
+        five(root, **kwargs)
+    assert root.runs() == []
+
+
+def test_a_single_mapping_instead_of_a_list_is_explained(root):
+    with pytest.raises(TypeError, match="list of mappings"):
+        ExpRunner({"a": 1}, root.path)

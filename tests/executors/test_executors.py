@@ -224,7 +224,7 @@ def _is_worker(process):
         return False
 
 
-@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+@pytest.mark.parametrize("mode", PARALLEL)
 def test_workers_are_gone_soon_after_the_launcher_is_killed(root, mode, tmp_path):
     script = tmp_path / "long.py"
     script.write_text(
@@ -278,3 +278,30 @@ def test_dynamic_always_has_one_run_under_way_however_busy_the_machine(root):
 def test_minus_one_worker_means_all_cores(root):
     summary = ExpRunner([{}], root.path).run(experiments.nothing, mode="process_pool", workers=-1)
     assert summary.succeeded == 1
+
+
+def test_joblib_with_one_worker_runs_in_a_worker_too(root):
+    configs = [{"i": 0}, {"i": 1, "how": "exit3"}, {"i": 2}]
+    summary = ExpRunner(configs, root.path).run(experiments.dies, mode="joblib", workers=1)
+    assert (summary.succeeded, summary.failed) == (2, 1)
+
+
+def test_launches_from_several_threads_leave_the_script_where_it_was(root):
+    import threading
+
+    script = sys.modules["__main__"]
+    summaries = []
+
+    def launch_one(n):
+        configs = [{"n": n, "i": i} for i in range(3)]
+        summaries.append(
+            ExpRunner(configs, root.path).run(experiments.nothing, mode="process_pool", workers=2)
+        )
+
+    threads = [threading.Thread(target=launch_one, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.modules["__main__"] is script
+    assert [s.succeeded for s in summaries] == [3, 3, 3, 3]

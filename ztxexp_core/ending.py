@@ -1,0 +1,62 @@
+"""How an attempt ended, and the words for it."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.types import RUN_STATUS_FAILED
+
+_CALLER = f'File "{Path(__file__).parent / "run.py"}"'
+
+
+@dataclass
+class Ending:
+    """How an attempt ended.
+
+    Attributes:
+        status: ``succeeded``, ``failed`` or ``skipped``.
+        metrics: the returned figures, ready for JSON.
+        has_metrics: whether there is a ``metrics.json`` to write, an empty one included.
+        error_type: name of the exception's class.
+        error_message: its text.
+        reason: finer cause of a failure.
+    """
+
+    status: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    has_metrics: bool = False
+    error_type: str | None = None
+    error_message: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def failed(cls, exc: BaseException) -> Ending:
+        reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
+        return cls(
+            RUN_STATUS_FAILED,
+            error_type=type(exc).__name__,
+            error_message=text_of(exc),
+            reason=reason,
+        )
+
+    def error_fields(self) -> dict[str, Any]:
+        """Return ``error_type`` and ``error_message`` as records and events hold them."""
+        return {"error_type": self.error_type, "error_message": self.error_message}
+
+
+def text_of(exc: BaseException) -> str:
+    """Return the message of an exception, also of one that cannot tell it."""
+    try:
+        text = str(exc)
+    except Exception:  # an exception whose own __str__ raises
+        return f"<{type(exc).__name__} without a readable message>"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def trace_of(exc: BaseException) -> str:
+    """Return the traceback of an exception, without the frames of ztxexp that called the user."""
+    lines = traceback.TracebackException.from_exception(exc).format()
+    return "".join(line for line in lines if _CALLER not in line)
