@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from ztxexp_core.distributions import uniform as uniform
     from ztxexp_core.environment import init_torch_env as init_torch_env
     from ztxexp_core.environment import set_process_priority as set_process_priority
+    from ztxexp_core.errors import ConfigError as ConfigError
+    from ztxexp_core.errors import ExecutorError as ExecutorError
+    from ztxexp_core.errors import MetricError as MetricError
+    from ztxexp_core.errors import OptionError as OptionError
+    from ztxexp_core.errors import PluginContractError as PluginContractError
+    from ztxexp_core.errors import PluginError as PluginError
+    from ztxexp_core.errors import PluginImportError as PluginImportError
+    from ztxexp_core.errors import RunEndedError as RunEndedError
+    from ztxexp_core.errors import StoreError as StoreError
+    from ztxexp_core.errors import UnknownPluginError as UnknownPluginError
+    from ztxexp_core.errors import ZtxexpError as ZtxexpError
     from ztxexp_core.manager import ExpManager as ExpManager
     from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
     from ztxexp_core.runner import ExpRunner as ExpRunner
@@ -45,7 +56,18 @@ _HOMES = {
     "WandbTracker": "ztxexp_trackers.wandb",
     "init_torch_env": "ztxexp_core.environment",
     "set_process_priority": "ztxexp_core.environment",
-    # For random_search; not in __all__, where they would shadow names of numpy and random.
+    # Not in __all__, the documented names: errors, and what random_search can draw from.
+    "ConfigError": "ztxexp_core.errors",
+    "ExecutorError": "ztxexp_core.errors",
+    "MetricError": "ztxexp_core.errors",
+    "OptionError": "ztxexp_core.errors",
+    "PluginContractError": "ztxexp_core.errors",
+    "PluginError": "ztxexp_core.errors",
+    "PluginImportError": "ztxexp_core.errors",
+    "RunEndedError": "ztxexp_core.errors",
+    "StoreError": "ztxexp_core.errors",
+    "UnknownPluginError": "ztxexp_core.errors",
+    "ZtxexpError": "ztxexp_core.errors",
     "choice": "ztxexp_core.distributions",
     "integers": "ztxexp_core.distributions",
     "loguniform": "ztxexp_core.distributions",
