@@ -17,7 +17,7 @@ from ztxexp_core import cleaning, curves, tables
 from ztxexp_core.codec import number
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.liveness import as_it_is
-from ztxexp_core.selection import Selection, Tags, words
+from ztxexp_core.selection import Selection, Tags, status_words, words
 from ztxexp_core.store import iter_runs, read_jsonl, read_record
 from ztxexp_core.types import (
     RUN_STATUS_FAILED,
@@ -43,9 +43,10 @@ class ResultAnalyzer:
     Runs are taken in the order of their folders' names. A ``running`` record whose process has
     ended is shown as ``failed`` (``error_type`` ``RunLost``) even before a launch has closed it.
 
-    The filters are the same everywhere: ``statuses`` (``None``: every status),
-    ``experiment_name`` and ``group`` (exact), and ``tags``: a mapping asks for all its pairs,
-    compared as text; a list asks for all its words among the run's words, keys or values.
+    The filters are the same everywhere: ``statuses`` (``None``: every status; a word that is no
+    status is a ``ConfigError``, which is a ``ValueError``), ``experiment_name`` and ``group``
+    (exact), and ``tags``: a mapping asks for all its pairs, compared as text; a list asks for all
+    its words among the run's words, keys or values.
 
     Attributes:
         results_path: the results root as it was given.
@@ -136,7 +137,7 @@ class ResultAnalyzer:
 
         Args:
             output_path: the CSV file.
-            sort_by: columns to sort by; those that do not exist are left out.
+            sort_by: columns to sort by; those that do not exist are left out, and named in the log.
             escape_formulas: put an apostrophe before every text (and column name) that a
                 spreadsheet would execute; in the file only (since 2.0).
 
@@ -207,8 +208,12 @@ class ResultAnalyzer:
         metric with one of these names stands in ``metrics.<name>``. Where a row lacks a metric, or
         its value is no number, the cell is NaN. The filters are those of :meth:`to_records`.
 
+        Where any of the rows is of a second or later attempt, a column ``attempt`` follows
+        ``phase`` (since 2.0; it says 1 for runs of 1.0.3, which do not tell).
+
         Args:
-            metric_key: the only metric wanted; rows without it are left out.
+            metric_key: the only metric wanted; rows without it are left out. A name that no row
+                has gives an empty frame, and the log says the known ones.
             metrics_stream_filename: the file in a run's folder that holds its curve.
 
         Example:
@@ -284,12 +289,14 @@ class ResultAnalyzer:
             predicate: is given a record as of :meth:`to_records`; true picks the run.
             dry_run: only return what would be deleted.
             metrics_filename: the file in a run's folder that holds its metrics.
-            confirm: ask on the terminal first. Without a terminal nothing is deleted.
+            confirm: ask first, in the terminal or notebook. Where nobody can be asked, nothing is
+                deleted.
 
         Returns:
             The folders that would be (``dry_run``) or were deleted.
 
         Raises:
+            ConfigError: a word among ``statuses`` that is no status.
             ZtxexpError: the predicate raised (its error is the cause); nothing was deleted.
 
         Example:
@@ -299,12 +306,13 @@ class ResultAnalyzer:
         matching = self._matching(statuses, predicate, metrics_filename)
         candidates = cleaning.deletable(matching)
         folders = [folder for folder, _ in candidates]
-        cleaning.tell("chosen", folders, logging.INFO)
+        cleaning.tell("chosen (dry run: nothing was deleted)" if dry_run else "chosen", folders)
         if dry_run or not folders:
             return folders
-        if confirm and not cleaning.confirmed(folders):
-            return []
-        return [folder for folder, run in candidates if cleaning.delete(folder, run)]
+        agreed = not confirm or cleaning.confirmed(folders)
+        deleted = [folder for folder, run in candidates if agreed and cleaning.delete(folder, run)]
+        cleaning.tell_deleted(len(deleted), len(folders))
+        return deleted
 
     def _matching(
         self,
@@ -313,7 +321,7 @@ class ResultAnalyzer:
         metrics_filename: str,
     ) -> list[cleaning.Candidate]:
         """Return the runs that may go by status or predicate, with ``run.json`` as it stands."""
-        asked, root = set(words(statuses)), os.path.realpath(self.results_path)
+        asked, root = set(status_words(statuses)), os.path.realpath(self.results_path)
         matching = []
         for folder, run in iter_runs(self.results_path):
             shown = as_it_is(run)
@@ -343,12 +351,13 @@ class ResultAnalyzer:
         for name, value in metrics.items():
             if value.__class__ in _MAY_HOLD_NON_FINITE:
                 metrics[name] = _numbers(value)
-        self._tell_hidden(config, metrics)
-        self._tell_hidden(config, run)
-        self._tell_hidden(metrics, run)
+        self._tell_hidden(config, metrics, "metric", folder)
+        self._tell_hidden(config, run, "key of the configuration", folder)
+        self._tell_hidden(metrics, run, "metric", folder)
         return {**config, **metrics, **run, "run_dir": os.path.join(root, folder.name)}
 
-    def _tell_hidden(self, earlier: Record, later: Record) -> None:
+    def _tell_hidden(self, earlier: Record, later: Record, mine: str, folder: Path) -> None:
+        """Log, once for each name, what a later file hides; ``mine`` is what a user can rename."""
         if earlier.keys().isdisjoint(later):
             return
         shared = earlier.keys() & later.keys()
@@ -356,9 +365,11 @@ class ResultAnalyzer:
         if hidden:
             self._hidden |= hidden
             _log.warning(
-                "records show only the later of config, metrics and run.json for: %s; rename the "
-                "key where you need the earlier value",
+                "records show only the later of config, metrics and run.json for: %s (first seen "
+                "in run %s); rename the %s where you need both values",
                 ", ".join(sorted(hidden)),
+                folder.name,
+                mine,
             )
 
 

@@ -51,12 +51,13 @@ def tell(what: str, folders: Sequence[Path], level: int = logging.WARNING) -> No
 
 
 def confirmed(folders: Sequence[Path]) -> bool:
-    """Ask on the terminal whether to delete; without a terminal the answer is no."""
+    """Ask in the terminal or notebook whether to delete; where nobody can be asked, it is no."""
     question = f"Delete {len(folders)} run folder(s) for good: {_names(folders)}? Type yes: "
     try:
-        if sys.stdin is not None and sys.stdin.isatty():
+        if _in_notebook() or (sys.stdin is not None and sys.stdin.isatty()):
             return input(question).strip().lower() == "yes"
-    except (EOFError, ValueError):  # closed before, or instead of, an answer
+    # Closed before, or instead of, an answer; or a kernel whose front end cannot ask.
+    except (EOFError, ValueError, RuntimeError):
         pass
     _log.warning(
         "clean_results deleted nothing: there is no terminal to ask on; pass confirm=False to "
@@ -64,6 +65,20 @@ def confirmed(folders: Sequence[Path]) -> bool:
         len(folders),
     )
     return False
+
+
+def _in_notebook() -> bool:
+    """Tell whether an IPython kernel runs this: there ``input`` asks, though stdin is no terminal.
+
+    A shell of IPython in a terminal has no kernel and is asked like any other.
+    """
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return getattr(get_ipython() if get_ipython else None, "kernel", None) is not None
+
+
+def tell_deleted(deleted: int, chosen: int) -> None:
+    """Say how many folders are gone; as a warning, which reaches a person by default."""
+    _log.warning("clean_results: deleted %d of %d run folder(s)", deleted, chosen)
 
 
 def delete(folder: Path, run: dict[str, Any]) -> bool:

@@ -6,12 +6,14 @@ before the next is read: a million steps fit into a few hundred megabytes.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ztxexp_core.errors import closest
 from ztxexp_core.texts import encodable
 from ztxexp_core.types import MetricEvent
 
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_log = logging.getLogger("ztxexp")
+
 Row = dict[str, Any]
 BASE_COLUMNS = ("run_id", "timestamp", "step", "split", "phase")
+_NAMES_SHOWN = 20
 _BLOCK_ROWS = 65_536
 # Rows alive at one time: fewer than the garbage collector waits for, which else walks through them
 # again and again and takes a third of the time.
@@ -61,7 +66,13 @@ def curve_frame(
     """
     import pandas as pd
 
-    blocks = [block.columns() for block in _blocks(curves, metric_key)]
+    others: set[str] = set()
+    compact = [(block.columns(), block.attempts) for block in _blocks(curves, metric_key, others)]
+    if metric_key and not compact:
+        _tell_unknown(metric_key, others)
+    blocks = [columns for columns, _ in compact]
+    if any(attempts.beyond_first() for _, attempts in compact):
+        blocks = [_with_attempts(columns, attempts) for columns, attempts in compact]
     names = dict.fromkeys(name for block in blocks for name in block)
     sizes = [len(block["step"]) for block in blocks]
     columns = {
@@ -72,13 +83,37 @@ def curve_frame(
     return frame
 
 
+def _tell_unknown(metric_key: str, known: set[str]) -> None:
+    shown = sorted(map(str, known))[:_NAMES_SHOWN]
+    _log.warning(
+        "no row holds the metric %r%s; the rows read hold: %s",
+        metric_key,
+        closest(metric_key, known),
+        ", ".join(shown) + (" and others" if len(known) > len(shown) else "") or "none",
+    )
+
+
+def _with_attempts(columns: dict[str, Any], attempts: _Attempts) -> dict[str, Any]:
+    """Return the columns with that of the attempts, and a metric of its name out of its way."""
+    placed = {}
+    for name, column in columns.items():
+        placed["metrics.attempt" if name == "attempt" else name] = column
+        if name == "phase":
+            placed["attempt"] = attempts.numbers()
+    return placed
+
+
 def _blocks(
-    curves: Iterable[tuple[str, Iterator[Row]]], metric_key: str | None
+    curves: Iterable[tuple[str, Iterator[Row]]], metric_key: str | None, others: set[str]
 ) -> Iterator[_Block]:
-    block = _Block(metric_key)
+    """Yield the rows in blocks; ``others`` gets the metrics of rows before the first wanted one."""
+    block, found = _Block(metric_key), False
     for run_id, curve in curves:
         while rows := list(islice(curve, _BATCH_ROWS)):
             block.add(run_id, rows)
+            found = found or bool(block.steps)
+            if not found:
+                others.update(*(m for m in (r.get("metrics") for r in rows) if isinstance(m, dict)))
             if len(block.steps) >= _BLOCK_ROWS:
                 yield block
                 block = _Block(metric_key)
@@ -96,6 +131,7 @@ class _Block:
         self.steps: list[Any] = []
         self.splits = _Words()
         self.phases = _Words()
+        self.attempts = _Attempts()
         self.metrics: dict[str, list[Any]] = {}
 
     def add(self, run_id: str, rows: list[Row]) -> None:
@@ -110,6 +146,7 @@ class _Block:
             self.steps += [row.get("step") for row in rows]
             self.splits.extend([row.get("split") for row in rows])
             self.phases.extend([row.get("phase") for row in rows])
+            self.attempts.extend([row.get("attempt") for row in rows])
 
     def _add_metrics(self, metrics: list[Row]) -> None:
         names = [self.metric_key] if self.metric_key else chain.from_iterable(metrics)
@@ -155,6 +192,24 @@ class _Words:
         words = [sys.intern(_text(word, default)) for word in self.words]
         column: pd.Series[Any] = _text_column(words).repeat(self.times)
         return column
+
+
+class _Attempts(_Words):
+    """Numbers of attempts; what is no such number counts as the first, as all do of 1.0.3."""
+
+    def beyond_first(self) -> bool:
+        """Tell whether any row is of a later attempt."""
+        return any(_attempt(word) > 1 for word in self.words)
+
+    def numbers(self) -> np.ndarray[Any, Any]:
+        """Return the attempts as a column."""
+        import numpy as np
+
+        return np.repeat([_attempt(word) for word in self.words], self.times)
+
+
+def _attempt(value: Any) -> int:
+    return value if type(value) is int and 0 < value < 2**31 else 1
 
 
 def _text(value: Any, default: str) -> str:

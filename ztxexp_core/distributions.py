@@ -11,16 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp_core.copying import copy_value
+from ztxexp_core.copying import ATOMS, copy_value
 from ztxexp_core.errors import ConfigError
+
+_DRAWING = ("random_search", "choice")
 
 
 def values_of(expander: str, key: object, values: Any) -> list[Any]:
     """Return the values of one key as a list of our own, copied.
 
     Raises:
-        ConfigError: a text, a mapping or a single value where a list of values belongs.
+        ConfigError: a text, a mapping, a distribution or a single value where a list of values
+            belongs, or a distribution among the values.
     """
+    if is_distribution(values):
+        raise _misplaced(expander, key, values)
     if isinstance(values, Mapping):
         raise ConfigError(
             f"{expander}: key {key!r} holds a mapping where a list of values belongs; write "
@@ -31,13 +36,58 @@ def values_of(expander: str, key: object, values: Any) -> list[Any]:
         values = sorted(values, key=None if by_size else repr)
     elif hasattr(values, "tolist"):  # arrays, tensors, series
         values = values.tolist()
-    if isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable):
+    if is_single(values):
         shown = reprlib.repr(values)
         raise ConfigError(
             f"{expander}: key {key!r} holds the single value {shown} where a list of values "
-            f"belongs; write [{shown}]"
+            f"belongs; {_for_single(expander, key, shown)}"
         )
-    return [copy_value(value, key) for value in values]
+    found = list(values)
+    for value in found:
+        if is_distribution(value):
+            raise _misplaced(expander, key, value)
+    return [copy_value(value, key) for value in found]
+
+
+def is_single(values: Any) -> bool:
+    """Tell whether something is one value and no collection of values."""
+    return isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable)
+
+
+def is_distribution(value: Any) -> bool:
+    """Tell whether something is to be drawn from: ours, or in the manner of SciPy."""
+    if type(value) in ATOMS:
+        return False
+    # The class is asked: an object may answer to any name.
+    return isinstance(value, Distribution) or callable(getattr(type(value), "rvs", None))
+
+
+def refuse_distributions(expander: str, values: Mapping[Any, Any]) -> None:
+    """Raise ``ConfigError`` where a value of a configuration is a distribution."""
+    for key, value in values.items():
+        if is_distribution(value):
+            raise _misplaced(expander, key, value)
+
+
+def _misplaced(expander: str, key: object, value: Any) -> ConfigError:
+    shown = reprlib.repr(value)
+    if expander in _DRAWING:
+        way_out = "write the distribution itself where a key's list would stand, not inside of it"
+    else:
+        way_out = (
+            f"distributions belong into random_search, as in random_search({{{key!r}: {shown}}}, "
+            "n_trials=10)"
+        )
+    return ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {way_out}")
+
+
+def _for_single(expander: str, key: object, shown: str) -> str:
+    if expander == "variants":
+        return (
+            "write variants([{...}]) for one variant with several keys, or "
+            f"{{{key!r}: [{shown}]}} for several values of one key"
+        )
+    return f"write [{shown}]"
 
 
 def integer(what: str, value: Any) -> int:
@@ -139,6 +189,8 @@ class choice(Distribution):
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        if is_single(self.values) and not is_distribution(self.values):
+            raise ConfigError(f"choice: the values belong into one list; write {self._as_list()}")
         values = values_of("choice", "values", self.values)
         object.__setattr__(self, "values", tuple(values))
         if not values:
@@ -147,6 +199,14 @@ class choice(Distribution):
             weights = tuple(values_of("choice", "weights", self.weights))
             object.__setattr__(self, "weights", weights)
             _check_weights(weights, len(values))
+
+    def _as_list(self) -> str:
+        """Return the call as it was probably meant: a second value is taken for the weights."""
+        if self.weights is None:
+            return f"choice([{self.values!r}])"
+        if is_single(self.weights):
+            return f"choice([{self.values!r}, {self.weights!r}])"
+        return f"choice([{self.values!r}], weights={self.weights!r})"
 
     def draw(self, rng: random.Random) -> Any:
         """Return one value."""

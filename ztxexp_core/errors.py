@@ -7,6 +7,9 @@ Messages name who (plugin, key, file), what is wrong, and the way out.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ZtxexpError(Exception):
     """Base of all errors raised by ztxexp; catch it to catch them all."""
@@ -60,3 +63,14 @@ class PluginImportError(PluginError, ImportError):
 
 class PluginContractError(PluginError, TypeError):
     """The plugin was imported but does not fit the contract of its kind."""
+
+
+def closest(word: object, known: Iterable[object]) -> str:
+    """Return a question with the nearest known name, for the end of a message; empty without one.
+
+    Example:
+        >>> closest("wanbd", ["mlflow", "wandb"])
+        " (did you mean 'wandb'?)"
+    """
+    near = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

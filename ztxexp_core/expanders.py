@@ -35,6 +35,7 @@ from ztxexp_core.distributions import (
     integer,
     integers,
     loguniform,
+    refuse_distributions,
     uniform,
     values_of,
 )
@@ -73,6 +74,7 @@ class _Grid(_Expander):
 
         def __post_init__(self) -> None:
             self.param_grid = _columns("grid", self.param_grid)
+            _tell_empty("grid", self.param_grid)
 
     @hookimpl
     def ztxexp_expand(
@@ -97,6 +99,7 @@ class _Zip(_Expander):
             if len(set(lengths.values())) > 1:
                 told = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
                 raise ConfigError(f"zip: the lists differ in length: {told}; make them equal")
+            _tell_empty("zip", self.space)
 
     @hookimpl
     def ztxexp_expand(
@@ -118,6 +121,8 @@ class _Variants(_Expander):
 
         def __post_init__(self) -> None:
             self.variants = _variants(self.variants)
+            for variant in self.variants:
+                refuse_distributions("variants", variant)
 
     @hookimpl
     def ztxexp_expand(
@@ -298,11 +303,33 @@ def _part(index: int, space: Any) -> Any:
     if isinstance(space, Mapping):
         return _Bound(grid, vars(grid.Options(space)))
     if isinstance(space, Sequence) and not isinstance(space, (str, bytes)):
+        _check_list(index, space)
         return _Bound(variants, vars(variants.Options(space)))
     raise ConfigError(
         f"chain: space {index} is {reprlib.repr(space)}; give a mapping (a grid), a list of "
         "mappings (variants) or an ExpManager"
     )
+
+
+def _check_list(index: int, space: Sequence[Any]) -> None:
+    """Look for what a list as a space does not mean: a chain of spaces, a union of grids."""
+    for item in space:
+        if not isinstance(item, Mapping):
+            raise ConfigError(
+                f"chain: space {index} is a list that holds {reprlib.repr(item)}, not only "
+                "mappings (variants); pass the spaces as separate arguments: chain(a, b)"
+            )
+    listed = [(key, value) for item in space for key, value in item.items() if type(value) is list]
+    if listed:
+        key, value = listed[0]
+        _log.warning(
+            "chain: space %d is a list of mappings, which is taken as variants: %r is set to the "
+            "whole list %s; for the union of grids pass each as an argument of its own: "
+            "chain({...}, {...})",
+            index,
+            key,
+            reprlib.repr(value),
+        )
 
 
 # ---- what the expanders share --------------------------------------------------------------
@@ -339,6 +366,17 @@ def _space(expander: str, space: Any) -> dict[Any, Any]:
 def _columns(expander: str, space: Any) -> dict[Any, list[Any]]:
     found = _space(expander, space)
     return {key: values_of(expander, key, values) for key, values in found.items()}
+
+
+def _tell_empty(expander: str, columns: Mapping[Any, Sequence[Any]]) -> None:
+    empty = [key for key, values in columns.items() if not values]
+    if empty:
+        _log.warning(
+            "%s: no configuration is left, since there is no value for %s; leave such a key out, "
+            "or give it values",
+            expander,
+            ", ".join(map(repr, empty)),
+        )
 
 
 def _iterable(value: Any) -> bool:

@@ -72,10 +72,11 @@ class ExpManager:
         """Take every combination of the values; the first key varies slowest.
 
         Args:
-            param_grid: key to list of values; an empty mapping changes nothing.
+            param_grid: key to list of values; an empty mapping changes nothing. A key with an
+                empty list leaves no configuration, and a warning is logged.
 
         Raises:
-            ConfigError: a text or a single value where a list of values belongs.
+            ConfigError: a text, a single value or a distribution where a list of values belongs.
 
         Example:
             >>> len(ExpManager().grid({"lr": [0.1, 0.01], "batch_size": [16, 32]}).build())
@@ -106,6 +107,9 @@ class ExpManager:
 
         Draws are made with replacement, but one that repeats an earlier draw is made anew; where
         the space has fewer than ``n_trials`` distinct draws, repeats stand and a warning is logged.
+        A second step of one manager draws the same stream of numbers as the first where their seeds
+        are equal, so that its values go hand in hand with the first one's: pass another seed (a
+        warning is logged).
 
         Args:
             space: key to list of values or to a distribution: ``uniform``, ``loguniform``,
@@ -141,9 +145,10 @@ class ExpManager:
         """Take the results of several spaces, one space after the other.
 
         Args:
-            spaces: each a mapping (a grid), a list of mappings (variants), or another
-                ``ExpManager``, of which the base configuration (set over the present one),
-                expansions, modifiers and predicates count.
+            spaces: each an argument of its own: a mapping (a grid), a list of mappings (variants:
+                a list in one of these is one value), or another ``ExpManager``, of which the base
+                configuration (set over the present one), expansions, modifiers and predicates
+                count.
 
         Raises:
             ConfigError: a space of another kind.
@@ -170,8 +175,24 @@ class ExpManager:
             >>> ExpManager().expand("latin_hypercube", n=20, seed=1)  # of a package of its own
         """
         plugin = load_expander(name)
-        self._steps.append((plugin, plugin.check_options(options)))
+        checked = plugin.check_options(options)
+        if name == "random_search":
+            self._tell_equal_seed(checked)
+        self._steps.append((plugin, checked))
         return self
+
+    def _tell_equal_seed(self, options: Mapping[str, Any]) -> None:
+        seeds = [
+            earlier.get("seed")
+            for plugin, earlier in self._steps
+            if plugin.ref.name == "random_search" and earlier.get("n_trials")
+        ]
+        if options.get("n_trials") and options.get("seed") in seeds:
+            _log.warning(
+                "random_search: seed=%r serves an earlier step already, so that both draw the same "
+                "stream of numbers and their values go hand in hand; pass another seed=",
+                options.get("seed"),
+            )
 
     # ---- what happens to expanded configurations ---------------------------------------------
 

@@ -7,16 +7,20 @@ way out.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
 
 from ztxexp_core import contracts
-from ztxexp_core.errors import OptionError, PluginContractError
+from ztxexp_core.errors import OptionError, PluginContractError, closest
 
+BLOCKING_VARIABLE = "ZTXEXP_DISABLE_PLUGINS"
+OWN_DISTRIBUTION = "ztxexp"
 HOOKS = {"executor": "ztxexp_execute", "expander": "ztxexp_expand"}
 _TRACKER_CALLS = {"on_run_start": "meta", "on_metric": "event", "on_run_end": "summary"}
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -44,6 +48,101 @@ class PluginRef:
         return f"{self.kind} {self.name!r} ({self.distribution} {self.version}, {self.target})"
 
 
+def ref_of(kind: str, entry: EntryPoint) -> PluginRef:
+    """Return where an entry point comes from; imports nothing."""
+    return PluginRef(kind, entry.name, target_of(entry), *_origin(entry))
+
+
+def target_of(entry: EntryPoint) -> str:
+    """Return the entry's value without blanks and without the obsolete ``[extra]``."""
+    return entry.value.partition("[")[0].replace(" ", "")
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    if entry.dist is None:
+        return "unknown distribution", "?"
+    # Not dist.name and dist.version: these raise where the metadata is damaged.
+    metadata = _metadata(entry)
+    return metadata.get("Name", "unknown distribution"), metadata.get("Version", "?")
+
+
+def _metadata(entry: EntryPoint) -> Any:
+    try:
+        return {} if entry.dist is None else entry.dist.metadata or {}
+    except (OSError, LookupError):  # a damaged installation must not hide the others
+        return {}
+
+
+def extra_line(entry: EntryPoint) -> str:
+    """Return the pip line of the extra named like a plugin; empty where there is none."""
+    metadata = _metadata(entry)
+    extras = (metadata.get_all("Provides-Extra") or []) if hasattr(metadata, "get_all") else []
+    for extra in extras:
+        if extra.replace("_", "-").lower() == entry.name.replace("_", "-").lower():
+            return f'pip install "{_origin(entry)[0]}[{extra}]"'
+    return ""
+
+
+# ---- names ---------------------------------------------------------------------------------
+
+
+def blocking_words() -> list[str]:
+    """Return what the environment variable ``ZTXEXP_DISABLE_PLUGINS`` holds, word by word."""
+    words = (word.strip() for word in os.environ.get(BLOCKING_VARIABLE, "").split(","))
+    return [word for word in words if word]
+
+
+def blocks(word: str, ref: PluginRef) -> bool:
+    """Tell whether a word is the plugin's name, its distribution's, or ``distribution:name``."""
+    distribution, colon, name = (part.strip() for part in word.rpartition(":"))
+    same_distribution = _normal(distribution or name) == _normal(ref.distribution)
+    if colon:
+        return same_distribution and name == ref.name
+    return same_distribution or name == ref.name
+
+
+def blockable(refs: Iterable[PluginRef]) -> list[str]:
+    """Return all words that block any of some plugins."""
+    words = ((ref.name, ref.distribution, f"{ref.distribution}:{ref.name}") for ref in refs)
+    return sorted({word for three in words for word in three})
+
+
+def _normal(distribution: str) -> str:
+    """Return a distribution's name in the one spelling that installers compare."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def clash(claims: Sequence[PluginRef]) -> PluginContractError:
+    """Make the error that says who claims one name, and how to leave all of them out but one."""
+    first, both = claims[0], " and ".join(sorted(map(str, claims)))
+    return PluginContractError(
+        f"the {first.kind} name {first.name!r} is claimed {_times(len(claims))}, by {both}; "
+        f"{_way_out_of_clash(claims)}",
+        first.kind,
+        first.name,
+    )
+
+
+def _way_out_of_clash(claims: Sequence[PluginRef]) -> str:
+    foreign = {r.distribution for r in claims if _normal(r.distribution) != OWN_DISTRIBUTION}
+    if len({ref.distribution for ref in claims}) == 1:
+        return f"reinstall {claims[0].distribution}"
+    words = [f"{distribution}:{claims[0].name}" for distribution in sorted(foreign)]
+    if len(foreign) < len(claims):  # what ztxexp brings itself is the one to keep
+        return (
+            f"leave the other out with {BLOCKING_VARIABLE}={','.join(words)}, or uninstall "
+            f"{' and '.join(sorted(foreign))}"
+        )
+    return (
+        f"leave all but one out with {BLOCKING_VARIABLE}={' or '.join(words)}, or uninstall "
+        f"{' or '.join(sorted(foreign))}"
+    )
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
+
+
 # ---- trackers ------------------------------------------------------------------------------
 
 
@@ -57,12 +156,23 @@ def check_tracker(tracker: object, label: str) -> None:
     Raises:
         PluginContractError: it has not; a ``TypeError``.
     """
-    if isinstance(tracker, type):
-        raise PluginContractError(
-            f"{label} is the class {tracker.__qualname__}; pass an instance of it", "tracker"
-        )
+    if tracker is None or isinstance(tracker, type):
+        raise PluginContractError(_no_instance(tracker, label), "tracker")
     for method in _TRACKER_CALLS:
         _check_call(label, method, getattr(tracker, method, None), bound=True)
+
+
+def _no_instance(tracker: type | None, label: str) -> str:
+    unnamed = label == type(tracker).__name__  # the caller had no better name for it
+    if isinstance(tracker, type):
+        name = tracker.__qualname__
+        if unnamed:
+            return f"{name} is a class; pass {name}(), or its registered name"
+        return f"{label} is the class {name}; pass an instance of it"
+    methods = f"an instance with {', '.join(_TRACKER_CALLS)}"
+    if unnamed:
+        return f"a tracker is needed, got None; pass a name such as 'jsonl' or {methods}"
+    return f"{label} is None; return {methods}"
 
 
 def check_factory(ref: PluginRef, plugin: Any) -> None:
@@ -205,12 +315,6 @@ def texts(ref: PluginRef, attribute: str, value: Any) -> list[str]:
 def misfit(ref: PluginRef, problem: str) -> PluginContractError:
     """Make the error that says who does not fit, and why."""
     return PluginContractError(f"{ref} {problem}", ref.kind, ref.name)
-
-
-def closest(name: object, known: Iterable[str]) -> str:
-    """Return a question with the nearest known name; empty where none is near."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def listing(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-import os
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -26,19 +26,27 @@ from ztxexp_core.errors import (
     PluginImportError,
     UnknownPluginError,
     ZtxexpError,
+    closest,
 )
 from ztxexp_core.plugin_checks import (
+    BLOCKING_VARIABLE,
     HOOKS,
     PluginRef,
+    blockable,
+    blocking_words,
+    blocks,
     cause,
     check_arguments,
     check_carrier,
     check_factory,
     check_hooks,
     check_tracker,
-    closest,
+    clash,
+    extra_line,
     listing,
     misfit,
+    ref_of,
+    target_of,
     texts,
 )
 from ztxexp_core.types import TrackerSpec
@@ -57,14 +65,17 @@ __all__ = [
     "trackers",
 ]
 
-BLOCKING_VARIABLE = "ZTXEXP_DISABLE_PLUGINS"
+_log = logging.getLogger("ztxexp")
+_GROUPS = {kind: f"ztxexp.{kind}s" for kind in ("tracker", "executor", "expander")}
 
 
 class Registry:
     """The plugins of one kind.
 
-    The entry points are listed once, when they are first needed. Names in the environment variable
-    ``ZTXEXP_DISABLE_PLUGINS`` (comma-separated) are left out, whenever it is set.
+    The entry points are listed once, when they are first needed. Left out, before anything else is
+    judged, is what the environment variable ``ZTXEXP_DISABLE_PLUGINS`` names, whenever it is set:
+    comma-separated names of plugins, names of distributions (all plugins of theirs), or
+    ``distribution:name`` (since 2.0).
 
     Args:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
@@ -83,7 +94,7 @@ class Registry:
         self.group = group
         self._find = find or (lambda: entry_points(group=group))
         self._lock = threading.RLock()
-        self._plugins: dict[str, Any] = {}
+        self._plugins: dict[tuple[str, str], Any] = {}
         self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
         self._manager.add_hookspecs(contracts)
 
@@ -93,20 +104,19 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the known names, sorted, without the blocked ones; imports nothing."""
-        return sorted({entry.name for entry in self._entries} - _blocked())
+        return sorted({entry.name for entry in self._enabled()})
 
     def refs(self) -> list[PluginRef]:
         """Return where each enabled plugin comes from, sorted by name; imports nothing."""
-        blocked = _blocked()
-        found = {self._ref(entry) for entry in self._entries if entry.name not in blocked}
+        found = {self._ref(entry) for entry in self._enabled()}
         return sorted(found, key=lambda ref: (ref.name, ref.distribution, ref.target))
 
     def resolve(self, name: str) -> PluginRef:
         """Return the one plugin of that name; imports nothing.
 
         Raises:
-            UnknownPluginError: no plugin has that name, two distributions claim it for different
-                objects, or it is blocked.
+            UnknownPluginError: no plugin has that name, or all that have it are blocked.
+            PluginContractError: two distributions claim it for different objects.
         """
         return self._ref(self._entry(name))
 
@@ -119,16 +129,17 @@ class Registry:
         Raises:
             UnknownPluginError: see :meth:`resolve`.
             PluginImportError: its module cannot be imported, or lacks the attribute.
-            PluginContractError: it does not fit the contract.
+            PluginContractError: it does not fit the contract, or its name is claimed twice.
         """
         entry = self._entry(name)
         with self._lock:
-            if name not in self._plugins:
+            key = (name, target_of(entry))  # another one may be blocked the next time
+            if key not in self._plugins:
                 ref = self._ref(entry)
                 plugin = _import_plugin(ref, entry)
                 self._check(ref, plugin)
-                self._plugins[name] = plugin
-            return self._plugins[name]
+                self._plugins[key] = plugin
+            return self._plugins[key]
 
     def load_hook(self, name: str) -> LoadedPlugin:
         """Load an executor or expander, ready to be called.
@@ -147,31 +158,54 @@ class Registry:
 
     def install_hint(self, name: str) -> str:
         """Return the pip line of the extra named like a plugin; empty where there is none."""
-        return _extra_line(self._entry(name))
+        return extra_line(self._entry(name))
+
+    def _enabled(self) -> list[EntryPoint]:
+        words = blocking_words()
+        if not words:  # the names of distributions need not be read
+            return self._entries
+        self._tell_unmatched(words)
+        return [e for e in self._entries if not any(blocks(word, self._ref(e)) for word in words)]
+
+    def _tell_unmatched(self, words: Iterable[str]) -> None:
+        """Log, once in a process, what the blocking variable names in vain, whatever its kind."""
+        fresh = set(words) - _judged_words
+        if not fresh:
+            return
+        _judged_words.update(fresh)
+        refs = [self._ref(entry) for entry in self._entries]
+        refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in entry_points(group=g)]
+        for word in sorted(fresh):
+            if not any(blocks(word, ref) for ref in refs):
+                _log.warning(
+                    "%s names %r, which is no installed plugin or distribution of plugins%s",
+                    BLOCKING_VARIABLE,
+                    word,
+                    closest(word, blockable(refs)),
+                )
 
     def _entry(self, name: str) -> EntryPoint:
-        claims = {_target(entry): entry for entry in self._entries if entry.name == name}
-        if not claims:
-            raise self._unknown(name)
+        claims = {target_of(entry): entry for entry in self._enabled() if entry.name == name}
         if len(claims) > 1:
-            both = " and ".join(sorted(str(self._ref(entry)) for entry in claims.values()))
-            raise UnknownPluginError(
-                f"the {self.kind} name {name!r} is claimed twice, by {both}; uninstall one of the "
-                "two distributions",
-                self.kind,
-                name,
-            )
-        (entry,) = claims.values()
-        if name in _blocked():
-            raise UnknownPluginError(
-                f"{self._ref(entry)} is blocked by the environment variable {BLOCKING_VARIABLE}; "
-                "take its name out of there",
-                self.kind,
-                name,
-            )
-        return entry
+            raise clash([self._ref(entry) for entry in claims.values()])
+        for entry in claims.values():
+            return entry
+        raise self._unknown(name)
+
+    def _blocked(self, refs: list[PluginRef]) -> UnknownPluginError:
+        words = [word for word in blocking_words() if any(blocks(word, ref) for ref in refs)]
+        return UnknownPluginError(
+            f"{' and '.join(map(str, refs))} {'is' if len(refs) == 1 else 'are'} blocked by the "
+            f"environment variable {BLOCKING_VARIABLE}; take {listing(words)} out of there"
+            + ("" if len(refs) == 1 else ", or name the one to block as 'distribution:name'"),
+            self.kind,
+            refs[0].name,
+        )
 
     def _unknown(self, name: str) -> UnknownPluginError:
+        blocked = sorted({self._ref(e) for e in self._entries if e.name == name}, key=str)
+        if blocked:
+            return self._blocked(blocked)
         known = self.names()
         kind = "executor (mode)" if self.kind == "executor" else self.kind
         return UnknownPluginError(
@@ -182,7 +216,7 @@ class Registry:
         )
 
     def _ref(self, entry: EntryPoint) -> PluginRef:
-        return PluginRef(self.kind, entry.name, _target(entry), *_origin(entry))
+        return ref_of(self.kind, entry)
 
     def _check(self, ref: PluginRef, plugin: Any) -> None:
         if self.kind == "tracker":
@@ -196,11 +230,12 @@ class Registry:
     def _register(self, ref: PluginRef, plugin: Any) -> None:
         if self._manager.is_registered(plugin):  # one object under two names
             return
+        name = f"{ref.name} = {ref.target}"
         try:
-            self._manager.register(plugin, ref.name)
+            self._manager.register(plugin, name)
             self._manager.check_pending()
         except Exception as exc:  # whatever the plugin's attributes raise, too
-            self._manager.unregister(name=ref.name)
+            self._manager.unregister(name=name)
             reason = " ".join(str(exc).split())
             raise misfit(ref, f"is refused by pluggy: {reason}; mend the plugin") from exc
 
@@ -273,19 +308,19 @@ class LoadedPlugin:
 @functools.cache
 def trackers() -> Registry:
     """Return the registry of trackers."""
-    return Registry("tracker", "ztxexp.trackers")
+    return Registry("tracker", _GROUPS["tracker"])
 
 
 @functools.cache
 def executors() -> Registry:
     """Return the registry of executors."""
-    return Registry("executor", "ztxexp.executors")
+    return Registry("executor", _GROUPS["executor"])
 
 
 @functools.cache
 def expanders() -> Registry:
     """Return the registry of expanders."""
-    return Registry("expander", "ztxexp.expanders")
+    return Registry("expander", _GROUPS["expander"])
 
 
 def load_executor(name: str) -> LoadedPlugin:
@@ -354,6 +389,7 @@ def make_tracker(spec: TrackerSpec) -> Tracker:
 
 
 _made_well: set[str] = set()
+_judged_words: set[str] = set()  # of the blocking variable
 
 
 # ---- importing -------------------------------------------------------------------------------
@@ -364,7 +400,7 @@ def _import_plugin(ref: PluginRef, entry: EntryPoint) -> Any:
         return _import_target(ref.target)
     except (Exception, SystemExit) as exc:
         importlib.invalidate_caches()  # a repair on disk is seen at the next try
-        hint = _extra_line(entry) or f"mend or reinstall {ref.distribution}"
+        hint = extra_line(entry) or f"mend or reinstall {ref.distribution}"
         raise PluginImportError(
             f"{ref} cannot be imported ({cause(exc)}): {hint}", ref.kind, ref.name
         ) from exc
@@ -385,40 +421,6 @@ def _installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ImportError:  # a parent package is missing
         return False
-
-
-def _target(entry: EntryPoint) -> str:
-    """Return the entry's value without blanks and without the obsolete ``[extra]``."""
-    return entry.value.partition("[")[0].replace(" ", "")
-
-
-def _origin(entry: EntryPoint) -> tuple[str, str]:
-    if entry.dist is None:
-        return "unknown distribution", "?"
-    # Not dist.name and dist.version: these raise where the metadata is damaged.
-    metadata = _metadata(entry)
-    return metadata.get("Name", "unknown distribution"), metadata.get("Version", "?")
-
-
-def _metadata(entry: EntryPoint) -> Any:
-    try:
-        return {} if entry.dist is None else entry.dist.metadata or {}
-    except (OSError, LookupError):  # a damaged installation must not hide the others
-        return {}
-
-
-def _extra_line(entry: EntryPoint) -> str:
-    metadata = _metadata(entry)
-    extras = (metadata.get_all("Provides-Extra") or []) if hasattr(metadata, "get_all") else []
-    for extra in extras:
-        if extra.replace("_", "-").lower() == entry.name.replace("_", "-").lower():
-            return f'pip install "{_origin(entry)[0]}[{extra}]"'
-    return ""
-
-
-def _blocked() -> set[str]:
-    names = os.environ.get(BLOCKING_VARIABLE, "").split(",")
-    return {name.strip() for name in names if name.strip()}
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:

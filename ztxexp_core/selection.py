@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.types import VALID_RUN_STATUSES
+
 Tags = dict[str, str] | list[str]
 
 
@@ -33,8 +36,12 @@ class Selection:
         group: str | None,
         tags: Tags | None,
     ) -> Selection:
-        """Make a selection from the arguments that readers take."""
-        wanted = None if statuses is None else frozenset(words(statuses))
+        """Make a selection from the arguments that readers take.
+
+        Raises:
+            ConfigError: a word among ``statuses`` that is no status.
+        """
+        wanted = None if statuses is None else frozenset(status_words(statuses))
         return cls(wanted, experiment_name, group, tags)
 
     def accepts(self, run: Mapping[str, Any]) -> bool:
@@ -54,6 +61,22 @@ def words(names: Iterable[str] | None) -> list[str]:
     if names is None:
         return []
     return [names] if isinstance(names, str) else list(names)
+
+
+def status_words(statuses: Iterable[str] | None) -> list[str]:
+    """Return statuses as a list, each held against those that a run can have.
+
+    Raises:
+        ConfigError: one that no run can have; a ``ValueError``.
+    """
+    found = words(statuses)
+    for word in found:
+        if not isinstance(word, str) or word not in VALID_RUN_STATUSES:
+            raise ConfigError(
+                f"{word!r} is no status of a run{closest(word, VALID_RUN_STATUSES)}; known: "
+                f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
+            )
+    return found
 
 
 def _tags_match(tags: Any, wanted: Tags) -> bool:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.texts import encodable, escape_formula, sheet_text
 
 if TYPE_CHECKING:
@@ -38,9 +38,14 @@ def records_frame(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def sorted_by(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Return the frame sorted by those of the columns that it has; unchanged where it has none.
 
-    A column that mixes kinds is sorted numbers first, then everything else by its text.
+    A column that mixes kinds is sorted numbers first, then everything else by its text. The log
+    names the columns that the frame does not have.
     """
-    keys = list(dict.fromkeys(column for column in columns if column in frame.columns))
+    wanted = dict.fromkeys(columns)
+    keys = [column for column in wanted if column in frame.columns]
+    absent = [f"{c!r}{closest(c, frame.columns)}" for c in wanted if c not in frame.columns]
+    if absent:
+        _log.warning("not sorted by %s: there is no such column", ", ".join(absent))
     if not keys:
         return frame
     ordered = frame[keys].apply(_orderable).sort_values(by=keys, kind="stable")

@@ -62,9 +62,13 @@ def test_a_later_file_replaces_the_key_of_an_earlier_one_and_the_log_says_so(fol
     assert (record["lr"], record["score"]) == (1, 0.9)
     assert (record["status"], record["run_id"]) == ("succeeded", "r")
     analyzer.to_records()
-    told = [r.getMessage() for r in caplog.records if "rename the key" in r.getMessage()]
-    assert sum("score" in line for line in told) == 1
-    assert sum("run_id" in line for line in told) == 1
+    told = [r.getMessage() for r in caplog.records]
+    hidden = {line.partition(" for: ")[2].partition(" where ")[0] for line in told}
+    assert len(told) == 3 and hidden == {
+        "score (first seen in run r); rename the metric",
+        "run_id (first seen in run r); rename the metric",
+        "status (first seen in run r); rename the key of the configuration",
+    }
 
 
 def test_an_equal_value_under_the_same_key_is_no_matter_for_the_log(folder, caplog):
@@ -136,6 +140,28 @@ def test_documented_arguments_keep_their_places(varied):
     asked = (None, "metrics.json", "x", "g2", ["fast"])
     assert names(analyzer.to_records(*asked)) == ["b"]
     assert list(analyzer.to_dataframe(*asked)["run_id"]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    ["to_records", "to_dataframe", "to_metric_events", "to_curve_dataframe", "clean_results"],
+)
+@pytest.mark.parametrize("statuses", ["succeded", ("failed", "succeded")])
+def test_a_word_that_is_no_status_is_refused_by_every_reader(varied, read, statuses):
+    with pytest.raises(ValueError) as caught:
+        getattr(ResultAnalyzer(varied), read)(statuses=statuses)
+    assert str(caught.value) == (
+        "'succeded' is no status of a run (did you mean 'succeeded'?); known: failed, running, "
+        "skipped, succeeded (statuses=None takes them all)"
+    )
+
+
+def test_a_csv_of_a_status_that_does_not_exist_is_not_written(varied, tmp_path):
+    with pytest.raises(ValueError, match="'done' is no status"):
+        ResultAnalyzer(varied).to_csv(tmp_path / "out.csv", statuses=("done",))
+    with pytest.raises(ValueError, match="None is no status"):
+        ResultAnalyzer(varied).to_records(statuses=[None])
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_another_metrics_file_can_be_named(folder):

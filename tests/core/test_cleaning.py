@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import psutil
 import pytest
@@ -31,9 +32,13 @@ def folder(tmp_path):
 @pytest.fixture
 def live():
     """The owner record of a real process that is at work."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = psutil.Process(child.pid).create_time()
-    yield {**this_process(), "pid": child.pid, "process_started": started}
+    code = (
+        "import json; from ztxexp_core.liveness import this_process;"
+        "print(json.dumps(this_process()), flush=True); input()"
+    )
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
+    yield json.loads(child.stdout.readline())
     child.communicate(b"\n")
 
 
@@ -61,11 +66,30 @@ class Terminal(io.StringIO):
 
 
 def test_by_default_it_only_lists_and_deletes_nothing(folder, caplog):
-    caplog.set_level(logging.INFO, "ztxexp")
     chosen = ResultAnalyzer(folder).clean_results()
     assert chosen == [folder / "failed", folder / "skipped"]
     assert names(folder.iterdir()) == ["failed", "skipped", "succeeded"]
-    assert "failed, skipped" in caplog.text
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING  # which reaches a person who has set up no logging
+    assert record.getMessage().endswith(
+        "2 run(s) chosen (dry run: nothing was deleted): failed, skipped"
+    )
+
+
+def test_how_many_folders_went_is_told_by_default(folder, caplog):
+    assert len(clean(folder)) == 2
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert any("2 run(s) chosen: failed, skipped" in line for line in told)
+    assert told[-1].endswith("deleted 2 of 2 run folder(s)")
+    caplog.clear()
+    assert clean(folder) == [] and not caplog.records
+
+
+@pytest.mark.parametrize("word", ["faild", "lost"])
+def test_a_word_that_is_no_status_is_refused_and_deletes_nothing(folder, word):
+    with pytest.raises(ValueError, match=f"'{word}' is no status of a run.*known: failed, running"):
+        clean(folder, statuses=("failed", word))
+    assert len(names(folder.iterdir())) == 3
 
 
 def test_a_run_goes_by_status_or_by_predicate(folder):
@@ -236,6 +260,43 @@ def test_without_an_answer_nothing_is_deleted_and_the_way_out_is_told(
     monkeypatch.setattr(sys, "stdin", stdin)
     assert ResultAnalyzer(folder).clean_results(dry_run=False) == []
     assert len(list(folder.iterdir())) == 3 and "confirm=False" in caplog.text
+
+
+class Shell:
+    """What ``IPython.get_ipython`` returns: with a kernel in a notebook, without in a terminal."""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "answer", "gone"),
+    [(object(), "yes", 2), (object(), "no", 0), (None, "yes", 0), (object(), None, 0)],
+)
+def test_a_notebook_is_asked_though_its_stdin_is_no_terminal(
+    folder, monkeypatch, caplog, kernel, answer, gone
+):
+    def ask(question):
+        if answer is None:  # as IPython's StdinNotImplementedError: run without a front end
+            raise NotImplementedError("raw_input was called, but this frontend does not support it")
+        return answer
+
+    shell, module = Shell(), types.ModuleType("IPython")
+    shell.kernel, module.get_ipython = kernel, lambda: shell
+    monkeypatch.setitem(sys.modules, "IPython", module)  # a kernel would need a front end as well
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    monkeypatch.setattr("builtins.input", ask)
+    assert len(ResultAnalyzer(folder).clean_results(dry_run=False)) == gone
+    assert len(list(folder.iterdir())) == 3 - gone
+    assert ("confirm=False" in caplog.text) == (kernel is None or answer is None)
+    assert f"deleted {gone} of 2" in caplog.text
+
+
+def test_ipython_without_a_shell_of_its_own_is_no_notebook(folder, monkeypatch):
+    module = types.ModuleType("IPython")
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    for found in (None, lambda: None):
+        module.get_ipython = found
+        assert ResultAnalyzer(folder).clean_results(dry_run=False) == []
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_a_script_without_stdin_gets_a_warning_and_no_error(folder):

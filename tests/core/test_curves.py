@@ -43,6 +43,44 @@ def test_without_rows_the_frame_is_empty(tmp_path, key):
     assert frame_of(tmp_path, key).shape == (0, 0)
 
 
+def test_a_metric_that_no_row_holds_is_told_with_the_closest_and_the_known(tmp_path, caplog):
+    write_run(tmp_path, "a", curve=[event(1, loss=1), event(2, acc=1), {"metrics": [1]}])
+    write_run(tmp_path, "b", curve=[event(1, f1=1)])
+    assert frame_of(tmp_path, "los").empty
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "no row holds the metric 'los' (did you mean 'loss'?); the rows read hold: acc, f1, loss"
+    )
+    caplog.clear()
+    assert len(frame_of(tmp_path, "f1")) == 1 and not caplog.records
+    assert frame_of(tmp_path, "los", statuses=("failed",)).empty
+    assert "the rows read hold: none" in caplog.text
+
+
+def test_attempts_are_told_apart_where_a_run_was_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "_BLOCK_ROWS", 4)
+    monkeypatch.setattr(curves, "_BATCH_ROWS", 3)
+    tries = [{**event(i, loss=i), "attempt": n} for n in (1, 2) for i in range(3)]
+    odd = [{**event(9, attempt=7), "attempt": n} for n in ("x", None, True, {}, -1, 10**30)]
+    write_run(tmp_path, "a", curve=tries)
+    write_run(tmp_path, "b", curve=odd)
+    write_run(tmp_path, "old", curve=[event(1, loss=5)])
+    frame = frame_of(tmp_path)
+    assert list(frame.columns) == [*BASE, "attempt", "loss", "metrics.attempt"]
+    assert frame["attempt"].tolist() == [1, 1, 1, 2, 2, 2, *[1] * 7]
+    assert frame["attempt"].dtype.kind == "i"
+    assert frame["metrics.attempt"].tolist()[6:12] == [7] * 6
+    assert list(frame_of(tmp_path, "loss").columns) == [*BASE, "attempt", "loss"]
+
+
+def test_first_attempts_alone_add_no_column(tmp_path):
+    write_run(tmp_path, "a", curve=[{**event(1, loss=1, attempt=4), "attempt": 1}])
+    write_run(tmp_path, "b", "failed", curve=[{**event(1, loss=1), "attempt": 2}])
+    frame = frame_of(tmp_path)
+    assert list(frame.columns) == [*BASE, "loss", "attempt"] and frame["attempt"].tolist() == [4]
+    assert frame_of(tmp_path, statuses=None)["attempt"].tolist() == [1, 2]
+
+
 def test_integers_stay_integers_until_a_value_is_missing(tmp_path):
     write_run(tmp_path, "a", curve=[event(1, n=5, m=1), event(2, n=6)])
     frame = frame_of(tmp_path)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.expanders import choice, integers, loguniform, uniform
+from ztxexp_core.manager import ExpManager
 from ztxexp_core.registry import load_expander
 
 
@@ -59,6 +60,56 @@ def test_an_empty_description_passes_configurations_through(name, options):
 
 def test_a_key_without_values_leaves_no_configuration():
     assert expand("grid", param_grid={"a": [1, 2], "b": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "keys"),
+    [
+        ("grid", {"param_grid": {"a": [1], "b": [], "c": []}}, "'b', 'c'"),
+        ("zip", {"space": {"a": [], "b": []}}, "'a', 'b'"),
+        ("chain", {"spaces": [{"b": []}, {"a": [1]}]}, "'b'"),
+    ],
+)
+def test_an_empty_list_of_values_is_told_once_with_its_key(caplog, name, options, keys):
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        expand(name, [{"s": 1}, {"s": 2}], **options)
+    (record,) = caplog.records
+    assert "no configuration is left" in record.getMessage() and keys in record.getMessage()
+
+
+class LikeSciPy:
+    def rvs(self, random_state):
+        return 1
+
+
+@pytest.mark.parametrize("drawn", [uniform(0, 1), choice([1, 2]), LikeSciPy()])
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("grid", lambda drawn: {"param_grid": {"lr": drawn}}),
+        ("grid", lambda drawn: {"param_grid": {"lr": [0.1, drawn]}}),
+        ("zip", lambda drawn: {"space": {"lr": drawn}}),
+        ("zip", lambda drawn: {"space": {"lr": [drawn]}}),
+        ("variants", lambda drawn: {"variants": {"lr": drawn}}),
+        ("variants", lambda drawn: {"variants": {"lr": [drawn]}}),
+        ("variants", lambda drawn: {"variants": [{"a": 1}, {"lr": drawn}]}),
+        ("chain", lambda drawn: {"spaces": [{"lr": drawn}]}),
+    ],
+)
+def test_a_distribution_where_values_are_listed_is_sent_to_random_search(name, wrap, drawn):
+    expected = r"key 'lr' holds the distribution .*distributions belong into random_search"
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_expander(name).check_options(wrap(drawn))
+    assert "write [" not in str(caught.value)
+
+
+def test_a_distribution_inside_of_a_list_is_no_value_to_be_drawn():
+    for make in (
+        lambda: expand("random_search", space={"lr": [uniform(0, 1)]}, n_trials=1),
+        lambda: choice([1, uniform(0, 1)]),
+    ):
+        with pytest.raises(ConfigError, match="write the distribution itself where"):
+            make()
 
 
 def test_any_iterable_of_values_will_do():
@@ -227,6 +278,14 @@ def test_a_variant_that_is_no_mapping_is_named_by_its_index():
         expand("variants", variants=[{"model": "tiny"}, "base"])
 
 
+def test_a_mapping_of_single_values_as_variants_is_told_both_ways_to_read_it():
+    with pytest.raises(ConfigError) as caught:
+        expand("variants", variants={"model": "tiny", "layers": 2})
+    message = str(caught.value)
+    assert "write variants([{...}]) for one variant with several keys" in message
+    assert "{'model': ['tiny']} for several values of one key" in message
+
+
 def test_variants_share_nothing():
     shared = [1]
     first, second = expand("variants", variants=[{"a": shared}, {"a": shared}])
@@ -265,6 +324,23 @@ def test_a_chain_of_no_list_is_refused(bad):
 def test_a_space_of_another_kind_is_named_by_its_index():
     with pytest.raises(ConfigError, match="chain: space 1 is 5; give a mapping"):
         expand("chain", spaces=[{}, 5])
+
+
+@pytest.mark.parametrize("item", [5, "base", [{"a": 1}], ExpManager({"a": 1})])
+def test_a_list_of_spaces_as_one_space_is_told_how_to_chain(item):
+    with pytest.raises(ConfigError, match=r"^chain: space 1 is a list that holds .*chain\(a, b\)"):
+        expand("chain", spaces=[{}, [{"a": 1}, item]])
+
+
+def test_lists_in_a_chained_list_of_mappings_are_values_and_the_log_says_so_once(caplog):
+    spaces = [[{"a": [1, 2]}, {"b": [3]}]]
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        assert expand("chain", spaces=spaces) == [{"a": [1, 2]}, {"b": [3]}]
+        assert expand("chain", spaces=[[{"a": 1}], {"b": [3]}]) == [{"a": 1}, {"b": 3}]
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert "taken as variants: 'a' is set to the whole list [1, 2]" in message
+    assert "chain({...}, {...})" in message
 
 
 # ---- random_search ---------------------------------------------------------------------------
@@ -376,6 +452,21 @@ def test_draws_of_scipy_become_python_numbers():
 def test_a_distribution_that_makes_no_sense_is_refused_when_it_is_made(make):
     with pytest.raises(ConfigError, match=r"uniform|loguniform|integers|choice"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "way_out"),
+    [
+        (lambda: choice("adam"), "write choice(['adam'])"),
+        (lambda: choice("a", "b"), "write choice(['a', 'b'])"),
+        (lambda: choice(1, 2), "write choice([1, 2])"),
+        (lambda: choice("a", [3]), "write choice(['a'], weights=[3])"),
+    ],
+)
+def test_values_of_a_choice_that_are_no_list_are_told_as_one_and_none_is_dropped(make, way_out):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value).endswith(way_out)
 
 
 @pytest.mark.parametrize("wrong", [{"n_trials": 2.5}, {"n_trials": 1, "seed": None}])

@@ -259,6 +259,18 @@ def test_an_expander_that_breaks_its_contract_is_named(monkeypatch, tmp_path, bo
         ExpManager().expand("odd").build()
 
 
+def test_a_second_random_search_with_the_same_seed_is_told(caplog):
+    ExpManager().random_search({"a": [1, 2]}, 1).random_search({"b": [1, 2]}, 1, seed=7)
+    ExpManager().random_search({"a": [1, 2]}, 0).random_search({"b": [1, 2]}, 1)
+    assert not caplog.records
+    manager = ExpManager().random_search({"a": list(range(99))}, 5)
+    manager.expand("random_search", space={"b": list(range(99))}, n_trials=1, seed=42)
+    (record,) = caplog.records
+    assert "seed=42 serves an earlier step already" in record.getMessage()
+    assert "pass another seed=" in record.getMessage()
+    assert manager.build()[0]["a"] == manager.build()[0]["b"]  # hand in hand indeed
+
+
 # ---- exclude_completed -----------------------------------------------------------------------
 
 

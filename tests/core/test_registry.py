@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import itertools
+import logging
 import subprocess
 import sys
 import textwrap
@@ -180,9 +181,66 @@ def test_an_unknown_tracker_is_told_before_anything_runs():
 def test_two_distributions_with_one_name_are_both_named(site):
     site.distribution("alpha", "executor", {"fake": "alpha_mod"})
     site.distribution("beta", "executor", {"fake": "beta_mod:plugin"})
-    message = refused(site.registry("executor"), UnknownPluginError)
+    message = refused(site.registry("executor"))
     assert "claimed twice" in message
     assert "alpha 1.5, alpha_mod" in message and "beta 1.5, beta_mod:plugin" in message
+    assert "ZTXEXP_DISABLE_PLUGINS=alpha:fake or beta:fake, or uninstall alpha or beta" in message
+
+
+@pytest.mark.parametrize("word", ["foreign-grids:grid", "foreign-grids", "Foreign_Grids : grid"])
+def test_a_name_of_a_built_in_claimed_by_others_is_won_back_by_the_way_out_told(
+    site, monkeypatch, word
+):
+    site.distribution("foreign-grids", "expander", {"grid": site.module(GOOD), "own": "own_mod"})
+    both = site.registry("expander")
+    with pytest.raises(PluginContractError) as caught:
+        both.load_hook("grid")
+    assert "\n" not in str(caught.value)
+    way_out = "ZTXEXP_DISABLE_PLUGINS=foreign-grids:grid, or uninstall foreign-grids"
+    assert str(caught.value).endswith(way_out)
+    monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", word)
+    assert both.load_hook("grid").ref.distribution == "ztxexp"
+    assert both.refs().count(both.resolve("grid")) == 1
+    assert ("own" in both.names()) == (":" in word)
+
+
+def test_either_of_two_claims_can_be_blocked_within_one_process(site, monkeypatch):
+    for name in ("alpha", "beta"):
+        site.distribution(name, "executor", {"fake": site.module(GOOD)})
+    two = site.registry("executor")
+    for blocked, kept in (("alpha", "beta"), ("beta", "alpha"), ("alpha:fake", "beta")):
+        monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", blocked)
+        loaded = two.load_hook("fake")
+        assert loaded.ref.distribution == kept and loaded.plugin.__name__ == loaded.ref.target
+        assert list(loaded.call(specs=[1], run_one=str, workers=1, options={})) == [("1", 1, {})]
+    monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", "fake")
+    message = refused(two, UnknownPluginError)
+    assert "take 'fake' out of there, or name the one to block as 'distribution:name'" in message
+
+
+def test_distributions_are_blocked_however_their_name_is_spelt(site, monkeypatch):
+    site.distribution("My.Fancy_plugins", "executor", {"fake": "m", "other": "m2"})
+    fancy = site.registry("executor")
+    for spelling in ("my-fancy-plugins", "My.Fancy_plugins", "MY__fancy.-plugins"):
+        monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", spelling)
+        assert not {"fake", "other"} & set(fancy.names())
+        assert "take " + repr(spelling) in refused(fancy, UnknownPluginError)
+    monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", "my-fancy-plugins:FAKE")
+    assert {"fake", "other"} <= set(fancy.names())
+
+
+def test_a_word_that_blocks_nothing_is_told_once_with_the_closest_name(site, monkeypatch, caplog):
+    monkeypatch.setattr(registry, "_judged_words", set())
+    site.plugin("executor", GOOD)
+    words = "mlfow, jsonl, ztxexp, fake-plugin:fakes, fake_plugin"  # trackers count here, too
+    monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", words)
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        for _ in range(2):
+            site.registry("executor").names()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "'fake-plugin:fakes'" in told[0] and "did you mean 'fake-plugin:fake'?" in told[0]
+    assert "'mlfow'" in told[1] and "did you mean 'mlflow'?" in told[1]
 
 
 def test_two_distributions_may_name_the_same_object(site):
@@ -591,6 +649,17 @@ def test_a_live_tracker_is_checked_by_binding_its_signatures():
     for bad in (Short(), object(), Live, None):
         with pytest.raises(TypeError, match=r"^mine "):
             check_tracker(bad, "mine")
+
+
+def test_what_is_no_instance_is_told_by_its_own_name_where_the_caller_has_no_better():
+    wanted = "an instance with on_run_start, on_metric, on_run_end"
+    for given, expected in (
+        (Live, "Live is a class; pass Live(), or its registered name"),
+        (None, f"a tracker is needed, got None; pass a name such as 'jsonl' or {wanted}"),
+    ):
+        with pytest.raises(PluginContractError) as caught:
+            check_tracker(given, type(given).__name__)
+        assert str(caught.value) == expected
 
 
 def test_the_registries_of_the_process_are_made_once():

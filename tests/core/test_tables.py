@@ -68,6 +68,14 @@ def test_a_text_cannot_break_out_of_its_cell(folder, out, text):
     assert [row["a"] for row in read(out)] == [text]
 
 
+def test_a_column_to_sort_by_that_does_not_exist_is_named_with_the_closest(folder, out, caplog):
+    write_run(folder, "a", config={"lr": 2})
+    write_run(folder, "b", config={"lr": 1})
+    assert ResultAnalyzer(folder).to_csv(out, sort_by=["lrr", "lr"])["lr"].tolist() == [1, 2]
+    (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert "'lrr' (did you mean 'lr'?)" in record.getMessage()
+
+
 def test_lines_end_as_usual(folder, out):
     write_run(folder, "a")
     ResultAnalyzer(folder).to_csv(out)

@@ -114,9 +114,10 @@ def test_a_script_needs_no_main_guard_and_its_globals_reach_the_workers(root, mo
     assert strict(root.only()["dir"] / "metrics.json") == {"score": 5}
 
 
-def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(root):
-    with pytest.raises(ExecutorError, match="only in the launcher"):
-        ExpRunner([{}], root.path).run(experiments.LoadsHere(), mode="process_pool")
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(root, mode):
+    with pytest.raises(ExecutorError, match="load the experiment"):
+        ExpRunner([{}], root.path).run(experiments.LoadsHere(), mode=mode)
     assert root.runs() == []
 
 
@@ -135,7 +136,7 @@ def test_workers_see_the_environment_of_the_launch_not_of_an_earlier_one(root, m
     assert "2" in scores["2"]
 
 
-@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+@pytest.mark.parametrize("mode", PARALLEL)
 @pytest.mark.parametrize(
     ("how", "exit_code", "signum"),
     [("exit0", 0, None), ("exit3", 3, None), ("sigkill", None, 9), ("segfault", None, 11)],
@@ -192,7 +193,7 @@ def test_specs_are_pulled_lazily(root, mode):
     assert max(ahead) <= 4  # two under way, one or two just handed out
 
 
-@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
+@pytest.mark.parametrize("mode", PARALLEL)
 def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
     from ztxexp_core.registry import load_executor
     from ztxexp_core.types import RunSpec
@@ -219,7 +220,7 @@ def _is_worker(process):
             process.status() != psutil.STATUS_ZOMBIE
             and os.getpgid(process.pid) == process.pid
             and "forkserver" in _line(process)
-        )
+        ) or "LokyProcess" in _line(process)
     except (psutil.Error, ProcessLookupError):
         return False
 
