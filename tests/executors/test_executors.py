@@ -198,7 +198,7 @@ def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
     from ztxexp_core.registry import load_executor
     from ztxexp_core.types import RunSpec
 
-    before = {p.pid for p in psutil.process_iter()}
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
     specs = (RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x") for i in range(5))
     plugin = load_executor(mode)
     outcomes = plugin.call(
@@ -208,9 +208,8 @@ def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
     started = time.monotonic()
     outcomes.close()
     assert time.monotonic() - started < 5
-    workers = [p for p in psutil.process_iter() if p.pid not in before and p.pid != os.getpid()]
-    left = [p for p in workers if _is_worker(p)]
-    assert left == []
+    ours = psutil.Process().children(recursive=True)
+    assert [p for p in ours if p.pid not in before and _is_worker(p)] == []
 
 
 def _is_worker(process):
