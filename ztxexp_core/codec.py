@@ -55,14 +55,24 @@ def encode(value: Any, indent: bool = False) -> bytes:
 
 def _finite(value: Any) -> bool:
     """Tell whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
+    # A loop, not a call for each value: this is asked of every record with a null in it.
+    if isinstance(value, enum.Enum):
+        value = value.value
     kind = type(value)
     if kind is float:
         return math.isfinite(value)
-    if kind is dict:
-        return all(map(_finite, value.values()))
-    if kind is list or kind is tuple:
-        return all(map(_finite, value))
-    return not isinstance(value, enum.Enum) or _finite(value.value)
+    for item in value.values() if kind is dict else value if kind in _SEQUENCES else ():
+        kind = type(item)
+        if kind is float:
+            if not math.isfinite(item):
+                return False
+        elif kind not in _SCALARS and not _finite(item):
+            return False
+    return True
+
+
+_SEQUENCES = frozenset({list, tuple})
+_SCALARS = frozenset({str, int, bool, type(None)})
 
 
 def _encode_slowly(value: Any, option: int) -> bytes:

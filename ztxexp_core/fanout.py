@@ -13,7 +13,6 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
-from ztxexp_core.codec import encode
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.store import JsonlWriter
@@ -152,7 +151,7 @@ class MetricFan:
 
 def _line(event: MetricEvent) -> bytes:
     try:
-        return encode(event.to_dict()) + b"\n"
+        return event.to_json() + b"\n"
     except ConfigError as exc:  # split or phase
         raise MetricError(f"the event cannot be written: {exc}") from exc
 

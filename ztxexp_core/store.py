@@ -198,7 +198,8 @@ def create_run(
     Raises:
         OSError: the folder exists already or cannot be written.
     """
-    staged = f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}"
+    root, name = os.path.split(run_dir)
+    staged = f"{root}/{STAGING_PREFIX}{name}"
     try:
         os.mkdir(staged)
     except FileExistsError:  # somebody else's: not to be cleared away
@@ -207,8 +208,8 @@ def create_run(
         shutil.rmtree(staged, ignore_errors=True)
         raise
     try:
-        for name in SUBFOLDERS:
-            os.mkdir(f"{staged}/{name}")
+        for folder in SUBFOLDERS:
+            os.mkdir(f"{staged}/{folder}")
         files = RunFiles(staged)
         _write_new(files.config, _document(plain(config)), os.O_EXCL)
         _write_new(files.meta, _document(meta), os.O_EXCL)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ztxexp_core.codec import encode
+
 if TYPE_CHECKING:  # the contract refers to these records; importing it here would be a cycle
     from ztxexp_core.contracts import Tracker
 
@@ -59,6 +61,17 @@ class MetricEvent:
     split: str = "train"
     phase: str = "fit"
     attempt: int | None = None
+    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    def to_json(self) -> bytes:
+        """Return the event as one line of strict JSON, without the line end.
+
+        For an event that ``ctx.log_metric`` made this is the text that was written to
+        ``metrics.jsonl``, encoded once however many ask for it.
+        """
+        if self._json is None:
+            self._json = encode(self.to_dict())
+        return self._json
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as it stands in ``metrics.jsonl``; ``attempt`` only where known."""

@@ -6,6 +6,7 @@ into ``events.jsonl`` too; readers tell the families apart by the field ``event`
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -68,9 +69,9 @@ class JsonlTracker:
         if opened is None:
             row = {"event": "metric", "run_id": ctx.run_id, "payload": event.to_dict()}
             return self._append(ctx, row)
-        # The beginning of the line is the same for a whole run: encode only what is new.
+        # The beginning of the line is the same for a whole run, and the event is encoded already.
         writer, head = opened
-        return writer.append_bytes(head + encode_json(event.to_dict()) + b"}\n")
+        return writer.append_bytes(head + event.to_json() + b"}\n")
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write ``{"event": "run_end", "run_id", "timestamp", "summary"}`` and close the file."""
@@ -100,13 +101,13 @@ class JsonlTracker:
         if opened is not None:
             opened[0].close()
 
-    def _path(self, ctx: RunContext) -> Path:
-        path = Path(ctx.run_dir, self.events_filename)
-        nested = path.parent != Path(ctx.run_dir)
-        if nested or path.is_symlink():
+    def _path(self, ctx: RunContext) -> str:
+        folder = str(ctx.run_dir)
+        path = f"{folder}/{self.events_filename}"
+        parent = os.path.dirname(path)
+        if parent != folder or os.path.islink(path):
             _refuse_link_out(path, ctx.run_dir)
-        if nested:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(parent, exist_ok=True)
         return path
 
 
@@ -121,6 +122,11 @@ def _checked(name: str) -> str:
             f"JsonlTracker: events_filename must be a file name, got {name!r}; "
             'write for example events_filename="events.jsonl"'
         )
+    return _inside(text)
+
+
+@functools.cache  # a tracker is made for every run
+def _inside(text: str) -> str:
     # A results folder may be written on one system and read on another: backslashes count always.
     windows = PureWindowsPath(text)
     if text.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
@@ -136,7 +142,7 @@ def _checked(name: str) -> str:
     return text
 
 
-def _refuse_link_out(path: Path, run_dir: Path) -> None:
+def _refuse_link_out(path: str, run_dir: Path) -> None:
     inside = Path(os.path.realpath(run_dir))
     if inside not in Path(os.path.realpath(path)).parents:
         raise ConfigError(
