@@ -19,6 +19,7 @@ from ztxexp_core.launch import ExperimentFn, Launch, RetryRule
 from ztxexp_core.liveness import close_dead_runs
 from ztxexp_core.provenance import describe_launch
 from ztxexp_core.run import RunOne
+from ztxexp_core.signals import StopOnTerm
 from ztxexp_core.store import new_run_id, prepare_root
 from ztxexp_core.sweep import Sweep
 from ztxexp_core.types import (
@@ -134,11 +135,12 @@ class ExpRunner:
         root = prepare_root(self.results_root)
         close_dead_runs(root)
         sweep = Sweep(_run_specs(root, self.configs, identities), run_one)
-        try:
-            sweep.carry_out(executor, count, settings)
-        except KeyboardInterrupt:
-            _log.warning("%s", sweep.interrupted_message())
-            raise
+        with StopOnTerm():
+            try:
+                sweep.carry_out(executor, count, settings)
+            except KeyboardInterrupt:
+                _log.warning("%s", sweep.interrupted_message())
+                raise
         failures = sweep.failures_message()
         if failures:
             _log.warning("%s", failures)

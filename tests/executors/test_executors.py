@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -305,3 +306,34 @@ def test_launches_from_several_threads_leave_the_script_where_it_was(root):
         thread.join()
     assert sys.modules["__main__"] is script
     assert [s.succeeded for s in summaries] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_sigterm_ends_a_launch_by_that_signal_and_leaves_nothing_running(root, mode, tmp_path):
+    script = tmp_path / "long.py"
+    script.write_text(
+        "import sys, experiments\n"
+        "from ztxexp import ExpRunner\n"
+        "configs = [{'i': i, 'seconds': 60} for i in range(4)]\n"
+        "ExpRunner(configs, sys.argv[1]).run(\n"
+        "    experiments.sleeps, mode=sys.argv[2], workers=2, cpu_threshold=100)\n"
+    )
+    here = os.path.dirname(experiments.__file__)
+    env = {**os.environ, "PYTHONPATH": here, "TMPDIR": str(tmp_path)}
+    under_way = 1 if mode == "sequential" else 2
+    launcher = subprocess.Popen(
+        [sys.executable, script, root.path, mode], env=env, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        pids = _wait_for_pids(root, under_way)
+        started = time.monotonic()
+        launcher.terminate()
+        said = launcher.communicate(timeout=20)[1]
+        assert time.monotonic() - started < 5
+    finally:
+        launcher.kill()
+    assert launcher.returncode == -signal.SIGTERM
+    assert f"interrupted: 0 of 4 runs succeeded, {4 - under_way} were not started" in said
+    assert root.statuses() == under_way * ["failed"]
+    assert {run["reason"] for run in root.runs()} == {"interrupted"}
+    assert [pid for pid in pids if _alive(pid)] == []
