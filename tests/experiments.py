@@ -91,6 +91,17 @@ def _in_a_child(ctx):
     ctx.log_metric(1, {"child": 1.0})
 
 
+def forks(ctx):
+    """Forks a child, ends it by SIGTERM, and reports how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(30)
+        os._exit(0)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGTERM)
+    return {"score": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+
+
 def environment(ctx):
     """Reports what the launcher set."""
     return {"score": int(os.environ.get("ZTXEXP_TEST_VALUE", "0"))}

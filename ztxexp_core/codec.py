@@ -205,10 +205,13 @@ def _is_what_it_is_called(value: Any, module: str, name: str) -> bool:
     wrap: several of them would pass for one.
     """
     found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    # Not found: it came by value into a worker, whose __main__ is another.
-    return found is None or found is value or found == value
+    try:
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        # Not found: it came by value into a worker, whose __main__ is another.
+        return found is None or found is value or bool(found == value)
+    except Exception:  # a module that imports when it is asked for a name, say: no reason to refuse
+        return True
 
 
 def _plain_array(value: Any, path: tuple[str, ...]) -> Any:

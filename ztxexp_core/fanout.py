@@ -13,6 +13,7 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+from ztxexp_core.codec import encode
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.store import JsonlWriter
@@ -72,6 +73,19 @@ class GuardedTracker:
         return True
 
 
+class _LoggedEvent(MetricEvent):
+    """An event that knows the line which was written for it, so that nobody encodes it again."""
+
+    __slots__ = ("line",)
+    line: bytes
+
+    def to_json(self) -> bytes:
+        return self.line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MetricEvent, tuple(getattr(self, name) for name in MetricEvent.__dataclass_fields__)
+
+
 class MetricFan:
     """Stands behind ``ctx.log_metric`` for one run; safe to call from several threads.
 
@@ -98,7 +112,7 @@ class MetricFan:
         self, step: int, metrics: Mapping[str, float], split: str = "train", phase: str = "fit"
     ) -> None:
         """Record one event, see :meth:`RunContext.log_metric`."""
-        event = MetricEvent(
+        event = _LoggedEvent(
             step if type(step) is int else _step(step),
             datetime.now(timezone.utc).isoformat(),
             self._numbers(metrics),
@@ -108,13 +122,14 @@ class MetricFan:
         )
         if metrics and not event.metrics:
             return  # each value was refused, and said so
+        event.line = _line(event)
         with self._lock:
             if self._ended:
                 raise RunEndedError(
                     f"run {self._ctx.run_id} has ended; log its metrics before exp_fn returns"
                 )
             if self._curve is not None:
-                self._curve.append_bytes(_line(event))
+                self._curve.append_bytes(event.line + b"\n")
             for tracker in self._trackers:
                 tracker.metric(self._ctx, event)
 
@@ -151,7 +166,7 @@ class MetricFan:
 
 def _line(event: MetricEvent) -> bytes:
     try:
-        return event.to_json() + b"\n"
+        return encode(event.to_dict())
     except ConfigError as exc:  # split or phase
         raise MetricError(f"the event cannot be written: {exc}") from exc
 

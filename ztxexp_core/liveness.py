@@ -7,6 +7,7 @@ process is alive; only one that has ended is dead.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import socket
@@ -24,6 +25,8 @@ from ztxexp_core.store import (
     write_json,
 )
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_RUNNING
+
+_log = logging.getLogger("ztxexp")
 
 
 def this_process() -> dict[str, Any]:
@@ -151,6 +154,10 @@ def close_dead_runs(root: Path) -> list[Path]:
         # Once more: the owner may have written the end between our reading and its own end.
         now = read_record(RunFiles(folder).run)
         if now is not None and now.get("status") == RUN_STATUS_RUNNING:
-            close_run(folder, now, **_LOST)
-            closed.append(folder)
+            try:
+                close_run(folder, now, **_LOST)
+            except OSError as exc:  # another user's, or a full disk: no reason not to go on
+                _log.warning("the dead run %s cannot be closed: %s", folder, exc)
+            else:
+                closed.append(folder)
     return closed

@@ -98,13 +98,14 @@ _unpacked: dict[str, RunOne] = {}  # in a worker: the launch it is working for
 
 
 def _unpack_run_one(digest: str, data: bytes) -> RunOne:
-    if digest not in _unpacked:
+    found = _unpacked.get(digest)
+    if found is None:
         import pickle
 
         found = RunOne(pickle.loads(data))
         _unpacked.clear()
         _unpacked[digest] = found
-    return _unpacked[digest]
+    return found
 
 
 class _Run:

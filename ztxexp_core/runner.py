@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import time
@@ -165,8 +166,11 @@ def _described(metadata: RunMetadata | None) -> RunMetadata:
     described = describe_launch(metadata)
     try:
         plain(described.to_dict())
+        copy.deepcopy((described.tags, described.extras))  # every run gets its own
     except ConfigError as exc:
         raise ConfigError(f"metadata: {exc}") from exc
+    except Exception as exc:  # whatever a value's class raises
+        raise ConfigError(f"metadata: tags or extras cannot be copied: {exc}") from exc
     return described
 
 

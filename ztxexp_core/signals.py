@@ -20,19 +20,22 @@ class StopOnTerm:
     """
 
     def __init__(self) -> None:
-        self._installed = False
+        self._installed_by: int | None = None
         self._received = False
 
     def __enter__(self) -> StopOnTerm:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._interrupt)
-            self._installed = True
+            self._installed_by = os.getpid()
         return self
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        self._received = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != self._installed_by:  # a child that a run has forked, not the launcher
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        self._received = True
         raise KeyboardInterrupt
 
     def __exit__(
@@ -41,7 +44,7 @@ class StopOnTerm:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._installed:
+        if signal.getsignal(signal.SIGTERM) == self._interrupt:  # a run may have set its own
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self._received:  # whoever sent it sees the process end by it
             os.kill(os.getpid(), signal.SIGTERM)

@@ -89,8 +89,15 @@ class Sweep:
         self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
     ) -> Exception | None:
         """Make one call; returns what the executor itself raised, if anything."""
-        outcomes = executor.call(specs=self, run_one=self.run_one, workers=workers, options=options)
+        outcomes: Iterator[Any] = iter(())
         try:
+            try:
+                made = executor.call(
+                    specs=self, run_one=self.run_one, workers=workers, options=options
+                )
+                outcomes = iter(made or ())
+            except Exception as exc:
+                return exc
             while True:
                 try:
                     outcome = next(outcomes, None)
@@ -98,6 +105,9 @@ class Sweep:
                     return exc
                 if outcome is None:
                     return None
+                if not isinstance(outcome, RunOutcome):
+                    _close(outcomes)
+                    return TypeError(f"it yielded a {type(outcome).__name__}, not a RunOutcome")
                 self._take(outcome)
         except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
             _close(outcomes)
@@ -122,8 +132,14 @@ class Sweep:
             or outcome.status not in _FINAL
             or not spec.run_dir.exists()
         ):
-            outcome = _settle(spec, outcome, self.run_one)
+            outcome = self._settle(spec, outcome)
         self.outcomes[outcome.run_id] = outcome
+
+    def _settle(self, spec: RunSpec, told: RunOutcome) -> RunOutcome:
+        try:
+            return _settle(spec, told, self.run_one)
+        except OSError as exc:
+            raise StoreError(f"run {spec.run_id}: its record could not be written: {exc}") from exc
 
     def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""
@@ -135,7 +151,7 @@ class Sweep:
                 if because:
                     message = f"{lost.error_message} ({because})"
                     lost = dataclasses.replace(lost, error_message=message)
-                self.outcomes[run_id] = _settle(spec, lost, self.run_one)
+                self.outcomes[run_id] = self._settle(spec, lost)
             else:  # it never began
                 discard_staged(spec.run_dir)
                 del self.taken[run_id]

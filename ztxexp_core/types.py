@@ -61,17 +61,10 @@ class MetricEvent:
     split: str = "train"
     phase: str = "fit"
     attempt: int | None = None
-    _json: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def to_json(self) -> bytes:
-        """Return the event as one line of strict JSON, without the line end.
-
-        For an event that ``ctx.log_metric`` made this is the text that was written to
-        ``metrics.jsonl``, encoded once however many ask for it.
-        """
-        if self._json is None:
-            self._json = encode(self.to_dict())
-        return self._json
+        """Return the event as one line of strict JSON, without the line end."""
+        return encode(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the event as it stands in ``metrics.jsonl``; ``attempt`` only where known."""
@@ -315,13 +308,23 @@ class RunOutcome:
         reason: str = "lost",
         exit_code: int | None = None,
         signal: int | None = None,
+        because: str | None = None,
     ) -> RunOutcome:
         """Make the outcome of a run whose process died; the core closes its record on disk.
+
+        Args:
+            spec: the run.
+            reason: ``killed``, ``lost`` or another word for the cause.
+            exit_code: with which the process ended itself.
+            signal: number of the signal that ended it.
+            because: what is known instead of these two.
 
         Example:
             >>> RunOutcome.lost(spec, "killed", signal=9)
         """
-        if signal is not None:
+        if because is not None:
+            message = because
+        elif signal is not None:
             message = f"the worker process was ended by signal {signal}"
         elif exit_code is not None:
             message = f"the worker process ended with exit code {exit_code}"

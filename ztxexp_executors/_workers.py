@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec
@@ -32,6 +33,7 @@ RunOneFn = Callable[[RunSpec], RunOutcome]
 
 _RECHECK_SEC = 0.1  # how often an admission rule that said no is asked again
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_FILES_PER_START = 12  # pipes to the worker and, the first time, to the fork server
 _LEAVE_SEC = 1.5  # what a worker gets to leave by itself, and again after SIGTERM
 
 
@@ -63,6 +65,7 @@ class _Worker:
     """The parent's view of one worker process."""
 
     def __init__(self, context: BaseContext, setup: bytes):
+        _check_room()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(  # type: ignore[attr-defined]
             target=_work, args=(theirs, setup), name="ztxexp-worker", daemon=False
@@ -79,11 +82,11 @@ class _Worker:
         finally:
             theirs.close()
 
-    def give(self, spec: RunSpec) -> None:
+    def give(self, spec: RunSpec, data: bytes) -> None:
         """Hand over a run; a worker that has died meanwhile shows in :meth:`collect`."""
         self.spec = spec
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send(spec)
+            self.connection.send_bytes(data)
 
     def collect(self) -> RunOutcome | None:
         """Return an outcome that has come in, be it that of a worker that has died.
@@ -100,6 +103,11 @@ class _Worker:
             message = self.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._lost()
+        if isinstance(message, str) and self.ready:  # it has loaded the experiment: it is this run
+            self.process.join(_LEAVE_SEC)
+            assert self.spec is not None
+            last = message.strip().splitlines()[-1]
+            return RunOutcome.lost(self.spec, because=f"it cannot be sent to a worker: {last}")
         if isinstance(message, str):
             raise ExecutorError(f"a worker process could not load the experiment:\n{message}")
         self.ready = True
@@ -140,6 +148,21 @@ class _Worker:
                     os.kill(pid, signum)
 
 
+def _check_room() -> None:
+    """Refuse a start for which there are too few open files.
+
+    It would fail half-way, and take the fork server, which all other workers depend on, with it.
+    """
+    held: list[int] = []
+    try:
+        held.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_FILES_PER_START))
+    except OSError as exc:
+        raise ExecutorError(f"a worker process cannot be started: {exc}") from exc
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
 class _Pool:
     """Starts workers when they are needed, up to a number."""
 
@@ -155,28 +178,42 @@ class _Pool:
         self._size = size
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
+        self._put_back: RunSpec | None = None
 
     def run(
         self, specs: Iterator[RunSpec], admit: Callable[[], bool] | None
     ) -> Iterator[RunOutcome]:
         more = True
-        while more or self._busy:
+        while more or self._busy or self._put_back:
             held = False
             while more and len(self._busy) < self._size:
                 held = bool(self._busy and admit and not admit())
                 if held:
                     break
-                spec = next(specs, None)
+                spec = self._put_back or next(specs, None)
+                self._put_back = None
                 if spec is None:
                     more = False
+                    continue
+                try:
+                    data = bytes(ForkingPickler.dumps(spec))
+                except Exception as exc:
+                    yield RunOutcome.lost(spec, because=f"it cannot be sent to a worker: {exc}")
                 else:
-                    self._give(spec)
+                    self._give(spec, data)
             yield from self._collect(_RECHECK_SEC if held else None)
 
-    def _give(self, spec: RunSpec) -> None:
-        worker = self._idle.pop() if self._idle else _Worker(self._context, self._setup)
+    def _give(self, spec: RunSpec, data: bytes) -> None:
+        try:
+            worker = self._idle.pop() if self._idle else _Worker(self._context, self._setup)
+        except ExecutorError:
+            if not self._busy:
+                raise
+            # No room for a further worker (open files, processes): go on with those at work.
+            self._size, self._put_back = len(self._busy), spec
+            return
         self._busy.append(worker)  # first: whatever happens now, it is ended with the others
-        worker.give(spec)
+        worker.give(spec, data)
 
     def _collect(self, timeout: float | None) -> Iterator[RunOutcome]:
         # The sentinel too: processes that a dead worker's run has left may hold its pipe open.
@@ -263,9 +300,11 @@ def _work(connection: Connection, setup: bytes) -> None:
     connection.send(None)
     while True:
         try:
-            spec = connection.recv()
+            data = connection.recv_bytes()
         except (EOFError, OSError):
             return
+        try:
+            spec = pickle.loads(data)
         except BaseException:
             connection.send(traceback.format_exc())
             return

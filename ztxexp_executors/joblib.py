@@ -6,9 +6,11 @@ of an executor when one of them dies, and so the death of a run costs that run o
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +62,7 @@ class _Lane:
         self._run_one = run_one
         self._executor: Any = None
         self._spec: RunSpec | None = None
+        self._proven = False
 
     def start(self, spec: RunSpec) -> Future[RunOutcome]:
         from joblib.externals.loky import ProcessPoolExecutor
@@ -67,7 +70,7 @@ class _Lane:
         self._spec = spec
         if self._executor is None:
             self._executor = ProcessPoolExecutor(1, initializer=_settle_in, initargs=(os.getpid(),))
-        future: Future[RunOutcome] = self._executor.submit(self._run_one, spec)
+        future: Future[RunOutcome] = self._executor.submit(_carry_out, self._run_one, spec)
         return future
 
     def outcome_of(self, future: Future[RunOutcome]) -> RunOutcome:
@@ -75,13 +78,18 @@ class _Lane:
 
         assert self._spec is not None
         try:
-            return future.result()
+            outcome = future.result()
         except TerminatedWorkerError as exc:
             self.stop()
             return _lost(self._spec, exc)
         except Exception as exc:
             why = f"{exc} {exc.__cause__ or ''}".strip()
+            self.stop()
+            if self._proven:  # the worker has carried out others: it is this configuration
+                return RunOutcome.lost(self._spec, because=f"it cannot be sent to a worker: {why}")
             raise ExecutorError(f"a joblib worker could not load the experiment: {why}") from exc
+        self._proven = True
+        return outcome
 
     def stop(self) -> None:
         if self._executor is not None:
@@ -98,6 +106,15 @@ def _lost(spec: RunSpec, exc: Exception) -> RunOutcome:
 
 
 # ---- in the worker ---------------------------------------------------------------------------
+
+
+def _carry_out(run_one: RunOneFn, spec: RunSpec) -> RunOutcome:
+    outcome = run_one(spec)
+    # loky ends its workers without letting them finish what they print.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    return outcome
 
 
 def _settle_in(launcher: int) -> None:

@@ -35,6 +35,8 @@ class Flaky:
             step = self.script(self.calls, n)
             if step == "raise before":
                 raise RuntimeError("executor broke")
+            if step == "odd":
+                yield {"status": "succeeded"}
             if step == "made up":
                 yield RunOutcome(spec.run_id, "succeeded")
                 continue
@@ -325,3 +327,30 @@ def test_arguments_of_the_wrong_kind_are_refused_before_anything_runs(root, kwar
 def test_a_single_mapping_instead_of_a_list_is_explained(root):
     with pytest.raises(TypeError, match="list of mappings"):
         ExpRunner({"a": 1}, root.path)
+
+
+def test_an_executor_that_yields_something_else_is_told_what(root, flaky, caplog):
+    flaky.script = lambda call, n: "odd" if call == 1 and n == 2 else "yield"
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        assert five(root, mode="flaky").succeeded == 5
+    assert "yielded a dict, not a RunOutcome" in caplog.text
+
+
+def test_a_dead_run_that_cannot_be_closed_does_not_hold_up_the_next_launch(
+    root, monkeypatch, caplog
+):
+    from ztxexp_core import liveness
+
+    code = (
+        "import os, sys; from ztxexp import ExpRunner\n"
+        "ExpRunner([{'i': 0}], sys.argv[1]).run(lambda ctx: os._exit(1))"
+    )
+    subprocess.run([sys.executable, "-c", code, root.path], check=False)
+
+    def refuses(*args):
+        raise PermissionError(13, "another user's")
+
+    monkeypatch.setattr(liveness, "write_json", refuses)
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        assert five(root).succeeded == 5
+    assert "cannot be closed" in caplog.text

@@ -12,7 +12,7 @@ import time
 import experiments
 import psutil
 import pytest
-from reading import strict
+from reading import lines, strict
 
 from ztxexp import ExpRunner
 from ztxexp_core import ExecutorError
@@ -337,3 +337,70 @@ def test_sigterm_ends_a_launch_by_that_signal_and_leaves_nothing_running(root, m
     assert root.statuses() == under_way * ["failed"]
     assert {run["reason"] for run in root.runs()} == {"interrupted"}
     assert [pid for pid in pids if _alive(pid)] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_sigterm_to_a_child_that_a_run_forked_is_the_childs_own(root):
+    ExpRunner([{}], root.path).run(experiments.forks)
+    folder = root.only()["dir"]
+    assert strict(folder / "metrics.json") == {"score": -signal.SIGTERM}
+    assert not (folder / "error.log").exists()
+    assert len([r for r in lines(folder / "events.jsonl") if r["event"] == "end"]) == 1
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_what_runs_print_arrives(root, mode, tmp_path):
+    script = tmp_path / "prints.py"
+    script.write_text(
+        "from ztxexp import ExpRunner\n"
+        f"ExpRunner([{{'i': i}} for i in range(3)], {str(root.path)!r}).run(\n"
+        f"    lambda ctx: print('hello', ctx.config['i']), mode={mode!r}, workers=2)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    out = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True)
+    assert sorted(out.stdout.split()) == ["0", "1", "2", "hello", "hello", "hello"]
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_configuration_that_no_worker_can_load_costs_its_run_only(root, mode, tmp_path):
+    # Its class travels by value and refuses to be made in the worker.
+    script = tmp_path / "poison.py"
+    script.write_text(
+        "import os, sys\n"
+        "from ztxexp import ExpRunner\n"
+        "home = os.getpid()\n"
+        "def make():\n"
+        "    if os.getpid() != home: raise ImportError('not here')\n"
+        "    return Odd()\n"
+        "class Odd(dict):\n"
+        "    def __reduce__(self): return make, ()\n"
+        "    def __deepcopy__(self, memo): return Odd()\n"
+        "configs = [{'i': i, 'v': Odd() if i == 5 else 1} for i in range(9)]\n"
+        "s = ExpRunner(configs, sys.argv[1]).run(\n"
+        "    lambda ctx: None, mode=sys.argv[2], workers=2, cpu_threshold=100)\n"
+        "print(s.succeeded, s.failed)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, script, root.path, mode], capture_output=True, text=True, check=False
+    )
+    assert out.stdout.split() == ["8", "1"], out.stderr
+    (failed,) = [r for r in root.runs() if r["status"] == "failed"]
+    assert failed["config"]["i"] == 5
+    assert "cannot be sent to a worker" in failed["error_message"]
+
+
+def test_a_pool_goes_on_with_fewer_workers_where_there_is_no_room_for_more(root):
+    code = (
+        "import resource, sys, experiments\n"
+        "from ztxexp import ExpRunner\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
+        "configs = [{'i': i, 'seconds': 0.3} for i in range(20)]\n"
+        "s = ExpRunner(configs, sys.argv[1]).run(\n"
+        "    experiments.sleeps, mode='process_pool', workers=32)\n"
+        "print(s.succeeded, s.failed)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(experiments.__file__)}
+    out = subprocess.run(
+        [sys.executable, "-c", code, root.path], env=env, capture_output=True, text=True
+    )
+    assert out.stdout.split() == ["20", "0"], out.stderr
