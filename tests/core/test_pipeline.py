@@ -90,8 +90,8 @@ def test_track_refuses_at_its_own_line(root):
     pipeline = ExperimentPipeline(root.path)
     with pytest.raises(UnknownPluginError, match=r"wanbd.*wandb"):
         pipeline.track("wanbd")
-    with pytest.raises(OptionError, match="projekt"):
-        pipeline.track("mlflow", projekt="x")
+    with pytest.raises(OptionError, match="filename"):
+        pipeline.track("jsonl", filename="x")
     with pytest.raises(OptionError, match="made already"):
         pipeline.track(JsonlTracker(), events_filename="x")
     with pytest.raises(PluginContractError, match="on_run_start"):
