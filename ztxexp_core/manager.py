@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.completed import completed_identities
 from ztxexp_core.copying import copy_config, is_flat
-from ztxexp_core.errors import ConfigError, PluginContractError
-from ztxexp_core.identity import VERSION, config_identity
+from ztxexp_core.errors import PluginContractError
+from ztxexp_core.identity import config_identity
 from ztxexp_core.registry import LoadedPlugin, load_expander
-from ztxexp_core.store import iter_runs, read_record
-from ztxexp_core.types import RUN_STATUS_SUCCEEDED, Config
+from ztxexp_core.types import Config
 
 _log = logging.getLogger("ztxexp")
 
@@ -339,37 +339,6 @@ class ExpManager:
     def get_configs(self) -> list[Config]:
         """Older name of :meth:`build`."""
         return self.build()
-
-
-def completed_identities(root: str | Path, ignore_keys: Collection[str] = ()) -> set[str]:
-    """Return the identities of all configurations below a root that have succeeded.
-
-    Damaged records are left out and named in the log; a root that does not exist has none.
-
-    Args:
-        root: folder of runs.
-        ignore_keys: keys that do not count, as in :func:`ztxexp_core.identity.config_identity`.
-    """
-    done = set()
-    for folder, run in iter_runs(root):
-        if run.get("status") == RUN_STATUS_SUCCEEDED:
-            stored = None if ignore_keys else run.get("identity")
-            if not (isinstance(stored, str) and stored.startswith(f"{VERSION}:")):
-                stored = _computed_identity(f"{folder}/config.json", ignore_keys)
-            if stored is not None:
-                done.add(stored)
-    return done
-
-
-def _computed_identity(path: str, ignore_keys: Collection[str]) -> str | None:
-    config = read_record(path)
-    if config is None:
-        return None
-    try:
-        return config_identity(config, ignore_keys)
-    except ConfigError as exc:  # a hostile file: nested without end
-        _log.warning("left out %s: %s", path, exc)
-        return None
 
 
 def _results(plugin: LoadedPlugin, results: Any) -> Iterator[Config]:

@@ -10,9 +10,10 @@ from collections import OrderedDict
 import pytest
 
 from ztxexp_core import registry
+from ztxexp_core.completed import completed_identities
 from ztxexp_core.errors import ConfigError, OptionError, PluginContractError, UnknownPluginError
 from ztxexp_core.identity import config_identity
-from ztxexp_core.manager import ExpManager, completed_identities
+from ztxexp_core.manager import ExpManager
 from ztxexp_core.registry import Registry
 
 # ---- the base configuration ------------------------------------------------------------------
