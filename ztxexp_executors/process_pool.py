@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ztxexp_core import RunOutcome, RunSpec, hookimpl
-from ztxexp_executors._workers import execute
+from ztxexp_executors._workers import SUPPORTS, execute
+
+supports = SUPPORTS
 
 
 @hookimpl
 def ztxexp_execute(
-    specs: Iterator[RunSpec], run_one: Callable[[RunSpec], RunOutcome], workers: int
+    specs: Iterator[RunSpec | None], run_one: Callable[[RunSpec], RunOutcome], workers: int
 ) -> Iterator[RunOutcome]:
     """Keep ``workers`` processes busy."""
     return execute(specs, run_one, workers)

@@ -1,0 +1,178 @@
+"""Ways to die, times moments to die: each costs at most its own run, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import deadly
+import psutil
+import pytest
+
+from ztxexp_core import ExecutorError, RunOutcome
+
+PARALLEL = ["process_pool", "joblib", "dynamic"]
+
+
+def mixed(spec, moment, ways):
+    """Specs of runs that go wrong in that moment, each with one beside it that does not."""
+    for number, how in enumerate(ways):
+        yield spec(how, {moment: deadly.Bomb(how) if moment == "unpickling" else how})
+        yield spec(f"well{number}", {"seconds": 0.005})
+
+
+def told(outcome):
+    return outcome.reason, outcome.signal, outcome.exit_code
+
+
+def all_well(outcomes):
+    return all(o.status == "succeeded" for name, o in outcomes.items() if name.startswith("well"))
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+@pytest.mark.parametrize("moment", ["unpickling", "first", "middle", "sending"])
+def test_each_death_costs_its_run_only_and_says_how(mode, moment, spec, drive):
+    outcomes = drive(mode, mixed(spec, moment, deadly.DEATHS))
+    assert len(outcomes) == 2 * len(deadly.DEATHS)
+    assert all_well(outcomes)
+    assert {how: told(outcomes[how]) for how in deadly.DEATHS} == deadly.DEATHS
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_what_is_no_death_is_taken_for_none(mode, spec, drive):
+    outcomes = drive(mode, mixed(spec, "middle", ["thread", "memory", "sys.exit", "twins"]))
+    assert all_well(outcomes)
+    assert outcomes["thread"].status == outcomes["twins"].status == "succeeded"
+    assert outcomes["memory"].error_type == "MemoryError"
+    assert outcomes["sys.exit"].error_type == "SystemExit"
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_run_that_closes_its_workers_files_is_ended_and_costs_no_other(mode, spec, drive):
+    outcomes = drive(mode, mixed(spec, "middle", ["files"]))
+    assert all_well(outcomes)
+    assert told(outcomes["files"]) == ("lost", None, None)
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+@pytest.mark.parametrize("how", ["exit0", "sigkill", "segfault"])
+def test_a_worker_that_dies_while_idle_costs_no_run(mode, how, spec, start, tmp_path):
+    outcomes, dead = {}, tmp_path / "dead"
+
+    def specs():
+        yield spec("sets the fuse", {"idle": how})
+        yield spec("lasts", {"wait_for": str(dead)})
+        while "lasts" not in outcomes:
+            yield None
+        yield spec("well1")
+        yield spec("well2")
+
+    for outcome in start(mode, specs()):
+        outcomes[outcome.run_id] = outcome
+        if outcome.run_id == "sets the fuse":
+            wait_for = (psutil.Process(deadly.pid_of(outcome)), dead)
+            threading.Thread(target=touch_after, args=wait_for).start()
+    assert {o.status for o in outcomes.values()} == {"succeeded"}
+    assert {"well1", "well2"} <= set(outcomes)
+
+
+def touch_after(process, path):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.005)
+    path.touch()
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_death_when_the_worker_ends_costs_no_run(mode, spec, drive):
+    outcomes = drive(mode, [spec(f"run{i}", {"atexit": "segfault"}) for i in range(4)])
+    assert [o.status for o in outcomes.values()] == 4 * ["succeeded"]
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+@pytest.mark.parametrize("how", ["exit0", "exit3", "sigkill", "segfault"])
+def test_a_death_while_the_worker_is_set_up_costs_no_run(mode, how, spec, drive, tmp_path):
+    run_one = deadly.DiesWhenLoaded(how, tmp_path)
+    outcomes = drive(mode, [spec(f"run{i}") for i in range(4)], run_one)
+    assert [o.status for o in outcomes.values()] == 4 * ["succeeded"]
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_workers_that_never_get_ready_are_an_error_with_what_they_printed(
+    mode, spec, start, tmp_path
+):
+    run_one = deadly.DiesWhenLoaded("segfault", tmp_path, times=20)
+    with pytest.raises(ExecutorError, match=r"(?s)signal 11 before.*loading goes wrong.*Segmentat"):
+        list(start(mode, [spec(f"run{i}") for i in range(4)], run_one))
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_an_exception_while_the_worker_is_set_up_is_an_error_with_its_traceback(
+    mode, spec, start, tmp_path
+):
+    run_one = deadly.DiesWhenLoaded("sys.exit", tmp_path, times=20)
+    with pytest.raises(ExecutorError, match=r"(?s)could not load.*SystemExit.*loading goes wrong"):
+        list(start(mode, [spec(f"run{i}") for i in range(4)], run_one))
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_new_worker_that_cannot_be_set_up_any_more_costs_its_run_only(
+    mode, spec, drive, tmp_path
+):
+    run_one = LoadsTwice(tmp_path)
+    specs = [spec("well0"), spec("dies", {"first": "sigkill"})]
+    specs.append(spec("too late", fresh_process=True))
+    outcomes = drive(mode, specs, run_one)
+    assert outcomes["well0"].status == "succeeded"
+    assert told(outcomes["dies"]) == ("killed", 9, None)
+    assert "could not load the experiment" in outcomes["too late"].error_message
+
+
+class LoadsTwice(deadly.DiesWhenLoaded):
+    """Can be loaded by two workers, by no other."""
+
+    def __init__(self, folder):
+        super().__init__("sys.exit", folder)
+
+    def __reduce__(self):
+        return load_twice, (self.folder,)
+
+
+def load_twice(folder):
+    for number in range(2):
+        try:
+            os.close(os.open(f"{folder}/used{number}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        return deadly.RunsAnything()
+    raise ImportError("not a third time")
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_an_outcome_that_cannot_be_sent_back_costs_its_run_only(mode, spec, drive):
+    outcomes = drive(mode, [spec("odd", {"odd": 1}), spec("well0")], Unsendable())
+    assert outcomes["well0"].status == "succeeded"
+    assert "cannot be sent back" in outcomes["odd"].error_message
+
+
+class Unsendable:
+    """Stands in for run_one: an outcome that holds a lambda where the configuration is odd."""
+
+    def __call__(self, spec):
+        notices = (lambda: None,) if "odd" in spec.config else ()
+        return RunOutcome(spec.run_id, "succeeded", notices=notices)
+
+
+def test_the_death_of_the_fork_server_costs_no_run(spec, start):
+    from multiprocessing import forkserver
+
+    specs = [spec(f"run{i}", {"seconds": 0.2}, fresh_process=True) for i in range(4)]
+    statuses = []
+    for outcome in start("process_pool", specs):
+        if not statuses:
+            os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        statuses.append(outcome.status)
+    assert statuses == 4 * ["succeeded"]
