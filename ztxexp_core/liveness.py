@@ -1,7 +1,8 @@
 """Who is at work on a run, and the closing of records whose owner has gone.
 
-A ``running`` record names its owner: host, process id, start of the process. A stopped or slow
-process is alive; only one that has ended is dead.
+A ``running`` record names its owner: host, process id, start of the process. On this host the
+process itself is asked: a stopped or slow one is alive, only one that has ended is dead. On others,
+and in other containers, its heartbeat decides.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.heartbeat import SILENT_SEC, is_silent, own_name, remove_old
 from ztxexp_core.store import (
     JsonlWriter,
     RunFiles,
@@ -30,7 +32,7 @@ _log = logging.getLogger("ztxexp")
 
 
 def this_process() -> dict[str, Any]:
-    """Return the owner record of the present process: host, process, when it started."""
+    """Return the owner record of the present process: host, process, its start, its heartbeat."""
     global _me
     if _me is None or _me["pid"] != os.getpid():
         _me = {
@@ -38,6 +40,7 @@ def this_process() -> dict[str, Any]:
             "pid": os.getpid(),
             "process_started": _process_start(os.getpid()),
             **_surroundings(),
+            "beat": own_name(),
         }
     return _me
 
@@ -77,27 +80,65 @@ def _process_start(pid: int) -> float | None:
         return None
 
 
-def owner_is_dead(run: Mapping[str, Any]) -> bool | None:
+def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> bool | None:
     """Tell whether the process that owns a ``running`` record has ended.
 
-    A stopped or slow process is alive. ``None`` means that it cannot be told from here: the owner
-    is on another host or in another container, or the record (of 1.0.3) names none.
+    A stopped or slow process is alive. ``None`` means that it cannot be told from here: the record
+    names no owner, or one elsewhere without a heartbeat (written by an earlier version).
+
+    Args:
+        run: the record.
+        run_dir: the run's folder; without it nothing can be told about owners elsewhere.
     """
-    owner = run.get("owner")
-    if not isinstance(owner, dict) or owner.get("host") != socket.gethostname():
+    if run_dir is None:
+        return process_is_dead(run.get("owner"))
+    files = RunFiles(run_dir)
+    signs = (files.run, files.curve, files.events)
+    return process_is_dead(run.get("owner"), os.path.dirname(run_dir), signs)
+
+
+def process_is_dead(
+    owner: object, root: str | Path | None = None, signs: Iterable[str] = ()
+) -> bool | None:
+    """Tell whether the process of an owner record has ended; ``None`` where that cannot be told.
+
+    Args:
+        owner: what :func:`this_process` returned there and then.
+        root: the results root in which it beats.
+        signs: paths of other files that the process writes while it is alive.
+    """
+    if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
         return None
-    here = _surroundings()
-    boot = owner.get("boot")
-    if boot != here["boot"]:  # the machine has been started again since, or is another one
-        return True if isinstance(boot, str) and here["boot"] else None
-    pid, started = owner.get("pid"), owner.get("process_started")
-    if owner.get("pid_namespace") != here["pid_namespace"] or not isinstance(pid, int):
+    here, boot, limit = this_process(), owner.get("boot"), SILENT_SEC
+    restarted = None
+    if owner["host"] == here["host"]:
+        if boot == here["boot"] and owner.get("pid_namespace") == here["pid_namespace"]:
+            return _has_ended(owner.get("pid"), owner.get("process_started"), bool(boot))
+        if boot != here["boot"] and isinstance(boot, str) and here["boot"]:
+            # This machine before it was started again, or another one of that name: the latter
+            # if it has shown itself since.
+            restarted, limit = True, min(SILENT_SEC, _seconds_up())
+    beat = owner.get("beat")
+    if root is None or not isinstance(beat, str):
+        return restarted
+    return is_silent(root, beat, signs, limit)
+
+
+def _has_ended(pid: object, started: object, in_ticks: bool) -> bool | None:
+    if not isinstance(pid, int):
         return None
     now = _process_start(pid)
     if now is None:
         return True
     # The same number may belong to a newer process. Where it is seconds, not to the tick.
-    return isinstance(started, float) and abs(now - started) > (0.5 if here["boot"] else 2.0)
+    return isinstance(started, float) and abs(now - started) > (0.5 if in_ticks else 2.0)
+
+
+def _seconds_up() -> float:
+    try:
+        return float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return SILENT_SEC
 
 
 # What a run is whose process has ended without writing how.
@@ -109,9 +150,14 @@ _LOST = {
 }
 
 
-def as_it_is(run: dict[str, Any]) -> dict[str, Any]:
-    """Return ``run.json``, with a run whose process is gone shown as the failure that it is."""
-    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run):
+def as_it_is(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
+    """Return ``run.json``, with a run whose process is gone shown as the failure that it is.
+
+    Args:
+        run: the record.
+        run_dir: the run's folder, without which owners on other hosts count as alive.
+    """
+    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
         return run
     return {**run, **_LOST}
 
@@ -144,12 +190,14 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
 def close_dead_runs(root: Path) -> list[Path]:
     """Close every record that says ``running`` although its process has ended.
 
+    What processes of other days have left of their heartbeats is removed.
+
     Returns:
         The folders of the runs that were closed.
     """
     closed = []
     for folder, run in iter_runs(root):
-        if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run):
+        if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, folder):
             continue
         # Once more: the owner may have written the end between our reading and its own end.
         now = read_record(RunFiles(folder).run)
@@ -160,4 +208,5 @@ def close_dead_runs(root: Path) -> list[Path]:
                 _log.warning("the dead run %s cannot be closed: %s", folder, exc)
             else:
                 closed.append(folder)
+    remove_old(root)
     return closed

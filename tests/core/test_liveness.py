@@ -16,8 +16,15 @@ from typing import Any
 import psutil
 import pytest
 
-from ztxexp_core import liveness
-from ztxexp_core.liveness import close_dead_runs, close_run, owner_is_dead, this_process
+from ztxexp_core import heartbeat, liveness
+from ztxexp_core.analyzer import ResultAnalyzer
+from ztxexp_core.liveness import (
+    as_it_is,
+    close_dead_runs,
+    close_run,
+    owner_is_dead,
+    this_process,
+)
 from ztxexp_core.store import create_run, read_json, read_record, write_json
 from ztxexp_core.types import RUN_SCHEMA_VERSION
 
@@ -64,7 +71,7 @@ def test_this_process_names_itself_and_is_alive() -> None:
     me = this_process()
     assert me["host"] == socket.gethostname()
     assert me["pid"] == os.getpid()
-    assert set(me) == {"host", "pid", "process_started", "boot", "pid_namespace"}
+    assert set(me) == {"host", "pid", "process_started", "boot", "pid_namespace", "beat"}
     assert owner_is_dead(running(me)) is False
 
 
@@ -142,6 +149,26 @@ def test_an_owner_in_another_container_of_the_same_host_name_is_unknown(
     assert owner_is_dead(running({**dead_owner, "boot": None})) is None
 
 
+@pytest.mark.skipif(not psutil.LINUX, reason="other systems do not tell their start")
+def test_another_machine_of_the_same_name_is_not_taken_for_this_one_started_again(
+    tmp_path: Path,
+) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "boot": "of-the-other-one"}))
+    assert judged(folder) is False  # it wrote after this machine had started
+    silent_for(folder, heartbeat.SILENT_SEC + 20)
+    assert judged(folder) is True
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="other systems do not tell their start")
+def test_a_run_from_before_the_machine_was_started_again_is_dead_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "_seconds_up", lambda: 15.0)  # no test starts the machine again
+    folder = make(tmp_path, "r", running({**this_process(), "boot": "an-earlier-one"}))
+    silent_for(folder, 20)
+    assert judged(folder) is True
+
+
 def test_an_owner_without_a_start_is_alive_while_its_number_is() -> None:
     assert owner_is_dead(running({**owner_of(os.getpid()), "process_started": None})) is False
 
@@ -181,6 +208,106 @@ def test_an_owner_whose_number_is_no_number_is_unknown(pid: Any) -> None:
 def test_an_owner_whose_number_no_process_can_have_is_never_alive(pid: int) -> None:
     owner = {"host": socket.gethostname(), "pid": pid, "process_started": 1.0}
     assert owner_is_dead(running(owner)) is not False
+
+
+# ---- elsewhere -----------------------------------------------------------------------------------
+
+ELSEWHERE = [
+    {"host": "elsewhere"},
+    pytest.param(
+        {"pid_namespace": "pid:[1]"},
+        marks=pytest.mark.skipif(not psutil.LINUX, reason="containers are Linux's"),
+    ),
+]
+
+
+def away(folder: Path) -> Path:
+    """Return the path of the beat file of a run's owner."""
+    beat = read_json(folder / "run.json")["owner"]["beat"]
+    assert isinstance(beat, str)
+    path = folder.parent / heartbeat.FOLDER / beat
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def silent_for(folder: Path, seconds: float) -> None:
+    """Date everything that the owner of a run writes back."""
+    at = time.time() - seconds
+    for path in (away(folder), *folder.glob("*.json*")):
+        if path.exists():
+            os.utime(path, (at, at))
+
+
+def judged(folder: Path) -> bool | None:
+    return owner_is_dead(read_json(folder / "run.json"), folder)
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_an_owner_elsewhere_is_alive_while_its_heart_beats(
+    tmp_path: Path, where: dict[str, Any]
+) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), **where}))
+    assert judged(folder) is False  # young: the first beat is yet to come
+    away(folder).touch()
+    silent_for(folder, heartbeat.SILENT_SEC - 20)
+    assert judged(folder) is False
+    silent_for(folder, heartbeat.SILENT_SEC + 20)
+    assert judged(folder) is True
+    away(folder).touch()
+    assert judged(folder) is False
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "events.jsonl"])
+def test_whatever_an_owner_elsewhere_writes_shows_that_it_is_alive(
+    tmp_path: Path, name: str
+) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
+    (folder / name).touch()
+    silent_for(folder, 1e6)
+    assert judged(folder) is True
+    os.utime(folder / name)
+    assert judged(folder) is False
+
+
+def test_a_beat_in_the_future_is_alive(tmp_path: Path) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
+    away(folder).touch()
+    silent_for(folder, -5_000)
+    assert judged(folder) is False
+
+
+def test_a_run_elsewhere_that_fell_silent_is_shown_and_closed_as_failed(tmp_path: Path) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
+    run = read_json(folder / "run.json")
+    assert as_it_is(run, folder) is run
+    silent_for(folder, 1e6)
+    assert (as_it_is(run, folder)["status"], as_it_is(run)["status"]) == ("failed", "running")
+    assert close_dead_runs(tmp_path) == [folder]
+
+
+def test_a_run_elsewhere_is_deleted_only_once_it_fell_silent(tmp_path: Path) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
+    analyzer = ResultAnalyzer(tmp_path)
+    assert analyzer.clean_results(dry_run=False, confirm=False) == []
+    silent_for(folder, 1e6)
+    assert analyzer.clean_results(dry_run=False, confirm=False) == [folder]
+
+
+def test_an_owner_elsewhere_that_has_no_heartbeat_stays_unknown(tmp_path: Path) -> None:
+    owner = {**this_process(), "host": "elsewhere"}
+    del owner["beat"]
+    folder = make(tmp_path, "r", running(owner))
+    for path in folder.glob("*.json"):
+        os.utime(path, (0, 0))
+    assert judged(folder) is None
+
+
+@pytest.mark.parametrize("beat", ["", ".", "..", "../r/run.json", "a\0b", "\udc80", "x" * 5000])
+def test_a_hostile_name_of_a_beat_is_survived(tmp_path: Path, beat: str) -> None:
+    folder = make(tmp_path, "r", running())
+    record = running({**this_process(), "host": "elsewhere", "beat": beat})
+    assert owner_is_dead(record, folder) is False
+    assert owner_is_dead({**record, "owner": {**record["owner"], "beat": 7}}, folder) is None
 
 
 # ---- closing -------------------------------------------------------------------------------------
@@ -278,10 +405,10 @@ def test_a_run_that_ends_while_its_owner_is_looked_up_keeps_its_own_end(
     # The moment between reading "running" and finding the process gone cannot be hit at will.
     folder = make(tmp_path, "r", running(dead_owner))
 
-    def after(look: Callable[[Any], bool | None]) -> Callable[[Any], bool | None]:
-        def found(run: Any) -> bool | None:
+    def after(look: Callable[..., bool | None]) -> Callable[..., bool | None]:
+        def found(*args: Any) -> bool | None:
             write_json(folder / "run.json", {**running(dead_owner), "status": "succeeded"})
-            return look(run)
+            return look(*args)
 
         return found
 
@@ -290,6 +417,16 @@ def test_a_run_that_ends_while_its_owner_is_looked_up_keeps_its_own_end(
     record = read_record(folder / "run.json")
     assert record is not None
     assert record["status"] == "succeeded"
+
+
+def test_heartbeats_of_other_days_are_removed_by_the_next_launch(tmp_path: Path) -> None:
+    (tmp_path / heartbeat.FOLDER).mkdir()
+    for name, days in (("old", 2), ("of-today", 0.5)):
+        path = tmp_path / heartbeat.FOLDER / name
+        path.touch()
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    close_dead_runs(tmp_path)
+    assert os.listdir(tmp_path / heartbeat.FOLDER) == ["of-today"]
 
 
 def test_a_root_that_is_missing_has_nothing_to_close(tmp_path: Path) -> None:
