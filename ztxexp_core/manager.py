@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.completed import completed_identities
 from ztxexp_core.copying import copy_config, is_flat
 from ztxexp_core.errors import PluginContractError
-from ztxexp_core.identity import config_identity
 from ztxexp_core.registry import LoadedPlugin, load_expander
+from ztxexp_core.rules import Account, Histories, Predicate, Rule
 from ztxexp_core.types import Config
 
 _log = logging.getLogger("ztxexp")
 
 Modifier = Callable[[Config], "Config | None"]
-Predicate = Callable[[Config], object]
 
 
 class ExpManager:
@@ -52,7 +50,7 @@ class ExpManager:
         self._base = _base(base_config)
         self._steps: list[tuple[LoadedPlugin, dict[str, Any]]] = []
         self._modifiers: list[Modifier] = []
-        self._predicates: list[Predicate] = []
+        self._rules: list[Rule] = []
         self._excluded: list[tuple[Path, tuple[str, ...]]] = []
         self._shuffle_seed: int | None = None
 
@@ -61,7 +59,7 @@ class ExpManager:
         twin = ExpManager(self._base)
         twin._steps = list(self._steps)
         twin._modifiers = list(self._modifiers)
-        twin._predicates = list(self._predicates)
+        twin._rules = list(self._rules)
         twin._excluded = list(self._excluded)
         twin._shuffle_seed = self._shuffle_seed
         return twin
@@ -209,20 +207,27 @@ class ExpManager:
             >>> ExpManager({"lr": 1}).modify(lambda c: {**c, "warmup": c["lr"] / 10}).build()
             [{'lr': 1, 'warmup': 0.1}]
         """
-        self._modifiers.append(_callable("modify", modifier))
+        if not callable(modifier):
+            raise TypeError(f"modify() needs a function of one configuration, not {modifier!r}")
+        self._modifiers.append(modifier)
         return self
 
-    def where(self, predicate: Predicate) -> ExpManager:
+    def where(self, predicate: Predicate, name: str | None = None) -> ExpManager:
         """Keep the configurations for which ``predicate`` returns something true.
 
+        Args:
+            predicate: is asked of every configuration.
+            name: what a plan calls the rule (since 2.0); by default the function's name, or the
+                line at which a lambda stands.
+
         Raises:
-            TypeError: it cannot be called.
+            TypeError: it cannot be called, or the name is no text.
 
         Example:
             >>> ExpManager().grid({"lr": [0.1, 0.01]}).where(lambda c: c["lr"] < 0.05).build()
             [{'lr': 0.01}]
         """
-        self._predicates.append(_callable("where", predicate))
+        self._rules.append(Rule.of(predicate, name))
         return self
 
     def exclude_completed(
@@ -261,13 +266,31 @@ class ExpManager:
             TypeError: a modifier returned neither a dict nor ``None``.
             ConfigError: a value that cannot be copied or compared.
         """
-        configs = list(self.expand_configs([{}]))
+        return self.build_account().configs
+
+    def build_account(self, known: Histories | None = None) -> Account:
+        """Carry out all stages, as :meth:`build` does, and say where each went (since 2.0).
+
+        What an expander drops by itself is not in the account.
+
+        Args:
+            known: histories that were read already, by root and ignored keys.
+        """
+        account = Account(self._rules, known)
+        account.configs.extend(self._kept([{}], account))
         for root, ignore_keys in self._excluded:
-            done = completed_identities(root, ignore_keys)
-            configs = [c for c in configs if config_identity(c, ignore_keys) not in done]
+            account.exclude_completed(root, ignore_keys)
         if self._shuffle_seed is not None:
-            random.Random(self._shuffle_seed).shuffle(configs)
-        return configs
+            random.Random(self._shuffle_seed).shuffle(account.configs)
+        return account
+
+    def keys_ignored(self, root: Path) -> tuple[str, ...] | None:
+        """Return the keys that count in no comparison with a root; ``None`` without a comparison.
+
+        Where ``exclude_completed`` was called several times, those that each call ignores.
+        """
+        calls = [keys for excluded, keys in self._excluded if excluded == root]
+        return tuple(k for k in calls[0] if all(k in keys for keys in calls)) if calls else None
 
     def expand_configs(self, configs: Iterable[Config]) -> Iterator[Config]:
         """Yield what the expansions, modifiers and predicates make of given configurations.
@@ -275,21 +298,23 @@ class ExpManager:
         The keys of the base configuration are set over each of them first. Neither
         ``exclude_completed`` nor ``shuffle`` counts here.
         """
+        return self._kept(configs, None)
+
+    def _kept(self, configs: Iterable[Config], account: Account | None) -> Iterator[Config]:
         made: Iterable[Config] = ({**copy_config(c), **copy_config(self._base)} for c in configs)
         for plugin, options in self._steps:
             made = _results(plugin, plugin.call(configs=made, options=options))
         for config in made:
             changed = self._modified(config) if self._modifiers else config
-            if self._is_wanted(changed):
+            for rule in self._rules:
+                if not rule.predicate(changed):
+                    if account is not None:
+                        account.refuse(rule, changed)
+                    break
+            else:
                 # A modifier may have put the same object into every configuration.
                 fresh = changed is config and (not self._modifiers or is_flat(changed))
                 yield changed if fresh else copy_config(changed)
-
-    def _is_wanted(self, config: Config) -> bool:
-        for predicate in self._predicates:  # noqa: SIM110 - all(...) costs a fifth of a large build
-            if not predicate(config):
-                return False
-        return True
 
     def _modified(self, config: Config) -> Config:
         for modifier in self._modifiers:
@@ -370,12 +395,6 @@ def _base(base_config: Any) -> Config:
     raise TypeError(
         f"base_config is a {type(base_config).__name__}; pass a dict, an argparse.Namespace or None"
     )
-
-
-def _callable(method: str, function: Any) -> Any:
-    if not callable(function):
-        raise TypeError(f"{method}() needs a function of one configuration, not {function!r}")
-    return function
 
 
 def _keys(ignore_keys: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """The builder: stages, laziness, repeatability, and what counts as completed."""
 
 import argparse
+import functools
 import json
 import random
+import shutil
 import sys
 import types
 from collections import OrderedDict
@@ -10,8 +12,8 @@ from collections import OrderedDict
 import pytest
 
 from ztxexp_core import registry
-from ztxexp_core.completed import completed_identities
 from ztxexp_core.errors import ConfigError, OptionError, PluginContractError, UnknownPluginError
+from ztxexp_core.history import read_history
 from ztxexp_core.identity import config_identity
 from ztxexp_core.manager import ExpManager
 from ztxexp_core.registry import Registry
@@ -300,7 +302,7 @@ def test_only_runs_that_succeeded_under_this_schema_count(tmp_path):
 
 def test_a_root_that_does_not_exist_excludes_nothing(tmp_path):
     assert remaining(tmp_path / "none", [{"a": 1}]) == [{"a": 1}]
-    assert completed_identities(tmp_path / "none") == set()
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_stored_identity_counts_without_a_look_at_the_configuration(tmp_path):
@@ -370,3 +372,91 @@ def test_a_value_that_cannot_be_compared_is_named_by_its_key(tmp_path):
     manager = ExpManager({"net": {"act": lambda x: x}}).exclude_completed(tmp_path)
     with pytest.raises(ConfigError, match=r"net\.act"):
         manager.build()
+
+
+# ---- the account -----------------------------------------------------------------------------
+
+
+def small(config, limit=3):
+    return config["a"] < limit
+
+
+class Odd:
+    def __call__(self, config):
+        return config["a"] % 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "expected"),
+    [
+        (small, None, "small"),
+        (small, "small enough", "small enough"),
+        (small, "", "small"),
+        (functools.partial(small, limit=2), None, "small"),
+        (Odd(), None, "Odd"),
+        ([5].count, None, "count"),
+        (lambda c: c["a"] < 1, None, f"lambda at test_manager.py:{sys._getframe().f_lineno}"),
+    ],
+)
+def test_a_rule_has_the_name_that_its_author_knows(rule, name, expected):
+    (filtered,) = ExpManager().grid({"a": [0, 9]}).where(rule, name).build_account().filtered_out
+    assert filtered.rule == expected
+
+
+def test_a_name_that_is_no_text_is_refused_at_once():
+    with pytest.raises(TypeError, match=r"where\(\) needs a text to name a rule, not 3"):
+        ExpManager().where(small, 3)
+
+
+def test_the_account_says_which_rule_took_which_configurations():
+    manager = ExpManager().grid({"a": list(range(9))})
+    manager.where(lambda c: True, "all").where(lambda c: c["a"] < 7, "small")
+    manager.where(lambda c: c["a"] % 2, "odd").where(lambda c: c["a"] < 7, "small")
+    account = manager.build_account()
+    assert account.configs == [{"a": 1}, {"a": 3}, {"a": 5}] == manager.build()
+    assert [(f.rule, f.count) for f in account.filtered_out] == [("small", 2), ("odd", 4)]
+    assert account.filtered_out[1].examples == ({"a": 0}, {"a": 2}, {"a": 4})
+
+
+def test_examples_are_copies_of_what_the_rule_saw():
+    one = {"l": [1], "a": 5}
+    manager = ExpManager().grid({"x": [1, 2]}).modify(lambda c: one).where(lambda c: False)
+    (filtered,) = manager.build_account().filtered_out
+    one["l"].append(2)
+    assert filtered.examples == ({"l": [1], "a": 5},) * 2
+
+
+def test_the_account_says_which_run_stands_for_what_is_done(tmp_path):
+    write_run(tmp_path / "one", "r1", {"a": 1})
+    write_run(tmp_path / "two", "r2", {"a": 2, "note": "x"})
+    write_run(tmp_path / "two", "r3", {"a": 3}, status="failed")
+    manager = ExpManager().grid({"a": [1, 2, 3]}).exclude_completed(tmp_path / "one")
+    manager.exclude_completed(tmp_path / "two", ["note"])
+    account = manager.build_account()
+    assert account.configs == [{"a": 3}] == manager.build()
+    assert [(c, past.run_id) for c, past in account.reused] == [({"a": 1}, "r1"), ({"a": 2}, "r2")]
+    assert account.reused[1][1].folder == tmp_path / "two" / "r2"
+
+
+def test_what_is_known_of_a_root_is_not_read_again(tmp_path):
+    write_run(tmp_path, "r", {"a": 1})
+    known = {(tmp_path, ("note",)): read_history(tmp_path, ["note"])}
+    shutil.rmtree(tmp_path / "r")
+    manager = ExpManager({"a": 1}).exclude_completed(tmp_path, ["note"])
+    assert manager.build_account(known).configs == []
+    assert manager.build_account().configs == [{"a": 1}]
+
+
+def test_a_chain_takes_out_what_its_parts_do_not_want_without_an_account():
+    part = ExpManager().grid({"a": [1, 2]}).where(lambda c: c["a"] == 1)
+    account = ExpManager().chain(part).build_account()
+    assert account.configs == [{"a": 1}]
+    assert account.filtered_out == ()
+
+
+def test_the_keys_that_count_in_no_comparison_are_those_that_every_call_ignores(tmp_path):
+    manager = ExpManager().exclude_completed(tmp_path / "a", ["x", "y"])
+    assert manager.keys_ignored(tmp_path / "a") == ("x", "y")
+    assert manager.keys_ignored(tmp_path / "b") is None
+    assert manager.exclude_completed(tmp_path / "a", "y").keys_ignored(tmp_path / "a") == ("y",)
+    assert manager.exclude_completed(tmp_path / "a").keys_ignored(tmp_path / "a") == ()

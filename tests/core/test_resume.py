@@ -1,0 +1,154 @@
+"""resume() and retry_failed(): runs that go on in their own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import experiments
+import pytest
+from reading import Root, lines, strict
+
+from ztxexp import ExperimentPipeline
+
+
+def sweep(root, **space):
+    return ExperimentPipeline(root.path).grid(space or {"i": [0, 1, 2]})
+
+
+@pytest.mark.parametrize("mode", ["sequential", "process_pool", "joblib", "dynamic"])
+def test_what_failed_goes_on_in_its_own_folder_from_its_checkpoint(root, mode):
+    first = sweep(root).run(experiments.goes_on, mode=mode)
+    assert (first.succeeded, first.failed) == (2, 1)
+    (failed,) = [run for run in root.runs() if run["status"] == "failed"]
+
+    second = sweep(root).resume().run(experiments.goes_on, mode=mode)
+    assert (second.total, second.succeeded, second.reused) == (1, 1, 2)
+    assert len(root.runs()) == 3
+    run = strict(failed["dir"] / "run.json")
+    assert (run["status"], run["attempt"], run["error_type"]) == ("succeeded", 2, None)
+    assert run["earlier_attempts"][0]["error_type"] == "RuntimeError"
+    assert strict(failed["dir"] / "metrics.json") == {"begun_at": 5, "attempt": 2}
+    assert not (failed["dir"] / "error.log").exists()
+    assert "RuntimeError" in (failed["dir"] / "error-attempt1.log").read_text()
+    assert [(r["step"], r["attempt"]) for r in lines(failed["dir"] / "metrics.jsonl")][-1] == (9, 2)
+
+    third = sweep(root).resume().run(experiments.goes_on, mode=mode)
+    assert (third.total, third.reused) == (0, 3)
+
+
+def test_without_resume_a_failed_configuration_gets_a_new_folder(root):
+    sweep(root).run(experiments.goes_on)
+    sweep(root).exclude_completed().run(experiments.goes_on)
+    assert len(root.runs()) == 4
+
+
+def test_a_launcher_that_was_killed_is_resumed(root, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys
+            from ztxexp import ExperimentPipeline
+            def train(ctx):
+                if ctx.attempt == 1 and ctx.config["i"] == 1:
+                    (ctx.checkpoints_dir / "half").write_text("x")
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return {"found": (ctx.checkpoints_dir / "half").exists()}
+            s = ExperimentPipeline(sys.argv[1]).grid({"i": [0, 1, 2]}).resume().run(train)
+            print(s.total, s.succeeded, s.reused)
+            """
+        )
+    )
+    command = [sys.executable, script, root.path]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.stdout.split() == ["2", "2", "1"], again.stderr
+    found = {r["config"]["i"]: strict(r["dir"] / "metrics.json")["found"] for r in root.runs()}
+    assert found == {0: False, 1: True, 2: False}
+
+
+def test_retry_failed_runs_nothing_else(root):
+    sweep(root).run(experiments.goes_on)
+    summary = sweep(root, i=[0, 1, 2, 3]).retry_failed().run(experiments.goes_on)
+    assert (summary.total, summary.succeeded) == (1, 1)
+    assert sorted(r["config"]["i"] for r in root.runs()) == [0, 1, 2]
+
+
+def test_retry_failed_can_be_limited_to_reasons(root):
+    sweep(root).run(experiments.goes_on)
+    pipeline = sweep(root).retry_failed("timeout", "killed")
+    assert pipeline.run(experiments.goes_on).total == 0
+    assert sweep(root).retry_failed("RuntimeError").run(experiments.goes_on).total == 1
+    with pytest.raises(TypeError, match="retry_failed"):
+        sweep(root).retry_failed(3)
+
+
+def test_attempts_of_a_launch_are_counted_anew(root):
+    """A run on its fourth attempt is tried again as often as one on its first."""
+    pipeline = ExperimentPipeline(root.path, {"raises_until": 5}).resume().retry(2)
+    first = pipeline.run(experiments.dies_until)
+    assert first.failed == 1
+    assert root.only()["attempt"] == 2
+    second = pipeline.run(experiments.dies_until)
+    assert second.failed == 1
+    assert root.only()["attempt"] == 4
+    third = pipeline.run(experiments.dies_until)
+    assert third.succeeded == 1
+    assert (root.only()["attempt"], root.only()["retry_count"]) == (5, 4)
+
+
+def test_keys_that_do_not_count_may_change_between_attempts(root):
+    def pipeline(note, **kwargs):
+        made = ExperimentPipeline(root.path, {"note": note, "raises_until": 2})
+        return made.resume(**kwargs)
+
+    pipeline("a").run(experiments.dies_until)
+    pipeline("b", ignore_keys=["note"]).run(experiments.dies_until)
+    run = root.only()
+    assert (run["status"], run["attempt"], run["config"]["note"]) == ("succeeded", 2, "b")
+    assert pipeline("b").run(experiments.dies_until).reused == 1
+
+
+def test_a_run_of_1_0_3_is_resumed(root):
+    folder = root.path / "20260101_000000_abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"raises_until": 2}')
+    (folder / "run.json").write_text(
+        '{"schema_version": 2, "run_id": "20260101_000000_abc", "status": "failed",'
+        ' "started_at": "2026-01-01T00:00:00+00:00", "error_type": "ValueError"}'
+    )
+    summary = (
+        ExperimentPipeline(root.path, {"raises_until": 2}).resume().run(experiments.dies_until)
+    )
+    assert summary.succeeded == 1
+    assert Root(root.path).only()["attempt"] == 2
+    assert os.listdir(folder / "checkpoints") == []
+
+
+def test_a_launch_with_nothing_to_run_closes_what_has_died_as_well(root, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "from ztxexp import ExperimentPipeline\n"
+        "def train(ctx):\n"
+        "    if sys.argv[2] == 'die': os._exit(1)\n"
+        "s = ExperimentPipeline(sys.argv[1], {'i': 1}).exclude_completed()\n"
+        "print(len(s.build())); s.run(train)\n"
+    )
+    said = []
+    for how in ("die", "live", "live"):
+        command = [sys.executable, script, root.path, how]
+        said.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
+        if how == "live":  # as if the second launch had been under way when the first one died
+            (dead,) = [run for run in root.runs() if run["status"] == "failed"]
+            record = strict(dead["dir"] / "run.json")
+            record["status"] = "running"
+            (dead["dir"] / "run.json").write_text(json.dumps(record))
+    subprocess.run(command, capture_output=True)
+    assert said[-1] == "0"
+    assert root.statuses() == ["failed", "succeeded"]

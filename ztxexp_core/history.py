@@ -1,0 +1,154 @@
+"""What a results root knows of each configuration: which run of it counts, and how that one ended.
+
+Nothing is written here, dead runs are recognised and not closed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.identity import VERSION, config_identity
+from ztxexp_core.liveness import as_it_is, owner_is_dead
+from ztxexp_core.store import iter_runs, read_record
+from ztxexp_core.types import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SUCCEEDED,
+    VALID_RUN_STATUSES,
+)
+
+_log = logging.getLogger("ztxexp")
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run on disk, as far as it matters for what is to be run next.
+
+    Attributes:
+        run_id: name of its folder.
+        folder: the folder, below the root as that was given (it may be relative).
+        status: ``succeeded``, ``failed``, ``skipped`` or ``running``; a run whose process has gone
+            without a word is ``failed``.
+        attempt: number of its last attempt, 1 where the record does not say.
+        reason: finer cause of a failure, such as ``exception``, ``timeout``, ``lost``.
+        error_type: name of the exception's class.
+        error_message: its text.
+        started_at: ISO 8601, empty where the record does not say.
+        owner_alive: of a ``running`` one, whether its process lives; ``None`` where that cannot be
+            told from here.
+    """
+
+    run_id: str
+    folder: Path
+    status: str
+    attempt: int = 1
+    reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    started_at: str = ""
+    owner_alive: bool | None = None
+
+    @classmethod
+    def of(cls, folder: Path, run: dict[str, Any]) -> PastRun:
+        """Make one of a folder and its ``run.json``."""
+        status, attempt = str(run.get("status")), run.get("attempt")
+        alive = None
+        if status == RUN_STATUS_RUNNING:
+            run = as_it_is(run, folder)
+            status = str(run.get("status"))
+            if status == RUN_STATUS_RUNNING and owner_is_dead(run, folder) is False:
+                alive = True
+        error_type = _text(run, "error_type")
+        reason = _text(run, "reason")
+        if status == RUN_STATUS_FAILED and not reason:  # 1.0.3 wrote none
+            reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
+        return cls(
+            folder.name,
+            folder,
+            status,
+            attempt if type(attempt) is int and attempt > 0 else 1,
+            reason,
+            error_type,
+            _text(run, "error_message"),
+            _text(run, "started_at") or "",
+            alive,
+        )
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it stands for its configuration for good."""
+        return self.status == RUN_STATUS_SUCCEEDED
+
+    def _counts_more_than(self, other: PastRun) -> bool:
+        """Tell whether this one stands for its configuration; ``other`` has the smaller name."""
+        if self.succeeded or other.succeeded:
+            return not other.succeeded
+        if self.owner_alive is not other.owner_alive:
+            return self.owner_alive is True
+        known = self.started_at and other.started_at
+        return not known or self.started_at >= other.started_at
+
+
+def read_history(
+    root: str | Path,
+    ignore_keys: Collection[str] = (),
+    statuses: Collection[str] = VALID_RUN_STATUSES,
+) -> dict[str, PastRun]:
+    """Return, for each configuration that has been run below a root, the run that counts.
+
+    That is the first one that succeeded; else one that is under way by a living process; else the
+    last one. Damaged records are left out and named in the log; a root that does not exist has no
+    history.
+
+    Args:
+        root: folder of runs.
+        ignore_keys: keys that do not count, as in :func:`ztxexp_core.identity.config_identity`.
+        statuses: look only at records that say one of these.
+
+    Returns:
+        Identity to run.
+
+    Example:
+        >>> read_history("./results")[config_identity({"lr": 0.1})].status
+        'succeeded'
+    """
+    found: dict[str, PastRun] = {}
+    wanted = tuple(statuses)  # a damaged status may be a list, which no set can be asked about
+    for folder, run in iter_runs(root):
+        if run.get("status") not in wanted:
+            continue
+        identity = _identity(folder, run, ignore_keys)
+        if identity is not None:
+            past = PastRun.of(folder, run)
+            earlier = found.get(identity)
+            if earlier is None or past._counts_more_than(earlier):
+                found[identity] = past
+    return found
+
+
+def _identity(folder: Path, run: Mapping[str, Any], ignore_keys: Collection[str]) -> str | None:
+    stored = None if ignore_keys else run.get("identity")
+    if isinstance(stored, str) and stored.startswith(_VERSION):
+        return stored
+    path = f"{folder}/config.json"
+    config = read_record(path)
+    if config is None:
+        return None
+    try:
+        return config_identity(config, ignore_keys)
+    except ConfigError as exc:  # a hostile file: nested without end
+        _log.warning("left out %s: %s", path, exc)
+        return None
+
+
+_VERSION = f"{VERSION}:"
+
+
+def _text(run: Mapping[str, Any], name: str) -> str | None:
+    value = run.get(name)
+    return value if isinstance(value, str) else None
