@@ -1,8 +1,15 @@
-"""Texts on their way out: what an encoding, a spreadsheet or an Excel sheet would choke on."""
+"""Texts on their way out: what an encoding, a spreadsheet or a terminal would choke on.
+
+And the two that messages are made of: the last lines of a log, and how long something took.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import stat
+from pathlib import Path
 from typing import Any
 
 # OWASP's list for CSV injection, the full-width signs included: spreadsheets take them likewise.
@@ -41,3 +48,117 @@ def sheet_text(value: Any) -> Any:
     if isinstance(value, str):
         value = _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", value)
     return escape_formula(value)
+
+
+# ---- for a terminal --------------------------------------------------------------------------
+
+# Escape sequences as terminals know them: those with parameters (colours, cursor), those with a
+# text (titles, links), short ones. What has no proper end is not taken for one.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
+)
+# Controls, separators that end a line, marks that turn the direction of what follows, surrogates.
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_TAIL_BYTES = 65_536
+
+
+def harmless(text: str) -> str:
+    """Return a text as one line that no terminal obeys and every encoding of Unicode takes.
+
+    Escape sequences are left out, other control characters spelt out, tabs become spaces.
+
+    Example:
+        >>> harmless("\\x1b[31mred\\x1b[0m\\a")
+        'red\\\\x07'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROLS.sub(_spelt_out, _ESCAPES.sub("", text).expandtabs(4))
+
+
+def _spelt_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text of at most ``width`` characters; of a longer one the beginning, and dots."""
+    return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES) -> list[str]:
+    """Return the last lines of a log, ready to be shown: see :func:`harmless`.
+
+    Blank lines are left out; of a line that a progress bar has written over, its last state counts.
+
+    Args:
+        path: the file; one that cannot be read has no lines.
+        count: how many lines at most.
+        limit_bytes: how much of the file's end is read at most; a line that begins before it is
+            left out.
+
+    Example:
+        >>> last_lines("results/20260301_101500_5f0c/run.log", count=2)
+        ['epoch 7: loss nan', 'giving up']
+    """
+    lines: list[str] = []
+    for line in reversed(_end_of(path, limit_bytes).decode(errors="replace").split("\n")):
+        if len(lines) == count:
+            break
+        shown = harmless(line.rstrip().rpartition("\r")[2]).rstrip()
+        if shown:
+            lines.append(shown)
+    return lines[::-1]
+
+
+def _end_of(path: str | Path, limit: int) -> bytes:
+    """Read the end of a file, from the beginning of a line on; nothing where that fails."""
+    with contextlib.suppress(OSError, ValueError):
+        # Without blocking: what has the name of a log may be a pipe, which nobody ever fills.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(fd)
+            if stat.S_ISREG(found.st_mode):
+                return _read_end(fd, found.st_size, limit)
+        finally:
+            os.close(fd)
+    return b""
+
+
+def _read_end(fd: int, size: int, limit: int) -> bytes:
+    if size <= limit:
+        return os.read(fd, limit)
+    os.lseek(fd, size - limit - 1, os.SEEK_SET)  # one more byte tells whether a line begins there
+    end = os.read(fd, limit + 1)
+    # A progress bar begins anew with a carriage return.
+    begins = min((at for at in map(end.find, (b"\n", b"\r")) if at >= 0), default=len(end))
+    return end[begins + 1 :]
+
+
+# ---- for people ------------------------------------------------------------------------------
+
+
+def duration_text(seconds: float) -> str:
+    """Say how long something took, as exactly as people want to know it.
+
+    Example:
+        >>> [duration_text(s) for s in (0.81, 42.3, 192, 7500)]
+        ['0.8 s', '42 s', '3 min 12 s', '2 h 5 min']
+    """
+    if not seconds >= 0.05:  # nor is NaN
+        return "<0.1 s"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return _two_units(whole, "min", "s")
+    return _two_units(round(seconds / 60), "h", "min")
+
+
+def _two_units(amount: int, large: str, small: str) -> str:
+    many, rest = divmod(amount, 60)
+    return f"{many} {large} {rest} {small}" if rest else f"{many} {large}"

@@ -1,0 +1,138 @@
+"""What is shown of a running configuration: the keys that tell it from others, its last metric.
+
+The metric is read from the end of the run's ``metrics.jsonl``; the process that logs it has nothing
+to send. Only the thread that draws comes here.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import reprlib
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from ztxexp_core.codec import decode, number
+from ztxexp_core.display import Row
+from ztxexp_core.labels import KeyPath, label
+from ztxexp_core.specs import RunSpec
+from ztxexp_core.store import RunFiles
+from ztxexp_core.texts import harmless
+
+_TAILS = (4096, 65536)  # bytes; the second where an event alone is longer than the first
+_METRICS_SHOWN = 3
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Running(NamedTuple):
+    """A run under way, and the monotonic time of its start."""
+
+    spec: RunSpec
+    since: float
+
+
+class Sights:
+    """Knows what to call each configuration and what it logged last."""
+
+    def __init__(self) -> None:
+        self._values: dict[KeyPath, Any] = {}
+        self._varying: set[KeyPath] = set()
+        self._metrics: dict[str, tuple[int, str]] = {}
+
+    def learn(self, specs: Iterable[RunSpec]) -> None:
+        """Find out which keys differ between these and all configurations seen before."""
+        for spec in specs:
+            values = dict(_values(spec.config))
+            if not self._values:
+                self._values = values
+            for key in [*self._values, *values]:
+                known = self._values.setdefault(key, _MISSING)
+                if key not in self._varying and _differ(known, values.get(key, _MISSING)):
+                    self._varying.add(key)
+
+    def rows(self, runs: Sequence[Running], now: float) -> tuple[Row, ...]:
+        """Return what to show of these runs."""
+        kept = {run.spec.run_id for run in runs}
+        self._metrics = {name: seen for name, seen in self._metrics.items() if name in kept}
+        return tuple(
+            Row(self.label(run.spec), now - run.since, self.metric(run.spec)) for run in runs
+        )
+
+    def label(self, spec: RunSpec) -> str:
+        """Return ``lr=0.1 seed=3``, of the keys that vary; the run's id where none does."""
+        varying = [key for key in self._values if key in self._varying]
+        return (label(spec.config, varying) if varying else "") or spec.run_id
+
+    def metric(self, spec: RunSpec) -> str:
+        """Return ``step 12  loss 0.31``; empty where nothing was logged or can be read."""
+        seen = self._metrics.get(spec.run_id, (0, ""))
+        try:
+            fd = os.open(RunFiles(spec.run_dir).curve, _READ)
+            try:
+                seen = _look(fd, seen)
+            finally:
+                os.close(fd)
+        except OSError:  # not there yet, or for a moment not to be had: what was seen last stands
+            pass
+        self._metrics[spec.run_id] = seen
+        return seen[1]
+
+
+_MISSING = object()
+
+
+def _values(config: Mapping[Any, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield the way to each value, and what it is compared by: itself, or a text."""
+    for key, value in config.items():
+        if type(value) is dict and value:
+            yield from _values(value, (*path, key))
+        else:
+            yield (*path, key), value if type(value) in _SCALARS else _in_short(value)
+
+
+def _in_short(value: Any) -> str:
+    # By kind: to compare, or to spell out, whatever else a configuration may hold could take long.
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, (list, tuple, dict)):
+        return reprlib.repr(value)
+    return str(getattr(value, "__qualname__", type(value)))
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return one is not other and (type(one) is not type(other) or one != other)
+
+
+def _look(fd: int, seen: tuple[int, str]) -> tuple[int, str]:
+    """Return the size of the file and the text of its last whole event."""
+    found = os.fstat(fd)
+    if found.st_size == seen[0] or not stat.S_ISREG(found.st_mode):
+        return seen
+    for length in _TAILS:
+        os.lseek(fd, max(0, found.st_size - length), os.SEEK_SET)
+        for line in reversed(os.read(fd, length).split(b"\n")[:-1]):  # the last one may be torn
+            text = _event_text(line)
+            if text:
+                return found.st_size, text
+    return found.st_size, seen[1]
+
+
+def _event_text(line: bytes) -> str:
+    try:
+        event = decode(line, exact=False)
+        values = {name: number(value) for name, value in event["metrics"].items()}
+        shown = [
+            f"{harmless(name)} {value:.4g}"
+            for name, value in values.items()
+            if isinstance(value, (int, float))
+        ]
+        split = event.get("split", "train")
+        begin = f"step {event['step']}" if split == "train" else f"{split} step {event['step']}"
+        return harmless("  ".join([begin, *shown[:_METRICS_SHOWN]]))
+    except (ValueError, TypeError, KeyError, AttributeError):  # torn, or no event
+        return ""
