@@ -1,0 +1,190 @@
+"""What a run prints, by Python, by C or in processes that it starts, goes to its ``run.log``.
+
+The file takes the place of file descriptors 1 and 2 and keeps it until the process begins its next
+run: what a thread prints late and what the interpreter says at exit belong to the run before. A
+process that a run leaves behind keeps the log of that run.
+
+For worker processes only; in the launching process the output is the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import functools
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_STREAMS = {"stdout": 1, "stderr": 2}
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+# Of this process: what it printed before its first run, and fork servers not yet seen to end.
+_early = bytearray()
+_servers: list[int] = []
+
+
+def output_before_runs(text: bytes) -> None:
+    """Keep what this process printed before its first run; that run's ``run.log`` begins with it.
+
+    For executors that hold back what a worker prints while it is set up, when modules of the user
+    are imported. Called several times, it keeps all of it.
+
+    Args:
+        text: the output as it was written.
+
+    Example:
+        >>> output_before_runs(b"Using backend: torch\\n")
+    """
+    _early.extend(text)
+
+
+def redirect_output(path: str) -> None:
+    """From now on, let whatever this process and its children print be appended to a file.
+
+    ``sys.stdout`` and ``sys.stderr`` are the plain streams again, line by line and in UTF-8,
+    whatever an earlier run has done to them.
+
+    Args:
+        path: the run's log, in a folder that exists.
+
+    Raises:
+        OSError: the file cannot be written; everything goes where it went before.
+
+    Example:
+        >>> redirect_output(f"{run_dir}/run.log")
+    """
+    flush_output()
+    _take_over(path)
+    for name, number in _STREAMS.items():
+        _renew(name, number)
+    _crashes_are_told()
+    _part_from_fork_server()
+
+
+def flush_output() -> None:
+    """Write out what Python and C hold back, so that nothing of it appears in a later log.
+
+    Example:
+        >>> flush_output()
+    """
+    if not _flushed():  # the log does not take it (disk full, closed): no other log may
+        with contextlib.suppress(OSError):
+            _take_over(os.devnull)
+            _flushed()
+
+
+def _flushed() -> bool:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # None, closed, or of the user's making
+            stream.flush()
+    whole = True
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except ValueError:  # closed or detached: nothing is left in it
+            pass
+        except OSError:
+            whole = False
+    return _flush_c() and whole
+
+
+def _take_over(path: str) -> None:
+    fd = os.open(path, _APPEND, 0o666)
+    try:
+        if path != os.devnull:
+            _write_early(fd)
+        for number in _STREAMS.values():
+            if fd == number:  # the run before had closed it, so the file is in its place already
+                os.set_inheritable(fd, True)
+            else:
+                os.dup2(fd, number)
+    finally:
+        if fd not in _STREAMS.values():
+            os.close(fd)
+
+
+def _write_early(fd: int) -> None:
+    while _early:
+        del _early[: os.write(fd, _early)]
+
+
+def _renew(name: str, number: int) -> None:
+    """Make ``sys.stdout`` or ``sys.stderr`` a text stream over its file descriptor."""
+    stream: Any = getattr(sys, name)
+    try:
+        # A replacement may close what it was made of when it goes, so the original is out as well;
+        # and a stream made for a Windows console can write to nothing else.
+        raw = stream.buffer.raw if stream is getattr(sys, f"__{name}__") else None
+        if type(raw) is io.FileIO and raw.fileno() == number:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            return
+    except (AttributeError, ValueError):  # none there, unbuffered, closed, detached
+        pass
+    stream = open(  # noqa: SIM115
+        number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+
+
+@functools.cache
+def _crashes_are_told() -> None:
+    if not faulthandler.is_enabled():  # a segmentation fault leaves its traceback in the log
+        faulthandler.enable(file=2)
+
+
+def _part_from_fork_server() -> None:
+    """Let go of the fork server of an earlier run, whose children print into that run's log.
+
+    It goes when its last child has; a new one is started when it is needed.
+    """
+    _servers[:] = [pid for pid in _servers if not _reaped(pid)]
+    server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    if getattr(server, "_forkserver_pid", None) is None:
+        return
+    with server._lock, contextlib.suppress(OSError):
+        _servers.append(server._forkserver_pid)
+        held, server._forkserver_alive_fd = server._forkserver_alive_fd, None
+        server._forkserver_pid = None
+        os.close(held)
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _flush_c() -> bool:
+    return _c_flush()() == 0
+
+
+@functools.cache
+def _c_flush() -> Callable[[], int]:
+    """Find C's ``fflush(stdout)``, and let C print line by line, once in a process.
+
+    Only of ``stdout``: ``fflush(NULL)`` waits for every stream, also for one that a thread reads.
+    """
+    import ctypes
+
+    try:
+        library = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
+        stdout = _c_stdout(library, ctypes.c_void_p)
+        if hasattr(library, "setlinebuf"):
+            library.fflush(stdout)
+            library.setlinebuf(stdout)
+        return functools.partial(library.fflush, stdout)
+    except (OSError, AttributeError, ValueError):  # a C library of another kind
+        return int
+
+
+def _c_stdout(library: Any, pointer: Any) -> Any:
+    if os.name == "nt":
+        library.__acrt_iob_func.restype = pointer
+        return pointer(library.__acrt_iob_func(1))
+    return pointer.in_dll(library, "__stdoutp" if sys.platform == "darwin" else "stdout")
