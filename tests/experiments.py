@@ -136,3 +136,46 @@ class Sleepy:
     def __call__(self, spec):
         time.sleep(60 if spec.config["i"] else 0)
         return RunOutcome(spec.run_id, "succeeded")
+
+
+def dies_until(ctx):
+    """Kills itself, raises or sleeps until the attempt that its configuration names."""
+    ctx.log_metric(step=ctx.attempt, metrics={"attempt": ctx.attempt})
+    time.sleep(ctx.config.get("seconds", 0))
+    if ctx.attempt < ctx.config.get("dies_until", 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ctx.attempt < ctx.config.get("sleeps_until", 1):
+        time.sleep(60)
+    if ctx.attempt < ctx.config.get("raises_until", 1):
+        raise ValueError(f"attempt {ctx.attempt}")
+    return {"attempt": ctx.attempt}
+
+
+def goes_on(ctx):
+    """Ten steps with a checkpoint after each; the one with i=1 fails after five the first time."""
+    checkpoint = ctx.checkpoints_dir / "step"
+    begun_at = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(begun_at, 10):
+        if step == 5 and ctx.config["i"] == 1 and ctx.attempt == 1:
+            raise RuntimeError("half-way")
+        ctx.log_metric(step=step, metrics={"loss": 1.0 / (step + 1)})
+        checkpoint.write_text(str(step + 1))
+    return {"begun_at": begun_at, "attempt": ctx.attempt}
+
+
+def leaves_on_sigterm(ctx):
+    """Saves what it has and leaves when it is asked to."""
+
+    def save(signum, frame):
+        (ctx.checkpoints_dir / "saved").touch()
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, save)
+    time.sleep(60)
+
+
+def diverges(ctx):
+    """Fails where the learning rate is too large."""
+    if ctx.config["lr"] > 0.5:
+        raise ArithmeticError(f"loss is {ctx.config['seed']}e30")
+    return {"score": ctx.config["lr"]}

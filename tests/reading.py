@@ -17,7 +17,7 @@ class Root:
     def runs(self) -> list[dict]:
         """run.json of every run, strictly parsed, with its configuration and folder."""
         found = []
-        for folder in sorted(self.path.iterdir()):
+        for folder in sorted(p for p in self.path.iterdir() if p.name[0] != "."):
             run = strict(folder / "run.json")
             found.append({**run, "config": strict(folder / "config.json"), "dir": folder})
         return found

@@ -32,10 +32,16 @@ def run(tmp_path, code):
 def test_the_twenty_lines_run_and_the_second_time_everything_is_done(tmp_path):
     code = block("## Twenty lines")
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
-    assert "total=6, succeeded=6" in run(tmp_path, code)
+    assert re.match(r"6 runs in [\d.]+ s: 6 succeeded\n", run(tmp_path, code))
     again = run(tmp_path, code)
-    assert "total=0" in again
+    assert again.startswith("no runs; 6 reused\n")
     assert len(re.findall(r"^\d +0\.\d+ +[01] +\d\.\d+$", again, re.M)) == 6
+
+
+def test_what_it_says_of_resuming_runs(tmp_path):
+    code = block("## Twenty lines") + block("### Nothing is lost")
+    said = run(tmp_path, code)
+    assert "Plan for results: 0 of 6 configurations to run\n      6  reused " in said
 
 
 def test_the_tracker_in_fifteen_lines_works(tmp_path):
@@ -61,7 +67,7 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
         "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f)\n"
     )
     run(tmp_path, code)
-    rows = README[README.index("| file") : README.index("`succeeded` is written")]
+    rows = README[README.index("| file") : README.index("Beside the runs, ")]
     named = {
         n for row in rows.strip().splitlines() for n in re.findall(r"`([^`]+)`", row.split("|")[1])
     }

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from ztxexp_core.manager import ExpManager as ExpManager
     from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
     from ztxexp_core.runner import ExpRunner as ExpRunner
+    from ztxexp_core.summary import RunSummary as RunSummary
     from ztxexp_core.types import MetricEvent as MetricEvent
     from ztxexp_core.types import RunContext as RunContext
     from ztxexp_core.types import RunMetadata as RunMetadata
-    from ztxexp_core.types import RunSummary as RunSummary
     from ztxexp_core.types import SkipRun as SkipRun
     from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
     from ztxexp_trackers.mlflow import MlflowTracker as MlflowTracker
@@ -48,7 +48,7 @@ _HOMES = {
     "RunContext": "ztxexp_core.types",
     "RunMetadata": "ztxexp_core.types",
     "MetricEvent": "ztxexp_core.types",
-    "RunSummary": "ztxexp_core.types",
+    "RunSummary": "ztxexp_core.summary",
     "SkipRun": "ztxexp_core.types",
     "Tracker": "ztxexp_core.contracts",
     "JsonlTracker": "ztxexp_trackers.jsonl",

@@ -4,6 +4,8 @@ Markers, contracts, records, errors, and the few helpers of the store that plugi
 else in this package is private to ztxexp and free to move.
 """
 
+from ztxexp_core.by_value import pickle_by_value
+from ztxexp_core.capture import output_before_runs
 from ztxexp_core.codec import encode as encode_json
 from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Tracker, hookimpl
@@ -20,23 +22,23 @@ from ztxexp_core.errors import (
     UnknownPluginError,
     ZtxexpError,
 )
+from ztxexp_core.gpus import GpuMemory
+from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
 from ztxexp_core.store import JsonlWriter, utc_now
+from ztxexp_core.summary import RunSummary
 from ztxexp_core.types import (
     Config,
     MetricEvent,
     RunContext,
     RunMetadata,
-    RunOutcome,
-    RunSpec,
-    RunSummary,
     SkipRun,
-    TrackerSpec,
 )
 
 __all__ = [
     "Config",
     "ConfigError",
     "ExecutorError",
+    "GpuMemory",
     "JsonlWriter",
     "MetricError",
     "MetricEvent",
@@ -58,6 +60,8 @@ __all__ = [
     "ZtxexpError",
     "encode_json",
     "hookimpl",
+    "output_before_runs",
+    "pickle_by_value",
     "plain",
     "utc_now",
 ]

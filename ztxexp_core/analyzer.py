@@ -324,7 +324,7 @@ class ResultAnalyzer:
         asked, root = set(status_words(statuses)), os.path.realpath(self.results_path)
         matching = []
         for folder, run in iter_runs(self.results_path):
-            shown = as_it_is(run)
+            shown = as_it_is(run, folder)
             by_status = not asked.isdisjoint((str(run.get("status")), str(shown.get("status"))))
             if not by_status and predicate is None:
                 continue
@@ -335,7 +335,7 @@ class ResultAnalyzer:
 
     def _runs(self, chosen: Selection) -> Iterator[tuple[Path, Record]]:
         for folder, run in iter_runs(self.results_path):
-            run = as_it_is(run)
+            run = as_it_is(run, folder)
             if chosen.accepts(run):
                 yield folder, run
 

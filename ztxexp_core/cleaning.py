@@ -23,15 +23,19 @@ _NAMES_SHOWN = 20
 Candidate = tuple[Path, dict[str, Any]]
 
 
-def may_be_at_work(run: dict[str, Any]) -> bool:
+def may_be_at_work(run: dict[str, Any], folder: Path | None = None) -> bool:
     """Tell whether somebody may still be working on a run.
 
-    An owner on another host counts as alive, since nothing here can tell. A record of 1.0.3 names
-    no owner and counts as left behind: that is what ``clean_results`` is documented to remove.
+    An owner of which nothing can be told from here counts as alive. A record of 1.0.3 names no
+    owner and counts as left behind: that is what ``clean_results`` is documented to remove.
+
+    Args:
+        run: the record.
+        folder: the run's folder, beside which owners on other hosts show that they are alive.
     """
     if run.get("status") != RUN_STATUS_RUNNING or run.get("owner") is None:
         return False
-    return not owner_is_dead(run)
+    return not owner_is_dead(run, folder)
 
 
 def deletable(matching: Sequence[Candidate]) -> list[Candidate]:
@@ -39,7 +43,7 @@ def deletable(matching: Sequence[Candidate]) -> list[Candidate]:
     links = [folder for folder, _ in matching if folder.is_symlink()]
     tell("left alone, a link is never followed", links)
     folders = [(folder, run) for folder, run in matching if folder not in set(links)]
-    busy = [folder for folder, run in folders if may_be_at_work(run)]
+    busy = [folder for folder, run in folders if may_be_at_work(run, folder)]
     tell("left alone, still running (or its host cannot be asked)", busy)
     return [(folder, run) for folder, run in folders if folder not in set(busy)]
 
@@ -84,7 +88,8 @@ def tell_deleted(deleted: int, chosen: int) -> None:
 def delete(folder: Path, run: dict[str, Any]) -> bool:
     """Delete a run's folder if its record is still the one that was judged; true when gone."""
     # Minutes may lie between the question and its answer: a retry may have begun meanwhile.
-    if folder.is_symlink() or read_record(folder / "run.json") != run or may_be_at_work(run):
+    changed = folder.is_symlink() or read_record(folder / "run.json") != run
+    if changed or may_be_at_work(run, folder):
         tell("left alone, changed since it was chosen", [folder])
         return False
     try:

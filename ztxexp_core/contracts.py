@@ -4,7 +4,9 @@ Tracker (a protocol, registered in the entry-point group ``ztxexp.trackers``)
     A class or factory whose product has the three methods of :class:`Tracker`. It is made by name
     and keyword arguments in the process that runs the experiment, once for each run. A tracker
     cannot change a run's status: whatever it raises is contained, told once and recorded. The local
-    files are the truth; a tracker is a replica of them. May carry ``requires``, a tuple of import
+    files are the truth; a tracker is a replica of them. A call that takes longer than 10 seconds is
+    interrupted, and the tracker left alone for the rest of the launch; one with ``local = True``
+    only writes into the run's folder and is not watched. May carry ``requires``, a tuple of import
     names without which it cannot work: a missing one is an error before anything runs.
 
 Executor (a hook implementation, group ``ztxexp.executors``)
@@ -16,7 +18,16 @@ Executor (a hook implementation, group ``ztxexp.executors``)
         runs happen in the launching process, so tracker instances of the user can be used and a
         ``KeyboardInterrupt`` inside a run is the user's Ctrl-C;
     ``"refill"``
-        ``specs`` may yield ``None``, see below.
+        ``specs`` may yield ``None``, see below;
+    ``"timeout"``
+        observes ``RunSpec.timeout``;
+    ``"gpus"``
+        observes ``RunSpec.environment``, and never holds more than ``workers`` specs for which it
+        has yielded no outcome yet;
+    ``"fresh_process"``
+        observes ``RunSpec.fresh_process``.
+
+    What a user asks for and the executor does not declare is an error before the first run.
 
 Expander (a hook implementation, group ``ztxexp.expanders``)
     A module or instance with :func:`ztxexp_expand`. May carry ``Options`` likewise.
@@ -32,7 +43,8 @@ from typing import Any, Protocol
 
 import pluggy
 
-from ztxexp_core.types import Config, MetricEvent, RunContext, RunMetadata, RunOutcome, RunSpec
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.types import Config, MetricEvent, RunContext, RunMetadata
 
 PROJECT_NAME = "ztxexp"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
@@ -82,8 +94,8 @@ def ztxexp_execute(
     - Take a spec only when a worker is free for it: pull ``specs`` lazily, from any thread, one at
       a time.
     - ``specs`` is finite and holds no ``None``, unless the plugin declares ``"refill"``: then
-      ``None`` means "nothing to start now, ask again after the next outcome", never given while
-      nothing is under way.
+      ``None`` means "nothing to start now, ask again after the next outcome", or sooner; it is
+      never given while nothing is under way.
     - ``run_one`` can be pickled, never raises, and does everything: folder, files, trackers,
       status.
     - Yield one outcome for each spec taken, in the order in which they end. For a process that died

@@ -87,6 +87,21 @@ def assign(config: Config, key: Any, value: Any) -> None:
     config[key] = value
 
 
+def lookup(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value that :func:`assign` would replace; ``None`` where there is none.
+
+    Example:
+        >>> lookup({"model": {"lr": 0.1}}, "model.lr")
+        0.1
+    """
+    if key in config or "." not in key:
+        return config.get(key)
+    node: Any = config
+    for step in key.split("."):
+        node = node.get(step) if isinstance(node, Mapping) else None
+    return node
+
+
 def assign_all(config: Config, values: Mapping[Any, Any]) -> None:
     """Set copies of some values in a configuration; keys with dots as :func:`assign` does."""
     for key, value in values.items():

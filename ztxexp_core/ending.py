@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.store import utc_now
 from ztxexp_core.types import RUN_STATUS_FAILED
 
 _CALLER = f'File "{Path(__file__).parent / "run.py"}"'
@@ -23,6 +25,7 @@ class Ending:
         error_type: name of the exception's class.
         error_message: its text.
         reason: finer cause of a failure.
+        place: where in the user's code the exception was raised, ``train.py:12 in step``.
     """
 
     status: str
@@ -31,6 +34,7 @@ class Ending:
     error_type: str | None = None
     error_message: str | None = None
     reason: str | None = None
+    place: str | None = None
 
     @classmethod
     def failed(cls, exc: BaseException) -> Ending:
@@ -40,7 +44,18 @@ class Ending:
             error_type=type(exc).__name__,
             error_message=text_of(exc),
             reason=reason,
+            place=place_of(exc),
         )
+
+    def as_attempt(self, number: int) -> dict[str, Any]:
+        """Return this end as an entry of ``earlier_attempts`` in ``run.json``."""
+        return {
+            "attempt": number,
+            "status": self.status,
+            **self.error_fields(),
+            "reason": self.reason,
+            "finished_at": utc_now(),
+        }
 
     def error_fields(self) -> dict[str, Any]:
         """Return ``error_type`` and ``error_message`` as records and events hold them."""
@@ -60,3 +75,17 @@ def trace_of(exc: BaseException) -> str:
     """Return the traceback of an exception, without the frames of ztxexp that called the user."""
     lines = traceback.TracebackException.from_exception(exc).format()
     return "".join(line for line in lines if _CALLER not in line)
+
+
+def place_of(exc: BaseException) -> str | None:
+    """Return where an exception was raised: the last line of the user's own code on its way."""
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if _CORE not in f.filename]
+    if not frames:
+        return None
+    own = [f for f in frames if not any(part in f.filename for part in _NOT_THE_USERS)]
+    last = (own or frames)[-1]
+    return f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}"
+
+
+_CORE = str(Path(__file__).parent)
+_NOT_THE_USERS = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python", "<frozen ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from decimal import Decimal
 from numbers import Integral, Real
@@ -16,6 +17,7 @@ from typing import Any
 from ztxexp_core.codec import encode
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
+from ztxexp_core.patience import PATIENCE_SEC, OutOfPatience, patience
 from ztxexp_core.store import JsonlWriter
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 
@@ -26,14 +28,20 @@ Report = Callable[[str, str, BaseException], None]
 """Told once per run and tracker: its name, the call, what it raised."""
 
 
+# Names of trackers that have used up this process's patience.
+_given_up: set[str] = set()
+
+
 class GuardedTracker:
-    """A tracker whose failures stay with it.
+    """A tracker whose failures stay with it, and that cannot hold a run up for ever.
+
+    One that took too long over a call is left alone for the rest of the launch, in this process.
 
     Attributes:
         name: under which the user knows it.
     """
 
-    __slots__ = ("_off", "_report", "_reported", "_strikes", "_tracker", "name")
+    __slots__ = ("_limit", "_off", "_report", "_reported", "_strikes", "_tracker", "name")
 
     def __init__(self, name: str, tracker: Tracker, report: Report):
         self.name = name
@@ -41,11 +49,13 @@ class GuardedTracker:
         self._report = report
         self._reported = False
         self._strikes = 0
-        self._off = False
+        # One that only writes into the run's folder is not watched: it would cost as much again.
+        self._limit = nullcontext if getattr(tracker, "local", False) else patience
+        self._off = is_given_up(name)
 
     def start(self, ctx: RunContext, meta: RunMetadata) -> None:
         """Call ``on_run_start``; a tracker that fails here is left out of this run."""
-        if not self._guarded("on_run_start", ctx, meta):
+        if not self._off and not self._guarded("on_run_start", ctx, meta):
             self._off = True
 
     def metric(self, ctx: RunContext, event: MetricEvent) -> None:
@@ -60,9 +70,14 @@ class GuardedTracker:
 
     def _guarded(self, call: str, *args: Any) -> bool:
         try:
-            getattr(self._tracker, call)(*args)
+            with self._limit():
+                getattr(self._tracker, call)(*args)
         except KeyboardInterrupt:  # the user's Ctrl-C, not the tracker's doing
             raise
+        except OutOfPatience:
+            self._off = True
+            self._report(self.name, call, give_up(self.name))
+            return False
         except BaseException as exc:
             self._strikes += 1
             if not self._reported:
@@ -169,6 +184,22 @@ def _line(event: MetricEvent) -> bytes:
         return encode(event.to_dict())
     except ConfigError as exc:  # split or phase
         raise MetricError(f"the event cannot be written: {exc}") from exc
+
+
+def give_up(name: str) -> TimeoutError:
+    """Leave a tracker alone for the rest of the launch; returns what is to be said of it."""
+    _given_up.add(name)
+    return TimeoutError(f"it took longer than {PATIENCE_SEC:g} s and is left alone from now on")
+
+
+def is_given_up(name: str) -> bool:
+    """Tell whether a tracker has taken too long before, in this launch and process."""
+    return name in _given_up
+
+
+def forget_hung_trackers() -> None:
+    """Give trackers another chance: a new launch begins."""
+    _given_up.clear()
 
 
 def as_number(value: Any) -> float | None:

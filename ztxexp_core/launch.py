@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.types import RunContext, RunMetadata, TrackerSpec
+from ztxexp_core.specs import TrackerSpec
+from ztxexp_core.types import RunContext, RunMetadata
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
 
@@ -17,22 +19,32 @@ class RetryRule:
     """Which failures are tried again.
 
     Attributes:
-        max_attempts: attempts in all, at least 1.
-        names: class names; a parent's name covers its children.
+        max_attempts: attempts that one launch makes of a run, at least 1.
+        names: class names; a parent's name covers its children. ``WorkerDied`` and ``Timeout``
+            stand for the death of the run's process and for its time limit.
         classes: exception classes.
+        delay: seconds before the second attempt.
+        backoff: by which the delay is multiplied before each further one.
     """
 
     max_attempts: int = 1
     names: frozenset[str] = frozenset({"Exception"})
     classes: tuple[type[BaseException], ...] = ()
+    delay: float = 0.0
+    backoff: float = 1.0
 
     @classmethod
-    def of(cls, max_attempts: int, retry_on: Any) -> RetryRule:
+    def of(
+        cls, max_attempts: int, retry_on: Any, delay: float = 0.0, backoff: float = 1.0
+    ) -> RetryRule:
         """Check and sort what the user gave: names, exception classes, or one of either.
 
         Raises:
-            ValueError, TypeError: a number below 1; neither a name nor an exception class.
+            ValueError, TypeError: a number out of range; neither a name nor an exception class.
         """
+        for name, value, least in (("delay", delay, 0.0), ("backoff", backoff, 1.0)):
+            if not (_is_number(value) and least <= value < math.inf):
+                raise ValueError(f"retry {name} must be a number from {least:g}, got {value!r}")
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise ValueError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
         if isinstance(retry_on, (str, type)):
@@ -47,15 +59,31 @@ class RetryRule:
                 raise TypeError(
                     f"retry_on takes names of exceptions and exception classes, got {item!r}"
                 )
-        return cls(max_attempts, names, tuple(rest))
+        return cls(max_attempts, names, tuple(rest), float(delay), float(backoff))
 
-    def covers(self, exc: BaseException, attempt: int) -> bool:
-        """Tell whether the run is tried again after ``exc`` ended its attempt."""
-        if attempt >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
+    def covers(self, exc: BaseException, tries: int) -> bool:
+        """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
+        if tries >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
             return False
         return isinstance(exc, self.classes) or any(
             cls.__name__ in self.names for cls in type(exc).__mro__
         )
+
+    def covers_death(self, error_type: str | None, tries: int) -> bool:
+        """Tell whether the run is tried again after its process has died, or was ended."""
+        return tries < self.max_attempts and error_type in DEATHS and error_type in self.names
+
+    def pause(self, tries: int) -> float:
+        """Return the seconds to wait after some tries."""
+        return float(self.delay * self.backoff ** (tries - 1))
+
+
+DEATHS = frozenset({"WorkerDied", "Timeout"})
+"""Error types of runs that did not end by themselves."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,7 @@ class Launch:
         retry: which failures are tried again.
         trackers: made anew for every run.
         live_trackers: instances of the user; only where runs happen in the launching process.
+        own_process: runs happen in processes of their own, whose output belongs into ``run.log``.
     """
 
     function: ExperimentFn
@@ -75,6 +104,7 @@ class Launch:
     retry: RetryRule = RetryRule()
     trackers: tuple[TrackerSpec, ...] = ()
     live_trackers: tuple[Tracker, ...] = ()
+    own_process: bool = False
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield what has to reach the workers, with a name for messages."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import operator
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 from ztxexp_core import registry
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
-from ztxexp_core.identity import config_identity
+from ztxexp_core.heartbeat import stamp
 from ztxexp_core.launch import ExperimentFn, RetryRule
+from ztxexp_core.limits import TimeLimit
 from ztxexp_core.manager import ExpManager
+from ztxexp_core.plan import Plan
+from ztxexp_core.planning import plan_sweep
 from ztxexp_core.runner import ExpRunner
-from ztxexp_core.types import Config, RunMetadata, RunSummary
-
-_log = logging.getLogger("ztxexp")
+from ztxexp_core.summary import RunSummary
+from ztxexp_core.types import Config, RunMetadata
 
 
 class ExperimentPipeline:
@@ -43,6 +45,9 @@ class ExperimentPipeline:
         self._retry_max_attempts = 1
         self._retry_on: Sequence[str | type[BaseException]] = ("Exception",)
         self._tracker_specs: list[dict[str, Any]] = []
+        self._retry_pauses = (0.0, 1.0)
+        self._resume = False
+        self._only_failed: frozenset[str] | None = None
         self._trackers: list[Tracker] = []
 
     # -- which configurations
@@ -90,13 +95,16 @@ class ExperimentPipeline:
         self._manager.modify(fn)
         return self
 
-    def where(self, fn: Callable[[Config], bool]) -> ExperimentPipeline:
-        """Keep the configurations for which ``fn`` is true."""
-        self._manager.where(fn)
+    def where(self, fn: Callable[[Config], bool], name: str | None = None) -> ExperimentPipeline:
+        """Keep the configurations for which ``fn`` is true; ``name`` is what a plan calls it."""
+        self._manager.where(fn, name)
         return self
 
     def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
         """Leave out configurations that have succeeded under this results root.
+
+        Launches that do so at the same time, from any number of processes or hosts on one shared
+        folder, share the work: each configuration is run by one of them.
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
@@ -112,14 +120,51 @@ class ExperimentPipeline:
         self._manager.exclude_completed(self.results_root, ignore_keys=ignore_keys)
         return self
 
+    def resume(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
+        """Go on where earlier launches ended; includes :meth:`exclude_completed`.
+
+        Configurations whose last run failed, was interrupted or died are run again in their own
+        folder: ``ctx.attempt`` is one more, and ``ctx.checkpoints_dir`` holds what the attempts
+        before have left there.
+
+        Args:
+            ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+
+        Example:
+            >>> pipeline.grid({"lr": [0.1, 0.01]}).resume().run(train)
+        """
+        self._resume = True
+        return self.exclude_completed(ignore_keys)
+
+    def retry_failed(self, *reasons: str) -> ExperimentPipeline:
+        """Limit the launch to configurations whose last run failed; they go on in their folder.
+
+        Args:
+            *reasons: only these, as ``reason`` or ``error_type`` of ``run.json`` has them, such as
+                ``"timeout"``, ``"killed"``, ``"OSError"``; none for all.
+
+        Raises:
+            TypeError: a reason that is no text.
+
+        Example:
+            >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)
+        """
+        for reason in reasons:
+            if not isinstance(reason, str):
+                raise TypeError(f"retry_failed takes reasons such as 'timeout', got {reason!r}")
+        self._only_failed = frozenset(reasons)
+        return self.resume()
+
     def shuffle(self, seed: int | None = None) -> ExperimentPipeline:
         """Run the configurations in random order."""
         self._manager.shuffle(seed)
         return self
 
     def build(self) -> list[Config]:
-        """Return the final list of configurations."""
-        return self._manager.build()
+        """Return the final list of configurations, also those that stand there twice."""
+        if self._only_failed is None:
+            return self._manager.build()
+        return [item.config for item in self._planned(allow_duplicates=True).to_run]
 
     # -- what the runs say of themselves
 
@@ -149,12 +194,17 @@ class ExperimentPipeline:
         self,
         max_attempts: int = 1,
         retry_on: Sequence[str | type[BaseException]] = ("Exception",),
+        delay: float = 0.0,
+        backoff: float = 1.0,
     ) -> ExperimentPipeline:
         """Try failures again.
 
         Args:
-            max_attempts: attempts in all; below 1 counts as 1.
-            retry_on: names of exceptions (a parent's covers its children) or exception classes.
+            max_attempts: attempts in one launch; below 1 counts as 1.
+            retry_on: names of exceptions (a parent's covers its children) or exception classes;
+                ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died, or was ended.
+            delay: seconds before the second attempt.
+            backoff: by which the delay is multiplied before each further one.
 
         Raises:
             ValueError, TypeError: what is no number, name or exception class.
@@ -163,7 +213,8 @@ class ExperimentPipeline:
             attempts = max(1, operator.index(max_attempts))
         except TypeError:
             raise ValueError(f"max_attempts must be a whole number, got {max_attempts!r}") from None
-        RetryRule.of(attempts, retry_on)
+        RetryRule.of(attempts, retry_on, delay, backoff)
+        self._retry_pauses = (delay, backoff)
         self._retry_max_attempts, self._retry_on = attempts, retry_on
         return self
 
@@ -195,6 +246,26 @@ class ExperimentPipeline:
         self._trackers.append(tracker)
         return self
 
+    # -- what would happen, and letting it happen
+
+    def plan(self, allow_duplicates: bool = False) -> Plan:
+        """Print what :meth:`run` would do with each configuration, and why; nothing is touched.
+
+        Args:
+            allow_duplicates: as for :meth:`run`.
+
+        Returns:
+            The plan: new, resumed, reused (by which run), duplicate, filtered out (by which rule).
+
+        Example:
+            >>> plan = pipeline.plan()
+            >>> len(plan.to_run)
+            12
+        """
+        plan = self._planned(allow_duplicates)
+        sys.stdout.write(f"{plan}\n")
+        return plan
+
     def run(
         self,
         exp_fn: ExperimentFn,
@@ -203,6 +274,15 @@ class ExperimentPipeline:
         cpu_threshold: int = 80,
         options: Mapping[str, Any] | None = None,
         allow_duplicates: bool = False,
+        timeout: TimeLimit = None,
+        fresh_process: bool = False,
+        gpus: str | Sequence[int | str] | None = None,
+        runs_per_gpu: int = 1,
+        gpus_per_run: int = 1,
+        gpu_memory_free: float | None = None,
+        max_failures: int | None = None,
+        max_failures_in_a_row: int | None = None,
+        progress: bool | None = None,
     ) -> RunSummary:
         """Build the configurations and execute them, see :meth:`ExpRunner.run`.
 
@@ -210,16 +290,27 @@ class ExperimentPipeline:
             exp_fn: ``exp_fn(ctx) -> dict | None``.
             mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
                 or any installed one.
-            workers: runs at a time; -1 for one per available core.
+            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
             cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
             options: settings of the executor.
             allow_duplicates: run a configuration as often as it stands in the list; by default it
                 runs once.
+            timeout: seconds after which a run is ended; or the key of each configuration that
+                holds them, or a function of the configuration.
+            fresh_process: give every run a new process.
+            gpus: ``"auto"`` or a list such as ``[0, 1]``; each run sees its own only.
+            runs_per_gpu: how many runs share a GPU.
+            gpus_per_run: how many GPUs a run gets.
+            gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
+            max_failures: end the launch when so many runs have failed.
+            max_failures_in_a_row: likewise, without a succeeded run between them.
+            progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
         """
-        configs = self.build()
-        if not allow_duplicates:
-            configs = _distinct(configs)
-        return ExpRunner(configs, self.results_root).run(
+        looked_at = stamp(self.results_root) if self.results_root.is_dir() else None
+        plan = self._planned(allow_duplicates)
+        plan.looked_at = looked_at
+        delay, backoff = self._retry_pauses
+        return ExpRunner.of_plan(plan, self.results_root).run(
             exp_function=exp_fn,
             mode=mode,
             workers=workers,
@@ -227,21 +318,27 @@ class ExperimentPipeline:
             metadata=self._metadata,
             max_attempts=self._retry_max_attempts,
             retry_on=self._retry_on,
+            retry_delay=delay,
+            retry_backoff=backoff,
             tracker_specs=self._tracker_specs,
             trackers=self._trackers,
             options=options,
+            timeout=timeout,
+            fresh_process=fresh_process,
+            gpus=gpus,
+            runs_per_gpu=runs_per_gpu,
+            gpus_per_run=gpus_per_run,
+            gpu_memory_free=gpu_memory_free,
+            max_failures=max_failures,
+            max_failures_in_a_row=max_failures_in_a_row,
+            progress=progress,
         )
 
-
-def _distinct(configs: list[Config]) -> list[Config]:
-    found: dict[str, Config] = {}
-    for config in configs:
-        found.setdefault(config_identity(config), config)
-    if len(found) < len(configs):
-        _log.warning(
-            "%d of %d configurations stand there more than once and run once; "
-            "run(..., allow_duplicates=True) runs them all",
-            len(configs) - len(found),
-            len(configs),
+    def _planned(self, allow_duplicates: bool) -> Plan:
+        return plan_sweep(
+            self._manager,
+            self.results_root,
+            resume=self._resume,
+            only_failed=self._only_failed,
+            allow_duplicates=allow_duplicates,
         )
-    return list(found.values())

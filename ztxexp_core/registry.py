@@ -46,7 +46,7 @@ from ztxexp_core.plugin_checks import (
     target_of,
     texts,
 )
-from ztxexp_core.types import TrackerSpec
+from ztxexp_core.specs import TrackerSpec
 
 __all__ = [
     "LoadedPlugin",

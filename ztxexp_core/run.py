@@ -11,25 +11,32 @@ import copy
 import dataclasses
 import hashlib
 import math
+import os
 import time
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.by_value import pickle_by_value
+from ztxexp_core.capture import flush_output, redirect_output
 from ztxexp_core.codec import float_text, plain
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
 from ztxexp_core.ending import Ending, text_of, trace_of
 from ztxexp_core.errors import ConfigError, OptionError
-from ztxexp_core.fanout import GuardedTracker, MetricFan, as_number
+from ztxexp_core.fanout import GuardedTracker, MetricFan, as_number, give_up, is_given_up
+from ztxexp_core.heartbeat import beat_for
 from ztxexp_core.launch import Launch
 from ztxexp_core.liveness import this_process
+from ztxexp_core.patience import OutOfPatience, patience
 from ztxexp_core.registry import make_tracker
 from ztxexp_core.runlog import RunLogger
+from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import (
     JsonlWriter,
     RunFiles,
     create_run,
+    reopen_run,
     utc_now,
     write_bytes,
     write_json,
@@ -42,8 +49,6 @@ from ztxexp_core.types import (
     RUN_STATUS_SUCCEEDED,
     RunContext,
     RunMetadata,
-    RunOutcome,
-    RunSpec,
     SkipRun,
 )
 
@@ -77,19 +82,17 @@ class RunOne:
             OptionError: the function, or something it refers to, cannot be sent to a worker.
         """
         if self._packed is None:
-            import cloudpickle
-
             launch = dataclasses.replace(self._launch, live_trackers=())
             for what, part in launch.parts():
                 try:
-                    cloudpickle.dumps(part)
+                    pickle_by_value(part)
                 except Exception as exc:
                     raise OptionError(
                         f"{what} cannot be pickled for worker processes ({type(exc).__name__}: "
                         f"{exc}); make what it refers to inside the experiment function, or use "
                         "mode='sequential'"
                     ) from exc
-            data = cloudpickle.dumps(launch)
+            data = pickle_by_value(launch)
             self._packed = hashlib.blake2b(data, digest_size=16).hexdigest(), data
         return self._packed
 
@@ -116,7 +119,6 @@ class _Run:
         self.spec = spec
         self.files = RunFiles(spec.run_dir)
         self.attempt = spec.attempt
-        self.retries = 0
         self.notices: list[str] = []
         self.started = time.monotonic()
         self.interrupted = False
@@ -175,7 +177,12 @@ class _Run:
             "identity": self.spec.identity,
             "owner": this_process(),
         }
-        create_run(self.spec.run_dir, self.spec.config, self.record, self.meta.to_dict())
+        anew = self.attempt > 1 and self.spec.run_dir.exists()
+        make = reopen_run if anew else create_run
+        make(self.spec.run_dir, self.spec.config, self.record, self.meta.to_dict())
+        beat_for(os.path.dirname(self.files.base))
+        if self.launch.own_process:
+            redirect_output(self.files.log)
         self.events = JsonlWriter(self.files.events)
         self.curve = JsonlWriter(self.files.curve)
         self.logger = RunLogger(self.spec.run_id, self.files.log)
@@ -198,17 +205,22 @@ class _Run:
 
     def _start_trackers(self) -> None:
         for spec in self.launch.trackers:
+            if is_given_up(spec.name):
+                continue
             try:
-                tracker = make_tracker(spec)
+                with patience():
+                    tracker = make_tracker(spec)
             except KeyboardInterrupt:
                 raise
+            except OutOfPatience:
+                self._tracker_failed(spec.name, "its constructor", give_up(spec.name))
             except BaseException as exc:
                 self._tracker_failed(spec.name, "its constructor", exc)
             else:
                 self._start_tracker(spec.name, tracker)
         for live in self.launch.live_trackers:
             self._start_tracker(type(live).__name__, live)
-        self._event("start")
+        self._event("start", attempt=self.attempt)
 
     def _start_tracker(self, name: str, tracker: Tracker) -> None:
         guarded = GuardedTracker(name, tracker, self._tracker_failed)
@@ -235,10 +247,13 @@ class _Run:
                 )
             except BaseException as exc:
                 ending = Ending.failed(exc)
-                if not self.launch.retry.covers(exc, self.attempt):
+                if not self.launch.retry.covers(exc, self._tries()):
                     self._tell_failure(ending, exc)
                     return ending
                 self._prepare_retry(ending, exc)
+
+    def _tries(self) -> int:
+        return self.spec.tries + 1 + self.attempt - self.spec.attempt
 
     def _call(self) -> Ending:
         returned = self.launch.function(self.ctx)
@@ -277,10 +292,11 @@ class _Run:
         )
         self._event("retry", attempt=self.attempt, **ending.error_fields())
         self._end_fan()  # a thread of this attempt may go on logging: not into the next one
+        time.sleep(self.launch.retry.pause(self._tries()))
+        self.record.setdefault("earlier_attempts", []).append(ending.as_attempt(self.attempt))
         self.attempt += 1
-        self.retries += 1
         self.meta = dataclasses.replace(self.meta, attempt=self.attempt)
-        self.record.update(attempt=self.attempt, retry_count=self.retries)
+        self.record.update(attempt=self.attempt, retry_count=self.record["retry_count"] + 1)
         write_json(self.files.run, self.record)
         write_json(self.files.meta, self.meta.to_dict())
         self.ctx = self._context()
@@ -310,8 +326,12 @@ class _Run:
             reason=ending.reason,
             **ending.error_fields(),
         )
+        if ending.place is not None:
+            self.record["error_place"] = ending.place
         write_json(self.files.run, self.record)
         self._end_trackers(ending)
+        if self.launch.own_process:
+            flush_output()
         return RunOutcome(
             run_id=self.spec.run_id,
             status=ending.status,
@@ -319,6 +339,7 @@ class _Run:
             duration_sec=duration,
             reason="interrupted" if self.interrupted else ending.reason,
             notices=tuple(dict.fromkeys(self.notices)),
+            place=ending.place,
             **ending.error_fields(),
         )
 
@@ -334,7 +355,7 @@ class _Run:
             "run_id": self.spec.run_id,
             "status": ending.status,
             **ending.error_fields(),
-            "retry_count": self.retries,
+            "retry_count": self.record["retry_count"],
             "attempt": self.attempt,
             "metrics": ending.metrics,
         }

@@ -1,36 +1,42 @@
-"""The sweep loop between an executor and the store: :class:`ExpRunner`."""
+"""From configurations to a launch: :class:`ExpRunner`."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core import registry
-from ztxexp_core.codec import plain
+from ztxexp_core.claims import Claims
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
-from ztxexp_core.errors import ConfigError, OptionError
-from ztxexp_core.identity import config_identity
+from ztxexp_core.digest import failures_text
+from ztxexp_core.fanout import forget_hung_trackers
+from ztxexp_core.gpus import GpuSlots
+from ztxexp_core.handout import Handout
+from ztxexp_core.heartbeat import beating
 from ztxexp_core.launch import ExperimentFn, Launch, RetryRule
+from ztxexp_core.launch_checks import (
+    described,
+    executor_options,
+    resolved_trackers,
+    worker_count,
+)
+from ztxexp_core.limits import Limits, TimeLimit
 from ztxexp_core.liveness import close_dead_runs
-from ztxexp_core.provenance import describe_launch
+from ztxexp_core.loaded import LoadedPlugin
+from ztxexp_core.plan import Action, Plan, PlannedRun, plan_as_given
+from ztxexp_core.progress import Progress
 from ztxexp_core.run import RunOne
 from ztxexp_core.signals import StopOnTerm
+from ztxexp_core.specs import RunSpec
 from ztxexp_core.store import new_run_id, prepare_root
-from ztxexp_core.sweep import Sweep
-from ztxexp_core.types import (
-    Config,
-    RunMetadata,
-    RunSpec,
-    RunSummary,
-    SkipRun,
-    TrackerSpec,
-)
+from ztxexp_core.summary import RunSummary
+from ztxexp_core.sweep import StopRule, Sweep
+from ztxexp_core.types import Config, RunMetadata, SkipRun
 
 __all__ = ["ExpRunner", "SkipRun"]
 
@@ -63,7 +69,20 @@ class ExpRunner:
         self.configs: list[Config] = [_config(config, configs) for config in configs]
         self.results_root = Path(results_root)
         self.exp_function = exp_function
+        self._plan: Plan | None = None
         prepare_root(self.results_root)
+
+    @classmethod
+    def of_plan(cls, plan: Plan, results_root: str | Path) -> ExpRunner:
+        """Make a runner that carries out a plan, see :meth:`ExperimentPipeline.plan`.
+
+        Args:
+            plan: what is to be run, and what was left out and why.
+            results_root: the root that the plan was made for.
+        """
+        runner = cls([planned.config for planned in plan.to_run], results_root)
+        runner._plan = plan
+        return runner
 
     def run(
         self,
@@ -80,6 +99,17 @@ class ExpRunner:
         tracker_specs: Sequence[Mapping[str, Any]] | None = None,
         trackers: Sequence[Tracker] | None = None,
         options: Mapping[str, Any] | None = None,
+        retry_delay: float = 0.0,
+        retry_backoff: float = 1.0,
+        timeout: TimeLimit = None,
+        fresh_process: bool = False,
+        gpus: str | Sequence[int | str] | None = None,
+        runs_per_gpu: int = 1,
+        gpus_per_run: int = 1,
+        gpu_memory_free: float | None = None,
+        max_failures: int | None = None,
+        max_failures_in_a_row: int | None = None,
+        progress: bool | None = None,
     ) -> RunSummary:
         """Execute every configuration.
 
@@ -90,20 +120,36 @@ class ExpRunner:
             exp_function: the experiment; instead of the one given to the constructor.
             mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
                 or any installed one.
-            workers: runs at a time; -1 for one per available core.
+            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
             cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
             execution_mode: older name of ``mode``.
             num_workers: older name of ``workers``.
             dynamic_cpu_threshold: older name of ``cpu_threshold``.
             metadata: what the runs are to say of themselves; the rest is filled in.
             max_attempts: attempts per configuration, at least 1.
-            retry_on: names of exceptions (a parent's covers its children) or exception classes.
+            retry_on: names of exceptions (a parent's covers its children) or exception classes;
+                ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died, or was ended.
             tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
             trackers: tracker instances, used where runs happen in this process.
             options: settings of the executor.
+            retry_delay: seconds before the second attempt.
+            retry_backoff: by which the delay is multiplied before each further attempt.
+            timeout: seconds after which a run is ended: SIGTERM to it and whatever it has started,
+                SIGKILL 5 seconds later. Or the key of each configuration that holds the number, or
+                a function of the configuration that gives it; ``None`` for no limit.
+            fresh_process: give every run a new process.
+            gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
+                numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.
+            runs_per_gpu: how many runs share a GPU.
+            gpus_per_run: how many GPUs a run gets.
+            gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
+            max_failures: end the launch when so many runs have failed; what is under way then
+                still ends by itself.
+            max_failures_in_a_row: likewise, without a succeeded run between them.
+            progress: show how far the launch is. ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
 
         Returns:
-            Counts, duration, ids of what failed.
+            Counts, duration, what failed and why.
 
         Raises:
             ValueError, TypeError: an argument that cannot be used; nothing was started.
@@ -120,35 +166,82 @@ class ExpRunner:
         if not callable(function):
             raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
         executor = registry.load_executor(execution_mode or mode)
-        count = _worker_count(workers if num_workers is None else num_workers)
+        limits = Limits(
+            timeout,
+            fresh_process,
+            gpus,
+            runs_per_gpu,
+            gpus_per_run,
+            gpu_memory_free,
+            max_failures,
+            max_failures_in_a_row,
+        )
+        limits.check(executor)
+        slots = limits.slots()
+        count = worker_count(workers if num_workers is None else num_workers, slots)
         threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
-        settings = _executor_options(executor, options, threshold)
-        live, specs = _trackers(executor, trackers or (), tracker_specs or ())
-        retry = RetryRule.of(max_attempts, retry_on)
-        identities = _identities(self.configs)
-        described = _described(metadata)
-        started = time.monotonic()
-        if not self.configs:
-            return RunSummary(0, 0, 0, 0, 0.0, [])
-        run_one = RunOne(Launch(function, described, retry, specs, live))
-        if "in_process" not in executor.supports:
-            run_one.packed()  # refused now rather than in every worker
-        root = prepare_root(self.results_root)
-        close_dead_runs(root)
-        sweep = Sweep(_run_specs(root, self.configs, identities), run_one)
-        with StopOnTerm():
+        settings = executor_options(executor, options, threshold)
+        live, specs = resolved_trackers(executor, trackers or (), tracker_specs or ())
+        retry = RetryRule.of(max_attempts, retry_on, retry_delay, retry_backoff)
+        plan = self._plan or plan_as_given(self.configs)
+        own_process = "in_process" not in executor.supports
+        launch = Launch(function, described(metadata), retry, specs, live, own_process)
+        return _carry_out(
+            plan, self.results_root, launch, limits, slots, executor, count, settings, progress
+        )
+
+
+def _carry_out(
+    plan: Plan,
+    results_root: Path,
+    launch: Launch,
+    limits: Limits,
+    slots: GpuSlots | None,
+    executor: LoadedPlugin,
+    workers: int,
+    settings: Mapping[str, Any],
+    shown: bool | None,
+) -> RunSummary:
+    """Start a launch for which everything has been checked but the configurations."""
+    started = time.monotonic()
+    forget_hung_trackers()
+    planned, reused = plan.to_run, plan.counts.get(Action.REUSE, 0)
+    timeouts = _checked(planned, limits)
+    run_one = RunOne(launch)
+    if launch.own_process and planned:
+        run_one.packed()  # refused now rather than in every worker
+    mode = executor.ref.name
+    with (
+        StopOnTerm(),
+        closing(slots) if slots is not None else nullcontext(),
+        Progress(len(planned), mode=mode, workers=workers, reused=reused, shown=shown) as progress,
+    ):
+        if plan.root is not None:
+            progress.say(plan.one_line())
+        root = prepare_root(results_root)
+        close_dead_runs(root)  # also where nothing is left to run
+        if not planned:
+            return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
+        specs = [_spec(root, *each, limits) for each in zip(planned, timeouts, strict=True)]
+        known = _known(planned)
+        with (
+            beating(root),
+            Claims(root, known, plan.looked_at) if plan.compares else nullcontext() as claims,
+        ):
+            keys, busy = _claim_keys(specs, planned), _busy(specs, planned)
+            handout = Handout(specs, progress, claims, keys, slots, busy)
+            stop_rule = StopRule(limits.max_failures, limits.max_failures_in_a_row)
+            sweep = Sweep(handout, run_one, launch.retry, stop_rule, progress)
             try:
-                sweep.carry_out(executor, count, settings)
+                sweep.carry_out(executor, min(workers, len(specs)), settings)
             except KeyboardInterrupt:
                 _log.warning("%s", sweep.interrupted_message())
                 raise
-        failures = sweep.failures_message()
-        if failures:
-            _log.warning("%s", failures)
-        return sweep.summary(time.monotonic() - started)
-
-
-# ---- checks before anything runs -------------------------------------------------------------
+    summary = sweep.summary(time.monotonic() - started, reused)
+    failures = failures_text(summary.failures, summary.total)
+    if failures:
+        _log.warning("%s", failures)
+    return summary
 
 
 def _config(config: Any, configs: Any) -> Config:
@@ -160,94 +253,61 @@ def _config(config: Any, configs: Any) -> Config:
     )
 
 
-def _described(metadata: RunMetadata | None) -> RunMetadata:
-    if metadata is not None and not isinstance(metadata, RunMetadata):
-        raise TypeError(f"metadata must be a RunMetadata, got {type(metadata).__name__}")
-    described = describe_launch(metadata)
-    try:
-        plain(described.to_dict())
-        copy.deepcopy((described.tags, described.extras))  # every run gets its own
-    except ConfigError as exc:
-        raise ConfigError(f"metadata: {exc}") from exc
-    except Exception as exc:  # whatever a value's class raises
-        raise ConfigError(f"metadata: tags or extras cannot be copied: {exc}") from exc
-    return described
-
-
-def _worker_count(workers: int) -> int:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < -1 or workers == 0:
-        raise ValueError(
-            f"workers must be a whole number from 1, or -1 for all cores, got {workers!r}"
-        )
-    if workers != -1:
-        return workers
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _executor_options(
-    executor: registry.LoadedPlugin, given: Mapping[str, Any] | None, threshold: int
-) -> dict[str, Any]:
-    if given is not None and not isinstance(given, Mapping):
-        raise TypeError(f'options must map names to values, such as {{"speed": 3}}, got {given!r}')
-    options = dict(given or {})
-    if "cpu_threshold" in getattr(executor.options_class, "__dataclass_fields__", ()):
-        options.setdefault("cpu_threshold", threshold)
-    return executor.check_options(options)
-
-
-def _trackers(
-    executor: registry.LoadedPlugin,
-    live: Sequence[Tracker],
-    specs: Sequence[Mapping[str, Any]],
-) -> tuple[tuple[Tracker, ...], tuple[TrackerSpec, ...]]:
-    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
-    for tracker in live:
-        registry.check_tracker(tracker, type(tracker).__name__)
-    if live and "in_process" not in executor.supports:
-        _log.warning(
-            "Live tracker instances are ignored in %s mode (%s); give installed trackers by name",
-            executor.ref.name,
-            ", ".join(type(tracker).__name__ for tracker in live),
-        )
-        live = ()
-    resolved = [_tracker_spec(spec) for spec in specs]
-    names = {spec.name for spec in resolved}
-    if "jsonl" not in names and not any(_is_jsonl(tracker) for tracker in live):
-        if "jsonl" in registry.trackers().names():
-            resolved.append(registry.tracker_spec("jsonl"))
-        else:
-            _log.warning("the jsonl tracker is blocked or not installed; going on without it")
-    return tuple(live), tuple(resolved)
-
-
-def _is_jsonl(tracker: Tracker) -> bool:
-    # By name: the core does not import the plugin. Subclasses count.
-    return any(cls.__name__ == "JsonlTracker" for cls in type(tracker).__mro__)
-
-
-def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:
-    name = spec.get("type") if isinstance(spec, Mapping) else None
-    if not isinstance(name, str):
-        raise OptionError(f'a tracker spec needs {{"type": name, "kwargs": {{...}}}}, got {spec!r}')
-    return registry.tracker_spec(name.lower(), spec.get("kwargs") or {})
-
-
-def _identities(configs: Sequence[Config]) -> list[str]:
-    identities = []
-    for index, config in enumerate(configs):
+def _checked(planned: Sequence[PlannedRun], limits: Limits) -> list[float | None]:
+    """Return the time limit of each configuration; every attempt gets a copy, so try that too."""
+    found = []
+    for index, item in enumerate(planned):
         try:
-            identities.append(config_identity(config))
-            copy_config(config)  # every attempt gets a copy
-        except ConfigError as exc:
-            raise ConfigError(f"configuration {index} of {len(configs)}: {exc}") from exc
-    return identities
+            copy_config(item.config)
+            found.append(limits.timeout_of(item.config))
+        except ValueError as exc:  # a ConfigError among them
+            raise type(exc)(f"configuration {index} of {len(planned)}: {exc}") from exc
+    if isinstance(limits.timeout, str) and found and not any(found):
+        raise ValueError(
+            f"timeout={limits.timeout!r}: no configuration has that key; give seconds, the key "
+            "that holds them, or a function of the configuration"
+        )
+    return found
 
 
-def _run_specs(root: Path, configs: Sequence[Config], identities: Sequence[str]) -> list[RunSpec]:
-    specs = []
-    for config, identity in zip(configs, identities, strict=True):
-        run_id = new_run_id()
-        specs.append(RunSpec(run_id, root / run_id, config, identity))
-    return specs
+def _spec(root: Path, planned: PlannedRun, timeout: float | None, limits: Limits) -> RunSpec:
+    run_id = planned.folder.name if planned.folder is not None else new_run_id()
+    return RunSpec(
+        run_id,
+        root / run_id,
+        planned.config,
+        planned.identity,
+        planned.attempt,
+        timeout=timeout,
+        fresh_process=limits.fresh,
+    )
+
+
+def _known(planned: Sequence[PlannedRun]) -> dict[str, str]:
+    """Return the run of each configuration that had ended before this launch, by claim key."""
+    return {
+        item.claim_key: item.past.run_id
+        for item in planned
+        if item.claim_key is not None and item.past is not None and item.action is not Action.BUSY
+    }
+
+
+def _busy(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, Path]:
+    """Return the folders of runs that were under way when this launch looked, by its own run id."""
+    return {
+        spec.run_id: item.past.folder
+        for spec, item in zip(specs, planned, strict=True)
+        if item.action is Action.BUSY and item.past is not None
+    }
+
+
+def _claim_keys(runs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, str]:
+    """Return the key of each run among the claims; the same configuration twice has two."""
+    keys: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for spec, item in zip(runs, planned, strict=True):
+        if item.claim_key is None:
+            continue
+        times = seen[item.claim_key] = seen.get(item.claim_key, 0) + 1
+        keys[spec.run_id] = item.claim_key if times == 1 else f"{item.claim_key}-{times}"
+    return keys

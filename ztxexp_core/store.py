@@ -24,7 +24,7 @@ from typing import Any
 
 from ztxexp_core.codec import decode, encode, plain
 from ztxexp_core.errors import StoreError
-from ztxexp_core.types import RUN_SCHEMA_VERSION
+from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_SUCCEEDED
 
 _log = logging.getLogger("ztxexp")
 
@@ -45,6 +45,7 @@ class RunFiles:
         run_dir: the folder.
 
     Attributes:
+        base: the folder.
         config: the configuration as it was asked for.
         run: status, times, error, owner: the record that says how the run ended.
         meta: where the run comes from.
@@ -56,10 +57,10 @@ class RunFiles:
     """
 
     # Texts made once, not Path properties: a Path per file would cost a fifth of an empty run.
-    __slots__ = ("config", "curve", "error", "events", "log", "meta", "metrics", "run")
+    __slots__ = ("base", "config", "curve", "error", "events", "log", "meta", "metrics", "run")
 
     def __init__(self, run_dir: str | Path):
-        base = str(run_dir)
+        self.base = base = str(run_dir)
         self.config = f"{base}/config.json"
         self.run = f"{base}/run.json"
         self.meta = f"{base}/meta.json"
@@ -221,6 +222,45 @@ def create_run(
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
+
+
+def reopen_run(
+    run_dir: Path, config: Mapping[str, Any], run: dict[str, Any], meta: Mapping[str, Any]
+) -> None:
+    """Make the folder of an earlier attempt that of a further one; its files stay.
+
+    Where the earlier attempt ended, and how, goes into ``earlier_attempts`` of the new record; its
+    ``error.log`` becomes ``error-attempt1.log``; what it had written as its result is taken away.
+
+    Raises:
+        OSError: the folder cannot be written, or there is none.
+    """
+    files = RunFiles(run_dir)
+    before = read_record(files.run) or {}
+    if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
+        raise FileExistsError(errno.EEXIST, "the run has succeeded meanwhile", str(run_dir))
+    number = before.get("attempt") or 1
+    earlier = before.get("earlier_attempts")
+    run["earlier_attempts"] = [
+        *(earlier if isinstance(earlier, list) else ()),
+        {"attempt": number, **{name: before.get(name) for name in _OF_AN_ATTEMPT}},
+    ]
+    run["retry_count"] = len(run["earlier_attempts"])
+    for folder in SUBFOLDERS:
+        os.makedirs(f"{run_dir}/{folder}", exist_ok=True)
+    write_json(files.run, run)  # first: from here on it is known to be under way
+    write_json(files.meta, meta)
+    if before.get("identity") != run["identity"]:  # it differs in a key that does not count
+        write_json(files.config, plain(config))
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(files.error, f"{run_dir}/error-attempt{number}.log")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(files.metrics)
+
+
+_OF_AN_ATTEMPT = (
+    "status", "error_type", "error_message", "reason", "started_at", "finished_at", "duration_sec"
+)  # fmt: skip
 
 
 def discard_staged(run_dir: Path) -> None:

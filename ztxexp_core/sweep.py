@@ -1,61 +1,88 @@
-"""One launch under way: hands out specs, collects outcomes, makes up for what an executor lost."""
+"""One launch under way: collects outcomes, tries again, makes up for what an executor lost."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ztxexp_core.digest import failure_groups
 from ztxexp_core.errors import ExecutorError, StoreError
-from ztxexp_core.liveness import close_run, this_process
-from ztxexp_core.registry import LoadedPlugin
+from ztxexp_core.handout import Handout
+from ztxexp_core.launch import DEATHS, RetryRule
+from ztxexp_core.loaded import LoadedPlugin
+from ztxexp_core.progress import Progress
 from ztxexp_core.run import RunOne
-from ztxexp_core.store import RunFiles, create_run, discard_staged, read_record, utc_now
-from ztxexp_core.types import (
-    RUN_SCHEMA_VERSION,
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
-    RunOutcome,
-    RunSpec,
-    RunSummary,
-)
+from ztxexp_core.settling import FINAL, has_begun, settle
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.store import RunFiles, discard_staged, read_record
+from ztxexp_core.summary import RunSummary
+from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 
 _log = logging.getLogger("ztxexp")
 
-# What an executor yields, or what the reconciliation finds, for a run whose process has gone.
-_DIED = "WorkerDied"
-_FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
-_KINDS_SHOWN = 5
+
+@dataclass
+class StopRule:
+    """Ends a launch that fails everywhere.
+
+    Attributes:
+        failures: so many failed runs end it; ``None`` for any number.
+        in_a_row: so many failed runs without a succeeded one between them end it.
+    """
+
+    failures: int | None = None
+    in_a_row: int | None = None
+    _seen: int = 0
+    _row: int = 0
+
+    def says(self, status: str) -> str | None:
+        """Take note of a run's end; returns why the launch is to end, if it is."""
+        if status == RUN_STATUS_SUCCEEDED:
+            self._row = 0
+        if status != RUN_STATUS_FAILED:
+            return None
+        self._seen += 1
+        self._row += 1
+        if self.failures is not None and self._seen >= self.failures:
+            return f"{self._seen} runs failed (max_failures={self.failures})"
+        if self.in_a_row is not None and self._row >= self.in_a_row:
+            return f"{self._row} runs failed in a row (max_failures_in_a_row={self.in_a_row})"
+        return None
 
 
 class Sweep:
-    """One launch: hands out specs, collects outcomes, makes up for what an executor lost."""
+    """One launch: collects outcomes, tries again what died, makes up for what an executor lost.
 
-    def __init__(self, specs: Sequence[RunSpec], run_one: RunOne):
-        self.total = len(specs)
+    Args:
+        handout: what is to be run.
+        run_one: carries out one run, in whichever process.
+        retry: which deaths are tried again.
+        stop_rule: when to give up.
+        progress: told of each end.
+    """
+
+    def __init__(
+        self,
+        handout: Handout,
+        run_one: RunOne,
+        retry: RetryRule,
+        stop_rule: StopRule,
+        progress: Progress,
+    ):
+        self.handout = handout
         self.run_one = run_one
-        self.waiting = deque(specs)
-        self.taken: dict[str, RunSpec] = {}
+        self.retry = retry
+        self.stop_rule = stop_rule
+        self.progress = progress
         self.outcomes: dict[str, RunOutcome] = {}
+        self.due_again: dict[str, RunOutcome] = {}
+        self.stopped_because: str | None = None
         self.told: set[str] = set()
         self.in_process = False
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[RunSpec]:
-        return self
-
-    def __next__(self) -> RunSpec:
-        with self._lock:  # some executors pull from a thread of their own
-            if not self.waiting:
-                raise StopIteration
-            spec = self.waiting.popleft()
-            self.taken[spec.run_id] = spec
-            return spec
+        self._deaths = 0
 
     def carry_out(self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]) -> None:
         """Call the executor until every spec has an outcome, or it makes no progress.
@@ -66,24 +93,35 @@ class Sweep:
             KeyboardInterrupt: the user's; what was under way is closed.
         """
         self.in_process = "in_process" in executor.supports
-        while self.waiting:
-            before = len(self.outcomes)
-            problem = self._call(executor, workers, options)
-            said = f"{type(problem).__name__}: {problem}" if problem else ""
-            self._reconcile("lost", said)
-            if len(self.outcomes) == before:
-                raise ExecutorError(
-                    f"executor {executor.ref.name!r} ({executor.ref.distribution} "
-                    f"{executor.ref.version}) started none of {len(self.waiting)} runs"
-                    + (f": {said}" if said else "")
-                ) from problem
-            if problem:
-                _log.warning(
-                    "executor %r failed (%s); %d runs remain",
-                    executor.ref.name,
-                    said,
-                    len(self.waiting),
-                )
+        self.handout.refill = "refill" in executor.supports
+        try:
+            while self.handout.has_more():
+                before = self._moved()
+                problem = self._call(executor, workers, options)
+                said = f"{type(problem).__name__}: {problem}" if problem else ""
+                self._reconcile("lost", said)
+                if self.handout.broken is not None:
+                    raise self.handout.broken
+                self._check_progress(executor, problem, said, self._moved() > before)
+        finally:
+            self.outcomes.update(self.due_again)  # whose further attempt has not come about
+            self.due_again.clear()
+
+    def _moved(self) -> int:
+        """Return a number that grows with whatever comes of a call."""
+        return len(self.outcomes) + self._deaths + len(self.handout.settled_elsewhere)
+
+    def _check_progress(
+        self, executor: LoadedPlugin, problem: Exception | None, said: str, moved: bool
+    ) -> None:
+        left = self.handout.left()
+        if not moved and self.handout.has_more():
+            raise ExecutorError(
+                f"executor {executor.ref.name!r} ({executor.ref.distribution} "
+                f"{executor.ref.version}) started none of {left} runs" + (f": {said}" * bool(said))
+            ) from problem
+        if problem:
+            _log.warning("executor %r failed (%s); %d runs remain", executor.ref.name, said, left)
 
     def _call(
         self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
@@ -93,7 +131,7 @@ class Sweep:
         try:
             try:
                 made = executor.call(
-                    specs=self, run_one=self.run_one, workers=workers, options=options
+                    specs=self.handout, run_one=self.run_one, workers=workers, options=options
                 )
                 outcomes = iter(made or ())
             except Exception as exc:
@@ -110,13 +148,16 @@ class Sweep:
                     return TypeError(f"it yielded a {type(outcome).__name__}, not a RunOutcome")
                 self._take(outcome)
         except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
+            self.handout.stop()
             _close(outcomes)
             self._reconcile("interrupted")
             raise
 
+    # ---- one outcome ---------------------------------------------------------------------------
+
     def _take(self, outcome: RunOutcome) -> None:
-        spec = self.taken.get(outcome.run_id)
-        if spec is None or outcome.run_id in self.outcomes:
+        spec = self.handout.taken.get(outcome.run_id)
+        if spec is None or outcome.run_id not in self.handout.under_way:
             return  # an executor's mistake; what is on disk stands
         for notice in outcome.notices:
             if notice not in self.told:
@@ -124,129 +165,108 @@ class Sweep:
                 _log.warning("run %s: %s", outcome.run_id, notice)
         if outcome.reason == "interrupted" and self.in_process:
             raise KeyboardInterrupt
-        if outcome.reason == "unrecorded":
+        if outcome.reason == "unrecorded" and not _is_done(spec):
             raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
         if (
-            outcome.error_type == _DIED
-            or outcome.reason == "interrupted"
-            or outcome.status not in _FINAL
+            outcome.error_type in DEATHS
+            or outcome.reason in ("interrupted", "unrecorded")
+            or outcome.status not in FINAL
             or not spec.run_dir.exists()
         ):
             outcome = self._settle(spec, outcome)
-        self.outcomes[outcome.run_id] = outcome
+            if self._tried_again(spec, outcome):
+                return
+        self._final(outcome)
 
-    def _settle(self, spec: RunSpec, told: RunOutcome) -> RunOutcome:
+    def _final(self, outcome: RunOutcome) -> None:
+        self.due_again.pop(outcome.run_id, None)
+        self.outcomes[outcome.run_id] = outcome
+        interrupted = outcome.reason == "interrupted"  # another launch may take it up at once
+        self.handout.ended(outcome.run_id, None if interrupted else outcome.status)
+        self.progress.ended(outcome)
+        because = self.stop_rule.says(outcome.status)
+        if because and self.stopped_because is None:
+            self.stopped_because = because
+            self.handout.stop()
+
+    def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
+        """Put a run whose process died back into the queue, where the rule of retries says so."""
+        tries = spec.tries + 1 + outcome.attempt - spec.attempt
+        if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
+            return False
+        self._deaths += 1
+        self.due_again[spec.run_id] = outcome
+        self.handout.ended(spec.run_id, None)
+        self.progress.retried(outcome)
+        further = dataclasses.replace(
+            spec, attempt=outcome.attempt + 1, tries=tries, environment={}
+        )
+        self.handout.again(further, self.retry.pause(tries))
+        return True
+
+    def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
         try:
-            return _settle(spec, told, self.run_one)
+            return settle(spec, outcome, self.run_one)
         except OSError as exc:
             raise StoreError(f"run {spec.run_id}: its record could not be written: {exc}") from exc
 
     def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""
-        for run_id, spec in list(self.taken.items()):
-            if run_id in self.outcomes:
-                continue
-            if spec.run_dir.exists():
-                lost = RunOutcome.lost(spec, reason)
-                if because:
-                    message = f"{lost.error_message} ({because})"
-                    lost = dataclasses.replace(lost, error_message=message)
-                self.outcomes[run_id] = self._settle(spec, lost)
-            else:  # it never began
+        for run_id in list(self.handout.under_way):
+            spec = self.handout.taken[run_id]
+            if not has_begun(spec):
                 discard_staged(spec.run_dir)
-                del self.taken[run_id]
-                self.waiting.append(spec)
+                self.handout.put_back(spec)
+                continue
+            lost = RunOutcome.lost(spec, reason)
+            if because:
+                message = f"{lost.error_message} ({because})"
+                lost = dataclasses.replace(lost, error_message=message)
+            self._final(self._settle(spec, lost))
+
+    # ---- what came of it -----------------------------------------------------------------------
 
     def interrupted_message(self) -> str:
         """Say what was done, what was not, and how to go on."""
         done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
+        total = len(self.outcomes) + self.handout.left()
         return (
-            f"interrupted: {done} of {self.total} runs succeeded, "
-            f"{self.total - len(self.outcomes)} were not started; the same command with "
-            "exclude_completed() does the rest"
+            f"interrupted: {done} of {total} runs succeeded, {self.handout.left()} were not "
+            "started; the same command with exclude_completed() does the rest, with resume() it "
+            "also goes on from the checkpoints of what was interrupted"
         )
 
-    def failures_message(self) -> str:
-        """Say what failed, each kind once with the log of its first run; empty if nothing did."""
-        kinds: dict[str, list[RunOutcome]] = {}
-        for outcome in self.outcomes.values():
-            if outcome.status == RUN_STATUS_FAILED:
-                text = f"{outcome.error_type}: {outcome.error_message}".splitlines()[0]
-                kinds.setdefault(text[:120], []).append(outcome)
-        if not kinds:
-            return ""
-        lines = [f"{sum(map(len, kinds.values()))} of {self.total} runs failed"]
-        for text, failed in sorted(kinds.items(), key=lambda kind: -len(kind[1]))[:_KINDS_SHOWN]:
-            log = RunFiles(self.taken[failed[0].run_id].run_dir).error
-            lines.append(f"  {len(failed):>4}  {text}\n        {log}")
-        if len(kinds) > _KINDS_SHOWN:
-            lines.append(f"  and {len(kinds) - _KINDS_SHOWN} other kinds")
-        return "\n".join(lines)
+    def summary(self, duration: float, reused: int) -> RunSummary:
+        """Count the outcomes.
 
-    def summary(self, duration: float) -> RunSummary:
-        """Count the outcomes."""
+        Args:
+            duration: seconds that the launch took.
+            reused: configurations that were done before it began.
+        """
         by_status = {
             status: [o.run_id for o in self.outcomes.values() if o.status == status]
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
         return RunSummary(
-            total=self.total,
+            total=len(self.outcomes),
             succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
             failed=len(by_status[RUN_STATUS_FAILED]),
             skipped=len(by_status[RUN_STATUS_SKIPPED]),
             duration_sec=round(duration, 6),
             failed_run_ids=by_status[RUN_STATUS_FAILED],
+            reused=reused + len(self.handout.settled_elsewhere),
+            not_started=self.handout.left(),
+            stopped_because=self.stopped_because,
+            failures=failure_groups(self.outcomes.values(), self.handout.taken),
         )
+
+
+def _is_done(spec: RunSpec) -> bool:
+    record = read_record(RunFiles(spec.run_dir).run) or {}
+    return record.get("status") == RUN_STATUS_SUCCEEDED
 
 
 def _close(outcomes: Iterator[RunOutcome]) -> None:
     close = getattr(outcomes, "close", None)
     if close is not None:
         close()
-
-
-def _settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
-    """Make disk and outcome agree for a run that did not report its end itself.
-
-    An end that stands on disk is the truth, whatever was told; anything else is closed as failed.
-    """
-    record = read_record(RunFiles(spec.run_dir).run)
-    if record is None:  # it died before it had made the folder, or the record is damaged
-        record = _stillborn(spec)
-        if not spec.run_dir.exists():
-            discard_staged(spec.run_dir)
-            create_run(spec.run_dir, spec.config, record, run_one.metadata.to_dict())
-    if record.get("status") not in _FINAL:
-        record = close_run(
-            spec.run_dir,
-            record,
-            error_type=told.error_type or "RunLost",
-            error_message=told.error_message or "the executor reported an end without a record",
-            reason=told.reason or "lost",
-            exit_code=told.exit_code,
-            signal=told.signal,
-        )
-    return RunOutcome(
-        run_id=spec.run_id,
-        status=str(record.get("status")),
-        attempt=int(record.get("attempt") or spec.attempt),
-        duration_sec=float(record.get("duration_sec") or 0.0),
-        error_type=record.get("error_type"),
-        error_message=record.get("error_message"),
-        reason=record.get("reason"),
-        exit_code=told.exit_code,
-        signal=told.signal,
-    )
-
-
-def _stillborn(spec: RunSpec) -> dict[str, Any]:
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "run_id": spec.run_id,
-        "status": RUN_STATUS_RUNNING,
-        "started_at": utc_now(),
-        "attempt": spec.attempt,
-        "retry_count": 0,
-        "identity": spec.identity,
-        "owner": this_process(),
-    }

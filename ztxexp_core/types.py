@@ -131,8 +131,7 @@ class MetricSink(Protocol):
 class RunContext:
     """What the experiment function is given: ``exp_fn(ctx) -> dict | None``.
 
-    A returned dict becomes ``metrics.json``; ``None`` writes none and still succeeds. Files of
-    your own belong under ``ctx.run_dir / "artifacts"``.
+    A returned dict becomes ``metrics.json``; ``None`` writes none and still succeeds.
 
     Attributes:
         run_id: unique id, also the name of the run's folder.
@@ -140,6 +139,10 @@ class RunContext:
         config: this attempt's own copy of the configuration.
         logger: writes to ``run.log`` of this run.
         meta: where the run comes from.
+        attempt: number of the present attempt, from 1 (since 2.0).
+        checkpoints_dir: folder for what a later attempt goes on from; kept between attempts, made
+            when the run starts (since 2.0).
+        artifacts_dir: folder for files of your own (since 2.0).
 
     Example:
         >>> def exp_fn(ctx):
@@ -156,6 +159,21 @@ class RunContext:
     _metrics_jsonl_path: Path | None = field(default=None, repr=False)
     _trackers: list[Tracker] = field(default_factory=list, repr=False)
     _sink: MetricSink | None = field(default=None, repr=False)
+
+    @property
+    def attempt(self) -> int:
+        """Number of the present attempt, from 1; over 1 there may be a checkpoint to go on from."""
+        return self.meta.attempt or 1
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Folder whose content every later attempt of the run finds again."""
+        return self.run_dir / "checkpoints"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Folder for what the run makes: models, figures, tables."""
+        return self.run_dir / "artifacts"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In a process that the run starts: the local files go on, the trackers stay behind.
@@ -195,148 +213,3 @@ class RunContext:
 
             self._sink = sink_for(self)
         self._sink.log(step, metrics, split, phase)
-
-
-@dataclass(slots=True)
-class RunSummary:
-    """What became of one launch; ``total == succeeded + failed + skipped``.
-
-    Attributes:
-        total: configurations that were started.
-        succeeded: how many succeeded.
-        failed: how many failed.
-        skipped: how many ended with ``SkipRun``.
-        duration_sec: seconds from start to end of the launch.
-        failed_run_ids: ids of the failed runs, each a folder below the results root.
-
-    Example:
-        >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
-        1
-    """
-
-    total: int
-    succeeded: int
-    failed: int
-    skipped: int
-    duration_sec: float
-    failed_run_ids: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerSpec:
-    """A tracker by name, resolved: enough to make it in any process without a look-up.
-
-    Attributes:
-        name: what the user typed, such as ``mlflow``.
-        target: ``module:attribute`` of its class or factory.
-        kwargs: keyword arguments of the factory.
-    """
-
-    name: str
-    target: str
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """One run that an executor is asked to carry out; it can be pickled.
-
-    Executors need none of its fields except, for messages, ``run_id``.
-
-    Attributes:
-        run_id: unique id, name of the folder.
-        run_dir: absolute path of the folder, made by ``run_one``, not before.
-        config: the configuration.
-        identity: the configuration's hash, see :mod:`ztxexp_core.identity`.
-        attempt: number of the first attempt that this execution makes, from 1.
-    """
-
-    run_id: str
-    run_dir: Path
-    config: Config
-    identity: str
-    attempt: int = 1
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # cloudpickle, so that values of classes made in __main__ or a notebook reach a worker
-        # whose __main__ is another module.
-        import cloudpickle
-
-        rest = (self.run_id, str(self.run_dir), self.identity, self.attempt)
-        return _restore_spec, (*rest, cloudpickle.dumps(self.config))
-
-
-def _restore_spec(run_id: str, run_dir: str, identity: str, attempt: int, config: bytes) -> RunSpec:
-    import pickle
-
-    return RunSpec(run_id, Path(run_dir), pickle.loads(config), identity, attempt)
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """How one run ended, as its executor yields it.
-
-    Attributes:
-        run_id: id of the run.
-        status: ``succeeded``, ``failed`` or ``skipped``.
-        attempt: number of the last attempt.
-        duration_sec: seconds, all attempts together.
-        error_type: name of the exception's class, or ``WorkerDied``.
-        error_message: its text.
-        reason: finer cause of a failure: ``exception``, ``killed``, ``lost``, ``interrupted``, or
-            ``unrecorded`` where the run's folder could not be written and nothing was executed.
-        exit_code: exit code of a process that ended itself.
-        signal: number of the signal that ended the process.
-        notices: what the user should be told once, such as a tracker that failed.
-    """
-
-    run_id: str
-    status: str
-    attempt: int = 1
-    duration_sec: float = 0.0
-    error_type: str | None = None
-    error_message: str | None = None
-    reason: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    notices: tuple[str, ...] = ()
-
-    @classmethod
-    def lost(
-        cls,
-        spec: RunSpec,
-        reason: str = "lost",
-        exit_code: int | None = None,
-        signal: int | None = None,
-        because: str | None = None,
-    ) -> RunOutcome:
-        """Make the outcome of a run whose process died; the core closes its record on disk.
-
-        Args:
-            spec: the run.
-            reason: ``killed``, ``lost`` or another word for the cause.
-            exit_code: with which the process ended itself.
-            signal: number of the signal that ended it.
-            because: what is known instead of these two.
-
-        Example:
-            >>> RunOutcome.lost(spec, "killed", signal=9)
-        """
-        if because is not None:
-            message = because
-        elif signal is not None:
-            message = f"the worker process was ended by signal {signal}"
-        elif exit_code is not None:
-            message = f"the worker process ended with exit code {exit_code}"
-        else:
-            message = "the worker process was lost"
-        return cls(
-            run_id=spec.run_id,
-            status=RUN_STATUS_FAILED,
-            attempt=spec.attempt,
-            error_type="WorkerDied",
-            error_message=message,
-            reason=reason,
-            exit_code=exit_code,
-            signal=signal,
-        )

@@ -44,6 +44,8 @@ class JsonlTracker:
         >>> pipeline.track(JsonlTracker(events_filename="logs/events.jsonl"))
     """
 
+    local = True  # writes into the run's folder only
+
     def __init__(self, events_filename: str = "events.jsonl"):
         self.events_filename = _checked(events_filename)
         self._open: dict[Path, tuple[JsonlWriter, bytes]] = {}

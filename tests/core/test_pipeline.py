@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import experiments
 import pytest
 from reading import strict
@@ -76,13 +74,13 @@ def test_exclude_completed_can_ignore_keys(root):
     assert pipeline.exclude_completed(ignore_keys=["note"]).build() == []
 
 
-def test_the_same_configuration_runs_once_and_it_is_said(root, caplog):
+def test_the_same_configuration_runs_once_and_it_is_said(root, capsys):
     def pipeline():
         return ExperimentPipeline(root.path).variants([{"i": 1}, {"i": 1.0}, {"i": True}])
 
-    with caplog.at_level(logging.WARNING, "ztxexp"):
-        assert pipeline().run(experiments.score).total == 2  # True is not 1
-    assert "1 of 3 configurations" in caplog.text
+    assert pipeline().run(experiments.score).total == 2  # True is not 1
+    assert "2 to run" in (said := capsys.readouterr().err)
+    assert "1 duplicate" in said
     assert pipeline().run(experiments.score, allow_duplicates=True).total == 3
 
 

@@ -16,15 +16,13 @@ from typing import Any
 import pytest
 
 from ztxexp_core import types
+from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
+from ztxexp_core.summary import RunSummary
 from ztxexp_core.types import (
     MetricEvent,
     RunContext,
     RunMetadata,
-    RunOutcome,
-    RunSpec,
-    RunSummary,
     SkipRun,
-    TrackerSpec,
 )
 
 NEEDED = dataclasses.MISSING
@@ -194,7 +192,7 @@ def test_values_of_classes_made_in_main_reach_a_process_with_another_main(tmp_pa
         textwrap.dedent("""
         import dataclasses, enum, pickle, sys
         from pathlib import Path
-        from ztxexp_core.types import RunSpec
+        from ztxexp_core import RunSpec
 
         class Mode(enum.Enum):
             FAST = "fast"

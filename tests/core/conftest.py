@@ -1,0 +1,51 @@
+"""What tests about GPUs share: a machine without any, and pretended ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from pretended_gpus import PretendedNvml
+
+
+@pytest.fixture
+def no_gpus_known(monkeypatch, tmp_path):
+    """No driver, no variables: also on a machine that has a GPU."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # importing it raises ImportError
+
+
+@pytest.fixture
+def visible(monkeypatch):
+    """Sets CUDA_VISIBLE_DEVICES of this process."""
+    return lambda value: monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Puts a pretended NVML in place, for GPUs with so many GiB each."""
+
+    def put(*args, **kwargs):
+        module = PretendedNvml(*args, **kwargs)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+        return module
+
+    return put
+
+
+@pytest.fixture
+def smi(tmp_path):
+    """Puts a shell script in the place of nvidia-smi."""
+    if os.name == "nt":
+        pytest.skip("the stand-in for nvidia-smi is a shell script")
+
+    def put(script):
+        path = tmp_path / "bin" / "nvidia-smi"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return put

@@ -1,0 +1,131 @@
+"""Makes disk and outcome agree for a run that did not report its end itself.
+
+The disk decides: an end that stands in ``run.json`` is the truth, whatever was told. Anything else
+is closed as failed, with what is known about how it went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.digest import last_lines
+from ztxexp_core.liveness import close_run, this_process
+from ztxexp_core.run import RunOne
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.store import (
+    RunFiles,
+    create_run,
+    discard_staged,
+    read_record,
+    utc_now,
+    write_bytes,
+    write_json,
+)
+from ztxexp_core.types import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+)
+
+FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
+_LINES_KEPT = 20
+
+
+def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
+    """Return the outcome that stands on disk; write the one that was told where none does.
+
+    Raises:
+        OSError: the record cannot be written.
+    """
+    record = read_record(RunFiles(spec.run_dir).run)
+    if record is None:  # it died before it had made the folder, or the record is damaged
+        record = _stillborn(spec)
+        if not spec.run_dir.exists():
+            discard_staged(spec.run_dir)
+            create_run(spec.run_dir, spec.config, record, run_one.metadata.to_dict())
+    if record.get("status") not in FINAL or _older(record, spec):
+        record = {**record, "attempt": max(_attempt(record, spec), spec.attempt)}
+        _write_what_is_known(spec.run_dir, told)
+        record = close_run(spec.run_dir, record, **_told_fields(told))
+    elif told.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
+        # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
+        record = {**record, **_told_fields(told)}
+        write_json(RunFiles(spec.run_dir).run, record)
+    return _outcome(spec, told, record)
+
+
+def has_begun(spec: RunSpec) -> bool:
+    """Tell whether a run that was handed out has got as far as its record."""
+    if not spec.run_dir.exists():
+        return False
+    record = read_record(RunFiles(spec.run_dir).run)
+    return record is None or not _older(record, spec)
+
+
+def _told_fields(told: RunOutcome) -> dict[str, Any]:
+    return {
+        "error_type": told.error_type or "RunLost",
+        "error_message": told.error_message or "the executor reported an end without a record",
+        "reason": told.reason or "lost",
+        "exit_code": told.exit_code,
+        "signal": told.signal,
+        "peak_memory": told.peak_memory,
+    }
+
+
+def _outcome(spec: RunSpec, told: RunOutcome, record: dict[str, Any]) -> RunOutcome:
+    return RunOutcome(
+        run_id=spec.run_id,
+        status=str(record.get("status")),
+        attempt=_attempt(record, spec),
+        duration_sec=float(record.get("duration_sec") or 0.0),
+        error_type=record.get("error_type"),
+        error_message=record.get("error_message"),
+        reason=record.get("reason"),
+        exit_code=told.exit_code,
+        signal=told.signal,
+        notices=told.notices,
+        place=record.get("error_place"),
+        peak_memory=told.peak_memory,
+    )
+
+
+def _attempt(record: dict[str, Any], spec: RunSpec) -> int:
+    number = record.get("attempt")
+    return number if isinstance(number, int) else spec.attempt
+
+
+def _older(record: dict[str, Any], spec: RunSpec) -> bool:
+    """Tell whether the end on disk is that of an earlier attempt: this one never began."""
+    return spec.attempt > 1 and _attempt(record, spec) < spec.attempt
+
+
+def _write_what_is_known(run_dir: Path, told: RunOutcome) -> None:
+    """Write the ``error.log`` of a run that cannot: the cause, its memory, what it said last."""
+    files = RunFiles(run_dir)
+    lines = [str(told.error_message)]
+    if told.peak_memory:
+        lines.append(f"most memory seen: {told.peak_memory / 2**20:.0f} MiB")
+    said = last_lines(files.log, _LINES_KEPT)
+    if said:
+        lines += ["", f"last lines of {os.path.basename(files.log)}:", *said]
+    with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too
+        write_bytes(files.error, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
+
+
+def _stillborn(spec: RunSpec) -> dict[str, Any]:
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": RUN_STATUS_RUNNING,
+        "started_at": utc_now(),
+        "attempt": spec.attempt,
+        "retry_count": 0,
+        "identity": spec.identity,
+        "owner": this_process(),
+    }
