@@ -1,8 +1,11 @@
-"""A results root as the files tell it, parsed strictly."""
+"""What a run leaves: files parsed strictly, warnings, and scripts in interpreters of their own."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,24 @@ def lines(path: Path) -> list[dict]:
     text = path.read_text(encoding="utf-8")
     assert text.endswith("\n")
     return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+
+
+def python(code: str, *args: object, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run a script in a fresh interpreter; its own limits and death stay its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """Names of what lies in a folder."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def warned(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
+    """Messages to the logger ztxexp in which a text stands."""
+    return [r.getMessage() for r in caplog.records if r.name == "ztxexp" and part in r.getMessage()]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ztxexp_core.errors import ZtxexpError as ZtxexpError
     from ztxexp_core.manager import ExpManager as ExpManager
     from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
+    from ztxexp_core.replay import SyncReport as SyncReport
+    from ztxexp_core.replay import sync as sync
     from ztxexp_core.runner import ExpRunner as ExpRunner
     from ztxexp_core.summary import RunSummary as RunSummary
     from ztxexp_core.types import MetricEvent as MetricEvent
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from ztxexp_core.types import SkipRun as SkipRun
     from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
     from ztxexp_trackers.mlflow import MlflowTracker as MlflowTracker
+    from ztxexp_trackers.tensorboard import TensorboardTracker as TensorboardTracker
     from ztxexp_trackers.wandb import WandbTracker as WandbTracker
 
 __version__ = "2.0.0.dev0"
@@ -56,7 +59,7 @@ _HOMES = {
     "WandbTracker": "ztxexp_trackers.wandb",
     "init_torch_env": "ztxexp_core.environment",
     "set_process_priority": "ztxexp_core.environment",
-    # Not in __all__, the documented names: errors, and what random_search can draw from.
+    # Not in __all__, the documented names of 1.0.3: errors, and what 2.0 adds.
     "ConfigError": "ztxexp_core.errors",
     "ExecutorError": "ztxexp_core.errors",
     "MetricError": "ztxexp_core.errors",
@@ -68,9 +71,12 @@ _HOMES = {
     "StoreError": "ztxexp_core.errors",
     "UnknownPluginError": "ztxexp_core.errors",
     "ZtxexpError": "ztxexp_core.errors",
+    "SyncReport": "ztxexp_core.replay",
+    "TensorboardTracker": "ztxexp_trackers.tensorboard",
     "choice": "ztxexp_core.distributions",
     "integers": "ztxexp_core.distributions",
     "loguniform": "ztxexp_core.distributions",
+    "sync": "ztxexp_core.replay",
     "uniform": "ztxexp_core.distributions",
 }
 

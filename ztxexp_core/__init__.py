@@ -8,7 +8,7 @@ from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.capture import output_before_runs
 from ztxexp_core.codec import encode as encode_json
 from ztxexp_core.codec import plain
-from ztxexp_core.contracts import Tracker, hookimpl
+from ztxexp_core.contracts import Received, Tracker, hookimpl
 from ztxexp_core.errors import (
     ConfigError,
     ExecutorError,
@@ -23,8 +23,9 @@ from ztxexp_core.errors import (
     ZtxexpError,
 )
 from ztxexp_core.gpus import GpuMemory
+from ztxexp_core.lines import JsonlWriter, read_jsonl
 from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
-from ztxexp_core.store import JsonlWriter, utc_now
+from ztxexp_core.store import utc_now
 from ztxexp_core.summary import RunSummary
 from ztxexp_core.types import (
     Config,
@@ -46,6 +47,7 @@ __all__ = [
     "PluginContractError",
     "PluginError",
     "PluginImportError",
+    "Received",
     "RunContext",
     "RunEndedError",
     "RunMetadata",
@@ -63,5 +65,6 @@ __all__ = [
     "output_before_runs",
     "pickle_by_value",
     "plain",
+    "read_jsonl",
     "utc_now",
 ]

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ztxexp_core import cleaning, curves, tables
 from ztxexp_core.codec import number
 from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.lines import read_jsonl
 from ztxexp_core.liveness import as_it_is
 from ztxexp_core.selection import Selection, Tags, status_words, words
-from ztxexp_core.store import iter_runs, read_jsonl, read_record
+from ztxexp_core.store import iter_runs, read_record
 from ztxexp_core.types import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -178,7 +179,7 @@ class ResultAnalyzer:
         refused = 0
         for folder, _ in self._runs(chosen):
             for row in read_jsonl(folder / metrics_stream_filename):
-                event = curves.read_event(row)
+                event = MetricEvent.from_dict(row)
                 if event is None:
                     refused += 1
                 else:

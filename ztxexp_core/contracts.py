@@ -4,10 +4,43 @@ Tracker (a protocol, registered in the entry-point group ``ztxexp.trackers``)
     A class or factory whose product has the three methods of :class:`Tracker`. It is made by name
     and keyword arguments in the process that runs the experiment, once for each run. A tracker
     cannot change a run's status: whatever it raises is contained, told once and recorded. The local
-    files are the truth; a tracker is a replica of them. A call that takes longer than 10 seconds is
-    interrupted, and the tracker left alone for the rest of the launch; one with ``local = True``
-    only writes into the run's folder and is not watched. May carry ``requires``, a tuple of import
-    names without which it cannot work: a missing one is an error before anything runs.
+    files are the truth; a tracker is a replica of them, brought up to date from what is on disk: a
+    moment later while the run goes on, or a year later by :func:`ztxexp.sync`.
+
+    - It is made, and all its calls for a run are made one after the other, in a thread of their
+      own, which is not that of the experiment. A call that takes longer than the launch's
+      ``tracker_timeout`` (10 seconds by default) is given up, and the tracker left alone for the
+      rest of the launch.
+    - ``on_run_start`` may come for a run that the tracker has met before: where the run is resumed
+      (``ctx.attempt`` is over 1) or replayed (``ctx.replayed``). Go on then with what is there,
+      found by ``ctx.run_id``. Calls that were successful are not made again, but for
+      ``on_run_start`` and ``on_run_end``.
+    - An event that it was told when a process died, or that it raised for, may be told once more:
+      ``event.position`` is the same then.
+
+    May carry, all of them optional:
+
+    ``requires``
+        names of the packages without which it cannot work: a missing one is an error before
+        anything runs;
+    ``local = True``
+        it only writes into the run's folder: its calls are made where the experiment runs, and are
+        not watched;
+    ``destination``
+        a text that says where it sends to. What it has got is remembered by this; by its keyword
+        arguments where it has none;
+    ``on_metrics(ctx, events)``
+        called in place of ``on_metric``, with a list of all events that wait (1000 at the most);
+    ``on_params(ctx, params)``
+        for every ``ctx.log_params``: a dict from names to plain values;
+    ``on_artifact(ctx, path, name)``
+        for every ``ctx.log_artifact``: the path of a file or folder, and its name;
+    ``in_run(ctx)``
+        returns a context manager in which the experiment function is called, in its thread; for
+        what a client library keeps per thread. It must not wait for anything;
+    ``received(ctx)``
+        returns what it can show that it has got of a run, as a :class:`Received`; asked before a
+        replay.
 
 Executor (a hook implementation, group ``ztxexp.executors``)
     A module with one function decorated with :data:`hookimpl`, or an instance with such a method:
@@ -38,8 +71,8 @@ arguments by leaving them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import pluggy
 
@@ -52,7 +85,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 class Tracker(Protocol):
-    """Follows a run through three calls, always in this order, in the process that runs it.
+    """Follows a run through three calls, always in this order.
 
     The calls of one run never overlap. After ``on_run_start`` raised, the tracker is left out for
     the rest of that run.
@@ -65,7 +98,7 @@ class Tracker(Protocol):
     """
 
     def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
-        """Called once before the first attempt of a run."""
+        """Called once before the first attempt that a process makes of a run."""
 
     def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
         """Called for every ``ctx.log_metric``, after the event is in the local file."""
@@ -76,8 +109,23 @@ class Tracker(Protocol):
         Args:
             ctx: the run.
             summary: ``run_id``, ``status``, ``error_type``, ``error_message``, ``retry_count``,
-                ``attempt``, and ``metrics``, the returned figures (empty where there are none).
+                ``attempt``, ``reason`` (finer cause of a failure, as in ``run.json``), and
+                ``metrics``, the returned figures (empty where there are none).
         """
+
+
+class Received(NamedTuple):
+    """What a tracker can show that it has got of a run.
+
+    Attributes:
+        events: as they were told, in any order.
+        ended: whether it has been told the end of the last attempt.
+        started: whether it has been told of the run at all.
+    """
+
+    events: Sequence[MetricEvent]
+    ended: bool
+    started: bool = True
 
 
 @hookspec(firstresult=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.errors import closest
 from ztxexp_core.texts import encodable
-from ztxexp_core.types import MetricEvent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,29 +29,6 @@ _BLOCK_ROWS = 65_536
 # Rows alive at one time: fewer than the garbage collector waits for, which else walks through them
 # again and again and takes a third of the time.
 _BATCH_ROWS = 200
-
-
-def read_event(row: Row) -> MetricEvent | None:
-    """Return the event that a row of ``metrics.jsonl`` stands for, ``None`` where it is no event.
-
-    An event has an integer step, a timestamp and a mapping of metrics that are all numbers.
-    """
-    step, timestamp, metrics = row.get("step"), row.get("timestamp"), row.get("metrics")
-    if type(step) is not int or not isinstance(timestamp, str) or not isinstance(metrics, dict):
-        return None
-    try:
-        numbers = {name: float(value) for name, value in metrics.items()}
-    except (TypeError, ValueError, OverflowError):
-        return None
-    attempt = row.get("attempt")
-    return MetricEvent(
-        step,
-        timestamp,
-        numbers,
-        _text(row.get("split"), "train"),
-        _text(row.get("phase"), "fit"),
-        attempt if type(attempt) is int else None,
-    )
 
 
 def curve_frame(

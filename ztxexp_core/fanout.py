@@ -1,24 +1,27 @@
-"""Metric events and the three tracker calls on their way out: the local file first, then trackers.
+"""What a run logs on its way to the disk, and to trackers that only write into the run's folder.
 
-A tracker is contained: what it raises is reported once per run and never reaches the experiment.
+Other trackers are told from there (:mod:`ztxexp_core.courier`). A tracker is contained: what it
+raises is reported once per run and never reaches the experiment.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import datetime, timezone
 from decimal import Decimal
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
-from ztxexp_core.codec import encode
+from ztxexp_core.codec import encode, float_text, plain
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
-from ztxexp_core.patience import PATIENCE_SEC, OutOfPatience, patience
-from ztxexp_core.store import JsonlWriter
+from ztxexp_core.extras import ExtrasLog
+from ztxexp_core.lines import JsonlWriter
+from ztxexp_core.store import RunFiles
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 
 # After this many failures in a row a tracker is left alone for the rest of the run.
@@ -28,20 +31,14 @@ Report = Callable[[str, str, BaseException], None]
 """Told once per run and tracker: its name, the call, what it raised."""
 
 
-# Names of trackers that have used up this process's patience.
-_given_up: set[str] = set()
-
-
 class GuardedTracker:
-    """A tracker whose failures stay with it, and that cannot hold a run up for ever.
-
-    One that took too long over a call is left alone for the rest of the launch, in this process.
+    """A tracker of this thread, whose failures stay with it.
 
     Attributes:
         name: under which the user knows it.
     """
 
-    __slots__ = ("_limit", "_off", "_report", "_reported", "_strikes", "_tracker", "name")
+    __slots__ = ("_off", "_report", "_reported", "_strikes", "_tracker", "name")
 
     def __init__(self, name: str, tracker: Tracker, report: Report):
         self.name = name
@@ -49,9 +46,7 @@ class GuardedTracker:
         self._report = report
         self._reported = False
         self._strikes = 0
-        # One that only writes into the run's folder is not watched: it would cost as much again.
-        self._limit = nullcontext if getattr(tracker, "local", False) else patience
-        self._off = is_given_up(name)
+        self._off = False
 
     def start(self, ctx: RunContext, meta: RunMetadata) -> None:
         """Call ``on_run_start``; a tracker that fails here is left out of this run."""
@@ -63,6 +58,11 @@ class GuardedTracker:
         if not self._off and self._strikes < _STRIKES:
             self._guarded("on_metric", ctx, event)
 
+    def extra(self, call: str, ctx: RunContext, *args: Any) -> None:
+        """Call ``on_params`` or ``on_artifact``, where the tracker has it."""
+        if not self._off and self._strikes < _STRIKES and hasattr(self._tracker, call):
+            self._guarded(call, ctx, *args)
+
     def end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Call ``on_run_end``, also after failed metrics, so that it can close what it opened."""
         if not self._off:
@@ -70,14 +70,9 @@ class GuardedTracker:
 
     def _guarded(self, call: str, *args: Any) -> bool:
         try:
-            with self._limit():
-                getattr(self._tracker, call)(*args)
+            getattr(self._tracker, call)(*args)
         except KeyboardInterrupt:  # the user's Ctrl-C, not the tracker's doing
             raise
-        except OutOfPatience:
-            self._off = True
-            self._report(self.name, call, give_up(self.name))
-            return False
         except BaseException as exc:
             self._strikes += 1
             if not self._reported:
@@ -102,22 +97,30 @@ class _LoggedEvent(MetricEvent):
 
 
 class MetricFan:
-    """Stands behind ``ctx.log_metric`` for one run; safe to call from several threads.
+    """Stands behind the logging calls of one run's context; safe to call from several threads.
 
     Args:
         ctx: the run.
         curve: writer of ``metrics.jsonl``; ``None`` keeps no local file.
         trackers: who else is told.
+        extras: writes what is no metric; nothing by default.
 
     Attributes:
         refused: name of each metric with a value that was no number, and the type of that value.
+        refusals: what else could not be recorded, in words.
     """
 
     def __init__(
-        self, ctx: RunContext, curve: JsonlWriter | None, trackers: Sequence[GuardedTracker]
+        self,
+        ctx: RunContext,
+        curve: JsonlWriter | None,
+        trackers: Sequence[GuardedTracker],
+        extras: ExtrasLog | None = None,
     ):
         self._ctx = ctx
         self._curve = curve
+        self._extras = extras or ExtrasLog(ctx, None)
+        self.refusals: list[str] = []
         self._trackers = trackers
         self._lock = threading.RLock()  # a tracker may itself log
         self._ended = False
@@ -140,20 +143,65 @@ class MetricFan:
         event.line = _line(event)
         with self._lock:
             if self._ended:
-                raise RunEndedError(
-                    f"run {self._ctx.run_id} has ended; log its metrics before exp_fn returns"
-                )
+                self._refuse_after_end()
             if self._curve is not None:
                 self._curve.append_bytes(event.line + b"\n")
             for tracker in self._trackers:
                 tracker.metric(self._ctx, event)
 
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Record parameters, see :meth:`RunContext.log_params`."""
+        found = plain_values(params, self._not_kept("parameter"))
+        with self._lock:
+            if self._ended:
+                self._refuse_after_end()
+            self._extras.params(found)
+            for tracker in self._trackers:
+                tracker.extra("on_params", self._ctx, found)
+
+    def artifact(self, path: str | Path, name: str | None = None) -> Path:
+        """Keep a file or folder, see :meth:`RunContext.log_artifact`."""
+        if self._ended:
+            self._refuse_after_end()
+        kept, name = self._extras.artifact(path, name)
+        with self._lock:
+            for tracker in self._trackers:
+                tracker.extra("on_artifact", self._ctx, kept, name)
+        return kept
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Set final figures, see :meth:`RunContext.set_summary`."""
+        found = plain_values(values, self._not_kept("summary figure"))
+        with self._lock:
+            if self._ended:
+                self._refuse_after_end()
+            self._extras.set_summary(found)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The final figures that were set, as they would stand in ``metrics.json``."""
+        return self._extras.summary
+
     def end(self) -> None:
-        """Refuse whatever is logged from now on, and close the local file."""
+        """Refuse whatever is logged from now on, and close the local files."""
         with self._lock:
             self._ended = True
+            self._extras.close()
             if self._curve is not None:
                 self._curve.close()
+
+    def _refuse_after_end(self) -> None:
+        raise RunEndedError(
+            f"run {self._ctx.run_id} has ended; whatever it logs has to come before exp_fn returns"
+        )
+
+    def _not_kept(self, what: str) -> Callable[[str, str], None]:
+        def refuse(name: str, kind: str) -> None:
+            self.refusals.append(
+                f"the {what} {name!r} was not recorded: a {kind} cannot be written down"
+            )
+
+        return refuse
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         if not isinstance(metrics, Mapping):
@@ -186,20 +234,24 @@ def _line(event: MetricEvent) -> bytes:
         raise MetricError(f"the event cannot be written: {exc}") from exc
 
 
-def give_up(name: str) -> TimeoutError:
-    """Leave a tracker alone for the rest of the launch; returns what is to be said of it."""
-    _given_up.add(name)
-    return TimeoutError(f"it took longer than {PATIENCE_SEC:g} s and is left alone from now on")
+def plain_values(values: Mapping[Any, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:
+    """Return values as JSON can hold them; one that cannot be written down costs itself only.
 
-
-def is_given_up(name: str) -> bool:
-    """Tell whether a tracker has taken too long before, in this launch and process."""
-    return name in _given_up
-
-
-def forget_hung_trackers() -> None:
-    """Give trackers another chance: a new launch begins."""
-    _given_up.clear()
+    Args:
+        values: name to value; numbers of any kind, texts, lists and dicts of them.
+        refuse: told the name and the type of each that has to be left out.
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            found.update(plain({name: value}))
+        except ConfigError:
+            number = as_number(value)  # what can be logged as a metric can be kept
+            if number is None:
+                refuse(str(name), type(value).__qualname__)
+            else:
+                found[str(name)] = number if math.isfinite(number) else float_text(number)
+    return found
 
 
 def as_number(value: Any) -> float | None:
@@ -237,6 +289,8 @@ def sink_for(ctx: RunContext) -> MetricFan:
     def report(name: str, call: str, exc: BaseException) -> None:
         ctx.logger.warning("tracker %s failed in %s: %s", name, call, exc)
 
-    curve = JsonlWriter(ctx._metrics_jsonl_path) if ctx._metrics_jsonl_path else None
+    path = ctx._metrics_jsonl_path
     guarded = [GuardedTracker(type(t).__name__, t, report) for t in ctx._trackers]
-    return MetricFan(ctx, curve, guarded)
+    if path is None:
+        return MetricFan(ctx, None, guarded)
+    return MetricFan(ctx, JsonlWriter(path), guarded, ExtrasLog(ctx, RunFiles(ctx.run_dir).extras))

@@ -46,6 +46,7 @@ class Handout:
         settled_elsewhere: run ids of this launch, and how another launch has ended theirs.
         refill: whether the executor understands ``None``.
         broken: why nothing more can be handed out, where that is so.
+        hung: trackers that the runs to come have to do without.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Handout:
         self.settled_elsewhere: dict[str, str] = {}
         self.refill = False
         self.broken: StoreError | None = None
+        self.hung: tuple[str, ...] = ()
         self._waiting = deque(specs)
         self._again: list[tuple[float, int, RunSpec]] = []  # a heap of retries by the time due
         self._held_elsewhere: deque[RunSpec] = deque()
@@ -95,6 +97,8 @@ class Handout:
         while True:
             spec = self._ready()
             if spec is not None:
+                if self.hung:
+                    spec = dataclasses.replace(spec, without=self.hung)
                 self.taken[spec.run_id] = spec
                 self.under_way.add(spec.run_id)
                 self._progress.started(spec)

@@ -86,6 +86,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+TRACKER_TIMEOUT_SEC = 10.0
+
+
 @dataclass(frozen=True)
 class Launch:
     """What all runs of one launch share.
@@ -97,6 +100,7 @@ class Launch:
         trackers: made anew for every run.
         live_trackers: instances of the user; only where runs happen in the launching process.
         own_process: runs happen in processes of their own, whose output belongs into ``run.log``.
+        tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
     """
 
     function: ExperimentFn
@@ -105,6 +109,7 @@ class Launch:
     trackers: tuple[TrackerSpec, ...] = ()
     live_trackers: tuple[Tracker, ...] = ()
     own_process: bool = False
+    tracker_timeout: float = TRACKER_TIMEOUT_SEC
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield what has to reach the workers, with a name for messages."""
@@ -113,4 +118,6 @@ class Launch:
         yield "the metadata", self.metadata
         for tracker in self.trackers:
             yield f"an argument of tracker {tracker.name!r}", tracker
+        for live in self.live_trackers:
+            yield f"the tracker {type(live).__name__}", live
         yield "an exception class in retry_on", self.retry

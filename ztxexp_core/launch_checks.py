@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ztxexp_core import registry
+from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, OptionError
@@ -90,13 +91,16 @@ def resolved_trackers(
     """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
     for tracker in live:
         registry.check_tracker(tracker, type(tracker).__name__)
-    if live and "in_process" not in executor.supports:
-        _log.warning(
-            "Live tracker instances are ignored in %s mode (%s); give installed trackers by name",
-            executor.ref.name,
-            ", ".join(type(tracker).__name__ for tracker in live),
-        )
-        live = ()
+    if "in_process" not in executor.supports:
+        sent = [tracker for tracker in live if _can_be_sent(tracker)]
+        if len(sent) < len(live):
+            _log.warning(
+                "Live tracker instances are ignored in %s mode (%s cannot be sent to other "
+                "processes); give installed trackers by name",
+                executor.ref.name,
+                ", ".join(type(tracker).__name__ for tracker in live if tracker not in sent),
+            )
+        live = sent
     resolved = [_tracker_spec(spec) for spec in specs]
     names = {spec.name for spec in resolved}
     if "jsonl" not in names and not any(_is_jsonl(tracker) for tracker in live):
@@ -105,6 +109,14 @@ def resolved_trackers(
         else:
             _log.warning("the jsonl tracker is blocked or not installed; going on without it")
     return tuple(live), tuple(resolved)
+
+
+def _can_be_sent(tracker: Tracker) -> bool:
+    try:
+        pickle_by_value(tracker)
+    except Exception:
+        return False
+    return True
 
 
 def _is_jsonl(tracker: Tracker) -> bool:

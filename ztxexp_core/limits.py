@@ -94,7 +94,16 @@ class Limits:
             limit = limit(dict(config))
         if limit is None:
             return None
-        number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-        if not (number and 0 < limit < math.inf):
-            raise ValueError(f"timeout must be a number of seconds over 0, got {limit!r}")
-        return float(limit)
+        return checked_seconds("timeout", limit)
+
+
+def checked_seconds(name: str, value: Any) -> float:
+    """Return a number of seconds over 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and 0 < value < math.inf):
+        raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
+    return float(value)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.heartbeat import SILENT_SEC, is_silent, own_name, remove_old
+from ztxexp_core.lines import JsonlWriter
 from ztxexp_core.store import (
-    JsonlWriter,
     RunFiles,
     iter_runs,
     read_record,

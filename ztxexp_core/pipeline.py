@@ -12,7 +12,7 @@ from ztxexp_core import registry
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
 from ztxexp_core.heartbeat import stamp
-from ztxexp_core.launch import ExperimentFn, RetryRule
+from ztxexp_core.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 from ztxexp_core.limits import TimeLimit
 from ztxexp_core.manager import ExpManager
 from ztxexp_core.plan import Plan
@@ -283,6 +283,7 @@ class ExperimentPipeline:
         max_failures: int | None = None,
         max_failures_in_a_row: int | None = None,
         progress: bool | None = None,
+        tracker_timeout: float = TRACKER_TIMEOUT_SEC,
     ) -> RunSummary:
         """Build the configurations and execute them, see :meth:`ExpRunner.run`.
 
@@ -305,6 +306,7 @@ class ExperimentPipeline:
             max_failures: end the launch when so many runs have failed.
             max_failures_in_a_row: likewise, without a succeeded run between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
+            tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
         """
         looked_at = stamp(self.results_root) if self.results_root.is_dir() else None
         plan = self._planned(allow_duplicates)
@@ -332,6 +334,7 @@ class ExperimentPipeline:
             max_failures=max_failures,
             max_failures_in_a_row=max_failures_in_a_row,
             progress=progress,
+            tracker_timeout=tracker_timeout,
         )
 
     def _planned(self, allow_duplicates: bool) -> Plan:

@@ -55,6 +55,7 @@ __all__ = [
     "check_tracker",
     "executors",
     "expanders",
+    "is_local",
     "load_executor",
     "load_expander",
     "make_tracker",
@@ -299,6 +300,15 @@ def tracker_spec(
     return TrackerSpec(name, ref.target, dict(kwargs or {}))
 
 
+def is_local(spec: TrackerSpec) -> bool:
+    """Tell whether a tracker only writes into the run's folder (``local = True``).
+
+    Raises:
+        PluginImportError: its target cannot be imported here.
+    """
+    return bool(getattr(_factory(spec), "local", False))
+
+
 def make_tracker(spec: TrackerSpec) -> Tracker:
     """Make a tracker in whichever process this is; reads no metadata.
 
@@ -307,8 +317,16 @@ def make_tracker(spec: TrackerSpec) -> Tracker:
         PluginContractError: what was made lacks one of the three methods.
         Exception: whatever the tracker's own factory raises.
     """
+    tracker = _factory(spec)(**spec.kwargs)
+    if spec.target not in _made_well:  # once in a process: the check costs a tenth of an empty run
+        check_tracker(tracker, f"tracker {spec.name!r} ({spec.target})")
+        _made_well.add(spec.target)
+    return cast(Tracker, tracker)
+
+
+def _factory(spec: TrackerSpec) -> Any:
     try:
-        factory = _import_target(spec.target)
+        return _import_target(spec.target)
     except (Exception, SystemExit) as exc:
         raise PluginImportError(
             f"tracker {spec.name!r} ({spec.target}) cannot be imported in this process "
@@ -316,11 +334,6 @@ def make_tracker(spec: TrackerSpec) -> Tracker:
             "tracker",
             spec.name,
         ) from exc
-    tracker = factory(**spec.kwargs)
-    if spec.target not in _made_well:  # once in a process: the check costs a tenth of an empty run
-        check_tracker(tracker, f"tracker {spec.name!r} ({spec.target})")
-        _made_well.add(spec.target)
-    return cast(Tracker, tracker)
 
 
 _made_well: set[str] = set()

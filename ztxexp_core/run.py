@@ -10,7 +10,6 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
-import math
 import os
 import time
 from numbers import Integral
@@ -19,21 +18,19 @@ from typing import Any
 
 from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.capture import flush_output, redirect_output
-from ztxexp_core.codec import float_text, plain
-from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
+from ztxexp_core.courier import Sent
 from ztxexp_core.ending import Ending, text_of, trace_of
-from ztxexp_core.errors import ConfigError, OptionError
-from ztxexp_core.fanout import GuardedTracker, MetricFan, as_number, give_up, is_given_up
+from ztxexp_core.errors import OptionError
+from ztxexp_core.extras import ExtrasLog
+from ztxexp_core.fanout import MetricFan, plain_values
 from ztxexp_core.heartbeat import beat_for
 from ztxexp_core.launch import Launch
+from ztxexp_core.lines import JsonlWriter
 from ztxexp_core.liveness import this_process
-from ztxexp_core.patience import OutOfPatience, patience
-from ztxexp_core.registry import make_tracker
 from ztxexp_core.runlog import RunLogger
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import (
-    JsonlWriter,
     RunFiles,
     create_run,
     reopen_run,
@@ -41,6 +38,7 @@ from ztxexp_core.store import (
     write_bytes,
     write_json,
 )
+from ztxexp_core.telling import Telling
 from ztxexp_core.types import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -82,7 +80,7 @@ class RunOne:
             OptionError: the function, or something it refers to, cannot be sent to a worker.
         """
         if self._packed is None:
-            launch = dataclasses.replace(self._launch, live_trackers=())
+            launch = self._launch
             for what, part in launch.parts():
                 try:
                     pickle_by_value(part)
@@ -130,8 +128,10 @@ class _Run:
         except BaseException as exc:
             return self._unrecorded(exc)
         try:
-            self._start_trackers()
-            ending = self._attempts()
+            self.telling.start(self.ctx)
+            self._event("start", attempt=self.attempt)
+            with self.telling.in_run():
+                ending = self._attempts()
         except BaseException as exc:  # Ctrl-C between two steps
             ending = Ending.failed(exc)
         try:
@@ -186,7 +186,7 @@ class _Run:
         self.events = JsonlWriter(self.files.events)
         self.curve = JsonlWriter(self.files.curve)
         self.logger = RunLogger(self.spec.run_id, self.files.log)
-        self.trackers: list[GuardedTracker] = []
+        self.telling = Telling(self.launch, self.spec, self._tracker_failed)
         self.ctx = self._context()
 
     def _context(self) -> RunContext:
@@ -198,34 +198,12 @@ class _Run:
             meta=self.meta,
             _metrics_jsonl_path=Path(self.files.curve),
         )
-        ctx._sink = self.fan = MetricFan(ctx, self.curve, self.trackers)
+        extras = ExtrasLog(ctx, self.files.extras)
+        ctx._sink = self.fan = MetricFan(ctx, self.curve, self.telling.local, extras)
+        self.telling.goes_on_with(ctx)
         return ctx
 
     # -- 2. trackers
-
-    def _start_trackers(self) -> None:
-        for spec in self.launch.trackers:
-            if is_given_up(spec.name):
-                continue
-            try:
-                with patience():
-                    tracker = make_tracker(spec)
-            except KeyboardInterrupt:
-                raise
-            except OutOfPatience:
-                self._tracker_failed(spec.name, "its constructor", give_up(spec.name))
-            except BaseException as exc:
-                self._tracker_failed(spec.name, "its constructor", exc)
-            else:
-                self._start_tracker(spec.name, tracker)
-        for live in self.launch.live_trackers:
-            self._start_tracker(type(live).__name__, live)
-        self._event("start", attempt=self.attempt)
-
-    def _start_tracker(self, name: str, tracker: Tracker) -> None:
-        guarded = GuardedTracker(name, tracker, self._tracker_failed)
-        guarded.start(self.ctx, self.meta)
-        self.trackers.append(guarded)
 
     def _tracker_failed(self, name: str, call: str, exc: BaseException) -> None:
         said = f"tracker {name!r} failed in {call}: {type(exc).__name__}: {text_of(exc)}"
@@ -267,21 +245,14 @@ class _Run:
         return Ending(RUN_STATUS_SUCCEEDED, self._plain_metrics(returned), has_metrics=True)
 
     def _plain_metrics(self, returned: dict[Any, Any]) -> dict[str, Any]:
-        metrics: dict[str, Any] = {}
-        for name, value in returned.items():
-            try:
-                metrics.update(plain({name: value}))
-            except ConfigError:
-                found = as_number(value)  # what can be logged can be returned
-                if found is not None:
-                    metrics[str(name)] = found if math.isfinite(found) else float_text(found)
-                else:  # costs this value, not hours of training
-                    kind = type(value).__qualname__
-                    self._refused(
-                        f"the returned metric {name!r} was not recorded: a {kind} cannot be "
-                        "written down; return numbers, texts, lists or dicts of them"
-                    )
-        return metrics
+        return plain_values(
+            returned,
+            # Costs this value, not hours of training.
+            lambda name, kind: self._refused(
+                f"the returned metric {name!r} was not recorded: a {kind} cannot be written down; "
+                "return numbers, texts, lists or dicts of them"
+            ),
+        )
 
     def _prepare_retry(self, ending: Ending, exc: BaseException) -> None:
         self.logger.warning(
@@ -312,6 +283,10 @@ class _Run:
 
     def _end(self, ending: Ending) -> RunOutcome:
         self._end_fan()
+        if self.fan.figures:
+            ending = dataclasses.replace(
+                ending, metrics={**self.fan.figures, **ending.metrics}, has_metrics=True
+            )
         if ending.has_metrics:
             try:
                 write_json(self.files.metrics, ending.metrics)
@@ -340,6 +315,7 @@ class _Run:
             reason="interrupted" if self.interrupted else ending.reason,
             notices=tuple(dict.fromkeys(self.notices)),
             place=ending.place,
+            hung=tuple(self.telling.hung),
             **ending.error_fields(),
         )
 
@@ -347,6 +323,8 @@ class _Run:
         self.fan.end()
         for name, kind in self.fan.refused.items():
             self._refused(f"metric {name!r} was not recorded: a {kind} is no number")
+        for said in self.fan.refusals:
+            self._refused(said)
 
     # -- 5. trackers hear of the end
 
@@ -357,15 +335,26 @@ class _Run:
             **ending.error_fields(),
             "retry_count": self.record["retry_count"],
             "attempt": self.attempt,
+            "reason": ending.reason,
             "metrics": ending.metrics,
         }
         if not self.end_told:
             self.end_told = True
             self._event("end", summary=summary)
-        while self.trackers:  # each once, even if Ctrl-C comes in between
-            self.trackers.pop(0).end(self.ctx, summary)
+        for name, sent in self.telling.end(self.ctx, summary):
+            self._undelivered(name, sent)
         self.events.close()
         self.logger.close()
+
+    def _undelivered(self, name: str, sent: Sent) -> None:
+        lines = f"{sent.lacking} line" + "s" * (sent.lacking != 1)
+        self.logger.warning("tracker %r lacks %s of this run", name, lines)
+        self._event("tracker_lacks", tracker=name, lines=sent.lacking, error_message=sent.error)
+        if sent.error is None:  # not told yet
+            self.notices.append(
+                f"tracker {name!r} is slow: {lines} of its run could not be sent in time; "
+                f"ztxexp.sync(results_root, {name!r}, ...) sends them"
+            )
 
     # -- what several steps need
 

@@ -14,33 +14,35 @@ from ztxexp_core.claims import Claims
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
 from ztxexp_core.digest import failures_text
-from ztxexp_core.fanout import forget_hung_trackers
 from ztxexp_core.gpus import GpuSlots
 from ztxexp_core.handout import Handout
 from ztxexp_core.heartbeat import beating
-from ztxexp_core.launch import ExperimentFn, Launch, RetryRule
+from ztxexp_core.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, Launch, RetryRule
 from ztxexp_core.launch_checks import (
     described,
     executor_options,
     resolved_trackers,
     worker_count,
 )
-from ztxexp_core.limits import Limits, TimeLimit
+from ztxexp_core.limits import Limits, TimeLimit, checked_seconds
 from ztxexp_core.liveness import close_dead_runs
 from ztxexp_core.loaded import LoadedPlugin
 from ztxexp_core.plan import Action, Plan, PlannedRun, plan_as_given
 from ztxexp_core.progress import Progress
+from ztxexp_core.replay import tell_of_the_dead
 from ztxexp_core.run import RunOne
 from ztxexp_core.signals import StopOnTerm
 from ztxexp_core.specs import RunSpec
 from ztxexp_core.store import new_run_id, prepare_root
 from ztxexp_core.summary import RunSummary
 from ztxexp_core.sweep import StopRule, Sweep
+from ztxexp_core.telling import distant
 from ztxexp_core.types import Config, RunMetadata, SkipRun
 
 __all__ = ["ExpRunner", "SkipRun"]
 
 _log = logging.getLogger("ztxexp")
+_INTERRUPTED_SEC = 1.5  # for trackers, of the five seconds in which Ctrl-C ends a launch
 
 
 class ExpRunner:
@@ -110,6 +112,7 @@ class ExpRunner:
         max_failures: int | None = None,
         max_failures_in_a_row: int | None = None,
         progress: bool | None = None,
+        tracker_timeout: float = TRACKER_TIMEOUT_SEC,
     ) -> RunSummary:
         """Execute every configuration.
 
@@ -130,7 +133,8 @@ class ExpRunner:
             retry_on: names of exceptions (a parent's covers its children) or exception classes;
                 ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died, or was ended.
             tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
-            trackers: tracker instances, used where runs happen in this process.
+            trackers: tracker instances. Where runs happen in other processes each of these gets a
+                copy; one that cannot be sent there is left out, with a notice.
             options: settings of the executor.
             retry_delay: seconds before the second attempt.
             retry_backoff: by which the delay is multiplied before each further attempt.
@@ -147,6 +151,8 @@ class ExpRunner:
                 still ends by itself.
             max_failures_in_a_row: likewise, without a succeeded run between them.
             progress: show how far the launch is. ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
+            tracker_timeout: seconds that a tracker may hold a run up, once when it starts and once
+                when it ends; one that takes longer is left alone for the rest of the launch.
 
         Returns:
             Counts, duration, what failed and why.
@@ -185,7 +191,8 @@ class ExpRunner:
         retry = RetryRule.of(max_attempts, retry_on, retry_delay, retry_backoff)
         plan = self._plan or plan_as_given(self.configs)
         own_process = "in_process" not in executor.supports
-        launch = Launch(function, described(metadata), retry, specs, live, own_process)
+        patience = checked_seconds("tracker_timeout", tracker_timeout)
+        launch = Launch(function, described(metadata), retry, specs, live, own_process, patience)
         return _carry_out(
             plan, self.results_root, launch, limits, slots, executor, count, settings, progress
         )
@@ -204,7 +211,6 @@ def _carry_out(
 ) -> RunSummary:
     """Start a launch for which everything has been checked but the configurations."""
     started = time.monotonic()
-    forget_hung_trackers()
     planned, reused = plan.to_run, plan.counts.get(Action.REUSE, 0)
     timeouts = _checked(planned, limits)
     run_one = RunOne(launch)
@@ -232,11 +238,16 @@ def _carry_out(
             handout = Handout(specs, progress, claims, keys, slots, busy)
             stop_rule = StopRule(limits.max_failures, limits.max_failures_in_a_row)
             sweep = Sweep(handout, run_one, launch.retry, stop_rule, progress)
+            seconds = launch.tracker_timeout
             try:
                 sweep.carry_out(executor, min(workers, len(specs)), settings)
             except KeyboardInterrupt:
                 _log.warning("%s", sweep.interrupted_message())
+                seconds = min(seconds, _INTERRUPTED_SEC)
                 raise
+            finally:
+                loads = distant(launch, handout.hung, seconds)
+                tell_of_the_dead(sweep.dead, loads, seconds)
     summary = sweep.summary(time.monotonic() - started, reused)
     failures = failures_text(summary.failures, summary.total)
     if failures:

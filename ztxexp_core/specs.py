@@ -47,6 +47,7 @@ class RunSpec:
             user's, such as ``CUDA_VISIBLE_DEVICES`` (capability ``"gpus"``). A process may be used
             again for runs with an equal one.
         fresh_process: the run gets a process that has carried out no other.
+        without: names of trackers that have hung in this launch, and are left alone.
     """
 
     run_id: str
@@ -58,11 +59,12 @@ class RunSpec:
     timeout: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     fresh_process: bool = False
+    without: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By value, so that values of classes made in __main__ or a notebook reach a worker whose
         # __main__ is another module.
-        limits = (self.timeout, dict(self.environment), self.fresh_process)
+        limits = (self.timeout, dict(self.environment), self.fresh_process, self.without)
         rest = (self.identity, self.attempt, self.tries, *limits)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
 
@@ -92,6 +94,7 @@ class RunOutcome:
         notices: what the user should be told once, such as a tracker that failed.
         place: where in the user's code the exception was raised, ``file.py:12 in train``.
         peak_memory: most memory that a process which died was seen to hold, in bytes.
+        hung: names of trackers that took too long over a call.
     """
 
     run_id: str
@@ -106,6 +109,7 @@ class RunOutcome:
     notices: tuple[str, ...] = ()
     place: str | None = None
     peak_memory: int | None = None
+    hung: tuple[str, ...] = ()
 
     @classmethod
     def lost(

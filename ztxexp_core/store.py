@@ -1,9 +1,9 @@
 """The run store: one folder per run, written here and read here, nowhere else.
 
 A run's folder appears whole: it is staged under a hidden name and renamed into place. Every
-``.json`` is replaced whole, every ``.jsonl`` line is one append, so a reader at any instant sees
-valid files with at most a torn last line. Readers never raise because of a damaged or foreign
-entry; they leave it out and name it once.
+``.json`` is replaced whole (``.jsonl`` files are :mod:`ztxexp_core.lines`), so a reader at any
+instant sees valid files. Readers never raise because of a damaged or foreign entry; they leave it
+out and name it once.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ class RunFiles:
         metrics: what the experiment function returned.
         curve: every logged metric event, a line each.
         events: the life of the run, a line each.
+        extras: what the run said of itself: parameters, artifacts, summary figures, a line each.
         log: what ``ctx.logger`` was told.
         error: traceback of the last failure.
     """
 
     # Texts made once, not Path properties: a Path per file would cost a fifth of an empty run.
-    __slots__ = ("base", "config", "curve", "error", "events", "log", "meta", "metrics", "run")
+    __slots__ = (
+        "base", "config", "curve", "error", "events", "extras", "log", "meta", "metrics", "run"
+    )  # fmt: skip
 
     def __init__(self, run_dir: str | Path):
         self.base = base = str(run_dir)
@@ -67,6 +70,7 @@ class RunFiles:
         self.metrics = f"{base}/metrics.json"
         self.curve = f"{base}/metrics.jsonl"
         self.events = f"{base}/events.jsonl"
+        self.extras = f"{base}/extras.jsonl"
         self.log = f"{base}/run.log"
         self.error = f"{base}/error.log"
 
@@ -109,86 +113,17 @@ def _document(value: Any) -> bytes:
     return encode(value, indent=True) + b"\n"
 
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+CLOEXEC = getattr(os, "OCLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def _write_new(path: str, data: bytes, how: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | _CLOEXEC, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | CLOEXEC, 0o666)
     try:
         done = os.write(fd, data)
         while done < len(data):  # a full disk: follow up so that the cause is raised
             done += os.write(fd, data[done:])
     finally:
         os.close(fd)
-
-
-class JsonlWriter:
-    """Appends lines to a ``.jsonl`` file, one write each, from any thread.
-
-    The file is opened at the first line and kept open until :meth:`close`.
-
-    Example:
-        >>> with JsonlWriter(Path("events.jsonl")) as writer:
-        ...     writer.append({"event": "start"})
-    """
-
-    __slots__ = ("_fd", "_lock", "path")
-
-    def __init__(self, path: str | Path):
-        self.path = path
-        self._fd: int | None = None
-        self._lock = threading.Lock()
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one object as one line.
-
-        Raises:
-            OSError: the line could not be written.
-            ConfigError: the row has no form in JSON.
-        """
-        self.append_bytes(encode(row) + b"\n")
-
-    def append_bytes(self, line: bytes) -> None:
-        """Append one encoded line, its line end included."""
-        fd = self._fd
-        if fd is None:
-            fd = self._open()
-        if os.write(fd, line) != len(line):
-            self.close()  # the next line opens it again and closes off the torn one
-            raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
-
-    def _open(self) -> int:
-        with self._lock:
-            if self._fd is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC
-                fd = os.open(self.path, flags, 0o666)
-                if os.fstat(fd).st_size and _ends_mid_line(self.path):  # torn by a kill
-                    os.write(fd, b"\n")
-                self._fd = fd
-            return self._fd
-
-    def close(self) -> None:
-        """Close the file; a later line opens it again."""
-        with self._lock:
-            fd, self._fd = self._fd, None  # first: an interrupt must not lead to a second close
-            if fd is not None:
-                os.close(fd)
-
-    def __del__(self) -> None:
-        if self._fd is not None:
-            self.close()
-
-    def __enter__(self) -> JsonlWriter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def _ends_mid_line(path: str | Path) -> bool:
-    with open(path, "rb") as handle:
-        handle.seek(-1, os.SEEK_END)
-        return handle.read(1) != b"\n"
 
 
 def create_run(
@@ -316,7 +251,7 @@ def _remove_old_staging(root: Path) -> None:
 _told: set[tuple[str, str]] = set()
 
 
-def _tell_once(path: str, problem: str) -> None:
+def tell_once(path: str, problem: str) -> None:
     """Name an entry that is left out, once in this process for each problem."""
     if (path, problem) not in _told:
         _told.add((path, problem))
@@ -331,7 +266,7 @@ def read_json(path: str | Path) -> Any:
         OSError, ValueError: it cannot be read, or is no JSON.
     """
     # By hand: an open() per file would double the time to read a root.
-    fd = _open_regular(path)
+    fd = open_regular(path)
     try:
         size = os.fstat(fd).st_size
         if size > _READ_LIMIT:
@@ -344,9 +279,15 @@ def read_json(path: str | Path) -> Any:
     return decode(data)
 
 
-def _open_regular(path: str | Path) -> int:
+def open_regular(path: str | Path) -> int:
+    """Open a file for reading and return its descriptor.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, or is a pipe, a device, a folder.
+    """
     # Without blocking: what has the name of a record may be a pipe, which nobody ever fills.
-    fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    fd = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise ValueError("is no regular file")
@@ -363,34 +304,12 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as exc:
-        _tell_once(str(path), f"{type(exc).__name__}: {exc}")
+        tell_once(str(path), f"{type(exc).__name__}: {exc}")
         return None
     if not isinstance(value, dict):
-        _tell_once(str(path), f"holds a {type(value).__name__}, not an object")
+        tell_once(str(path), f"holds a {type(value).__name__}, not an object")
         return None
     return value
-
-
-def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a ``.jsonl`` file; damaged lines are left out and counted in the log."""
-    bad = 0
-    try:
-        with open(_open_regular(path), "rb") as handle:
-            for line in handle:
-                try:
-                    row = decode(line, exact=False)
-                except ValueError:
-                    row = None
-                if isinstance(row, dict):
-                    yield row
-                elif line.strip():
-                    bad += 1
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as exc:
-        _tell_once(str(path), f"{type(exc).__name__}: {exc}")
-    if bad:
-        _tell_once(str(path), f"{bad} line(s) are no JSON objects; the others were read")
 
 
 def run_folders(root: str | Path) -> Iterator[Path]:
@@ -421,7 +340,7 @@ def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         if run is None:
             continue
         if run.get("schema_version") != RUN_SCHEMA_VERSION:
-            _tell_once(
+            tell_once(
                 f"{folder}/run.json",
                 f"schema_version {run.get('schema_version')!r}, not {RUN_SCHEMA_VERSION}",
             )

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ztxexp_core.digest import failure_groups
@@ -81,6 +82,7 @@ class Sweep:
         self.due_again: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
         self.told: set[str] = set()
+        self.dead: list[Path] = []  # folders of runs whose end was written here
         self.in_process = False
         self._deaths = 0
 
@@ -159,6 +161,7 @@ class Sweep:
         spec = self.handout.taken.get(outcome.run_id)
         if spec is None or outcome.run_id not in self.handout.under_way:
             return  # an executor's mistake; what is on disk stands
+        self.handout.hung = tuple(dict.fromkeys((*self.handout.hung, *outcome.hung)))
         for notice in outcome.notices:
             if notice not in self.told:
                 self.told.add(notice)
@@ -195,6 +198,7 @@ class Sweep:
         if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
             return False
         self._deaths += 1
+        self.dead = [folder for folder in self.dead if folder != spec.run_dir]
         self.due_again[spec.run_id] = outcome
         self.handout.ended(spec.run_id, None)
         self.progress.retried(outcome)
@@ -206,9 +210,12 @@ class Sweep:
 
     def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
         try:
-            return settle(spec, outcome, self.run_one)
+            outcome = settle(spec, outcome, self.run_one)
         except OSError as exc:
             raise StoreError(f"run {spec.run_id}: its record could not be written: {exc}") from exc
+        if outcome.status == RUN_STATUS_FAILED:
+            self.dead.append(spec.run_dir)
+        return outcome
 
     def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""

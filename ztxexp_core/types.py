@@ -53,6 +53,8 @@ class MetricEvent:
         split: part of the data, such as ``train``, ``valid``, ``test``.
         phase: what the program was doing, such as ``fit``, ``eval``, ``infer``.
         attempt: which attempt of the run logged it (since 2.0; ``None`` in runs of 1.0.3).
+        position: where its line begins in ``metrics.jsonl``, in bytes: tells it from all other
+            events of the run; no part of the line (since 2.0; ``None`` for one made by hand).
     """
 
     step: int
@@ -61,6 +63,26 @@ class MetricEvent:
     split: str = "train"
     phase: str = "fit"
     attempt: int | None = None
+    position: int | None = None
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> MetricEvent | None:
+        """Return the event that a row of ``metrics.jsonl`` stands for, ``None`` where it is none.
+
+        An event has an integer step, a timestamp and a mapping of metrics that are all numbers.
+        """
+        step, timestamp, metrics = row.get("step"), row.get("timestamp"), row.get("metrics")
+        if type(step) is not int or not isinstance(timestamp, str) or not isinstance(metrics, dict):
+            return None
+        try:
+            numbers = {name: float(value) for name, value in metrics.items()}
+        except (TypeError, ValueError, OverflowError):
+            return None
+        attempt = row.get("attempt")
+        split, phase = _text(row.get("split"), "train"), _text(row.get("phase"), "fit")
+        return cls(
+            step, timestamp, numbers, split, phase, attempt if type(attempt) is int else None
+        )
 
     def to_json(self) -> bytes:
         """Return the event as one line of strict JSON, without the line end."""
@@ -78,6 +100,10 @@ class MetricEvent:
         if self.attempt is not None:
             row["attempt"] = self.attempt
         return row
+
+
+def _text(value: Any, default: str) -> str:
+    return default if value is None else str(value)
 
 
 @dataclass(slots=True)
@@ -119,12 +145,18 @@ class RunMetadata:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class MetricSink(Protocol):
-    """What stands behind ``RunContext.log_metric``: the local file first, then the trackers."""
+class RunSink(Protocol):
+    """What stands behind the logging calls of a :class:`RunContext`: the disk, then trackers."""
 
     def log(
         self, step: int, metrics: Mapping[str, float], split: str = ..., phase: str = ...
     ) -> None: ...
+
+    def params(self, params: Mapping[str, Any]) -> None: ...
+
+    def artifact(self, path: str | Path, name: str | None = ...) -> Path: ...
+
+    def summary(self, values: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -143,6 +175,8 @@ class RunContext:
         checkpoints_dir: folder for what a later attempt goes on from; kept between attempts, made
             when the run starts (since 2.0).
         artifacts_dir: folder for files of your own (since 2.0).
+        replayed: whether what is told of the run is read from disk, see :func:`ztxexp.sync`
+            (since 2.0).
 
     Example:
         >>> def exp_fn(ctx):
@@ -158,7 +192,8 @@ class RunContext:
     meta: RunMetadata = field(default_factory=RunMetadata)
     _metrics_jsonl_path: Path | None = field(default=None, repr=False)
     _trackers: list[Tracker] = field(default_factory=list, repr=False)
-    _sink: MetricSink | None = field(default=None, repr=False)
+    _sink: RunSink | None = field(default=None, repr=False)
+    replayed: bool = False
 
     @property
     def attempt(self) -> int:
@@ -206,10 +241,80 @@ class RunContext:
         Example:
             >>> ctx.log_metric(step=1, metrics={"loss": 0.91}, split="valid")
         """
-        if self._sink is None:
-            # A context made by hand (in a test, say). The one arrow that points upwards; the
-            # import contract lists it by name.
-            from ztxexp_core.fanout import sink_for
+        (self._sink or self._own_sink()).log(step, metrics, split, phase)
 
-            self._sink = sink_for(self)
-        self._sink.log(step, metrics, split, phase)
+    def log_params(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Record what the run has found out about itself, such as the size of its model.
+
+        Written to ``extras.jsonl``, then told to the trackers that can take it (since 2.0).
+
+        Args:
+            params: name to value, whatever a configuration may hold.
+            more: further ones, by keyword.
+
+        Raises:
+            TypeError: ``params`` is no mapping.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.log_params(n_parameters=1_200_000, device="cuda:0")
+        """
+        (self._sink or self._own_sink()).params(_merged(params, more))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> Path:
+        """Keep a file or folder among the run's artifacts.
+
+        It is copied into ``artifacts_dir``, unless it is there already, and then told to the
+        trackers that can take it (since 2.0).
+
+        Args:
+            path: the file or folder.
+            name: under which it is kept, such as ``"figures/loss.png"``; its own by default. What
+                stands there already is replaced.
+
+        Returns:
+            Where it is kept.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the name leads out of the folder.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.log_artifact("model.pt")
+        """
+        return (self._sink or self._own_sink()).artifact(path, name)
+
+    def set_summary(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Set final figures before the end, such as the best score so far.
+
+        Written to ``extras.jsonl`` at once. At the end they go into ``metrics.json``, also of a run
+        that failed, where the dict that the function returns comes after them (since 2.0).
+
+        Args:
+            values: name to figure, as the function might return them; a later call replaces what
+                an earlier one has set.
+            more: further ones, by keyword.
+
+        Raises:
+            TypeError: ``values`` is no mapping.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.set_summary(best_accuracy=0.93, best_epoch=7)
+        """
+        (self._sink or self._own_sink()).summary(_merged(values, more))
+
+    def _own_sink(self) -> RunSink:
+        # A context made by hand (in a test, say). The one arrow that points upwards; the import
+        # contract lists it by name.
+        from ztxexp_core.fanout import sink_for
+
+        self._sink = sink_for(self)
+        return self._sink
+
+
+def _merged(values: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    if values is not None and not isinstance(values, Mapping):
+        raise TypeError(f"names and values are wanted, got {type(values).__name__}")
+    return {**(values or {}), **more}

@@ -15,9 +15,11 @@ from ztxexp_core import (
     ConfigError,
     JsonlWriter,
     MetricEvent,
+    Received,
     RunContext,
     RunMetadata,
     encode_json,
+    read_jsonl,
     utc_now,
 )
 
@@ -89,6 +91,20 @@ class JsonlTracker:
             )
         finally:
             self._close(ctx)
+
+    def received(self, ctx: RunContext) -> Received:
+        """Return what stands in the run's file."""
+        events: list[MetricEvent] = []
+        started = ended = False
+        for row in read_jsonl(self._path(ctx)):
+            if row.get("event") == "metric" and isinstance(row.get("payload"), dict):
+                event = MetricEvent.from_dict(row["payload"])
+                events += [] if event is None else [event]
+            elif row.get("event") == "run_start":
+                started, ended = True, False
+            elif row.get("event") == "run_end":
+                ended = True
+        return Received(events, ended, started)
 
     def _append(self, ctx: RunContext, row: dict[str, Any]) -> None:
         opened = self._open.get(ctx.run_dir)

@@ -7,8 +7,6 @@ import fractions
 import json
 import logging
 import math
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -20,7 +18,7 @@ import pytest
 
 from ztxexp_core.errors import MetricError, RunEndedError
 from ztxexp_core.fanout import GuardedTracker, MetricFan, as_number, sink_for
-from ztxexp_core.store import JsonlWriter
+from ztxexp_core.lines import JsonlWriter
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 
 NAN, INF = math.nan, math.inf
@@ -549,50 +547,3 @@ def test_sink_for_gives_a_fan_that_can_be_ended(tmp_path: Path) -> None:
     fan.end()
     with pytest.raises(RunEndedError):
         fan.log(2, {"loss": 0.5})
-
-
-# ---- trackers that hang ------------------------------------------------------------------------
-
-HANGS = """
-import sys, time
-from ztxexp import ExpRunner
-from ztxexp_core import patience
-
-patience.patience.__wrapped__.__defaults__ = (0.3,)
-
-class Hangs:
-    def __init__(self, call):
-        self.call, self.heard = call, []
-
-    def hear(self, call):
-        self.heard.append(call)
-        if call == self.call:
-            time.sleep(60)
-
-    def on_run_start(self, ctx, meta): self.hear("start")
-    def on_metric(self, ctx, event): self.hear("metric")
-    def on_run_end(self, ctx, summary): self.hear("end")
-
-def train(ctx):
-    ctx.log_metric(1, {"loss": 0.5})
-
-for call in (sys.argv[2], "never"):
-    tracker = Hangs(call)
-    configs = [{"i": i} for i in range(3)]
-    summary = ExpRunner(configs, sys.argv[1]).run(train, trackers=[tracker], progress=False)
-    print(summary.succeeded, tracker.heard.count(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize("call", ["start", "metric", "end"])
-def test_a_tracker_that_hangs_holds_a_launch_up_once(tmp_path, call):
-    # In a process of its own: the alarm that ends the call is also the test runner's.
-    out = subprocess.run(
-        [sys.executable, "-c", HANGS, tmp_path / "results", call],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    # Left alone for the rest of its launch; in the next one it has another chance.
-    assert out.stdout.splitlines() == ["3 1", "3 3"], out.stderr
-    assert "longer than" in out.stderr

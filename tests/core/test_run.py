@@ -339,12 +339,12 @@ def test_child_loggers_write_to_run_log(root):
 
 
 def test_a_tracker_whose_constructor_exits_costs_no_run(root, monkeypatch):
-    from ztxexp_core import run as module
+    from ztxexp_core import registry
 
     def exits(spec):
         raise SystemExit(3)
 
-    monkeypatch.setattr(module, "make_tracker", exits)
+    monkeypatch.setattr(registry, "make_tracker", exits)
     assert run(root, experiments.nothing).succeeded == 1
 
 
@@ -371,6 +371,8 @@ def test_ctrl_c_right_after_the_folder_was_made_leaves_nothing_running(root, mon
 
 def test_ctrl_c_while_the_end_is_told_tells_each_tracker_once(root):
     class Presses(Broken):
+        local = True  # told in the thread of the run, where Ctrl-C arrives
+
         def on_run_end(self, ctx, summary):
             self.calls.append("on_run_end")
             raise KeyboardInterrupt

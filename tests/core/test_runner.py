@@ -187,19 +187,11 @@ def test_runs_left_running_by_a_dead_launcher_are_closed_by_the_next_launch(root
     assert next(r for r in root.runs() if r["status"] == "failed")["reason"] == "lost"
 
 
-def test_live_trackers_are_ignored_in_parallel_modes_with_a_notice_and_jsonl_stays(root, caplog):
+@pytest.mark.parametrize("mode", ["sequential", "process_pool"])
+def test_a_live_jsonl_tracker_replaces_the_default_one(root, mode):
     from ztxexp import JsonlTracker
 
-    with caplog.at_level(logging.WARNING, "ztxexp"):
-        five(root, mode="process_pool", trackers=[JsonlTracker()])
-    assert "Live tracker instances are ignored in process_pool mode" in caplog.text
-    assert all((r["dir"] / "events.jsonl").read_text().count("run_start") for r in root.runs())
-
-
-def test_a_live_jsonl_tracker_replaces_the_default_one(root):
-    from ztxexp import JsonlTracker
-
-    five(root, trackers=[JsonlTracker("other.jsonl")])
+    five(root, mode=mode, trackers=[JsonlTracker("other.jsonl")])
     for record in root.runs():
         assert "run_start" in (record["dir"] / "other.jsonl").read_text()
         assert "run_start" not in (record["dir"] / "events.jsonl").read_text()

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from ztxexp_core.lines import JsonlWriter
 from ztxexp_core.running import Running, Sights
 from ztxexp_core.specs import RunSpec
-from ztxexp_core.store import JsonlWriter, RunFiles
+from ztxexp_core.store import RunFiles
 from ztxexp_core.types import MetricEvent
 
 

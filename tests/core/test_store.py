@@ -7,29 +7,24 @@ import logging
 import os
 import random
 import re
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import names, python, warned
 
 from ztxexp_core import store
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.store import (
     STAGING_PREFIX,
-    JsonlWriter,
     RunFiles,
     create_run,
     iter_runs,
     new_run_id,
     prepare_root,
     read_json,
-    read_jsonl,
     read_record,
     run_folders,
     write_bytes,
@@ -39,25 +34,6 @@ from ztxexp_core.types import RUN_SCHEMA_VERSION
 
 GOOD = {"schema_version": RUN_SCHEMA_VERSION, "status": "succeeded"}
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits, links or signals")
-
-
-def python(code: str, *args: object, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-    """Run a script in a fresh interpreter; its own limits and death stay its own."""
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def warned(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.name == "ztxexp" and part in r.getMessage()]
 
 
 # ---- ids -----------------------------------------------------------------------------------------
@@ -271,109 +247,6 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> No
         write_json(tmp_path / "f", {"a": object()})
     assert read_json(tmp_path / "f") == {"a": 1}
     assert names(tmp_path) == ["f"]
-
-
-# ---- JsonlWriter ---------------------------------------------------------------------------------
-
-
-def test_lines_from_many_threads_stay_whole(tmp_path: Path) -> None:
-    path = tmp_path / "m.jsonl"
-    with JsonlWriter(path) as writer:
-
-        def write(thread: int) -> None:
-            for i in range(500):
-                writer.append({"t": thread, "i": i, "pad": "é" * (i % 50)})
-
-        threads = [threading.Thread(target=write, args=(t,)) for t in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
-    assert len(rows) == 8 * 500
-    for t in range(8):  # each thread's own order is kept
-        assert [row["i"] for row in rows if row["t"] == t] == list(range(500))
-
-
-def test_two_writers_of_one_file_append_and_never_overwrite(tmp_path: Path) -> None:
-    path = tmp_path / "e.jsonl"
-    with JsonlWriter(path) as a, JsonlWriter(path) as b:
-        for i in range(50):
-            (a if i % 2 else b).append({"i": i})
-    assert [row["i"] for row in read_jsonl(path)] == list(range(50))
-
-
-def test_a_writer_makes_no_file_before_its_first_line(tmp_path: Path) -> None:
-    with JsonlWriter(tmp_path / "e.jsonl"):
-        pass
-    assert names(tmp_path) == []
-
-
-def test_a_closed_writer_opens_again_for_a_later_line(tmp_path: Path) -> None:
-    writer = JsonlWriter(tmp_path / "e.jsonl")
-    for i in range(3):
-        writer.append({"i": i})
-        writer.close()
-        writer.close()
-    assert [row["i"] for row in read_jsonl(tmp_path / "e.jsonl")] == [0, 1, 2]
-
-
-def test_a_row_that_json_cannot_hold_writes_nothing(tmp_path: Path) -> None:
-    with JsonlWriter(tmp_path / "e.jsonl") as writer:
-        writer.append({"a": 1})
-        with pytest.raises(ConfigError):
-            writer.append({"a": object()})
-        writer.append({"a": 2})
-    assert [row["a"] for row in read_jsonl(tmp_path / "e.jsonl")] == [1, 2]
-
-
-@posix
-def test_the_torn_line_of_a_killed_process_is_closed_off_by_the_next_writer(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "e.jsonl"
-    done = python(
-        """
-        import os, signal, sys
-        from ztxexp_core.store import JsonlWriter
-        writer = JsonlWriter(sys.argv[1])
-        writer.append({"i": 0})
-        writer.append_bytes(b'{"i": 1, "to')
-        os.kill(os.getpid(), signal.SIGKILL)
-        """,
-        path,
-    )
-    assert done.returncode == -signal.SIGKILL
-    with JsonlWriter(path) as writer:
-        writer.append({"i": 2})
-    assert [row["i"] for row in read_jsonl(path)] == [0, 2]
-    assert path.read_bytes().count(b"\n") == 3
-
-
-@posix
-def test_a_line_cut_short_by_a_full_disk_is_told_and_does_not_spoil_the_next(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "e.jsonl"
-    done = python(
-        """
-        import resource, signal, sys
-        from ztxexp_core.store import JsonlWriter
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        writer = JsonlWriter(sys.argv[1])
-        writer.append({"i": 0})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))
-        try:
-            writer.append({"i": 1, "pad": "x" * 500})
-        except OSError as exc:
-            print("told", exc)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        writer.append({"i": 2})
-        """,
-        path,
-    )
-    assert "told" in done.stdout, done.stderr
-    assert [row["i"] for row in read_jsonl(path)] == [0, 2]
 
 
 # ---- prepare_root --------------------------------------------------------------------------------
@@ -621,28 +494,6 @@ def test_an_enormous_record_is_damaged_not_read(
 def test_records_of_1_0_3_with_bare_nan_are_read(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"loss": NaN, "best": -Infinity}')
     assert repr(read_record(tmp_path / "metrics.json")) == "{'loss': nan, 'best': -inf}"
-
-
-def test_damaged_lines_are_left_out_and_counted_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "m.jsonl"
-    path.write_bytes(
-        b'{"i": 1}\n\n[1]\n3\nnull\n\x00\x00\n{"i": "\xe9"}\n{"i": NaN}\r\n{"i": 2}\n{"i": 3'
-    )
-    for _ in range(2):
-        assert [repr(row["i"]) for row in read_jsonl(path)] == ["1", "nan", "2"]
-    assert len(warned(caplog, str(path))) == 1
-    assert "6 line(s)" in warned(caplog, str(path))[0]
-
-
-def test_a_curve_that_is_missing_or_a_folder_has_no_lines(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert list(read_jsonl(tmp_path / "no.jsonl")) == []
-    (tmp_path / "dir.jsonl").mkdir()
-    assert list(read_jsonl(tmp_path / "dir.jsonl")) == []
-    assert len(warned(caplog, "left out")) == 1
 
 
 def test_the_store_tells_through_the_library_logger_only(
