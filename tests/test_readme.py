@@ -44,6 +44,13 @@ def test_what_it_says_of_resuming_runs(tmp_path):
     assert "Plan for results: 0 of 6 configurations to run\n      6  reused " in said
 
 
+def test_a_tracker_that_comes_later_gets_the_runs_of_the_twenty_lines(tmp_path):
+    code = block("## Twenty lines") + block("### Track now, or later")
+    assert run(tmp_path, code).endswith(
+        "tensorboard: 6 of 6 runs sent, 60 events, 0 parameter lists, 0 artifacts\n"
+    )
+
+
 def test_the_tracker_in_fifteen_lines_works(tmp_path):
     code = block("## A tracker in fifteen lines")
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
@@ -62,9 +69,12 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
         "from ztxexp import ExpRunner\n"
         "def f(ctx):\n"
         "    ctx.log_metric(1, {'a': 1.0})\n"
+        "    ctx.log_params(n=1)\n"
         "    if ctx.config['i']: raise ValueError\n"
         "    return {}\n"
-        "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f)\n"
+        "class T:\n"
+        "    on_run_start = on_metric = on_run_end = lambda *args: None\n"
+        "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f, trackers=[T()])\n"
     )
     run(tmp_path, code)
     rows = README[README.index("| file") : README.index("Beside the runs, ")]

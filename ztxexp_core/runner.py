@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core import registry
+from ztxexp_core.by_value import refuse_while_loading
 from ztxexp_core.claims import Claims
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import copy_config
-from ztxexp_core.digest import failures_text
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.gpus import GpuSlots
 from ztxexp_core.handout import Handout
 from ztxexp_core.heartbeat import beating
@@ -31,10 +32,10 @@ from ztxexp_core.plan import Action, Plan, PlannedRun, plan_as_given
 from ztxexp_core.progress import Progress
 from ztxexp_core.replay import tell_of_the_dead
 from ztxexp_core.run import RunOne
-from ztxexp_core.signals import StopOnTerm
+from ztxexp_core.signals import Interrupts
 from ztxexp_core.specs import RunSpec
 from ztxexp_core.store import new_run_id, prepare_root
-from ztxexp_core.summary import RunSummary
+from ztxexp_core.summary import RunSummary, failures_text
 from ztxexp_core.sweep import StopRule, Sweep
 from ztxexp_core.telling import distant
 from ztxexp_core.types import Config, RunMetadata, SkipRun
@@ -164,8 +165,10 @@ class ExpRunner:
             PluginError: an executor or tracker that cannot be used; nothing was started.
             ConfigError: a configuration that cannot be written down; nothing was started.
             StoreError: the results root cannot be written (any more).
-            ExecutorError: the executor itself failed and nothing more can be got from it.
+            ExecutorError: the executor itself failed and nothing more can be got from it; or a
+                module starts this launch when a worker imports it.
         """
+        refuse_while_loading()
         function = exp_function if exp_function is not None else self.exp_function
         if function is None:
             raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
@@ -218,7 +221,7 @@ def _carry_out(
         run_one.packed()  # refused now rather than in every worker
     mode = executor.ref.name
     with (
-        StopOnTerm(),
+        Interrupts() as interrupts,
         closing(slots) if slots is not None else nullcontext(),
         Progress(len(planned), mode=mode, workers=workers, reused=reused, shown=shown) as progress,
     ):
@@ -229,18 +232,19 @@ def _carry_out(
         if not planned:
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
         specs = [_spec(root, *each, limits) for each in zip(planned, timeouts, strict=True)]
-        known = _known(planned)
+        keys, busy = _claim_keys(specs, planned), _busy(specs, planned)
+        known = _known(specs, planned, keys)
         with (
-            beating(root),
-            Claims(root, known, plan.looked_at) if plan.compares else nullcontext() as claims,
+            Claims(root, known, plan.looked_at) if plan.compares else beating(root) as claims,
         ):
-            keys, busy = _claim_keys(specs, planned), _busy(specs, planned)
             handout = Handout(specs, progress, claims, keys, slots, busy)
             stop_rule = StopRule(limits.max_failures, limits.max_failures_in_a_row)
             sweep = Sweep(handout, run_one, launch.retry, stop_rule, progress)
             seconds = launch.tracker_timeout
             try:
+                interrupts.stop = handout.stop
                 sweep.carry_out(executor, min(workers, len(specs)), settings)
+                interrupts.raise_if_received()
             except KeyboardInterrupt:
                 _log.warning("%s", sweep.interrupted_message())
                 seconds = min(seconds, _INTERRUPTED_SEC)
@@ -272,7 +276,8 @@ def _checked(planned: Sequence[PlannedRun], limits: Limits) -> list[float | None
             copy_config(item.config)
             found.append(limits.timeout_of(item.config))
         except ValueError as exc:  # a ConfigError among them
-            raise type(exc)(f"configuration {index} of {len(planned)}: {exc}") from exc
+            kind = ConfigError if isinstance(exc, ConfigError) else ValueError
+            raise kind(f"configuration {index} of {len(planned)}: {exc}") from exc
     if isinstance(limits.timeout, str) and found and not any(found):
         raise ValueError(
             f"timeout={limits.timeout!r}: no configuration has that key; give seconds, the key "
@@ -294,15 +299,6 @@ def _spec(root: Path, planned: PlannedRun, timeout: float | None, limits: Limits
     )
 
 
-def _known(planned: Sequence[PlannedRun]) -> dict[str, str]:
-    """Return the run of each configuration that had ended before this launch, by claim key."""
-    return {
-        item.claim_key: item.past.run_id
-        for item in planned
-        if item.claim_key is not None and item.past is not None and item.action is not Action.BUSY
-    }
-
-
 def _busy(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, Path]:
     """Return the folders of runs that were under way when this launch looked, by its own run id."""
     return {
@@ -322,3 +318,14 @@ def _claim_keys(runs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[
         times = seen[item.claim_key] = seen.get(item.claim_key, 0) + 1
         keys[spec.run_id] = item.claim_key if times == 1 else f"{item.claim_key}-{times}"
     return keys
+
+
+def _known(
+    runs: Sequence[RunSpec], planned: Sequence[PlannedRun], keys: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the run of each configuration that had ended before this launch, by its key."""
+    return {
+        keys[spec.run_id]: item.past.run_id
+        for spec, item in zip(runs, planned, strict=True)
+        if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
+    }
