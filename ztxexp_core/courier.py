@@ -8,6 +8,7 @@ the tracker has not got yet, tells it, and takes note of that (:mod:`ztxexp_core
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections import Counter
@@ -137,7 +138,9 @@ class Courier:
             try:
                 yield
             finally:
-                self._guarded("in_run", leave.close)
+                # What the function raised is told, and goes on its way whatever is answered.
+                told = sys.exc_info()
+                self._guarded("in_run", lambda: leave.__exit__(*told))
 
     def end(self, summary: dict[str, object] | None) -> None:
         """Let what is left be brought, and the end; does not wait.

@@ -1,1 +1,1 @@
-"""The built-in trackers, each file a plugin: jsonl, mlflow, wandb."""
+"""The built-in trackers, each a plugin: jsonl, mlflow, wandb, tensorboard."""

@@ -1,72 +1,20 @@
-"""The mlflow tracker, against a real database and a real server: what arrived is read back."""
+"""The mlflow tracker, against a real database: what arrived is read back."""
 
 import contextlib
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
 
+import mlflow_reading
 import pytest
+from mlflow_reading import curve, follow, history, mlflow, stored, telling
 
 from ztxexp_core import ConfigError, RunMetadata
-from ztxexp_trackers import mlflow as module
 from ztxexp_trackers.mlflow import MlflowTracker
 
-mlflow = pytest.importorskip("mlflow")
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """Make the tables once: MLflow takes seconds for them."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'empty.db'}").get_experiment("0")
-    return folder / "empty.db"
-
-
-@pytest.fixture
-def uri(tmp_path, empty_store):
-    shutil.copyfile(empty_store, tmp_path / "store.db")
-    return f"sqlite:///{tmp_path / 'store.db'}"
-
-
-@pytest.fixture(autouse=True)
-def process_unchanged():
-    """Whatever a test does, the process is afterwards as it was."""
-    before = mlflow_variables()
-    yield
-    assert mlflow.active_run() is None
-    assert not mlflow.is_tracking_uri_set()
-    assert mlflow_variables() == before
-    module._down_until.clear()
-
-
-def mlflow_variables():
-    return {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-
-
-def stored(uri, experiment="Default"):
-    """Return the runs of an experiment by their tag ``run_id``."""
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(experiment)
-    runs = client.search_runs([found.experiment_id]) if found else []
-    return {run.data.tags["run_id"]: run for run in runs}
-
-
-def curve(uri, run, name):
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    return [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
-
-
-def follow(tracker, ctx, events=(), **summary):
-    tracker.on_run_start(ctx, ctx.meta)
-    for event in events:
-        tracker.on_metric(ctx, event)
-    tracker.on_run_end(ctx, {"status": "succeeded", "metrics": {}, **summary})
+empty_store, uri = mlflow_reading.empty_store, mlflow_reading.uri
+process_unchanged = mlflow_reading.process_unchanged
+pytestmark = pytest.mark.usefixtures("process_unchanged")
 
 
 def test_a_run_arrives_whole(uri, make_ctx, make_event):
@@ -74,7 +22,7 @@ def test_a_run_arrives_whole(uri, make_ctx, make_event):
     config = {"lr": 1e-05, "net": {"depth": 2, "sizes": (3, 4)}, "on": True, "none": None, "e": {}}
     ctx = make_ctx(config=config, meta=meta)
     events = [make_event(step, {"loss": 1.0 / step}) for step in (1, 2)]
-    follow(MlflowTracker(uri), ctx, events, metrics={"score": 0.5, "sub": {"n": 2}, "text": "x"})
+    follow(MlflowTracker(uri), ctx, events, metrics={"score": 0.5, "sub": {"n": 2}})
 
     run = stored(uri, "exp")["run-1"]
     assert run.info.run_name == "run-1"
@@ -94,11 +42,21 @@ def test_a_run_arrives_whole(uri, make_ctx, make_event):
     assert curve(uri, run, "score") == [(2, 0.5)]
 
 
+# ---- metrics and figures -----------------------------------------------------------------------
+
+
 def test_a_metric_keeps_the_time_of_its_event(uri, make_ctx, make_event):
     follow(MlflowTracker(uri), make_ctx(), [make_event(7, {"loss": 1.0})])
-    run_id = stored(uri)["run-1"].info.run_id
-    (metric,) = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(run_id, "loss")
+    (metric,) = history(uri, stored(uri)["run-1"], "loss")
     assert (metric.step, metric.timestamp) == (7, 1767323047500)
+
+
+def test_an_event_on_its_own_arrives_too(uri, make_ctx, make_event):
+    ctx, tracker = make_ctx(), MlflowTracker(uri)
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_metric(ctx, make_event(1, {"loss": 1.0}))
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert curve(uri, stored(uri)["run-1"], "loss") == [(1, 1.0)]
 
 
 def test_splits_have_curves_of_their_own(uri, make_ctx, make_event):
@@ -109,129 +67,219 @@ def test_splits_have_curves_of_their_own(uri, make_ctx, make_event):
     assert curve(uri, run, "valid/loss") == [(1, 3.0)]
 
 
-@pytest.mark.parametrize(
-    ("status", "stands"),
-    [("succeeded", "FINISHED"), ("skipped", "FINISHED"), ("failed", "FAILED")],
-)
-def test_the_status_arrives(uri, make_ctx, status, stands):
-    follow(MlflowTracker(uri), make_ctx(), status=status)
+def test_as_many_events_as_come_at_once_arrive(uri, make_ctx, make_event):
+    events = [make_event(step, {"a": step, "b": -step, "c": 0.5}) for step in range(1000)]
+    follow(MlflowTracker(uri), make_ctx(), events)
     run = stored(uri)["run-1"]
-    assert (run.info.status, run.data.tags["status"]) == (stands, status)
+    assert sorted(curve(uri, run, "b")) == [(step, float(-step)) for step in range(1000)]
+    assert len(curve(uri, run, "c")) == 1000
 
 
-def test_names_that_mlflow_refuses_are_made_to_fit_and_stay_apart(uri, make_ctx, make_event):
-    ctx = make_ctx(config={"a@b": 1, "a#b": 2, "/x": 3, "k" * 300: 4, "k" * 299: 5, "../up": 6})
+def test_the_points_of_a_later_attempt_are_kept_and_can_be_told_apart(uri, make_ctx, make_event):
+    ctx = make_ctx()
+    events = [make_event(1, {"loss": 4.0}), make_event(2, {"loss": 3.0})]
+    again = [make_event(step + 30, {"loss": 2.0 / step}) for step in (1, 2)]
+    for number, event in enumerate(again, 1):
+        event.step, event.attempt = number, 2
+    follow(MlflowTracker(uri), ctx, [*events, *again], attempt=2, retry_count=1)
+    run = stored(uri)["run-1"]
+    since = run.data.tags["attempt_2_since"]
+    assert since == again[0].timestamp
+    assert (run.data.tags["attempt"], run.data.tags["retry_count"]) == ("2", "1")
+    points = {(m.step, m.value): m.timestamp for m in history(uri, run, "loss")}
+    assert set(points) == {(1, 4.0), (2, 3.0), (1, 2.0), (2, 1.0)}
+    assert points[2, 3.0] < points[1, 2.0] < points[2, 1.0]
+
+
+def test_figures_that_are_not_finite_arrive(uri, make_ctx, make_event):
+    nan, inf = float("nan"), float("inf")
+    events = [make_event(1, {"a": nan, "b": inf})]
+    follow(MlflowTracker(uri), make_ctx(), events, metrics={"c": nan, "d": "-Infinity"})
+    metrics = stored(uri)["run-1"].data.metrics
+    assert metrics["a"] != metrics["a"] and metrics["c"] != metrics["c"]
+    assert metrics["b"] > 1e300
+    assert metrics["d"] < -1e300
+    assert set(metrics) == {"a", "b", "c", "d"}
+
+
+def test_a_figure_larger_than_any_float_does_not_cost_the_others(uri, make_ctx, make_event):
+    follow(MlflowTracker(uri), make_ctx(), [make_event(1, {"huge": -(10**400), "a": 1.0})])
+    metrics = stored(uri)["run-1"].data.metrics
+    assert metrics["huge"] < -1e300
+    assert metrics["a"] == 1.0
+
+
+def test_returned_values_that_are_no_numbers_become_tags(uri, make_ctx, caplog):
+    returned = {"best": "epoch-3", "ok": True, "sizes": [1, 2], "text": "x" * 9000, "n": 1}
+    follow(MlflowTracker(uri), make_ctx(), metrics=returned)
+    run = stored(uri)["run-1"]
+    tags = {name: run.data.tags[f"result.{name}"] for name in ("best", "ok", "sizes", "text")}
+    assert tags.pop("text") == "x" * 4997 + "..."
+    assert tags == {"best": "epoch-3", "ok": "True", "sizes": "[1,2]"}
+    assert run.data.metrics == {"n": 1.0}
+    assert "beginning of the long tag result.text" in caplog.text
+
+
+# ---- how it ended ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "stands"),
+    [
+        ("succeeded", None, "FINISHED"),
+        ("skipped", None, "FINISHED"),
+        ("failed", "exception", "FAILED"),
+        ("failed", None, "FAILED"),
+        *[("failed", why, "KILLED") for why in ("killed", "oom", "timeout", "lost", "interrupted")],
+        ("running", None, "RUNNING"),
+    ],
+)
+def test_the_end_is_told_truly(uri, make_ctx, status, reason, stands):
+    follow(MlflowTracker(uri), make_ctx(), status=status, reason=reason)
+    run = stored(uri)["run-1"]
+    assert run.info.status == stands
+    assert (run.data.tags["status"], run.data.tags.get("reason")) == (status, reason)
+
+
+def test_a_failure_tells_its_error(uri, make_ctx):
+    error = {"error_type": "ValueError", "error_message": "lr\n" + "x" * 9000}
+    follow(MlflowTracker(uri), make_ctx(), status="failed", **error)
+    tags = stored(uri)["run-1"].data.tags
+    assert tags["error_type"] == "ValueError"
+    assert tags["error_message"].startswith("lr\nxxx") and len(tags["error_message"]) == 5000
+
+
+def test_figures_that_are_refused_do_not_leave_the_run_open(uri, make_ctx):
+    with pytest.raises(ConfigError, match="bad"):
+        follow(MlflowTracker(uri), make_ctx(), status="failed", metrics={"bad": lambda: 1})
+    assert stored(uri)["run-1"].info.status == "FAILED"
+
+
+def test_while_a_run_goes_on_it_says_so(uri, make_ctx):
+    ctx, tracker = make_ctx(), MlflowTracker(uri)
+    tracker.on_run_start(ctx, ctx.meta)
+    run = stored(uri)["run-1"]
+    assert (run.info.status, run.data.tags["status"]) == ("RUNNING", "running")
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+
+
+# ---- tags --------------------------------------------------------------------------------------
+
+
+def test_tags_tell_where_a_run_comes_from(uri, make_ctx):
+    meta = RunMetadata(
+        experiment_name="theirs",
+        attempt=1,
+        git_commit="abc123",
+        hostname="node7",
+        started_cmd="'my train.py' --lr 1",
+        dataset_version="v3",
+        tags=["smoke", "a@b"],
+    )
+    follow(MlflowTracker(uri, "ours", "nice name"), make_ctx(meta=meta), attempt=1, retry_count=0)
+    run = stored(uri, "ours")["run-1"]
+    expected = {
+        "experiment_name": "theirs",
+        "attempt": "1",
+        "retry_count": "0",
+        "hostname": "node7",
+        "dataset_version": "v3",
+        "smoke": "true",
+        "a_b": "true",
+        "mlflow.source.git.commit": "abc123",
+        "mlflow.source.name": "my train.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.runName": "nice name",
+    }
+    assert expected.items() <= run.data.tags.items()
+    assert run.data.tags["mlflow.user"]
+
+
+def test_tags_of_the_user_do_not_replace_those_of_the_tracker(uri, make_ctx, caplog):
+    meta = RunMetadata(tags={"run_id": "mine", "reason": "why not", "mlflow.note.content": "text"})
+    follow(MlflowTracker(uri), make_ctx(meta=meta), status="failed", reason="oom")
+    tags = stored(uri)["run-1"].data.tags
+    assert (tags["run_id_2"], tags["reason_2"], tags["reason"]) == ("mine", "why not", "oom")
+    assert tags["mlflow.note.content"] == "text"
+    assert "the tag 'run_id' as 'run_id_2'" in caplog.text
+
+
+def test_a_run_lies_below_its_parent_where_that_is_there(uri, make_ctx):
+    tracker = MlflowTracker(uri)
+    follow(tracker, make_ctx("parent"))
+    for run_id, parent in (("child", "parent"), ("orphan", "nobody"), ("own", "own")):
+        follow(tracker, make_ctx(run_id, meta=RunMetadata(parent_run_id=parent)))
+    runs = stored(uri)
+    below = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    parent = runs["parent"].info.run_id
+    assert below == {"parent": None, "child": parent, "orphan": None, "own": None}
+    assert runs["orphan"].data.tags["parent_run_id"] == "nobody"
+
+
+# ---- parameters --------------------------------------------------------------------------------
+
+
+def test_names_that_mlflow_refuses_are_made_to_fit_and_stay_apart(
+    uri, make_ctx, make_event, caplog
+):
+    odd = {"a@b": 1, "a#b": 2, "/x": 3, "k" * 300: 4, "k" * 299: 5, "../up": 6}
+    ctx = make_ctx(config={**odd, "s" * 249 + "/t": 7})
     follow(MlflowTracker(uri), ctx, [make_event(1, {"acc@1": 0.5, "acc#1": 0.25, "": 1.0})])
     run = stored(uri)["run-1"]
-    long = {key: value for key, value in run.data.params.items() if key[0] == "k"}
-    assert sorted(long.values()) == ["4", "5"]
+    long = {key: value for key, value in run.data.params.items() if key[0] in "ks"}
+    assert sorted(long.values()) == ["4", "5", "7"]
     assert all(len(key) <= 250 for key in long)
     rest = {key: value for key, value in run.data.params.items() if key not in long}
     assert rest == {"a_b": "1", "a_b_2": "2", "x": "3", "up": "6"}
     assert run.data.metrics == {"acc_1": 0.5, "acc_1_2": 0.25, "_": 1.0}
+    for said in (
+        "parameter 'a#b' as 'a_b_2'",
+        "parameter '/x' as 'x'",
+        "metric 'acc@1' as 'acc_1'",
+    ):
+        assert said in caplog.text
 
 
 def test_long_values_and_many_parameters_arrive(uri, make_ctx, caplog):
     config = {f"p{i}": i for i in range(250)} | {f"long{i}": "é" * 7000 for i in range(25)}
-    follow(MlflowTracker(uri), make_ctx(config=config))
+    follow(MlflowTracker(uri), make_ctx(config={**config, "empty": ""}))
     params = stored(uri)["run-1"].data.params
-    assert len(params) == 275
+    assert len(params) == 276
     assert params["long3"] == "é" * 5997 + "..."
+    assert params["empty"] == ""
     assert "beginning of the long value of long3" in caplog.text
 
 
-def test_non_finite_figures_arrive(uri, make_ctx, make_event):
-    nan, inf = float("nan"), float("inf")
-    events = [make_event(1, {"a": nan, "b": inf})]
-    follow(MlflowTracker(uri), make_ctx(), events, metrics={"c": nan, "flag": True})
-    metrics = stored(uri)["run-1"].data.metrics
-    assert metrics["a"] != metrics["a"] and metrics["c"] != metrics["c"]
-    assert metrics["b"] > 1e300
-    assert set(metrics) == {"a", "b", "c"}
+def test_parameters_may_come_later(uri, make_ctx):
+    ctx, tracker = make_ctx(config={"lr": 0.1}), MlflowTracker(uri)
+    with telling(tracker, ctx) as tell:
+        tell("on_run_start", ctx.meta)
+        tell("on_params", {"model": {"size": 12}, "lr": 0.1})
+        tell("on_run_end", {"status": "succeeded"})
+    assert stored(uri)["run-1"].data.params == {"lr": "0.1", "model.size": "12"}
 
 
-def test_a_run_id_in_the_environment_does_not_make_one_run_of_a_sweep(uri, make_ctx, monkeypatch):
-    mine = mlflow.MlflowClient(uri).create_run("0").info.run_id
-    for name in ("a", "b"):
-        with monkeypatch.context() as patch:
-            patch.setenv("MLFLOW_RUN_ID", mine)
-            ctx, tracker = make_ctx(name, {"name": name}), MlflowTracker(uri)
-            follow(tracker, ctx)
-    runs = mlflow.MlflowClient(uri).search_runs(["0"])
-    params = {run.info.run_id: run.data.params for run in runs}
-    assert params.pop(mine) == {}
-    assert sorted(p["name"] for p in params.values()) == ["a", "b"]
+def test_a_parameter_that_changes_keeps_its_value_and_costs_no_other(uri, make_ctx, caplog):
+    ctx, tracker = make_ctx(config={"lr": 0.1}), MlflowTracker(uri)
+    with telling(tracker, ctx) as tell:
+        tell("on_run_start", ctx.meta)
+        with tracker.in_run(ctx):
+            mlflow.log_param("theirs", 1)
+        tell("on_params", {"lr": 0.2, "theirs": 2, "size": 12})
+        tell("on_run_end", {"status": "succeeded"})
+    assert stored(uri)["run-1"].data.params == {"lr": "0.1", "theirs": "1", "size": "12"}
+    assert "keeps the parameter lr = '0.1' and does not take '0.2'" in caplog.text
+    assert "keeps the parameter theirs = '1' and does not take '2'" in caplog.text
 
 
-def test_runs_one_after_the_other_and_at_once_do_not_mix(uri, make_ctx, make_event):
-    tracker = MlflowTracker(uri)
-    contexts = [make_ctx(f"run-{i}", {"i": i}) for i in range(4)]
-    for ctx in contexts[:2]:
-        follow(tracker, ctx, [make_event(1, {"v": float(ctx.config["i"])})])
-
-    def in_a_thread(ctx):
-        barrier.wait(30)
-        tracker.on_run_start(ctx, ctx.meta)
-        barrier.wait(30)
-        mlflow.log_metric("mine", ctx.config["i"])
-        tracker.on_metric(ctx, make_event(1, {"v": float(ctx.config["i"])}))
-        barrier.wait(30)
-        tracker.on_run_end(ctx, {"status": "succeeded"})
-        left.append(mlflow.active_run())
-
-    barrier, left = threading.Barrier(2), []
-    threads = [threading.Thread(target=in_a_thread, args=(ctx,)) for ctx in contexts[2:]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert left == [None, None]
-    runs = stored(uri)
-    assert len(runs) == 4
-    for ctx in contexts:
-        run, i = runs[ctx.run_id], ctx.config["i"]
-        assert run.data.params == {"i": str(i)}
-        assert run.data.metrics == ({"v": i} if i < 2 else {"v": i, "mine": i})
-        assert "mlflow.parentRunId" not in run.data.tags
+def test_a_configuration_that_cannot_be_sent_makes_no_run(uri, make_ctx):
+    ctx = make_ctx(config={"bad": lambda: 1})
+    with pytest.raises(ConfigError, match="bad"):
+        MlflowTracker(uri).on_run_start(ctx, ctx.meta)
+    assert stored(uri) == {}
 
 
-def test_calls_of_the_user_land_in_the_run(uri, make_ctx):
-    ctx, tracker = make_ctx(), MlflowTracker(uri, "exp", "nice name")
-    tracker.on_run_start(ctx, ctx.meta)
-    assert mlflow.get_tracking_uri() == uri
-    mlflow.log_metric("mine", 1.5)
-    mlflow.start_run(nested=True, run_name="left open", tags={"run_id": "nested"})
-    tracker.on_run_end(ctx, {"status": "failed"})
-    runs = stored(uri, "exp")
-    assert runs["run-1"].data.metrics == {"mine": 1.5}
-    assert runs["run-1"].info.run_name == "nice name"
-    assert {run.info.status for run in runs.values()} == {"FAILED"}
-
-
-def test_a_run_that_the_user_ended_still_gets_its_true_status(uri, make_ctx, make_event):
-    ctx, tracker = make_ctx(), MlflowTracker(uri)
-    tracker.on_run_start(ctx, ctx.meta)
-    mlflow.end_run()
-    tracker.on_metric(ctx, make_event(1, {"late": 1.0}))
-    tracker.on_run_end(ctx, {"status": "failed"})
-    run = stored(uri)["run-1"]
-    assert (run.info.status, run.data.metrics) == ("FAILED", {"late": 1.0})
-
-
-def test_a_run_of_the_user_around_the_sweep_stays_active(uri, make_ctx, tmp_path):
-    outside = f"sqlite:///{tmp_path / 'outside.db'}"
-    mlflow.set_tracking_uri(outside)
-    try:
-        with mlflow.start_run() as outer:
-            follow(MlflowTracker(uri), make_ctx())
-            assert mlflow.active_run() is outer
-            assert mlflow.get_tracking_uri() == outside
-            mlflow.log_metric("around", 1.0)
-        run = mlflow.MlflowClient(outside).get_run(outer.info.run_id)
-        assert (run.info.status, run.data.metrics) == ("FINISHED", {"around": 1.0})
-    finally:
-        mlflow.set_tracking_uri(None)
-    assert stored(uri)["run-1"].info.status == "FINISHED"
+# ---- experiments -------------------------------------------------------------------------------
 
 
 def test_an_experiment_of_the_user_is_no_obstacle_and_stays(uri, make_ctx):
@@ -246,6 +294,44 @@ def test_an_experiment_of_the_user_is_no_obstacle_and_stays(uri, make_ctx):
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
         mlflow.set_tracking_uri(None)
     assert (list(stored(uri, "ours")), list(stored(uri, "theirs"))) == (["a"], ["b"])
+
+
+def test_the_experiment_in_the_environment_counts_where_no_other_is_given(
+    uri, make_ctx, monkeypatch
+):
+    number = mlflow.MlflowClient(uri).create_experiment("numbered")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_ID", number)
+        follow(MlflowTracker(uri), make_ctx("a"))
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "named")
+        follow(MlflowTracker(uri), make_ctx("b"))
+        follow(MlflowTracker(uri, "given"), make_ctx("c"))
+    runs = {name: list(stored(uri, name)) for name in ("numbered", "named", "given")}
+    assert runs == {"numbered": ["a"], "named": ["b"], "given": ["c"]}
+
+
+def test_an_experiment_that_was_deleted_is_explained(uri, make_ctx):
+    client = mlflow.MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("gone"))
+    ctx = make_ctx()
+    with pytest.raises(ConfigError, match=r"'gone' was deleted; restore it .*experiment_name"):
+        MlflowTracker(uri, "gone").on_run_start(ctx, ctx.meta)
+
+
+def test_a_run_id_in_the_environment_does_not_make_one_run_of_a_sweep(uri, make_ctx, monkeypatch):
+    mine = mlflow.MlflowClient(uri).create_run("0").info.run_id
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", mine)
+        for name in ("a", "b"):
+            follow(MlflowTracker(uri), make_ctx(name, {"name": name}))
+        assert os.environ["MLFLOW_RUN_ID"] == mine
+    runs = mlflow.MlflowClient(uri).search_runs(["0"])
+    params = {run.info.run_id: run.data.params for run in runs}
+    assert params.pop(mine) == {}
+    assert sorted(p["name"] for p in params.values()) == ["a", "b"]
+
+
+# ---- stores ------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -265,26 +351,11 @@ def test_processes_that_start_at_once_share_a_store_that_is_not_there_yet(tmp_pa
             stack.enter_context(subprocess.Popen([sys.executable, "-c", code, name]))
             for name in names
         ]
-        assert [process.wait(120) for process in started] == [0, 0, 0]
+        assert [process.wait(150) for process in started] == [0, 0, 0]
     runs = stored(f"sqlite:///{tmp_path / 'store.db'}", "new")
     assert sorted(runs) == names
     assert all(run.data.metrics == {"v": 1.0} for run in runs.values())
-
-
-def test_the_end_may_come_from_another_thread(uri, make_ctx):
-    ctx, tracker = make_ctx(), MlflowTracker(uri)
-    starter = threading.Thread(target=tracker.on_run_start, args=(ctx, ctx.meta))
-    starter.start()
-    starter.join()
-    tracker.on_run_end(ctx, {"status": "failed"})
-    assert stored(uri)["run-1"].info.status == "FAILED"
-
-
-def test_a_start_that_fails_halfway_leaves_no_run_open(uri, make_ctx):
-    ctx = make_ctx(config={"bad": lambda: 1})
-    with pytest.raises(ConfigError, match="bad"):
-        MlflowTracker(uri).on_run_start(ctx, ctx.meta)
-    assert stored(uri)["run-1"].info.status == "FAILED"
+    assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
 
 
 def test_without_any_setting_the_store_is_a_database_in_the_working_folder(make_ctx, tmp_path):
@@ -302,6 +373,17 @@ def test_mlflows_own_setting_counts(uri, make_ctx, monkeypatch):
     assert list(stored(uri)) == ["run-1"]
 
 
+def test_a_run_may_change_the_working_folder(uri, make_ctx, make_event, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+
+    def body():
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        mlflow.log_metric("mine", 1.0)
+
+    follow(MlflowTracker("sqlite:///store.db"), make_ctx(), [make_event(1, {"a": 2.0})], body)
+    assert stored(uri)["run-1"].data.metrics == {"mine": 1.0, "a": 2.0}
+
+
 @pytest.mark.parametrize("kind", [str, os.fspath, lambda path: path, lambda path: path.as_uri()])
 def test_a_plain_folder_is_explained(make_ctx, tmp_path, kind):
     ctx, tracker = make_ctx(), MlflowTracker(kind(tmp_path / "mlruns"))
@@ -309,125 +391,69 @@ def test_a_plain_folder_is_explained(make_ctx, tmp_path, kind):
         tracker.on_run_start(ctx, ctx.meta)
 
 
+def test_a_database_in_no_folder_is_explained(make_ctx):
+    ctx = make_ctx()
+    with pytest.raises(ConfigError, match=r"no folder .*missing.*make the folder"):
+        MlflowTracker("sqlite:///missing/mlflow.db").on_run_start(ctx, ctx.meta)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("sqlite:////data/mlflow.db",), "sqlite:////data/mlflow.db"),
+        (("sqlite:////data/mlflow.db", "digits"), "sqlite:////data/mlflow.db experiment digits"),
+        (("https://me:p@ss@host:5000/x?token=1", "e"), "https://host:5000/x experiment e"),
+    ],
+)
+def test_the_destination_tells_where_runs_go_and_no_password(given, said):
+    assert MlflowTracker(*given).destination == said
+
+
+def test_the_destination_is_the_same_whoever_asks(uri, make_ctx, tmp_path, monkeypatch):
+    whole = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert MlflowTracker().destination == whole
+    assert MlflowTracker("sqlite:///mlflow.db").destination == whole
+    ctx, tracker = make_ctx(), MlflowTracker(uri)
+    tracker.on_run_start(ctx, ctx.meta)
+    with tracker.in_run(ctx):  # another tracker, asked while this one's address is set
+        assert MlflowTracker().destination == whole
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+        assert MlflowTracker().destination == "http://host:5000"
+
+
+def test_the_destination_is_told_without_importing_mlflow(without):
+    said = without(
+        "mlflow",
+        """
+        from ztxexp_trackers.mlflow import MlflowTracker
+
+        print(MlflowTracker("http://host").destination, MlflowTracker().destination)
+        """,
+    )
+    assert said.startswith("http://host sqlite:///") and said.endswith("mlflow.db\n")
+
+
+# ---- the rest ----------------------------------------------------------------------------------
+
+
 def test_calls_without_a_start_do_nothing(make_ctx, make_event, tmp_path):
     ctx, tracker = make_ctx(), MlflowTracker(f"sqlite:///{tmp_path / 'store.db'}")
-    tracker.on_metric(ctx, make_event(1, {"a": 1.0}))
+    tracker.on_metrics(ctx, [make_event(1, {"a": 1.0})])
+    tracker.on_params(ctx, {"a": 1})
+    tracker.on_artifact(ctx, tmp_path, "a")
+    with tracker.in_run(ctx):
+        assert mlflow.active_run() is None
     tracker.on_run_end(ctx, {"status": "succeeded"})
     assert not (tmp_path / "store.db").exists()
 
 
 def test_the_arguments_are_public_attributes():
-    tracker = MlflowTracker("u", "e", "r")
+    tracker = MlflowTracker("u", "e", "r", True)
     assert (tracker.tracking_uri, tracker.experiment_name, tracker.run_name) == ("u", "e", "r")
+    assert tracker.log_artifacts is True
     assert vars(MlflowTracker())["tracking_uri"] is None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def test_a_dead_server_costs_seconds_and_the_next_run_less(make_ctx):
-    tracker = MlflowTracker(f"http://user:secret@127.0.0.1:{free_port()}", "exp")
-    ctx = make_ctx()
-    for limit in (8.0, 0.5):
-        began = time.monotonic()
-        with pytest.raises(ConnectionError, match=r"MLflow at http://127\.0\.0\.1") as caught:
-            tracker.on_run_start(ctx, ctx.meta)
-        assert time.monotonic() - began < limit
-        assert "secret" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_a_server_that_takes_calls_and_never_answers_costs_seconds(make_ctx):
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", "exp")
-        began = time.monotonic()
-        with pytest.raises(ConnectionError):
-            tracker.on_run_start(make_ctx(), RunMetadata())
-    assert time.monotonic() - began < 25
-
-
-def end_group(process):
-    """Kill a process group and wait until nothing of it lives."""
-    if process.poll() is None or group_lives(process.pid):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-    give_up = time.monotonic() + 20
-    while group_lives(process.pid):
-        assert time.monotonic() < give_up, "a process of the server is left"
-        time.sleep(0.05)
-
-
-def group_lives(group):
-    import psutil
-
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
-            mine = os.getpgid(process.info["pid"]) == group
-        except ProcessLookupError:
-            continue
-        if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
-            return True
-    return False
-
-
-@pytest.fixture
-def server(tmp_path):
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    with open(tmp_path / "server.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(f"{address}/health", process, tmp_path / "server.log")
-        yield address, process
-    finally:
-        end_group(process)
-
-
-def wait_for(url, process, log):
-    give_up = time.monotonic() + 90
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            assert process.poll() is None and time.monotonic() < give_up, log.read_text()
-            time.sleep(0.2)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="ends the server as a process group")
-def test_a_real_server_gets_the_run_and_its_death_is_contained(server, make_ctx, make_event, capfd):
-    address, process = server
-    config = {f"p{i}": i for i in range(150)} | {f"long{i}": "漢" * 6000 for i in range(20)}
-    ctx = make_ctx("whole", config)
-    events = [make_event(s, {"loss": 1.0 / (s + 1), "nan": float("nan")}) for s in range(5)]
-    tracker = MlflowTracker(address, "exp")
-    follow(tracker, ctx, events, metrics={"score": 0.5})
-    run = stored(address, "exp")["whole"]
-    assert (run.info.status, len(run.data.params)) == ("FINISHED", 170)
-    assert run.data.metrics["score"] == 0.5
-    assert curve(address, run, "loss") == [(s, 1.0 / (s + 1)) for s in range(5)]
-
-    orphan = make_ctx("orphan")
-    tracker.on_run_start(orphan, orphan.meta)
-    end_group(process)
-    began = time.monotonic()
-    for step in range(20):
-        with pytest.raises(ConnectionError):
-            tracker.on_metric(orphan, make_event(step, {"loss": 1.0}))
-    with pytest.raises((ConnectionError, mlflow.MlflowException)):
-        tracker.on_run_end(orphan, {"status": "succeeded", "metrics": {}})
-    assert time.monotonic() - began < 20
-    assert mlflow.active_run() is None
-    assert capfd.readouterr().out == ""
 
 
 def test_without_mlflow_the_module_imports_and_the_error_tells_what_to_install(without):

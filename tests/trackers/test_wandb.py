@@ -1,12 +1,20 @@
 """The wandb tracker, by the real client without a network: what it wrote is read back."""
 
 import json
+import multiprocessing
+import os
+import signal
 import struct
+import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import datetime
 
+import psutil
 import pytest
 
-from ztxexp_core import RunMetadata
+from ztxexp_core import MetricEvent, RunContext, RunMetadata
+from ztxexp_trackers import wandb as module
 from ztxexp_trackers.wandb import STEP_METRIC, WandbTracker
 
 wandb = pytest.importorskip("wandb")
@@ -38,20 +46,30 @@ def records(path):
 
 
 class Written:
-    """What the client wrote about one run."""
+    """What the client wrote about one run, the first, second ... time that it was started."""
 
-    def __init__(self, folder):
-        self.rows, self.summary, self.config = [], {}, {}
-        for record in _complete(folder):
+    def __init__(self, folder, start=0, of=1):
+        self.rows, self.times, self.summary, self.config = [], [], {}, {}
+        self.artifacts = {}
+        for record in _complete(folder, start, of):
             getattr(self, f"_{record.WhichOneof('record_type')}", lambda record: None)(record)
 
     def _run(self, record):
         self.run = record.run
         self.config.update(_items(record.run.config.update))
 
+    def _config(self, record):
+        self.config.update(_items(record.config.update))
+
     def _history(self, record):
         row = _items(record.history.item)
         self.rows.append({k: v for k, v in row.items() if k[0] != "_"})
+        self.times.append(row["_timestamp"])
+
+    def _artifact(self, record):
+        found = record.artifact
+        files = {entry.path: entry.size for entry in found.manifest.contents}
+        self.artifacts.setdefault(found.name, []).append((found.type, files))
 
     def _summary(self, record):
         self.summary.update(_items(record.summary.update))
@@ -60,10 +78,11 @@ class Written:
         self.exit_code = record.exit.exit_code
 
 
-def _complete(folder):
+def _complete(folder, start, of):
     """Return a run's records once its end is on disk: the client's service writes on its own."""
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    give_up = time.monotonic() + 20
+    paths = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.parent)
+    assert len(paths) == of
+    path, give_up = paths[start], time.monotonic() + 60
     while True:
         found = list(records(path))
         if any(record.HasField("exit") for record in found) or time.monotonic() > give_up:
@@ -78,14 +97,40 @@ def _items(items):
 @pytest.fixture(autouse=True)
 def no_run_left():
     yield
-    from ztxexp_trackers import wandb as module
-
-    left, module._handles[:] = list(module._handles), []
+    module._ending.clear()
+    left, module._running[:] = list(module._running), []
     for run in left:
         run.finish(exit_code=1)
     wandb.teardown()  # ends the service, and with it the settings that were read only once
     assert left == []
     assert wandb.run is None
+
+
+@pytest.fixture(autouse=True)
+def staging_folder(monkeypatch, tmp_path):
+    """Let copies of artifacts lie below ``tmp_path``, not in the home folder."""
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
+
+
+def elsewhere(call, *args):
+    """Make a call in another thread, as the core does."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call, *args).result()
+
+
+def until(condition):
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def service():
+    """Return the process of the client's service."""
+    ours = (p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE)
+    (found,) = (process for process in ours if process.name() == "wandb-core")
+    return found
 
 
 def test_a_run_arrives_whole(make_ctx, make_event):
@@ -124,6 +169,19 @@ def test_every_event_keeps_its_step_in_whatever_order(make_ctx, make_event):
     assert rows == [{names[split]: step + 0.5, STEP_METRIC: step} for step, split in logged]
 
 
+def test_every_row_has_the_time_of_its_event(make_ctx, make_event):
+    ctx, tracker = make_ctx(), WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    events = [make_event(5, {"loss": 1.0}), make_event(3, {"loss": 2.0})]
+    for event in events:
+        tracker.on_metric(ctx, event)
+    tracker.on_metric(ctx, MetricEvent(1, "by hand", {"loss": 3.0}))
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    *told, by_hand = Written(ctx.run_dir).times
+    assert told == [datetime.fromisoformat(event.timestamp).timestamp() for event in events]
+    assert by_hand > told[0]
+
+
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("skipped", 0), ("succeeded", 0)])
 def test_only_a_failed_run_ends_with_an_exit_code(make_ctx, status, code):
     ctx, tracker = make_ctx(), WandbTracker()
@@ -155,13 +213,252 @@ def test_runs_of_one_process_do_not_mix(make_ctx, make_event, monkeypatch):
         assert written.rows == [{"v": value, STEP_METRIC: step} for step in steps]
 
 
-def test_log_calls_of_the_user_land_in_the_run(make_ctx, make_event):
-    for name in ("one", "two"):
+def test_log_calls_of_the_user_land_in_the_run_that_another_thread_follows(make_ctx, make_event):
+    for number, name in enumerate(("one", "two")):
         ctx, tracker = make_ctx(name), WandbTracker()
+        elsewhere(tracker.on_run_start, ctx, ctx.meta)
+        wandb.log({"mine": number})
+        wandb.config.update({"also": number})
+        elsewhere(tracker.on_metric, ctx, make_event(1, {"loss": 0.5}))
+        elsewhere(tracker.on_run_end, ctx, {"status": "succeeded"})
+        written = Written(ctx.run_dir)
+        assert [row.get("mine") for row in written.rows] == [number, None]
+        assert written.rows[1] == {"loss": 0.5, STEP_METRIC: 1}
+        assert written.config["also"] == number
+
+
+def follow(name, run_dir):
+    """Follow a run from start to end; also in worker processes."""
+    import logging
+
+    ctx = RunContext(name, run_dir, {"name": name}, logging.getLogger("ztxexp.tests"))
+    tracker = WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    for step in range(3):
+        event = MetricEvent(step, "2026-01-02T03:04:05+00:00", {"of": float(name[1:])})
+        tracker.on_metric(ctx, event)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    return os.getpid()
+
+
+def assert_followed(ctx):
+    written = Written(ctx.run_dir)
+    assert (written.run.run_id, written.config["name"]) == (ctx.run_id, ctx.run_id)
+    value = float(ctx.run_id[1:])
+    assert written.rows == [{"of": value, STEP_METRIC: step} for step in range(3)]
+    assert written.exit_code == 0
+
+
+def test_runs_in_several_threads_at_once_do_not_mix(make_ctx):
+    ctxs = [make_ctx(f"r{number}") for number in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(follow, [c.run_id for c in ctxs], [c.run_dir for c in ctxs]))
+    for ctx in ctxs:
+        assert_followed(ctx)
+
+
+def test_worker_processes_follow_several_runs_each(make_ctx):
+    ctxs = [make_ctx(f"r{number}") for number in range(4)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        jobs = [pool.submit(follow, ctx.run_id, ctx.run_dir) for ctx in ctxs]
+        assert os.getpid() not in {job.result() for job in jobs}
+    for ctx in ctxs:
+        assert_followed(ctx)
+
+
+@pytest.mark.parametrize(("attempt", "replayed"), [(2, False), (1, True)])
+def test_a_run_that_is_resumed_or_replayed_goes_on_under_its_id(
+    make_ctx, make_event, attempt, replayed
+):
+    first, second = make_ctx(), make_ctx(meta=RunMetadata(attempt=attempt))
+    second.replayed = replayed
+    for ctx, step in ((first, 1), (second, 2)):
+        tracker = WandbTracker()  # another process has another one
         tracker.on_run_start(ctx, ctx.meta)
-        wandb.log({"mine": len(name)})
+        tracker.on_metric(ctx, make_event(step, {"loss": 0.5}))
         tracker.on_run_end(ctx, {"status": "succeeded"})
-        assert [row["mine"] for row in Written(ctx.run_dir).rows] == [len(name)]
+    before, after = (Written(first.run_dir, start, of=2) for start in (0, 1))
+    assert (before.run.run_id, before.run.resume) == ("run-1", False)
+    assert (after.run.run_id, after.run.resume) == ("run-1", True)
+    assert before.run.start_time.ToNanoseconds() < after.run.start_time.ToNanoseconds()
+    assert before.rows == [{"loss": 0.5, STEP_METRIC: 1}]
+    assert after.rows == [{"loss": 0.5, STEP_METRIC: 2}]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_whose_end_was_never_told_can_be_followed_again(make_ctx, make_event, same):
+    tracker, ctx = WandbTracker(), make_ctx()
+    tracker.on_run_start(ctx, ctx.meta)
+    ctx.replayed = True
+    again = tracker if same else WandbTracker()
+    again.on_run_start(ctx, ctx.meta)
+    again.on_metric(ctx, make_event(1, {"loss": 0.5}))
+    wandb.log({"mine": 1})
+    again.on_run_end(ctx, {"status": "succeeded"})
+    assert Written(ctx.run_dir, 0, of=2).exit_code == 1
+    told, mine = Written(ctx.run_dir, 1, of=2).rows
+    assert told == {"loss": 0.5, STEP_METRIC: 1}
+    assert mine["mine"] == 1
+
+
+def test_the_user_s_own_way_of_going_on_is_left_alone(make_ctx):
+    ctx = make_ctx(meta=RunMetadata(attempt=2))
+    tracker = WandbTracker(fork_from="other?_step=3")
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    run = Written(ctx.run_dir).run
+    assert (run.branch_point.run, run.branch_point.value, run.resume) == ("other", 3, False)
+
+
+def test_params_found_out_later_join_the_configuration(make_ctx):
+    ctx, tracker = make_ctx(config={"lr": 0.1}), WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_params(ctx, {"n": 7, "net": {"depth": 2}})
+    tracker.on_params(ctx, {"n": 8, "lr": 0.2, "worst": float("inf")})
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    config = Written(ctx.run_dir).config
+    assert (config["n"], config["net"], config["lr"]) == (8, {"depth": 2}, 0.2)
+    assert config["worst"] == "Infinity"
+
+
+def keep(ctx, name, content="x"):
+    """Put a file where the core keeps artifacts."""
+    path = ctx.artifacts_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_artifacts_arrive_under_names_that_wandb_accepts(make_ctx):
+    ctx, tracker = make_ctx(), WandbTracker()
+    keep(ctx, "not asked for.txt")
+    tracker.on_run_start(ctx, ctx.meta)
+    for name in ("model.PT", "figures/loss.png", "data.csv", "ein ähnlicher.txt", "x" * 200):
+        tracker.on_artifact(ctx, keep(ctx, name, name), name)
+    keep(ctx, "tables.csv/a.csv", "1234")
+    keep(ctx, "tables.csv/b/c.txt", "12")
+    tracker.on_artifact(ctx, ctx.artifacts_dir / "tables.csv", "tables.csv")
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    found = Written(ctx.run_dir).artifacts
+    assert found.pop("run-1-model.PT") == [("model", {"model.PT": 8})]
+    assert found.pop("run-1-figures--loss.png") == [("image", {"loss.png": 16})]
+    assert found.pop("run-1-data.csv") == [("dataset", {"data.csv": 8})]
+    assert found.pop("run-1-tables.csv") == [("artifact", {"a.csv": 4, "b/c.txt": 2})]
+    (odd, _), (long, _) = sorted(found.items())
+    assert odd.startswith("run-1-ein__hnlicher.txt-")
+    assert long.startswith("run-1-xxx") and len(long) == 128
+
+
+def test_all_artifacts_arrive_at_the_end_when_asked_for_and_none_twice(make_ctx):
+    ctx, tracker = make_ctx(), WandbTracker(log_artifacts=True)
+    tracker.on_run_start(ctx, ctx.meta)
+    for name in ("model.pt", "figures/a.png", "figures/b.png", "logs/x.txt", "logs/y.txt"):
+        keep(ctx, name)
+    (ctx.artifacts_dir / "nothing").mkdir()
+    for name in ("model.pt", "figures/a.png"):
+        tracker.on_artifact(ctx, ctx.artifacts_dir / name, name)
+    tracker.on_run_end(ctx, {"status": "failed"})
+    written = Written(ctx.run_dir)
+    assert {name: len(times) for name, times in written.artifacts.items()} == {
+        "run-1-model.pt": 1,
+        "run-1-figures--a.png": 1,
+        "run-1-figures--b.png": 1,
+        "run-1-logs": 1,
+    }
+    assert written.artifacts["run-1-logs"] == [("artifact", {"x.txt": 1, "y.txt": 1})]
+    assert written.exit_code == 1
+    assert written.summary["status"] == "failed"
+
+
+def test_without_artifacts_nothing_is_sought(make_ctx):
+    ctx, tracker = make_ctx(), WandbTracker(log_artifacts=True)
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert Written(ctx.run_dir).artifacts == {}
+    assert not ctx.artifacts_dir.exists()
+
+
+def test_a_run_whose_service_has_died_does_not_break_later_ones(make_ctx, make_event):
+    lost, after = make_ctx("lost"), make_ctx("after")
+    tracker = WandbTracker()
+    elsewhere(tracker.on_run_start, lost, lost.meta)
+    killed = service()
+    killed.kill()
+    until(lambda: killed.status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises(ConnectionError):
+        while True:  # the client notices at the latest when its socket is full
+            tracker.on_metric(lost, make_event(1, {"v": 1.0}))
+    with pytest.raises(ConnectionError):
+        elsewhere(tracker.on_run_end, lost, {"status": "failed"})
+    elsewhere(tracker.on_run_start, after, after.meta)
+    wandb.log({"mine": 1})
+    elsewhere(tracker.on_metric, after, make_event(2, {"v": 2.0}))
+    elsewhere(tracker.on_run_end, after, {"status": "succeeded"})
+    mine, told = Written(after.run_dir).rows
+    assert mine["mine"] == 1
+    assert told == {"v": 2.0, STEP_METRIC: 2}
+
+
+def test_the_address_of_a_service_that_is_gone_is_forgotten(make_ctx, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_SERVICE", f"3-1-unix-{tmp_path}/nosuch")
+    ctx, tracker = make_ctx(), WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert Written(ctx.run_dir).exit_code == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped")
+def test_a_finish_that_takes_long_does_not_keep_later_runs_from_their_place(make_ctx, make_event):
+    slow, after = make_ctx("slow"), make_ctx("after")
+    tracker, other = WandbTracker(), WandbTracker()
+    elsewhere(tracker.on_run_start, slow, slow.meta)
+    stopped = service()
+    stopped.suspend()
+    try:
+        ending = threading.Thread(target=tracker.on_run_end, args=(slow, {"status": "succeeded"}))
+        ending.start()
+        until(lambda: [run.id for run in module._ending] == ["slow"])
+        starting = threading.Thread(target=other.on_run_start, args=(after, after.meta))
+        starting.start()
+        until(module._starting.locked)
+        assert ending.is_alive()
+    finally:
+        stopped.resume()
+    starting.join()
+    wandb.log({"mine": 1})
+    ending.join()
+    wandb.log({"mine": 2})
+    other.on_run_end(after, {"status": "succeeded"})
+    assert [row["mine"] for row in Written(after.run_dir).rows] == [1, 2]
+    assert Written(slow.run_dir).exit_code == 0
+    assert module._ending == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "text"),
+    [
+        ({}, {"WANDB_MODE": "online"}, "uncategorized"),
+        ({}, {"WANDB_MODE": "offline"}, "uncategorized (offline)"),
+        ({"project": "p", "entity": "e"}, {"WANDB_MODE": "online"}, "e/p"),
+        ({"project": "p", "mode": "offline"}, {"WANDB_MODE": "online"}, "p (offline)"),
+        (
+            {"mode": "online"},
+            {
+                "WANDB_PROJECT": "p",
+                "WANDB_ENTITY": "e",
+                "WANDB_BASE_URL": "https://user:secret@wandb.lab:8080/x",
+            },
+            "wandb.lab/e/p",
+        ),
+    ],
+)
+def test_the_destination_tells_host_entity_project_and_mode(
+    arguments, environment, text, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert WandbTracker(**arguments).destination == text
 
 
 def test_a_run_of_the_user_around_the_sweep_goes_on(make_ctx, make_event, tmp_path):

@@ -1,0 +1,323 @@
+"""The ``tensorboard`` tracker: every run of a sweep becomes a run in TensorBoard.
+
+Event files are written here, at once and in the tracker's own thread; of the tensorboard package
+only the messages in them are used, so neither TensorFlow nor torch is needed or imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core import (
+    ConfigError,
+    MetricEvent,
+    Received,
+    RunContext,
+    RunMetadata,
+    encode_json,
+    plain,
+    read_jsonl,
+)
+from ztxexp_trackers._tensorboard_files import EventFolder, messages
+
+FINAL = "final/"
+"""What the names of the final figures begin with."""
+
+_NON_FINITE = ("NaN", "Infinity", "-Infinity")
+_UNKNOWN, _SUCCESS, _FAILURE, _RUNNING = range(4)  # states of TensorBoard's hparams plugin
+_STATES = {"succeeded": _SUCCESS, "failed": _FAILURE, "skipped": _UNKNOWN}
+_RECENT = 1000  # events; as many as a call brings, and may be told once more after it
+
+
+class TensorboardTracker:
+    """Writes runs as event files of TensorBoard: scalars, hyperparameters, how the run ended.
+
+    Each metric is a scalar with the step and time of its event, named ``<split>/<metric>`` for
+    splits other than ``train``, in single precision as TensorBoard keeps it. The tab HPARAMS shows
+    the configuration, nested keys with dots, and the final figures, named ``final/<name>``. A run
+    that is resumed or replayed goes on in a further file; what is there already is not written
+    again. A TensorBoard that is open all the while shows corrected hyperparameters, and how a
+    resumed run has ended, when it is started anew.
+
+    Args:
+        log_dir: where a folder for each run is made, named by its id. ``None`` writes into the
+            folder ``tensorboard`` of the run, which ``tensorboard --logdir results`` finds.
+
+    Raises:
+        ConfigError: ``log_dir`` is no path of a folder on this machine (a ``ValueError``).
+
+    Example:
+        >>> pipeline.track("tensorboard", log_dir="runs")
+    """
+
+    requires = ("tensorboard",)
+
+    def __init__(self, log_dir: str | Path | None = None):
+        self.log_dir = log_dir
+        self._root = None if log_dir is None else _checked(log_dir)
+        self._runs: dict[Path, _Run] = {}
+
+    @property
+    def destination(self) -> str:
+        """The folder ``log_dir``, or a text for the runs' own folders."""
+        return "run folder" if self._root is None else str(self._root)
+
+    def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
+        """Read what the run's event files hold, and take up the configuration.
+
+        Raises:
+            ImportError: tensorboard is not installed.
+            OSError: the folder cannot be made or read.
+        """
+        files = self._folder(ctx)
+        files.path.mkdir(parents=True, exist_ok=True)
+        run = _Run(files, ctx)
+        run.put(ctx.config)
+        before = self._runs.get(ctx.run_dir)
+        if before is not None:  # nobody told its end
+            before.files.close()
+        self._runs[ctx.run_dir] = run
+
+    def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
+        """Write one event; nothing where the run did not start."""
+        self.on_metrics(ctx, [event])
+
+    def on_metrics(self, ctx: RunContext, events: Sequence[MetricEvent]) -> None:
+        """Write events with their own steps and times, all of them or none."""
+        run = self._runs.get(ctx.run_dir)
+        if run is not None:
+            run.log(events)
+
+    def on_params(self, ctx: RunContext, params: Mapping[str, Any]) -> None:
+        """Add to the hyperparameters; written with the next metric, or at the end."""
+        run = self._runs.get(ctx.run_dir)
+        if run is not None:
+            run.put(params)
+
+    def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
+        """Write the final figures and how the run has ended."""
+        run = self._runs.pop(ctx.run_dir, None)
+        if run is not None:
+            try:
+                run.end(str(summary.get("status")), summary.get("metrics"))
+            finally:
+                run.files.close()
+
+    def received(self, ctx: RunContext) -> Received:
+        """Tell which lines of the run's ``metrics.jsonl`` its event files hold, by step and time.
+
+        What is in the files alone would not do: single precision, and no phase.
+        """
+        run = _Run(self._folder(ctx), ctx)
+        rows = read_jsonl(ctx.run_dir / "metrics.jsonl")
+        events = [event for event in map(MetricEvent.from_dict, rows) if event is not None]
+        return Received(
+            events=[event for event in events if not run.lacking(event)],
+            ended=run.shows_end(),
+            started=run.has_start,
+        )
+
+    def _folder(self, ctx: RunContext) -> EventFolder:
+        return EventFolder(
+            ctx.run_dir / "tensorboard" if self._root is None else self._root / ctx.run_id
+        )
+
+
+class _Run:
+    """One run of ours: what its files hold, and what is to be said in them.
+
+    Attributes:
+        files: its event files.
+        has_start: whether they say how it began.
+    """
+
+    def __init__(self, files: EventFolder, ctx: RunContext):
+        self.files, self._run_dir = files, ctx.run_dir
+        found = files.read()
+        self._points, self._latest = found.points, found.latest
+        steps = (step for tag, step, _ in found.points if not tag.startswith(FINAL))
+        self._last_step = max(steps, default=0)
+        self._begun = self._time("started_at") or time.time()
+        self.has_start, self._end = found.start is not None, found.end
+        self._start = found.start or messages().session_start(
+            group_name=ctx.run_id, start_time_secs=self._begun
+        )
+        self._unsaid = not self.has_start
+        self._recent: dict[int, None] = {}  # positions of the last events, in order
+        if self._end is not None and ctx.attempt > 1 and not ctx.replayed:
+            self._say_end(_RUNNING, 0.0)
+
+    # ---- what is said once: the first file -----------------------------------------------------
+
+    def put(self, params: Mapping[str, Any]) -> None:
+        """Take up hyperparameters, in addition to those there are."""
+        before = messages().session_start()
+        before.CopyFrom(self._start)
+        for name, value in _leaves(plain(params)):
+            _set(self._start.hparams[name], value)
+        self._unsaid = self._unsaid or before != self._start
+
+    def _say_end(self, state: int, when: float) -> None:
+        info = messages().session_end(status=state, end_time_secs=when)
+        self._unsaid = self._unsaid or info != self._end
+        self._end = info
+
+    def _say(self) -> None:
+        # Not before there is something to draw: what a run finds out about itself comes early, and
+        # a TensorBoard that is open takes the first hyperparameters that it sees.
+        if self._unsaid:
+            said = [_session(self._begun, session_start_info=self._start)]
+            if self._end is not None:
+                said.append(_session(self._begun, session_end_info=self._end))
+            self.files.replace_first(said)
+            self._unsaid = False
+
+    # ---- what is appended ----------------------------------------------------------------------
+
+    def log(self, events: Sequence[MetricEvent]) -> None:
+        """Write those values of some events that are not there yet."""
+        self._say()
+        made = []
+        new = [event for event in events if event.position not in self._recent]
+        for event in new:
+            self._last_step = max(self._last_step, event.step)
+            values = self.lacking(event)
+            if values:
+                made.append(_scalars(event.step, self._when(event), values))
+        self.files.append(made)
+        self._recent.update((e.position, None) for e in new if e.position is not None)
+        for position in list(self._recent)[:-_RECENT]:
+            del self._recent[position]
+
+    def lacking(self, event: MetricEvent) -> dict[str, float]:
+        """Return the values of an event that are not in the files, by their tags."""
+        prefix, when = "" if event.split == "train" else f"{event.split}/", self._when(event)
+        values = {prefix + name: value for name, value in event.metrics.items()}
+        if not self._points:
+            return values
+        return {
+            tag: value
+            for tag, value in values.items()
+            if (tag, event.step, when) not in self._points
+        }
+
+    def end(self, status: str, figures: object) -> None:
+        """Write final figures and state, where they are not there yet."""
+        when = self._time("finished_at") or time.time()
+        values = {
+            tag: value
+            for tag, value in _figures(figures)
+            if repr(self._latest.get(tag)) != repr((self._last_step, _single(tag, value)))
+        }
+        made = [_scalars(self._last_step, when, values)] if values else []
+        state = _STATES.get(status, _UNKNOWN)
+        if self._end is None:  # behind the rest, where a TensorBoard that is open finds it
+            info = messages().session_end(status=state, end_time_secs=when)
+            made.append(_session(when, session_end_info=info))
+        else:
+            self._say_end(state, when)
+        self._say()
+        self.files.append(made)
+
+    def shows_end(self) -> bool:
+        """Tell whether the files say how the last attempt has ended."""
+        record = self._record()
+        return self._end is not None and (self._end.status, self._end.end_time_secs) == (
+            _STATES.get(str(record.get("status"))),
+            self._time("finished_at"),
+        )
+
+    # ---- times ---------------------------------------------------------------------------------
+
+    def _when(self, event: MetricEvent) -> float:
+        # The time of an event made by hand may be no time; the same one each time that it is told.
+        return _seconds(event.timestamp) or self._begun
+
+    def _time(self, name: str) -> float | None:
+        return _seconds(self._record().get(name))
+
+    def _record(self) -> dict[str, Any]:
+        """Return what ``run.json`` says; nothing where it is not there."""
+        try:
+            found = json.loads((self._run_dir / "run.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _checked(log_dir: object) -> Path:
+    try:
+        text = os.fspath(log_dir)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text or "://" in text:
+        raise ConfigError(
+            f"TensorboardTracker: log_dir must be a folder on this machine, got {log_dir!r}; write "
+            'for example log_dir="runs", or leave it out for a folder inside each run'
+        )
+    return Path(text).expanduser().absolute()  # the experiment may change the working folder
+
+
+def _scalars(step: int, when: float, values: Mapping[str, float]) -> Any:
+    made = messages()
+    found = [made.summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
+    return made.event(step=step, wall_time=when, summary=made.summary(value=found))
+
+
+def _single(tag: str, value: float) -> float:
+    return float(messages().summary.Value(tag=tag, simple_value=value).simple_value)
+
+
+def _session(when: float, **info: Any) -> Any:
+    """Return an event for the hparams plugin."""
+    made, (name,) = messages(), info
+    event = made.event(wall_time=when)
+    value = event.summary.value.add(tag=f"_hparams_/{name}")
+    value.metadata.plugin_data.plugin_name = "hparams"
+    value.metadata.plugin_data.content = made.hparams(**info).SerializeToString()
+    value.tensor.dtype = 1  # an empty tensor of floats: all is in the metadata
+    value.tensor.tensor_shape.dim.add(size=0)
+    return event
+
+
+def _set(value: Any, found: object) -> None:
+    """Fill a value of the hparams plugin: a truth value, a number or a text."""
+    if isinstance(found, bool):
+        value.bool_value = found
+    elif isinstance(found, (int, float)) and abs(found) < 1e308 and math.isfinite(found):
+        value.number_value = found
+    elif isinstance(found, (list, dict)):
+        value.string_value = encode_json(found).decode()
+    else:
+        value.string_value = str(found)
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _figures(figures: object) -> Iterator[tuple[str, float]]:
+    """Yield the final figures that are numbers, under the names of their scalars."""
+    for name, value in _leaves(plain(figures or {})):
+        if value in _NON_FINITE or (isinstance(value, (int, float)) and type(value) is not bool):
+            yield FINAL + name, float(value)
+
+
+def _seconds(timestamp: object) -> float | None:
+    """Return a time in ISO 8601 in seconds since 1970, ``None`` where it is none."""
+    try:
+        moment = datetime.fromisoformat(str(timestamp).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
