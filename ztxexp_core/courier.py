@@ -235,7 +235,9 @@ class Courier:
         return True
 
     def _follow(self) -> None:
-        self._bring_missed()
+        self._bring_missed(EXTRAS, self._files.extras)
+        self._bring_extras()
+        self._bring_missed(EVENTS, self._files.curve)
         while True:
             last = self._closing.is_set()  # before looking: what comes after it is not ours
             self._bring_extras()
@@ -310,15 +312,14 @@ class Courier:
             self.sent.artifacts += 1
         return True
 
-    def _bring_missed(self) -> None:
+    def _bring_missed(self, kind: str, path: str) -> None:
         """Bring what earlier sessions had to leave out."""
-        for kind, path in ((EXTRAS, self._files.extras), (EVENTS, self._files.curve)):
-            for part in list(self._receipts.missed[kind]):
-                for line in whole_lines(path, *part):
-                    if self._gives_up():
-                        return
-                    if self._tell_extra(line) if kind == EXTRAS else self._tell(_events([line])):
-                        self._receipts.brought(kind, Range(line.start, line.end))
+        for part in list(self._receipts.missed[kind]):
+            for line in whole_lines(path, *part):
+                if self._gives_up():
+                    return
+                if self._tell_extra(line) if kind == EXTRAS else self._tell(_events([line])):
+                    self._receipts.brought(kind, Range(line.start, line.end))
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -382,8 +383,6 @@ def what_it_has(ctx: RunContext, tracker: Any, load: Load) -> Receipts:
         OSError: the receipts, or the run's own files, cannot be read.
     """
     receipts = Receipts.of(ctx.run_dir, load.name, _shown(tracker) or load.destination)
-    if not (hasattr(tracker, "on_params") or hasattr(tracker, "on_artifact")):
-        receipts.told_to[EXTRAS] = _end_of(RunFiles(ctx.run_dir).extras)  # nothing it could take
     received = getattr(tracker, "received", None)
     if ctx.replayed and received is not None:
         shown = received(ctx)
@@ -398,6 +397,10 @@ def what_it_has(ctx: RunContext, tracker: Any, load: Load) -> Receipts:
                     missed.append(Range(line.start, line.end))
         receipts.correct(EVENTS, end, missed, shown.started)
         receipts.ended = (ctx.meta.attempt or 1) if shown.ended else 0
+        if not shown.started:  # what it had got is gone
+            receipts.correct(EXTRAS, 0, [], False)
+    if not (hasattr(tracker, "on_params") or hasattr(tracker, "on_artifact")):
+        receipts.told_to[EXTRAS] = _end_of(RunFiles(ctx.run_dir).extras)  # nothing it could take
     return receipts
 
 

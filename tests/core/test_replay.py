@@ -141,6 +141,37 @@ def test_the_jsonl_tracker_shows_what_it_has_got(done):
     assert sync(done.path, "jsonl", events_filename="later.jsonl").sent == []
 
 
+def test_what_a_tracker_shows_that_it_has_lost_is_sent_again(root, tmp_path):
+    from ztxexp_core import MetricEvent, Received
+
+    class Shows(Ledger):
+        def on_params(self, ctx, params):
+            self._write(ctx.run_id, "params", params)
+
+        def received(self, ctx):
+            rows = [row for row in self.rows() if row[0] == ctx.run_id]
+            told = [row[2] for row in rows if row[1] == "line"]
+            events = [MetricEvent.from_dict(json.loads(line)) for line in told]
+            kinds = [row[1] for row in rows]
+            return Received(events, "end" in kinds, "start" in kinds)
+
+        def on_metric(self, ctx, event):
+            self._write(ctx.run_id, "line", event.to_json().decode())
+
+    def says(ctx):
+        ctx.log_params(n=1)
+        train(ctx)
+
+    tracker = Shows(tmp_path / "shows")
+    ExpRunner([{"i": 0}], root.path, says).run(trackers=[tracker])
+    whole = tracker.rows()
+    assert sync(root.path, tracker).sent == []
+    tracker.path.unlink()
+    report = sync(root.path, tracker)
+    assert (report.events, report.params) == (20, 1)
+    assert [row[1:] for row in tracker.rows()[1:]] == [row[1:] for row in whole[1:]]
+
+
 def test_a_run_that_goes_on_is_sent_as_far_as_it_has_come(root, ledger):
     go_on, logged = threading.Event(), threading.Event()
 
