@@ -9,6 +9,7 @@ from ztxexp_core.capture import output_before_runs
 from ztxexp_core.codec import encode as encode_json
 from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Received, Tracker, hookimpl
+from ztxexp_core.cores import available_cores, control_groups
 from ztxexp_core.errors import (
     ConfigError,
     ExecutorError,
@@ -60,6 +61,8 @@ __all__ = [
     "TrackerSpec",
     "UnknownPluginError",
     "ZtxexpError",
+    "available_cores",
+    "control_groups",
     "encode_json",
     "hookimpl",
     "output_before_runs",

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.codec import encode
-from ztxexp_core.heartbeat import modified
-from ztxexp_core.store import read_json, write_bytes
+from ztxexp_core.heartbeat import modified, remove_old
+from ztxexp_core.store import read_json, write_bytes, write_new
 
 FOLDER = ".claims"
 DAMAGED = "damaged"  # the status of a claim that cannot be read
 
+_TEMPORARY = ".tmp"  # ends the names of write_bytes likewise
 _NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
 _NO_LINKS.add(errno.EOPNOTSUPP)
@@ -67,6 +68,10 @@ class ClaimFiles:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.folder)
 
+    def tidy(self) -> None:
+        """Remove the temporary files of processes that were killed; never raises."""
+        remove_old(os.path.dirname(self.folder), FOLDER, _TEMPORARY)
+
     def path(self, identity: str, after: str = "") -> str:
         """Return the path of the first claim on a configuration, or of the one after a token."""
         name = identity.replace(":", "-")  # no colon in names on Windows
@@ -89,9 +94,9 @@ class ClaimFiles:
         """
         path, data = self.path(identity, after), _document(identity, claim)
         if self._links:
-            temporary = f"{self.folder}/.{secrets.token_hex(8)}.tmp"
+            temporary = f"{self.folder}/.{secrets.token_hex(8)}{_TEMPORARY}"
             try:
-                _write_new(temporary, data)
+                write_new(temporary, data)
                 os.link(temporary, path)
                 return True
             except FileExistsError:
@@ -104,7 +109,7 @@ class ClaimFiles:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
         try:
-            _write_new(path, data)
+            write_new(path, data)
         except FileExistsError:
             return False
         return True
@@ -171,17 +176,3 @@ def _claim(value: object, path: str) -> Claim | None:
     if not isinstance(owner, dict) or not all(isinstance(owner.get(n), k) for n, k in kinds):
         return None
     return Claim(token, run_id, status, owner, path)
-
-
-def _write_new(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        done = os.write(fd, data)
-        while done < len(data):  # a full disk: follow up so that the cause is raised
-            done += os.write(fd, data[done:])
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
-    finally:
-        os.close(fd)

@@ -9,8 +9,9 @@ What is guaranteed: of the launches that ask, one gets a configuration. It is ca
 if that launch died before the end of the run was recorded, or was silent on another host for so
 long that it looked dead (see ``heartbeat``): at least once, and exactly once but for that. Nobody
 ever waits for a launch that has died. Not covered are launches that do not ask, such as those of
-versions before 2.0. On file systems without hard links a claim can be met half-written; it counts
-as taken for a few seconds.
+versions before 2.0: what they have begun is seen by their runs' records (see ``handout``), unless
+both begin at the same moment. On file systems without hard links a claim can be met half-written;
+it counts as taken for a few seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ class Claims:
         known: identities of which this launch saw runs when it looked, with the last one's id. A
             failure or skip that came after that look, or was not seen then, is not tried again.
         since: when the look was taken, as of ``heartbeat.stamp(root)``; now, if left out.
+        own: ids of all runs of this launch, of which some go on in folders of earlier ones. Such a
+            run is the end of the one that claims it, not of another whose claim it was before.
 
     Raises:
         StoreError: claims cannot be written below the root.
@@ -102,10 +105,17 @@ class Claims:
         ...         claims.release(spec.identity, spec.run_id, outcome.status)
     """
 
-    def __init__(self, root: str | Path, known: Mapping[str, str], since: float | None = None):
+    def __init__(
+        self,
+        root: str | Path,
+        known: Mapping[str, str],
+        since: float | None = None,
+        own: Collection[str] = (),
+    ):
         self._root = str(root)
         self._files = ClaimFiles(root)
         self._known = known
+        self._own = frozenset(own)
         self._since = stamp(root) if since is None else since
         self._held: dict[str, list[Claim]] = {}  # by identity: the chain up to our own claim
         self._lock = threading.Lock()
@@ -115,6 +125,7 @@ class Claims:
             self._files.prepare()
         except OSError as exc:
             raise self._unwritable(exc) from exc
+        self._files.tidy()
         self._beat = contextlib.ExitStack()
         self._beat.enter_context(beating(root))
 
@@ -152,7 +163,7 @@ class Claims:
         mine = Claim(secrets.token_hex(8), run_id, RUN_STATUS_RUNNING, this_process())
         chain = self._files.chain(identity)
         for _ in range(_TRIES):
-            verdict = self._judged(identity, chain[-1]) if chain else None
+            verdict = self._judged(identity, run_id, chain[-1]) if chain else None
             if verdict is not None:
                 return verdict
             after = chain[-1].token if chain else ""
@@ -174,7 +185,7 @@ class Claims:
 
     # -- who may have it
 
-    def _judged(self, identity: str, claim: Claim) -> Verdict | None:
+    def _judged(self, identity: str, run_id: str, claim: Claim) -> Verdict | None:
         """Return who has a configuration, by the last claim on it; ``None`` where nobody has."""
         if claim.status == _GIVEN_UP:
             return None
@@ -185,6 +196,8 @@ class Claims:
             signs = (claim.path, files.run, files.curve, files.events)
             if not process_is_dead(claim.owner, self._root, signs):
                 return Taken(claim.run_id, claim.owner)
+        if claim.run_id != run_id and claim.run_id in self._own:
+            return None
         return self._judged_by_run(identity, claim.run_id, cut_short=_CUT_SHORT if held else ())
 
     def _judged_by_run(

@@ -117,6 +117,11 @@ def number(value: Any) -> Any:
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is an integer or a float, which True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def float_text(value: float) -> str:
     """Return the word under which a non-finite float is stored."""
     if math.isnan(value):

@@ -257,6 +257,8 @@ class Courier:
     # -- events
 
     def _bring_events(self) -> None:
+        if self._gives_up():
+            return
         for batch in _batches(whole_lines(self._files.curve, self._receipts.told_to[EVENTS])):
             if self._gives_up():
                 return

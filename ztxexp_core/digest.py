@@ -6,7 +6,6 @@ What is found is put into words in :mod:`ztxexp_core.summary`.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,23 +14,14 @@ from ztxexp_core.codec import encode, plain
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import RunFiles
-from ztxexp_core.summary import FailureGroup, failures_text
-from ztxexp_core.texts import last_lines
+from ztxexp_core.summary import FailureGroup, failure_kind
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
-
-__all__ = ["failure_groups", "failures_text", "last_lines"]
-
-_NUMBERS = re.compile(r"0[xX][0-9a-fA-F]+|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_MESSAGE_COMPARED = 300  # characters
 
 
 def failure_groups(
     outcomes: Iterable[RunOutcome], specs: Mapping[str, RunSpec]
 ) -> list[FailureGroup]:
-    """Sort failed runs by kind: the same exception, raised at the same place, for the same reason.
-
-    Where no place is known (a worker that died), those are of one kind whose messages differ in
-    numbers only. Takes time in proportion to the number of runs.
+    """Sort failed runs by kind; takes time in proportion to the number of runs.
 
     Args:
         outcomes: how the runs of a launch ended, in that order; those that did not fail count too,
@@ -49,7 +39,7 @@ def failure_groups(
     passing = []
     for outcome in outcomes:
         if outcome.status == RUN_STATUS_FAILED:
-            kinds.setdefault(_kind(outcome), []).append(outcome)
+            kinds.setdefault(failure_kind(outcome), []).append(outcome)
         elif outcome.status == RUN_STATUS_SUCCEEDED:
             passing.append(outcome.run_id)
     groups = sorted(kinds.values(), key=len, reverse=True)
@@ -58,16 +48,6 @@ def failure_groups(
     )
     separator = _Separator([specs[i].config for i in passing], len(specs)) if worth_it else None
     return [_group(failed, specs, separator) for failed in groups]
-
-
-def _kind(outcome: RunOutcome) -> object:
-    where = outcome.place
-    if where is None:
-        text = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
-        where = _NUMBERS.sub("0", text)
-    # Signal and exit code by themselves: they are what differs between two deaths.
-    told = outcome.error_type, outcome.place is None, where, outcome.reason
-    return *told, outcome.signal, outcome.exit_code
 
 
 def _group(

@@ -38,6 +38,7 @@ class Ending:
 
     @classmethod
     def failed(cls, exc: BaseException) -> Ending:
+        """Return the end of an attempt that raised."""
         reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
         return cls(
             RUN_STATUS_FAILED,

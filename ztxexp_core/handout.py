@@ -13,17 +13,16 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ztxexp_core.claims import Claims, Done, Mine
+from ztxexp_core.claims import Claims, Done, Taken
 from ztxexp_core.errors import StoreError
 from ztxexp_core.gpus import GpuSlots
-from ztxexp_core.liveness import owner_is_dead
+from ztxexp_core.liveness import status_elsewhere
 from ztxexp_core.progress import Progress
-from ztxexp_core.specs import RunSpec
-from ztxexp_core.store import RunFiles, read_record
-from ztxexp_core.types import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.types import RUN_STATUS_RUNNING
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
 
@@ -126,33 +125,43 @@ class Handout:
         """Hand out nothing more."""
         self._stopped = True
 
-    def ended(self, run_id: str, status: str | None) -> None:
-        """Take note that a run is no longer under way.
-
-        Args:
-            run_id: the run.
-            status: how it ended; ``None`` where it is still to be done: it never began, was
-                interrupted, or is due again.
-        """
+    def ended(self, outcome: RunOutcome) -> None:
+        """Take note of how a run has ended; this launch does not start it again."""
         with self._lock:
-            self.under_way.discard(run_id)
-            if self._slots is not None:
-                self._slots.free(run_id)
-            key = self._claim_keys.get(run_id)
-            if self._claims is not None and key is not None and status is not None:
-                self._claims.release(key, run_id, status)
+            self._is_over(outcome.run_id)
+            key = self._claim_keys.get(outcome.run_id)
+            if self._claims is None or key is None:
+                return
+            if outcome.reason == "interrupted":
+                # Not only when this launch is over: it may wait for one that waits for this run.
+                self._claims.give_up(key, outcome.run_id)
+            else:
+                self._claims.release(key, outcome.run_id, outcome.status)
 
     def put_back(self, spec: RunSpec) -> None:
         """Start a run later that never began."""
         with self._lock:
-            del self.taken[spec.run_id]
-            self.ended(spec.run_id, None)
+            self._is_over(spec.run_id)
             self._waiting.append(spec)
 
     def again(self, spec: RunSpec, pause: float) -> None:
         """Start a run again after a pause, in seconds."""
         with self._lock:
+            self._is_over(spec.run_id)
             heapq.heappush(self._again, (time.monotonic() + pause, next(self._order), spec))
+
+    def drop(self, run_ids: Collection[str]) -> None:
+        """Start none of these any more."""
+        with self._lock:
+            self._waiting = deque(s for s in self._waiting if s.run_id not in run_ids)
+            self._held_elsewhere = deque(s for s in self._held_elsewhere if s.run_id not in run_ids)
+            self._again = [each for each in self._again if each[2].run_id not in run_ids]
+            heapq.heapify(self._again)
+
+    def _is_over(self, run_id: str) -> None:
+        self.under_way.discard(run_id)
+        if self._slots is not None:
+            self._slots.free(run_id)
 
     # ---- choosing ------------------------------------------------------------------------------
 
@@ -194,38 +203,37 @@ class Handout:
         return environment
 
     def _is_mine(self, spec: RunSpec) -> bool:
-        key = self._claim_keys.get(spec.run_id)
-        if self._claims is None or key is None or spec.tries:
+        status = self._status_elsewhere(spec)
+        if status is None:
             return True
-        verdict = self._claims.claim(key, spec.run_id)
-        if isinstance(verdict, Mine):
-            status = self._status_without_claim(spec)
-            if status is None:
-                return True
-            self._claims.give_up(key, spec.run_id)
-            if status == RUN_STATUS_RUNNING:
-                self._held_elsewhere.append(spec)
-                return False
-        elif isinstance(verdict, Done):
-            status = verdict.status
-        else:
+        if status == RUN_STATUS_RUNNING:
             self._held_elsewhere.append(spec)
-            return False
-        self.settled_elsewhere[spec.run_id] = status
-        self._progress.reused()
+        else:
+            self.settled_elsewhere[spec.run_id] = status
+            self._progress.reused()
         return False
+
+    def _status_elsewhere(self, spec: RunSpec) -> str | None:
+        """Return how far another launch is with a configuration; ``None`` where this one may go."""
+        key = self._claim_keys.get(spec.run_id)
+        if self._claims is None or key is None:
+            return self._status_without_claim(spec)
+        verdict = self._claims.claim(key, spec.run_id)
+        if isinstance(verdict, Done):
+            return verdict.status
+        if isinstance(verdict, Taken):
+            return RUN_STATUS_RUNNING
+        status = self._status_without_claim(spec)
+        if status is not None:
+            self._claims.give_up(key, spec.run_id)
+        return status
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
         """Return the status of a run that somebody has begun without a claim, if it counts."""
+        if spec.attempt > 1:  # in its own folder, which others may go on in as well
+            return status_elsewhere(spec.run_dir, spec.attempt)
         folder = self._busy.get(spec.run_id)
-        run = None if folder is None else read_record(RunFiles(folder).run)
-        if run is None or folder is None:
-            return None
-        status = run.get("status")
-        if status == RUN_STATUS_SUCCEEDED:
-            return RUN_STATUS_SUCCEEDED
-        at_work = status == RUN_STATUS_RUNNING and owner_is_dead(run, folder) is False
-        return RUN_STATUS_RUNNING if at_work else None
+        return None if folder is None else status_elsewhere(folder)
 
     def _tell_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:

@@ -29,7 +29,7 @@ _log = logging.getLogger("ztxexp")
 FOLDER = ".alive"
 BEAT_SEC = 10.0  # the first beat comes that late too: short launches leave nothing
 SILENT_SEC = 120.0  # longer than that without a sign is dead; NFS clients see a sign 60 s late
-_KEPT_SEC = 86_400.0  # what a killed process has left
+_KEPT_SEC = 86_400.0  # what a killed process has left, longer than any of it is of use
 _CLOCK_KEPT_SEC = 60.0
 _JOIN_SEC = 1.0  # a beat may hang in a file system that does not answer
 
@@ -254,13 +254,20 @@ def stamp(root: str | Path) -> float:
     return time.time()
 
 
-def remove_old(root: str | Path) -> None:
-    """Remove the files of processes that have been silent for more than a day; never raises."""
+def remove_old(root: str | Path, folder: str = FOLDER, ending: str = "") -> None:
+    """Remove what processes have left that have been silent for more than a day; never raises.
+
+    Args:
+        root: the results root.
+        folder: name of the folder below it in which they left it.
+        ending: only what has a name that ends so.
+    """
     try:
-        with os.scandir(f"{root}/{FOLDER}") as entries:
-            limit = file_system_now(root) - _KEPT_SEC
-            old = [e for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
-    except OSError:  # most roots have none
+        with os.scandir(f"{root}/{folder}") as entries:
+            found = [entry for entry in entries if entry.name.endswith(ending)]
+        limit = file_system_now(root) - _KEPT_SEC if found else 0.0
+        old = [e for e in found if e.stat(follow_symlinks=False).st_mtime < limit]
+    except OSError:  # most roots have no such folder
         return
     for entry in old:
         with contextlib.suppress(OSError):

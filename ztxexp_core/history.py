@@ -14,7 +14,7 @@ from typing import Any
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.identity import VERSION, config_identity
 from ztxexp_core.liveness import as_it_is, owner_is_dead
-from ztxexp_core.store import iter_runs, read_record
+from ztxexp_core.store import attempt_of, iter_runs, read_record
 from ztxexp_core.types import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -56,8 +56,7 @@ class PastRun:
     @classmethod
     def of(cls, folder: Path, run: dict[str, Any]) -> PastRun:
         """Make one of a folder and its ``run.json``."""
-        status, attempt = str(run.get("status")), run.get("attempt")
-        alive = None
+        status, alive = str(run.get("status")), None
         if status == RUN_STATUS_RUNNING:
             run = as_it_is(run, folder)
             status = str(run.get("status"))
@@ -71,7 +70,7 @@ class PastRun:
             folder.name,
             folder,
             status,
-            attempt if type(attempt) is int and attempt > 0 else 1,
+            attempt_of(run),
             reason,
             error_type,
             _text(run, "error_message"),

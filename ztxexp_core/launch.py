@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ztxexp_core.codec import is_number
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.types import RunContext, RunMetadata
@@ -43,7 +44,7 @@ class RetryRule:
             ValueError, TypeError: a number out of range; neither a name nor an exception class.
         """
         for name, value, least in (("delay", delay, 0.0), ("backoff", backoff, 1.0)):
-            if not (_is_number(value) and least <= value < math.inf):
+            if not (is_number(value) and least <= value < math.inf):
                 raise ValueError(f"retry {name} must be a number from {least:g}, got {value!r}")
         if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
             raise ValueError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
@@ -80,10 +81,6 @@ class RetryRule:
 
 DEATHS = frozenset({"WorkerDied", "Timeout"})
 """Error types of runs that did not end by themselves."""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 TRACKER_TIMEOUT_SEC = 10.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from ztxexp_core import registry
 from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.codec import plain
 from ztxexp_core.contracts import Tracker
+from ztxexp_core.cores import available_cores
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.gpus import GpuSlots
 from ztxexp_core.loaded import LoadedPlugin
@@ -66,9 +66,7 @@ def worker_count(workers: int, slots: GpuSlots | None = None) -> int:
         return slots.capacity if workers == -1 else min(workers, slots.capacity)
     if workers != -1:
         return workers
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return available_cores()
 
 
 def executor_options(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ztxexp_core.codec import is_number
 from ztxexp_core.copying import lookup
 from ztxexp_core.errors import OptionError
 from ztxexp_core.gpus import GpuSlots
@@ -103,7 +104,6 @@ def checked_seconds(name: str, value: Any) -> float:
     Raises:
         ValueError: it is none.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and 0 < value < math.inf):
+    if not (is_number(value) and 0 < value < math.inf):
         raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
     return float(value)

@@ -20,13 +20,19 @@ from ztxexp_core.heartbeat import SILENT_SEC, is_silent, own_name, remove_old
 from ztxexp_core.lines import JsonlWriter
 from ztxexp_core.store import (
     RunFiles,
+    attempt_of,
     iter_runs,
     read_record,
     utc_now,
     write_bytes,
     write_json,
 )
-from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_RUNNING
+from ztxexp_core.types import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+)
 
 _log = logging.getLogger("ztxexp")
 
@@ -139,6 +145,26 @@ def _seconds_up() -> float:
         return float(Path("/proc/uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return SILENT_SEC
+
+
+def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
+    """Return the status of a run to which nothing is to be done here; ``None`` for any other.
+
+    That is a run that has succeeded, or that a living process is at work on.
+
+    Args:
+        run_dir: the run's folder.
+        attempt: number of the attempt that is to be made in it, if one is: likewise a run of which
+            that one has been made by somebody else, and has ended.
+    """
+    run = read_record(RunFiles(run_dir).run) or {}
+    status = run.get("status")
+    if status == RUN_STATUS_SUCCEEDED:
+        return RUN_STATUS_SUCCEEDED
+    if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
+        return RUN_STATUS_RUNNING
+    made = attempt is not None and attempt_of(run) >= attempt
+    return str(status) if made and status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) else None
 
 
 # What a run is whose process has ended without writing how.

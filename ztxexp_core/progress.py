@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from ztxexp_core import terminal
 from ztxexp_core.display import Display, Lines, Notebook, View, in_notebook
 from ztxexp_core.running import Running, Sights
 from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.summary import failure_kind
 from ztxexp_core.texts import cut, harmless
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED
 
@@ -32,7 +32,6 @@ _LEAVE_SEC = 2.0  # for the last drawing; a stopped terminal (Ctrl-S) would hold
 _KINDS_TOLD = 10
 _MESSAGE_WIDTH = 200
 _SPECS_SEEN = 500  # between two drawings; what a faster sweep has more is not looked at
-_DIGITS = re.compile(r"\d+")
 
 
 class Progress:
@@ -77,7 +76,7 @@ class Progress:
         self._done = self._failed = self._skipped = 0
         self._waiting: str | None = None
         self._running: dict[str, Running] = {}
-        self._kinds: set[tuple[str | None, str]] = set()
+        self._kinds: set[object] = set()
         self._lines: deque[str] = deque()
         self._unseen: deque[RunSpec] = deque(maxlen=_SPECS_SEEN)
         self._sights = Sights()
@@ -137,15 +136,15 @@ class Progress:
             self._lines.extend(harmless(line) for line in text.splitlines())
 
     def _tell_kind(self, outcome: RunOutcome) -> None:
-        """Tell the first failure of a kind: the same exception at the same place."""
-        message = next(iter((outcome.error_message or "").splitlines()), "")
-        kind = outcome.error_type, outcome.place or _DIGITS.sub("0", message)
+        """Tell the first failure of a kind."""
+        kind = failure_kind(outcome)
         if kind in self._kinds or len(self._kinds) > _KINDS_TOLD:
             return
         self._kinds.add(kind)
         if len(self._kinds) > _KINDS_TOLD:
             self._lines.append("failures of further kinds are counted only")
             return
+        message = next(iter((outcome.error_message or "").splitlines()), "")
         place = f" ({outcome.place})" if outcome.place else ""
         said = cut(harmless(message), _MESSAGE_WIDTH)
         self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {said}{place}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ class Receipts:
         self.started = False
         self._session: Mapping[str, Any] | None = None
         self._fd: int | None = None
+        self._map: mmap.mmap | None = None  # of the first line
         for row in read_jsonl(path):
             self._learn(row)
 
@@ -110,6 +112,10 @@ class Receipts:
         elif ends_mid_line(self.path):  # torn by a kill
             os.lseek(self._fd, 0, os.SEEK_END)
             os.write(self._fd, b"\n")
+        with contextlib.suppress(OSError, ValueError):  # a file system that cannot do this
+            # As durable as a write, for a kill as well, but no call of the system's for each event:
+            # each would let go of the interpreter, and the training thread wait to have it back.
+            self._map = mmap.mmap(self._fd, len(_HEAD % (0, 0)))
         self.ended = 0
         self._append({**session, "begun": utc_now(), "owner": this_process()})
 
@@ -117,6 +123,9 @@ class Receipts:
         """End the session."""
         if self._fd is not None:
             self._append({"left": utc_now(), **how})
+            if self._map is not None:
+                self._map.close()
+                self._map = None
             _unlock(self._fd)  # a forked child may hold the file open
             os.close(self._fd)
             self._fd = None
@@ -177,9 +186,12 @@ class Receipts:
             pass  # not ours, or damaged: at worst something is told once more
 
     def _write_head(self) -> None:
-        if self._fd is not None:
+        head = _HEAD % (self.told_to[EVENTS], self.told_to[EXTRAS])
+        if self._map is not None:
+            self._map[:] = head
+        elif self._fd is not None:
             os.lseek(self._fd, 0, os.SEEK_SET)
-            os.write(self._fd, _HEAD % (self.told_to[EVENTS], self.told_to[EXTRAS]))
+            os.write(self._fd, head)
 
     def _append(self, row: Mapping[str, Any]) -> None:
         if self._fd is not None:

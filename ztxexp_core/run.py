@@ -16,7 +16,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.by_value import pickle_by_value
+from ztxexp_core.by_value import load_by_value, pickle_by_value
 from ztxexp_core.capture import flush_output, redirect_output
 from ztxexp_core.copying import copy_config
 from ztxexp_core.courier import Sent
@@ -27,7 +27,7 @@ from ztxexp_core.fanout import MetricFan, plain_values
 from ztxexp_core.heartbeat import beat_for
 from ztxexp_core.launch import Launch
 from ztxexp_core.lines import JsonlWriter
-from ztxexp_core.liveness import this_process
+from ztxexp_core.liveness import status_elsewhere, this_process
 from ztxexp_core.runlog import RunLogger
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import (
@@ -101,12 +101,52 @@ _unpacked: dict[str, RunOne] = {}  # in a worker: the launch it is working for
 def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     found = _unpacked.get(digest)
     if found is None:
-        import pickle
-
-        found = RunOne(pickle.loads(data))
+        found = RunOne(load_by_value(data))
         _unpacked.clear()
         _unpacked[digest] = found
     return found
+
+
+def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], RunMetadata]:
+    """Return what ``run.json`` says when a run begins in this process, and its metadata.
+
+    Args:
+        spec: the run.
+        template: what the runs of its launch share.
+    """
+    seed: Any = spec.config.get("seed") if template.seed is None else template.seed
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    meta = dataclasses.replace(
+        template,
+        attempt=spec.attempt,
+        seed=int(seed) if whole else None,
+        tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
+        extras=copy.deepcopy(template.extras),
+    )
+    record: dict[str, Any] = {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": RUN_STATUS_RUNNING,
+        "started_at": utc_now(),
+        "finished_at": None,
+        "duration_sec": None,
+        "error_type": None,
+        "error_message": None,
+        "experiment_name": meta.experiment_name,
+        "group": meta.group,
+        "tags": template.tags,
+        "parent_run_id": meta.parent_run_id,
+        "attempt": spec.attempt,
+        "retry_count": 0,
+        "reason": None,
+        "identity": spec.identity,
+        "owner": this_process(),
+    }
+    return record, meta
+
+
+class _TakenError(Exception):
+    """The run is another launch's by now: it has succeeded, or is under way."""
 
 
 class _Run:
@@ -148,36 +188,11 @@ class _Run:
     # -- 1. the folder
 
     def _open(self) -> None:
-        template = self.launch.metadata
-        seed: Any = self.spec.config.get("seed") if template.seed is None else template.seed
-        whole = isinstance(seed, Integral) and not isinstance(seed, bool)
-        self.meta = dataclasses.replace(
-            template,
-            attempt=self.attempt,
-            seed=int(seed) if whole else None,
-            tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
-            extras=copy.deepcopy(template.extras),
-        )
-        self.record: dict[str, Any] = {
-            "schema_version": RUN_SCHEMA_VERSION,
-            "run_id": self.spec.run_id,
-            "status": RUN_STATUS_RUNNING,
-            "started_at": utc_now(),
-            "finished_at": None,
-            "duration_sec": None,
-            "error_type": None,
-            "error_message": None,
-            "experiment_name": self.meta.experiment_name,
-            "group": self.meta.group,
-            "tags": template.tags,
-            "parent_run_id": self.meta.parent_run_id,
-            "attempt": self.attempt,
-            "retry_count": 0,
-            "reason": None,
-            "identity": self.spec.identity,
-            "owner": this_process(),
-        }
+        self.record, self.meta = first_record(self.spec, self.launch.metadata)
         anew = self.attempt > 1 and self.spec.run_dir.exists()
+        status = status_elsewhere(self.spec.run_dir, self.attempt) if anew else None
+        if status is not None:
+            raise _TakenError(f"another launch has gone on with it; it is {status}")
         make = reopen_run if anew else create_run
         make(self.spec.run_dir, self.spec.config, self.record, self.meta.to_dict())
         beat_for(os.path.dirname(self.files.base))
@@ -372,13 +387,13 @@ class _Run:
             self._event("metric_refused", attempt=self.attempt, error_message=said)
 
     def _unrecorded(self, exc: BaseException) -> RunOutcome:
-        interrupted = isinstance(exc, KeyboardInterrupt)
+        reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "unrecorded"
         return RunOutcome(
             run_id=self.spec.run_id,
             status=RUN_STATUS_FAILED,
             attempt=self.attempt,
             error_type=type(exc).__name__,
             error_message=f"the run's record could not be written: {text_of(exc)}",
-            reason="interrupted" if interrupted else "unrecorded",
+            reason="elsewhere" if isinstance(exc, _TakenError) else reason,
             notices=tuple(self.notices),
         )

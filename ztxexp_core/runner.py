@@ -233,10 +233,9 @@ def _carry_out(
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
         specs = [_spec(root, *each, limits) for each in zip(planned, timeouts, strict=True)]
         keys, busy = _claim_keys(specs, planned), _busy(specs, planned)
-        known = _known(specs, planned, keys)
-        with (
-            Claims(root, known, plan.looked_at) if plan.compares else beating(root) as claims,
-        ):
+        known, own = _known(specs, planned, keys), [spec.run_id for spec in specs]
+        sharing = Claims(root, known, plan.looked_at, own) if plan.compares else beating(root)
+        with sharing as claims:
             handout = Handout(specs, progress, claims, keys, slots, busy)
             stop_rule = StopRule(limits.max_failures, limits.max_failures_in_a_row)
             sweep = Sweep(handout, run_one, launch.retry, stop_rule, progress)

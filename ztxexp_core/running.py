@@ -7,9 +7,7 @@ to send. Only the thread that draws comes here.
 from __future__ import annotations
 
 import enum
-import os
 import reprlib
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -19,12 +17,11 @@ from ztxexp_core.display import Row
 from ztxexp_core.labels import KeyPath, label
 from ztxexp_core.specs import RunSpec
 from ztxexp_core.store import RunFiles
-from ztxexp_core.texts import harmless
+from ztxexp_core.texts import end_of, harmless
 
 _TAILS = (4096, 65536)  # bytes; the second where an event alone is longer than the first
 _METRICS_SHOWN = 3
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Running(NamedTuple):
@@ -68,15 +65,8 @@ class Sights:
 
     def metric(self, spec: RunSpec) -> str:
         """Return ``step 12  loss 0.31``; empty where nothing was logged or can be read."""
-        seen = self._metrics.get(spec.run_id, (0, ""))
-        try:
-            fd = os.open(RunFiles(spec.run_dir).curve, _READ)
-            try:
-                seen = _look(fd, seen)
-            finally:
-                os.close(fd)
-        except OSError:  # not there yet, or for a moment not to be had: what was seen last stands
-            pass
+        # Where the file is not there yet, or for a moment not to be had, what was seen last stands.
+        seen = _look(RunFiles(spec.run_dir).curve, *self._metrics.get(spec.run_id, (0, "")))
         self._metrics[spec.run_id] = seen
         return seen[1]
 
@@ -108,18 +98,15 @@ def _differ(one: Any, other: Any) -> bool:
     return one is not other and (type(one) is not type(other) or one != other)
 
 
-def _look(fd: int, seen: tuple[int, str]) -> tuple[int, str]:
-    """Return the size of the file and the text of its last whole event."""
-    found = os.fstat(fd)
-    if found.st_size == seen[0] or not stat.S_ISREG(found.st_mode):
-        return seen
+def _look(path: str, size: int, text: str) -> tuple[int, str]:
+    """Return the size of a file and the text of its last whole event, given what they were."""
+    now = size
     for length in _TAILS:
-        os.lseek(fd, max(0, found.st_size - length), os.SEEK_SET)
-        for line in reversed(os.read(fd, length).split(b"\n")[:-1]):  # the last one may be torn
-            text = _event_text(line)
-            if text:
-                return found.st_size, text
-    return found.st_size, seen[1]
+        now, end = end_of(path, length, size)
+        for line in reversed(end.split(b"\n")[:-1]):  # the last one may be torn
+            if found := _event_text(line):
+                return now, found
+    return now, text
 
 
 def _event_text(line: bytes) -> str:

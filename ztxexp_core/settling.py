@@ -11,26 +11,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.digest import last_lines
-from ztxexp_core.liveness import close_run, this_process
-from ztxexp_core.run import RunOne
+from ztxexp_core.launch import DEATHS
+from ztxexp_core.liveness import close_run
+from ztxexp_core.run import RunOne, first_record
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import (
     RunFiles,
+    attempt_of,
     create_run,
     discard_staged,
     read_record,
-    utc_now,
+    reopen_run,
     write_bytes,
     write_json,
 )
-from ztxexp_core.types import (
-    RUN_SCHEMA_VERSION,
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
-)
+from ztxexp_core.texts import last_lines
+from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
 _LINES_KEPT = 20
@@ -43,20 +39,17 @@ def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
         OSError: the record cannot be written.
     """
     record = read_record(RunFiles(spec.run_dir).run)
-    if record is None:  # it died before it had made the folder, or the record is damaged
-        record = _stillborn(spec)
-        if not spec.run_dir.exists():
-            discard_staged(spec.run_dir)
-            create_run(spec.run_dir, spec.config, record, run_one.metadata.to_dict())
-    if record.get("status") not in FINAL or _older(record, spec):
-        record = {**record, "attempt": max(_attempt(record, spec), spec.attempt)}
+    if record is None or _older(record, spec):
+        record = _begun(spec, record, run_one)
+    if record.get("status") not in FINAL or _found_dead(record, told):
+        record = {**record, "attempt": attempt_of(record)}
         _write_what_is_known(spec.run_dir, told)
         record = close_run(spec.run_dir, record, **_told_fields(told))
     elif told.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
         # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
         record = {**record, **_told_fields(told)}
         write_json(RunFiles(spec.run_dir).run, record)
-    return _outcome(spec, told, record)
+    return _outcome(told, record)
 
 
 def has_begun(spec: RunSpec) -> bool:
@@ -65,6 +58,22 @@ def has_begun(spec: RunSpec) -> bool:
         return False
     record = read_record(RunFiles(spec.run_dir).run)
     return record is None or not _older(record, spec)
+
+
+def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> dict[str, Any]:
+    """Return the record of a run that died before it had written one, with what goes along."""
+    record, meta = first_record(spec, run_one.metadata)
+    if earlier is not None:
+        reopen_run(spec.run_dir, spec.config, record, meta.to_dict())
+    elif not spec.run_dir.exists():
+        discard_staged(spec.run_dir)
+        create_run(spec.run_dir, spec.config, record, meta.to_dict())
+    return record
+
+
+def _found_dead(record: dict[str, Any], told: RunOutcome) -> bool:
+    """Tell whether another launch has closed a run of whose death this one knows more."""
+    return record.get("reason") == "lost" and told.error_type in DEATHS
 
 
 def _told_fields(told: RunOutcome) -> dict[str, Any]:
@@ -78,11 +87,11 @@ def _told_fields(told: RunOutcome) -> dict[str, Any]:
     }
 
 
-def _outcome(spec: RunSpec, told: RunOutcome, record: dict[str, Any]) -> RunOutcome:
+def _outcome(told: RunOutcome, record: dict[str, Any]) -> RunOutcome:
     return RunOutcome(
-        run_id=spec.run_id,
+        run_id=told.run_id,
         status=str(record.get("status")),
-        attempt=_attempt(record, spec),
+        attempt=attempt_of(record),
         duration_sec=float(record.get("duration_sec") or 0.0),
         error_type=record.get("error_type"),
         error_message=record.get("error_message"),
@@ -95,14 +104,13 @@ def _outcome(spec: RunSpec, told: RunOutcome, record: dict[str, Any]) -> RunOutc
     )
 
 
-def _attempt(record: dict[str, Any], spec: RunSpec) -> int:
-    number = record.get("attempt")
-    return number if isinstance(number, int) else spec.attempt
-
-
 def _older(record: dict[str, Any], spec: RunSpec) -> bool:
-    """Tell whether the end on disk is that of an earlier attempt: this one never began."""
-    return spec.attempt > 1 and _attempt(record, spec) < spec.attempt
+    """Tell whether the record is that of an earlier attempt: this one never began.
+
+    Not where it says success, which whoever was thought to be dead has written meanwhile.
+    """
+    succeeded = record.get("status") == RUN_STATUS_SUCCEEDED
+    return not succeeded and attempt_of(record) < spec.attempt
 
 
 def _write_what_is_known(run_dir: Path, told: RunOutcome) -> None:
@@ -116,16 +124,3 @@ def _write_what_is_known(run_dir: Path, told: RunOutcome) -> None:
         lines += ["", f"last lines of {os.path.basename(files.log)}:", *said]
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too
         write_bytes(files.error, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
-
-
-def _stillborn(spec: RunSpec) -> dict[str, Any]:
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "run_id": spec.run_id,
-        "status": RUN_STATUS_RUNNING,
-        "started_at": utc_now(),
-        "attempt": spec.attempt,
-        "retry_count": 0,
-        "identity": spec.identity,
-        "owner": this_process(),
-    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.by_value import pickle_by_value
+from ztxexp_core.by_value import load_by_value, pickle_by_value
 from ztxexp_core.types import RUN_STATUS_FAILED, Config
 
 
@@ -70,9 +70,7 @@ class RunSpec:
 
 
 def _restore_spec(config: bytes, run_id: str, run_dir: str, rest: tuple[Any, ...]) -> RunSpec:
-    import pickle
-
-    return RunSpec(run_id, Path(run_dir), pickle.loads(config), *rest)
+    return RunSpec(run_id, Path(run_dir), load_by_value(config), *rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class RunOutcome:
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
             ``interrupted``, or ``unrecorded`` where the run's folder could not be written and
-            nothing was executed.
+            nothing was executed, ``elsewhere`` where another launch has taken it up meanwhile.
         exit_code: exit code of a process that ended itself.
         signal: number of the signal that ended the process.
         notices: what the user should be told once, such as a tracker that failed.

@@ -31,6 +31,7 @@ _log = logging.getLogger("ztxexp")
 STAGING_PREFIX = ".new-"
 _STAGING_KEPT_SEC = 3600.0  # an unfinished staging folder older than this belongs to nobody
 _READ_LIMIT = 64 * 2**20  # bytes; a record larger than this is damaged, not large
+_ATTEMPTS = 10**9  # a record that counts more of them is damaged
 
 
 def utc_now() -> str:
@@ -96,7 +97,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """
     temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
     try:
-        _write_new(temporary, data, os.O_TRUNC)
+        write_new(temporary, data, os.O_TRUNC)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -113,17 +114,32 @@ def _document(value: Any) -> bytes:
     return encode(value, indent=True) + b"\n"
 
 
-CLOEXEC = getattr(os, "OCLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _write_new(path: str, data: bytes, how: int) -> None:
+def write_new(path: str, data: bytes, how: int = os.O_EXCL) -> None:
+    """Write a file; where that fails half-way, it is removed again.
+
+    Args:
+        path: the file.
+        data: all that it is to hold.
+        how: ``os.O_EXCL`` where it must not be there yet, ``os.O_TRUNC`` where it may.
+
+    Raises:
+        OSError: as the system says.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | CLOEXEC, 0o666)
     try:
-        done = os.write(fd, data)
-        while done < len(data):  # a full disk: follow up so that the cause is raised
-            done += os.write(fd, data[done:])
-    finally:
-        os.close(fd)
+        try:
+            done = os.write(fd, data)
+            while done < len(data):  # a full disk: follow up so that the cause is raised
+                done += os.write(fd, data[done:])
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 def create_run(
@@ -147,10 +163,10 @@ def create_run(
         for folder in SUBFOLDERS:
             os.mkdir(f"{staged}/{folder}")
         files = RunFiles(staged)
-        _write_new(files.config, _document(plain(config)), os.O_EXCL)
-        _write_new(files.meta, _document(meta), os.O_EXCL)
-        _write_new(files.run, _document(run), os.O_EXCL)
-        _write_new(files.log, b"", os.O_EXCL)
+        write_new(files.config, _document(plain(config)))
+        write_new(files.meta, _document(meta))
+        write_new(files.run, _document(run))
+        write_new(files.log, b"")
         if os.path.lexists(run_dir):  # renaming would replace an empty folder
             raise FileExistsError(errno.EEXIST, "there is a run of that id", str(run_dir))
         os.rename(staged, run_dir)
@@ -174,7 +190,7 @@ def reopen_run(
     before = read_record(files.run) or {}
     if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
         raise FileExistsError(errno.EEXIST, "the run has succeeded meanwhile", str(run_dir))
-    number = before.get("attempt") or 1
+    number = attempt_of(before)
     earlier = before.get("earlier_attempts")
     run["earlier_attempts"] = [
         *(earlier if isinstance(earlier, list) else ()),
@@ -196,6 +212,12 @@ def reopen_run(
 _OF_AN_ATTEMPT = (
     "status", "error_type", "error_message", "reason", "started_at", "finished_at", "duration_sec"
 )  # fmt: skip
+
+
+def attempt_of(run: Mapping[str, Any]) -> int:
+    """Return the number of a run's last attempt; 1 where its record holds no such number."""
+    number = run.get("attempt")  # it becomes part of a file's name, and anybody may have written it
+    return number if type(number) is int and 0 < number < _ATTEMPTS else 1
 
 
 def discard_staged(run_dir: Path) -> None:
@@ -224,6 +246,7 @@ def prepare_root(root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         os.mkdir(probe)
+        now = os.stat(probe).st_mtime  # by the clock that has dated what lies there
         os.rmdir(probe)
     except OSError as exc:
         raise StoreError(
@@ -232,12 +255,12 @@ def prepare_root(root: Path) -> Path:
             "another folder or mend its permissions",
             str(root),
         ) from exc
-    _remove_old_staging(root)
+    _remove_old_staging(root, now)
     return root
 
 
-def _remove_old_staging(root: Path) -> None:
-    limit = time.time() - _STAGING_KEPT_SEC
+def _remove_old_staging(root: Path, now: float) -> None:
+    limit = now - _STAGING_KEPT_SEC
     with os.scandir(root) as entries:
         for entry in entries:
             if entry.name.startswith(STAGING_PREFIX):

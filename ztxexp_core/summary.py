@@ -1,14 +1,17 @@
 """What became of one launch, and its failures in few lines: :class:`RunSummary`.
 
-How failures are sorted by kind stands in :mod:`ztxexp_core.digest`; the words are here.
+The kinds of failures and the words for them are here; how failures are sorted by kind, and told
+from successes, stands in :mod:`ztxexp_core.digest`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ztxexp_core.specs import RunOutcome
 from ztxexp_core.store import RunFiles
 from ztxexp_core.texts import cut, duration_text, harmless, last_lines
 
@@ -16,6 +19,8 @@ _KINDS_SHOWN = 5
 _TAILS_SHOWN = 2  # of the most frequent kinds
 _TAIL_LINES = 5
 _WIDTH = 120  # characters of a message or a line of a log; paths are never cut
+_NUMBERS = re.compile(r"0[xX][0-9a-fA-F]+|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_MESSAGE_COMPARED = 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,21 @@ class FailureGroup:
     separated_by: dict[str, str] = field(default_factory=dict)
 
 
+def failure_kind(outcome: RunOutcome) -> object:
+    """Return what two failures have in common if they are of one kind, to be compared.
+
+    The same exception, raised at the same place, for the same reason. Where no place is known (a
+    worker that died), those are of one kind whose messages differ in numbers only.
+    """
+    where = outcome.place
+    if where is None:
+        text = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
+        where = _NUMBERS.sub("0", text)
+    # Signal and exit code by themselves: they are what differs between two deaths.
+    told = outcome.error_type, outcome.place is None, where, outcome.reason
+    return *told, outcome.signal, outcome.exit_code
+
+
 @dataclass(slots=True)
 class RunSummary:
     """What became of one launch; ``total == succeeded + failed + skipped``.
@@ -60,6 +80,8 @@ class RunSummary:
         not_started: configurations that this launch did not come to (since 2.0).
         stopped_because: why it ended early, ``None`` where it did not (since 2.0).
         failures: the failed runs by kind, most frequent first (since 2.0).
+        failed_elsewhere: how many of ``reused`` have failed, in another launch at the same time
+            (since 2.0).
 
     Example:
         >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
@@ -76,6 +98,7 @@ class RunSummary:
     not_started: int = 0
     stopped_because: str | None = None
     failures: list[FailureGroup] = field(default_factory=list)
+    failed_elsewhere: int = 0
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
@@ -113,7 +136,11 @@ class RunSummary:
         return [f"{count} {word}" for count, word in told if count]
 
     def _others(self) -> list[str]:
-        told = [(self.reused, "reused"), (self.not_started, "not started")]
+        told = [
+            (self.reused - self.failed_elsewhere, "reused"),
+            (self.failed_elsewhere, "failed in another launch"),
+            (self.not_started, "not started"),
+        ]
         return [f"{count} {word}" for count, word in told if count]
 
 

@@ -106,8 +106,16 @@ class Sweep:
                     raise self.handout.broken
                 self._check_progress(executor, problem, said, self._moved() > before)
         finally:
-            self.outcomes.update(self.due_again)  # whose further attempt has not come about
-            self.due_again.clear()
+            self._end_retries()
+
+    def _end_retries(self) -> None:
+        """Let the last end stand of runs whose further attempt has not come about."""
+        for run_id, outcome in self.due_again.items():
+            if run_id not in self.handout.settled_elsewhere:
+                self.outcomes[run_id] = outcome
+                self.progress.ended(outcome)
+        self.handout.drop(self.due_again)
+        self.due_again.clear()
 
     def _moved(self) -> int:
         """Return a number that grows with whatever comes of a call."""
@@ -118,10 +126,12 @@ class Sweep:
     ) -> None:
         left = self.handout.left()
         if not moved and self.handout.has_more():
+            # Raised on purpose it has said all there is, and need not be said twice.
+            cause = None if isinstance(problem, ExecutorError) else problem
             raise ExecutorError(
                 f"executor {executor.ref.name!r} ({executor.ref.distribution} "
                 f"{executor.ref.version}) started none of {left} runs" + (f": {said}" * bool(said))
-            ) from problem
+            ) from cause
         if problem:
             _log.warning("executor %r failed (%s); %d runs remain", executor.ref.name, said, left)
 
@@ -151,8 +161,10 @@ class Sweep:
                 self._take(outcome)
         except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
             self.handout.stop()
-            _close(outcomes)
-            self._reconcile("interrupted")
+            try:
+                _close(outcomes)
+            finally:  # also after a second Ctrl-C
+                self._reconcile("interrupted")
             raise
 
     # ---- one outcome ---------------------------------------------------------------------------
@@ -168,6 +180,10 @@ class Sweep:
                 _log.warning("run %s: %s", outcome.run_id, notice)
         if outcome.reason == "interrupted" and self.in_process:
             raise KeyboardInterrupt
+        if outcome.reason == "elsewhere":
+            self.progress.retried(outcome)
+            self.handout.put_back(spec)  # where it waits for the end of the other one
+            return
         if outcome.reason == "unrecorded" and not _is_done(spec):
             raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
         if (
@@ -184,8 +200,7 @@ class Sweep:
     def _final(self, outcome: RunOutcome) -> None:
         self.due_again.pop(outcome.run_id, None)
         self.outcomes[outcome.run_id] = outcome
-        interrupted = outcome.reason == "interrupted"  # another launch may take it up at once
-        self.handout.ended(outcome.run_id, None if interrupted else outcome.status)
+        self.handout.ended(outcome)
         self.progress.ended(outcome)
         because = self.stop_rule.says(outcome.status)
         if because and self.stopped_because is None:
@@ -200,7 +215,6 @@ class Sweep:
         self._deaths += 1
         self.dead = [folder for folder in self.dead if folder != spec.run_dir]
         self.due_again[spec.run_id] = outcome
-        self.handout.ended(spec.run_id, None)
         self.progress.retried(outcome)
         further = dataclasses.replace(
             spec, attempt=outcome.attempt + 1, tries=tries, environment={}
@@ -254,6 +268,7 @@ class Sweep:
             status: [o.run_id for o in self.outcomes.values() if o.status == status]
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
+        elsewhere = list(self.handout.settled_elsewhere.values())
         return RunSummary(
             total=len(self.outcomes),
             succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
@@ -261,10 +276,11 @@ class Sweep:
             skipped=len(by_status[RUN_STATUS_SKIPPED]),
             duration_sec=round(duration, 6),
             failed_run_ids=by_status[RUN_STATUS_FAILED],
-            reused=reused + len(self.handout.settled_elsewhere),
+            reused=reused + len(elsewhere),
             not_started=self.handout.left(),
             stopped_because=self.stopped_because,
             failures=failure_groups(self.outcomes.values(), self.handout.taken),
+            failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
         )
 
 
@@ -276,4 +292,7 @@ def _is_done(spec: RunSpec) -> bool:
 def _close(outcomes: Iterator[RunOutcome]) -> None:
     close = getattr(outcomes, "close", None)
     if close is not None:
-        close()
+        try:
+            close()
+        except Exception as exc:  # what it was closed for matters more
+            _log.warning("the executor failed when it was ended (%s: %s)", type(exc).__name__, exc)

@@ -104,7 +104,7 @@ def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES)
         ['epoch 7: loss nan', 'giving up']
     """
     lines: list[str] = []
-    for line in reversed(_end_of(path, limit_bytes).decode(errors="replace").split("\n")):
+    for line in reversed(end_of(path, limit_bytes)[1].decode(errors="replace").split("\n")):
         if len(lines) == count:
             break
         shown = harmless(line.rstrip().rpartition("\r")[2]).rstrip()
@@ -113,18 +113,27 @@ def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES)
     return lines[::-1]
 
 
-def _end_of(path: str | Path, limit: int) -> bytes:
-    """Read the end of a file, from the beginning of a line on; nothing where that fails."""
+def end_of(path: str | Path, limit: int, seen: int = -1) -> tuple[int, bytes]:
+    """Read the end of a regular file, from the beginning of a line on; never raises.
+
+    Args:
+        path: the file.
+        limit: how much is read at most, in bytes.
+        seen: a size that the file may have had before; it is not read where it has that still.
+
+    Returns:
+        The size of the file, and its end; ``seen`` and nothing where it cannot be read.
+    """
     with contextlib.suppress(OSError, ValueError):
         # Without blocking: what has the name of a log may be a pipe, which nobody ever fills.
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode):
-                return _read_end(fd, found.st_size, limit)
+            if stat.S_ISREG(found.st_mode) and found.st_size != seen:
+                return found.st_size, _read_end(fd, found.st_size, limit)
         finally:
             os.close(fd)
-    return b""
+    return seen, b""
 
 
 def _read_end(fd: int, size: int, limit: int) -> bytes:

@@ -1,12 +1,15 @@
-"""What tests about GPUs share: a machine without any, and pretended ones."""
+"""What tests of the core share: a machine without GPUs, pretended ones; executors of their own."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 from pretended_gpus import PretendedNvml
+
+from ztxexp_core import registry
 
 
 @pytest.fixture
@@ -49,3 +52,19 @@ def smi(tmp_path):
         path.chmod(0o755)
 
     return put
+
+
+@pytest.fixture
+def own_executor(monkeypatch):
+    """Installs a plugin as an executor, under the name "own", beside the sequential one."""
+
+    def install(plugin):
+        module = type(sys)("own_executor")
+        module.plugin = plugin
+        monkeypatch.setitem(sys.modules, "own_executor", module)
+        found = {"own": "own_executor:plugin", "sequential": "ztxexp_executors.sequential"}
+        entries = [EntryPoint(name, of, "ztxexp.executors") for name, of in found.items()]
+        local = registry.Registry("executor", "ztxexp.executors", lambda: entries)
+        monkeypatch.setattr(registry, "executors", lambda: local)
+
+    return install

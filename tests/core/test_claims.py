@@ -164,6 +164,7 @@ def test_what_failed_before_is_tried_once_more_by_one_of_the_launches(
     with Claims(root, {ID: "r1"}) as ours, Claims(root, {ID: "r1"}) as theirs:
         assert ours.claim(ID, "r2") == Mine()
         assert theirs.claim(ID, "r3") == Taken("r2", this_process())
+        time.sleep(0.02)  # a tick of the file system's clock
         put_run(root, "r2", status)
         ours.release(ID, "r2", status)
         assert theirs.claim(ID, "r3") == Done("r2", status)
@@ -193,6 +194,24 @@ def test_what_ended_between_the_look_and_the_claims_ended_meanwhile(root: Path) 
         theirs.release(ID, "r1", "failed")
     with Claims(root, {ID: "r1"}, since) as ours:
         assert ours.claim(ID, "r2") == Done("r1", "failed")
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "running"])
+def test_a_run_that_this_launch_goes_on_in_counts_once(root: Path, status: str) -> None:
+    """Of two configurations that are alike, one goes on in the folder of the other."""
+    with Claims(root, {}) as earlier:
+        for identity, run_id in ((ID, "r1"), (f"{ID}-2", "r2")):
+            earlier.claim(identity, run_id)
+            put_run(root, run_id, "failed")
+            earlier.release(identity, run_id, "failed")
+    known = {ID: "r2", f"{ID}-2": "r2"}
+    with Claims(root, known, own=["r2", "r3"]) as claims, Claims(root, known) as theirs:
+        assert claims.claim(ID, "r2") == Mine()
+        time.sleep(0.02)
+        put_run(root, "r2", status)
+        assert claims.claim(f"{ID}-2", "r3") == Mine()
+        claims.give_up(f"{ID}-2", "r3")
+        assert theirs.claim(ID, "r4") == Taken("r2", this_process())
 
 
 def test_a_worker_that_died_is_an_end_like_any_other_where_its_launch_lives(root: Path) -> None:
@@ -370,6 +389,18 @@ def test_claims_that_cannot_be_written_are_an_error_that_says_so(root: Path) -> 
     (root / FOLDER).write_text("in the way")
     with pytest.raises(StoreError, match="claims cannot be written"), Claims(root, {}) as claims:
         claims.claim(ID, "r1")
+
+
+def test_what_killed_processes_were_writing_is_removed_after_a_day(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+        claims.release(ID, "r1", "failed")
+    (kept,) = files(root)
+    for name, days in ((".a.tmp", 2.0), (".b.tmp", 0.5), (f"{kept}.1-1.tmp", 2.0), (kept, 9.0)):
+        (root / FOLDER / name).touch()
+        os.utime(root / FOLDER / name, (time.time() - days * 86_400,) * 2)
+    Claims(root, {}).close()
+    assert files(root) == [".b.tmp", kept]
 
 
 def test_claims_that_are_cleared_away_in_the_middle_cost_nothing(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 
@@ -46,6 +47,15 @@ def test_a_time_limit_comes_from_a_number_a_key_or_a_function():
     assert Limits(timeout="limit").timeout_of({}) is None
     assert Limits(timeout=lambda c: c["epochs"] * 2.0).timeout_of({"epochs": 3}) == 6.0
     assert Limits().timeout_of({}) is None
+
+
+def test_whatever_a_function_for_time_limits_refuses_is_told_with_its_place(root):
+    runner = ExpRunner([{"limit": "1"}, {"limit": "x"}], root.path)
+    limit = lambda config: json.loads(config["limit"])  # noqa: E731 - its error takes three texts
+    with pytest.raises(ValueError, match=r"configuration 1 of 2: Expecting value") as caught:
+        runner.run(experiments.score, mode="process_pool", timeout=limit)
+    assert isinstance(caught.value.__cause__, json.JSONDecodeError)
+    assert root.runs() == []
 
 
 def test_a_key_that_no_configuration_has_is_refused(root):

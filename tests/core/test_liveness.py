@@ -23,6 +23,7 @@ from ztxexp_core.liveness import (
     close_dead_runs,
     close_run,
     owner_is_dead,
+    status_elsewhere,
     this_process,
 )
 from ztxexp_core.store import create_run, read_json, read_record, write_json
@@ -308,6 +309,39 @@ def test_a_hostile_name_of_a_beat_is_survived(tmp_path: Path, beat: str) -> None
     record = running({**this_process(), "host": "elsewhere", "beat": beat})
     assert owner_is_dead(record, folder) is False
     assert owner_is_dead({**record, "owner": {**record["owner"], "beat": 7}}, folder) is None
+
+
+# ---- is it still to be done here -----------------------------------------------------------------
+
+FREE = None
+
+
+@pytest.mark.parametrize(
+    ("record", "attempt", "status"),
+    [
+        ({"status": "succeeded", "attempt": 1}, 2, "succeeded"),
+        ({"status": "succeeded"}, None, "succeeded"),
+        ({"status": "running", "attempt": 1, "owner": "alive"}, 2, "running"),
+        ({"status": "running", "attempt": 2, "owner": "alive"}, None, "running"),
+        ({"status": "running", "attempt": 2, "owner": "dead"}, 2, FREE),
+        ({"status": "running", "attempt": 1}, 2, FREE),
+        ({"status": "failed", "attempt": 1}, 2, FREE),
+        ({"status": "failed"}, 2, FREE),
+        ({"status": "failed", "attempt": 2}, 2, "failed"),
+        ({"status": "skipped", "attempt": 3}, 2, "skipped"),
+        ({"status": "failed", "attempt": 2}, None, FREE),
+        ({"status": ["odd"], "attempt": 2}, 2, FREE),
+    ],
+)
+def test_a_run_that_another_launch_has_gone_on_with_is_not_to_be_done_here(
+    tmp_path: Path, dead_owner: dict[str, Any], record: dict[str, Any], attempt: Any, status: Any
+) -> None:
+    owners = {"alive": this_process(), "dead": dead_owner}
+    if "owner" in record:
+        record = {**record, "owner": owners[record["owner"]]}
+    folder = make(tmp_path, "r", record)
+    assert status_elsewhere(folder, attempt) == status
+    assert status_elsewhere(tmp_path / "missing", attempt) is FREE
 
 
 # ---- closing -------------------------------------------------------------------------------------

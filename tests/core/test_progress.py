@@ -19,6 +19,7 @@ import pytest
 
 from ztxexp_core.progress import Progress, eta
 from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.summary import failure_kind
 
 
 @pytest.fixture
@@ -113,6 +114,18 @@ def test_the_first_failure_of_each_kind_is_told(out) -> None:
         "ztxexp m: run run4 failed: OSError: no\\x07",
     ]
     assert "6/9 done, 6 failed" in out.getvalue().splitlines()[-1]
+
+
+def test_failures_of_one_kind_in_the_summary_are_told_once(out) -> None:
+    told = {"error_type": "WorkerDied", "reason": "killed", "signal": 9}
+    alike = [ended(i, "failed", error_message=f"run{i} at 0x{i + 9:x}f", **told) for i in range(4)]
+    other = ended(4, "failed", error_message="run4 at 0x7f", **{**told, "signal": 11})
+    with Progress(5, mode="m", stream=out) as progress:
+        for outcome in (*alike, other):
+            progress.ended(outcome)
+    assert len({failure_kind(outcome) for outcome in alike}) == 1
+    assert failure_kind(other) != failure_kind(alike[0])
+    assert [line.split()[3] for line in out.getvalue().splitlines()[:-1]] == ["run0", "run4"]
 
 
 def test_failures_of_ever_new_kinds_fill_no_log(out) -> None:

@@ -13,7 +13,7 @@ import experiments
 import pytest
 from reading import Root, lines, strict
 
-from ztxexp import ExperimentPipeline
+from ztxexp import ExperimentPipeline, ExpRunner
 
 
 def sweep(root, **space):
@@ -152,3 +152,50 @@ def test_a_launch_with_nothing_to_run_closes_what_has_died_as_well(root, tmp_pat
     subprocess.run(command, capture_output=True)
     assert said[-1] == "0"
     assert root.statuses() == ["failed", "succeeded"]
+
+
+# ---- configurations that are alike -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.parametrize("ignored", [[], ["i"]])
+def test_of_configurations_that_are_alike_each_one_that_failed_is_tried_again(
+    root, resumes, ignored
+):
+    configs = [{"i": i if ignored else 0} for i in range(3)]
+
+    def launch(function):
+        pipeline = ExperimentPipeline(root.path).variants(configs)
+        pipeline = (pipeline.resume if resumes else pipeline.exclude_completed)(ignored)
+        return pipeline.run(function, allow_duplicates=True)
+
+    assert launch(lambda ctx: 1 / 0).failed == 3
+    second = launch(experiments.score)
+    assert (second.total, second.succeeded, second.reused) == (3, 3, 0)
+    done = [run["config"] for run in root.runs() if run["status"] == "succeeded"]
+    assert sorted(config["i"] for config in done) == [config["i"] for config in configs]
+    assert launch(experiments.score).reused == 3
+
+
+# ---- what happens between a plan and its launch ----------------------------------------------
+
+
+def test_a_run_that_has_succeeded_meanwhile_is_left_as_it_is(root):
+    """Its owner was thought to be dead when the plan was made, and was not."""
+    sweep(root, i=[1]).run(experiments.goes_on)
+    plan = sweep(root, i=[1]).resume().plan()
+    path = root.only()["dir"] / "run.json"
+    path.write_text(json.dumps({**strict(path), "status": "succeeded"}))
+    before = path.read_bytes()
+    summary = ExpRunner.of_plan(plan, root.path).run(experiments.goes_on)
+    assert (summary.total, summary.reused, summary.failed_elsewhere) == (0, 1, 0)
+    assert path.read_bytes() == before
+
+
+def test_what_has_failed_in_another_launch_meanwhile_is_told_apart(root):
+    plan = sweep(root, i=[0, 1]).exclude_completed().plan()
+    sweep(root, i=[0, 1]).exclude_completed().run(experiments.goes_on)
+    summary = ExpRunner.of_plan(plan, root.path).run(experiments.goes_on)
+    assert (summary.total, summary.failed) == (0, 0)
+    assert (summary.reused, summary.failed_elsewhere) == (2, 1)
+    assert str(summary) == "no runs; 1 reused, 1 failed in another launch"

@@ -15,7 +15,10 @@ import pytest
 from reading import lines, strict
 
 from ztxexp import ExpRunner, RunMetadata, SkipRun
-from ztxexp_core import RunEndedError
+from ztxexp_core import RunEndedError, RunSpec
+from ztxexp_core.launch import Launch
+from ztxexp_core.liveness import this_process
+from ztxexp_core.run import RunOne
 
 
 def run(root, function, config=None, **kwargs):
@@ -346,6 +349,22 @@ def test_a_tracker_whose_constructor_exits_costs_no_run(root, monkeypatch):
 
     monkeypatch.setattr(registry, "make_tracker", exits)
     assert run(root, experiments.nothing).succeeded == 1
+
+
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_a_folder_that_another_launch_has_gone_on_in_is_refused_and_left_alone(root, status):
+    def fails(ctx):
+        raise ValueError("once")
+
+    run(root, fails)
+    made = root.only()
+    path = made["dir"] / "run.json"
+    path.write_text(json.dumps({**strict(path), "status": status, "owner": this_process()}))
+    before = {file: file.read_bytes() for file in made["dir"].rglob("*.*")}
+    spec = RunSpec(made["run_id"], made["dir"], made["config"], made["identity"], attempt=2)
+    outcome = RunOne(Launch(experiments.nothing, RunMetadata()))(spec)
+    assert (outcome.status, outcome.reason) == ("failed", "elsewhere")
+    assert {file: file.read_bytes() for file in made["dir"].rglob("*.*")} == before
 
 
 def test_ctrl_c_is_never_tried_again(root):

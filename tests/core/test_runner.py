@@ -13,8 +13,8 @@ import experiments
 import pytest
 from reading import strict
 
-from ztxexp import ExpRunner, RunMetadata, RunSummary
-from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
+from ztxexp import ExperimentPipeline, ExpRunner, RunMetadata, RunSummary
+from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, heartbeat, hookimpl
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 from ztxexp_core.registry import executors
 
@@ -62,18 +62,9 @@ class Flaky:
 
 
 @pytest.fixture
-def flaky(monkeypatch):
+def flaky(own_executor):
     plugin = Flaky()
-    from importlib.metadata import EntryPoint
-
-    module = type(sys)("flaky_executor")
-    module.plugin = plugin
-    monkeypatch.setitem(sys.modules, "flaky_executor", module)
-    from ztxexp_core import registry
-
-    entry = EntryPoint("flaky", "flaky_executor:plugin", "ztxexp.executors")
-    local = registry.Registry("executor", "ztxexp.executors", lambda: [entry])
-    monkeypatch.setattr(registry, "executors", lambda: local)
+    own_executor(plugin)
     return plugin
 
 
@@ -202,7 +193,7 @@ def test_a_live_jsonl_tracker_replaces_the_default_one(root, mode):
 
 def test_an_executor_that_raises_is_called_again_with_the_rest(root, flaky):
     flaky.script = lambda call, n: "raise before" if (call, n) == (1, 2) else "yield"
-    summary = five(root, mode="flaky")
+    summary = five(root, mode="own")
     assert summary.succeeded == 5
     assert flaky.calls == 2
     assert root.statuses() == 5 * ["succeeded"]
@@ -210,24 +201,24 @@ def test_an_executor_that_raises_is_called_again_with_the_rest(root, flaky):
 
 def test_a_run_that_ended_on_disk_counts_even_if_its_outcome_was_never_yielded(root, flaky):
     flaky.script = lambda call, n: {1: "forget", 3: "raise after"}.get(n, "yield")
-    summary = five(root, experiments.mixed, mode="flaky")
+    summary = five(root, experiments.mixed, mode="own")
     assert (summary.succeeded, summary.failed, summary.skipped) == (2, 2, 1)
 
 
 def test_an_outcome_never_overrules_what_is_on_disk(root, flaky):
     flaky.script = lambda call, n: "lost" if n == 1 else "yield"
-    assert five(root, mode="flaky").succeeded == 5  # the run had succeeded before it was "lost"
+    assert five(root, mode="own").succeeded == 5  # the run had succeeded before it was "lost"
 
 
 def test_outcomes_of_unknown_runs_are_ignored(root, flaky):
     flaky.script = lambda call, n: "foreign"
-    assert five(root, mode="flaky").total == 5
+    assert five(root, mode="own").total == 5
 
 
 def test_an_executor_without_progress_is_an_error_that_names_it(root, flaky):
     flaky.script = lambda call, n: "raise before"
-    with pytest.raises(ExecutorError, match=r"'flaky'.*executor broke"):
-        five(root, mode="flaky")
+    with pytest.raises(ExecutorError, match=r"'own'.*executor broke"):
+        five(root, mode="own")
     assert root.runs() == []
 
 
@@ -247,7 +238,7 @@ def test_the_default_registry_lists_the_four_executors():
 @pytest.mark.parametrize("how", ["died staging", "died damaged", "died odd", "made up"])
 def test_whatever_a_dead_worker_left_its_run_is_failed_and_the_launch_goes_on(root, flaky, how):
     flaky.script = lambda call, n: how if n == 1 else "yield"
-    summary = five(root, mode="flaky")
+    summary = five(root, mode="own")
     assert (summary.total, summary.succeeded, summary.failed) == (5, 4, 1)
     failed = strict(root.path / summary.failed_run_ids[0] / "run.json")
     assert failed["status"] == "failed"
@@ -263,7 +254,7 @@ def test_what_the_executor_said_stands_in_the_record_of_the_run_it_lost(root, fl
             (ctx.run_dir / "run.json").unlink()
 
     with caplog.at_level(logging.WARNING, "ztxexp"):
-        summary = five(root, dies_quietly, mode="flaky")
+        summary = five(root, dies_quietly, mode="own")
     assert summary.total == summary.succeeded + summary.failed
     assert "executor broke" in caplog.text
 
@@ -324,7 +315,7 @@ def test_a_single_mapping_instead_of_a_list_is_explained(root):
 def test_an_executor_that_yields_something_else_is_told_what(root, flaky, caplog):
     flaky.script = lambda call, n: "odd" if call == 1 and n == 2 else "yield"
     with caplog.at_level(logging.WARNING, "ztxexp"):
-        assert five(root, mode="flaky").succeeded == 5
+        assert five(root, mode="own").succeeded == 5
     assert "yielded a dict, not a RunOutcome" in caplog.text
 
 
@@ -346,3 +337,14 @@ def test_a_dead_run_that_cannot_be_closed_does_not_hold_up_the_next_launch(
     with caplog.at_level(logging.WARNING, "ztxexp"):
         assert five(root).succeeded == 5
     assert "cannot be closed" in caplog.text
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_launch_beats_once(root, shares):
+    held = []
+    pipeline = ExperimentPipeline(root.path, {"i": 1})
+    if shares:
+        pipeline.exclude_completed()
+    assert pipeline.run(lambda ctx: held.append(dict(heartbeat._holders))).succeeded == 1
+    assert held == [{str(root.path): 1}]
+    assert not heartbeat._holders

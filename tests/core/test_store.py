@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -26,9 +27,11 @@ from ztxexp_core.store import (
     prepare_root,
     read_json,
     read_record,
+    reopen_run,
     run_folders,
     write_bytes,
     write_json,
+    write_new,
 )
 from ztxexp_core.types import RUN_SCHEMA_VERSION
 
@@ -249,6 +252,45 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> No
     assert names(tmp_path) == ["f"]
 
 
+def test_a_new_file_that_cannot_be_written_to_its_end_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "mine").write_text("mine")
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="space"):
+        write_new(str(tmp_path / "new"), b"data")
+    with pytest.raises(FileExistsError):
+        write_new(str(tmp_path / "mine"), b"data")
+    assert names(tmp_path) == ["mine"]
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+# ---- reopen_run ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attempt", ["x/../../../outside/got", "2", 0, -1, True, 1.5, None, [1], 10**9]
+)
+def test_a_number_of_attempts_that_is_none_counts_as_one_and_names_no_path(
+    tmp_path: Path, attempt: Any
+) -> None:
+    folder = tmp_path / "root" / "r"
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside").mkdir()
+    create_run(folder, {}, {**GOOD, "status": "failed", "attempt": attempt}, {})
+    (folder / "error.log").write_text("why")
+    (folder / "error-attemptx").mkdir()
+    run: dict[str, Any] = {**GOOD, "status": "running", "identity": "1:00", "attempt": 2}
+    reopen_run(folder, {}, run, {})
+    assert (folder / "error-attempt1.log").read_text() == "why"
+    assert [earlier["attempt"] for earlier in run["earlier_attempts"]] == [1]
+    assert names(tmp_path / "outside") == names(folder / "error-attemptx") == []
+    assert not (folder / "error.log").exists()
+
+
 # ---- prepare_root --------------------------------------------------------------------------------
 
 
@@ -320,6 +362,16 @@ def test_old_staging_folders_go_and_young_ones_and_runs_stay(tmp_path: Path) -> 
         os.utime(folder, (time.time() - 7200,) * 2)
     prepare_root(tmp_path)
     assert names(tmp_path) == [young.name, "run"]
+
+
+def test_how_old_a_staging_folder_is_the_clock_that_dated_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{STAGING_PREFIX}young").mkdir()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7200)
+    prepare_root(tmp_path)
+    assert names(tmp_path) == [f"{STAGING_PREFIX}young"]
 
 
 @posix

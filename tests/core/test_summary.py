@@ -82,6 +82,14 @@ def test_all_of_it_reads_like_this(tmp_path):
         (RunSummary(1, 0, 0, 1, 7500, []), "1 run in 2 h 5 min: 1 skipped"),
         (RunSummary(0, 0, 0, 0, 0.0, []), "no runs"),
         (RunSummary(0, 0, 0, 0, 0.2, [], reused=40), "no runs; 40 reused"),
+        (
+            RunSummary(0, 0, 0, 0, 0.2, [], reused=4, failed_elsewhere=1),
+            "no runs; 3 reused, 1 failed in another launch",
+        ),
+        (
+            RunSummary(0, 0, 0, 0, 0.2, [], reused=1, failed_elsewhere=1),
+            "no runs; 1 failed in another launch",
+        ),
         (RunSummary(2, 1, 1, 0, 3, ["r"]), "2 runs in 3.0 s: 1 succeeded, 1 failed"),
     ],
 )

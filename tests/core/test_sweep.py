@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import experiments
 import pytest
-from reading import lines, strict
+from reading import lines, strict, warned
 
 from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp_core import RunOutcome, hookimpl
+from ztxexp_core.claims import Claims, Mine
+from ztxexp_core.handout import Handout
+from ztxexp_core.identity import config_identity
+from ztxexp_core.liveness import close_dead_runs, this_process
+from ztxexp_core.store import create_run
+from ztxexp_core.types import RUN_SCHEMA_VERSION
 
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
@@ -77,17 +85,20 @@ def test_the_pause_before_an_attempt_grows(root):
 
 
 def test_the_pause_after_a_death_holds_up_no_other_run(root):
-    configs = [{"dies_until": 2}, *({"i": i} for i in range(3))]
+    configs = [{"dies_until": 2}, {"seconds": 2.0}, *({"i": i} for i in range(3))]
     summary = ExpRunner(configs, root.path).run(
         experiments.dies_until,
         mode="process_pool",
+        workers=2,
         max_attempts=2,
         retry_on="WorkerDied",
-        retry_delay=1.0,
+        retry_delay=4.0,
     )
-    assert summary.succeeded == 4
-    ends = {tuple(r["config"]): r["finished_at"] for r in root.runs()}
-    assert max(ends, key=ends.__getitem__) == ("dies_until",)
+    assert summary.succeeded == 5
+    found = {tuple(run["config"].items()): run for run in root.runs()}
+    again = found[("dies_until", 2),]["started_at"]
+    assert found[("seconds", 2.0),]["started_at"] < again
+    assert all(found[("i", i),]["finished_at"] < again for i in range(3))
 
 
 def test_a_launch_that_fails_everywhere_ends_after_so_many_failures(root):
@@ -133,3 +144,190 @@ def test_the_digest_groups_failures_by_place_and_names_the_key_that_tells_them_a
     run = strict(root.path / group.run_ids[0] / "run.json")
     assert run["error_place"] == group.place
     assert "lr" in str(summary)
+
+
+# ---- what an executor of one's own brings about ----------------------------------------------
+
+
+class Scripted:
+    """An executor that does what it is told with the runs that it pulls, in the launching process.
+
+    The script is given the specs and run_one, as a plugin is.
+    """
+
+    supports = frozenset({"in_process"})
+
+    def __init__(self, script):
+        self.script = script
+
+    @hookimpl
+    def ztxexp_execute(self, specs, run_one):
+        yield from self.script(specs, run_one)
+
+
+def killed(spec) -> RunOutcome:
+    return RunOutcome.lost(spec, "killed", signal=9)
+
+
+def raises(ctx):
+    raise ValueError(str(ctx.config["i"]))
+
+
+def interrupts(ctx):
+    raise KeyboardInterrupt
+
+
+def two(root, **kwargs):
+    """A launch of two configurations, in which deaths are tried again."""
+    rules = {"mode": "own", "max_attempts": 2, "retry_on": ["WorkerDied"], **kwargs}
+    return ExpRunner([{"i": 0}, {"i": 1}], root.path), rules
+
+
+def first_dies(specs, run_one):
+    yield killed(next(specs))
+    yield run_one(next(specs))
+
+
+def test_a_retry_that_never_came_about_is_counted_once(root, own_executor):
+    own_executor(Scripted(first_dies))
+    runner, rules = two(root, max_failures=1, retry_delay=60)
+    summary = runner.run(raises, **rules)
+    assert (summary.total, summary.failed, summary.not_started) == (2, 2, 0)
+    assert {group.error_type for group in summary.failures} == {"WorkerDied", "ValueError"}
+
+
+def test_ctrl_c_while_a_retry_is_due_counts_every_run_once(root, own_executor, caplog):
+    own_executor(Scripted(first_dies))
+    runner, rules = two(root, retry_delay=60)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(interrupts, **rules)
+    (said,) = warned(caplog, "interrupted:")
+    assert "0 of 2 runs succeeded, 0 were not started" in said
+
+
+def test_a_retry_that_was_handed_out_and_never_began_is_counted_by_the_death_before(
+    root, own_executor
+):
+    def script(specs, run_one):
+        yield killed(next(specs))
+        next(specs)
+        yield run_one(next(specs))
+
+    own_executor(Scripted(script))
+    runner, rules = two(root, max_failures=1)
+    summary = runner.run(raises, **rules)
+    assert (summary.total, summary.failed, summary.not_started) == (2, 2, 0)
+    assert {group.error_type for group in summary.failures} == {"WorkerDied", "ValueError"}
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("cannot be closed"), KeyboardInterrupt()])
+def test_an_executor_that_cannot_be_closed_leaves_nothing_running(
+    root, own_executor, problem, caplog
+):
+    def script(specs, run_one):
+        begin(next(specs), this_process())
+        try:
+            yield run_one(next(specs))
+        finally:
+            raise problem
+
+    own_executor(Scripted(script))
+    runner, rules = two(root)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(interrupts, **rules)
+    assert [(r["status"], r["reason"]) for r in root.runs()] == 2 * [("failed", "interrupted")]
+    assert bool(warned(caplog, "cannot be closed")) is isinstance(problem, RuntimeError)
+
+
+def begin(spec, owner) -> None:
+    """Put a run on disk as it is while a process is at work on it."""
+    record = {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": "running",
+        "attempt": spec.attempt,
+        "owner": owner,
+    }
+    create_run(spec.run_dir, spec.config, record, {})
+
+
+def test_a_death_that_another_launch_has_found_first_is_tried_again_all_the_same(
+    root, own_executor
+):
+    def script(specs, run_one):
+        spec = next(specs)
+        begin(spec, {**this_process(), "pid": 2**22 + 1})  # no process has that number
+        assert close_dead_runs(root.path) == [spec.run_dir]  # as another launch does at its start
+        yield killed(spec)
+        yield from map(run_one, specs)
+
+    own_executor(Scripted(script))
+    runner, rules = two(root)
+    assert runner.run(experiments.score, **rules).succeeded == 2
+    (again,) = [run for run in root.runs() if run["attempt"] == 2]
+    (earlier,) = again["earlier_attempts"]
+    assert (earlier["error_type"], earlier["reason"]) == ("WorkerDied", "killed")
+
+
+# ---- beside other launches -------------------------------------------------------------------
+
+
+def test_what_was_interrupted_is_free_for_others_while_its_launch_goes_on(root):
+    """Two launches, each waiting for what the other was interrupted at, would never end."""
+    interrupted = config_identity({"i": 0})
+
+    def train(ctx):
+        if ctx.config["i"] == 0:
+            raise KeyboardInterrupt
+        with Claims(ctx.run_dir.parent, {}) as others:
+            return {"free": others.claim(interrupted, "another") == Mine()}
+
+    pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1]}).exclude_completed()
+    summary = pipeline.run(train, mode="process_pool", workers=1)
+    assert (summary.succeeded, summary.failed) == (1, 1)
+    (succeeded,) = [run for run in root.runs() if run["status"] == "succeeded"]
+    assert strict(succeeded["dir"] / "metrics.json") == {"free": True}
+
+
+@pytest.mark.parametrize("ends", ["succeeded", "failed"])
+def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
+    root, own_executor, monkeypatch, ends
+):
+    """One launch makes no claims, and is to try a death again; the other one resumes that run."""
+    begun, waited_for, attempts, others = threading.Event(), threading.Event(), [], []
+    wait = Handout._wait
+
+    def waits(handout):
+        waited_for.set()
+        wait(handout)
+
+    def resumed(ctx):
+        attempts.append(ctx.attempt)
+        begun.set()
+        assert waited_for.wait(30)
+        if ends == "failed":
+            raise ValueError
+
+    def resume():
+        pipeline = ExperimentPipeline(root.path, {"i": 0}).resume()
+        others.append(pipeline.run(resumed, mode="sequential", progress=False))
+
+    def script(specs, run_one):
+        yield killed(next(specs))
+        other.start()
+        assert begun.wait(30)
+        yield from map(run_one, specs)
+
+    monkeypatch.setattr(Handout, "_wait", waits)
+    other = threading.Thread(target=resume)
+    own_executor(Scripted(script))
+    summary = ExpRunner([{"i": 0}], root.path).run(
+        lambda ctx: attempts.append("twice"), mode="own", max_attempts=2, retry_on="WorkerDied"
+    )
+    other.join()
+    assert attempts == [2]
+    assert (summary.total, summary.reused) == (0, 1)
+    assert summary.failed_elsewhere == others[0].failed == (ends == "failed")
+    run = root.only()
+    assert (run["status"], run["attempt"]) == (ends, 2)
+    assert [(e["attempt"], e["status"]) for e in run["earlier_attempts"]] == [(1, "failed")]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztxexp_core.texts import cut, duration_text, harmless, last_lines
+from ztxexp_core.texts import cut, duration_text, end_of, harmless, last_lines
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,13 @@ def test_no_line_is_shown_in_part(tmp_path_factory, lines, limit):
 def test_of_an_endless_line_only_what_a_progress_bar_drew_last_is_shown(log):
     assert last_lines(log(b"x" * 200_000)) == []
     assert last_lines(log(b" 10%|###\r" * 50_000 + b"100%|###")) == ["100%|###"]
+
+
+def test_a_file_that_has_the_size_it_had_is_not_read_again(log):
+    path = log(b"one\ntwo\n")
+    assert end_of(path, 5) == (8, b"two\n")
+    assert end_of(path, 5, seen=8) == (8, b"")
+    assert end_of(path.parent / "missing", 5, seen=8) == (8, b"")
 
 
 def test_only_the_end_of_a_large_file_is_read(tmp_path):

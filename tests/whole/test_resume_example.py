@@ -33,12 +33,13 @@ class Example:
     def __init__(self, folder: Path):
         self.root = folder / "results"
         self.output = folder / "output.txt"
+        self.env = {**os.environ, "TMPDIR": str(folder)}  # what killed processes leave
         self.touched: set[psutil.Process] = set()
 
     def start(self) -> subprocess.Popen:
         with self.output.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, SCRIPT, self.root], stdout=output, stderr=output
+                [sys.executable, SCRIPT, self.root], stdout=output, stderr=output, env=self.env
             )
 
     def finish(self) -> str:

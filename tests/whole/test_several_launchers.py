@@ -29,6 +29,7 @@ class Launchers:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                env={**os.environ, "TMPDIR": str(path.parent)},  # what killed processes leave
             )
             for _ in range(count)
         ]

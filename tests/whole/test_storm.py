@@ -26,6 +26,7 @@ def _start(root, mode):
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(root.parent)},  # what killed processes leave
     )
 
 

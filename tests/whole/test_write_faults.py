@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ def test_whatever_change_fails_the_next_launch_does_exactly_the_rest(kind, mode,
         capture_output=True,
         text=True,
         timeout=580,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what killed processes leave
     )
     assert out.returncode == 0, out.stderr
     rounds = [json.loads(line) for line in out.stdout.splitlines()]

@@ -16,9 +16,11 @@ from ztxexp_core.contracts import Tracker
 from ztxexp_core.replay import SyncReport, sync
 from ztxexp_core.runner import ExpRunner
 from ztxexp_core.store import run_folders
-from ztxexp_core.testing._runs import CALL_SEC, Run, Teller, experiment
+from ztxexp_core.testing._runs import CALL_SEC, Run, experiment
+from ztxexp_core.testing._telling import Teller
 from ztxexp_core.testing.contents import (
     Contents,
+    Point,
     contents_of,
     files_differ,
     flat,
@@ -29,6 +31,11 @@ from ztxexp_core.testing.contents import (
 
 Ability = bool | str
 """``True``, or the reason why not."""
+
+_ABILITIES = (
+    *("keeps_points", "keeps_status", "keeps_config", "keeps_figures", "keeps_non_finite"),
+    *("continues_runs", "counts_repeats_once", "survives_a_kill"),
+)
 
 _numbers = itertools.count(1)
 _LOOK_SEC = 0.05
@@ -44,6 +51,7 @@ class SuiteBase:
     keeps_non_finite: ClassVar[Ability] = True
     continues_runs: ClassVar[Ability] = True
     counts_repeats_once: ClassVar[Ability] = True
+    survives_a_kill: ClassVar[Ability] = True
     precision: ClassVar[float] = 0.0
     settles_in: ClassVar[float] = 0.0
     modes: ClassVar[tuple[str, ...]] = ("sequential", "process_pool")
@@ -61,8 +69,15 @@ class SuiteBase:
         raise NotImplementedError(f"{type(self).__name__} lacks contents(self)")
 
     @pytest.fixture(autouse=True)
-    def _folders(self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    def suite_folders(
+        self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[None]:
+        """Give :attr:`place` and :attr:`results`; a fixture of the author's may ask for it."""
         cls = type(self)
+        for name in _ABILITIES:
+            reason: object = getattr(self, name)
+            if reason is not True and not (isinstance(reason, str) and reason):
+                raise TypeError(f"{name} = {reason!r}: give the reason in its place, as a text")
         if "place" not in vars(cls):  # made once: setting up a destination may take seconds
             cls.place = tmp_path_factory.mktemp("destination")
             cls._ids = set()
@@ -82,17 +97,11 @@ class SuiteBase:
         return made
 
     def needs(self, *abilities: str) -> None:
-        """Skip a test for which the tracker lacks an ability; the reason is the author's.
-
-        Raises:
-            TypeError: no reason is given.
-        """
+        """Skip a test, or what is left of it, where the tracker lacks an ability."""
         for name in abilities:
-            reason: object = getattr(self, name)
-            if isinstance(reason, str) and reason:
+            reason: Ability = getattr(self, name)
+            if reason is not True:
                 pytest.skip(f"{name}: {reason}")
-            elif reason is not True:
-                raise TypeError(f"{name} = {reason!r}: give the reason in its place, as a text")
 
     def needs_method(self, name: str) -> None:
         """Skip a test of a method that a tracker may have and this one has not."""
@@ -101,13 +110,11 @@ class SuiteBase:
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    def new_run(
-        self, config: Mapping[str, Any] | None = None, prefix: str = "run", attempt: int = 1
-    ) -> Run:
+    def new_run(self, config: Mapping[str, Any] | None = None) -> Run:
         """Return a run that no destination has heard of."""
         # The time too: a destination may outlive the test run.
-        run_id = f"{prefix}-{int(time.time() * 1000):x}-{next(_numbers)}"
-        return Run(self.results, run_id, {"lr": 0.1} if config is None else config, attempt)
+        run_id = f"run-{int(time.time() * 1000):x}-{next(_numbers)}"
+        return Run(self.results, run_id, {"lr": 0.1} if config is None else config)
 
     def a_run_with_points(self, *steps: int, number: float = 0.0) -> Run:
         """Return a new run that has logged a point at each of some steps."""
@@ -154,18 +161,31 @@ class SuiteBase:
 
     # ---- the destination -----------------------------------------------------------------------
 
-    def found(self, run: Run) -> Contents:
-        """Return what the destination holds of one run."""
-        (found,) = [item for item in self.contents() if item.run_id == run.ctx.run_id]
-        return found
+    def points_of(self, run: Run) -> list[Point]:
+        """Return the points that the destination holds of one run."""
+        for item in self.contents():
+            if item.run_id == run.ctx.run_id:
+                return [Point(*point) for point in item.points]
+        return []
+
+    def soon(self, check: Callable[[], None]) -> None:
+        """Make some assertions, again and again until they hold or the time is up."""
+        until = time.monotonic() + self.settles_in
+        while True:
+            try:
+                return check()
+            except AssertionError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(_LOOK_SEC)
 
     def assert_holds(self, *runs: Run, **less: bool) -> None:
         """Assert that the destination holds just what the files of some runs tell.
 
         Args:
             runs: the runs.
-            less: ``repeats=True`` lets points be there more than once, ``config=False`` says
-                nothing of the configuration.
+            less: ``repeats=True`` lets points be there more than once, ``losses=True`` lets some
+                be missing, ``config=False`` says nothing of the configuration.
         """
         self._assert_holds([run.folder for run in runs], **less)
 
@@ -174,14 +194,15 @@ class SuiteBase:
         self._assert_holds(list(run_folders(self.results)), **less)
 
     def _assert_holds(self, folders: list[Path], **less: bool) -> None:
-        until = time.monotonic() + self.settles_in
-        while problems := list(self._problems(folders, **less)):
-            if time.monotonic() > until:
-                self._ids.update(item.run_id for item in self.contents())  # told once is enough
-                raise AssertionError(
-                    "the destination is not what was told:\n" + "\n".join(problems)
-                )
-            time.sleep(_LOOK_SEC)
+        def check() -> None:
+            problems = list(self._problems(folders, **less))
+            assert not problems, "the destination is not what was told:\n" + "\n".join(problems)
+
+        try:
+            self.soon(check)
+        except AssertionError:
+            self._ids.update(item.run_id for item in self.contents())  # told once is enough
+            raise
 
     def _problems(self, folders: list[Path], **less: bool) -> Iterator[str]:
         found = list(self.contents())
@@ -200,12 +221,17 @@ class SuiteBase:
                 yield f"run {folder.name!r}: {problem}"
 
     def _differences(
-        self, folder: Path, found: Contents, repeats: bool = False, config: bool = True
+        self,
+        folder: Path,
+        found: Contents,
+        repeats: bool = False,
+        losses: bool = False,
+        config: bool = True,
     ) -> Iterator[str]:
         config = config and self.keeps_config is True
         told = contents_of(folder, config, self._takes("on_params"))
         if self.keeps_points is True:
-            yield from points_differ(told, found.points, self.precision, repeats)
+            yield from points_differ(told, found.points, self.precision, repeats, losses)
         if self.keeps_status is True and told.status not in (None, found.status):
             yield f"its status is {found.status!r}, {told.status!r} was told"
         yield from values_differ(told.params, found.params, 0.0)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from ztxexp_core.replay import sync
+from ztxexp_core.store import read_record, run_folders
 from ztxexp_core.testing._base import SuiteBase
-from ztxexp_core.testing._runs import CALL_SEC, Flaky, Teller, configs
+from ztxexp_core.testing._runs import CALL_SEC, configs
+from ztxexp_core.testing._telling import Flaky, Teller
 from ztxexp_core.types import MetricEvent
 
 
@@ -76,6 +78,24 @@ class Faults(SuiteBase):
         self.tell(again, tracker)
         self.assert_holds(again)
 
+    @pytest.mark.parametrize("again", ["same tracker", "another tracker"])
+    def test_a_run_whose_end_got_lost_goes_on(self, again: str) -> None:
+        # Its call took too long, say: the core left the tracker alone, and is asked to try again.
+        self.needs("continues_runs")
+        run, tracker = self.a_run_with_points(), self.new_tracker()
+        with Teller(run, tracker) as teller:
+            teller.start()
+            teller.bring()
+        run.log(4, {"loss": 0.125})
+        run.ends("failed", "exception")
+        later = run.again(replayed=True)
+        later.waiting = run.waiting
+        with Teller(later, tracker if again == "same tracker" else self.new_tracker) as teller:
+            teller.start()
+            teller.bring()
+            teller.end_as(later.ended_as())
+        self.assert_holds(later)
+
     # ---- going on ------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("status", ["failed", "succeeded"])
@@ -95,9 +115,13 @@ class Faults(SuiteBase):
             pytest.skip("a process can only die where the tracker is given by name")
         retry: dict[str, Any] = {"max_attempts": 2, "retry_on": ("WorkerDied",)}
         self.sweep(configs("die"), "process_pool", **retry, **self.tracked())
-        self.sync()
+        (folder,) = run_folders(self.results)
+        assert (read_record(folder / "run.json") or {})["attempt"] == 2
         # What was under way when the process died may be told once more.
-        self.assert_holds_results(repeats=self.counts_repeats_once is not True)
+        self.assert_holds_results(
+            repeats=self.counts_repeats_once is not True, losses=self.survives_a_kill is not True
+        )
+        self.needs("survives_a_kill")
 
     # ---- later, from disk ----------------------------------------------------------------------
 

@@ -1,27 +1,22 @@
-"""Runs made by hand, and told to a tracker the way the core does it: in a thread of their own."""
+"""Runs to tell a tracker of: made by hand, and an experiment for real ones."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import queue
-import random
 import shutil
 import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import replace
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.codec import plain
-from ztxexp_core.contracts import Tracker
-from ztxexp_core.courier import BATCH
 from ztxexp_core.extras import ExtrasLog
-from ztxexp_core.lines import JsonlWriter
-from ztxexp_core.store import RunFiles, create_run, read_record, utc_now, write_json
+from ztxexp_core.lines import JsonlWriter, read_jsonl
+from ztxexp_core.receipts import FOLDER
+from ztxexp_core.store import RunFiles, create_run, read_record, reopen_run, utc_now, write_json
 from ztxexp_core.types import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -33,6 +28,7 @@ from ztxexp_core.types import (
 )
 
 CALL_SEC = 120.0  # a tracker that takes longer for a call hangs
+_LOOK_SEC = 0.02
 _log = logging.getLogger("ztxexp.testing")
 
 
@@ -67,10 +63,13 @@ class Run:
             "status": RUN_STATUS_RUNNING,
             "started_at": utc_now(),
             "attempt": attempt,
+            "identity": run_id,
         }
         if not folder.exists():
             root.mkdir(parents=True, exist_ok=True)
             create_run(folder, plain(dict(config)), self._record, meta.to_dict())
+        elif attempt > 1:
+            reopen_run(folder, config, self._record, meta.to_dict())
         self.folder, self.files = folder, RunFiles(folder)
         self.ctx = RunContext(run_id, folder, dict(config), _log, meta, replayed=replayed)
         self.waiting: list[MetricEvent] = []
@@ -78,11 +77,7 @@ class Run:
 
     def again(self, attempt: int = 1, replayed: bool = False) -> Run:
         """Return the same run, as another process would have it."""
-        root, name = self.folder.parent, self.folder.name
-        run = Run(root, name, self.ctx.config, attempt, replayed)
-        if attempt > 1:
-            write_json(run.files.run, run._record)  # it is under way again
-        return run
+        return Run(self.folder.parent, self.folder.name, self.ctx.config, attempt, replayed)
 
     def log(self, step: int, metrics: Mapping[str, float], split: str = "train") -> MetricEvent:
         """Write an event down, to be told later."""
@@ -133,143 +128,6 @@ class Run:
         return self.ends(str(record["status"]), record.get("reason"), figures)
 
 
-class Teller:
-    """Makes the calls of one run, one after the other, in a thread that does nothing else.
-
-    What a call raises is raised here. Leaving it ends the thread, not the run.
-
-    Args:
-        run: what to tell.
-        tracker: whom, or what makes it, which is then done in that thread.
-    """
-
-    def __init__(self, run: Run, tracker: Tracker | Callable[[], Tracker]):
-        self.run = run
-        self._made = tracker
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
-        self._jobs = queue.SimpleQueue()
-        self.tracker: Any = None
-
-    def __enter__(self) -> Teller:
-        # A daemon: one that hangs must not keep the test run from ending.
-        threading.Thread(target=self._work, daemon=True).start()
-        given: Any = self._made
-        self.tracker = given if hasattr(given, "on_run_start") else self._call(given)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, do = job
-            try:
-                future.set_result(do())
-            except BaseException as exc:  # the test's to judge
-                future.set_exception(exc)
-
-    def post(self, do: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Let something be done in the thread, without waiting for it."""
-        future: Future[Any] = Future()
-        self._jobs.put((future, lambda: do(*args)))
-        return future
-
-    def _call(self, do: Callable[..., Any], *args: Any) -> Any:
-        return self.post(do, *args).result(CALL_SEC)
-
-    # ---- the calls of a run --------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Tell the start."""
-        self._call(self.tracker.on_run_start, self.run.ctx, self.run.ctx.meta)
-
-    def bring(self) -> None:
-        """Tell what was logged since the last time."""
-        extras, self.run.waiting_extras = self.run.waiting_extras, []
-        for call, args in extras:
-            if hasattr(self.tracker, call):
-                self._call(getattr(self.tracker, call), self.run.ctx, *args)
-        events, self.run.waiting = self.run.waiting, []
-        for start in range(0, len(events), BATCH):
-            self.tell(events[start : start + BATCH])
-
-    def tell(self, events: list[MetricEvent]) -> None:
-        """Tell some events, in one call where the tracker takes several."""
-        given = [replace(event, metrics=dict(event.metrics)) for event in events]
-        if hasattr(self.tracker, "on_metrics"):
-            self._call(self.tracker.on_metrics, self.run.ctx, given)
-        else:
-            self.tell_singly(given)
-
-    def tell_singly(self, events: list[MetricEvent]) -> None:
-        """Tell some events, each in a call of its own."""
-        for event in events:
-            self._call(self.tracker.on_metric, self.run.ctx, event)
-
-    def end(
-        self,
-        status: str = "succeeded",
-        reason: str | None = None,
-        figures: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Tell the end."""
-        self.end_as(self.run.ends(status, reason, figures))
-
-    def end_as(self, summary: dict[str, object]) -> None:
-        """Tell an end in other words."""
-        self._call(self.tracker.on_run_end, self.run.ctx, summary)
-
-
-class Flaky:
-    """A tracker before which calls get lost at random, as on a bad network.
-
-    Args:
-        tracker: the one behind it.
-        seed: of the chance.
-        answers_too: the answer may get lost as well: the call worked, and raises nevertheless.
-
-    Attributes:
-        rate: how many of the calls fail, 0 to 1.
-        lost: calls that have failed.
-    """
-
-    def __init__(self, tracker: Tracker, seed: int, answers_too: bool):
-        self._tracker = tracker
-        self._random = random.Random(seed)
-        self._answers_too = answers_too
-        self.rate = 0.4
-        self.lost: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._tracker, name)  # also to say what it has not
-        return self._lossy(name, found) if name.startswith("on_") else found
-
-    def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
-        """Pass it on, or not."""
-        self._lossy("on_run_start", self._tracker.on_run_start)(ctx, meta)
-
-    def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
-        """Pass it on, or not."""
-        self._lossy("on_metric", self._tracker.on_metric)(ctx, event)
-
-    def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
-        """Pass it on, or not."""
-        self._lossy("on_run_end", self._tracker.on_run_end)(ctx, summary)
-
-    def _lossy(self, name: str, call: Callable[..., None]) -> Callable[..., None]:
-        def lossy(*args: Any) -> None:
-            if self._random.random() >= self.rate:
-                call(*args)
-            else:
-                self.lost.append(name)
-                # Not at the start: a tracker whose start failed does not know the run.
-                if self._answers_too and name != "on_run_start" and self._random.random() < 0.5:
-                    call(*args)
-                raise ConnectionError(f"{name} was lost on the way")
-
-        return lossy
-
-
 # ---- for sweeps ----------------------------------------------------------------------------------
 
 
@@ -289,19 +147,29 @@ def experiment(ctx: RunContext) -> dict[str, Any] | None:
     if does == "fail" or (does == "retry" and ctx.attempt == 1):
         raise ValueError("loss is not finite")
     if does == "die" and ctx.attempt == 1:
+        _wait_until_told(ctx)
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     return None if does == "nothing" else {"score": ctx.config["number"] / 4}
+
+
+def _wait_until_told(ctx: RunContext) -> None:
+    """Wait until trackers have got all that was logged; local ones have it at once.
+
+    Raises:
+        TimeoutError: they have not.
+    """
+    until = time.monotonic() + CALL_SEC
+    logged = os.path.getsize(RunFiles(ctx.run_dir).curve)
+    for path in (ctx.run_dir / FOLDER).glob("*.jsonl"):
+        while next(read_jsonl(path))["events_to"] < logged:
+            if time.monotonic() > until:
+                raise TimeoutError(f"a tracker has not taken all events within {CALL_SEC:g} s")
+            time.sleep(_LOOK_SEC)
 
 
 def configs(*does: str) -> list[dict[str, Any]]:
     """Return configurations for :func:`experiment`."""
     return [{"number": number, "does": what} for number, what in enumerate(does)]
-
-
-def files_below(*folders: Path) -> Iterator[str]:
-    """Yield all paths below some folders."""
-    for folder in folders:
-        yield from sorted(map(str, folder.rglob("*")))
 
 
 def make_folder(path: Path, **files: str) -> Path:

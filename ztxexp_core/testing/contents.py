@@ -110,6 +110,7 @@ def points_differ(
     found: Iterable[tuple[str, str, int, float]],
     precision: float,
     repeats: bool,
+    losses: bool,
 ) -> Iterator[str]:
     """Yield in words which points are missing, and which are there that were never told.
 
@@ -119,29 +120,51 @@ def points_differ(
             curves.
         precision: relative difference that counts as none.
         repeats: points that were told may be found more than once.
+        losses: points may be missing.
     """
     left = defaultdict(list)
     for split, name, step, value in found:
         left[split, name, step].append(float(value))
-    points, missing = [Point(*item) for item in told.points], []
+    missing: list[Point] = []
+    points = [Point(*item) for item in told.points]
     for point in points:
-        values = left[point[:3]]
-        same = [value for value in values if _close(value, float(point.value), precision)]
+        same = [v for v in left[point[:3]] if _close(v, float(point.value), precision)]
         if same:
-            values.remove(same[0])
+            left[point[:3]].remove(same[0])
         else:
             missing.append(point)
-    allowed, figures = set(points if repeats else ()), dict(flat(told.figures))
+    allowed = dict(_figures_allowed(told)), points if repeats else []
     surplus = [
-        point
+        Point(*place, value)
         for place, values in left.items()
-        for point in (Point(*place, value) for value in values)
-        if point not in allowed and not _alike(figures.get(point.name), point.value, precision)
+        for value in values
+        if not _is_allowed(Point(*place, value), *allowed, precision)
     ]
-    if missing:
+    if missing and not losses:
         yield f"{len(missing)} of {len(points)} points are missing: {_some(missing)}"
     if surplus:
         yield f"points that were not told, or twice although told once: {_some(surplus)}"
+
+
+def _figures_allowed(told: Contents) -> Iterator[tuple[str, Any]]:
+    """Yield the final figures; any value of one that is no curve, for attempts differ in it."""
+    curves = {name for _, name, *_ in told.points}
+    for name, value in flat(told.figures):
+        yield name, value if name in curves else ...
+
+
+def _is_allowed(
+    point: Point, figures: Mapping[str, Any], points: list[Point], precision: float
+) -> bool:
+    figure = figures.get(point.name)
+    return (
+        figure is ...
+        or _alike(figure, point.value, precision)
+        or any(
+            point[:3] == other[:3] and _close(point.value, other.value, precision)
+            for other in points
+        )
+    )
 
 
 def values_differ(

@@ -28,6 +28,7 @@ class TrackerSuite(Behaviour, Faults):
         keeps_non_finite: it keeps NaN and infinities.
         continues_runs: a further attempt, or a replay, goes on with the record there is.
         counts_repeats_once: an event that is told once more is there once.
+        survives_a_kill: what a call has taken is not lost when the process is killed right after.
         precision: relative difference of two numbers that counts as none, such as ``1e-6`` where
             the destination keeps single precision.
         settles_in: seconds until the destination shows what was told.
