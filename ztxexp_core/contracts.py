@@ -15,6 +15,8 @@ Tracker (a protocol, registered in the entry-point group ``ztxexp.trackers``)
       (``ctx.attempt`` is over 1) or replayed (``ctx.replayed``). Go on then with what is there,
       found by ``ctx.run_id``. Calls that were successful are not made again, but for
       ``on_run_start`` and ``on_run_end``.
+    - A call that has returned means that what it brought is safe with the tracker.
+    - What a tracker is given it leaves as it is.
     - An event that it was told when a process died, or that it raised for, may be told once more:
       ``event.position`` is the same then.
 
@@ -27,8 +29,8 @@ Tracker (a protocol, registered in the entry-point group ``ztxexp.trackers``)
         it only writes into the run's folder: its calls are made where the experiment runs, and are
         not watched;
     ``destination``
-        a text that says where it sends to. What it has got is remembered by this; by its keyword
-        arguments where it has none;
+        a text that says where it sends to, and never changes. What it has got is remembered by
+        this; by its keyword arguments where it has none;
     ``on_metrics(ctx, events)``
         called in place of ``on_metric``, with a list of all events that wait (1000 at the most);
     ``on_params(ctx, params)``

@@ -11,14 +11,13 @@ import contextlib
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp_core.contracts import Tracker
 from ztxexp_core.extras import ARTIFACT, PARAMS
 from ztxexp_core.lines import Line, whole_lines
+from ztxexp_core.loads import Load, events_of, shown_destination, what_it_has
 from ztxexp_core.receipts import EVENTS, EXTRAS, Range, Receipts
 from ztxexp_core.store import RunFiles
 from ztxexp_core.types import MetricEvent, RunContext
@@ -57,23 +56,6 @@ class Sent:
     error: str | None = None
     hung: bool = False
     busy: bool = False
-
-
-@dataclass
-class Load:
-    """What a courier is given.
-
-    Attributes:
-        name: of the tracker, as the user knows it.
-        make: makes the tracker, or returns the one there is.
-        destination: where it sends to, unless the tracker itself says so.
-        patience: seconds that a call may take.
-    """
-
-    name: str
-    make: Callable[[], Tracker]
-    destination: str
-    patience: float
 
 
 class Courier:
@@ -223,7 +205,7 @@ class Courier:
         self._in_batches = hasattr(self._tracker, "on_metrics")
         self._receipts = what_it_has(self.ctx, self._tracker, self._load)
         try:
-            self._receipts.open(tracker=self.name, destination=_shown(self._tracker))
+            self._receipts.open(tracker=self.name, destination=shown_destination(self._tracker))
         except BlockingIOError:
             self.sent.busy = True
             self.sent.error = "another process is telling it of the run at this moment"
@@ -235,9 +217,9 @@ class Courier:
         return True
 
     def _follow(self) -> None:
-        self._bring_missed(EXTRAS, self._files.extras)
+        self._bring_missed_extras()  # what earlier sessions had to leave out
         self._bring_extras()
-        self._bring_missed(EVENTS, self._files.curve)
+        self._bring_missed_events()
         while True:
             last = self._closing.is_set()  # before looking: what comes after it is not ours
             self._bring_extras()
@@ -257,21 +239,40 @@ class Courier:
     # -- events
 
     def _bring_events(self) -> None:
+        receipts = self._receipts
+        self._bring_lines(
+            whole_lines(self._files.curve, receipts.told_to[EVENTS]),
+            lambda told: receipts.told(EVENTS, told.end),
+            lambda refused: receipts.left_out(EVENTS, refused),
+        )
+
+    def _bring_missed_events(self) -> None:
+        for part in list(self._receipts.missed[EVENTS]):
+            self._bring_lines(
+                whole_lines(self._files.curve, *part),
+                lambda told: self._receipts.brought(EVENTS, told),
+                lambda refused: None,
+            )
+
+    def _bring_lines(
+        self,
+        lines: Iterator[Line],
+        told: Callable[[Range], object],
+        refused: Callable[[Range], object],
+    ) -> None:
         if self._gives_up():
             return
-        for batch in _batches(whole_lines(self._files.curve, self._receipts.told_to[EVENTS])):
-            if self._gives_up():
-                return
-            if self._in_batches and len(batch) > 1 and self._tell(_events(batch)):
-                self._receipts.told(EVENTS, batch[-1].end)
+        for batch in _batches(lines):
+            if self._in_batches and len(batch) > 1 and self._tell(events_of(batch)):
+                told(Range(batch[0].start, batch[-1].end))
                 continue
             for line in batch:  # also where all together failed: one of them may be the cause
                 if self._gives_up():
                     return
-                if self._tell(_events([line])):
-                    self._receipts.told(EVENTS, line.end)
-                else:
-                    self._receipts.left_out(EVENTS, Range(line.start, line.end))
+                note = told if self._tell(events_of([line])) else refused
+                note(Range(line.start, line.end))
+            if self._gives_up():
+                return
 
     def _tell(self, events: list[MetricEvent]) -> bool:
         """Tell events, one where the tracker does not take several; true for none."""
@@ -314,14 +315,13 @@ class Courier:
             self.sent.artifacts += 1
         return True
 
-    def _bring_missed(self, kind: str, path: str) -> None:
-        """Bring what earlier sessions had to leave out."""
-        for part in list(self._receipts.missed[kind]):
-            for line in whole_lines(path, *part):
+    def _bring_missed_extras(self) -> None:
+        for part in list(self._receipts.missed[EXTRAS]):
+            for line in whole_lines(self._files.extras, *part):
                 if self._gives_up():
                     return
-                if self._tell_extra(line) if kind == EXTRAS else self._tell(_events([line])):
-                    self._receipts.brought(kind, Range(line.start, line.end))
+                if self._tell_extra(line):
+                    self._receipts.brought(EXTRAS, Range(line.start, line.end))
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -378,60 +378,8 @@ class Courier:
                 self._receipts.close(**{key: value for key, value in how.items() if value})
 
 
-def what_it_has(ctx: RunContext, tracker: Any, load: Load) -> Receipts:
-    """Return what a tracker has got of a run: by what it can show, where it can, else by receipts.
-
-    Raises:
-        OSError: the receipts, or the run's own files, cannot be read.
-    """
-    receipts = Receipts.of(ctx.run_dir, load.name, _shown(tracker) or load.destination)
-    received = getattr(tracker, "received", None)
-    if ctx.replayed and received is not None:
-        shown = received(ctx)
-        have = Counter(event.to_json() for event in shown.events)
-        missed, end = [], 0
-        for line in whole_lines(RunFiles(ctx.run_dir).curve):
-            end = line.end
-            for event in _events([line]):
-                if have[event.to_json()] > 0:
-                    have[event.to_json()] -= 1
-                else:
-                    missed.append(Range(line.start, line.end))
-        receipts.correct(EVENTS, end, missed, shown.started)
-        receipts.ended = (ctx.meta.attempt or 1) if shown.ended else 0
-        if not shown.started:  # what it had got is gone
-            receipts.correct(EXTRAS, 0, [], False)
-    if not (hasattr(tracker, "on_params") or hasattr(tracker, "on_artifact")):
-        receipts.told_to[EXTRAS] = _end_of(RunFiles(ctx.run_dir).extras)  # nothing it could take
-    return receipts
-
-
-def _end_of(path: str) -> int:
-    end = 0
-    for line in whole_lines(path):
-        end = line.end
-    return end
-
-
-def _shown(tracker: Any) -> str | None:
-    destination = getattr(tracker, "destination", None)
-    return destination if isinstance(destination, str) else None
-
-
 class _Abandoned(BaseException):
     """Nobody waits any more: a call took too long."""
-
-
-def _events(lines: Iterable[Line]) -> list[MetricEvent]:
-    """Return the events that stand in some lines; a damaged line holds none."""
-    found = []
-    for line in lines:
-        row = line.row()
-        event = None if row is None else MetricEvent.from_dict(row)
-        if event is not None:
-            event.position = line.start
-            found.append(event)
-    return found
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:

@@ -95,7 +95,7 @@ class Launch:
         metadata: filled in, but for the fields that differ between runs.
         retry: which failures are tried again.
         trackers: made anew for every run.
-        live_trackers: instances of the user; only where runs happen in the launching process.
+        live_trackers: instances of the user, and what they are called.
         own_process: runs happen in processes of their own, whose output belongs into ``run.log``.
         tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
     """
@@ -104,7 +104,7 @@ class Launch:
     metadata: RunMetadata
     retry: RetryRule = RetryRule()
     trackers: tuple[TrackerSpec, ...] = ()
-    live_trackers: tuple[Tracker, ...] = ()
+    live_trackers: tuple[tuple[str, Tracker], ...] = ()
     own_process: bool = False
     tracker_timeout: float = TRACKER_TIMEOUT_SEC
 
@@ -115,6 +115,6 @@ class Launch:
         yield "the metadata", self.metadata
         for tracker in self.trackers:
             yield f"an argument of tracker {tracker.name!r}", tracker
-        for live in self.live_trackers:
-            yield f"the tracker {type(live).__name__}", live
+        for name, live in self.live_trackers:
+            yield f"the tracker {name}", live
         yield "an exception class in retry_on", self.retry

@@ -59,6 +59,7 @@ __all__ = [
     "load_executor",
     "load_expander",
     "make_tracker",
+    "name_of",
     "tracker_spec",
     "trackers",
 ]
@@ -298,6 +299,17 @@ def tracker_spec(
         )
     check_arguments(ref, factory, kwargs or {})
     return TrackerSpec(name, ref.target, dict(kwargs or {}))
+
+
+def name_of(tracker: Tracker) -> str:
+    """Return the name under which an instance's class is installed, else that of the class.
+
+    So that a tracker is known as the same, whether it was given by name or made by hand.
+    """
+    cls = type(tracker)
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    known = (ref.name for ref in trackers().refs() if ref.target == target)
+    return next(known, cls.__name__)
 
 
 def is_local(spec: TrackerSpec) -> bool:

@@ -13,13 +13,13 @@ from typing import Any
 
 from ztxexp_core import registry
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.courier import Courier, Load, Sent, what_it_has
+from ztxexp_core.courier import Courier, Sent
 from ztxexp_core.errors import StoreError
 from ztxexp_core.lines import whole_lines
 from ztxexp_core.liveness import as_it_is
+from ztxexp_core.loads import Load, load_of, load_of_live, what_it_has
 from ztxexp_core.receipts import EVENTS, EXTRAS, Receipts
 from ztxexp_core.store import RunFiles, iter_runs, read_record
-from ztxexp_core.telling import load_of, load_of_live
 from ztxexp_core.types import RUN_STATUS_RUNNING, RunContext, RunMetadata
 
 _log = logging.getLogger("ztxexp")
@@ -123,7 +123,7 @@ def _load(tracker: str | Tracker, kwargs: Mapping[str, Any], patience: float) ->
     if isinstance(tracker, str):
         return load_of(registry.tracker_spec(tracker.lower(), dict(kwargs)), patience)
     registry.check_tracker(tracker, type(tracker).__name__)
-    return load_of_live(tracker, patience)
+    return load_of_live(registry.name_of(tracker), tracker, patience)
 
 
 def _bring(
@@ -139,7 +139,7 @@ def _bring(
             report.busy.append(folder.name)
             return None
         sent = bring_run(ctx, run, load)
-    except OSError as exc:
+    except Exception as exc:  # damage, or what the tracker raises when it is asked what it has
         report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
         return None
     report.events += sent.events

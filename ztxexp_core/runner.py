@@ -195,7 +195,8 @@ class ExpRunner:
         plan = self._plan or plan_as_given(self.configs)
         own_process = "in_process" not in executor.supports
         patience = checked_seconds("tracker_timeout", tracker_timeout)
-        launch = Launch(function, described(metadata), retry, specs, live, own_process, patience)
+        named = tuple((registry.name_of(tracker), tracker) for tracker in live)
+        launch = Launch(function, described(metadata), retry, specs, named, own_process, patience)
         return _carry_out(
             plan, self.results_root, launch, limits, slots, executor, count, settings, progress
         )

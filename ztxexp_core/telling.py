@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ztxexp_core import registry
-from ztxexp_core.codec import encode, plain
-from ztxexp_core.contracts import Tracker
-from ztxexp_core.courier import Courier, Load, Report, Sent
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.courier import Courier, Report, Sent
 from ztxexp_core.fanout import GuardedTracker
 from ztxexp_core.launch import Launch
+from ztxexp_core.loads import Load, load_of, load_of_live
 from ztxexp_core.specs import RunSpec, TrackerSpec
 from ztxexp_core.types import RunContext
 
@@ -45,12 +42,11 @@ class Telling:
         for spec in self._launch.trackers:
             if spec.name not in self._without:
                 self._start(ctx, spec)
-        for live in self._launch.live_trackers:
-            name = type(live).__name__
+        for name, live in self._launch.live_trackers:
             if getattr(live, "local", False):
                 self._start_local(ctx, name, live)
             elif name not in self._without:
-                self._begin(ctx, load_of_live(live, self._launch.tracker_timeout))
+                self._begin(ctx, load_of_live(name, live, self._launch.tracker_timeout))
         for courier in self._couriers:
             courier.wait_for_start()
 
@@ -119,36 +115,6 @@ def distant(launch: Launch, without: Collection[str], patience: float) -> Iterat
     for spec in launch.trackers:
         if spec.name not in without and not registry.is_local(spec):
             yield load_of(spec, patience)
-    for live in launch.live_trackers:
-        if type(live).__name__ not in without and not getattr(live, "local", False):
-            yield load_of_live(live, patience)
-
-
-def load_of(spec: TrackerSpec, patience: float) -> Load:
-    """Return what a courier needs of a tracker given by name.
-
-    Args:
-        spec: the tracker.
-        patience: seconds that a call may take.
-    """
-    return Load(
-        spec.name, lambda: registry.make_tracker(spec), destination_of(spec.kwargs), patience
-    )
-
-
-def load_of_live(tracker: Tracker, patience: float) -> Load:
-    """Return what a courier needs of a tracker that is made already."""
-    name = type(tracker).__name__
-    return Load(name, functools.partial(_itself, tracker), name, patience)
-
-
-def _itself(tracker: Tracker) -> Tracker:
-    return tracker
-
-
-def destination_of(kwargs: Mapping[str, Any]) -> str:
-    """Return a text for where a tracker with these arguments sends to, if it does not say so."""
-    try:
-        return encode(plain(dict(sorted(kwargs.items())))).decode()
-    except ConfigError:  # an argument without a form of its own, such as a function
-        return ",".join(sorted(kwargs))
+    for name, live in launch.live_trackers:
+        if name not in without and not getattr(live, "local", False):
+            yield load_of_live(name, live, patience)

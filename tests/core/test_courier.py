@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ztxexp_core import courier as courier_module
-from ztxexp_core.courier import Courier, Load, Sent
+from ztxexp_core.courier import Courier, Sent
 from ztxexp_core.fanout import sink_for
+from ztxexp_core.loads import Load
 from ztxexp_core.receipts import EVENTS, Receipts
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 

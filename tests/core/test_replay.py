@@ -172,6 +172,24 @@ def test_what_a_tracker_shows_that_it_has_lost_is_sent_again(root, tmp_path):
     assert [row[1:] for row in tracker.rows()[1:]] == [row[1:] for row in whole[1:]]
 
 
+def test_an_instance_is_known_by_the_name_under_which_its_class_is_installed(done, tmp_path):
+    from ztxexp_trackers.tensorboard import TensorboardTracker
+
+    folder = str(tmp_path / "boards")
+    assert sync(done.path, TensorboardTracker(log_dir=folder)).events == 80
+    assert sync(done.path, "tensorboard", log_dir=folder).sent == []
+
+
+def test_a_tracker_that_cannot_say_what_it_has_costs_its_runs_and_is_named(done, ledger):
+    class Broken(Ledger):
+        def received(self, ctx):
+            raise RuntimeError("no index")
+
+    report = sync(done.path, Broken(ledger.path))
+    assert list(report.failed) == [run["run_id"] for run in done.runs()]
+    assert "RuntimeError: no index" in str(report)
+
+
 def test_a_run_that_goes_on_is_sent_as_far_as_it_has_come(root, ledger):
     go_on, logged = threading.Event(), threading.Event()
 
