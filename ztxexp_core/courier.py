@@ -27,7 +27,9 @@ Report = Callable[[str, str, BaseException], None]
 
 BATCH = 1000  # events in one call
 STRIKES = 3  # after so many failures in a row a tracker is told no more of this run but its end
-_NAP_SEC = 0.1  # between two looks at the files; the end of the run is not waited for
+# Between two looks at the files, twice as long each time: every time that this thread wakes up costs
+# the training thread. The end of the run is not waited for.
+_NAPS_SEC = (0.1, 1.0)
 _LOOK_SEC = 0.05  # between two looks at a call that is under way
 
 
@@ -220,13 +222,15 @@ class Courier:
         self._bring_missed_extras()  # what earlier sessions had to leave out
         self._bring_extras()
         self._bring_missed_events()
+        nap, longest = _NAPS_SEC
         while True:
             last = self._closing.is_set()  # before looking: what comes after it is not ours
             self._bring_extras()
             self._bring_events()
             if last:
                 break
-            self._closing.wait(_NAP_SEC)
+            self._closing.wait(nap)
+            nap = min(2 * nap, longest)
         summary = self._summary
         if summary is not None and self._told(
             "on_run_end", self._tracker.on_run_end, self.ctx, dict(summary)

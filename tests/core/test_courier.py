@@ -399,7 +399,7 @@ def strict_line(line: str) -> dict[str, Any]:
 def test_a_wait_ends_as_soon_as_the_tracker_has_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier_module, "_NAP_SEC", 60.0)
+    monkeypatch.setattr(courier_module, "_NAPS_SEC", (60.0, 60.0))
     desk = Desk(tmp_path, Recorder())
     began = time.monotonic()
     desk.start()
