@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ztxexp_core import RunOutcome, RunSpec
 
-NAP = 0.05
+NAP = 0.5  # time enough for an outcome to be on its way
 
 
 def spec(folder, name, config, **limits):

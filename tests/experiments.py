@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from ztxexp import SkipRun
+from ztxexp import ExpRunner, SkipRun
 from ztxexp_core import RunOutcome
 
 
@@ -47,7 +47,8 @@ def dies(ctx):
     if how == "sys.exit":
         sys.exit(3)
     if how == "orphan":  # dies and leaves a process that holds its files open
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        command = [sys.executable, "-c", "import time; time.sleep(60)", ctx.config["marker"]]
+        subprocess.Popen(command, close_fds=False)
         os.kill(os.getpid(), signal.SIGKILL)
     return {"score": 1.0}
 
@@ -57,6 +58,21 @@ def sleeps(ctx):
     (ctx.run_dir / "artifacts" / "begun").write_text(str(os.getpid()))
     time.sleep(ctx.config.get("seconds", 0.05))
     return {"score": 1.0}
+
+
+def waits_for_others(ctx):
+    """Ends when as many runs have begun as its configuration says; reports its process."""
+    (ctx.run_dir / "artifacts" / "begun").touch()
+    while len(list(ctx.run_dir.parent.glob("*/artifacts/begun"))) < ctx.config["others"]:
+        time.sleep(0.01)
+    return {"pid": os.getpid()}
+
+
+def launches(ctx):
+    """Launches a sweep of its own, in the mode that its configuration names."""
+    configs = [{"i": 1}, {"i": 2}]
+    inner = ExpRunner(configs, ctx.run_dir / "artifacts" / "inner")
+    return {"succeeded": inner.run(score, mode=ctx.config["mode"]).succeeded}
 
 
 def spends_itself(ctx):

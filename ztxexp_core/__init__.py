@@ -7,7 +7,7 @@ else in this package is private to ztxexp and free to move.
 from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.capture import output_before_runs
 from ztxexp_core.codec import encode as encode_json
-from ztxexp_core.codec import plain
+from ztxexp_core.codec import is_number, plain
 from ztxexp_core.contracts import Received, Tracker, hookimpl
 from ztxexp_core.cores import available_cores, control_groups
 from ztxexp_core.errors import (
@@ -65,6 +65,7 @@ __all__ = [
     "control_groups",
     "encode_json",
     "hookimpl",
+    "is_number",
     "output_before_runs",
     "pickle_by_value",
     "plain",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the fork server imports this module; ztxexp_core comes with
     from ztxexp_core import RunOutcome, RunSpec
 
 _LOOK_SEC = 0.5  # how often the launcher is looked for where its end cannot be waited for
+PEAK_RESET = "/proc/self/clear_refs"  # "5" in it resets the most memory that was held
 _KEPT_BYTES = 1_000_000  # of what is printed before the first run
 
 
@@ -84,6 +85,7 @@ def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> 
 
 def _carry_out(data: bytes, run_one: Callable[[RunSpec], RunOutcome]) -> bytes:
     """Return the pickled outcome, or a pickled sentence that says why there is none."""
+    _reset_peak_memory()
     try:
         spec = pickle.loads(data)
     except BaseException as exc:
@@ -93,6 +95,15 @@ def _carry_out(data: bytes, run_one: Callable[[RunSpec], RunOutcome]) -> bytes:
         return pickle.dumps(outcome)
     except Exception as exc:
         return pickle.dumps(f"its outcome cannot be sent back: {_short(exc)}")
+
+
+def _reset_peak_memory() -> None:
+    with contextlib.suppress(OSError):  # an older kernel, another system
+        fd = os.open(PEAK_RESET, os.O_WRONLY)
+        try:
+            os.write(fd, b"5")
+        finally:
+            os.close(fd)
 
 
 def _short(exc: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What the kernel says: cores, memory, and whether it has killed for want of memory.
+"""Threads for each worker; what the kernel says of memory, and whether it killed for want of it.
 
 A container's limits (control groups, version 1 or 2) count where they are the narrower ones.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
+
+from ztxexp_core import available_cores, control_groups
+from ztxexp_executors._inside import PEAK_RESET
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -27,24 +29,8 @@ def thread_limits(workers: int) -> dict[str, str]:
 
     Those that the user has set are left out.
     """
-    share = str(max(1, cores() // workers))
+    share = str(max(1, available_cores() // workers))
     return {name: share for name in _THREAD_VARIABLES if name not in os.environ}
-
-
-def cores(root: Path = _ROOT) -> int:
-    """Return how many cores this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    for folder in _groups("cpu", root):
-        quota, period = _read(folder / "cpu.max").split() or ["", ""]
-        if not quota:
-            quota = _read(folder / "cpu.cfs_quota_us").strip()
-            period = _read(folder / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit():  # not "max", not "-1"
-            count = min(count, math.ceil(int(quota) / int(period)))
-    return max(1, count)
 
 
 def memory(root: Path = _ROOT) -> tuple[int, int]:
@@ -53,7 +39,7 @@ def memory(root: Path = _ROOT) -> tuple[int, int]:
 
     machine = psutil.virtual_memory()
     total, free = int(machine.total), int(machine.available)
-    for folder in _groups("memory", root):
+    for folder in control_groups("memory", root):
         limit = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
         used = _read(folder / "memory.current") or _read(folder / "memory.usage_in_bytes")
         if limit.strip().isdigit() and used.strip().isdigit():
@@ -65,9 +51,13 @@ def memory(root: Path = _ROOT) -> tuple[int, int]:
 
 
 def peak_memory(pid: int) -> int:
-    """Return the most memory that a process has held so far, in bytes; 0 where unknown."""
+    """Return the most memory that a worker has held during its run so far; 0 where unknown.
+
+    In bytes. Where the kernel cannot forget what an earlier run has held, what it holds now.
+    """
+    name = "VmHWM:" if os.access(PEAK_RESET, os.W_OK) else "VmRSS:"
     for line in _read(Path(f"/proc/{pid}/status")).splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0
 
@@ -79,7 +69,7 @@ class MemoryKills:
     """
 
     def __init__(self, root: Path = _ROOT):
-        own = next(_groups("memory", root), root)
+        own = next(control_groups("memory", root), root)
         files = (own / "memory.events", own / "memory.oom_control", root / "proc/vmstat")
         self._file = next((f for f in files if _field(f, "oom_kill") is not None), None)
         self._count, self._read_at = 0, -math.inf
@@ -96,22 +86,6 @@ class MemoryKills:
             self._count = _field(self._file, "oom_kill") or 0
             self._read_at = time.monotonic()
         return self._count
-
-
-def _groups(controller: str, root: Path) -> Iterator[Path]:
-    """Yield the folders of this process's control group and those above it."""
-    mount = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "" and (mount / "cgroup.controllers").exists():
-            base = mount
-        elif controller in controllers.split(","):
-            base = mount / controller
-        else:
-            continue
-        own = base / path.lstrip("/")
-        # In a container the path may be the host's; what is mounted is the container's own then.
-        yield from (f for f in (own, *own.parents) if f.is_relative_to(base) and f.is_dir())
 
 
 def _field(file: Path, name: str) -> int | None:

@@ -61,7 +61,7 @@ class Worker:
         self._ready = self._late = self._leaving = self._signalled = self._hung_up = False
         self._steps: Iterator[_Step] = iter(())
         self._next_step = self._next_sample = math.inf
-        self._kills_before = self._peak = 0
+        self._kills_before = self._kills_lately = self._peak = 0
         self._process, self._connection, self._output = recipe.start(environment)
         self._exit = Exit(self._process)
 
@@ -73,6 +73,11 @@ class Worker:
         if self.gone or self.failure is not None:
             return True
         return self.outcome is not None and not self._leaving
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been set up, so that its run has begun."""
+        return self._ready
 
     @property
     def usable(self) -> bool:
@@ -92,7 +97,7 @@ class Worker:
         self._next_step = math.inf if limit is None else now + limit
         self._next_sample = now + _SAMPLE_SEC
         self._set_due()
-        self._kills_before = self._kills.count()
+        self._kills_before = self._kills_lately = self._kills.count()
         try:
             self._connection.send_bytes(self._data)
         except OSError:  # it has died meanwhile, which shows at one of its ends
@@ -121,9 +126,16 @@ class Worker:
         if self._next_step <= now:
             self._step(now)
         if self._next_sample <= now and not self.gone:
-            self._peak = max(self._peak, peak_memory(self._process.pid))
+            self._sample()
             self._next_sample = now + _SAMPLE_SEC
         self._set_due()
+
+    def _sample(self) -> None:
+        peak = peak_memory(self._process.pid)
+        if peak:  # else it is dying, or there are no such figures here
+            self._peak = max(self._peak, peak)
+            # Two steps: the kernel counts before it kills, and this may come in between.
+            self._kills_before, self._kills_lately = self._kills_lately, self._kills.count()
 
     def _set_due(self) -> None:
         self.due = math.inf if self.gone else min(self._next_step, self._next_sample)

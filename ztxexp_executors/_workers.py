@@ -13,6 +13,7 @@ script read from standard input runs like any other.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
@@ -29,11 +30,16 @@ from ztxexp_executors._machine import thread_limits
 from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker
 from ztxexp_executors._starting import Recipe
 
+_log = logging.getLogger("ztxexp")
+
 RunOneFn = Callable[[RunSpec], RunOutcome]
 
 SUPPORTS = frozenset({"refill", "timeout", "gpus", "fresh_process"})
 
 _RECHECK_SEC = 0.1  # how often the machine is asked again whether it has room
+_ASK_AGAIN_SEC = 0.5  # how often the stream is asked again that had nothing to start
+_GROW_AGAIN_SEC = 0.5  # until a start is tried again that has failed; twice as long each time
+_GROW_AGAIN_MAX_SEC = 60.0
 _END = object()
 
 
@@ -47,7 +53,8 @@ def execute(
     """Carry out runs in worker processes.
 
     Args:
-        specs: pulled when a worker is free; ``None`` means to ask again after the next outcome.
+        specs: pulled when a worker is free; ``None`` means that there is nothing to start now: it
+            is asked again after the next outcome, or half a second later.
         run_one: sent to each worker once.
         workers: how many at a time.
         has_room: asked before a further run is started beside others; one is always under way.
@@ -91,7 +98,7 @@ class _Pool:
 
     def __init__(self, recipe: Recipe, size: int, has_room: Callable[[], bool]):
         self._recipe = recipe
-        self._size = size
+        self._full_size = self._size = size
         self._has_room = has_room
         self._idle: list[Worker] = []
         self._busy: list[Worker] = []
@@ -100,7 +107,9 @@ class _Pool:
         self._failed_to_start: set[str] = set()
         self._proven = False
         self._more = True
-        self._pausing = False  # the stream has nothing to start until the next outcome
+        self._ask_at = -math.inf  # until then the stream has nothing to start
+        self._grow_at = math.inf  # then a pool that could not grow tries to
+        self._grow_pause = _GROW_AGAIN_SEC
 
     def run(self, specs: Iterator[RunSpec | None]) -> Iterator[RunOutcome]:
         while True:
@@ -113,12 +122,14 @@ class _Pool:
 
     def _hand_out(self, specs: Iterator[RunSpec | None]) -> Generator[RunOutcome, None, bool]:
         """Give out runs while workers are free; returns whether one is held back."""
+        if time.monotonic() >= self._grow_at:
+            self._size, self._grow_at = self._full_size, math.inf
         while len(self._busy) < self._size and (self._more or self._back):
             if self._busy and not self._has_room():
                 return True
             spec = self._pull(specs)
-            if spec is None:  # nothing to start now: something may be due before a run ends
-                return self._more
+            if spec is None:
+                break
             try:
                 data = pickle.dumps(spec)
             except Exception as exc:
@@ -130,29 +141,38 @@ class _Pool:
     def _pull(self, specs: Iterator[RunSpec | None]) -> RunSpec | None:
         if self._back:
             return self._back.popleft()
-        if self._pausing:
+        if time.monotonic() < self._ask_at:
             return None
         spec: Any = next(specs, _END)
         if spec is _END:
             self._more = False
             return None
-        self._pausing = spec is None
-        if self._pausing and not self._busy:
-            raise ExecutorError("there is nothing to start, and nothing under way to wait for")
+        if spec is None:
+            if not self._busy:
+                raise ExecutorError("there is nothing to start, and nothing under way to wait for")
+            self._ask_at = time.monotonic() + _ASK_AGAIN_SEC
         return spec  # type: ignore[no-any-return]
 
     def _give(self, spec: RunSpec, data: bytes) -> None:
         try:
             worker = self._worker_for(spec)
-        except ExecutorError:
+        except ExecutorError as exc:
             if not self._busy:
                 raise
-            # No room for a further worker (open files, processes): go on with those at work.
-            self._size = len(self._busy)
             self._back.appendleft(spec)
+            self._go_on_with_fewer(exc)
             return
         self._busy.append(worker)  # first: whatever happens now, it is ended with the others
         worker.give(spec, data)
+
+    def _go_on_with_fewer(self, exc: ExecutorError) -> None:
+        """There is no room for a further worker (open files, processes): use those at work."""
+        if self._grow_pause == _GROW_AGAIN_SEC:  # not each time
+            going_on = f"going on with {len(self._busy)} of {self._full_size} workers"
+            _log.warning("%s; %s, and trying again later", exc, going_on)
+        self._size = len(self._busy)
+        self._grow_at = time.monotonic() + self._grow_pause
+        self._grow_pause = min(2 * self._grow_pause, _GROW_AGAIN_MAX_SEC)
 
     def _worker_for(self, spec: RunSpec) -> Worker:
         if not spec.fresh_process:
@@ -183,7 +203,7 @@ class _Pool:
         for worker in [worker for worker in self._busy if worker.finished]:
             outcome = self._outcome_of(worker)
             if outcome is not None:
-                self._pausing = False
+                self._ask_at = -math.inf
                 yield outcome
 
     def _part_with_the_lost(self) -> None:
@@ -195,6 +215,10 @@ class _Pool:
 
     def _patience(self, watched: list[Worker], held: bool) -> float | None:
         due = min(worker.due for worker in watched)
+        if self._more or self._back:
+            due = min(due, self._grow_at)
+            if len(self._busy) < self._size and not held:
+                due = min(due, self._ask_at)  # something may be due before a run ends
         patience = math.inf if due == math.inf else max(0.0, due - time.monotonic())
         if held:
             patience = min(patience, _RECHECK_SEC)
@@ -220,6 +244,8 @@ class _Pool:
         failure = str(worker.failure)
         if not worker.gone:
             self._leaving.append(worker)
+        # What another worker could load, and may be hours at work on, can be loaded.
+        self._proven = self._proven or any(other.ready for other in self._busy)
         if worker.outcome is None and not self._proven:  # the experiment raises when it is loaded
             raise ExecutorError(failure)
         if spec.run_id not in self._failed_to_start:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp_core import GpuMemory, OptionError, RunOutcome, RunSpec, hookimpl
+from ztxexp_core import GpuMemory, OptionError, RunOutcome, RunSpec, hookimpl, is_number
 from ztxexp_executors._machine import memory
 from ztxexp_executors._workers import SUPPORTS, execute
 
@@ -37,15 +37,15 @@ class Options:
     min_free_gpu_memory: float | None = None
 
     def __post_init__(self) -> None:
-        if not _is_number(self.cpu_threshold) or self.cpu_threshold <= 0:
+        if not is_number(self.cpu_threshold) or self.cpu_threshold <= 0:
             raise OptionError(f"cpu_threshold must be a number over 0, got {self.cpu_threshold!r}")
-        if not _is_number(self.min_free_memory) or self.min_free_memory < 0:
+        if not is_number(self.min_free_memory) or self.min_free_memory < 0:
             raise OptionError(
                 "min_free_memory must be a share below 1 or a number of bytes, "
                 f"got {self.min_free_memory!r}"
             )
         if self.min_free_gpu_memory is not None:
-            if not _is_number(self.min_free_gpu_memory) or self.min_free_gpu_memory <= 0:
+            if not is_number(self.min_free_gpu_memory) or self.min_free_gpu_memory <= 0:
                 raise OptionError(
                     f"min_free_gpu_memory must be GiB over 0, got {self.min_free_gpu_memory!r}"
                 )
@@ -62,10 +62,6 @@ def ztxexp_execute(
     """Keep up to ``workers`` processes busy, fewer while the machine has no room for more."""
     rules = _rules(**options)
     return execute(specs, run_one, workers, lambda: all(rule.holds() for rule in rules))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class _Rule:

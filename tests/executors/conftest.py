@@ -67,7 +67,7 @@ def nothing_stays_behind():
     _adopt_orphans(True)
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 5
     while (left := _of_workers(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
     _adopt_orphans(False)

@@ -122,33 +122,53 @@ def test_an_exception_while_the_worker_is_set_up_is_an_error_with_its_traceback(
 def test_a_new_worker_that_cannot_be_set_up_any_more_costs_its_run_only(
     mode, spec, drive, tmp_path
 ):
-    run_one = LoadsTwice(tmp_path)
-    specs = [spec("well0"), spec("dies", {"first": "sigkill"})]
-    specs.append(spec("too late", fresh_process=True))
-    outcomes = drive(mode, specs, run_one)
+    specs = [spec("well0"), spec("dies", {"first": "sigkill"}), spec("too late")]
+    outcomes = drive(mode, specs, LoadsOnce(tmp_path), workers=1)
     assert outcomes["well0"].status == "succeeded"
     assert told(outcomes["dies"]) == ("killed", 9, None)
     assert "could not load the experiment" in outcomes["too late"].error_message
 
 
-class LoadsTwice(deadly.DiesWhenLoaded):
-    """Can be loaded by two workers, by no other."""
+class LoadsOnce:
+    """A run_one that one worker can load, and no other; ``how`` says what becomes of others."""
 
-    def __init__(self, folder):
-        super().__init__("sys.exit", folder)
+    def __init__(self, folder, how="raise"):
+        self.folder, self.how = str(folder), how
 
     def __reduce__(self):
-        return load_twice, (self.folder,)
+        return load_once, (self.folder, self.how)
 
 
-def load_twice(folder):
-    for number in range(2):
-        try:
-            os.close(os.open(f"{folder}/used{number}", os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            continue
-        return deadly.RunsAnything()
-    raise ImportError("not a third time")
+def load_once(folder, how):
+    try:
+        os.close(os.open(f"{folder}/loaded", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        if how != "raise":
+            deadly.die(how)
+        raise ImportError("not a second time") from None
+    return deadly.RunsAnything()
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+@pytest.mark.parametrize("how", ["raise", "exit3"])
+def test_a_worker_that_cannot_be_set_up_costs_no_run_that_is_at_work(
+    mode, how, spec, start, tmp_path
+):
+    begun, over = tmp_path / "begun", tmp_path / "over"
+
+    def specs():
+        yield spec("at work", {"note": str(begun), "wait_for": str(over)}, timeout=60)
+        while not begun.exists():
+            yield None
+        yield spec("unlucky")
+
+    outcomes = {}
+    for outcome in start(mode, specs(), LoadsOnce(tmp_path, how)):
+        outcomes[outcome.run_id] = outcome
+        over.touch()
+    assert list(outcomes) == ["unlucky", "at work"]
+    assert outcomes["at work"].status == "succeeded"
+    assert outcomes["unlucky"].status == "failed"
 
 
 @pytest.mark.parametrize("mode", PARALLEL)

@@ -18,17 +18,23 @@ NEVER = 1e18  # bytes that no machine has
 
 
 class CountsOthers:
-    """A run_one that reports how many runs are under way, itself included."""
+    """A run_one that reports how many runs are under way, itself included.
 
-    def __init__(self, folder, seconds=0.05):
-        self.folder, self.seconds = Path(folder), seconds
+    It stays until so many of them have been seen as are wanted, at least for a moment.
+    """
+
+    def __init__(self, folder, wanted):
+        self.folder, self.wanted = Path(folder), wanted
 
     def __call__(self, spec):
-        mine = self.folder / spec.run_id
+        present, seen = self.folder / "present", self.folder / "seen"
+        mine = present / spec.run_id
         mine.touch()
-        most, until = 0, time.monotonic() + self.seconds
-        while not most or time.monotonic() < until:
-            most = max(most, len(list(self.folder.iterdir())))
+        most, begun = 0, time.monotonic()
+        while (waited := time.monotonic() - begun) < 0.05 or (not seen.exists() and waited < 30):
+            most = max(most, len(list(present.iterdir())))
+            if most >= self.wanted:
+                seen.touch()
             time.sleep(0.005)
         mine.unlink()
         return deadly.RunOutcome(spec.run_id, "succeeded", notices=(str(most),))
@@ -38,11 +44,10 @@ class CountsOthers:
 def crowd(tmp_path, spec, drive):
     """Carry out runs; returns the largest number of them that were under way at a time."""
 
-    def call(count=6, **options):
-        folder = tmp_path / "present"
-        folder.mkdir(exist_ok=True)
-        specs = [spec(f"run{i}") for i in range(count)]
-        outcomes = drive("dynamic", specs, CountsOthers(folder), **options)
+    def call(wanted, **options):
+        (tmp_path / "present").mkdir()
+        specs = [spec(f"run{i}") for i in range(6)]
+        outcomes = drive("dynamic", specs, CountsOthers(tmp_path, wanted), **options)
         assert {o.status for o in outcomes.values()} == {"succeeded"}
         return max(int(o.notices[0]) for o in outcomes.values())
 
@@ -50,23 +55,23 @@ def crowd(tmp_path, spec, drive):
 
 
 def test_without_limits_all_workers_are_used(crowd):
-    assert crowd(cpu_threshold=100, min_free_memory=0) == 2
+    assert crowd(2, cpu_threshold=100, min_free_memory=0) == 2
 
 
 @pytest.mark.parametrize("least", [NEVER, 0.999])
 def test_one_run_at_a_time_is_under_way_where_memory_is_short(crowd, least):
-    assert crowd(min_free_memory=least) == 1
+    assert crowd(1, min_free_memory=least) == 1
 
 
 def test_memory_that_is_there_holds_nothing_back(crowd):
-    assert crowd(min_free_memory=1e6) == 2
+    assert crowd(2, min_free_memory=1e6) == 2
 
 
 def test_runs_that_are_held_back_start_as_soon_as_another_has_ended(spec, drive):
     started = time.monotonic()
-    outcomes = drive("dynamic", [spec(f"run{i}") for i in range(60)], min_free_memory=NEVER)
-    assert len(outcomes) == 60
-    assert time.monotonic() - started < 4  # asking every tenth of a second would take 6
+    outcomes = drive("dynamic", [spec(f"run{i}") for i in range(300)], min_free_memory=NEVER)
+    assert len(outcomes) == 300
+    assert time.monotonic() - started < 20  # asking every tenth of a second would take 30
 
 
 @pytest.mark.parametrize(
@@ -110,12 +115,13 @@ def test_one_visible_gpu_with_room_is_enough(gpus, crowd, monkeypatch, visible, 
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     gpus(3, 10)
-    assert crowd(min_free_gpu_memory=8) == most
+    assert crowd(most, min_free_gpu_memory=8) == most
 
 
 def test_a_run_that_is_held_back_starts_when_there_is_room_at_last(gpus, spec, drive, tmp_path):
     gpus(3)
-    first = spec("first", {"wait_for": str(tmp_path / "begun")})  # ends only after the other began
+    config = {"wait_for": str(tmp_path / "begun")}
+    first = spec("first", config, timeout=60)  # ends only after the other began
     second = spec("second", {"note": str(tmp_path / "begun")})
     threading.Timer(0.3, gpus, [9]).start()
     outcomes = drive("dynamic", [first, second], min_free_gpu_memory=8)

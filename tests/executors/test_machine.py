@@ -1,4 +1,4 @@
-"""Cores, memory and the kernel's kills, with control groups of both versions, made up and real."""
+"""Memory, the kernel's kills, threads: with control groups of both versions, made up and real."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import deadly
 import psutil
 import pytest
 
-from ztxexp_executors import _machine
+from ztxexp_core import available_cores
+from ztxexp_executors import _machine, _process
 
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 GIB = 2**30
@@ -38,8 +39,6 @@ V2 = {
     "sys/fs/cgroup/cgroup.controllers": "cpu memory\n",
     "sys/fs/cgroup/user/app/memory.max": "max\n",
     "sys/fs/cgroup/user/app/memory.current": f"{2 * GIB}\n",
-    "sys/fs/cgroup/user/app/cpu.max": "max 100000\n",
-    "sys/fs/cgroup/user/cpu.max": "100000 100000\n",
     "sys/fs/cgroup/user/memory.max": f"{3 * GIB}\n",
     "sys/fs/cgroup/user/memory.current": f"{2 * GIB + GIB // 2}\n",
     "sys/fs/cgroup/user/memory.stat": f"anon 5\ninactive_file {GIB // 4}\n",
@@ -54,8 +53,6 @@ V1 = {
     "sys/fs/cgroup/memory/box/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n",
     "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
     "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB}\n",
-    "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "50000\n",
-    "sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000\n",
 }
 
 
@@ -89,15 +86,6 @@ def test_a_container_that_is_told_the_hosts_path_uses_what_is_mounted(tree, name
     assert _machine.memory(tree(files)) == (GIB, GIB - GIB // 4)
 
 
-def test_cores_are_at_most_what_the_control_group_grants(tree):
-    assert _machine.cores(tree(V2)) == 1
-    assert _machine.cores(tree(V1)) == 1
-
-
-def test_cores_without_control_groups_are_those_of_the_process(tmp_path):
-    assert _machine.cores(tmp_path) == len(os.sched_getaffinity(0))
-
-
 def test_kills_are_counted_by_the_control_group_or_else_by_the_machine(tree, tmp_path):
     assert _machine.MemoryKills(tree(V2)).count_now() == 2
     assert _machine.MemoryKills(tree(V1)).count_now() == 4
@@ -110,12 +98,62 @@ def test_kills_are_counted_by_the_control_group_or_else_by_the_machine(tree, tmp
 # ---- memory of runs --------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["the kernel can reset it", "it cannot"])
+def looked_at_often(request, monkeypatch, tmp_path):
+    """Let the memory of runs be looked at ten times a second, in both ways."""
+    monkeypatch.setattr(_process, "_SAMPLE_SEC", 0.1)
+    if request.param == "it cannot":
+        monkeypatch.setattr(_machine, "PEAK_RESET", str(tmp_path / "missing"))
+
+
 @pytest.mark.parametrize("mode", PARALLEL)
-def test_a_death_tells_the_most_memory_that_was_seen(mode, spec, drive):
+def test_a_death_tells_the_most_memory_that_was_seen(mode, spec, drive, looked_at_often):
     config = {"bytes": 300 * 2**20, "seconds": 1.3, "middle": "sigkill"}
     outcome = drive(mode, [spec("a", config)])["a"]
     assert (outcome.reason, outcome.signal) == ("killed", 9)
     assert 300 * 2**20 < outcome.peak_memory < GIB
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_run_is_not_said_to_have_held_the_memory_of_the_one_before(
+    mode, spec, drive, looked_at_often
+):
+    specs = [spec("large", {"bytes": 300 * 2**20})]
+    specs.append(spec("small", {"seconds": 1.3, "middle": "sigkill"}))
+    outcomes = drive(mode, specs, workers=1)
+    assert outcomes["large"].status == "succeeded"
+    assert 0 < outcomes["small"].peak_memory < 200 * 2**20
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_kill_for_want_of_memory_long_before_a_death_is_not_its_cause(
+    mode, spec, drive, monkeypatch, tmp_path
+):
+    counted, enough = [], tmp_path / "enough"
+
+    def count(self):
+        # Somebody else's process is killed once the run has begun, and lies some looks back then.
+        counted.append(len(counted) > 0)
+        if len(counted) == 5:
+            enough.touch()
+        return int(counted[-1])
+
+    monkeypatch.setattr(_process, "_SAMPLE_SEC", 0.1)
+    monkeypatch.setattr(_machine.MemoryKills, "count", count)
+    monkeypatch.setattr(_machine.MemoryKills, "count_now", lambda self: 1)
+    config = {"wait_for": str(enough), "middle": "sigkill"}
+    assert drive(mode, [spec("a", config)])["a"].reason == "killed"
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_kill_for_want_of_memory_since_the_last_looks_is_the_cause_of_a_death(
+    mode, spec, drive, monkeypatch
+):
+    monkeypatch.setattr(_process, "_SAMPLE_SEC", 0.1)
+    monkeypatch.setattr(_machine.MemoryKills, "count", lambda self: 0)
+    monkeypatch.setattr(_machine.MemoryKills, "count_now", lambda self: 1)
+    outcome = drive(mode, [spec("a", {"seconds": 0.5, "middle": "sigkill"})])["a"]
+    assert outcome.reason == "oom"
 
 
 @pytest.fixture
@@ -201,7 +239,7 @@ def no_limits(monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2, 64])
 def test_workers_share_the_cores(mode, workers, spec, drive, no_limits):
     outcome = drive(mode, [spec("a", {"show": VARIABLES})], workers=workers)["a"]
-    share = max(1, _machine.cores() // workers)
+    share = max(1, available_cores() // workers)
     assert {f"{name}={share}" for name in VARIABLES} <= set(outcome.notices)
 
 
@@ -218,7 +256,7 @@ def test_torch_uses_no_more_threads_than_a_workers_share(mode, spec, drive, no_l
     pytest.importorskip("torch")
     for workers in (1, 2):
         outcome = drive(mode, [spec("a")], CountsThreads(), workers=workers)["a"]
-        share = max(1, _machine.cores() // workers)
+        share = max(1, available_cores() // workers)
         assert outcome.notices == (f"torch={share}",), outcome
 
 
