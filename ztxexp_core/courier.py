@@ -27,7 +27,7 @@ Report = Callable[[str, str, BaseException], None]
 
 BATCH = 1000  # events in one call
 STRIKES = 3  # after so many failures in a row a tracker is told no more of this run but its end
-# Between two looks at the files, twice as long each time: every time that this thread wakes up costs
+# Between two looks at the files, twice as long each time: each time that this thread wakes up costs
 # the training thread. The end of the run is not waited for.
 _NAPS_SEC = (0.1, 1.0)
 _LOOK_SEC = 0.05  # between two looks at a call that is under way
