@@ -392,3 +392,41 @@ def test_a_configuration_that_no_worker_can_load_costs_its_run_only(root, mode, 
     (failed,) = [r for r in root.runs() if r["status"] == "failed"]
     assert failed["config"]["i"] == 5
     assert "cannot be sent to a worker" in failed["error_message"]
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_module_that_starts_a_launch_when_it_is_imported_is_told_so_and_ends(mode, tmp_path):
+    (tmp_path / "sweeping.py").write_text(
+        "import os, pathlib, sys\n"
+        "from ztxexp import ExpRunner\n"
+        "log = pathlib.Path(__file__).with_name('log')\n"
+        "with log.open('a') as file:\n"
+        "    print(os.getpid(), file=file)\n"
+        "if len(log.read_text().split()) > 8:\n"
+        "    os._exit(9)  # the worst does not happen to whoever breaks this\n"
+        "def train(ctx):\n"
+        "    return {'score': 1}\n"
+        f"ExpRunner([{{'i': 1}}], log.with_name('r')).run(train, mode={mode!r}, progress=False)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", "import sweeping"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert out.returncode == 1
+    last = out.stderr.strip().splitlines()[-1]
+    assert "module 'sweeping' starts a launch when it is imported" in last
+    assert "if __name__ == '__main__'" in last
+    assert len((tmp_path / "log").read_text().split()) <= 3
+
+
+def test_a_run_may_start_a_launch_of_its_own(root, tmp_path):
+    def outer(ctx):
+        inner = ExpRunner([{"i": 1}, {"i": 2}], ctx.artifacts_dir / "inner")
+        return {"inner": inner.run(experiments.nothing, mode="process_pool", workers=2).succeeded}
+
+    summary = ExpRunner([{}], root.path).run(outer, mode="process_pool")
+    assert summary.succeeded == 1
+    assert strict(root.runs()[0]["dir"] / "metrics.json") == {"inner": 2}
