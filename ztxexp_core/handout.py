@@ -22,6 +22,7 @@ from ztxexp_core.gpus import GpuSlots
 from ztxexp_core.liveness import status_elsewhere
 from ztxexp_core.progress import Progress
 from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.texts import runs
 from ztxexp_core.types import RUN_STATUS_RUNNING
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
@@ -237,7 +238,7 @@ class Handout:
 
     def _tell_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:
-            self._why_not = f"{len(self._held_elsewhere)} runs under way in another launch"
+            self._why_not = f"{runs(len(self._held_elsewhere))} under way in another launch"
         if self._why_not != self._told:
             self._told = self._why_not
             self._progress.waiting_for(self._why_not)

@@ -53,6 +53,8 @@ class Limits:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+        if not (self.timeout is None or isinstance(self.timeout, str) or callable(self.timeout)):
+            checked_seconds("timeout", self.timeout)
         if not isinstance(self.fresh_process, bool):
             raise ValueError(f"fresh_process must be True or False, got {self.fresh_process!r}")
         asked = {
@@ -92,7 +94,11 @@ class Limits:
         if isinstance(limit, str):
             limit = lookup(config, limit)
         elif callable(limit):
-            limit = limit(dict(config))
+            try:
+                limit = limit(dict(config))
+            except Exception as exc:
+                said = f"{type(exc).__name__}: {exc}"
+                raise ValueError(f"the function given as timeout raised {said}") from exc
         if limit is None:
             return None
         return checked_seconds("timeout", limit)

@@ -20,6 +20,7 @@ from ztxexp_core.liveness import as_it_is
 from ztxexp_core.loads import Load, load_of, load_of_live, what_it_has
 from ztxexp_core.receipts import EVENTS, EXTRAS, Receipts
 from ztxexp_core.store import RunFiles, iter_runs, read_record
+from ztxexp_core.texts import runs
 from ztxexp_core.types import RUN_STATUS_RUNNING, RunContext, RunMetadata
 
 _log = logging.getLogger("ztxexp")
@@ -57,15 +58,15 @@ class SyncReport:
 
     def __str__(self) -> str:
         counts = f"{self.events} events, {self.params} parameter lists, {self.artifacts} artifacts"
-        lines = [f"{self.tracker}: {len(self.sent)} of {self.runs} runs sent, {counts}"]
+        lines = [f"{self.tracker}: {len(self.sent)} of {runs(self.runs)} sent, {counts}"]
         if self.busy:
-            lines.append(f"  {len(self.busy)} runs are being sent by their own process")
+            lines.append(f"  sent by a process of their own at this moment: {runs(len(self.busy))}")
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
             lines.append(f"  {run_id} is not complete: {problem}")
         if len(self.failed) > _SHOWN:
-            lines.append(f"  and {len(self.failed) - _SHOWN} further runs are not complete")
+            lines.append(f"  not complete either: {runs(len(self.failed) - _SHOWN)}")
         if self.not_tried:
-            lines.append(f"  {self.not_tried} runs were not tried after these failures")
+            lines.append(f"  not tried after these failures: {runs(self.not_tried)}")
         return "\n".join(lines)
 
 
@@ -192,10 +193,10 @@ def tell_of_the_dead(folders: Sequence[Path], loads: Iterable[Load], seconds: fl
                     left -= 1
         if left:
             _log.warning(
-                "tracker %r does not know yet how %d runs ended whose processes died; "
+                "tracker %r does not know yet how %s ended whose process died; "
                 "ztxexp.sync(results_root, %r, ...) tells it",
                 load.name,
-                left,
+                runs(left),
                 load.name,
             )
 

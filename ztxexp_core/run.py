@@ -270,12 +270,9 @@ class _Run:
         )
 
     def _prepare_retry(self, ending: Ending, exc: BaseException) -> None:
-        self.logger.warning(
-            "attempt %d failed (%s), trying again\n%s",
-            self.attempt,
-            ending.error_type,
-            trace_of(exc).rstrip(),
-        )
+        trace, failed = trace_of(exc), "attempt %d failed (%s), trying again\n%s"
+        self.logger.warning(failed, self.attempt, ending.error_type, trace.rstrip())
+        self._keep_trace(self.files.error_of(self.attempt), trace)
         self._event("retry", attempt=self.attempt, **ending.error_fields())
         self._end_fan()  # a thread of this attempt may go on logging: not into the next one
         time.sleep(self.launch.retry.pause(self._tries()))
@@ -290,9 +287,12 @@ class _Run:
     def _tell_failure(self, ending: Ending, exc: BaseException) -> None:
         trace = trace_of(exc)
         self.logger.error("failed\n%s", trace.rstrip())
-        with contextlib.suppress(OSError):  # the disk may be full; run.json says it too
-            write_bytes(self.files.error, trace.encode(errors="backslashreplace"))
+        self._keep_trace(self.files.error, trace)
         self._event("error", attempt=self.attempt, **ending.error_fields())
+
+    def _keep_trace(self, path: str, trace: str) -> None:
+        with contextlib.suppress(OSError):  # the disk may be full; run.json says it too
+            write_bytes(path, trace.encode(errors="backslashreplace"))
 
     # -- 4. the record of the end
 

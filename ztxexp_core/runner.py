@@ -141,7 +141,9 @@ class ExpRunner:
             retry_backoff: by which the delay is multiplied before each further attempt.
             timeout: seconds after which a run is ended: SIGTERM to it and whatever it has started,
                 SIGKILL 5 seconds later. Or the key of each configuration that holds the number, or
-                a function of the configuration that gives it; ``None`` for no limit.
+                a function of the configuration that gives it; ``None`` for no limit. It covers all
+                attempts that one process makes, and the pauses between them. A function that
+                handles SIGTERM and returns has ended by itself, and its result counts.
             fresh_process: give every run a new process.
             gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
                 numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.

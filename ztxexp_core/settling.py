@@ -25,7 +25,7 @@ from ztxexp_core.store import (
     write_bytes,
     write_json,
 )
-from ztxexp_core.texts import last_lines
+from ztxexp_core.texts import lines_before_death
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
@@ -73,7 +73,8 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
 
 def _found_dead(record: dict[str, Any], told: RunOutcome) -> bool:
     """Tell whether another launch has closed a run of whose death this one knows more."""
-    return record.get("reason") == "lost" and told.error_type in DEATHS
+    knows = told.error_type in DEATHS or told.reason == "interrupted"
+    return record.get("reason") == "lost" and knows
 
 
 def _told_fields(told: RunOutcome) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _write_what_is_known(run_dir: Path, told: RunOutcome) -> None:
     lines = [str(told.error_message)]
     if told.peak_memory:
         lines.append(f"most memory seen: {told.peak_memory / 2**20:.0f} MiB")
-    said = last_lines(files.log, _LINES_KEPT)
+    said = lines_before_death(files.log, _LINES_KEPT)
     if said:
         lines += ["", f"last lines of {os.path.basename(files.log)}:", *said]
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too

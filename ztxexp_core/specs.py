@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,8 @@ class RunOutcome:
         status: ``succeeded``, ``failed`` or ``skipped``.
         attempt: number of the last attempt.
         duration_sec: seconds, all attempts together.
-        error_type: name of the exception's class, ``WorkerDied`` or ``Timeout``.
+        error_type: name of the exception's class, ``WorkerDied`` or ``Timeout``;
+            ``KeyboardInterrupt`` where the launch was interrupted.
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
             ``interrupted``, or ``unrecorded`` where the run's folder could not be written and
@@ -134,10 +136,12 @@ class RunOutcome:
         """
         if because is not None:
             message = because
+        elif reason == "interrupted":
+            message = "the launch was interrupted while it ran"
         elif reason == "timeout":
             message = f"it ran longer than its limit of {spec.timeout:g} s and was ended"
         elif signal is not None:
-            message = f"the worker process was ended by signal {signal}"
+            message = f"the worker process was ended by signal {_named(signal)}"
         elif exit_code is not None:
             message = f"the worker process ended with exit code {exit_code}"
         else:
@@ -146,10 +150,20 @@ class RunOutcome:
             run_id=spec.run_id,
             status=RUN_STATUS_FAILED,
             attempt=spec.attempt,
-            error_type="Timeout" if reason == "timeout" else "WorkerDied",
+            error_type=_TYPES.get(reason, "WorkerDied"),
             error_message=message,
             reason=reason,
             exit_code=exit_code,
             signal=signal,
             peak_memory=peak_memory,
         )
+
+
+_TYPES = {"timeout": "Timeout", "interrupted": "KeyboardInterrupt"}
+
+
+def _named(number: int) -> str:
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:  # of another system
+        return str(number)

@@ -75,6 +75,10 @@ class RunFiles:
         self.log = f"{base}/run.log"
         self.error = f"{base}/error.log"
 
+    def error_of(self, attempt: int) -> str:
+        """Return the path of the traceback of an earlier attempt."""
+        return f"{self.base}/error-attempt{attempt}.log"
+
 
 SUBFOLDERS = ("artifacts", "checkpoints")
 
@@ -204,7 +208,7 @@ def reopen_run(
     if before.get("identity") != run["identity"]:  # it differs in a key that does not count
         write_json(files.config, plain(config))
     with contextlib.suppress(FileNotFoundError):
-        os.replace(files.error, f"{run_dir}/error-attempt{number}.log")
+        os.replace(files.error, files.error_of(number))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(files.metrics)
 

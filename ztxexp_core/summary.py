@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ztxexp_core.specs import RunOutcome
 from ztxexp_core.store import RunFiles
-from ztxexp_core.texts import cut, duration_text, harmless, last_lines
+from ztxexp_core.texts import cut, duration_text, end_of, harmless, last_lines, runs
 
 _KINDS_SHOWN = 5
 _TAILS_SHOWN = 2  # of the most frequent kinds
@@ -129,7 +129,7 @@ class RunSummary:
     def _what_ran(self) -> str:
         if not self.total:
             return "no runs"
-        return f"{_runs(self.total)} in {duration_text(self.duration_sec)}"
+        return f"{runs(self.total)} in {duration_text(self.duration_sec)}"
 
     def _counts(self) -> list[str]:
         told = [(self.succeeded, "succeeded"), (self.failed, "failed"), (self.skipped, "skipped")]
@@ -230,14 +230,14 @@ def _escaped(text: str) -> str:
 
 
 def _how_many_failed(groups: Sequence[FailureGroup], total: int) -> str:
-    return f"{sum(len(group.run_ids) for group in groups)} of {_runs(total)} failed"
+    return f"{sum(len(group.run_ids) for group in groups)} of {runs(total)} failed"
 
 
 def _other_kinds(groups: Sequence[FailureGroup]) -> str:
     left = groups[_KINDS_SHOWN:]
     if not left:
         return ""
-    failed = _runs(sum(len(group.run_ids) for group in left))
+    failed = runs(sum(len(group.run_ids) for group in left))
     return f"and {len(left)} other {'kind' if len(left) == 1 else 'kinds'} ({failed})"
 
 
@@ -257,7 +257,8 @@ def _tail(group: FailureGroup) -> tuple[str, list[str]]:
         return "", []
     folder = os.path.dirname(group.log)
     for path in (group.log, RunFiles(folder).log):
-        if lines := last_lines(path, _TAIL_LINES):
+        lines = last_lines(path, _TAIL_LINES)
+        if lines or end_of(path, 1)[0] > 0:  # one line may be longer than is read
             return harmless(path), [cut(line, _WIDTH) for line in lines]
     return harmless(folder), []
 
@@ -265,7 +266,3 @@ def _tail(group: FailureGroup) -> tuple[str, list[str]]:
 def _line(text: str) -> str:
     """Return the first line of a text, fit to be shown."""
     return cut(harmless(text.strip().partition("\n")[0].rstrip()), _WIDTH)
-
-
-def _runs(count: int) -> str:
-    return f"{count} {'run' if count == 1 else 'runs'}"

@@ -20,6 +20,7 @@ from ztxexp_core.settling import FINAL, has_begun, settle
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store import RunFiles, discard_staged, read_record
 from ztxexp_core.summary import RunSummary
+from ztxexp_core.texts import runs
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 
 _log = logging.getLogger("ztxexp")
@@ -48,9 +49,9 @@ class StopRule:
         self._seen += 1
         self._row += 1
         if self.failures is not None and self._seen >= self.failures:
-            return f"{self._seen} runs failed (max_failures={self.failures})"
+            return f"{runs(self._seen)} failed (max_failures={self.failures})"
         if self.in_a_row is not None and self._row >= self.in_a_row:
-            return f"{self._row} runs failed in a row (max_failures_in_a_row={self.in_a_row})"
+            return f"{runs(self._row)} failed in a row (max_failures_in_a_row={self.in_a_row})"
         return None
 
 
@@ -130,10 +131,10 @@ class Sweep:
             cause = None if isinstance(problem, ExecutorError) else problem
             raise ExecutorError(
                 f"executor {executor.ref.name!r} ({executor.ref.distribution} "
-                f"{executor.ref.version}) started none of {left} runs" + (f": {said}" * bool(said))
+                f"{executor.ref.version}) started none of {runs(left)}" + (f": {said}" * bool(said))
             ) from cause
         if problem:
-            _log.warning("executor %r failed (%s); %d runs remain", executor.ref.name, said, left)
+            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, runs(left))
 
     def _call(
         self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
@@ -252,7 +253,7 @@ class Sweep:
         done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
         total = len(self.outcomes) + self.handout.left()
         return (
-            f"interrupted: {done} of {total} runs succeeded, {self.handout.left()} were not "
+            f"interrupted: {done} of {runs(total)} succeeded, {self.handout.left()} not "
             "started; the same command with exclude_completed() does the rest, with resume() it "
             "also goes on from the checkpoints of what was interrupted"
         )

@@ -6,6 +6,7 @@ And the two that messages are made of: the last lines of a log, and how long som
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
@@ -111,6 +112,36 @@ def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES)
         if shown:
             lines.append(shown)
     return lines[::-1]
+
+
+def lines_before_death(path: str | Path, count: int) -> list[str]:
+    """Return what the log of a process that died says last.
+
+    Where it ends with the traceback that ``faulthandler`` writes at a crash, that is reduced to the
+    kind of the crash and the user's own part of the thread that crashed.
+
+    Args:
+        path: the log.
+        count: how many lines of what was printed, and again of the crash, at most.
+    """
+    lines = last_lines(path, _CRASH_LINES)
+    crashes = [i for i, line in enumerate(lines) if line.startswith(_CRASH)]
+    if not crashes:
+        return lines[-count:]
+    at = crashes[-1]
+    thread = itertools.dropwhile(lambda line: not line.startswith("Current thread"), lines[at:])
+    frames = itertools.takewhile(lambda line: 'File "' in line, itertools.islice(thread, 1, None))
+    own = [line for line in frames if not any(part in line for part in _NOT_THE_USERS)]
+    return [*lines[:at][-count:], lines[at], *own[:count]]
+
+
+_CRASH, _CRASH_LINES = "Fatal Python error:", 300
+_NOT_THE_USERS = ("ztxexp_core", "ztxexp_executors", "multiprocessing", "loky", '"<string>"')
+
+
+def runs(count: int) -> str:
+    """Return a number of runs in words, such as ``1 run``."""
+    return f"{count} {'run' if count == 1 else 'runs'}"
 
 
 def end_of(path: str | Path, limit: int, seen: int = -1) -> tuple[int, bytes]:

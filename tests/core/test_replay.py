@@ -303,7 +303,7 @@ def test_a_tracker_that_is_down_ends_a_sync_soon_and_the_next_one_sends_all(root
 
     report = sync(root.path, Down(ledger.path))
     assert (Down.tries, len(report.failed), report.not_tried, report.sent) == (3, 3, 7, [])
-    assert "7 runs were not tried" in str(report)
+    assert "not tried after these failures: 7 runs" in str(report)
     assert "ConnectionError: no answer" in str(report)
     assert sync(root.path, ledger).events == 200
 

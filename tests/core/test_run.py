@@ -367,6 +367,20 @@ def test_a_folder_that_another_launch_has_gone_on_in_is_refused_and_left_alone(r
     assert {file: file.read_bytes() for file in made["dir"].rglob("*.*")} == before
 
 
+def test_the_traceback_of_each_attempt_is_kept(root):
+    def twice(ctx):
+        if ctx.attempt < 3:
+            raise ValueError(f"attempt {ctx.attempt}")
+
+    run(root, twice, max_attempts=3)
+    folder = root.only()["dir"]
+    for number in (1, 2):
+        assert (
+            f"ValueError: attempt {number}" in (folder / f"error-attempt{number}.log").read_text()
+        )
+    assert not (folder / "error.log").exists()
+
+
 def test_ctrl_c_is_never_tried_again(root):
     def interrupted(ctx):
         raise KeyboardInterrupt

@@ -71,7 +71,7 @@ def test_a_record_that_says_succeeded_is_never_closed(failed, reason):
         ({"reason": "killed", "signal": 9}, "WorkerDied"),
         ({"reason": "oom", "signal": 9}, "WorkerDied"),
         ({"reason": "timeout"}, "Timeout"),
-        ({"reason": "interrupted"}, "WorkerDied"),
+        ({"reason": "interrupted"}, "KeyboardInterrupt"),
     ],
 )
 def test_who_saw_a_run_die_knows_more_than_who_found_it_dead(failed, told, error_type):

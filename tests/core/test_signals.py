@@ -39,7 +39,7 @@ def test_a_run_that_swallows_an_interrupt_ends_by_itself_and_no_other_begins(roo
     (run,) = root.runs()
     assert run["status"] == "succeeded"
     assert strict(run["dir"] / "metrics.json") == {"score": 1}
-    assert "1 of 3 runs succeeded, 2 were not" in done.stderr
+    assert "1 of 3 runs succeeded, 2 not started" in done.stderr
     if name == "SIGTERM":
         assert done.returncode == -signal.SIGTERM
     else:

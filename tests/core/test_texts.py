@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztxexp_core.texts import cut, duration_text, end_of, harmless, last_lines
+from ztxexp_core.texts import (
+    cut,
+    duration_text,
+    end_of,
+    harmless,
+    last_lines,
+    lines_before_death,
+    runs,
+)
 
 
 @pytest.mark.parametrize(
@@ -176,3 +184,46 @@ def test_a_duration_says_about_what_it_took(seconds):
     found = re.findall(r"(\d+) (s|min|h)", duration_text(seconds))
     told = sum(int(count) * units[unit] for count, unit in found)
     assert abs(told - seconds) <= (0.5 if seconds < 3599 else 30)
+
+
+# ---- what a process said before it died ----------------------------------------------------------
+
+CRASH = """Fatal Python error: Segmentation fault
+
+Current thread 0x00007f (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/home/me/train.py", line 9 in step
+  File "/home/me/train.py", line 20 in train
+  File "/x/ztxexp_core/run.py", line 220 in _call
+  File "/usr/lib/python3.11/multiprocessing/forkserver.py", line 274 in main
+  File "<string>", line 1 in <module>
+
+Thread 0x00007e (most recent call first):
+  File "/x/other.py", line 1 in wait
+
+Extension modules: numpy._core, psutil (total: 2)
+"""
+
+
+def test_a_crash_is_told_by_its_kind_and_the_users_own_part_of_it(tmp_path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("epoch 1\nepoch 2\n" + CRASH)
+    assert [line.strip() for line in lines_before_death(log, 20)] == [
+        "epoch 1",
+        "epoch 2",
+        "Fatal Python error: Segmentation fault",
+        'File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
+        'File "/home/me/train.py", line 9 in step',
+        'File "/home/me/train.py", line 20 in train',
+    ]
+
+
+def test_without_a_crash_the_last_lines_are_told(tmp_path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("".join(f"epoch {i}\n" for i in range(50)))
+    assert lines_before_death(log, 2) == ["epoch 48", "epoch 49"]
+    assert lines_before_death(tmp_path / "nowhere", 2) == []
+
+
+def test_a_number_of_runs_is_told_in_words() -> None:
+    assert [runs(count) for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
