@@ -54,7 +54,7 @@ def test_automatic_logging_lands_in_the_run(uri, tmp_path):
         follow(MlflowTracker(sys.argv[1]), ctx, body=body)
     """
     pytest.importorskip("sklearn")
-    here = os.path.dirname(__file__)
+    here = os.path.dirname(mlflow_reading.__file__)
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), uri],
         check=True,
