@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +15,40 @@ from ztxexp_core.contracts import Tracker
 from ztxexp_core.cores import available_cores
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.gpus import GpuSlots
+from ztxexp_core.launch import ExperimentFn
 from ztxexp_core.loaded import LoadedPlugin
 from ztxexp_core.provenance import describe_launch
 from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.types import RunMetadata
 
 _log = logging.getLogger("ztxexp")
+
+
+def checked_function(function: ExperimentFn | None) -> ExperimentFn:
+    """Return an experiment function that can be called with a context; it is not called.
+
+    Raises:
+        ValueError: there is none.
+        TypeError: it cannot be called so, or calling it would run nothing.
+    """
+    if function is None:
+        raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
+    if not callable(function):
+        raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
+    name = getattr(function, "__qualname__", repr(function))
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx))")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is a generator function: calling it runs nothing; use return")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, or with a signature of its own making
+        return function
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        raise TypeError(f"{name}{signature} cannot be called with ctx alone: {exc}") from None
+    return function
 
 
 def described(metadata: RunMetadata | None) -> RunMetadata:

@@ -20,6 +20,7 @@ from ztxexp_core.handout import Handout
 from ztxexp_core.heartbeat import beating
 from ztxexp_core.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, Launch, RetryRule
 from ztxexp_core.launch_checks import (
+    checked_function,
     described,
     executor_options,
     resolved_trackers,
@@ -171,11 +172,8 @@ class ExpRunner:
                 module starts this launch when a worker imports it.
         """
         refuse_while_loading()
-        function = exp_function if exp_function is not None else self.exp_function
-        if function is None:
-            raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
-        if not callable(function):
-            raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
+        given = exp_function if exp_function is not None else self.exp_function
+        function = checked_function(given)
         executor = registry.load_executor(execution_mode or mode)
         limits = Limits(
             timeout,

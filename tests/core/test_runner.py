@@ -348,3 +348,42 @@ def test_a_launch_beats_once(root, shares):
     assert pipeline.run(lambda ctx: held.append(dict(heartbeat._holders))).succeeded == 1
     assert held == [{str(root.path): 1}]
     assert not heartbeat._holders
+
+
+async def _async(ctx):
+    return None
+
+
+def _generator(ctx):
+    yield
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda: None, "cannot be called with ctx alone: too many positional"),
+        (
+            lambda ctx, lr: None,
+            "cannot be called with ctx alone: missing a required argument: 'lr'",
+        ),
+        (_async, "_async is async; wrap it"),
+        (_generator, "_generator is a generator function"),
+        (3, "must be callable, got int"),
+    ],
+)
+def test_a_function_that_would_fail_in_every_run_is_refused_before_the_first(root, function, said):
+    with pytest.raises(TypeError, match=said):
+        ExpRunner([{}], root.path).run(function)
+    assert root.runs() == []
+
+
+def test_whatever_takes_a_context_is_a_function(root):
+    class Model:
+        def __call__(self, ctx):
+            return {"score": 1}
+
+        def fit(self, ctx, epochs=3, *more, **options):
+            return {"score": 2}
+
+    for function in (Model(), Model().fit, lambda *args: None, print):
+        assert ExpRunner([{}], root.path).run(function).succeeded == 1
