@@ -20,6 +20,7 @@ from ztxexp_core.lines import read_jsonl
 from ztxexp_core.liveness import as_it_is
 from ztxexp_core.selection import Selection, Tags, status_words, words
 from ztxexp_core.store import iter_runs, read_record
+from ztxexp_core.texts import runs
 from ztxexp_core.types import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -151,7 +152,7 @@ class ResultAnalyzer:
             return frame
         frame = tables.sorted_by(frame, words(sort_by))
         tables.write_csv(frame, output_path, escape_formulas)
-        _log.info("wrote %d runs to %s", len(frame), output_path)
+        _log.info("wrote %s to %s", runs(len(frame)), output_path)
         return frame
 
     def to_metric_events(

@@ -1,8 +1,10 @@
-"""Every exception that ztxexp raises on purpose.
+"""The exceptions that are ztxexp's own.
 
 Each one also derives from the built-in class that callers of 1.0.3 already catch, so ``except
 ValueError`` goes on working for a misspelt mode and ``except ImportError`` for a missing package.
-Messages name who (plugin, key, file), what is wrong, and the way out.
+A number out of range or an argument of a wrong type needs no class of its own: a plain
+``ValueError`` or ``TypeError``. Messages name who (plugin, key, file), what is wrong, and
+the way out.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable
 
 
 class ZtxexpError(Exception):
-    """Base of all errors raised by ztxexp; catch it to catch them all."""
+    """Base of the errors that are ztxexp's own; plain built-in ones come beside them."""
 
 
 class ConfigError(ZtxexpError, ValueError):

@@ -42,7 +42,8 @@ class Handout:
 
     Attributes:
         taken: every spec handed out, by run id, as it was handed out last.
-        under_way: ids of the runs that have been handed out and have not ended.
+        under_way: the runs that have been handed out and have not ended, by id; the monotonic
+            time at which that was.
         settled_elsewhere: run ids of this launch, and how another launch has ended theirs.
         refill: whether the executor understands ``None``.
         broken: why nothing more can be handed out, where that is so.
@@ -59,7 +60,7 @@ class Handout:
         busy: Mapping[str, Path] | None = None,
     ):
         self.taken: dict[str, RunSpec] = {}
-        self.under_way: set[str] = set()
+        self.under_way: dict[str, float] = {}
         self.settled_elsewhere: dict[str, str] = {}
         self.refill = False
         self.broken: StoreError | None = None
@@ -100,7 +101,7 @@ class Handout:
                 if self.hung:
                     spec = dataclasses.replace(spec, without=self.hung)
                 self.taken[spec.run_id] = spec
-                self.under_way.add(spec.run_id)
+                self.under_way[spec.run_id] = time.monotonic()
                 self._progress.started(spec)
                 return spec
             if not self.has_more():
@@ -160,7 +161,7 @@ class Handout:
             heapq.heapify(self._again)
 
     def _is_over(self, run_id: str) -> None:
-        self.under_way.discard(run_id)
+        self.under_way.pop(run_id, None)
         if self._slots is not None:
             self._slots.free(run_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +15,16 @@ from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.types import RunContext, RunMetadata
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
+
+DEATHS = frozenset({"WorkerDied", "Timeout"})
+"""Error types of runs that did not end by themselves."""
+
+# By every name that they have: IOError is another one of OSError.
+_BUILT_IN = {
+    name: kind.__name__
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type) and issubclass(kind, BaseException)
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class RetryRule:
         if not isinstance(retry_on, Iterable):
             raise TypeError(f"retry_on must be a list of exceptions, got {retry_on!r}")
         retry_on = list(retry_on)
-        names = frozenset(item for item in retry_on if isinstance(item, str))
+        names = frozenset(_BUILT_IN.get(item, item) for item in retry_on if isinstance(item, str))
         rest = [item for item in retry_on if not isinstance(item, str)]
         for item in rest:
             if not (isinstance(item, type) and issubclass(item, BaseException)):
@@ -61,6 +73,21 @@ class RetryRule:
                     f"retry_on takes names of exceptions and exception classes, got {item!r}"
                 )
         return cls(max_attempts, names, tuple(rest), float(delay), float(backoff))
+
+    def misspelt(self) -> dict[str, str]:
+        """Return names that are probably misspelt ones of what is built in, and the right ones.
+
+        The exceptions of the user's modules are not known: a name that nothing resembles may be one
+        of them, and so may ``MyIOError``.
+        """
+        known = {name.casefold(): name for name in (*_BUILT_IN.values(), *DEATHS)}
+        found = {}
+        for name in sorted(self.names.difference(known.values())):
+            word = name.casefold()
+            for near in difflib.get_close_matches(word, known, n=1, cutoff=0.9):
+                if word == near or not word.endswith(near):
+                    found[name] = known[near]
+        return found
 
     def covers(self, exc: BaseException, tries: int) -> bool:
         """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
@@ -77,10 +104,6 @@ class RetryRule:
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after some tries."""
         return float(self.delay * self.backoff ** (tries - 1))
-
-
-DEATHS = frozenset({"WorkerDied", "Timeout"})
-"""Error types of runs that did not end by themselves."""
 
 
 TRACKER_TIMEOUT_SEC = 10.0

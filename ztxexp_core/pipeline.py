@@ -297,7 +297,9 @@ class ExperimentPipeline:
             allow_duplicates: run a configuration as often as it stands in the list; by default it
                 runs once.
             timeout: seconds after which a run is ended; or the key of each configuration that
-                holds them, or a function of the configuration.
+                holds them, or a function of the configuration. They cover all attempts that one
+                process makes, and the pauses between them. A function that handles SIGTERM and
+                returns within the 5 seconds until SIGKILL has ended by itself: its result counts.
             fresh_process: give every run a new process.
             gpus: ``"auto"`` or a list such as ``[0, 1]``; each run sees its own only.
             runs_per_gpu: how many runs share a GPU.

@@ -144,7 +144,7 @@ class ExpRunner:
                 SIGKILL 5 seconds later. Or the key of each configuration that holds the number, or
                 a function of the configuration that gives it; ``None`` for no limit. It covers all
                 attempts that one process makes, and the pauses between them. A function that
-                handles SIGTERM and returns has ended by itself, and its result counts.
+                handles SIGTERM and returns before SIGKILL has ended by itself: its result counts.
             fresh_process: give every run a new process.
             gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
                 numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.
@@ -192,6 +192,7 @@ class ExpRunner:
         settings = executor_options(executor, options, threshold)
         live, specs = resolved_trackers(executor, trackers or (), tracker_specs or ())
         retry = RetryRule.of(max_attempts, retry_on, retry_delay, retry_backoff)
+        _tell_misspelt(retry)
         plan = self._plan or plan_as_given(self.configs)
         own_process = "in_process" not in executor.supports
         patience = checked_seconds("tracker_timeout", tracker_timeout)
@@ -257,6 +258,13 @@ def _carry_out(
     if failures:
         _log.warning("%s", failures)
     return summary
+
+
+def _tell_misspelt(retry: RetryRule) -> None:
+    found = retry.misspelt() if retry.max_attempts > 1 else {}
+    if found:
+        said = ", ".join(f"{name!r} (did you mean {right!r}?)" for name, right in found.items())
+        _log.warning("retry_on names what is no built-in exception: %s", said)
 
 
 def _config(config: Any, configs: Any) -> Config:

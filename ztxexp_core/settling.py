@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,14 @@ FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
 _LINES_KEPT = 20
 
 
-def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
+def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> RunOutcome:
     """Return the outcome that stands on disk; write the one that was told where none does.
+
+    Args:
+        spec: the run, as it was handed out.
+        told: what its executor says.
+        run_one: what goes along with a run that died before it had a record.
+        seconds: how long ago it was handed out.
 
     Raises:
         OSError: the record cannot be written.
@@ -42,7 +49,8 @@ def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne) -> RunOutcome:
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
     if record.get("status") not in FINAL or _found_dead(record, told):
-        record = {**record, "attempt": attempt_of(record)}
+        took = _duration(record, seconds)
+        record = {**record, "attempt": attempt_of(record), "duration_sec": took}
         _write_what_is_known(spec.run_dir, told)
         record = close_run(spec.run_dir, record, **_told_fields(told))
     elif told.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
@@ -75,6 +83,19 @@ def _found_dead(record: dict[str, Any], told: RunOutcome) -> bool:
     """Tell whether another launch has closed a run of whose death this one knows more."""
     knows = told.error_type in DEATHS or told.reason == "interrupted"
     return record.get("reason") == "lost" and knows
+
+
+def _duration(record: dict[str, Any], at_most: float) -> float:
+    """Return the seconds from a run's start until now, for a run that cannot say them.
+
+    It may have waited for its process, so its own start counts; but the clock may have been set.
+    """
+    try:
+        started = datetime.fromisoformat(record["started_at"])
+        took = (datetime.now(timezone.utc) - started).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        took = at_most
+    return round(took if 0 <= took <= at_most else at_most, 6)
 
 
 def _told_fields(told: RunOutcome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,8 +225,9 @@ class Sweep:
         return True
 
     def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
+        taken = time.monotonic() - self.handout.under_way[spec.run_id]
         try:
-            outcome = settle(spec, outcome, self.run_one)
+            outcome = settle(spec, outcome, self.run_one, taken)
         except OSError as exc:
             raise StoreError(f"run {spec.run_id}: its record could not be written: {exc}") from exc
         if outcome.status == RUN_STATUS_FAILED:

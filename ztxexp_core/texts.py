@@ -104,8 +104,12 @@ def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES)
         >>> last_lines("results/20260301_101500_5f0c/run.log", count=2)
         ['epoch 7: loss nan', 'giving up']
     """
+    return _lines_of(end_of(path, limit_bytes)[1], count)
+
+
+def _lines_of(log: bytes, count: int | None = None) -> list[str]:
     lines: list[str] = []
-    for line in reversed(end_of(path, limit_bytes)[1].decode(errors="replace").split("\n")):
+    for line in reversed(log.decode(errors="replace").split("\n")):
         if len(lines) == count:
             break
         shown = harmless(line.rstrip().rpartition("\r")[2]).rstrip()
@@ -117,26 +121,34 @@ def last_lines(path: str | Path, count: int = 5, limit_bytes: int = _TAIL_BYTES)
 def lines_before_death(path: str | Path, count: int) -> list[str]:
     """Return what the log of a process that died says last.
 
-    Where it ends with the traceback that ``faulthandler`` writes at a crash, that is reduced to the
-    kind of the crash and the user's own part of the thread that crashed.
+    The traceback that ``faulthandler`` writes at a crash, most recent call first, is reduced to the
+    kind of the crash and the user's part of the thread that crashed.
 
     Args:
         path: the log.
-        count: how many lines of what was printed, and again of the crash, at most.
+        count: how many lines at most of what was printed before the crash, and after it.
     """
-    lines = last_lines(path, _CRASH_LINES)
-    crashes = [i for i, line in enumerate(lines) if line.startswith(_CRASH)]
-    if not crashes:
-        return lines[-count:]
-    at = crashes[-1]
-    thread = itertools.dropwhile(lambda line: not line.startswith("Current thread"), lines[at:])
-    frames = itertools.takewhile(lambda line: 'File "' in line, itertools.islice(thread, 1, None))
-    own = [line for line in frames if not any(part in line for part in _NOT_THE_USERS)]
-    return [*lines[:at][-count:], lines[at], *own[:count]]
+    end = end_of(path, _DUMP_BYTES)[1]
+    at = max(end.rfind(word) for word in _CRASHES)  # in a line that a progress bar has begun, say
+    if at < 0:
+        return _lines_of(end, count)
+    dump = _lines_of(end[at:])
+    after = list(itertools.dropwhile(_OF_A_DUMP.match, dump[1:]))
+    threads = [i for i, line in enumerate(dump) if line.startswith(_THREADS)]
+    # The main one comes last; none is the current one where something else than Python crashed.
+    crashed = max(threads, key=lambda i: (dump[i].startswith(_THREADS[0]), i), default=len(dump))
+    frames = itertools.takewhile(_OF_THE_USER.match, dump[crashed + 1 :])
+    return [*_lines_of(end[:at], count), dump[0], *frames, *after[-count:]]
 
 
-_CRASH, _CRASH_LINES = "Fatal Python error:", 300
-_NOT_THE_USERS = ("ztxexp_core", "ztxexp_executors", "multiprocessing", "loky", '"<string>"')
+_DUMP_BYTES = 2**20  # up to 100 calls in each of 100 threads
+_CRASHES = (b"Fatal Python error: ", b"Windows fatal exception: ")
+_THREADS = ("Current thread 0x", "Thread 0x")
+_OF_A_DUMP = re.compile(
+    r'  (?:File|Binary file) "|  [<.]|Current thread|Thread 0x|Python runtime|Extension modules: '
+)
+# What comes after that call is ztxexp's and the starter's of the process.
+_OF_THE_USER = re.compile(r'  File "(?!.*ztxexp_core[\\/]run\.py")')
 
 
 def runs(count: int) -> str:

@@ -12,7 +12,7 @@ import sys
 import experiments
 import numpy as np
 import pytest
-from reading import lines, strict
+from reading import lines, strict, warned
 
 from ztxexp import ExpRunner, RunMetadata, SkipRun
 from ztxexp_core import RunEndedError, RunSpec
@@ -163,6 +163,39 @@ def test_every_attempt_gets_a_fresh_copy_and_lines_carry_the_attempt(root):
 def test_retry_on_takes_names_and_classes_and_a_parent_covers_its_children(root, retry_on):
     config = {"nested": {"n": 1}}
     assert run(root, experiments.spends_itself, config, max_attempts=3, retry_on=retry_on).succeeded
+
+
+def test_another_name_of_a_built_in_exception_is_one_of_it(root):
+    assert run(
+        root, experiments.spends_itself, {"nested": {"n": 1}}, max_attempts=3, retry_on="IOError"
+    ).succeeded
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("OSEror", "OSError"),
+        ("ValeuError", "ValueError"),
+        ("oserror", "OSError"),
+        ("Timout", "Timeout"),
+        ("WorkerDies", "WorkerDied"),
+        *(
+            (name, None)
+            for name in ("OSError", "IOError", "Timeout", "WorkerDied", "BaseException")
+        ),
+        *((name, None) for name in ("MyException", "HTTPError", "ConnectError", "MyIOError", "")),
+    ],
+)
+def test_a_misspelt_name_in_retry_on_is_told_once_before_the_first_run(root, caplog, name, right):
+    def looks(ctx):
+        assert len(warned(caplog, "retry_on")) == (right is not None)
+
+    assert run(root, looks, max_attempts=2, retry_on=(name, ValueError)).succeeded
+    said = [f"{name!r} (did you mean {right!r}?)" in text for text in warned(caplog, "retry_on")]
+    assert said == [True] * (right is not None)
+    caplog.clear()
+    assert run(root, experiments.nothing, retry_on=(name,)).succeeded  # nothing is tried again
+    assert not warned(caplog, "retry_on")
 
 
 def test_what_is_not_in_retry_on_is_not_tried_again(root):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
@@ -170,6 +172,14 @@ def test_long_lines_of_a_log_are_cut_but_not_its_path(tmp_path):
     assert len(failures_text([kind(folder)], 1).splitlines()[-1]) == 7 + 120
 
 
+def test_a_log_that_is_one_huge_line_is_named_all_the_same(tmp_path):
+    (tmp_path / "run.log").write_text("epoch 1\n")
+    (tmp_path / "error.log").write_text("ValueError: " + "y" * 100_000)
+    assert failures_text([kind(tmp_path)], 1).splitlines()[-1].strip() == f"{tmp_path}/error.log"
+    (tmp_path / "error.log").write_text("")
+    assert failures_text([kind(tmp_path)], 1).splitlines()[-1].strip() == "epoch 1"
+
+
 HOSTILE = st.text(st.characters() | st.sampled_from("\x1b[]\r\n\x9b<>&\"'"))
 
 
@@ -209,6 +219,23 @@ def test_a_launch_tells_what_failed_where_and_for_which_configurations(root, mod
     assert shown[4].strip() == f"last lines of {root.path / first.run_ids[0]}/error.log"
     assert "ValueError: loss is nan in run" in shown[8]
     assert set(first.run_ids + second.run_ids) == set(found.failed_run_ids)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such a crash ends otherwise there")
+@pytest.mark.parametrize("mode", ["process_pool", "joblib"])
+def test_of_a_crash_the_place_in_the_users_code_is_shown(root, mode):
+    def crashes(ctx):
+        print("about to crash", flush=True)
+        ctypes.string_at(0)
+
+    found = ExpRunner([{}], root.path, crashes).run(mode=mode)
+    line = crashes.__code__.co_firstlineno + 2
+    for shown in (failures_text(found.failures, 1), Path(found.failures[0].log).read_text()):
+        assert "ended by signal 11 (SIGSEGV)" in shown
+        assert "about to crash" in shown
+        assert "Fatal Python error: Segmentation fault" in shown
+        assert f'File "{__file__}", line {line} in crashes' in shown
+        assert not any(word in shown for word in ("ztxexp_core", "runpy", "<string>", "Extension"))
 
 
 def test_of_a_worker_that_died_the_last_words_are_shown(root):

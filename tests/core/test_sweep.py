@@ -75,6 +75,18 @@ def test_a_timeout_can_be_tried_again(root):
     assert root.only()["earlier_attempts"][0]["reason"] == "timeout"
 
 
+def test_it_is_known_how_long_a_run_took_that_died_or_came_to_its_limit(root):
+    configs = [{"sleeps_until": 9}, {"dies_until": 2}]
+    summary = ExpRunner(configs, root.path).run(
+        experiments.dies_until, mode="process_pool", workers=2, timeout=4.0
+    )
+    assert summary.failed == 2
+    found = {run["error_type"]: run["duration_sec"] for run in root.runs()}
+    assert set(found) == {"Timeout", "WorkerDied"}
+    assert 1 < found["Timeout"] <= summary.duration_sec
+    assert 0 < found["WorkerDied"] <= summary.duration_sec
+
+
 def test_the_pause_before_an_attempt_grows(root):
     started = time.monotonic()
     ExpRunner([{"raises_until": 4}], root.path).run(
@@ -236,6 +248,9 @@ def test_an_executor_that_cannot_be_closed_leaves_nothing_running(
     with pytest.raises(KeyboardInterrupt):
         runner.run(interrupts, **rules)
     assert [(r["status"], r["reason"]) for r in root.runs()] == 2 * [("failed", "interrupted")]
+    assert {r["error_type"] for r in root.runs()} == {"KeyboardInterrupt"}
+    told = sorted(r["error_message"] for r in root.runs())
+    assert told == ["", "the launch was interrupted while it ran"]
     assert bool(warned(caplog, "cannot be closed")) is isinstance(problem, RuntimeError)
 
 

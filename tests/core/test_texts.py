@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 import unicodedata
 
@@ -190,31 +192,86 @@ def test_a_duration_says_about_what_it_took(seconds):
 
 CRASH = """Fatal Python error: Segmentation fault
 
-Current thread 0x00007f (most recent call first):
-  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
-  File "/home/me/train.py", line 9 in step
-  File "/home/me/train.py", line 20 in train
-  File "/x/ztxexp_core/run.py", line 220 in _call
-  File "/usr/lib/python3.11/multiprocessing/forkserver.py", line 274 in main
-  File "<string>", line 1 in <module>
-
 Thread 0x00007e (most recent call first):
   File "/x/other.py", line 1 in wait
 
+Current thread 0x00007f (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/home/me/multiprocessing/train.py", line 9 in step
+  File "<string>", line 20 in train
+  File "/x/ztxexp_core/run.py", line 220 in _call
+  File "/x/ztxexp_executors/_inside.py", line 93 in _carry_out
+  File "/usr/lib/python3.11/multiprocessing/forkserver.py", line 274 in main
+  File "<string>", line 1 in <module>
+
+Current thread's C stack trace (most recent call first):
+  Binary file "/usr/lib/libpython3.14.so.1.0", at _Py_DumpStack+0x2f [0x7f]
+  <truncated rest of calls>
+
 Extension modules: numpy._core, psutil (total: 2)
 """
+TOLD = [
+    "Fatal Python error: Segmentation fault",
+    '  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
+    '  File "/home/me/multiprocessing/train.py", line 9 in step',
+    '  File "<string>", line 20 in train',
+]
 
 
-def test_a_crash_is_told_by_its_kind_and_the_users_own_part_of_it(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "said", "said_after"),
+    [
+        ("epoch 1\nepoch 2\n", "", ["epoch 1", "epoch 2"], []),
+        ("epoch 1\n\r 0%|  |\r10%|# |", "", ["epoch 1", "10%|# |"], []),
+        ("", "a child has crashed\n", [], ["a child has crashed"]),
+        ("a\nb\nc\nd\n", "1\n2\n3\n4\n", ["b", "c", "d"], ["2", "3", "4"]),
+    ],
+)
+def test_a_crash_is_told_by_its_kind_and_the_users_own_part_of_it(
+    tmp_path, before, after, said, said_after
+) -> None:
     log = tmp_path / "run.log"
-    log.write_text("epoch 1\nepoch 2\n" + CRASH)
-    assert [line.strip() for line in lines_before_death(log, 20)] == [
+    log.write_text(f"{before}{CRASH}{after}")
+    assert lines_before_death(log, 3) == [*said, *TOLD, *said_after]
+
+
+def test_of_a_crash_outside_of_python_the_main_thread_is_told(tmp_path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text(CRASH.replace("Current thread 0x", "Thread 0x"))
+    assert lines_before_death(log, 3) == TOLD
+    log.write_text("Fatal Python error: Aborted\n\n<no Python frame>\n")
+    assert lines_before_death(log, 3)[0] == "Fatal Python error: Aborted"
+
+
+def test_a_crash_in_a_process_of_many_threads_is_told_as_python_writes_it(tmp_path) -> None:
+    """Its threads fill many pages, and a progress bar has begun the line."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import faulthandler, sys, threading\n"
+        "def wait(calls, ready):\n"
+        "    if calls: return wait(calls - 1, ready)\n"
+        "    ready.release()\n"
+        "    threading.Event().wait()\n"
+        "def step(): faulthandler._sigsegv()\n"
+        "ready = threading.Semaphore(0)\n"
+        "for _ in range(40):\n"
+        "    threading.Thread(target=wait, args=(60, ready), daemon=True).start()\n"
+        "    ready.acquire()\n"
+        "sys.stderr.write('epoch 1\\n\\r10%|# |')\n"
+        "sys.stderr.flush()\n"
+        "step()\n"
+    )
+    log = tmp_path / "run.log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-X", "faulthandler", str(script)]
+        subprocess.run(command, stderr=out, timeout=60, check=False)
+    assert log.stat().st_size > 100_000
+    assert lines_before_death(log, 20) == [
         "epoch 1",
-        "epoch 2",
+        "10%|# |",
         "Fatal Python error: Segmentation fault",
-        'File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
-        'File "/home/me/train.py", line 9 in step',
-        'File "/home/me/train.py", line 20 in train',
+        f'  File "{script}", line 6 in step',
+        f'  File "{script}", line 13 in <module>',
     ]
 
 
