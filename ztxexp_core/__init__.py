@@ -9,6 +9,7 @@ from ztxexp_core.capture import output_before_runs
 from ztxexp_core.codec import encode as encode_json
 from ztxexp_core.codec import is_number, plain
 from ztxexp_core.contracts import Received, Tracker, hookimpl
+from ztxexp_core.copying import flat
 from ztxexp_core.cores import available_cores, control_groups
 from ztxexp_core.errors import (
     ConfigError,
@@ -64,6 +65,7 @@ __all__ = [
     "available_cores",
     "control_groups",
     "encode_json",
+    "flat",
     "hookimpl",
     "is_number",
     "output_before_runs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -100,6 +100,20 @@ def lookup(config: Mapping[str, Any], key: str) -> Any:
     for step in key.split("."):
         node = node.get(step) if isinstance(node, Mapping) else None
     return node
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by their dotted names; an empty mapping is a value.
+
+    Example:
+        >>> dict(flat({"model": {"lr": 0.1, "layers": [2, 3]}, "seed": 1}))
+        {'model.lr': 0.1, 'model.layers': [2, 3], 'seed': 1}
+    """
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def assign_all(config: Config, values: Mapping[Any, Any]) -> None:

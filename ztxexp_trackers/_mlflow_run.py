@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import MetricEvent, plain
+from ztxexp_core import MetricEvent, flat, plain
 from ztxexp_trackers._mlflow_client import RETRIES, TIMEOUT, in_a_hurry
 from ztxexp_trackers._mlflow_values import (
     PARAM_LENGTH,
@@ -20,7 +20,6 @@ from ztxexp_trackers._mlflow_values import (
     cut,
     files_below,
     is_number,
-    leaves,
     milliseconds,
     now,
     param_texts,
@@ -184,7 +183,7 @@ class RemoteRun:
             figures: as they were returned.
             when: milliseconds; ``None`` for now.
         """
-        found = dict(leaves(plain(figures)))
+        found = dict(flat(plain(figures)))
         numbers = {key: as_float(value) for key, value in found.items() if is_number(value)}
         texts = {f"result.{k}": text_of(v) for k, v in found.items() if k not in numbers}
         self.set_tags(checked_tags(texts, Names("tag", self._logger), self._logger))

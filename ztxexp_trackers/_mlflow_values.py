@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import encode_json, plain
+from ztxexp_core import encode_json, flat, plain
 
 # Limits of MLflow (mlflow.utils.validation), the lowest of the versions that this works with.
 PARAM_LENGTH, TAG_LENGTH, _NAME_LENGTH = 6000, 5000, 250
@@ -68,7 +68,7 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ConfigError: a value has no plain form.
     """
-    return {name: text_of(value) for name, value in leaves(plain(params))}
+    return {name: text_of(value) for name, value in flat(plain(params))}
 
 
 def cut(text: str, length: int) -> str:
@@ -88,15 +88,6 @@ def milliseconds(timestamp: object) -> int | None:
 def now() -> int:
     """Return the present time, in milliseconds."""
     return int(time.time() * 1000)
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the values of nested dicts, each with its dotted name."""
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def text_of(value: Any) -> str:

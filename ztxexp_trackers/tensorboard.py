@@ -22,6 +22,7 @@ from ztxexp_core import (
     RunContext,
     RunMetadata,
     encode_json,
+    flat,
     plain,
     read_jsonl,
 )
@@ -160,7 +161,7 @@ class _Run:
         """Take up hyperparameters, in addition to those there are."""
         before = messages().session_start()
         before.CopyFrom(self._start)
-        for name, value in _leaves(plain(params)):
+        for name, value in flat(plain(params)):
             _set(self._start.hparams[name], value)
         self._unsaid = self._unsaid or before != self._start
 
@@ -299,17 +300,9 @@ def _set(value: Any, found: object) -> None:
         value.string_value = str(found)
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _figures(figures: object) -> Iterator[tuple[str, float]]:
     """Yield the final figures that are numbers, under the names of their scalars."""
-    for name, value in _leaves(plain(figures or {})):
+    for name, value in flat(plain(figures or {})):
         if value in _NON_FINITE or (isinstance(value, (int, float)) and type(value) is not bool):
             yield FINAL + name, float(value)
 

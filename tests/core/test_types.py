@@ -236,9 +236,11 @@ def test_values_of_classes_made_in_main_reach_a_process_with_another_main(tmp_pa
         ({}, "the worker process was lost"),
         ({"exit_code": 3}, "the worker process ended with exit code 3"),
         ({"exit_code": 0}, "the worker process ended with exit code 0"),
-        ({"signal": 9}, "the worker process was ended by signal 9"),
-        ({"exit_code": -9, "signal": 9}, "the worker process was ended by signal 9"),
-        ({"reason": "killed", "signal": 11}, "the worker process was ended by signal 11"),
+        ({"signal": 15}, "the worker process was ended by signal 15 (SIGTERM)"),
+        ({"exit_code": -15, "signal": 15}, "the worker process was ended by signal 15 (SIGTERM)"),
+        ({"reason": "killed", "signal": 11}, "the worker process was ended by signal 11 (SIGSEGV)"),
+        ({"signal": 999}, "the worker process was ended by signal 999"),
+        ({"reason": "interrupted"}, "the launch was interrupted while it ran"),
     ],
 )
 def test_a_lost_run_says_how_its_process_ended(how: dict[str, Any], text: str) -> None:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 import pytest
 
 from ztxexp_core import registry
+from ztxexp_core.codec import is_number
 from ztxexp_core.contracts import Tracker
+from ztxexp_core.copying import flat
 from ztxexp_core.replay import SyncReport, sync
 from ztxexp_core.runner import ExpRunner
 from ztxexp_core.store import run_folders
@@ -23,8 +25,6 @@ from ztxexp_core.testing.contents import (
     Point,
     contents_of,
     files_differ,
-    flat,
-    is_number,
     points_differ,
     values_differ,
 )

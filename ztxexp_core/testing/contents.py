@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ztxexp_core.codec import is_number
+from ztxexp_core.copying import flat
 from ztxexp_core.extras import ARTIFACT, PARAMS
 from ztxexp_core.lines import read_jsonl
 from ztxexp_core.store import RunFiles, read_record
@@ -188,20 +190,6 @@ def files_differ(
             yield f"file {name!r} is missing; there are {sorted(found)}"
         elif found[name] not in (None, content):
             yield f"file {name!r} holds something else"
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a nested mapping by their dotted names; an empty one is a value."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is one that any destination takes for a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _close(one: float, other: float, precision: float) -> bool:
