@@ -240,7 +240,7 @@ class Notebook:
 
     def open(self, view: View) -> None:
         """Make the output; in the main thread, so that it belongs to the cell under way."""
-        from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
+        from IPython.display import display
 
         self._shown = self._lines(view)
         self._handle = display(_bundle(self._shown), raw=True, display_id=True)
