@@ -5,7 +5,10 @@ from __future__ import annotations
 import pickle
 import traceback
 
-from ztxexp_core import pickle_by_value
+import pytest
+
+from ztxexp_core import ExecutorError, pickle_by_value
+from ztxexp_core.by_value import load_by_value, refuse_while_loading
 
 
 def _copy(thing):
@@ -36,3 +39,15 @@ def test_a_traceback_of_what_was_sent_names_the_file_and_shows_the_line() -> Non
         frames = traceback.extract_tb(exc.__traceback__)[1:]
     assert [frame.filename for frame in frames] == [__file__] * 2
     assert frames[-1].line == 'raise ValueError("inside")  # shown'
+
+
+class LaunchesWhenLoaded:
+    def __reduce__(self):
+        return refuse_while_loading, ()
+
+
+def test_no_launch_starts_while_something_is_loaded_but_afterwards_it_may() -> None:
+    for _ in range(2):
+        with pytest.raises(ExecutorError, match="starts a launch when it is imported"):
+            load_by_value(pickle_by_value(LaunchesWhenLoaded()))
+        refuse_while_loading()

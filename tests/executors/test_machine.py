@@ -142,7 +142,7 @@ def test_a_kill_for_want_of_memory_long_before_a_death_is_not_its_cause(
     monkeypatch.setattr(_machine.MemoryKills, "count", count)
     monkeypatch.setattr(_machine.MemoryKills, "count_now", lambda self: 1)
     config = {"wait_for": str(enough), "middle": "sigkill"}
-    assert drive(mode, [spec("a", config)])["a"].reason == "killed"
+    assert drive(mode, [spec("a", config, timeout=30)])["a"].reason == "killed"
 
 
 @pytest.mark.parametrize("mode", PARALLEL)
