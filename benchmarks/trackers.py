@@ -1,15 +1,18 @@
 """What trackers cost a training: time per log_metric, and the whole, beside the same without any.
 
-    python benchmarks/trackers.py [--steps 4000] [--rounds 5]
+    python benchmarks/trackers.py [--steps 4000] [--rounds 5] [--only hangs] [--work 10000]
 
 Each round trains once without a tracker and once with each of the others, in changing order. Shown
 are medians over the rounds: seconds of the experiment function, their ratio to "none" in the same
-round, what the run took beyond its function, and the time of a ``log_metric``.
+round with the 95 % interval of that median (order statistics), what the run took beyond its
+function, and the time of a ``log_metric``. With ``--work 0`` nothing is computed between two
+metrics, which is how ``log_metric`` is measured elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -55,7 +58,7 @@ class Fails(Counts):
 TRACKERS = {"none": None, "counts": Counts, "slow": Slow, "hangs": Hangs, "fails": Fails}
 
 
-def train(steps: int, tracker: type[Counts] | None) -> tuple[float, float, float]:
+def train(steps: int, work_size: int, tracker: type[Counts] | None) -> tuple[float, float, float]:
     """Return seconds of the function, seconds beyond it, and microseconds of a ``log_metric``."""
     logging = spent = 0.0
 
@@ -63,7 +66,7 @@ def train(steps: int, tracker: type[Counts] | None) -> tuple[float, float, float
         nonlocal logging, spent
         started = time.perf_counter()
         for step in range(steps):
-            loss = sum(i * i for i in range(10_000)) / (step + 1)
+            loss = sum(i * i for i in range(work_size)) / (step + 1)
             began = time.perf_counter()
             ctx.log_metric(step, {"loss": loss})
             logging += time.perf_counter() - began
@@ -77,21 +80,34 @@ def train(steps: int, tracker: type[Counts] | None) -> tuple[float, float, float
     return spent, summary.duration_sec - spent, logging / steps * 1e6
 
 
+def interval_of_median(ordered: list[float]) -> tuple[float, float]:
+    """Return order statistics that enclose the median with at least 95 %, from the binomial law."""
+    n, outside, rank = len(ordered), 0.0, 0
+    while (outside := outside + math.comb(n, rank) / 2**n) <= 0.025:
+        rank += 1
+    return ordered[max(rank - 1, 0)], ordered[-max(rank, 1)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--work", type=int, default=10_000)
+    parser.add_argument("--only", nargs="*", choices=list(TRACKERS), default=list(TRACKERS))
     options = parser.parse_args()
-    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in TRACKERS}
-    names = list(TRACKERS)
+    names = list(dict.fromkeys(["none", *options.only]))
+    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     for number in range(options.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            seen[name].append(train(options.steps, TRACKERS[name]))
-    print(f"{'tracker':10}{'function, s':>13}{'to none':>9}{'beyond, s':>11}{'log_metric, us':>16}")
+            seen[name].append(train(options.steps, options.work, TRACKERS[name]))
+    titles = ("tracker", "function, s", "to none", "95 %", "beyond, s", "log_metric, us")
+    print("{:10}{:>13}{:>9}{:>15}{:>11}{:>16}".format(*titles))
     for name, figures in seen.items():
-        ratio = statistics.median(a[0] / b[0] for a, b in zip(figures, seen["none"], strict=True))
+        ratios = sorted(a[0] / b[0] for a, b in zip(figures, seen["none"], strict=True))
+        ratio, low, high = statistics.median(ratios), *interval_of_median(ratios)
         spent, beyond, micros = map(statistics.median, zip(*figures, strict=True))
-        print(f"{name:10}{spent:13.2f}{ratio:9.3f}{beyond:11.3f}{micros:16.1f}")
+        sure = f"{low:.3f}-{high:.3f}"
+        print(f"{name:10}{spent:13.2f}{ratio:9.3f}{sure:>15}{beyond:11.3f}{micros:16.1f}")
 
 
 if __name__ == "__main__":

@@ -1,41 +1,46 @@
 """The core of ztxexp: what plugin authors may import.
 
 Markers, contracts, records, errors, and the few helpers of the store that plugins share. Everything
-else in this package is private to ztxexp and free to move.
+else in this package is private to ztxexp and free to move. A name is imported when it is first
+used, so that a worker process starts with what it needs and no more.
 """
 
-from ztxexp_core.by_value import pickle_by_value
-from ztxexp_core.capture import output_before_runs
-from ztxexp_core.codec import encode as encode_json
-from ztxexp_core.codec import is_number, plain
-from ztxexp_core.contracts import Received, Tracker, hookimpl
-from ztxexp_core.copying import flat
-from ztxexp_core.cores import available_cores, control_groups
-from ztxexp_core.errors import (
-    ConfigError,
-    ExecutorError,
-    MetricError,
-    OptionError,
-    PluginContractError,
-    PluginError,
-    PluginImportError,
-    RunEndedError,
-    StoreError,
-    UnknownPluginError,
-    ZtxexpError,
-)
-from ztxexp_core.gpus import GpuMemory
-from ztxexp_core.lines import JsonlWriter, read_jsonl
-from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
-from ztxexp_core.store import utc_now
-from ztxexp_core.summary import RunSummary
-from ztxexp_core.types import (
-    Config,
-    MetricEvent,
-    RunContext,
-    RunMetadata,
-    SkipRun,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ztxexp_core.by_value import pickle_by_value
+    from ztxexp_core.capture import output_before_runs
+    from ztxexp_core.codec import encode as encode_json
+    from ztxexp_core.codec import is_number, plain
+    from ztxexp_core.contracts import Received, Tracker, hookimpl
+    from ztxexp_core.copying import flat
+    from ztxexp_core.cores import available_cores, control_groups
+    from ztxexp_core.errors import (
+        ConfigError,
+        ExecutorError,
+        MetricError,
+        OptionError,
+        PluginContractError,
+        PluginError,
+        PluginImportError,
+        RunEndedError,
+        StoreError,
+        UnknownPluginError,
+        ZtxexpError,
+    )
+    from ztxexp_core.gpus import GpuMemory
+    from ztxexp_core.lines import JsonlWriter, read_jsonl
+    from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
+    from ztxexp_core.store import utc_now
+    from ztxexp_core.summary import RunSummary
+    from ztxexp_core.types import (
+        Config,
+        MetricEvent,
+        RunContext,
+        RunMetadata,
+        SkipRun,
+    )
 
 __all__ = [
     "Config",
@@ -74,3 +79,55 @@ __all__ = [
     "read_jsonl",
     "utc_now",
 ]
+
+_HOMES = {
+    "Config": "types",
+    "ConfigError": "errors",
+    "ExecutorError": "errors",
+    "GpuMemory": "gpus",
+    "JsonlWriter": "lines",
+    "MetricError": "errors",
+    "MetricEvent": "types",
+    "OptionError": "errors",
+    "PluginContractError": "errors",
+    "PluginError": "errors",
+    "PluginImportError": "errors",
+    "Received": "contracts",
+    "RunContext": "types",
+    "RunEndedError": "errors",
+    "RunMetadata": "types",
+    "RunOutcome": "specs",
+    "RunSpec": "specs",
+    "RunSummary": "summary",
+    "SkipRun": "types",
+    "StoreError": "errors",
+    "Tracker": "contracts",
+    "TrackerSpec": "specs",
+    "UnknownPluginError": "errors",
+    "ZtxexpError": "errors",
+    "available_cores": "cores",
+    "control_groups": "cores",
+    "encode_json": "codec:encode",
+    "flat": "copying",
+    "hookimpl": "contracts",
+    "is_number": "codec",
+    "output_before_runs": "capture",
+    "pickle_by_value": "by_value",
+    "plain": "codec",
+    "read_jsonl": "lines",
+    "utc_now": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ztxexp_core' has no attribute {name!r}")
+    module, _, original = home.partition(":")
+    value = getattr(import_module(f"ztxexp_core.{module}"), original or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

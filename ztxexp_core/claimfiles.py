@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,7 @@ class ClaimFiles:
         """
         path, data = self.path(identity, after), _document(identity, claim)
         if self._links:
-            temporary = f"{self.folder}/.{secrets.token_hex(8)}{_TEMPORARY}"
+            temporary = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
             try:
                 write_new(temporary, data)
                 os.link(temporary, path)

@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -160,7 +159,7 @@ class Claims:
                 raise self._unwritable(exc) from exc
 
     def _claim(self, identity: str, run_id: str) -> Verdict:
-        mine = Claim(secrets.token_hex(8), run_id, RUN_STATUS_RUNNING, this_process())
+        mine = Claim(os.urandom(8).hex(), run_id, RUN_STATUS_RUNNING, this_process())
         chain = self._files.chain(identity)
         for _ in range(_TRIES):
             verdict = self._judged(identity, run_id, chain[-1]) if chain else None

@@ -6,13 +6,10 @@ Non-finite floats are written as the strings "NaN", "Infinity" and "-Infinity".
 
 from __future__ import annotations
 
-import argparse
 import base64
 import dataclasses
 import datetime
-import decimal
 import enum
-import fractions
 import json
 import math
 import pathlib
@@ -32,7 +29,7 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Exact built-in types only: a subclass goes through ``plain``, which knows what it means.
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _EXACT |= orjson.OPT_PASSTHROUGH_DATETIME
-_AS_TEXT = (pathlib.PurePath, uuid.UUID, decimal.Decimal, fractions.Fraction, complex)
+_AS_TEXT = (pathlib.PurePath, uuid.UUID, complex)
 _DATES = (datetime.datetime, datetime.date, datetime.time)
 
 
@@ -192,6 +189,10 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
     for types_, convert in _CONVERTERS:
         if isinstance(value, types_):
             return convert(value, path)
+    for kind in type(value).__mro__:
+        by_name = _CONVERTERS_BY_NAME.get((kind.__module__, kind.__qualname__))
+        if by_name is not None:
+            return by_name(value, path)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         # With its class: Adam(lr=0.1) and SGD(lr=0.1) are not the same.
@@ -262,8 +263,14 @@ _CONVERTERS: tuple[tuple[Any, _Converter], ...] = (
     (_DATES, lambda v, p: v.isoformat()),
     (datetime.timedelta, lambda v, p: v.total_seconds()),
     (_AS_TEXT, lambda v, p: str(v)),
-    ((argparse.Namespace, types.SimpleNamespace), lambda v, p: _plain_mapping(vars(v), p)),
+    (types.SimpleNamespace, lambda v, p: _plain_mapping(vars(v), p)),
 )
+# By name: every worker would wait for the import of modules that hardly any configuration needs.
+_CONVERTERS_BY_NAME: dict[tuple[str, str], _Converter] = {
+    ("argparse", "Namespace"): lambda v, p: _plain_mapping(vars(v), p),
+    ("decimal", "Decimal"): lambda v, p: str(v),
+    ("fractions", "Fraction"): lambda v, p: str(v),
+}
 
 
 def _where(path: tuple[str, ...]) -> str:

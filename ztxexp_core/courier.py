@@ -17,7 +17,8 @@ from typing import Any
 
 from ztxexp_core.extras import ARTIFACT, PARAMS
 from ztxexp_core.lines import Line, whole_lines
-from ztxexp_core.loads import Load, events_of, shown_destination, what_it_has
+from ztxexp_core.loads import BATCH, Load, events_of, in_batches, shown_destination, what_it_has
+from ztxexp_core.ration import Ration
 from ztxexp_core.receipts import EVENTS, EXTRAS, Range, Receipts
 from ztxexp_core.store import RunFiles
 from ztxexp_core.types import MetricEvent, RunContext
@@ -25,7 +26,6 @@ from ztxexp_core.types import MetricEvent, RunContext
 Report = Callable[[str, str, BaseException], None]
 """Told once per run and tracker: its name, the call, what it raised."""
 
-BATCH = 1000  # events in one call
 STRIKES = 3  # after so many failures in a row a tracker is told no more of this run but its end
 # Between two looks at the files, twice as long each time: each time that this thread wakes up costs
 # the training thread. The end of the run is not waited for.
@@ -99,6 +99,7 @@ class Courier:
         self._call = ""
         self._call_began: float | None = None
         self._strikes = 0
+        self._ration = Ration()
         self._thread = threading.Thread(target=self._work, name=f"ztxexp-{load.name}", daemon=True)
 
     # ---- in the thread of the run --------------------------------------------------------------
@@ -226,9 +227,13 @@ class Courier:
         while True:
             last = self._closing.is_set()  # before looking: what comes after it is not ours
             self._bring_extras()
+            self._ration.give(nap, self._receipts.bytes_left(self._files.curve, EVENTS))
+            if last:
+                self._ration.lift()
             self._bring_events()
             if last:
                 break
+            self._ration.take_note(self._receipts.bytes_left(self._files.curve, EVENTS))
             self._closing.wait(nap)
             nap = min(2 * nap, longest)
         summary = self._summary
@@ -266,12 +271,14 @@ class Courier:
     ) -> None:
         if self._gives_up():
             return
-        for batch in _batches(lines):
+        for batch in in_batches(lines, BATCH if self._in_batches else 1):
             if self._in_batches and len(batch) > 1 and self._tell(events_of(batch)):
                 told(Range(batch[0].start, batch[-1].end))
+                if self._ration.is_used_up():
+                    return
                 continue
             for line in batch:  # also where all together failed: one of them may be the cause
-                if self._gives_up():
+                if self._gives_up() or self._ration.is_used_up():
                     return
                 note = told if self._tell(events_of([line])) else refused
                 note(Range(line.start, line.end))
@@ -384,14 +391,3 @@ class Courier:
 
 class _Abandoned(BaseException):
     """Nobody waits any more: a call took too long."""
-
-
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    batch: list[Line] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

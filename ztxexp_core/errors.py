@@ -9,7 +9,6 @@ the way out.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -74,5 +73,7 @@ def closest(word: object, known: Iterable[object]) -> str:
         >>> closest("wanbd", ["mlflow", "wandb"])
         " (did you mean 'wandb'?)"
     """
+    import difflib  # the fork server waits for what is imported above
+
     near = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -11,7 +11,6 @@ import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from decimal import Decimal
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -265,7 +264,7 @@ def as_number(value: Any) -> float | None:
 def _as_number(value: Any) -> float | None:
     if isinstance(value, Integral):  # bool, NumPy integers
         return int(value)
-    if isinstance(value, (Real, Decimal)):  # NumPy floats, fractions
+    if isinstance(value, Real) or type(value).__name__ == "Decimal":  # NumPy floats, fractions
         return float(value)
     item = getattr(value, "item", None)
     if callable(item):

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import os
 import re
-import secrets
 import socket
 import sys
 import threading
@@ -49,7 +48,7 @@ def own_name() -> str:
     if pid not in _names:
         host = re.sub(r"[^\w.-]", "_", socket.gethostname())[:64]
         # A token rather than the start of the process: hosts and containers may share a name.
-        _names.setdefault(pid, f"{host}-{pid}-{secrets.token_hex(6)}")
+        _names.setdefault(pid, f"{host}-{pid}-{os.urandom(6).hex()}")
     return _names[pid]
 
 
@@ -238,7 +237,7 @@ def stamp(root: str | Path) -> float:
 
     Where nothing can be made, this host's clock has to do.
     """
-    name = f"{STAGING_PREFIX}clock-{secrets.token_hex(6)}"
+    name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
     for folder in (f"{root}/{FOLDER}", str(root)):  # hidden, and swept up like staging folders
         try:
             os.mkdir(f"{folder}/{name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -80,6 +79,8 @@ class RetryRule:
         The exceptions of the user's modules are not known: a name that nothing resembles may be one
         of them, and so may ``MyIOError``.
         """
+        import difflib
+
         known = {name.casefold(): name for name in (*_BUILT_IN.values(), *DEATHS)}
         found = {}
         for name in sorted(self.names.difference(known.values())):

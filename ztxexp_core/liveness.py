@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,20 +70,30 @@ def _process_start(pid: int) -> float | None:
     On Linux in ticks since the machine started, elsewhere in seconds since 1970: the ticks do not
     move when the clock is set.
     """
+    if sys.platform != "linux":
+        return _process_start_elsewhere(pid)
+    try:  # read here: a worker would wait longer for the import of psutil than for anything else
+        said = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except PermissionError:
+        return math.nan  # there, but not ours to ask: no start time differs from this one
+    except (OSError, ValueError):  # no process has that number
+        return None
+    # The name of the program, in brackets, may itself hold blanks and brackets.
+    fields = said.rpartition(")")[2].split()
+    return None if fields[0] in "ZXx" else float(fields[19])
+
+
+def _process_start_elsewhere(pid: int) -> float | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return None
-        if not psutil.LINUX:
-            return float(process.create_time())
-        # The name of the program, in brackets, may itself hold blanks and brackets.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return float(fields[19])
+        return float(process.create_time())
     except psutil.AccessDenied:
-        return math.nan  # there, but not ours to ask: no start time differs from this one
-    except (psutil.Error, ValueError, OverflowError, OSError):  # no process has that number
+        return math.nan
+    except (psutil.Error, ValueError, OverflowError, OSError):
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from ztxexp_core.receipts import EVENTS, EXTRAS, Range, Receipts
 from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.store import RunFiles
 from ztxexp_core.types import MetricEvent, RunContext
+
+BATCH = 1000  # events in one call
 
 
 @dataclass
@@ -120,3 +122,15 @@ def events_of(lines: Iterable[Line]) -> list[MetricEvent]:
             event.position = line.start
             found.append(event)
     return found
+
+
+def in_batches(lines: Iterable[Line], size: int = BATCH) -> Iterator[list[Line]]:
+    """Yield lines in lists of at most ``size``."""
+    batch: list[Line] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -7,17 +7,20 @@ way out.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from ztxexp_core import contracts
 from ztxexp_core.errors import OptionError, PluginContractError, closest
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 BLOCKING_VARIABLE = "ZTXEXP_DISABLE_PLUGINS"
 OWN_DISTRIBUTION = "ztxexp"
@@ -67,8 +70,13 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 
 def _metadata(entry: EntryPoint) -> Any:
+    return {} if entry.dist is None else _metadata_of(entry.dist)
+
+
+@functools.lru_cache  # parsed once for all plugins of a distribution
+def _metadata_of(distribution: Distribution) -> Any:
     try:
-        return {} if entry.dist is None else entry.dist.metadata or {}
+        return distribution.metadata or {}
     except (OSError, LookupError):  # a damaged installation must not hide the others
         return {}
 

@@ -9,7 +9,6 @@ time.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Mapping
@@ -65,6 +64,8 @@ class Receipts:
             name: of the tracker, as the user knows it.
             destination: where it sends to.
         """
+        import hashlib  # takes long, and most runs have no receipts
+
         digest = hashlib.blake2b(destination.encode(errors="replace"), digest_size=6).hexdigest()
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
         return cls(os.path.join(run_dir, FOLDER, f"{safe}-{digest}.jsonl"))
@@ -156,6 +157,13 @@ class Receipts:
         """Take note that the tracker was told how an attempt ended."""
         self.ended = attempt
         self._append({"ended": attempt, "status": status})
+
+    def bytes_left(self, path: str | Path, which: str) -> int:
+        """Return how much of a file comes after what was told; 0 where there is no file."""
+        try:
+            return max(os.stat(path).st_size - self.told_to[which], 0)
+        except OSError:
+            return 0
 
     def undelivered(self, path: str, kind: str) -> int:
         """Count the lines of a file that the tracker has not got."""

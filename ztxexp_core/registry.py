@@ -13,8 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -64,6 +63,9 @@ __all__ = [
     "trackers",
 ]
 
+if TYPE_CHECKING:  # takes long, and workers need no metadata
+    from importlib.metadata import EntryPoint
+
 _log = logging.getLogger("ztxexp")
 _GROUPS = {kind: f"ztxexp.{kind}s" for kind in ("tracker", "executor", "expander")}
 
@@ -91,7 +93,7 @@ class Registry:
     ):
         self.kind = kind
         self.group = group
-        self._find = find or (lambda: entry_points(group=group))
+        self._find = find or (lambda: _scan((group,))[group])
         self._lock = threading.RLock()
         self._plugins: dict[tuple[str, str], Any] = {}
         self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
@@ -173,7 +175,7 @@ class Registry:
             return
         _judged_words.update(fresh)
         refs = [self._ref(entry) for entry in self._entries]
-        refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in entry_points(group=g)]
+        refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
         for word in sorted(fresh):
             if not any(blocks(word, ref) for ref in refs):
                 _log.warning(
@@ -242,22 +244,38 @@ class Registry:
 # ---- the registries of this process ----------------------------------------------------------
 
 
+def _scan(groups: Iterable[str] = tuple(_GROUPS.values())) -> Mapping[str, list[EntryPoint]]:
+    """Return the entry points of some groups, by group."""
+    from importlib.metadata import entry_points
+
+    found = entry_points()
+    return {group: list(found.select(group=group)) for group in groups}
+
+
+_entries_by_group = functools.cache(_scan)  # one look at what is installed, for all kinds
+
+
+def _registry(kind: str) -> Registry:
+    group = _GROUPS[kind]
+    return Registry(kind, group, lambda: _entries_by_group()[group])
+
+
 @functools.cache
 def trackers() -> Registry:
     """Return the registry of trackers."""
-    return Registry("tracker", _GROUPS["tracker"])
+    return _registry("tracker")
 
 
 @functools.cache
 def executors() -> Registry:
     """Return the registry of executors."""
-    return Registry("executor", _GROUPS["executor"])
+    return _registry("executor")
 
 
 @functools.cache
 def expanders() -> Registry:
     """Return the registry of expanders."""
-    return Registry("expander", _GROUPS["expander"])
+    return _registry("expander")
 
 
 def load_executor(name: str) -> LoadedPlugin:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import os
 import time
 from numbers import Integral
@@ -80,6 +79,8 @@ class RunOne:
             OptionError: the function, or something it refers to, cannot be sent to a worker.
         """
         if self._packed is None:
+            import hashlib  # takes long, and no worker needs it
+
             launch = self._launch
             for what, part in launch.parts():
                 try:

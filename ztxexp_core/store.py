@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import os
-import secrets
 import shutil
 import stat
 import threading
@@ -90,7 +89,7 @@ def new_run_id() -> str:
     """Return an id that sorts by time; unique whatever the clock or the user's seed says."""
     now = time.time()
     part = int(now % 1 * 1_000_000)  # microseconds, so that ids sort within a second too
-    return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime(now))}_{part:05x}{secrets.token_hex(5)}"
+    return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime(now))}_{part:05x}{os.urandom(5).hex()}"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -240,7 +239,7 @@ def prepare_root(root: Path) -> Path:
     """
     # Not abspath: it would resolve ".." without looking at links.
     root = Path(root).absolute()
-    probe = root / f"{STAGING_PREFIX}probe-{secrets.token_hex(6)}"
+    probe = root / f"{STAGING_PREFIX}probe-{os.urandom(6).hex()}"
     if root.exists() and not root.is_dir():
         raise StoreError(
             errno.ENOTDIR,

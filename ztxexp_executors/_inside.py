@@ -70,6 +70,7 @@ def work(
 def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> None:
     me = os.getpid()
     while True:
+        _reset_peak_memory()  # here, where the launcher has to be waited for anyway
         try:
             data = connection.recv_bytes()
         except (EOFError, OSError):
@@ -85,7 +86,6 @@ def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> 
 
 def _carry_out(data: bytes, run_one: Callable[[RunSpec], RunOutcome]) -> bytes:
     """Return the pickled outcome, or a pickled sentence that says why there is none."""
-    _reset_peak_memory()
     try:
         spec = pickle.loads(data)
     except BaseException as exc:

@@ -530,7 +530,6 @@ def test_a_tracker_is_checked_in_the_parent_and_made_in_the_worker(site):
 def test_making_a_tracker_reads_no_metadata(site, monkeypatch):
     spec = tracker_spec("fake", {}, site.plugin("tracker", TRACKER, ":Tracker"))
     monkeypatch.setattr(importlib.metadata, "entry_points", None)
-    monkeypatch.setattr(registry, "entry_points", None)
     assert make_tracker(spec).level == 1
 
 
