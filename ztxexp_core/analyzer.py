@@ -1,45 +1,37 @@
 """Results as records, frames, curves and tables: what a finished sweep says.
 
 Everything is read through the store, so damaged and foreign entries cost themselves and are named
-in the log once. Frames and files are made in ``tables`` and ``curves``, filters in ``selection``,
-deletions in ``cleaning``.
+in the log once. Frames and files are made in ``frames``, ``curves`` and ``tables``, what is
+read comes from ``runset``, what keeps a root in order in ``care``.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp_core import cleaning, curves, tables
-from ztxexp_core.codec import number
-from ztxexp_core.errors import ZtxexpError
+from ztxexp_core import curves, tables
+from ztxexp_core.care import Care
+from ztxexp_core.frames import runs_frame
+from ztxexp_core.index import no_garbage_collection
 from ztxexp_core.lines import read_jsonl
-from ztxexp_core.liveness import as_it_is
-from ztxexp_core.selection import Selection, Tags, status_words, words
-from ztxexp_core.store import iter_runs, read_record
+from ztxexp_core.runset import RunSet, chosen_runs, read_runs
+from ztxexp_core.selection import Selection, Tags, words
 from ztxexp_core.texts import runs
-from ztxexp_core.types import (
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
-    MetricEvent,
-)
+from ztxexp_core.types import RUN_STATUS_SUCCEEDED, MetricEvent
+from ztxexp_core.waiting import bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger("ztxexp")
-_NESTING_READ = 16  # metrics nested deeper than this are handed on as they stand
 
 Record = dict[str, Any]
-RecordPredicate = Callable[[Record], bool]
 
 
-class ResultAnalyzer:
+class ResultAnalyzer(Care):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has
@@ -97,12 +89,7 @@ class ResultAnalyzer:
             >>> failed = ResultAnalyzer("./results_demo").to_records(statuses=("failed",))
         """
         chosen = Selection.of(statuses, experiment_name, group, tags)
-        root, records = os.path.realpath(self.results_path), []
-        for folder, run in self._runs(chosen):
-            record = self._record(folder, run, metrics_filename, root)
-            if record is not None:
-                records.append(record)
-        return records
+        return list(self._read(chosen, metrics_filename).records())
 
     def to_dataframe(
         self,
@@ -111,16 +98,31 @@ class ResultAnalyzer:
         experiment_name: str | None = None,
         group: str | None = None,
         tags: Tags | None = None,
+        *,
+        flatten: bool = False,
+        prefix: bool = False,
+        params: bool = False,
+        categories: bool = False,
     ) -> pd.DataFrame:
         """Return the records of :meth:`to_records` as a frame, a row for each run.
 
-        The arguments are those of :meth:`to_records`. Without a run the frame is empty.
+        Without a run the frame is empty. The filters are those of :meth:`to_records`.
+
+        Args:
+            flatten: nested values become columns with dotted names, ``optimizer.lr`` (since 2.0).
+            prefix: every column says where it comes from: ``config.lr``, ``metrics.loss``,
+                ``run.status``; so none hides another (since 2.0).
+            params: add what ``ctx.log_params`` was told, after the configuration; that reads one
+                more file of every run (since 2.0).
+            categories: columns of texts that come again and again become categories (since 2.0).
 
         Example:
             >>> ResultAnalyzer("./results_demo").to_dataframe().groupby("model")["score"].mean()
         """
-        records = self.to_records(statuses, metrics_filename, experiment_name, group, tags)
-        return tables.records_frame(records)
+        chosen = Selection.of(statuses, experiment_name, group, tags)
+        with no_garbage_collection():
+            runs = self._read(chosen, metrics_filename, params)
+            return runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
 
     def to_csv(
         self,
@@ -155,6 +157,47 @@ class ResultAnalyzer:
         _log.info("wrote %s to %s", runs(len(frame)), output_path)
         return frame
 
+    def to_parquet(
+        self,
+        output_path: str | Path,
+        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        metrics_filename: str = "metrics.json",
+        experiment_name: str | None = None,
+        group: str | None = None,
+        tags: Tags | None = None,
+        *,
+        flatten: bool = True,
+        prefix: bool = True,
+        params: bool = False,
+    ) -> pd.DataFrame:
+        """Write the frame of :meth:`to_dataframe` to a Parquet file, and return it (since 2.0).
+
+        Columns that hold values of several kinds, or mappings, are written as JSON texts; the log
+        names them. Needs pyarrow (``pip install "ztxexp[parquet]"``).
+
+        Args:
+            output_path: the ``.parquet`` file.
+
+        Raises:
+            ZtxexpError: pyarrow is missing; nothing was written.
+
+        Example:
+            >>> ResultAnalyzer("./results_demo").to_parquet("results.parquet")
+        """
+        frame = self.to_dataframe(
+            statuses,
+            metrics_filename,
+            experiment_name,
+            group,
+            tags,
+            flatten=flatten,
+            prefix=prefix,
+            params=params,
+        )
+        tables.write_parquet(frame, output_path)
+        _log.info("wrote %s to %s", runs(len(frame)), output_path)
+        return frame
+
     def to_metric_events(
         self,
         statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
@@ -178,8 +221,8 @@ class ResultAnalyzer:
         chosen = Selection.of(statuses, experiment_name, group, tags)
         events: list[MetricEvent] = []
         refused = 0
-        for folder, _ in self._runs(chosen):
-            for row in read_jsonl(folder / metrics_stream_filename):
+        for _, rows in self._curves(chosen, metrics_stream_filename):
+            for row in rows:
                 event = MetricEvent.from_dict(row)
                 if event is None:
                     refused += 1
@@ -223,11 +266,7 @@ class ResultAnalyzer:
             >>> curve.pivot(index="step", columns="run_id", values="loss").plot()
         """
         chosen = Selection.of(statuses, experiment_name, group, tags)
-        rows = (
-            (str(run.get("run_id") or folder.name), read_jsonl(folder / metrics_stream_filename))
-            for folder, run in self._runs(chosen)
-        )
-        return curves.curve_frame(rows, metric_key)
+        return curves.curve_frame(self._curves(chosen, metrics_stream_filename), metric_key)
 
     def to_pivot_excel(
         self,
@@ -269,129 +308,17 @@ class ResultAnalyzer:
         if tables.write_excel(table, output_path):
             _log.info("wrote a pivot of %d rows to %s", len(table), output_path)
 
-    def clean_results(
-        self,
-        statuses: Sequence[str] | None = (
-            RUN_STATUS_FAILED,
-            RUN_STATUS_RUNNING,
-            RUN_STATUS_SKIPPED,
-        ),
-        predicate: RecordPredicate | None = None,
-        dry_run: bool = True,
-        metrics_filename: str = "metrics.json",
-        confirm: bool = True,
-    ) -> list[Path]:
-        """Delete the folders of runs that have one of the statuses or that the predicate picks.
+    def _read(self, chosen: Selection, metrics_filename: str, params: bool = False) -> RunSet:
+        with bar("reading runs") as told:
+            runs = read_runs(self.results_path, chosen, metrics_filename, told)
+        runs.tell_hidden(self._hidden)
+        return runs.with_params() if params else runs
 
-        Nothing outside the root is touched, no link is followed, no damaged record is judged, and
-        a run that is still at work stays, whatever asks for it; the log names what was left alone.
-
-        Args:
-            statuses: statuses to delete; ``None``: the predicate alone decides.
-            predicate: is given a record as of :meth:`to_records`; true picks the run.
-            dry_run: only return what would be deleted.
-            metrics_filename: the file in a run's folder that holds its metrics.
-            confirm: ask first, in the terminal or notebook. Where nobody can be asked, nothing is
-                deleted.
-
-        Returns:
-            The folders that would be (``dry_run``) or were deleted.
-
-        Raises:
-            ConfigError: a word among ``statuses`` that is no status.
-            ZtxexpError: the predicate raised (its error is the cause); nothing was deleted.
-
-        Example:
-            >>> analyzer.clean_results(statuses=("failed",))  # look first
-            >>> analyzer.clean_results(statuses=("failed",), dry_run=False, confirm=False)
-        """
-        matching = self._matching(statuses, predicate, metrics_filename)
-        candidates = cleaning.deletable(matching)
-        folders = [folder for folder, _ in candidates]
-        cleaning.tell("chosen (dry run: nothing was deleted)" if dry_run else "chosen", folders)
-        if dry_run or not folders:
-            return folders
-        agreed = not confirm or cleaning.confirmed(folders)
-        deleted = [folder for folder, run in candidates if agreed and cleaning.delete(folder, run)]
-        cleaning.tell_deleted(len(deleted), len(folders))
-        return deleted
-
-    def _matching(
-        self,
-        statuses: Sequence[str] | None,
-        predicate: RecordPredicate | None,
-        metrics_filename: str,
-    ) -> list[cleaning.Candidate]:
-        """Return the runs that may go by status or predicate, with ``run.json`` as it stands."""
-        asked, root = set(status_words(statuses)), os.path.realpath(self.results_path)
-        matching = []
-        for folder, run in iter_runs(self.results_path):
-            shown = as_it_is(run, folder)
-            by_status = not asked.isdisjoint((str(run.get("status")), str(shown.get("status"))))
-            if not by_status and predicate is None:
-                continue
-            record = self._record(folder, shown, metrics_filename, root)
-            if record is not None and (by_status or _picks(predicate, record)):
-                matching.append((folder, run))
-        return matching
-
-    def _runs(self, chosen: Selection) -> Iterator[tuple[Path, Record]]:
-        for folder, run in iter_runs(self.results_path):
-            run = as_it_is(run, folder)
-            if chosen.accepts(run):
-                yield folder, run
-
-    def _record(self, folder: Path, run: Record, metrics_filename: str, root: str) -> Record | None:
-        """Merge a run's files; ``None`` where its configuration is damaged (the store names it)."""
-        config_path = f"{folder}/config.json"
-        config = read_record(config_path)
-        if config is None:
-            if os.path.lexists(config_path):
-                return None
-            config = {}
-        metrics = read_record(f"{folder}/{metrics_filename}") or {}
-        for name, value in metrics.items():
-            if value.__class__ in _MAY_HOLD_NON_FINITE:
-                metrics[name] = _numbers(value)
-        self._tell_hidden(config, metrics, "metric", folder)
-        self._tell_hidden(config, run, "key of the configuration", folder)
-        self._tell_hidden(metrics, run, "metric", folder)
-        return {**config, **metrics, **run, "run_dir": os.path.join(root, folder.name)}
-
-    def _tell_hidden(self, earlier: Record, later: Record, mine: str, folder: Path) -> None:
-        """Log, once for each name, what a later file hides; ``mine`` is what a user can rename."""
-        if earlier.keys().isdisjoint(later):
-            return
-        shared = earlier.keys() & later.keys()
-        hidden = {name for name in shared if earlier[name] != later[name]} - self._hidden
-        if hidden:
-            self._hidden |= hidden
-            _log.warning(
-                "records show only the later of config, metrics and run.json for: %s (first seen "
-                "in run %s); rename the %s where you need both values",
-                ", ".join(sorted(hidden)),
-                folder.name,
-                mine,
-            )
-
-
-def _picks(predicate: RecordPredicate | None, record: Record) -> bool:
-    try:
-        return predicate is not None and bool(predicate(record))
-    except Exception as exc:
-        raise ZtxexpError(
-            f"clean_results: the predicate failed on {record['run_dir']} "
-            f"({type(exc).__name__}: {exc}); nothing was deleted"
-        ) from exc
-
-
-_MAY_HOLD_NON_FINITE = (str, list, dict)
-
-
-def _numbers(value: Any, depth: int = 0) -> Any:
-    """Return a metric with the stored words "NaN" and "Infinity" as floats, also inside lists."""
-    if depth < _NESTING_READ and isinstance(value, list):
-        return [_numbers(item, depth + 1) for item in value]
-    if depth < _NESTING_READ and isinstance(value, dict):
-        return {name: _numbers(item, depth + 1) for name, item in value.items()}
-    return number(value)
+    def _curves(self, chosen: Selection, filename: str) -> Iterator[tuple[str, Iterator[Record]]]:
+        """Yield the id of each run and the rows of its curve."""
+        found = chosen_runs(self.results_path, chosen)
+        with bar("reading curves") as told:
+            for number, (name, run) in enumerate(found):
+                told(number, len(found))
+                rows = read_jsonl(self.results_path / name / filename)
+                yield str(run.get("run_id") or name), rows

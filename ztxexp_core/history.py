@@ -6,15 +6,17 @@ Nothing is written here, dead runs are recognised and not closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.identity import VERSION, config_identity
+from ztxexp_core.index import Kind, no_garbage_collection, read_all
 from ztxexp_core.liveness import as_it_is, owner_is_dead
-from ztxexp_core.store import attempt_of, iter_runs, read_record
+from ztxexp_core.objects import Object, Objects
+from ztxexp_core.store import attempt_of, is_ours, run_names
 from ztxexp_core.types import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -117,27 +119,66 @@ def read_history(
         'succeeded'
     """
     found: dict[str, PastRun] = {}
-    wanted = tuple(statuses)  # a damaged status may be a list, which no set can be asked about
-    for folder, run in iter_runs(root):
-        if run.get("status") not in wanted:
-            continue
-        identity = _identity(folder, run, ignore_keys)
-        if identity is not None:
-            past = PastRun.of(folder, run)
+    with no_garbage_collection():
+        for name, run, identity in _identified(str(root), ignore_keys, tuple(statuses)):
+            past = PastRun.of(Path(root, name), run)
             earlier = found.get(identity)
             if earlier is None or past._counts_more_than(earlier):
                 found[identity] = past
     return found
 
 
-def _identity(folder: Path, run: Mapping[str, Any], ignore_keys: Collection[str]) -> str | None:
-    stored = None if ignore_keys else run.get("identity")
-    if isinstance(stored, str) and stored.startswith(_VERSION):
-        return stored
-    path = f"{folder}/config.json"
-    config = read_record(path)
-    if config is None:
-        return None
+def _identified(
+    root: str, ignore_keys: Collection[str], statuses: Collection[str]
+) -> Iterator[tuple[str, Object, str]]:
+    """Yield name, record and identity of the runs that have one of some statuses."""
+    names = run_names(root)
+    (runs,) = read_all(root, names, [Kind("run.json")]) if names else (Objects(0),)
+    known = zip(names, runs.all(), strict=True)
+    records = {
+        name: run
+        for name, run in known
+        # A damaged status may be a list, which no set can be asked about.
+        if run
+        and is_ours(run.get("schema_version"), f"{root}/{name}/run.json")
+        and run.get("status") in statuses
+    }
+    identities = {} if ignore_keys else {name: _stored(run) for name, run in records.items()}
+    unknown = [name for name in records if not identities.get(name)]
+    identities.update(_found(root, unknown, ignore_keys))
+    for name, run in records.items():
+        identity = identities.get(name)
+        if identity is not None:
+            yield name, run, identity
+
+
+def _stored(run: Mapping[str, Any]) -> str | None:
+    stored = run.get("identity")
+    return stored if isinstance(stored, str) and stored.startswith(_VERSION) else None
+
+
+def _found(root: str, names: list[str], ignore_keys: Collection[str]) -> dict[str, str | None]:
+    """Return the identities of configurations whose runs do not say them, by the runs' names."""
+    if not names:
+        return {}
+    if not ignore_keys:  # as for all the runs of 1.0.3
+        kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
+        (of_names,) = read_all(root, names, [kind])
+        return dict(zip(names, of_names.column("identity"), strict=True))
+    (configs,) = read_all(root, names, [Kind("config.json")])
+    return {
+        name: _identity(f"{root}/{name}/config.json", config, ignore_keys)
+        for name, config in zip(names, configs.all(), strict=True)
+        if config is not None
+    }
+
+
+def _identity_alone(path: str, config: Object) -> Object | None:
+    identity = _identity(path, config, ())
+    return None if identity is None else {"identity": identity}
+
+
+def _identity(path: str, config: Object, ignore_keys: Collection[str]) -> str | None:
     try:
         return config_identity(config, ignore_keys)
     except ConfigError as exc:  # a hostile file: nested without end

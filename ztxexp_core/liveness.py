@@ -179,9 +179,10 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
 
 
 # What a run is whose process has ended without writing how.
+RUN_LOST = "RunLost"  # error_type of a run whose process has gone without a word
 _LOST = {
     "status": RUN_STATUS_FAILED,
-    "error_type": "RunLost",
+    "error_type": RUN_LOST,
     "error_message": "the process that ran it ended without writing how",
     "reason": "lost",
 }

@@ -23,11 +23,10 @@ from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.summary import failure_kind
 from ztxexp_core.texts import cut, harmless
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED
+from ztxexp_core.waiting import is_unwanted
 
 _log = logging.getLogger("ztxexp")
 
-_VARIABLE = "ZTXEXP_PROGRESS"
-_NO = frozenset({"0", "off", "false", "no"})
 _LEAVE_SEC = 2.0  # for the last drawing; a stopped terminal (Ctrl-S) would hold it up for ever
 _KINDS_TOLD = 10
 _MESSAGE_WIDTH = 200
@@ -298,7 +297,7 @@ def _wanted() -> bool:
     """Tell whether there is a display where nobody has said so."""
     processes = sys.modules.get("multiprocessing.process")  # of a child they are imported
     child = _is_child or (processes is not None and processes.parent_process() is not None)
-    return not child and os.environ.get(_VARIABLE, "").strip().lower() not in _NO
+    return not child and not is_unwanted()
 
 
 def _display_on(stream: TextIO, mode: str) -> Display:

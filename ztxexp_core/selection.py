@@ -46,14 +46,21 @@ class Selection:
 
     def accepts(self, run: Mapping[str, Any]) -> bool:
         """Tell whether a run is wanted, whatever stands in its record."""
-        status = run.get("status")
-        if self.statuses is not None and not (isinstance(status, str) and status in self.statuses):
+        return self.takes_status(run.get("status")) and self.takes_labels(
+            run.get("experiment_name"), run.get("group"), run.get("tags")
+        )
+
+    def takes_status(self, status: Any) -> bool:
+        """Tell whether a run of this status may be wanted."""
+        return self.statuses is None or (isinstance(status, str) and status in self.statuses)
+
+    def takes_labels(self, experiment_name: Any, group: Any, tags: Any) -> bool:
+        """Tell whether a run with these labels may be wanted."""
+        if self.experiment_name and experiment_name != self.experiment_name:
             return False
-        if self.experiment_name and run.get("experiment_name") != self.experiment_name:
+        if self.group and group != self.group:
             return False
-        if self.group and run.get("group") != self.group:
-            return False
-        return not self.tags or _tags_match(run.get("tags"), self.tags)
+        return not self.tags or _tags_match(tags, self.tags)
 
 
 def words(names: Iterable[str] | None) -> list[str]:

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.codec import decode, encode, plain
+from ztxexp_core.codec import decode, decode_exactly, encode, plain
 from ztxexp_core.errors import StoreError
 from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_SUCCEEDED
 
@@ -291,10 +291,13 @@ def read_json(path: str | Path) -> Any:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, or is no JSON.
     """
+    return decode(_read_bytes(path))
+
+
+def _read_bytes(path: str | Path) -> bytes:
     # By hand: an open() per file would double the time to read a root.
-    fd = open_regular(path)
+    fd, size = _open_sized(path)
     try:
-        size = os.fstat(fd).st_size
         if size > _READ_LIMIT:
             raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
         data = os.read(fd, size + 1)
@@ -302,7 +305,7 @@ def read_json(path: str | Path) -> Any:
             data += more
     finally:
         os.close(fd)
-    return decode(data)
+    return data
 
 
 def open_regular(path: str | Path) -> int:
@@ -312,12 +315,21 @@ def open_regular(path: str | Path) -> int:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, or is a pipe, a device, a folder.
     """
-    # Without blocking: what has the name of a record may be a pipe, which nobody ever fills.
-    fd = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    return _open_sized(path)[0]
+
+
+# Without blocking: what has the name of a record may be a pipe, which nobody ever fills.
+_READING = os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+
+
+def _open_sized(path: str | Path) -> tuple[int, int]:
+    """Open a file as :func:`open_regular` does; returns its size in bytes, too."""
+    fd = os.open(path, _READING)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
         os.close(fd)
         raise ValueError("is no regular file")
-    return fd
+    return fd, found.st_size
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -325,35 +337,43 @@ def read_record(path: str | Path) -> dict[str, Any] | None:
 
     A damaged one is named once in the log.
     """
+    return read_record_exactly(path)[0]
+
+
+def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
+    """Read as :func:`read_record` does, and tell whether it could be kept as orjson writes it.
+
+    That is not so with what orjson cannot write: NaN and infinities, integers beyond 64 bits.
+    """
     try:
-        value = read_json(path)
+        value, exact = decode_exactly(_read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return None, False
     except (OSError, ValueError) as exc:
         tell_once(str(path), f"{type(exc).__name__}: {exc}")
-        return None
+        return None, False
     if not isinstance(value, dict):
         tell_once(str(path), f"holds a {type(value).__name__}, not an object")
-        return None
-    return value
+        return None, False
+    return value, exact
+
+
+def run_names(root: str | Path) -> list[str]:
+    """Return the names of the folders below a root that may be runs, sorted."""
+    names = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root) as entries:
+        for entry in entries:
+            try:
+                if entry.name[0] != "." and entry.is_dir():
+                    names.append(entry.name)
+            except OSError:  # a loop of links
+                continue
+    return sorted(names)
 
 
 def run_folders(root: str | Path) -> Iterator[Path]:
     """Yield the folders below a root that may be runs, in the order of their names."""
-    try:
-        with os.scandir(root) as entries:
-            names = sorted(e.name for e in entries if e.name[0] != "." and _is_folder(e))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        yield Path(root, name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links
-        return False
+    return (Path(root, name) for name in run_names(root))
 
 
 def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -365,10 +385,13 @@ def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         run = read_record(f"{folder}/run.json")
         if run is None:
             continue
-        if run.get("schema_version") != RUN_SCHEMA_VERSION:
-            tell_once(
-                f"{folder}/run.json",
-                f"schema_version {run.get('schema_version')!r}, not {RUN_SCHEMA_VERSION}",
-            )
-            continue
-        yield folder, run
+        if is_ours(run.get("schema_version"), f"{folder}/run.json"):
+            yield folder, run
+
+
+def is_ours(schema_version: Any, path: str) -> bool:
+    """Tell whether a ``run.json`` is of this schema; another one is named once."""
+    if schema_version == RUN_SCHEMA_VERSION:
+        return True
+    tell_once(path, f"schema_version {schema_version!r}, not {RUN_SCHEMA_VERSION}")
+    return False

@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.codec import encode
+from ztxexp_core.errors import ConfigError, ZtxexpError, closest
 from ztxexp_core.texts import encodable, escape_formula, sheet_text
 
 if TYPE_CHECKING:
@@ -21,18 +22,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ztxexp")
 
 _MEDALS = {1.0: " (1st)", 2.0: " (2nd)", 3.0: " (3rd)"}
-
-
-def records_frame(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Make a frame of records: a row each, a column for every key that occurs in any of them."""
-    import pandas as pd
-
-    try:
-        frame: pd.DataFrame = pd.DataFrame.from_records(records)
-    except UnicodeEncodeError:  # Arrow-backed text columns refuse half a surrogate pair
-        rows = [{encodable(k): encodable(v) for k, v in record.items()} for record in records]
-        frame = pd.DataFrame.from_records(rows)
-    return frame
 
 
 def sorted_by(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
@@ -194,6 +183,39 @@ def write_excel(table: pd.DataFrame, path: str | Path) -> bool:
         )
         return False
     return True
+
+
+def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame to a Parquet file; what Parquet has no type for is written as JSON texts.
+
+    Raises:
+        ZtxexpError: pyarrow cannot be used.
+    """
+    written = frame.rename(columns=str)
+    as_texts = [place for place, kind in enumerate(frame.dtypes) if str(kind) == "object"]
+    as_texts = [place for place in as_texts if _is_mixed(frame.iloc[:, place])]
+    for place in as_texts:
+        texts = [_json_text(cell) for cell in frame.iloc[:, place]]
+        written.isetitem(place, texts)
+    if as_texts:
+        _log.info("written as JSON texts: %s", ", ".join(written.columns[as_texts]))
+    try:
+        written.to_parquet(path, engine="pyarrow", index=False)
+    except ImportError as exc:
+        raise ZtxexpError(
+            f"no Parquet file was written to {path}: pyarrow cannot be used ({exc}); run "
+            'pip install "ztxexp[parquet]"'
+        ) from exc
+
+
+def _is_mixed(cells: pd.Series[Any]) -> bool:
+    """Tell whether a column of objects holds something else than texts, or booleans, or nothing."""
+    kinds = {type(cell) for cell in cells if cell is not None and cell == cell}
+    return not any(kinds <= {kind} for kind in (str, bool))
+
+
+def _json_text(cell: Any) -> str | None:
+    return None if cell is None or cell != cell else encode(cell).decode()
 
 
 def _sheet_labels(labels: pd.Index[Any]) -> pd.Index[Any]:

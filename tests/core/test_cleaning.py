@@ -11,9 +11,9 @@ import subprocess
 import sys
 import types
 
-import psutil
 import pytest
 from handmade import put, write_run
+from owners import at_work, dead_owner
 
 from ztxexp import ResultAnalyzer
 from ztxexp_core.errors import ZtxexpError
@@ -32,21 +32,8 @@ def folder(tmp_path):
 @pytest.fixture
 def live():
     """The owner record of a real process that is at work."""
-    code = (
-        "import json; from ztxexp_core.liveness import this_process;"
-        "print(json.dumps(this_process()), flush=True); input()"
-    )
-    pipe = subprocess.PIPE
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
-    yield json.loads(child.stdout.readline())
-    child.communicate(b"\n")
-
-
-def dead_owner():
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    started = psutil.Process(child.pid).create_time()
-    child.wait()
-    return {**this_process(), "pid": child.pid, "process_started": started}
+    with at_work() as owner:
+        yield owner
 
 
 def names(folders):
