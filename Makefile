@@ -1,12 +1,14 @@
 # make demo   sets up an environment and runs a real sweep
 # make test   sets up an environment and runs every check
-# Both need nothing but Python (3.10 or newer), pip and git. PYTHON=python3.12 chooses another one.
+# make bench  measures it beside ztxexp 1.0.3 and others, into docs/performance.md
+# All need nothing but Python (3.10 or newer), pip and git. PYTHON=python3.12 chooses another one.
 
 PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
+BENCH := .venv-bench
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
@@ -34,5 +36,15 @@ $(TEST)/ready: pyproject.toml
 	$(TEST)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
+bench: $(BENCH)/ready
+	$(BENCH)/bin/python benchmarks/compare.py --old $(BENCH)-old/bin/python --write docs/performance.md
+
+$(BENCH)/ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --editable . exca signac mlflow
+	$(PYTHON) -m venv $(BENCH)-old
+	$(BENCH)-old/bin/python -m pip install --quiet ztxexp==1.0.3
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(TEST) results_digits
+	rm -rf $(DEMO) $(TEST) $(BENCH) $(BENCH)-old results_digits

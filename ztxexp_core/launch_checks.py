@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ztxexp_core import registry
@@ -36,7 +37,8 @@ def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     if not callable(function):
         raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
     name = getattr(function, "__qualname__", repr(function))
-    if inspect.iscoroutinefunction(function):
+    called = type(function).__call__  # an instance may be callable
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
         raise TypeError(f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx))")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator function: calling it runs nothing; use return")
@@ -51,15 +53,26 @@ def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     return function
 
 
-def described(metadata: RunMetadata | None) -> RunMetadata:
+def described(
+    metadata: RunMetadata | None,
+    function: ExperimentFn | None = None,
+    root: Path | None = None,
+    record_diff: bool | None = None,
+) -> RunMetadata:
     """Return what all runs of the launch say of themselves.
+
+    Args:
+        metadata: what the user says.
+        function: the experiment function.
+        root: where what is large is kept; ``None`` where nothing is to be run.
+        record_diff: whether the uncommitted diff is kept, see :func:`describe_launch`.
 
     Raises:
         TypeError, ConfigError: what cannot be written down.
     """
     if metadata is not None and not isinstance(metadata, RunMetadata):
         raise TypeError(f"metadata must be a RunMetadata, got {type(metadata).__name__}")
-    described = describe_launch(metadata)
+    described = describe_launch(metadata, function, root, record_diff)
     try:
         plain(described.to_dict())
         copy.deepcopy((described.tags, described.extras))  # every run gets its own

@@ -20,7 +20,7 @@ from ztxexp_core.liveness import as_it_is
 from ztxexp_core.loads import Load, load_of, load_of_live, what_it_has
 from ztxexp_core.receipts import EVENTS, EXTRAS, Receipts
 from ztxexp_core.store import RunFiles, iter_runs, read_record
-from ztxexp_core.texts import runs
+from ztxexp_core.texts import counted, runs
 from ztxexp_core.types import RUN_STATUS_RUNNING, RunContext, RunMetadata
 
 _log = logging.getLogger("ztxexp")
@@ -57,7 +57,13 @@ class SyncReport:
     not_tried: int = 0
 
     def __str__(self) -> str:
-        counts = f"{self.events} events, {self.params} parameter lists, {self.artifacts} artifacts"
+        counts = ", ".join(
+            (
+                counted(self.events, "event"),
+                counted(self.params, "parameter list"),
+                counted(self.artifacts, "artifact"),
+            )
+        )
         lines = [f"{self.tracker}: {len(self.sent)} of {runs(self.runs)} sent, {counts}"]
         if self.busy:
             lines.append(f"  sent by a process of their own at this moment: {runs(len(self.busy))}")

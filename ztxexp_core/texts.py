@@ -153,7 +153,17 @@ _OF_THE_USER = re.compile(r'  File "(?!.*ztxexp_core[\\/]run\.py")')
 
 def runs(count: int) -> str:
     """Return a number of runs in words, such as ``1 run``."""
-    return f"{count} {'run' if count == 1 else 'runs'}"
+    return counted(count, "run")
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> counted(1, "event"), counted(2, "event")
+        ('1 event', '2 events')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def end_of(path: str | Path, limit: int, seen: int = -1) -> tuple[int, bytes]:

@@ -271,4 +271,8 @@ class Worker:
 def _how(code: int | None) -> str:
     if code is None:
         return "was lost"
-    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with contextlib.suppress(ValueError):  # real-time signals have no name
+        return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+    return f"was ended by signal {-code}"

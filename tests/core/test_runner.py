@@ -354,6 +354,11 @@ async def _async(ctx):
     return None
 
 
+class _Awaited:
+    async def __call__(self, ctx):
+        return None
+
+
 def _generator(ctx):
     yield
 
@@ -367,6 +372,7 @@ def _generator(ctx):
             "cannot be called with ctx alone: missing a required argument: 'lr'",
         ),
         (_async, "_async is async; wrap it"),
+        (_Awaited(), "is async; wrap it"),
         (_generator, "_generator is a generator function"),
         (3, "must be callable, got int"),
     ],

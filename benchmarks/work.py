@@ -1,0 +1,168 @@
+"""One measurement in a process of its own: ztxexp of whichever version this interpreter has.
+
+    python benchmarks/work.py empty_runs '{"mode": "sequential", "count": 1000}' SCRATCH
+
+Prints one line of JSON: seconds, units (runs, steps, configurations), and the peak of memory.
+Only what versions 1.0.3 and 2.0 both document is used, so both can be measured by the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from roots import config_of, write_run
+
+Measured = tuple[float, int]
+
+
+def nothing(ctx: Any) -> dict[str, float]:
+    """Be a run that does nothing."""
+    return {"score": 1.0}
+
+
+def spin(ctx: Any) -> dict[str, float]:
+    """Compute for 20 milliseconds of this process's own time."""
+    until = time.process_time() + 0.02
+    while time.process_time() < until:
+        pass
+    return {"score": 1.0}
+
+
+def log_many(ctx: Any) -> dict[str, float]:
+    """Log many steps and nothing else; returns what one took, in microseconds."""
+    count = ctx.config["count"]
+    began = time.perf_counter()
+    for step in range(count):
+        ctx.log_metric(step, {"loss": 0.5, "acc": 0.25})
+    return {"micros": (time.perf_counter() - began) / count * 1e6}
+
+
+def imports(scratch: Path, what: str) -> Measured:
+    """Import something in an interpreter of its own; bare Python's start is taken off."""
+    took: dict[str, list[float]] = {}
+    for code in ("pass", what) * 7:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        took.setdefault(code, []).append(time.perf_counter() - began)
+    bare, imported = map(statistics.median, took.values())
+    return imported - bare, 1
+
+
+def grid(scratch: Path, count: int) -> Measured:
+    """Build a grid of configurations."""
+    from ztxexp import ExpManager
+
+    side = round(count ** (1 / 2))
+    began = time.perf_counter()
+    built = ExpManager(config_of(0)).grid({"seed": list(range(side)), "lr": list(range(side))})
+    configs = built.build()
+    seconds = time.perf_counter() - began
+    assert len(configs) == side * side
+    return seconds, len(configs)
+
+
+def empty_runs(scratch: Path, mode: str, count: int) -> Measured:
+    """Carry out runs that do nothing."""
+    return _launch(scratch, nothing, mode, count)
+
+
+def spinning(scratch: Path, count: int) -> Measured:
+    """Carry out runs of 20 ms on two workers."""
+    return _launch(scratch, spin, "process_pool", count)
+
+
+def _launch(scratch: Path, function: Callable[[Any], Any], mode: str, count: int) -> Measured:
+    from ztxexp import ExperimentPipeline
+
+    os.environ.setdefault("ZTXEXP_PROGRESS", "0")
+    pipeline = ExperimentPipeline(results_root=str(scratch / "runs"), base_config=config_of(0))
+    pipeline.grid({"seed": list(range(count))})
+    more: dict[str, Any] = {"cpu_threshold": 100} if mode == "dynamic" else {}
+    began = time.perf_counter()
+    summary = pipeline.run(exp_fn=function, mode=mode, workers=2, **more)
+    seconds = time.perf_counter() - began
+    assert summary.succeeded == count
+    return seconds, count
+
+
+def log_metric(scratch: Path, count: int) -> Measured:
+    """Log metrics in a run with the default tracker."""
+    from ztxexp import ExperimentPipeline, ResultAnalyzer
+
+    root = str(scratch / "runs")
+    pipeline = ExperimentPipeline(results_root=root, base_config={"count": count})
+    pipeline.run(exp_fn=log_many, mode="sequential")
+    (record,) = ResultAnalyzer(root).to_records()
+    return record["micros"] * count / 1e6, count
+
+
+def exclude(scratch: Path, root: str, count: int) -> Measured:
+    """Find out that half of some configurations has been carried out."""
+    from ztxexp import ExpManager
+
+    asked = [config_of(number) for number in range(count // 2, count + count // 2)]
+    began = time.perf_counter()
+    manager = ExpManager({}).variants(asked).exclude_completed(results_root=root)
+    left = manager.build()
+    seconds = time.perf_counter() - began
+    assert len(left) == count // 2, len(left)
+    return seconds, count
+
+
+def frame(scratch: Path, root: str, count: int) -> Measured:
+    """Make a frame of all runs; pandas is imported before."""
+    import pandas as pd
+
+    from ztxexp import ResultAnalyzer
+
+    pd.DataFrame({"a": ["x"]})
+    began = time.perf_counter()
+    made = ResultAnalyzer(root).to_dataframe()
+    seconds = time.perf_counter() - began
+    assert len(made) == count, len(made)
+    return seconds, count
+
+
+def change(scratch: Path, root: str, count: int) -> Measured:
+    """Add a run, and take one away: not measured."""
+    import shutil
+
+    folders = sorted(p for p in Path(root).iterdir() if p.name[0] != ".")
+    shutil.rmtree(folders[0])
+    write_run(Path(root), "20260102_000000_added", config_of(count))
+    return 0.0, 1
+
+
+def curves(scratch: Path, root: str, rows: int) -> Measured:
+    """Make a frame of all curves."""
+    import pandas as pd
+
+    from ztxexp import ResultAnalyzer
+
+    pd.DataFrame({"a": ["x"]})
+    began = time.perf_counter()
+    made = ResultAnalyzer(root).to_curve_dataframe()
+    seconds = time.perf_counter() - began
+    assert len(made) == rows
+    return seconds, rows
+
+
+def main(functions: dict[str, Any]) -> None:
+    """Measure what the command line names, and print it."""
+    name, params, scratch = sys.argv[1:]
+    seconds, units = functions[name](Path(scratch), **json.loads(params))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "units": units, "peak_mb": round(peak)}))
+
+
+if __name__ == "__main__":
+    main(globals())
