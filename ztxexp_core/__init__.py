@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StoreError,
         UnknownPluginError,
         ZtxexpError,
+        importing,
     )
     from ztxexp_core.gpus import GpuMemory
     from ztxexp_core.lines import JsonlWriter, read_jsonl
@@ -72,6 +73,7 @@ __all__ = [
     "encode_json",
     "flat",
     "hookimpl",
+    "importing",
     "is_number",
     "output_before_runs",
     "pickle_by_value",
@@ -110,6 +112,7 @@ _HOMES = {
     "encode_json": "codec:encode",
     "flat": "copying",
     "hookimpl": "contracts",
+    "importing": "errors",
     "is_number": "codec",
     "output_before_runs": "capture",
     "pickle_by_value": "by_value",

@@ -9,7 +9,8 @@ the way out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 
 class ZtxexpError(Exception):
@@ -64,6 +65,31 @@ class PluginImportError(PluginError, ImportError):
 
 class PluginContractError(PluginError, TypeError):
     """The plugin was imported but does not fit the contract of its kind."""
+
+
+@contextlib.contextmanager
+def importing(package: str, kind: str, name: str, install: str) -> Iterator[None]:
+    """Say in one sentence what to install where the package that a plugin needs is not there.
+
+    Args:
+        package: what is imported.
+        kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
+        name: of the plugin, as users type it.
+        install: the line that installs the package.
+
+    Raises:
+        PluginImportError: whatever is imported in the block cannot be; the cause is chained.
+
+    Example:
+        >>> with importing("mlflow", "tracker", "mlflow", 'pip install "ztxexp[mlflow]"'):
+        ...     import mlflow
+    """
+    try:
+        yield
+    except ImportError as exc:
+        raise PluginImportError(
+            f"{kind} {name!r} needs the package {package}; install it with: {install}", kind, name
+        ) from exc
 
 
 def closest(word: object, known: Iterable[object]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import ConfigError, PluginImportError
+from ztxexp_core import ConfigError, importing
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"  # seconds
@@ -36,13 +36,8 @@ def import_mlflow() -> Any:
     Raises:
         PluginImportError: it is not installed.
     """
-    try:
+    with importing("mlflow", "tracker", "mlflow", 'pip install "ztxexp[mlflow]"'):
         import mlflow
-    except ImportError as exc:
-        hint = 'install it with: pip install "ztxexp[mlflow]"'
-        raise PluginImportError(
-            f"tracker 'mlflow' needs the package mlflow; {hint}", "tracker", "mlflow"
-        ) from exc
     return mlflow
 
 

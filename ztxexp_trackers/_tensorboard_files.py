@@ -19,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import PluginImportError
+from ztxexp_core import importing
 
 _PREFIX = "events.out.tfevents."
 _FIRST = f"{_PREFIX}{0:010d}.first"
@@ -144,14 +144,10 @@ def messages() -> Any:
 
 @functools.cache
 def _messages() -> Any:
-    try:
+    install = 'pip install "ztxexp[tensorboard]"'
+    with importing("tensorboard", "tracker", "tensorboard", install):
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.plugins.hparams import plugin_data_pb2
-    except ImportError as exc:
-        hint = 'install it with: pip install "ztxexp[tensorboard]"'
-        raise PluginImportError(
-            f"tracker 'tensorboard' needs the package tensorboard; {hint}", "tracker", "tensorboard"
-        ) from exc
     return _Messages(
         event_pb2.Event,
         summary_pb2.Summary,

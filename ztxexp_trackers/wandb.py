@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ztxexp_core import MetricEvent, PluginImportError, RunContext, RunMetadata, plain
+from ztxexp_core import MetricEvent, RunContext, RunMetadata, importing, plain
 
 # W&B drops rows whose step is not larger than the last one, as that of a validation after a
 # training epoch. So its own step only counts rows, and this metric carries the step of the event.
@@ -190,13 +190,8 @@ class _Followed:
 
 
 def _wandb() -> Any:
-    try:
+    with importing("wandb", "tracker", "wandb", 'pip install "ztxexp[wandb]"'):
         import wandb
-    except ImportError as exc:
-        hint = 'install it with: pip install "ztxexp[wandb]"'
-        raise PluginImportError(
-            f"tracker 'wandb' needs the package wandb; {hint}", "tracker", "wandb"
-        ) from exc
     return wandb
 
 
