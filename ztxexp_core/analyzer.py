@@ -17,6 +17,8 @@ from ztxexp_core.care import Care
 from ztxexp_core.frames import runs_frame
 from ztxexp_core.index import no_garbage_collection
 from ztxexp_core.lines import read_jsonl
+from ztxexp_core.queries import Queries
+from ztxexp_core.reproducing import Reproducing
 from ztxexp_core.runset import RunSet, chosen_runs, read_runs
 from ztxexp_core.selection import Selection, Tags, words
 from ztxexp_core.texts import runs
@@ -31,7 +33,7 @@ _log = logging.getLogger("ztxexp")
 Record = dict[str, Any]
 
 
-class ResultAnalyzer(Care):
+class ResultAnalyzer(Care, Queries, Reproducing):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,12 +82,33 @@ def trace_of(exc: BaseException) -> str:
 
 def place_of(exc: BaseException) -> str | None:
     """Return where an exception was raised: the last line of the user's own code on its way."""
-    frames = [f for f in traceback.extract_tb(exc.__traceback__) if _CORE not in f.filename]
-    if not frames:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return _place([(frame.filename, str(frame.lineno), frame.name) for frame in frames])
+
+
+def place_in(trace: str) -> str | None:
+    """Return the same from a traceback as it was written down; ``None`` where there is none.
+
+    Example:
+        >>> place_in('Traceback (most recent call last):\\n  File "train.py", line 12, in step')
+        'train.py:12 in step'
+    """
+    _, begun, last = trace.rpartition(_BEGIN)  # of a chain the exception that was raised last
+    return _place(_FRAME.findall(last)) if begun else None
+
+
+def _place(frames: Iterable[tuple[str, str, str]]) -> str | None:
+    """Return the last of some file names, lines and functions that is the user's own."""
+    others = [frame for frame in frames if _CORE not in frame[0]]
+    if not others:
         return None
-    own = [f for f in frames if not any(part in f.filename for part in _NOT_THE_USERS)]
-    last = (own or frames)[-1]
-    return f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}"
+    own = [f for f in others if not any(part in f[0] for part in _NOT_THE_USERS)]
+    filename, line, name = (own or others)[-1]
+    return f"{os.path.basename(filename)}:{line} in {name}"
+
+
+_BEGIN = "Traceback (most recent call last):"
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in ([^\n]+)')
 
 
 _CORE = str(Path(__file__).parent)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ztxexp_core.copying import flat
-from ztxexp_core.objects import Coded, Objects, pack
+from ztxexp_core.columns import flattened
+from ztxexp_core.objects import Coded, Objects
 from ztxexp_core.texts import encodable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def runs_frame(
     """
     import pandas as pd
 
-    parts = [(name, _flattened(part) if flatten else part) for name, part in runs.parts()]
+    parts = [(name, flattened(part) if flatten else part) for name, part in runs.parts()]
     before = {name: f"{name}." if prefix else "" for name, _ in parts}
     columns: dict[str, Any] = {}
     for key, sources in _sources(parts, before, len(runs)).items():
@@ -117,6 +117,8 @@ def _series_of(cells: list[Any]) -> pd.Series[Any]:
         series: pd.Series[Any] = pd.Series(cells)
     except UnicodeEncodeError:  # Arrow-backed text columns refuse half a surrogate pair
         series = pd.Series([encodable(cell) for cell in cells])
+    except OverflowError:  # an integer beyond all floats, beside a cell that is missing
+        series = pd.Series(cells, dtype=object)
     return series
 
 
@@ -136,18 +138,3 @@ def _is_text(series: pd.Series[Any]) -> bool:
     from pandas.api.types import infer_dtype
 
     return infer_dtype(series, skipna=True) == "string"
-
-
-def _flattened(part: Objects) -> Objects:
-    """Return the objects with the keys of nested ones dotted."""
-    if not any(isinstance(value, dict) for one in _samples(part) for value in one):
-        return part
-    return pack((None if one is None else dict(flat(one)) for one in part.all()), part.size)
-
-
-def _samples(part: Objects) -> Iterator[Iterable[Any]]:
-    for group in part.groups:
-        for column in group.columns:
-            yield column.values if isinstance(column, Coded) else column
-    for one in part.single.values():
-        yield one.values()

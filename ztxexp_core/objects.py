@@ -131,7 +131,7 @@ class Objects:
 
     def chosen(self, places: Sequence[int]) -> Objects:
         """Return the objects at some positions, in their order, numbered from 0."""
-        if len(places) == self.size:
+        if len(places) == self.size and isinstance(_positions(places), range):
             return self
         number_of = {place: number for number, place in enumerate(places)}
         groups = []

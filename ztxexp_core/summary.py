@@ -185,7 +185,7 @@ def failures_text(groups: Sequence[FailureGroup], total: int, tails: int = _TAIL
 def _lines_of(group: FailureGroup, with_tail: bool) -> Iterator[str]:
     yield _cause(group)
     if group.separated_by:
-        yield f"only when {_conditions(group)}"
+        yield f"only when {conditions(group)}"
     path, tail = _tail(group)
     if with_tail and tail:
         yield f"last lines of {path}"
@@ -219,7 +219,7 @@ def _row(group: FailureGroup) -> str:
         what += f"<details>{summary}<pre {_LOG}>{log}</pre></details>"
     elif path:
         what += f"<br><code>{_escaped(path)}</code>"
-    cells = (str(len(group.run_ids)), what, _escaped(_conditions(group)))
+    cells = (str(len(group.run_ids)), what, _escaped(conditions(group)))
     return f"<tr>{''.join(f'<td {_CELL}>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -246,7 +246,8 @@ def _cause(group: FailureGroup) -> str:
     return f"{said} at {harmless(group.place)}" if group.place else said
 
 
-def _conditions(group: FailureGroup) -> str:
+def conditions(group: FailureGroup) -> str:
+    """Say what tells these failures from the runs that succeeded; empty where nothing does."""
     first, *rest = [harmless(f"{key} {text}") for key, text in group.separated_by.items()] or [""]
     return f"{first} (equally: {', '.join(rest)})" if rest else first
 
