@@ -81,7 +81,7 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
     named = {
         n for row in rows.strip().splitlines() for n in re.findall(r"`([^`]+)`", row.split("|")[1])
     }
-    files = [path for run in (tmp_path / "r").iterdir() for path in run.iterdir()]
+    files = [path for run in (tmp_path / "r").glob("2*") for path in run.iterdir()]
     assert named == {path.name + ("/" if path.is_dir() else "") for path in files}
 
 

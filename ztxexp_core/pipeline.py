@@ -284,6 +284,7 @@ class ExperimentPipeline:
         max_failures_in_a_row: int | None = None,
         progress: bool | None = None,
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
+        record_diff: bool | None = None,
     ) -> RunSummary:
         """Build the configurations and execute them, see :meth:`ExpRunner.run`.
 
@@ -309,6 +310,8 @@ class ExperimentPipeline:
             max_failures_in_a_row: likewise, without a succeeded run between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
             tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
+            record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
+                results root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
         """
         looked_at = stamp(self.results_root) if self.results_root.is_dir() else None
         plan = self._planned(allow_duplicates)
@@ -337,6 +340,7 @@ class ExperimentPipeline:
             max_failures_in_a_row=max_failures_in_a_row,
             progress=progress,
             tracker_timeout=tracker_timeout,
+            record_diff=record_diff,
         )
 
     def _planned(self, allow_duplicates: bool) -> Plan:

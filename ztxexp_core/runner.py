@@ -115,6 +115,7 @@ class ExpRunner:
         max_failures_in_a_row: int | None = None,
         progress: bool | None = None,
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
+        record_diff: bool | None = None,
     ) -> RunSummary:
         """Execute every configuration.
 
@@ -157,6 +158,8 @@ class ExpRunner:
             progress: show how far the launch is. ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
             tracker_timeout: seconds that a tracker may hold a run up, once when it starts and once
                 when it ends; one that takes longer is left alone for the rest of the launch.
+            record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
+                results root. ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
 
         Returns:
             Counts, duration, what failed and why.
@@ -197,7 +200,9 @@ class ExpRunner:
         own_process = "in_process" not in executor.supports
         patience = checked_seconds("tracker_timeout", tracker_timeout)
         named = tuple((registry.name_of(tracker), tracker) for tracker in live)
-        launch = Launch(function, described(metadata), retry, specs, named, own_process, patience)
+        root = self.results_root if plan.to_run else None
+        said = described(metadata, function, root, record_diff)
+        launch = Launch(function, said, retry, specs, named, own_process, patience)
         return _carry_out(
             plan, self.results_root, launch, limits, slots, executor, count, settings, progress
         )

@@ -124,6 +124,18 @@ class RunMetadata:
         dataset_version: free text.
         seed: taken from ``config["seed"]`` where that is an integer.
         extras: anything else that JSON can hold.
+        git_branch: branch of the working folder (since 2.0, as all that follow).
+        git_dirty: whether anything was not committed.
+        git_folder: the working folder below the top of the repository, ``.`` for the top.
+        git_diff: what was not committed: the name of a file in ``.provenance`` of the results
+            root, without ``.patch``.
+        git_diff_note: what that file lacks, or why there is none.
+        packages: the installed packages: the name of a file in ``.provenance``, without ``.txt``.
+        command: the whole line that started Python, secrets masked.
+        function: the experiment function, ``module:name``.
+        function_file: its file, below the top of the repository where it is in there.
+        function_hash: of what it says; comments, layout and docstrings do not count.
+        module_hash: of what its whole file says, likewise.
     """
 
     experiment_name: str | None = None
@@ -139,6 +151,17 @@ class RunMetadata:
     dataset_version: str | None = None
     seed: int | None = None
     extras: dict[str, Any] | None = None
+    git_branch: str | None = None
+    git_dirty: bool | None = None
+    git_folder: str | None = None
+    git_diff: str | None = None
+    git_diff_note: str | None = None
+    packages: str | None = None
+    command: str | None = None
+    function: str | None = None
+    function_file: str | None = None
+    function_hash: str | None = None
+    module_hash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order, as they stand in ``meta.json``."""

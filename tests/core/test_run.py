@@ -276,11 +276,17 @@ def test_the_commit_is_found_once_per_launch_and_stored_per_run(root, tmp_path, 
     head = subprocess.check_output(["git", "-C", repo, "rev-parse", "HEAD"], text=True).strip()
     monkeypatch.chdir(repo)
     calls = []
-    real = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: calls.append(a) or real(*a, **k))
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda words, **k: calls.append(words) or real(words, **k)
+    )
     ExpRunner([{"i": i} for i in range(3)], root.path).run(experiments.nothing)
     assert {strict(r["dir"] / "meta.json")["git_commit"] for r in root.runs()} == {head}
-    assert len(calls) == 1
+    asked = [word for words in calls for word in words if word in GIT and words[0] == "git"]
+    assert sorted(asked) == ["diff", "ls-files", "rev-parse"]
+
+
+GIT = {"rev-parse", "diff", "ls-files"}
 
 
 class Broken:

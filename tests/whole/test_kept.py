@@ -133,7 +133,9 @@ def test_neither_the_environment_nor_a_secret_of_the_command_line_is_written_dow
         "assert s.succeeded == 1\n"
     )
     env = {"SOME_SERVICE": secrets[0]}
-    launcher = started(code, root.path, mode, "--api-key", secrets[1], env=env)
+    # Elsewhere: what is not committed of this very file is no secret of the command line's.
+    folder = root.path.parent
+    launcher = started(code, root.path, mode, "--api-key", secrets[1], env=env, cwd=folder)
     said = launcher.communicate(timeout=60)[1]
     assert launcher.returncode == 0, said
     meta = strict(root.only()["dir"] / "meta.json")

@@ -1,0 +1,212 @@
+"""What sounds or looks like a secret, and texts without them: command lines, patches."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+MASK = "***"
+
+# ---- what sounds like a secret ---------------------------------------------------------------
+
+# The words of a name: "--hfToken" is hf and Token, "db.api_key" is db, api and key.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
+_ENDINGS = ("key", "keys", "token", "tokens", "auth", "pwd")
+_PARTS = re.compile(
+    r"passw|passphrase|secret|credential|api_?key|authoriz|cookie|密钥|密码|口令|令牌",
+    re.IGNORECASE,
+)
+_COUNTED = ("keys", "tokens")  # of max_tokens=512 the number is no secret
+_NUMBER = re.compile(r"[+-]?[\d.,_]+")
+
+
+def sounds_secret(name: str, value: str = "") -> bool:
+    """Tell whether what goes by a name is probably a secret.
+
+    Example:
+        >>> [sounds_secret(name) for name in ("--api-key", "hfToken", "tokenizer")]
+        [True, True, False]
+        >>> sounds_secret("--max-tokens", "512")
+        False
+    """
+    if _PARTS.search(name):
+        return True
+    words = [word.lower() for word in _WORD.findall(name)]
+    found = [word for word in words if word.endswith(_ENDINGS) or word == "pass"]
+    if value and all(word.endswith(_COUNTED) for word in found) and _NUMBER.fullmatch(value):
+        return False
+    return bool(found)
+
+
+# ---- what looks like one ---------------------------------------------------------------------
+
+# As their issuers shape them: GitHub, GitLab, Hugging Face, OpenAI and its like, Slack, AWS,
+# Google, npm, PyPI, Docker, Replicate, Stripe, JSON web tokens. How they begin, and go on.
+_SHAPES = {
+    "gh": "[opusr]_[A-Za-z0-9]{16,}",
+    "hf_": "[A-Za-z0-9]{16,}",
+    **dict.fromkeys(("github_pat_", "glpat-", "dckr_pat_", "sk-", "ya29."), r"[\w-]{16,}"),
+    **dict.fromkeys(("AKIA", "ASIA"), "[0-9A-Z]{16}"),
+    **dict.fromkeys(("npm_", "r8_", "pypi-", "AIza"), r"[\w-]{30,}"),
+    **dict.fromkeys(("sk_live_", "sk_test_", "rk_live_", "rk_test_"), "[A-Za-z0-9]{16,}"),
+    "xox": r"[abeoprs]-[\w-]{10,}",
+    "eyJ": r"[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",
+}
+
+
+def _without_tokens(text: str, only_added: bool = False) -> tuple[str, int]:
+    """Return a text without tokens, and how many it had; of a patch, in its added lines."""
+    found = sorted(_tokens(text))
+    parts, done, count = [], 0, 0
+    for begin, end in found:
+        line = text.rfind("\n", 0, begin) + 1
+        added = text.startswith("+", line) and not text.startswith("+++ ", line)
+        if begin >= done and (added or not only_added):
+            parts += [text[done:begin], MASK]
+            done, count = end, count + 1
+    return "".join([*parts, text[done:]]), count
+
+
+def _tokens(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where tokens begin and end."""
+    # To look for each beginning is many times faster than to try all of them at every place.
+    for begin, rest in _SHAPES.items():
+        at = text.find(begin)
+        while at >= 0:
+            token = re.compile(rest, re.ASCII).match(text, at + len(begin))
+            if token and not (at and (text[at - 1].isalnum() or text[at - 1] == "_")):
+                yield at, token.end()
+            at = text.find(begin, at + 1)
+
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY")
+# Random in base 64: long, both cases, several digits. Hashes and ids are in lower case throughout,
+# names of models have their words and dashes. With a slash only in the length of AWS's.
+_RANDOM = re.compile(
+    r"(?<![\w+/.-])(?=[^\W_]*[a-z])(?=[^\W_]*[A-Z])(?=(?:[^\W\d_]*\d){3})[A-Za-z0-9+]{32,}={0,2}"
+    r"(?![\w+/.-])|(?<![\w+/.-])(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+][A-Za-z0-9+/]{39}"
+    r"(?![\w+/=.-])",
+    re.ASCII,
+)
+
+_URL_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)[^/\s]+@")
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+\S+", re.IGNORECASE)
+# A pair as in JSON, in a Python dict, in YAML, in a header: its name, what is between, its value.
+_PAIR = re.compile(
+    r"""(?P<name>[\w.-]+)(?P<between>["']?\s*:\s*)"""
+    r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,"'{}\[\]/]+)"""
+)
+
+
+def masked_command(argv: Iterable[str]) -> str:
+    """Return a command line without what sounds or looks like a secret.
+
+    Masked are values whose name sounds so (``--api-key X``, ``db.password=X``, and the same inside
+    of JSON or a header), logins in URLs, and tokens as their issuers shape them. A value that
+    follows no name and has no shape is not known for a secret: ``-p X`` stands as it was typed.
+
+    Args:
+        argv: the words of the line.
+
+    Example:
+        >>> masked_command(["train.py", "--api-key", "abc", "--db=postgres://u:pw@host/db"])
+        "train.py --api-key *** '--db=postgres://***@host/db'"
+    """
+    words: list[str] = []
+    name: str | None = None  # of an option whose value is the next word
+    for word in argv:
+        if name is not None and not word.startswith("-") and sounds_secret(name, word):
+            words.append(MASK)
+        else:
+            words.append(masked_word(word))
+        name = word if word.startswith("-") and "=" not in word else None
+    return " ".join(map(_quoted, words))
+
+
+def masked_word(word: str) -> str:
+    """Return one word of a command line without its secrets.
+
+    Example:
+        >>> masked_word('{"token": "abc", "lr": 0.1}')
+        '{"token": "***", "lr": 0.1}'
+    """
+    for at in (i for i, sign in enumerate(word) if sign == "="):
+        if sounds_secret(word[:at].rpartition("=")[2], word[at + 1 :]):
+            return f"{masked_word(word[:at])}={MASK}"
+    word = _URL_LOGIN.sub(rf"\g<scheme>{MASK}@", word)
+    word = _BEARER.sub(rf"\g<1> {MASK}", word)
+    word = _PAIR.sub(_masked_pair, word)
+    return _RANDOM.sub(MASK, _without_tokens(word)[0])
+
+
+def _masked_pair(found: re.Match[str]) -> str:
+    value = found["value"]
+    if not sounds_secret(found["name"], value):
+        return found[0]
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{found['name']}{found['between']}{quote}{MASK}{quote}"
+
+
+def _quoted(word: str) -> str:
+    begin = word.removesuffix(MASK)
+    as_it_is = begin != word and (not begin or shlex.quote(begin) == begin)
+    return word if as_it_is else shlex.quote(word)
+
+
+def command_line(orig_argv: Sequence[str]) -> str | None:
+    """Return the line that started this process, masked, without a program given by ``-c``.
+
+    Args:
+        orig_argv: as :data:`sys.orig_argv`; ``None`` is returned where Python does not know it.
+
+    Example:
+        >>> command_line(["python", "-m", "train", "--lr", "0.1"])
+        'python -m train --lr 0.1'
+    """
+    words = list(orig_argv)
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        option = _OPTION.fullmatch(words[at])
+        if option and option["program"] == "c":
+            words[at : at + 1 + (not option["given"])] = [f"{option['flags']}c", "..."]
+        if option and option["program"]:
+            break  # what follows is the program's
+        at += 2 if option and option["argument"] and not option["given"] else 1
+    return masked_command(words) if words else None
+
+
+# An option of the interpreter; several letters may share a dash, and the last one take the rest.
+_OPTION = re.compile(
+    r"(?P<flags>-[bBdEhiIOPqRsStuvVx?]*)(?:(?P<program>[cm])|(?P<argument>[WX]))(?P<given>.*)",
+    re.DOTALL,
+)
+
+
+# ---- in files --------------------------------------------------------------------------------
+
+_SECRET_FILE = re.compile(
+    r"\.env(?:\..*)?|\.netrc|\.pypirc|\.npmrc|\.pgpass|\.htpasswd|id_(?:rsa|dsa|ecdsa|ed25519).*"
+    r"|.*\.(?:pem|key|p12|pfx|jks|keystore|kdbx|ppk)"
+    r"|(?:.*[._-])?(?:secrets?|credentials?|passwords?|tokens?|api[_-]?keys?)(?:[._-].*)?",
+    re.IGNORECASE,
+)
+
+
+def is_secret_file(name: str, data: bytes = b"") -> bool:
+    """Tell whether a file is one that secrets are kept in, by its name or a key in it.
+
+    Example:
+        >>> [is_secret_file(name) for name in (".env", "api_keys.yaml", "tokenizer.py")]
+        [True, True, False]
+    """
+    return bool(_SECRET_FILE.fullmatch(name) or _PRIVATE_KEY.search(data))
+
+
+def masked_patch(patch: bytes) -> tuple[bytes, int]:
+    """Return a patch without tokens that are shaped as their issuers do, and how many it had.
+
+    Only added lines change, so that it can still be applied.
+    """
+    text, count = _without_tokens(patch.decode("latin-1"), only_added=True)  # byte for byte
+    return (text.encode("latin-1"), count) if count else (patch, 0)
