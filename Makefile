@@ -6,6 +6,7 @@
 PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
+EXAMPLES := $(wildcard plugins-example/*/pyproject.toml)
 BENCH := .venv-bench
 
 .PHONY: demo test lint bench clean
@@ -21,6 +22,7 @@ lint: $(TEST)/ready
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
 	$(TEST)/bin/mypy tests/typing/api.py
+	$(TEST)/bin/mypy plugins-example/*/src
 	$(TEST)/bin/lint-imports
 
 $(DEMO)/ready: pyproject.toml
@@ -30,10 +32,12 @@ $(DEMO)/ready: pyproject.toml
 
 # torch first and by exact version: it may have been stored as a build without CUDA, and what depends
 # on torch is then content with it.
-$(TEST)/ready: pyproject.toml
+# The example plugins are installed as anybody's packages would be, each with its entry points.
+$(TEST)/ready: pyproject.toml $(EXAMPLES)
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python -m pip install --quiet torch==2.13.0
-	$(TEST)/bin/python -m pip install --quiet --editable ".[dev]"
+	$(TEST)/bin/python -m pip install --quiet --editable ".[dev]" \
+		$(EXAMPLES:%/pyproject.toml=--editable %)
 	touch $@
 
 bench: $(BENCH)/ready
