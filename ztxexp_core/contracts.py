@@ -25,6 +25,9 @@ Tracker (a protocol, registered in the entry-point group ``ztxexp.trackers``)
     ``requires``
         names of the packages without which it cannot work: a missing one is an error before
         anything runs;
+    ``Options``
+        a dataclass of its keyword arguments, held against those given before anything runs; where
+        it has none, the annotations of its constructor are;
     ``local = True``
         it only writes into the run's folder: its calls are made where the experiment runs, and are
         not watched;
@@ -65,10 +68,16 @@ Executor (a hook implementation, group ``ztxexp.executors``)
     What a user asks for and the executor does not declare is an error before the first run.
 
 Expander (a hook implementation, group ``ztxexp.expanders``)
-    A module or instance with :func:`ztxexp_expand`. May carry ``Options`` likewise.
+    A module or instance with :func:`ztxexp_expand`. May carry ``Options`` likewise, and
+    ``supports`` with ``"independent"``: what it makes shares nothing, so the core need not copy it.
 
 Authors write ``from ztxexp_core import hookimpl``; an implementation may ask for fewer of the
 arguments by leaving them out.
+
+What is written against this page goes on working (since 2.0): a hook grows by arguments, which an
+older implementation does not ask for, and a tracker by methods that it may have. An argument on its
+way out stands in :data:`LEAVING` for at least one minor version before it goes. Which versions of
+ztxexp a plugin works with is said by its own requirement, ``ztxexp>=2,<3``.
 """
 
 from __future__ import annotations
@@ -84,6 +93,11 @@ from ztxexp_core.types import Config, MetricEvent, RunContext, RunMetadata
 PROJECT_NAME = "ztxexp"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+
+# For each hook: its arguments on their way out, and the warning for an implementation that asks for
+# one, given when that is loaded. A DeprecationWarning says what to do instead and since when; it is
+# for authors, whose tests show it, and not for users, who cannot mend the plugin.
+LEAVING: dict[str, dict[str, Warning]] = {"ztxexp_execute": {}, "ztxexp_expand": {}}
 
 
 class Tracker(Protocol):
@@ -130,7 +144,7 @@ class Received(NamedTuple):
     started: bool = True
 
 
-@hookspec(firstresult=True)
+@hookspec(firstresult=True, warn_on_impl_args=LEAVING["ztxexp_execute"])
 def ztxexp_execute(
     specs: Iterator[RunSpec | None],
     run_one: Callable[[RunSpec], RunOutcome],
@@ -167,7 +181,7 @@ def ztxexp_execute(
     """
 
 
-@hookspec(firstresult=True)
+@hookspec(firstresult=True, warn_on_impl_args=LEAVING["ztxexp_expand"])
 def ztxexp_expand(configs: Iterable[Config], options: Mapping[str, Any]) -> Iterable[Config] | None:
     """Turn each configuration into any number of configurations.
 

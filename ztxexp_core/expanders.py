@@ -163,7 +163,12 @@ class _RandomSearch(_Expander):
 
     @dataclass
     class Options:
-        """``space``: key to list of values or distribution; one ``seed`` gives one result."""
+        """Settings of random_search.
+
+        ``space``: key to list of values or distribution.
+        ``n_trials``: how many configurations are made of each one.
+        ``seed``: one seed gives one result.
+        """
 
         space: Any
         n_trials: Any

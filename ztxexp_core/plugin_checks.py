@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import pluggy
 
 from ztxexp_core import contracts
 from ztxexp_core.errors import OptionError, PluginContractError, closest
+from ztxexp_core.options import check_types, checked, is_declaration, options_of, signature_of
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -26,6 +29,11 @@ BLOCKING_VARIABLE = "ZTXEXP_DISABLE_PLUGINS"
 OWN_DISTRIBUTION = "ztxexp"
 HOOKS = {"executor": "ztxexp_execute", "expander": "ztxexp_expand"}
 _TRACKER_CALLS = {"on_run_start": "meta", "on_metric": "event", "on_run_end": "summary"}
+OPTIONAL_MEMBERS = (
+    *("requires", "Options", "local", "destination", "on_metrics", "on_params", "on_artifact"),
+    *("in_run", "received"),
+)
+"""What a tracker may carry beside its three methods, see :mod:`ztxexp_core.contracts`."""
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -70,11 +78,12 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 
 def _metadata(entry: EntryPoint) -> Any:
-    return {} if entry.dist is None else _metadata_of(entry.dist)
+    return {} if entry.dist is None else metadata_of(entry.dist)
 
 
 @functools.lru_cache  # parsed once for all plugins of a distribution
-def _metadata_of(distribution: Distribution) -> Any:
+def metadata_of(distribution: Distribution) -> Any:
+    """Return the metadata of a distribution; empty where they are damaged."""
     try:
         return distribution.metadata or {}
     except (OSError, LookupError):  # a damaged installation must not hide the others
@@ -191,11 +200,17 @@ def check_factory(ref: PluginRef, plugin: Any) -> None:
             f"is {_description(plugin)}, but has to be a class or a factory; let the entry name "
             "one, as in 'module:MyTracker'",
         )
+    check_declaration(ref, getattr(plugin, "Options", None))
     if isinstance(plugin, type):
         for method in _TRACKER_CALLS:
             static = inspect.getattr_static(plugin, method, None)
             bound = isinstance(static, (staticmethod, classmethod))
             _check_call(str(ref), method, getattr(plugin, method, None), bound)
+
+
+def optional_members(tracker: Any) -> list[str]:
+    """Return which optional members a tracker, or its class, has."""
+    return [name for name in OPTIONAL_MEMBERS if hasattr(tracker, name)]
 
 
 def _check_call(label: str, method: str, function: Any, bound: bool) -> None:
@@ -217,10 +232,16 @@ def _check_call(label: str, method: str, function: Any, bound: bool) -> None:
 
 
 def check_arguments(ref: PluginRef, factory: Any, kwargs: Mapping[str, Any]) -> None:
-    """Check that a tracker's factory takes these arguments, without calling it."""
-    try:
-        signature = inspect.signature(factory)
-    except ValueError:
+    """Check that a tracker's factory takes these arguments, without calling it.
+
+    Raises:
+        OptionError: it does not know one, lacks one, or one is of another type.
+    """
+    declared = getattr(factory, "Options", None)
+    if declared is not None:
+        checked(ref, declared, kwargs)
+    signature = signature_of(factory)
+    if signature is None:
         return
     try:
         signature.bind(**kwargs)
@@ -231,6 +252,13 @@ def check_arguments(ref: PluginRef, factory: Any, kwargs: Mapping[str, Any]) -> 
         raise OptionError(
             f"{ref} cannot be made: {exc}{near}; its arguments are {listing(named)}"
         ) from exc
+    check_types(ref, options_of(factory), kwargs)
+
+
+def check_declaration(ref: PluginRef, options: Any) -> None:
+    """Refuse an ``Options`` that is no dataclass; ``None`` for a plugin without one."""
+    if options is not None and not is_declaration(options):
+        raise misfit(ref, "has an Options that is no dataclass; decorate it with @dataclass")
 
 
 # ---- executors and expanders ----------------------------------------------------------------
@@ -315,6 +343,16 @@ def texts(ref: PluginRef, attribute: str, value: Any) -> list[str]:
         if all(isinstance(item, str) for item in items):
             return items
     raise misfit(ref, f"has {attribute} = {value!r}; write a set or tuple of texts")
+
+
+def installed(name: str) -> bool:
+    """Tell whether a module can be found; it is not imported, but the packages it is in are."""
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # a parent package is missing
+        return False
 
 
 # ---- words -----------------------------------------------------------------------------------

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -19,11 +17,8 @@ import pluggy
 
 from ztxexp_core import contracts
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import (
-    PluginImportError,
-    UnknownPluginError,
-    closest,
-)
+from ztxexp_core.discovery import scan
+from ztxexp_core.errors import PluginImportError, UnknownPluginError, closest
 from ztxexp_core.loaded import LoadedPlugin
 from ztxexp_core.plugin_checks import (
     BLOCKING_VARIABLE,
@@ -39,6 +34,7 @@ from ztxexp_core.plugin_checks import (
     check_tracker,
     clash,
     extra_line,
+    installed,
     listing,
     misfit,
     ref_of,
@@ -59,6 +55,7 @@ __all__ = [
     "load_expander",
     "make_tracker",
     "name_of",
+    "refresh",
     "tracker_spec",
     "trackers",
 ]
@@ -93,14 +90,15 @@ class Registry:
     ):
         self.kind = kind
         self.group = group
-        self._find = find or (lambda: _scan((group,))[group])
+        self._find = find or (lambda: scan((group,))[group])
         self._lock = threading.RLock()
         self._plugins: dict[tuple[str, str], Any] = {}
         self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
         self._manager.add_hookspecs(contracts)
 
     @functools.cached_property
-    def _entries(self) -> list[EntryPoint]:
+    def entries(self) -> list[EntryPoint]:
+        """The entry points, those of blocked plugins too; read when they are first needed."""
         return list(self._find())
 
     def names(self) -> list[str]:
@@ -155,7 +153,7 @@ class Registry:
         """Return the import names in a plugin's ``requires`` that are not installed."""
         ref, plugin = self.resolve(name), self.load(name)
         requires = getattr(plugin, "requires", ())
-        return [item for item in texts(ref, "requires", requires) if not _installed(item)]
+        return [item for item in texts(ref, "requires", requires) if not installed(item)]
 
     def install_hint(self, name: str) -> str:
         """Return the pip line of the extra named like a plugin; empty where there is none."""
@@ -164,9 +162,9 @@ class Registry:
     def _enabled(self) -> list[EntryPoint]:
         words = blocking_words()
         if not words:  # the names of distributions need not be read
-            return self._entries
+            return self.entries
         self._tell_unmatched(words)
-        return [e for e in self._entries if not any(blocks(word, self._ref(e)) for word in words)]
+        return [e for e in self.entries if not any(blocks(word, self._ref(e)) for word in words)]
 
     def _tell_unmatched(self, words: Iterable[str]) -> None:
         """Log, once in a process, what the blocking variable names in vain, whatever its kind."""
@@ -174,7 +172,7 @@ class Registry:
         if not fresh:
             return
         _judged_words.update(fresh)
-        refs = [self._ref(entry) for entry in self._entries]
+        refs = [self._ref(entry) for entry in self.entries]
         refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
         for word in sorted(fresh):
             if not any(blocks(word, ref) for ref in refs):
@@ -204,7 +202,7 @@ class Registry:
         )
 
     def _unknown(self, name: str) -> UnknownPluginError:
-        blocked = sorted({self._ref(e) for e in self._entries if e.name == name}, key=str)
+        blocked = sorted({self._ref(e) for e in self.entries if e.name == name}, key=str)
         if blocked:
             return self._blocked(blocked)
         known = self.names()
@@ -244,15 +242,10 @@ class Registry:
 # ---- the registries of this process ----------------------------------------------------------
 
 
-def _scan(groups: Iterable[str] = tuple(_GROUPS.values())) -> Mapping[str, list[EntryPoint]]:
-    """Return the entry points of some groups, by group."""
-    from importlib.metadata import entry_points
-
-    found = entry_points()
-    return {group: list(found.select(group=group)) for group in groups}
-
-
-_entries_by_group = functools.cache(_scan)  # one look at what is installed, for all kinds
+@functools.cache
+def _entries_by_group() -> Mapping[str, list[EntryPoint]]:
+    """One look at what is installed, for all kinds."""
+    return scan(_GROUPS.values())
 
 
 def _registry(kind: str) -> Registry:
@@ -276,6 +269,18 @@ def executors() -> Registry:
 def expanders() -> Registry:
     """Return the registry of expanders."""
     return _registry("expander")
+
+
+def refresh() -> None:
+    """Look again for what is installed when it is next asked for (since 2.0).
+
+    For a process in which a package was installed or removed after the first look, such as a
+    notebook or a test. Plugins that are at work stay what they are.
+    """
+    importlib.invalidate_caches()  # also of what importlib.metadata has seen
+    for cached in (_entries_by_group, trackers, executors, expanders):
+        cached.cache_clear()
+    _made_well.clear()
 
 
 def load_executor(name: str) -> LoadedPlugin:
@@ -390,12 +395,3 @@ def _import_target(target: str) -> Any:
     for attribute in filter(None, attributes.split(".")):
         found = getattr(found, attribute)
     return found
-
-
-def _installed(name: str) -> bool:
-    if name in sys.modules:
-        return sys.modules[name] is not None
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ImportError:  # a parent package is missing
-        return False

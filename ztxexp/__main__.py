@@ -1,0 +1,8 @@
+"""``python -m ztxexp``: the command line."""
+
+import sys
+
+from ztxexp_core.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
