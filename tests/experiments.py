@@ -10,7 +10,6 @@ import sys
 import time
 
 from ztxexp import ExpRunner, SkipRun
-from ztxexp_core import RunOutcome
 
 
 def score(ctx):
@@ -86,14 +85,6 @@ def spends_itself(ctx):
     return {"attempt": ctx.meta.attempt}
 
 
-def has_child_process(ctx):
-    """Starts a process pool of its own, as data loaders do."""
-    import multiprocessing
-
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return {"score": pool.apply(abs, (-3,))}
-
-
 def sends_its_context(ctx):
     """Hands its context to a process that it starts."""
     import multiprocessing
@@ -118,11 +109,6 @@ def forks(ctx):
     return {"score": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
 
 
-def environment(ctx):
-    """Reports what the launcher set."""
-    return {"score": int(os.environ.get("ZTXEXP_TEST_VALUE", "0"))}
-
-
 class LoadsHere:
     """Can be pickled, but not unpickled."""
 
@@ -135,23 +121,6 @@ class LoadsHere:
 
 def _refuse():
     raise ImportError("only in the launcher")
-
-
-class Echo:
-    """Stands in for run_one: no folder, just an outcome."""
-
-    def __call__(self, spec):
-        time.sleep(0.05)  # time enough for whoever counts to keep up
-
-        return RunOutcome(spec.run_id, "succeeded")
-
-
-class Sleepy:
-    """Stands in for run_one: takes longer than any test."""
-
-    def __call__(self, spec):
-        time.sleep(60 if spec.config["i"] else 0)
-        return RunOutcome(spec.run_id, "succeeded")
 
 
 def dies_until(ctx):

@@ -20,7 +20,7 @@ import os
 import pickle
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import wait
 from typing import Any
@@ -40,6 +40,7 @@ _RECHECK_SEC = 0.1  # how often the machine is asked again whether it has room
 _ASK_AGAIN_SEC = 0.5  # how often the stream is asked again that had nothing to start
 _GROW_AGAIN_SEC = 0.5  # until a start is tried again that has failed; twice as long each time
 _GROW_AGAIN_MAX_SEC = 60.0
+_TRIES = 3  # workers that may die before they have read a run; one that always does ends no launch
 _END = object()
 
 
@@ -105,6 +106,7 @@ class _Pool:
         self._leaving: list[Worker] = []
         self._back: deque[RunSpec] = deque()  # pulled, but not begun
         self._failed_to_start: set[str] = set()
+        self._unread: Counter[str] = Counter()  # deaths of workers that had not read the run
         self._proven = False
         self._more = True
         self._ask_at = -math.inf  # until then the stream has nothing to start
@@ -233,8 +235,10 @@ class _Pool:
             return self._not_set_up(worker, spec)
         self._proven = True
         if worker.unread:  # the worker had died while it was idle
-            self._back.append(spec)
-            return None
+            self._unread[spec.run_id] += 1
+            if self._unread[spec.run_id] < _TRIES:
+                self._back.append(spec)
+                return None
         if not worker.gone:
             self._idle.append(worker)
         return worker.outcome

@@ -12,7 +12,7 @@ import deadly
 import psutil
 import pytest
 
-from ztxexp_core import ExecutorError, RunOutcome
+from ztxexp_core import ExecutorError
 
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
@@ -105,7 +105,7 @@ def test_workers_that_never_get_ready_are_an_error_with_what_they_printed(
     mode, spec, start, tmp_path
 ):
     run_one = deadly.DiesWhenLoaded("segfault", tmp_path, times=20)
-    with pytest.raises(ExecutorError, match=r"(?s)signal 11 before.*loading goes wrong.*Segmentat"):
+    with pytest.raises(ExecutorError, match=r"(?s)11 .* before.*loading goes wrong.*Segmentat"):
         list(start(mode, [spec(f"run{i}") for i in range(4)], run_one))
 
 
@@ -169,21 +169,6 @@ def test_a_worker_that_cannot_be_set_up_costs_no_run_that_is_at_work(
     assert list(outcomes) == ["unlucky", "at work"]
     assert outcomes["at work"].status == "succeeded"
     assert outcomes["unlucky"].status == "failed"
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_an_outcome_that_cannot_be_sent_back_costs_its_run_only(mode, spec, drive):
-    outcomes = drive(mode, [spec("odd", {"odd": 1}), spec("well0")], Unsendable())
-    assert outcomes["well0"].status == "succeeded"
-    assert "cannot be sent back" in outcomes["odd"].error_message
-
-
-class Unsendable:
-    """Stands in for run_one: an outcome that holds a lambda where the configuration is odd."""
-
-    def __call__(self, spec):
-        notices = (lambda: None,) if "odd" in spec.config else ()
-        return RunOutcome(spec.run_id, "succeeded", notices=notices)
 
 
 def test_the_death_of_the_fork_server_costs_no_run(spec, start):

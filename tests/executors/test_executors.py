@@ -1,4 +1,7 @@
-"""What every built-in executor promises, the same tests for all four."""
+"""What the built-in executors promise beyond the suite that every executor passes.
+
+That suite is applied to them in ``test_conformance.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import experiments
@@ -27,114 +29,11 @@ def launch(root, function, configs, mode, **kwargs):
     )
 
 
-@pytest.mark.parametrize("mode", ALL)
-def test_every_configuration_gets_one_run_and_one_truthful_record(root, mode):
-    summary = launch(root, experiments.mixed, [{"i": i} for i in range(9)], mode)
-    assert (summary.total, summary.succeeded, summary.failed, summary.skipped) == (9, 3, 3, 3)
-    assert root.statuses() == 3 * ["failed"] + 3 * ["skipped"] + 3 * ["succeeded"]
-    assert sorted(r["config"]["i"] for r in root.runs()) == list(range(9))
-
-
-@pytest.mark.parametrize("mode", ALL)
-def test_lambdas_and_closures_run_in_every_mode(root, mode):
-    factor = 3
-
-    def closure(ctx):
-        return {"score": factor * ctx.config["i"]}
-
-    assert launch(root, closure, [{"i": 1}, {"i": 2}], mode).succeeded == 2
-    assert launch(root, lambda ctx: {"score": factor}, [{"i": 3}], mode).succeeded == 1
-
-
-@pytest.mark.parametrize("mode", ALL)
-def test_functions_and_configuration_values_of_main_run_in_every_mode(root, mode, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import dataclasses, sys
-            from ztxexp import ExpRunner
-
-            @dataclasses.dataclass
-            class Model:
-                width: int
-
-            def train(ctx):
-                assert isinstance(ctx.config["model"], Model) and helper() == 5
-                return {"width": ctx.config["model"].width}
-
-            def helper():
-                return 5
-
-            if __name__ == "__main__":
-                configs = [{"model": Model(w)} for w in (1, 2, 3)]
-                s = ExpRunner(configs, sys.argv[1]).run(train, mode=sys.argv[2], workers=2)
-                print(s.succeeded)
-            """
-        )
-    )
-    out = subprocess.run(
-        [sys.executable, script, root.path, mode], capture_output=True, text=True, check=True
-    )
-    assert out.stdout.strip() == "3", out.stderr
-    assert sorted(r["config"]["model"]["width"] for r in root.runs()) == [1, 2, 3]
-
-
-@pytest.mark.parametrize("mode", ALL)
-def test_functions_of_an_interactive_session_run_in_every_mode(root, mode):
-    # As in a notebook: __main__ has no file that a worker could import.
-    code = textwrap.dedent(
-        f"""
-        from ztxexp import ExpRunner
-        offset = 4
-        def cell(ctx):
-            return {{"score": ctx.config["i"] + offset}}
-        s = ExpRunner([{{"i": i}} for i in range(3)], {str(root.path)!r}).run(
-            cell, mode={mode!r}, workers=2)
-        print(s.succeeded)
-        """
-    )
-    out = subprocess.run(
-        [sys.executable, "-"], input=code, capture_output=True, text=True, check=True
-    )
-    assert out.stdout.strip() == "3", out.stderr
-
-
-@pytest.mark.parametrize("mode", ALL)
-def test_a_script_needs_no_main_guard_and_its_globals_reach_the_workers(root, mode, tmp_path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "from ztxexp import ExpRunner\n"
-        "factor = int('5')\n"
-        f"s = ExpRunner([{{}}], {str(root.path)!r}).run(\n"
-        f"    lambda ctx: {{'score': factor}}, mode={mode!r}, workers=2)\n"
-        "print(s.succeeded)\n"
-    )
-    out = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "1"
-    assert strict(root.only()["dir"] / "metrics.json") == {"score": 5}
-
-
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(root, mode):
     with pytest.raises(ExecutorError, match="load the experiment"):
         ExpRunner([{}], root.path).run(experiments.LoadsHere(), mode=mode)
     assert root.runs() == []
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_a_run_may_start_processes_of_its_own(root, mode):
-    assert launch(root, experiments.has_child_process, [{}], mode).succeeded == 1
-
-
-@pytest.mark.parametrize("mode", ["process_pool", "dynamic"])
-def test_workers_see_the_environment_of_the_launch_not_of_an_earlier_one(root, mode, monkeypatch):
-    for value in ("1", "2"):
-        monkeypatch.setenv("ZTXEXP_TEST_VALUE", value)
-        launch(root, experiments.environment, [{"value": value}], mode)
-    scores = {r["config"]["value"]: (r["dir"] / "metrics.json").read_text() for r in root.runs()}
-    assert "1" in scores["1"]
-    assert "2" in scores["2"]
 
 
 @pytest.mark.parametrize("mode", PARALLEL)
@@ -169,83 +68,6 @@ def _arguments(process):
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_specs_are_pulled_lazily(root, mode):
-    from ztxexp_core import RunSpec
-    from ztxexp_core.registry import load_executor
-
-    pulled = []
-
-    def specs():
-        for i in range(20):
-            pulled.append(i)
-            yield RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x")
-
-    plugin = load_executor(mode)
-    outcomes = plugin.call(
-        specs=specs(), run_one=experiments.Echo(), workers=2, options=plugin.check_options({})
-    )
-    ahead = []
-    for done, _ in enumerate(outcomes, start=1):
-        ahead.append(len(pulled) - done)
-    assert len(pulled) == len(ahead) == 20
-    assert max(ahead) <= 4  # two under way, one or two just handed out
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_closing_the_generator_leaves_no_worker_within_five_seconds(root, mode):
-    from ztxexp_core import RunSpec
-    from ztxexp_core.registry import load_executor
-
-    before = {p.pid for p in psutil.Process().children(recursive=True)}
-    specs = (RunSpec(f"run{i}", root.path / f"run{i}", {"i": i}, "x") for i in range(5))
-    plugin = load_executor(mode)
-    outcomes = plugin.call(
-        specs=specs, run_one=experiments.Sleepy(), workers=2, options=plugin.check_options({})
-    )
-    next(outcomes)
-    started = time.monotonic()
-    outcomes.close()
-    assert time.monotonic() - started < 5
-    ours = psutil.Process().children(recursive=True)
-    assert [p for p in ours if p.pid not in before and _is_worker(p)] == []
-
-
-def _is_worker(process):
-    # The fork server and the resource tracker of multiprocessing stay for the next launch.
-    try:
-        ours = os.getpgid(process.pid) == os.getpgrp()
-        return not ours and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ProcessLookupError):
-        return False
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_workers_are_gone_soon_after_the_launcher_is_killed(root, mode, tmp_path):
-    script = tmp_path / "long.py"
-    script.write_text(
-        "import sys, experiments\n"
-        "from ztxexp import ExpRunner\n"
-        "if __name__ == '__main__':\n"
-        "    configs = [{'i': i, 'seconds': 60} for i in range(2)]\n"
-        "    ExpRunner(configs, sys.argv[1]).run(\n"
-        "        experiments.sleeps, mode=sys.argv[2], workers=2, cpu_threshold=100)\n"
-    )
-    # A launcher that is killed cannot clear away the temporary folder of its fork server.
-    here = os.path.dirname(experiments.__file__)
-    env = {**os.environ, "PYTHONPATH": here, "TMPDIR": str(tmp_path)}
-    launcher = subprocess.Popen([sys.executable, script, root.path, mode], env=env)
-    try:
-        pids = _wait_for_pids(root, 2)
-    finally:
-        launcher.kill()
-        launcher.wait()
-    deadline = time.monotonic() + 3
-    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [pid for pid in pids if _alive(pid)] == []
 
 
 def _wait_for_pids(root, count):

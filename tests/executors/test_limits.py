@@ -182,39 +182,6 @@ def test_a_run_sees_its_environment_and_workers_are_used_again_for_equal_ones(mo
 
 
 @pytest.mark.parametrize("mode", PARALLEL)
-def test_the_environment_is_there_before_the_experiment_is_loaded(mode, spec, drive):
-    outcomes = drive(mode, [spec("a", environment={"ZTXEXP_TEST": "early"})], ShowsEarly())
-    assert outcomes["a"].notices == ("early",)
-
-
-class ShowsEarly:
-    """A run_one that reports what it saw when it was loaded."""
-
-    def __init__(self, seen=None):
-        self.seen = seen
-
-    def __reduce__(self):
-        return load_and_look, ()
-
-    def __call__(self, spec):
-        return deadly.RunOutcome(spec.run_id, "succeeded", notices=(self.seen,))
-
-
-def load_and_look():
-    return ShowsEarly(os.environ.get("ZTXEXP_TEST"))
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
-def test_a_fresh_process_has_carried_out_no_other_run_and_is_gone_afterwards(mode, spec, drive):
-    specs = [spec(f"run{i}", fresh_process=i % 2 == 0) for i in range(6)]
-    outcomes = drive(mode, specs, workers=1)
-    assert [o.status for o in outcomes.values()] == 6 * ["succeeded"]
-    pids = [deadly.pid_of(outcomes[f"run{i}"]) for i in range(6)]
-    for i in (0, 2, 4):
-        assert pids.count(pids[i]) == 1
-
-
-@pytest.mark.parametrize("mode", PARALLEL)
 def test_a_fresh_process_is_gone_before_its_outcome_is_told(mode, spec, start):
     for outcome in start(mode, [spec(f"run{i}", fresh_process=True) for i in range(3)]):
         assert not alive(deadly.pid_of(outcome))

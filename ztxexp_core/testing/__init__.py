@@ -1,14 +1,60 @@
-"""Test suites for authors of plugins; needs pytest.
+"""Test suites for authors of plugins, and packages that are installed only while a test runs.
 
-A tracker is tested by a class of a few lines, see :class:`TrackerSuite`.
+A plugin is tested by a class of a few lines: :class:`TrackerSuite`, :class:`ExecutorSuite`,
+:class:`ExpanderSuite`. They need pytest; :class:`FakeDistribution` does not.
 """
 
-import pytest
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# Before they are imported: so that a failing assertion shows its values in the author's project.
-pytest.register_assert_rewrite("ztxexp_core.testing._behaviour", "ztxexp_core.testing._faults")
+if TYPE_CHECKING:
+    from ztxexp_core.testing.contents import Contents, Point
+    from ztxexp_core.testing.distributions import FakeDistribution
+    from ztxexp_core.testing.executors import ExecutorSuite
+    from ztxexp_core.testing.expanders import ExpanderSuite
+    from ztxexp_core.testing.trackers import TrackerSuite
 
-from ztxexp_core.testing.contents import Contents, Point  # noqa: E402
-from ztxexp_core.testing.trackers import TrackerSuite  # noqa: E402
+__all__ = [
+    "Contents",
+    "ExecutorSuite",
+    "ExpanderSuite",
+    "FakeDistribution",
+    "Point",
+    "TrackerSuite",
+]
 
-__all__ = ["Contents", "Point", "TrackerSuite"]
+_HOMES = {
+    "Contents": "contents",
+    "ExecutorSuite": "executors",
+    "ExpanderSuite": "expanders",
+    "FakeDistribution": "distributions",
+    "Point": "contents",
+    "TrackerSuite": "trackers",
+}
+
+
+# By name, when it is first used: a worker process that carries out a test's run needs no pytest.
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ztxexp_core.testing' has no attribute {name!r}")
+    if name.endswith("Suite"):
+        _show_values_of_assertions()
+    value = getattr(import_module(f"ztxexp_core.testing.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def _show_values_of_assertions() -> None:
+    """Let a failing assertion show its values in the author's project, as in a test of its own."""
+    import pkgutil
+    import sys
+
+    import pytest
+
+    names = [f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)]
+    pytest.register_assert_rewrite(*(name for name in names if name not in sys.modules))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

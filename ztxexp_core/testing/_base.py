@@ -19,6 +19,7 @@ from ztxexp_core.replay import SyncReport, sync
 from ztxexp_core.runner import ExpRunner
 from ztxexp_core.store import run_folders
 from ztxexp_core.testing._runs import CALL_SEC, Run, experiment
+from ztxexp_core.testing._suite import Ability, Suite
 from ztxexp_core.testing._telling import Teller
 from ztxexp_core.testing.contents import (
     Contents,
@@ -29,20 +30,17 @@ from ztxexp_core.testing.contents import (
     values_differ,
 )
 
-Ability = bool | str
-"""``True``, or the reason why not."""
-
-_ABILITIES = (
-    *("keeps_points", "keeps_status", "keeps_config", "keeps_figures", "keeps_non_finite"),
-    *("continues_runs", "counts_repeats_once", "survives_a_kill"),
-)
-
 _numbers = itertools.count(1)
 _LOOK_SEC = 0.05
 
 
-class SuiteBase:
+class SuiteBase(Suite):
     """The author's part, and what the tests are written with; see :class:`TrackerSuite`."""
+
+    _abilities = (
+        *("keeps_points", "keeps_status", "keeps_config", "keeps_figures", "keeps_non_finite"),
+        *("continues_runs", "counts_repeats_once", "survives_a_kill"),
+    )
 
     keeps_points: ClassVar[Ability] = True
     keeps_status: ClassVar[Ability] = True
@@ -74,10 +72,7 @@ class SuiteBase:
     ) -> Iterator[None]:
         """Give :attr:`place` and :attr:`results`; a fixture of the author's may ask for it."""
         cls = type(self)
-        for name in _ABILITIES:
-            reason: object = getattr(self, name)
-            if reason is not True and not (isinstance(reason, str) and reason):
-                raise TypeError(f"{name} = {reason!r}: give the reason in its place, as a text")
+        self.check_abilities()
         if "place" not in vars(cls):  # made once: setting up a destination may take seconds
             cls.place = tmp_path_factory.mktemp("destination")
             cls._ids = set()
@@ -95,13 +90,6 @@ class SuiteBase:
             return registry.make_tracker(registry.tracker_spec(name, kwargs))
         registry.check_tracker(made, type(made).__name__)
         return made
-
-    def needs(self, *abilities: str) -> None:
-        """Skip a test, or what is left of it, where the tracker lacks an ability."""
-        for name in abilities:
-            reason: Ability = getattr(self, name)
-            if reason is not True:
-                pytest.skip(f"{name}: {reason}")
 
     def needs_method(self, name: str) -> None:
         """Skip a test of a method that a tracker may have and this one has not."""

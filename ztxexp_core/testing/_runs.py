@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,6 +147,12 @@ def experiment(ctx: RunContext) -> dict[str, Any] | None:
         raise SkipRun("makes no sense")
     if does == "fail" or (does == "retry" and ctx.attempt == 1):
         raise ValueError("loss is not finite")
+    if does == "exit":
+        sys.exit(3)
+    if does == "interrupt":
+        raise KeyboardInterrupt
+    if does == "sleep":
+        time.sleep(CALL_SEC)
     if does == "die" and ctx.attempt == 1:
         _wait_until_told(ctx)
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

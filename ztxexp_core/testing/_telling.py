@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 import random
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,6 +10,7 @@ from typing import Any
 
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.loads import BATCH
+from ztxexp_core.testing._apart import Apart
 from ztxexp_core.testing._runs import CALL_SEC, Run
 from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
 
@@ -29,33 +28,20 @@ class Teller:
     def __init__(self, run: Run, tracker: Tracker | Callable[[], Tracker]):
         self.run = run
         self._made = tracker
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
-        self._jobs = queue.SimpleQueue()
         self.tracker: Any = None
 
     def __enter__(self) -> Teller:
-        # A daemon: one that hangs must not keep the test run from ending.
-        threading.Thread(target=self._work, daemon=True).start()
+        self._apart = Apart()
         given: Any = self._made
         self.tracker = given if hasattr(given, "on_run_start") else self._call(given)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, do = job
-            try:
-                future.set_result(do())
-            except BaseException as exc:  # the test's to judge
-                future.set_exception(exc)
+        self._apart.end()
 
     def post(self, do: Callable[..., Any], *args: Any) -> Future[Any]:
         """Let something be done in the thread, without waiting for it."""
-        future: Future[Any] = Future()
-        self._jobs.put((future, lambda: do(*args)))
-        return future
+        return self._apart.post(do, *args)
 
     def _call(self, do: Callable[..., Any], *args: Any) -> Any:
         return self.post(do, *args).result(CALL_SEC)
