@@ -11,7 +11,7 @@ import pytest
 HOUSE = Path(__file__).parent.parent
 PAGE = (HOUSE / "docs" / "promises.md").read_text(encoding="utf-8")
 KEPT, LATER = PAGE.split("## Not promised yet")
-NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+NAMED = re.compile(r"`((?:tests|ztxexp_core/testing)/[\w/]+\.py)::(\w+)`")
 
 
 def promises() -> dict[int, str]:
@@ -23,7 +23,7 @@ def promises() -> dict[int, str]:
 def _tests_of(file: str) -> set[str]:
     """Names of the tests that a file defines for pytest to find."""
     tree = ast.parse((HOUSE / file).read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def test_promises_are_numbered_one_after_the_other():

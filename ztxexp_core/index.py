@@ -29,6 +29,7 @@ from ztxexp_core.store import read_record_exactly, write_bytes
 
 FOLDER = ".index"
 _VERSION = 1
+_ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
 _COARSE_TICK_SEC = 2.1  # for one without, as FAT is
@@ -89,7 +90,7 @@ def _read(
     marks: list[Mark | None],
     told: Callable[[int, int], None] | None,
 ) -> Objects:
-    path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}"
+    path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}{_ENDING}"
     kept = _load(path)
     reading = _Reading(root, kind, told)
     reading.read(names, marks, kept)

@@ -56,7 +56,7 @@ class Root:
 
     @property
     def cache(self) -> Path:
-        return self.path / FOLDER / "run.json"
+        return self.path / FOLDER / "run.json.cache"
 
 
 @pytest.fixture
