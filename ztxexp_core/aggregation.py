@@ -16,7 +16,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.codec import is_number
-from ztxexp_core.columns import ABSENT, Column, asked_for, codes_of, flattened, without_number
+from ztxexp_core.columns import (
+    ABSENT,
+    Column,
+    asked_for,
+    codes_at,
+    codes_of,
+    flattened,
+    without_number,
+)
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.labels import label
 from ztxexp_core.objects import Objects
@@ -95,7 +103,7 @@ class _Sweep:
     def of(cls, parts: Mapping[str, Objects], by: Sequence[str] | None, over: str | None) -> _Sweep:
         """Sort all runs into groups."""
         config = flattened(parts["config"])
-        coded = {key: codes_of(config.column(key, ABSENT)) for key in _keys(config)}
+        coded = {key: codes_at(config, key) for key in _keys(config)}
         varying = {key: codes for key, codes in coded.items() if any(codes)}  # the first is 0
         column = None
         if over is not None:

@@ -205,6 +205,20 @@ def codes_of(cells: Sequence[Any]) -> list[int]:
     return [known.setdefault(key, len(known)) for key in keys]
 
 
+def codes_at(objects: Objects, key: str) -> list[int]:
+    """Return the codes of one key's values, as :func:`codes_of` does; fast where few values recur.
+
+    Example:
+        >>> codes_at(pack([{"lr": 0.1}, {"lr": 0.2}, {}], 3), "lr")
+        [0, 1, 2]
+    """
+    column = objects.whole(key)
+    if not isinstance(column, Coded):
+        return codes_of(objects.column(key, ABSENT))
+    of_value, known = codes_of(column.values), dict[int, int]()
+    return [known.setdefault(of_value[code], len(known)) for code in column.codes]
+
+
 # Of which those are equal for Python, too, that are the same: True == 1 is the exception.
 _NO_BOOLEANS = frozenset({str, int, float, type(None), object})
 _NO_NUMBERS = frozenset({str, bool, type(None), object})

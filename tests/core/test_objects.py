@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ztxexp_core.columns import ABSENT, codes_at, codes_of
 from ztxexp_core.objects import Coded, Objects, from_tree, pack, to_tree
 
 VALUES = st.recursive(
@@ -121,3 +122,13 @@ def test_values_of_some_kinds_can_be_replaced():
     objects.map_values(lambda value: value.lower(), {str})
     assert objects.column("a") == ["nan", "nan"]
     assert objects.column("b") == [1, 3]
+
+
+@given(OBJECTS)
+def test_codes_by_column_are_those_by_cell(given_):
+    packed = pack(given_, len(given_))
+    written = from_tree(
+        orjson.loads(orjson.dumps(to_tree(packed, range(len(given_))))), len(given_)
+    )
+    for key in ("lr", "seed", "model"):
+        assert codes_at(written, key) == codes_of(packed.column(key, ABSENT))
