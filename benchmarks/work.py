@@ -138,7 +138,8 @@ def change(scratch: Path, root: str, count: int) -> Measured:
 
     folders = sorted(p for p in Path(root).iterdir() if p.name[0] != ".")
     shutil.rmtree(folders[0])
-    write_run(Path(root), "20260102_000000_added", config_of(count))
+    before = sum("_added" in folder.name for folder in folders)
+    write_run(Path(root), f"20260102_000000_added{before}", config_of(count + before))
     return 0.0, 1
 
 

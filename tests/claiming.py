@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from ztxexp_core.claims import Claims, Done, Mine
-from ztxexp_core.liveness import this_process
-from ztxexp_core.store import create_run, new_run_id, write_json
+from ztxexp_core.storage.claims import Claims, Done, Mine
+from ztxexp_core.storage.liveness import this_process
+from ztxexp_core.storage.store import create_run, new_run_id, write_json
 from ztxexp_core.types import RUN_SCHEMA_VERSION
 
 

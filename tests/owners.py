@@ -9,7 +9,7 @@ import sys
 
 import psutil
 
-from ztxexp_core.liveness import this_process
+from ztxexp_core.storage.liveness import this_process
 
 
 def dead_owner() -> dict:
@@ -24,7 +24,7 @@ def dead_owner() -> dict:
 def at_work(opens=None):
     """Yield the owner record of a process that is at work; ``opens``: a file it has open."""
     code = (
-        "import json, sys; from ztxexp_core.liveness import this_process;"
+        "import json, sys; from ztxexp_core.storage.liveness import this_process;"
         "held = [open(path, 'a') for path in sys.argv[1:]];"
         "print(json.dumps(this_process()), flush=True); input()"
     )

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 
-from ztxexp_core.capture import flush_output, output_before_runs, redirect_output
+from ztxexp_core.runs.capture import flush_output, output_before_runs, redirect_output
 
 libc = ctypes.CDLL(None)
 late = threading.Event()

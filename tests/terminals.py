@@ -27,7 +27,7 @@ termios.tcsetattr(0, termios.TCSANOW, flags)
 def wait():
     sys.stdin.readline()
 from pathlib import Path
-from ztxexp_core.progress import Progress
+from ztxexp_core.progress.progress import Progress
 from ztxexp_core.specs import RunOutcome, RunSpec
 def spec(i, **config):
     return RunSpec(f"run{i}", Path("runs", f"run{i}"), config or {"i": i}, str(i))

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import ztxexp_core
-from ztxexp_core import contracts, registry
+from ztxexp_core import contracts
 from ztxexp_core.cli import COMMANDS
-from ztxexp_core.options import NEEDED, options_of
-from ztxexp_core.plugin_checks import BLOCKING_VARIABLE, OPTIONAL_MEMBERS
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.options import NEEDED, options_of
+from ztxexp_core.plugins.plugin_checks import BLOCKING_VARIABLE, OPTIONAL_MEMBERS
 from ztxexp_core.testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 from ztxexp_core.testing._executor_behaviour import CAPABILITIES
 

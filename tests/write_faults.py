@@ -115,7 +115,7 @@ def _state(root: str) -> dict[str, str]:
 
 
 def main(kind: str, mode: str, root: str) -> None:
-    import ztxexp_core.runner  # noqa: F401 - once, not in every child
+    import ztxexp_core.sweeps.runner  # noqa: F401 - once, not in every child
 
     for n in itertools.count(1):
         shutil.rmtree(root, ignore_errors=True)

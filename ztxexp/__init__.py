@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ztxexp_core.analyzer import ResultAnalyzer as ResultAnalyzer
+    from ztxexp_core.analysis.analyzer import ResultAnalyzer as ResultAnalyzer
+    from ztxexp_core.configs.distributions import choice as choice
+    from ztxexp_core.configs.distributions import integers as integers
+    from ztxexp_core.configs.distributions import loguniform as loguniform
+    from ztxexp_core.configs.distributions import uniform as uniform
+    from ztxexp_core.configs.manager import ExpManager as ExpManager
     from ztxexp_core.contracts import Tracker as Tracker
-    from ztxexp_core.distributions import choice as choice
-    from ztxexp_core.distributions import integers as integers
-    from ztxexp_core.distributions import loguniform as loguniform
-    from ztxexp_core.distributions import uniform as uniform
     from ztxexp_core.environment import init_torch_env as init_torch_env
     from ztxexp_core.environment import set_process_priority as set_process_priority
     from ztxexp_core.errors import ConfigError as ConfigError
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     from ztxexp_core.errors import StoreError as StoreError
     from ztxexp_core.errors import UnknownPluginError as UnknownPluginError
     from ztxexp_core.errors import ZtxexpError as ZtxexpError
-    from ztxexp_core.manager import ExpManager as ExpManager
     from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
-    from ztxexp_core.replay import SyncReport as SyncReport
-    from ztxexp_core.replay import sync as sync
-    from ztxexp_core.runner import ExpRunner as ExpRunner
     from ztxexp_core.summary import RunSummary as RunSummary
+    from ztxexp_core.sweeps.runner import ExpRunner as ExpRunner
+    from ztxexp_core.tracking.replay import SyncReport as SyncReport
+    from ztxexp_core.tracking.replay import sync as sync
     from ztxexp_core.types import MetricEvent as MetricEvent
     from ztxexp_core.types import RunContext as RunContext
     from ztxexp_core.types import RunMetadata as RunMetadata
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 __version__ = "2.0.0.dev0"
 
 _HOMES = {
-    "ExpManager": "ztxexp_core.manager",
-    "ExpRunner": "ztxexp_core.runner",
-    "ResultAnalyzer": "ztxexp_core.analyzer",
+    "ExpManager": "ztxexp_core.configs.manager",
+    "ExpRunner": "ztxexp_core.sweeps.runner",
+    "ResultAnalyzer": "ztxexp_core.analysis.analyzer",
     "ExperimentPipeline": "ztxexp_core.pipeline",
     "RunContext": "ztxexp_core.types",
     "RunMetadata": "ztxexp_core.types",
@@ -71,13 +71,13 @@ _HOMES = {
     "StoreError": "ztxexp_core.errors",
     "UnknownPluginError": "ztxexp_core.errors",
     "ZtxexpError": "ztxexp_core.errors",
-    "SyncReport": "ztxexp_core.replay",
+    "SyncReport": "ztxexp_core.tracking.replay",
     "TensorboardTracker": "ztxexp_trackers.tensorboard",
-    "choice": "ztxexp_core.distributions",
-    "integers": "ztxexp_core.distributions",
-    "loguniform": "ztxexp_core.distributions",
-    "sync": "ztxexp_core.replay",
-    "uniform": "ztxexp_core.distributions",
+    "choice": "ztxexp_core.configs.distributions",
+    "integers": "ztxexp_core.configs.distributions",
+    "loguniform": "ztxexp_core.configs.distributions",
+    "sync": "ztxexp_core.tracking.replay",
+    "uniform": "ztxexp_core.configs.distributions",
 }
 
 __all__ = [  # noqa: RUF022 - the documented order

@@ -1,5 +1,5 @@
 """Module path of 1.0.3; the same objects as in ``ztxexp``."""
 
-from ztxexp_core.analyzer import ResultAnalyzer
+from ztxexp_core.analysis.analyzer import ResultAnalyzer
 
 __all__ = ["ResultAnalyzer"]

@@ -1,5 +1,5 @@
 """Module path of 1.0.3; the same objects as in ``ztxexp``."""
 
-from ztxexp_core.manager import ExpManager
+from ztxexp_core.configs.manager import ExpManager
 
 __all__ = ["ExpManager"]

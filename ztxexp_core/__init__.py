@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ztxexp_core.by_value import pickle_by_value
-    from ztxexp_core.capture import output_before_runs
     from ztxexp_core.codec import encode as encode_json
     from ztxexp_core.codec import is_number, plain
     from ztxexp_core.contracts import Received, Tracker, hookimpl
@@ -30,10 +29,11 @@ if TYPE_CHECKING:
         ZtxexpError,
         importing,
     )
-    from ztxexp_core.gpus import GpuMemory
-    from ztxexp_core.lines import JsonlWriter, read_jsonl
+    from ztxexp_core.gpu.gpus import GpuMemory
+    from ztxexp_core.runs.capture import output_before_runs
     from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
-    from ztxexp_core.store import utc_now
+    from ztxexp_core.storage.lines import JsonlWriter, read_jsonl
+    from ztxexp_core.storage.store import utc_now
     from ztxexp_core.summary import RunSummary
     from ztxexp_core.types import (
         Config,
@@ -86,8 +86,8 @@ _HOMES = {
     "Config": "types",
     "ConfigError": "errors",
     "ExecutorError": "errors",
-    "GpuMemory": "gpus",
-    "JsonlWriter": "lines",
+    "GpuMemory": "gpu.gpus",
+    "JsonlWriter": "storage.lines",
     "MetricError": "errors",
     "MetricEvent": "types",
     "OptionError": "errors",
@@ -114,11 +114,11 @@ _HOMES = {
     "hookimpl": "contracts",
     "importing": "errors",
     "is_number": "codec",
-    "output_before_runs": "capture",
+    "output_before_runs": "runs.capture",
     "pickle_by_value": "by_value",
     "plain": "codec",
-    "read_jsonl": "lines",
-    "utc_now": "store",
+    "read_jsonl": "storage.lines",
+    "utc_now": "storage.store",
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, ZtxexpError
-from ztxexp_core.versions import version_of
+from ztxexp_core.plugins.versions import version_of
 
 OK, FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; a command returns one of the first three."""

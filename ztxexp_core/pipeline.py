@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import registry
+from ztxexp_core.configs.manager import ExpManager
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
-from ztxexp_core.heartbeat import stamp
-from ztxexp_core.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
-from ztxexp_core.limits import TimeLimit
-from ztxexp_core.manager import ExpManager
-from ztxexp_core.plan import Plan
-from ztxexp_core.planning import plan_sweep
-from ztxexp_core.runner import ExpRunner
+from ztxexp_core.plugins import registry
+from ztxexp_core.runs.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
+from ztxexp_core.storage.heartbeat import stamp
 from ztxexp_core.summary import RunSummary
+from ztxexp_core.sweeps.limits import TimeLimit
+from ztxexp_core.sweeps.plan import Plan
+from ztxexp_core.sweeps.planning import plan_sweep
+from ztxexp_core.sweeps.runner import ExpRunner
 from ztxexp_core.types import Config, RunMetadata
 
 

@@ -1,7 +1,7 @@
 """What became of one launch, and its failures in few lines: :class:`RunSummary`.
 
 The kinds of failures and the words for them are here; how failures are sorted by kind, and told
-from successes, stands in :mod:`ztxexp_core.digest`.
+from successes, stands in :mod:`ztxexp_core.sweeps.digest`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ztxexp_core.specs import RunOutcome
-from ztxexp_core.store import RunFiles
+from ztxexp_core.storage.store import RunFiles
 from ztxexp_core.texts import cut, duration_text, end_of, harmless, last_lines, runs
 
 _KINDS_SHOWN = 5

@@ -331,7 +331,7 @@ class RunContext:
     def _own_sink(self) -> RunSink:
         # A context made by hand (in a test, say). The one arrow that points upwards; the import
         # contract lists it by name.
-        from ztxexp_core.fanout import sink_for
+        from ztxexp_core.runs.fanout import sink_for
 
         self._sink = sink_for(self)
         return self._sink

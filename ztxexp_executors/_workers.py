@@ -82,7 +82,7 @@ def _context() -> Any:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if hasattr(context, "set_forkserver_preload") and _preload_is_free():
-        context.set_forkserver_preload(["ztxexp_executors._inside", "ztxexp_core.run"])
+        context.set_forkserver_preload(["ztxexp_executors._inside", "ztxexp_core.runs.run"])
     return context
 
 

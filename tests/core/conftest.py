@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from pretended_gpus import PretendedNvml
 
-from ztxexp_core import registry
+from ztxexp_core.plugins import registry
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from ztxexp import ExpRunner
 from ztxexp_core import cli
-from ztxexp_core.plugin_states import plugin_states
+from ztxexp_core.plugins.plugin_states import plugin_states
 from ztxexp_core.testing import FakeDistribution
 
 PYPROJECT = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")

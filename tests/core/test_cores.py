@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from ztxexp_core import available_cores, control_groups, launch_checks
-from ztxexp_core.launch_checks import worker_count
+from ztxexp_core import available_cores, control_groups
+from ztxexp_core.sweeps import launch_checks
+from ztxexp_core.sweeps.launch_checks import worker_count
 
 V2 = {
     "proc/self/cgroup": "0::/user/app\n",

@@ -13,7 +13,7 @@ import deadly
 import psutil
 import pytest
 
-from ztxexp_core.registry import load_executor
+from ztxexp_core.plugins.registry import load_executor
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: whoever loses its parent becomes a child of this process
 

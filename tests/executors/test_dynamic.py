@@ -12,7 +12,7 @@ import pytest
 from pretended_gpus import UUIDS, PretendedNvml
 
 from ztxexp_core import OptionError
-from ztxexp_core.registry import load_executor
+from ztxexp_core.plugins.registry import load_executor
 
 NEVER = 1e18  # bytes that no machine has
 

@@ -15,7 +15,7 @@ import pytest
 
 from ztxexp import ExpRunner
 from ztxexp_core import ExecutorError
-from ztxexp_core.registry import load_executor
+from ztxexp_core.plugins.registry import load_executor
 from ztxexp_executors import _process
 
 PARALLEL = ["process_pool", "joblib", "dynamic"]
@@ -277,7 +277,7 @@ def test_ctrl_c_ends_even_stubborn_runs_and_a_second_one_at_once(mode, times, tm
     script = tmp_path / "launch.py"
     script.write_text(
         "import sys, deadly, contextlib\n"
-        "from ztxexp_core.registry import load_executor\n"
+        "from ztxexp_core.plugins.registry import load_executor\n"
         "mode, note = sys.argv[1:]\n"
         "config = {'at_term': 'ignore', 'note': note, 'seconds': 60}\n"
         "specs = [deadly.spec('/nowhere', f'run{i}', config) for i in range(2)]\n"

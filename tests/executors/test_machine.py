@@ -197,7 +197,7 @@ def in_group(group, script, *args):
 
 LAUNCH = """
 import sys, deadly
-from ztxexp_core.registry import load_executor
+from ztxexp_core.plugins.registry import load_executor
 specs = [deadly.spec("/nowhere", "hog", {"bytes": 2**29}),
          deadly.spec("/nowhere", "shot", {"middle": "sigkill"}),
          deadly.spec("/nowhere", "well", {})]

@@ -28,7 +28,7 @@ EXAMPLES = sorted((HOUSE / "plugins-example").glob("*/pyproject.toml"))
 BUILT_IN_MODES = ("sequential", "process_pool", "joblib", "dynamic")
 NAMES = """
 import json
-from ztxexp_core import registry
+from ztxexp_core.plugins import registry
 
 known = {"tracker": registry.trackers(), "executor": registry.executors(),
          "expander": registry.expanders()}

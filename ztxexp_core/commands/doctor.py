@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ztxexp_core.commands._output import add_json, show, show_json
-from ztxexp_core.doctor import examine
-from ztxexp_core.health import BAD, OK, WARN
-from ztxexp_core.plugin_states import IMPORT_SEC
+from ztxexp_core.health.doctor import examine
+from ztxexp_core.health.health import BAD, OK, WARN
+from ztxexp_core.plugins.plugin_states import IMPORT_SEC
 
 _STYLES = {OK: "green", WARN: "yellow", BAD: "bold red"}
 _WIDTH = 18

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ztxexp_core.commands._output import show
-from ztxexp_core.scaffold import KINDS, new_plugin
+from ztxexp_core.plugins.scaffold import KINDS, new_plugin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from ztxexp_core.commands._output import Cell, add_json, show, show_json, show_table
-from ztxexp_core.plugin_states import IMPORT_SEC, READY, PluginState, plugin_states
+from ztxexp_core.plugins.plugin_states import IMPORT_SEC, READY, PluginState, plugin_states
 
 _STYLES = {READY: "green", "missing": "yellow", "blocked": "dim"}
 _BAD = "bold red"

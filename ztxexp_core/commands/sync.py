@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ztxexp_core import registry
 from ztxexp_core.commands._output import add_json, show, show_json
 from ztxexp_core.errors import OptionError
-from ztxexp_core.options import Option, options_of
-from ztxexp_core.replay import SYNC_TIMEOUT_SEC, sync
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.options import Option, options_of
+from ztxexp_core.tracking.replay import SYNC_TIMEOUT_SEC, sync
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

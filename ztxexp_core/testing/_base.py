@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ztxexp_core import registry
 from ztxexp_core.codec import is_number
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.copying import flat
-from ztxexp_core.replay import SyncReport, sync
-from ztxexp_core.runner import ExpRunner
-from ztxexp_core.store import run_folders
+from ztxexp_core.plugins import registry
+from ztxexp_core.storage.store import run_folders
+from ztxexp_core.sweeps.runner import ExpRunner
 from ztxexp_core.testing._runs import CALL_SEC, Run, experiment
 from ztxexp_core.testing._suite import Ability, Suite
 from ztxexp_core.testing._telling import Teller
@@ -29,6 +28,7 @@ from ztxexp_core.testing.contents import (
     points_differ,
     values_differ,
 )
+from ztxexp_core.tracking.replay import SyncReport, sync
 
 _numbers = itertools.count(1)
 _LOOK_SEC = 0.05

@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as LateError
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.loaded import LoadedPlugin
+from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.testing._apart import Apart
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ztxexp_core import registry
-from ztxexp_core.loaded import LoadedPlugin
 from ztxexp_core.pipeline import ExperimentPipeline
-from ztxexp_core.runner import ExpRunner
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store import RunFiles, read_record, run_folders
+from ztxexp_core.storage.store import RunFiles, read_record, run_folders
 from ztxexp_core.summary import RunSummary
+from ztxexp_core.sweeps.runner import ExpRunner
 from ztxexp_core.testing._acting import Acts, over_file
 from ztxexp_core.testing._apart import in_time
 from ztxexp_core.testing._calls import Call, spec

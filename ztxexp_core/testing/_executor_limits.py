@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ztxexp_core.errors import OptionError
-from ztxexp_core.gpus import GpuSlots
+from ztxexp_core.gpu.gpus import GpuSlots
 from ztxexp_core.specs import RunSpec
 from ztxexp_core.testing._acting import KILL, Acts, fact, noted
 from ztxexp_core.testing._executing import ExecutorBase

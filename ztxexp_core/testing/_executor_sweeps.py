@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ztxexp_core.contracts import hookimpl
-from ztxexp_core.lines import read_jsonl
-from ztxexp_core.loaded import LoadedPlugin
+from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store import RunFiles, read_record
+from ztxexp_core.storage.lines import read_jsonl
+from ztxexp_core.storage.store import RunFiles, read_record
 from ztxexp_core.testing._executing import ExecutorBase
 from ztxexp_core.testing._given import given
 from ztxexp_core.testing._leftovers import GONE_SEC, Script

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ztxexp_core.replay import sync
-from ztxexp_core.store import read_record, run_folders
+from ztxexp_core.storage.store import read_record, run_folders
 from ztxexp_core.testing._base import SuiteBase
 from ztxexp_core.testing._runs import CALL_SEC, configs
 from ztxexp_core.testing._telling import Flaky, Teller
+from ztxexp_core.tracking.replay import sync
 from ztxexp_core.types import MetricEvent
 
 

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.codec import plain
-from ztxexp_core.extras import ExtrasLog
-from ztxexp_core.lines import JsonlWriter, read_jsonl
-from ztxexp_core.receipts import FOLDER
-from ztxexp_core.store import RunFiles, create_run, read_record, reopen_run, utc_now, write_json
+from ztxexp_core.storage.extras import ExtrasLog
+from ztxexp_core.storage.lines import JsonlWriter, read_jsonl
+from ztxexp_core.storage.store import (
+    RunFiles,
+    create_run,
+    read_record,
+    reopen_run,
+    utc_now,
+    write_json,
+)
+from ztxexp_core.tracking.receipts import FOLDER
 from ztxexp_core.types import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,

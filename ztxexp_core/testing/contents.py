@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from ztxexp_core.codec import is_number
 from ztxexp_core.copying import flat
-from ztxexp_core.extras import ARTIFACT, PARAMS
-from ztxexp_core.lines import read_jsonl
-from ztxexp_core.store import RunFiles, read_record
+from ztxexp_core.storage.extras import ARTIFACT, PARAMS
+from ztxexp_core.storage.lines import read_jsonl
+from ztxexp_core.storage.store import RunFiles, read_record
 from ztxexp_core.types import RUN_STATUS_RUNNING, MetricEvent
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ztxexp_core.registry import Registry, refresh
+from ztxexp_core.plugins.registry import Registry, refresh
 
 __all__ = ["FakeDistribution"]
 

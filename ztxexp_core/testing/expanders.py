@@ -15,15 +15,15 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from ztxexp_core import registry
 from ztxexp_core.by_value import pickle_by_value
 from ztxexp_core.codec import plain
+from ztxexp_core.configs.manager import ExpManager
 from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import OptionError
 from ztxexp_core.identity import config_identity
-from ztxexp_core.loaded import LoadedPlugin
-from ztxexp_core.manager import ExpManager
 from ztxexp_core.pipeline import ExperimentPipeline
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.testing._apart import in_time
 from ztxexp_core.testing._given import given
 from ztxexp_core.testing._leftovers import Script
@@ -41,7 +41,7 @@ _ELSEWHERE = """
 import pickle, sys
 from pathlib import Path
 from ztxexp_core.identity import config_identity
-from ztxexp_core.registry import load_expander
+from ztxexp_core.plugins.registry import load_expander
 
 name, options, configs = pickle.loads(Path(sys.argv[1]).read_bytes())
 plugin = load_expander(name)

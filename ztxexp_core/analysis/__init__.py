@@ -1,0 +1,1 @@
+"""What comes out: tables, curves, and answers about many runs."""

@@ -1,0 +1,1 @@
+"""What a machine and a results root are like: ``ztxexp doctor``."""

@@ -1,0 +1,1 @@
+"""How a sweep is going: counted, timed, and shown."""

@@ -1,0 +1,1 @@
+"""Where a launch comes from: commit, patch, packages, code, command line."""

@@ -1,0 +1,1 @@
+"""The life of one run, in whichever process it is carried out."""

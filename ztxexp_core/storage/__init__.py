@@ -1,0 +1,1 @@
+"""Runs on disk: their folders and files, who is at work on one, all of a root at once."""

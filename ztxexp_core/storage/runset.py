@@ -1,0 +1,215 @@
+"""All runs of a results root, read at once: which they are, and what their files say.
+
+What is analysed comes from here, by way of the :mod:`ztxexp_core.storage.index`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.codec import number
+from ztxexp_core.storage.extras import PARAMS
+from ztxexp_core.storage.index import Kind, read_all
+from ztxexp_core.storage.lines import read_jsonl
+from ztxexp_core.storage.liveness import as_it_is
+from ztxexp_core.storage.objects import Object, Objects, pack
+from ztxexp_core.storage.selection import Selection
+from ztxexp_core.storage.store import is_ours, run_names
+from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING
+
+_log = logging.getLogger("ztxexp")
+_NESTING_READ = 16  # metrics nested deeper than this are handed on as they stand
+
+PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
+
+
+@dataclass
+class RunSet:
+    """Runs below a root, in the order of their folders' names.
+
+    Attributes:
+        root: absolute path of the root.
+        names: of the runs' folders.
+        run: what each ``run.json`` says; a run whose process is gone is shown as failed.
+        config: what each ``config.json`` says; nothing where there is none.
+        metrics: what each file of metrics says, "NaN" and "Infinity" as floats.
+        params: what each run has logged as parameters; read by :meth:`with_params`.
+    """
+
+    root: str
+    names: list[str]
+    run: Objects
+    config: Objects
+    metrics: Objects
+    params: Objects
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def folders(self) -> list[str]:
+        """Return the absolute paths of the runs' folders."""
+        return [f"{self.root}{os.sep}{name}" for name in self.names]
+
+    def parts(self) -> list[tuple[str, Objects]]:
+        """Return what the runs' files say, with its name, the later to replace the earlier."""
+        return [(name, getattr(self, name)) for name in PARTS]
+
+    def with_params(self) -> RunSet:
+        """Read what the runs have logged by ``ctx.log_params``; of a name the last value counts."""
+        found = [_params(folder) for folder in self.folders()]
+        self.params = pack(found, len(found))
+        return self
+
+    def records(self) -> Iterator[Object]:
+        """Yield one flat record for each run, as ``ResultAnalyzer.to_records`` describes them."""
+        each = zip(self.folders(), *(part.all() for _, part in self.parts()), strict=True)
+        for folder, *parts in each:
+            merged: Object = {}
+            for part in parts:
+                merged.update(part or {})
+            merged["run_dir"] = folder
+            yield merged
+
+    def tell_hidden(self, already: set[str]) -> None:
+        """Log, once for each name, which of its values a record does not show.
+
+        Args:
+            already: names that were told; grows.
+        """
+        for first, later, mine in (
+            ("config", "metrics", "metric"),
+            ("config", "run", "key of the configuration"),
+            ("metrics", "run", "metric"),
+        ):
+            _tell_hidden(self.names, getattr(self, first), getattr(self, later), mine, already)
+
+
+def _tell_hidden(
+    names: list[str], first: Objects, later: Objects, mine: str, already: set[str]
+) -> None:
+    shared = first.all_keys() & later.all_keys() - already
+    found: dict[str, str] = {}
+    for key in shared:
+        pairs = zip(first.column(key, _NONE), later.column(key, _NONE), strict=True)
+        for name, (one, other) in zip(names, pairs, strict=True):
+            if one is not _NONE and other is not _NONE and one != other:
+                found[key] = name
+                break
+    if found:
+        already.update(found)
+        _log.warning(
+            "records show only the later of config, metrics and run.json for: %s (first seen "
+            "in run %s); rename the %s where you need both values, or ask for prefix=True",
+            ", ".join(sorted(found)),
+            min(found.values()),
+            mine,
+        )
+
+
+_NONE = object()
+
+
+def read_runs(
+    root: Path,
+    chosen: Selection,
+    metrics_filename: str = "metrics.json",
+    told: Callable[[int, int], None] | None = None,
+) -> RunSet:
+    """Read the runs below a root that a selection accepts.
+
+    Damaged and foreign entries are left out and named once in the log. A run whose configuration
+    is damaged is left out too; one that has none has an empty one.
+
+    Args:
+        root: the results root.
+        chosen: which runs.
+        metrics_filename: the file in a run's folder that holds its metrics.
+        told: called every now and then with how many files of a kind were read, and have to be.
+    """
+    absolute, names = os.path.realpath(root), run_names(root)
+    kinds = [Kind("run.json"), Kind("config.json"), Kind(metrics_filename)]
+    run, config, metrics = read_all(str(root), names, kinds, told)
+    places = _accepted(str(root), names, run, chosen)
+    without = [
+        place for place, keys in zip(places, _which(config, places), strict=True) if not keys
+    ]
+    damaged = {p for p in without if os.path.lexists(f"{root}/{names[p]}/config.json")}
+    damaged -= {p for p, one in zip(without, config.at(without), strict=True) if one is not None}
+    places = [place for place in places if place not in damaged]
+    metrics = metrics.chosen(places)
+    metrics.map_values(_numbers, (str, list, dict))
+    return RunSet(
+        absolute,
+        [names[place] for place in places],
+        run.chosen(places),
+        config.chosen(places),
+        metrics,
+        Objects(len(places)),
+    )
+
+
+def chosen_runs(root: Path, chosen: Selection) -> list[tuple[str, Object]]:
+    """Return the names of the runs that a selection accepts, and what their ``run.json`` says.
+
+    Args:
+        root: the results root.
+        chosen: which runs.
+    """
+    names = run_names(root)
+    (run,) = read_all(str(root), names, [Kind("run.json")])
+    places = _accepted(str(root), names, run, chosen)
+    found = run.at(places)
+    return [(names[place], one or {}) for place, one in zip(places, found, strict=True)]
+
+
+def _which(objects: Objects, places: Sequence[int]) -> list[int]:
+    which = objects.keys()[1]
+    return [which[place] for place in places]
+
+
+def _accepted(root: str, names: list[str], run: Objects, chosen: Selection) -> list[int]:
+    """Return the positions of the runs that are wanted, those that are dead shown as failed."""
+    versions, there = run.column("schema_version"), run.keys()[1]
+    statuses = run.column("status")
+    running = [place for place, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
+    for place, one in zip(running, run.at(running), strict=True):
+        run.single[place] = shown = as_it_is(one or {}, f"{root}/{names[place]}")
+        statuses[place] = shown["status"]
+    asks_more = chosen.experiment_name or chosen.group or chosen.tags
+    asked = ("experiment_name", "group", "tags") if asks_more else ()
+    labels = [run.column(name) for name in asked]
+    places = []
+    for place, name in enumerate(names):
+        if not there[place]:
+            continue
+        if versions[place] != RUN_SCHEMA_VERSION and not is_ours(
+            versions[place], f"{root}/{name}/run.json"
+        ):
+            continue
+        if chosen.takes_status(statuses[place]) and (
+            not labels or chosen.takes_labels(*(column[place] for column in labels))
+        ):
+            places.append(place)
+    return places
+
+
+def _numbers(value: Any, depth: int = 0) -> Any:
+    """Return a metric with the stored words "NaN" and "Infinity" as floats, also inside lists."""
+    if depth < _NESTING_READ and isinstance(value, list):
+        return [_numbers(item, depth + 1) for item in value]
+    if depth < _NESTING_READ and isinstance(value, dict):
+        return {name: _numbers(item, depth + 1) for name, item in value.items()}
+    return number(value)
+
+
+def _params(folder: str) -> Object | None:
+    found: Object = {}
+    for row in read_jsonl(f"{folder}/extras.jsonl"):
+        if row.get("event") == PARAMS and isinstance(row.get("params"), dict):
+            found.update(row["params"])
+    return found or None

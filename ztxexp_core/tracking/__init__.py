@@ -1,0 +1,1 @@
+"""Bringing runs to trackers, from the runs' files, while they go on or later."""
