@@ -124,7 +124,7 @@ def test_listing_imports_nothing(site):
 
 def test_listing_built_ins_imports_no_plugin_in_a_fresh_process():
     code = (
-        "import sys; from ztxexp_core import registry as r;"
+        "import sys; from ztxexp_core.plugins import registry as r;"
         "r.executors().names(); r.trackers().refs(); r.expanders().names();"
         "bad = [m for m in sys.modules if m.startswith(('ztxexp_executors', 'ztxexp_trackers'))];"
         "more = ('mlflow', 'joblib', 'ztxexp_core.configs.expanders');"

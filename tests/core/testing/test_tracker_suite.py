@@ -128,7 +128,7 @@ def results(tmp_path_factory) -> dict[str, dict[str, ElementTree.Element]]:
     chosen += [f"test_mine.py::Test{name}::{ENDED}" for name in ("WithReason", "WithoutReason")]
     chosen += ["test_mine.py::TestKept"]
     chosen += ["test_mine.py::TestOverridden::test_thousands_of_events_arrive"]
-    paths = [str(folder / "site"), str(Path(__file__).parents[1])]
+    paths = [str(folder / "site"), str(Path(__file__).parents[2])]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
         [*command, f"--basetemp={folder / 'tmp'}", "--junitxml=out.xml", *chosen],
