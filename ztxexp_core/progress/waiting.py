@@ -6,14 +6,15 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
 VARIABLE = "ZTXEXP_PROGRESS"
 NO = frozenset({"0", "off", "false", "no"})
 _PATIENCE_SEC = 1.0  # what takes less is done before a person wonders
 
 Told = Callable[[int, int], None]
+_T = TypeVar("_T")
 
 
 def is_unwanted() -> bool:
@@ -48,6 +49,23 @@ def bar(what: str) -> Iterator[Told]:
     with contextlib.ExitStack() as stack:
         stack.callback(shown.close)
         yield told
+
+
+def watched(what: str, items: Collection[_T]) -> Iterator[_T]:
+    """Yield items, and show how far that is once it has taken a second, as :func:`bar` does.
+
+    Args:
+        what: what is being done.
+        items: what it is done with.
+
+    Example:
+        >>> for folder in watched("checking runs", folders):
+        ...     check(folder)
+    """
+    with bar(what) as told:
+        for done, item in enumerate(items):
+            told(done, len(items))
+            yield item
 
 
 class _Bar:

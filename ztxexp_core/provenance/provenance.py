@@ -130,6 +130,8 @@ def _kept(root: str | Path, ending: str, data: bytes) -> str | None:
         if not os.path.isfile(path) or os.path.getsize(path) != len(data):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_bytes(path, data)
+        else:
+            os.utime(path)  # gc() leaves alone what may be about to be named
     except OSError as exc:  # no launch is worth less because of it
         _log.warning("%s could not be written (%s); going on without it", path, exc.strerror)
         return None

@@ -382,11 +382,16 @@ def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     A folder without a ``run.json`` is no run; a damaged or foreign ``run.json`` is named once.
     """
     for folder in run_folders(root):
-        run = read_record(f"{folder}/run.json")
-        if run is None:
-            continue
-        if is_ours(run.get("schema_version"), f"{folder}/run.json"):
+        run = read_run(folder)
+        if run is not None:
             yield folder, run
+
+
+def read_run(folder: str | Path) -> dict[str, Any] | None:
+    """Return a run's ``run.json``; ``None`` where it is missing, damaged, or of another schema."""
+    path = f"{folder}/run.json"
+    run = read_record(path)
+    return run if run is not None and is_ours(run.get("schema_version"), path) else None
 
 
 def is_ours(schema_version: Any, path: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.progress.waiting import bar, watched
 from ztxexp_core.storage.liveness import RUN_LOST
 from ztxexp_core.storage.runset import chosen_runs, read_runs
 from ztxexp_core.storage.selection import Selection, status_words
@@ -22,6 +23,7 @@ from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_
 from ztxexp_core.upkeep import cleaning, collecting, weighing
 from ztxexp_core.upkeep.checking import StoreReport, check_root
 from ztxexp_core.upkeep.repairing import RepairReport, repair_root
+from ztxexp_core.upkeep.unnamed import unnamed
 
 _log = logging.getLogger("ztxexp")
 
@@ -115,7 +117,9 @@ class Care:
 
         A run goes only if all rules that are given let it go, and at least one has to be given. As
         with :meth:`clean_results`, a run that is still at work stays, no link is followed, and no
-        run whose record or configuration is damaged is judged. (Since 2.0.)
+        run whose record or configuration is damaged is judged. Where runs go, the patches and lists
+        of packages in ``.provenance`` go with them that no run names any more and that are older
+        than a day, unless a launch is under way. (Since 2.0.)
 
         Args:
             keep_best: of the runs that have succeeded, so many with the best ``metric`` stay. A
@@ -155,10 +159,14 @@ class Care:
         matching = [(seen.folder, seen.run) for seen in collecting.chosen(rules, found)]
         candidates = weighing.weighed(rules, cleaning.deletable(matching, "gc"), found)
         items = [item for item, _ in candidates]
-        report = weighing.GcReport(self.results_path, items, rules, len(found), dry_run)
         if not dry_run and candidates:
-            deleted = _delete(candidates, rules, confirm)
-            report = weighing.GcReport(self.results_path, deleted, rules, len(found), dry_run)
+            items = _delete(candidates, rules, confirm)
+        report = weighing.GcReport(self.results_path, items, rules, len(found), dry_run)
+        if report.folders and not rules.only:
+            files = unnamed(self.results_path, [folder.name for folder in report.folders])
+            report.provenance = weighing.files_of(files)
+            if not dry_run:
+                cleaning.unlink(files)
         if items:
             _log.warning("gc: %s", report.one_line())
         return report
@@ -206,7 +214,8 @@ class Care:
         if dry_run or not folders:
             return folders
         agreed = not confirm or cleaning.confirmed(folders)
-        deleted = [folder for folder, run in candidates if agreed and cleaning.delete(folder, run)]
+        going = watched("deleting runs", candidates if agreed else [])
+        deleted = [folder for folder, run in going if cleaning.delete(folder, run)]
         cleaning.tell_deleted(len(deleted), len(folders))
         return deleted
 
@@ -221,7 +230,8 @@ class Care:
         if predicate is None:  # the records are not needed
             shown = chosen_runs(self.results_path, every)
         else:
-            found = read_runs(self.results_path, every, metrics_filename)
+            with bar("reading runs") as told:
+                found = read_runs(self.results_path, every, metrics_filename, told)
             shown = list(zip(found.names, found.records(), strict=True))
         matching = []
         for name, record in shown:
@@ -258,7 +268,7 @@ def _delete(
     if confirm and not cleaning.confirmed(folders, what, "gc"):
         return [item for item, _ in candidates]
     account = []
-    for item, (folder, run) in candidates:
+    for item, (folder, run) in watched("deleting runs", candidates):
         if rules.only:
             gone = cleaning.empty(folder, run, rules.only, "gc")
         else:

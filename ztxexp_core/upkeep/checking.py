@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.progress.waiting import watched
 from ztxexp_core.storage.claimfiles import FOLDER as CLAIMS
 from ztxexp_core.storage.liveness import owner_is_dead
 from ztxexp_core.storage.store import STAGING_PREFIX, SUBFOLDERS
@@ -147,7 +148,7 @@ def check_root(root: Path, lines: bool = True) -> StoreReport:
     findings: list[Finding] = []
     found = 0
     succeeded: dict[str, list[Path]] = {}
-    for entry in entries_of(root, findings):
+    for entry in watched("checking runs", entries_of(root, findings)):
         if entry.name.startswith("."):
             findings += _hidden(entry, time.time())
             continue

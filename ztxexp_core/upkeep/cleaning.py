@@ -134,6 +134,15 @@ def empty(folder: Path, run: dict[str, Any], name: str, who: str = CLEAN) -> boo
     return True
 
 
+def unlink(files: Sequence[Path]) -> None:
+    """Delete files; what cannot be deleted is told in the log."""
+    for path in files:
+        try:
+            os.unlink(path)
+        except OSError as exc:
+            _log.warning("gc could not delete %s: %s", path, exc)
+
+
 def _as_it_was(folder: Path, run: dict[str, Any], who: str) -> bool:
     """Tell whether a run is still the one that was judged, and nobody works on it."""
     # Minutes may lie between the question and its answer: a retry may have begun meanwhile.

@@ -20,9 +20,10 @@ from ztxexp_core.codec import is_number, number
 from ztxexp_core.copying import flat, lookup
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.identity import canonical
+from ztxexp_core.progress.waiting import watched
 from ztxexp_core.storage.liveness import as_it_is
 from ztxexp_core.storage.selection import status_words, words
-from ztxexp_core.storage.store import SUBFOLDERS, RunFiles, iter_runs, read_record
+from ztxexp_core.storage.store import SUBFOLDERS, RunFiles, read_record, read_run, run_folders
 from ztxexp_core.texts import harmless
 from ztxexp_core.types import RUN_STATUS_SUCCEEDED
 from ztxexp_core.upkeep.reporting import age_text
@@ -188,9 +189,10 @@ def seen_by(rules: Rules, root: Path) -> list[Seen]:
     now, found = time.time(), []
     metrics_known: set[str] = set()
     keys_known: set[str] = set()
-    for folder, run in iter_runs(root):
-        if os.path.islink(folder):
-            continue  # it must not be kept as the best in the place of what it leads to
+    for folder in watched("reading runs", list(run_folders(root))):
+        run = read_run(folder)
+        if run is None or os.path.islink(folder):
+            continue  # a link must not be kept as the best in the place of what it leads to
         files = RunFiles(folder)
         config = read_record(files.config)
         if config is None and os.path.lexists(files.config):

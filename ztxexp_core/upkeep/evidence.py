@@ -32,7 +32,7 @@ class SignsOfWork:
         self._open = list(_open_files(os.path.realpath(root) + os.sep))
         self._claimed = set(_claimed_runs(root))
         self._now = file_system_now(root)
-        self._others = self._others_beat()
+        self._others = launch_under_way(root, but=own_name())
 
     def of_work_on(self, folder: Path, new: bool) -> str | None:
         """Say what shows that somebody is at work on a run; ``None`` for nothing.
@@ -53,21 +53,29 @@ class SignsOfWork:
             return "launches are under way in this root; ask again when they have ended"
         return None
 
-    def _others_beat(self) -> bool:
-        try:
-            with os.scandir(self._root / ALIVE) as entries:
-                names = [e.name for e in entries if e.name != own_name() and e.name[0] != "."]
-        except OSError:  # nobody has ever worked here for long
-            return False
-        ages = [age_of(f"{self._root}/{ALIVE}/{name}", self._now) for name in names]
-        return any(age is not None and age <= SILENT_SEC for age in ages)
-
     def _seconds_unchanged(self, folder: Path) -> float:
         paths = [str(folder)]
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             paths += [entry.path for entry in entries]
         ages = [age_of(path, self._now) for path in paths]
         return min([age for age in ages if age is not None], default=0.0)
+
+
+def launch_under_way(root: Path, but: str = "") -> bool:
+    """Tell whether processes show that they carry out runs of a root.
+
+    Args:
+        root: the results root.
+        but: name of a process that does not count.
+    """
+    try:
+        with os.scandir(root / ALIVE) as entries:
+            paths = [e.path for e in entries if e.name != but and e.name[0] != "."]
+    except OSError:  # nobody has ever worked here for long
+        return False
+    now = file_system_now(root) if paths else 0.0
+    ages = [age_of(path, now) for path in paths]
+    return any(age is not None and age <= SILENT_SEC for age in ages)
 
 
 def _open_files(inside: str) -> Iterator[str]:

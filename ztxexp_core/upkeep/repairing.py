@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import StoreError
+from ztxexp_core.progress.waiting import watched
 from ztxexp_core.storage.heartbeat import file_system_now
 from ztxexp_core.storage.lines import JsonlWriter
 from ztxexp_core.storage.liveness import as_it_is, close_run
@@ -152,7 +153,8 @@ def repair_root(root: Path, dry_run: bool = False) -> RepairReport:
     mender = _Mender(root, dry_run)
     done: list[Repair] = []
     # Lines are not asked about: a torn one is tolerated by every reader, and left as it is.
-    for folder, findings in _by_entry(check_root(root, lines=False).items, root).items():
+    found = _by_entry(check_root(root, lines=False).items, root)
+    for folder, findings in watched("repairing runs", found.items()):
         done += mender.mend(folder, findings)
     return RepairReport(root, done, dry_run)
 

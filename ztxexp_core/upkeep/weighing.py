@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.progress.waiting import watched
 from ztxexp_core.storage.liveness import as_it_is
 from ztxexp_core.texts import cut, harmless, runs
 from ztxexp_core.upkeep.cleaning import Candidate
@@ -51,6 +52,7 @@ class GcReport(Report[Collected]):
         rules: the rules.
         total: how many runs were judged.
         dry_run: nothing was to be deleted.
+        provenance: the files of ``.provenance`` that no run names any more, and their bytes.
 
     Example:
         >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
@@ -68,6 +70,7 @@ class GcReport(Report[Collected]):
         self.rules = rules
         self.total = total
         self.dry_run = dry_run
+        self.provenance: dict[Path, int] = {}
 
     @property
     def folders(self) -> list[Path]:
@@ -77,7 +80,8 @@ class GcReport(Report[Collected]):
     @property
     def size(self) -> int:
         """The bytes that would be freed (``dry_run``), or were."""
-        return sum(item.size for item in self.items if self.dry_run or item.deleted)
+        of_runs = sum(item.size for item in self.items if self.dry_run or item.deleted)
+        return of_runs + sum(self.provenance.values())
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return a dict for each run, for a data frame say; paths as texts.
@@ -112,6 +116,9 @@ class GcReport(Report[Collected]):
         if len(self.items) > len(shown):
             rest = sum(item.size for item in self.items) - sum(item.size for item in shown)
             yield f"and {runs(len(self.items) - len(shown))} more, {size_text(rest)}"
+        if self.provenance:
+            size = size_text(sum(self.provenance.values()))
+            yield f"and what no run names any more of .provenance, {size}"
 
     def _row(self, item: Collected) -> list[str]:
         value = "" if item.value is None else f"{item.value:.6g}"
@@ -145,7 +152,7 @@ def _table(rows: list[list[str]]) -> Iterator[str]:
 
 
 def weighed(
-    rules: Rules, candidates: Iterable[Candidate], found: Iterable[Seen]
+    rules: Rules, candidates: Sequence[Candidate], found: Iterable[Seen]
 ) -> list[tuple[Collected, Candidate]]:
     """Return what candidates weigh; those of which there is nothing to delete are left out.
 
@@ -156,7 +163,7 @@ def weighed(
     """
     known = {seen.folder: seen for seen in found}
     collected = []
-    for folder, run in candidates:
+    for folder, run in watched("weighing runs", candidates):
         if rules.only and is_empty(folder / rules.only):
             continue
         size = size_of(folder / rules.only if rules.only else folder)
@@ -186,6 +193,11 @@ def size_of(folder: Path) -> int:
                 found = os.lstat(f"{base}/{name}")
                 size += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
     return size
+
+
+def files_of(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return the bytes of each of some files."""
+    return {path: os.lstat(path).st_size for path in paths if os.path.lexists(path)}
 
 
 def size_text(size: float) -> str:

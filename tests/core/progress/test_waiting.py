@@ -33,3 +33,12 @@ def test_a_terminal_shows_it_after_a_while(tmp_path, patience, variable, shown):
     seen = on_terminal(tmp_path, SLOW.format(patience=patience), ZTXEXP_PROGRESS=variable)
     assert (b"reading runs" in seen.raw) is shown
     assert not any(seen.lines) and not seen.hidden
+
+
+def test_items_are_handed_on_and_the_bar_closes_with_them(tmp_path):
+    code = "\nfrom ztxexp_core.progress.waiting import watched\n"
+    code += SLOW.split("with")[0].format(patience=0.0)
+    code += "assert [x for x in watched('checking runs', 'abc') if not time.sleep(0.1)] == [*'abc']"
+    seen = on_terminal(tmp_path, code)
+    assert b"checking runs" in seen.raw
+    assert not any(seen.lines) and not seen.hidden

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import sys
+import time
 
 import pytest
 from experiments import score
@@ -395,3 +396,67 @@ def test_sizes_and_ages_are_told_as_people_read_them():
 def test_clean_results_and_gc_choose_the_same_by_status(folder):
     analyzer = ResultAnalyzer(folder)
     assert analyzer.gc(statuses=("failed",)).folders == analyzer.clean_results(("failed",))
+
+
+# ---- what goes with them ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Two runs: each names a list of packages of its own, the first one also a patch."""
+    folder = tmp_path / "results"
+    for number, name in enumerate(["old", "new"]):
+        meta = {"packages": f"{number}" * 64, "git_diff": None if number else "a" * 64}
+        put(run(folder, name, age=10 * (1 - number)) / "meta.json", meta)
+    (folder / ".provenance").mkdir()
+    for name in ("0" * 64 + ".txt", "1" * 64 + ".txt", "a" * 64 + ".patch", "b" * 64 + ".patch"):
+        put(folder / ".provenance" / name, "x" * 100)
+        os.utime(folder / ".provenance" / name, (time.time() - 7 * DAY,) * 2)
+    return folder
+
+
+def left(folder):
+    return {path.name[0] for path in (folder / ".provenance").iterdir()}
+
+
+def test_what_no_run_names_any_more_goes_with_the_runs(kept):
+    report = ResultAnalyzer(kept).gc(older_than="5d")
+    assert {path.name[0] for path in report.provenance} == set("0ab")
+    assert "what no run names any more of .provenance, 300 B" in str(report)
+    assert left(kept) == set("01ab")
+    whole = report.size
+    report = ResultAnalyzer(kept).gc(older_than="5d", dry_run=False, confirm=False)
+    assert (report.size, left(kept), names(kept)[-1]) == (whole, set("1"), "new")
+    assert ResultAnalyzer(kept).check().ok
+
+
+def test_of_provenance_nothing_goes_without_runs(kept):
+    assert collect(kept, older_than="30d") == []
+    assert collect(kept, older_than="5d", only="checkpoints") == ["old"]
+    assert left(kept) == set("01ab")
+
+
+def test_what_is_younger_than_a_day_may_be_about_to_be_named(kept):
+    os.utime(kept / ".provenance" / ("a" * 64 + ".patch"))
+    collect(kept, older_than="5d")
+    assert left(kept) == set("1a")
+
+
+def test_while_a_launch_is_under_way_it_stays(kept):
+    (kept / ".alive").mkdir()
+    (kept / ".alive" / "elsewhere.1").touch()
+    assert collect(kept, older_than="5d") == ["old"]
+    assert left(kept) == set("01ab")
+
+
+def test_where_a_run_cannot_say_what_it_names_everything_stays(kept):
+    put(run(kept, "odd") / "meta.json", "{")
+    assert collect(kept, older_than="5d") == ["old"]
+    assert left(kept) == set("01ab")
+
+
+def test_a_run_that_was_set_aside_names_what_it_named(kept):
+    odd = run(kept / ".damaged", "odd")
+    put(odd / "meta.json", {"packages": None, "git_diff": "a" * 64})
+    collect(kept, older_than="5d")
+    assert left(kept) == set("1a")
