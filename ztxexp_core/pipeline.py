@@ -201,8 +201,9 @@ class ExperimentPipeline:
 
         Args:
             max_attempts: attempts in one launch; below 1 counts as 1.
-            retry_on: names of exceptions (a parent's covers its children) or exception classes;
-                ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died, or was ended.
+            retry_on: names of exceptions, with or without their module (a parent's covers its
+                children), or exception classes; ``"WorkerDied"`` and ``"Timeout"`` for runs whose
+                process died, or was ended.
             delay: seconds before the second attempt.
             backoff: by which the delay is multiplied before each further one.
 

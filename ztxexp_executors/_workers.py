@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
@@ -40,6 +41,7 @@ _RECHECK_SEC = 0.1  # how often the machine is asked again whether it has room
 _ASK_AGAIN_SEC = 0.5  # how often the stream is asked again that had nothing to start
 _GROW_AGAIN_SEC = 0.5  # until a start is tried again that has failed; twice as long each time
 _GROW_AGAIN_MAX_SEC = 60.0
+_TEMP_BYTES = 70  # of the path of temporary files: a socket's, below it, has 107 at most (unix(7))
 _TRIES = 3  # workers that may die before they have read a run; one that always does ends no launch
 _END = object()
 
@@ -80,7 +82,8 @@ def _always() -> bool:
 
 def _context() -> Any:
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) <= _TEMP_BYTES
+    context = multiprocessing.get_context("forkserver" if served else "spawn")
     if hasattr(context, "set_forkserver_preload") and _preload_is_free():
         context.set_forkserver_preload(["ztxexp_executors._inside", "ztxexp_core.runs.run"])
     return context

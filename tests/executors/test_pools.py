@@ -33,6 +33,25 @@ def test_a_pool_goes_on_with_fewer_workers_where_there_is_no_room_for_more(root)
     assert out.stdout.split() == ["20", "0"], out.stderr
 
 
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_temporary_files_may_lie_where_no_socket_can(root, tmp_path, mode):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    code = (
+        "import sys, experiments\n"
+        "from ztxexp import ExpRunner\n"
+        "s = ExpRunner([{'i': 1}, {'i': 2}], sys.argv[1]).run(\n"
+        "    experiments.score, mode=sys.argv[2], workers=2)\n"
+        "print(s.succeeded)\n"
+    )
+    tests = os.path.dirname(experiments.__file__)
+    env = {**os.environ, "PYTHONPATH": tests, "TMPDIR": str(folder)}
+    out = subprocess.run(
+        [sys.executable, "-c", code, root.path, mode], env=env, capture_output=True, text=True
+    )
+    assert out.stdout.split() == ["2"], out.stderr
+
+
 @pytest.fixture
 def refused(monkeypatch):
     """Let starts of workers fail for want of processes: those with the numbers that are given."""

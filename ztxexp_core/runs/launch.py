@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,8 @@ class RetryRule:
 
     Attributes:
         max_attempts: attempts that one launch makes of a run, at least 1.
-        names: class names; a parent's name covers its children. ``WorkerDied`` and ``Timeout``
+        names: class names, with or without a module (``torch.cuda.OutOfMemoryError``); a parent's
+            name covers its children. ``WorkerDied`` and ``Timeout``
             stand for the death of the run's process and for its time limit.
         classes: exception classes.
         delay: seconds before the second attempt.
@@ -94,9 +96,12 @@ class RetryRule:
         """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
         if tries >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
             return False
-        return isinstance(exc, self.classes) or any(
-            cls.__name__ in self.names for cls in type(exc).__mro__
-        )
+        if isinstance(exc, self.classes):
+            return True
+        parents = type(exc).__mro__
+        return any(
+            not self.names.isdisjoint((cls.__name__, _path_of(cls))) for cls in parents
+        ) or any(_named(name) in parents for name in self.names if "." in name)
 
     def covers_death(self, error_type: str | None, tries: int) -> bool:
         """Tell whether the run is tried again after its process has died, or was ended."""
@@ -105,6 +110,23 @@ class RetryRule:
     def pause(self, tries: int) -> float:
         """Return the seconds to wait after some tries."""
         return float(self.delay * self.backoff ** (tries - 1))
+
+
+def _path_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _named(path: str) -> Any:
+    """Return what a dotted name stands for in the modules that are loaded; ``None`` for nothing.
+
+    A class that was raised need not be called what its home is called: ``torch.cuda`` shows one of
+    ``torch``.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(sys.modules.get(module), name, None)
+    except Exception:  # a module that finds its names itself
+        return None
 
 
 TRACKER_TIMEOUT_SEC = 10.0

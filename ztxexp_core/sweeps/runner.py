@@ -133,8 +133,9 @@ class ExpRunner:
             dynamic_cpu_threshold: older name of ``cpu_threshold``.
             metadata: what the runs are to say of themselves; the rest is filled in.
             max_attempts: attempts per configuration, at least 1.
-            retry_on: names of exceptions (a parent's covers its children) or exception classes;
-                ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died, or was ended.
+            retry_on: names of exceptions, with or without their module (a parent's covers its
+                children), or exception classes; ``"WorkerDied"`` and ``"Timeout"`` for runs whose
+                process died, or was ended.
             tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
             trackers: tracker instances. Where runs happen in other processes each of these gets a
                 copy; one that cannot be sent there is left out, with a notice.
