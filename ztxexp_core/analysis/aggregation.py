@@ -22,6 +22,7 @@ from ztxexp_core.analysis.columns import (
     codes_at,
     codes_of,
     flattened,
+    vary,
     without_number,
 )
 from ztxexp_core.analysis.student import t_quantile
@@ -94,7 +95,7 @@ class _Sweep:
     group: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        codes = [codes_of(column.cells) for column in self.by]
+        codes = [column.codes() for column in self.by]
         known: dict[Any, int] = {}
         values = zip(*codes, strict=True) if codes else [()] * len(self.places)
         self.group = [known.setdefault(value, len(known)) for value in values]
@@ -104,7 +105,7 @@ class _Sweep:
         """Sort all runs into groups."""
         config = flattened(parts["config"])
         coded = {key: codes_at(config, key) for key in _keys(config)}
-        varying = {key: codes for key, codes in coded.items() if any(codes)}  # the first is 0
+        varying = {key: codes for key, codes in coded.items() if vary(codes)}
         column = None
         if over is not None:
             way_out = ", or give over=None to let every run count"
@@ -123,7 +124,7 @@ class _Sweep:
         """
         if self.over is None or not self.places:
             return self
-        other = codes_of(self.over.cells)
+        other = self.over.codes()
         every = zip(self.group, other, *self.varying.values(), strict=True)
         same: dict[Any, list[int]] = {}
         for place, key in enumerate(every):
@@ -336,13 +337,14 @@ def _counted(sweep: _Sweep, group: Integers, firsts: Sequence[int]) -> dict[str,
     if sweep.over is None:
         return {"n_runs": np.bincount(group, minlength=len(firsts))}
     word = f"{sweep.over.name.rpartition('.')[2]}s"
-    codes = codes_of(sweep.over.cells)
+    codes = sweep.over.codes()
     value_of = dict(zip(codes, sweep.over.cells, strict=True))
     sets: list[set[int]] = [set() for _ in firsts]
     for number, code in zip(group.tolist(), codes, strict=True):
         sets[number].add(code)
     differs = _different(sets)
-    in_order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
+    came = dict(zip(value_of, range(len(value_of)), strict=True))
+    in_order = sorted(value_of, key=lambda code: _rank(value_of[code], came[code]))
     rank_of = {code: rank for rank, code in enumerate(in_order)}
     shown = [
         tuple([_shown(value_of[code]) for code in sorted(codes, key=rank_of.__getitem__)])

@@ -7,9 +7,10 @@ Two values are the same here where two configurations would be that hold them: 1
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ztxexp_core.codec import float_text, is_number
@@ -31,10 +32,18 @@ class Column:
     Attributes:
         name: the key; with the name of the part before it where that is not the expected one.
         cells: a value for each run, ``ABSENT`` where it has none.
+        objects: which have these cells under that very name, if they are at hand.
     """
 
     name: str
     cells: list[Any]
+    objects: Objects | None = field(default=None, repr=False, compare=False)
+
+    def codes(self) -> list[int]:
+        """Return a number for each cell, equal for equal values."""
+        if self.objects is None:
+            return codes_of(self.cells)
+        return codes_at(self.objects, self.name)
 
 
 def asked_for(
@@ -61,7 +70,7 @@ def asked_for(
         raise ConfigError(f"{argument or 'a key'} must be a text, got {key!r}")
     cells = cells_of(parts[expected], key)
     if _has_any(cells):
-        return Column(key, cells)
+        return Column(key, cells, None if "." in key else parts[expected])
     part, _, rest = key.partition(".")
     if rest and part in parts:
         found = cells_of(parts[part], rest)
@@ -111,6 +120,13 @@ def _find(tree: Mapping[str, Any], key: str) -> Any:
     return ABSENT
 
 
+def all_numbers(cells: Sequence[Any]) -> bool:
+    """Tell, faster than one by one, that all cells hold numbers, and none NaN; else false."""
+    if not {int, float}.issuperset(map(type, cells)):
+        return False
+    return not any(map(operator.ne, cells, cells))
+
+
 def without_number(cells: Iterable[Any]) -> str:
     """Say how many cells hold no number that could be compared, and what they hold instead.
 
@@ -121,6 +137,9 @@ def without_number(cells: Iterable[Any]) -> str:
         >>> without_number([0.5, float("nan"), ABSENT, "n/a"])
         '3 (1 NaN, 1 without it, 1 with a text or the like)'
     """
+    cells = list(cells)
+    if all_numbers(cells):
+        return ""
     counts = Counter(
         "without it"
         if cell is ABSENT or cell is None
@@ -206,7 +225,9 @@ def codes_of(cells: Sequence[Any]) -> list[int]:
 
 
 def codes_at(objects: Objects, key: str) -> list[int]:
-    """Return the codes of one key's values, as :func:`codes_of` does; fast where few values recur.
+    """Return a number for one key's value of each object, equal for equal values.
+
+    Where few values recur it is fast; the numbers begin and follow each other as they like.
 
     Example:
         >>> codes_at(pack([{"lr": 0.1}, {"lr": 0.2}, {}], 3), "lr")
@@ -215,8 +236,15 @@ def codes_at(objects: Objects, key: str) -> list[int]:
     column = objects.whole(key)
     if not isinstance(column, Coded):
         return codes_of(objects.column(key, ABSENT))
-    of_value, known = codes_of(column.values), dict[int, int]()
-    return [known.setdefault(of_value[code], len(known)) for code in column.codes]
+    of_value = codes_of(column.values)
+    if len(set(of_value)) == len(of_value):  # as they always are, unless somebody wrote the cache
+        return column.codes
+    return [of_value[code] for code in column.codes]
+
+
+def vary(codes: Sequence[int]) -> bool:
+    """Tell whether values are not all the same."""
+    return min(codes, default=0) != max(codes, default=0)
 
 
 # Of which those are equal for Python, too, that are the same: True == 1 is the exception.

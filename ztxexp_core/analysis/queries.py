@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ztxexp_core.analysis import aggregation, comparing
-from ztxexp_core.analysis.columns import ABSENT, asked_for, codes_of, flattened, without_number
+from ztxexp_core.analysis.columns import (
+    all_numbers,
+    asked_for,
+    codes_at,
+    flattened,
+    vary,
+    without_number,
+)
 from ztxexp_core.analysis.failures import failures_frame
 from ztxexp_core.analysis.frames import runs_frame
 from ztxexp_core.codec import is_number
@@ -87,7 +94,9 @@ class Queries:
             found = self._parts(statuses, experiment_name, group, tags, metrics_filename)
             column = asked_for(_parts_of(found), metric, "metrics", "best")
             cells = column.cells
-            ranked = [place for place, cell in enumerate(cells) if is_number(cell) and cell == cell]
+            ranked: Sequence[int] = range(len(cells))
+            if not all_numbers(cells):
+                ranked = [place for place in ranked if _is_rankable(cells[place])]
             # Python's own numbers: integers that no float holds are compared exactly, too.
             order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
             if told := without_number(cells):
@@ -161,7 +170,7 @@ class Queries:
             found = self._parts(statuses, experiment_name, group, tags, metrics_filename)
             config = flattened(found.config)
             keys = dict.fromkeys(key for keys in config.keys()[0] for key in keys)
-            constant = {key for key in keys if not any(codes_of(config.column(key, ABSENT)))}
+            constant = {key for key in keys if not vary(codes_at(config, key))}
             return _frame(found, without=constant)
 
     def aggregate(
@@ -267,6 +276,10 @@ class Queries:
             return read_runs(self.results_path, chosen, metrics_filename, told)
 
 
+def _is_rankable(cell: object) -> bool:
+    return is_number(cell) and cell == cell
+
+
 def _check_best(mode: object, top: object) -> None:
     if mode not in ("max", "min"):
         raise ConfigError(f"mode is 'max' or 'min', not {mode!r}{closest(mode, ('max', 'min'))}")
@@ -281,6 +294,8 @@ def _parts_of(found: RunSet) -> dict[str, Objects]:
 def _ids(found: RunSet) -> list[str]:
     """Return the runs' ids; the folder's name for a run without one, or where it is another's."""
     ids = found.run.column("run_id")
+    if ids == found.names and "".join(found.names).isascii():
+        return found.names
     count = Counter(run_id for run_id in ids if isinstance(run_id, str))
     return [
         encodable(run_id if isinstance(run_id, str) and count[run_id] == 1 else name)

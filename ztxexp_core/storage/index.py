@@ -3,8 +3,8 @@
 The cache is a file below ``<root>/.index`` for each kind (``run.json``, ``config.json``, ...). It
 is only a cache: at every use each file is asked for its dates, size and number, and read again
 where these are not the same. Where the cache is missing, damaged or of another version, everything
-is read. It holds JSON, nothing that could be executed, and is replaced whole, so any number of
-processes may read and write it.
+is read. It holds JSON and numbers, nothing that could be executed, and is replaced whole, so any
+number of processes may read and write it.
 
 A file that was changed within a tick of its file system's clock before it was read could change
 once more without showing it (git calls such an entry racy); it is not kept.
@@ -16,7 +16,9 @@ import contextlib
 import gc
 import operator
 import os
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +30,7 @@ from ztxexp_core.storage.objects import Group, Object, Objects, from_tree, to_tr
 from ztxexp_core.storage.store import read_record_exactly, write_bytes
 
 FOLDER = ".index"
-_VERSION = 1
+_VERSION = 2
 _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
@@ -36,7 +38,8 @@ _COARSE_TICK_SEC = 2.1  # for one without, as FAT is
 _TOLD_EVERY = 1000
 
 Mark = tuple[int, int, int, int]
-_NO_MARK: Mark = (0, 0, 0, 0)
+_NO_MARK: Mark = (0, 0, 0, 0)  # of a file that is not there, or whose content is not kept
+_63_BITS = 2**63 - 1
 _mark_of = operator.attrgetter("st_mtime_ns", "st_ctime_ns", "st_size", "st_ino")
 
 
@@ -87,7 +90,7 @@ def _read(
     root: str,
     names: Sequence[str],
     kind: Kind,
-    marks: list[Mark | None],
+    marks: array[int],
     told: Callable[[int, int], None] | None,
 ) -> Objects:
     path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}{_ENDING}"
@@ -119,24 +122,28 @@ class _Reading:
         self.moved: dict[int, int] = {}
         self._now: float | None = None
 
-    def read(self, names: Sequence[str], marks: list[Mark | None], kept: _Kept) -> None:
+    def read(self, names: Sequence[str], marks: array[int], kept: _Kept) -> None:
         """Read what has changed; ``marks`` keeps those of which the content may be kept."""
-        if names == kept.names and marks == kept.marks:
+        if names == kept.names and marks.tobytes() == kept.marks:
             self.same = True
             return
-        known, get, moved, changed = kept.marks, kept.places.get, self.moved, []
-        for position, (name, mark) in enumerate(zip(names, marks, strict=True)):
+        places = dict(zip(kept.names, range(len(kept.names)), strict=True))
+        known, get = _each(array("q", kept.marks)), places.get
+        moved, changed = self.moved, []
+        for position, (name, mark) in enumerate(zip(names, _each(marks), strict=True)):
             place = get(name)
             if place is not None and known[place] == mark:
                 moved[place] = position
-            elif mark is not None:
-                changed.append(position)
-        for done, position in enumerate(changed):
+            elif mark != _NO_MARK:
+                changed.append((position, mark))
+        for done, (position, mark) in enumerate(changed):
             if self.told is not None and not done % _TOLD_EVERY:
                 self.told(done, len(changed))
-            marks[position] = self._read_anew(position, names[position], marks[position])
+            if not self._read_anew(position, names[position], mark):
+                marks[4 * position : 4 * position + 4] = array("q", _NO_MARK)
 
-    def _read_anew(self, position: int, name: str, mark: Mark | None) -> Mark | None:
+    def _read_anew(self, position: int, name: str, mark: Mark) -> bool:
+        """Read a file; returns whether its content may be kept."""
         if self._now is None:
             self._now = stamp(self.root)  # before the first is read
         path = f"{self.root}/{name}/{self.kind.filename}"
@@ -144,9 +151,7 @@ class _Reading:
         if found is not None and self.kind.derive is not None:
             found = self.kind.derive(path, found)
         self.fresh[position] = found
-        return (
-            mark if mark and exact and found is not None and not _is_racy(mark, self._now) else None
-        )
+        return exact and found is not None and not _is_racy(mark, self._now)
 
 
 def _is_racy(mark: Mark, now: float) -> bool:
@@ -174,10 +179,16 @@ def _joined(kept: _Kept, reading: _Reading, size: int) -> Objects:
     return objects
 
 
-def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[list[Mark | None]]:
-    """Return dates, size and number of every file; ``None`` where there is none to be had."""
-    found: list[list[Mark | None]] = [[] for _ in filenames]
-    ends = [(f"/{name}", of_kind.append) for name, of_kind in zip(filenames, found, strict=True)]
+def _each(marks: array[int]) -> list[Mark]:
+    """Return marks as tuples."""
+    one = iter(marks)
+    return list(zip(one, one, one, one, strict=True))
+
+
+def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
+    """Return dates, size and number of every file, four zeros where there is none to be had."""
+    found = [array("q") for _ in filenames]
+    ends = [(f"/{name}", of_kind) for name, of_kind in zip(filenames, found, strict=True)]
     stat = os.stat
     if stat in os.supports_dir_fd:  # a third faster than by the whole path
         fd: int | None = os.open(root, os.O_RDONLY)
@@ -185,11 +196,15 @@ def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[li
         fd, names = None, [f"{root}/{name}" for name in names]
     try:
         for name in names:  # this loop is most of what a checked cache costs
-            for end, append in ends:
+            for end, of_kind in ends:
                 try:
-                    append(_mark_of(stat(name + end, dir_fd=fd)))
+                    of_kind.extend(_mark_of(stat(name + end, dir_fd=fd)))
                 except OSError:
-                    append(None)
+                    of_kind.extend(_NO_MARK)
+                except OverflowError:  # a network file system may number its files beyond 63 bits
+                    del of_kind[len(of_kind) // 4 * 4 :]
+                    mark = _mark_of(stat(name + end, dir_fd=fd))
+                    of_kind.extend(number & _63_BITS for number in mark)
     finally:
         if fd is not None:
             os.close(fd)
@@ -216,24 +231,19 @@ class _Kept:
 
     Attributes:
         names: of the runs' folders.
-        places: position of each of them.
-        marks: dates, size and number of the file, by position; ``None`` where there was none.
+        marks: dates, size and number of the file, by position, as bytes.
         objects: what it holds.
     """
 
-    def __init__(self, tree: Mapping[str, Any] | None = None):
-        tree = tree or {"names": [], "marks": [[], [], [], []], "absent": [], "groups": []}
+    def __init__(self, tree: Mapping[str, Any] | None = None, marks: bytes = b""):
+        tree = tree or {"names": [], "absent": 0, "groups": []}
         self.names: list[str] = tree["names"]
-        names = self.names
-        self.marks: list[Mark | None] = list(zip(*tree["marks"], strict=True))
-        absent: list[int] = tree["absent"]
-        for place in absent:
-            self.marks[place] = None
-        self.places = dict(zip(names, range(len(names)), strict=True))
-        self.objects = from_tree(tree["groups"], len(names))
-        if not len(names) == len(self.places) == len(self.marks):
+        self.marks = marks
+        size = len(self.names)
+        self.objects = from_tree(tree["groups"], size)
+        if len(marks) != 4 * array("q").itemsize * size:
             raise ValueError("lists of different lengths")
-        if sum(len(group.places) for group in self.objects.groups) != len(names) - len(absent):
+        if sum(len(group.places) for group in self.objects.groups) != size - tree["absent"]:
             raise ValueError("objects that are missing")
 
 
@@ -243,26 +253,23 @@ def _load(path: str) -> _Kept:
             head, body = file.readline(), file.read()
         if head != _head(body):
             return _Kept()
-        return _Kept(orjson.loads(body))
+        tree, _, marks = body.partition(b"\n")
+        return _Kept(orjson.loads(tree), marks)
     except (OSError, ValueError, TypeError, LookupError):
         return _Kept()
 
 
 def _head(body: bytes) -> bytes:
-    return b"ztxexp index %d %08x\n" % (_VERSION, zlib.crc32(body))
+    order = sys.byteorder.encode()
+    return b"ztxexp index %d %s %08x\n" % (_VERSION, order, zlib.crc32(body))
 
 
-def _keep(path: str, names: Sequence[str], objects: Objects, marks: Sequence[Mark | None]) -> None:
-    """Write the cache; where that cannot be done, there is none."""
-    absent = [place for place, mark in enumerate(marks) if mark is None]
-    body = orjson.dumps(
-        {
-            "names": names,
-            "marks": list(zip(*(mark or _NO_MARK for mark in marks), strict=True)),
-            "absent": absent,
-            "groups": to_tree(objects, set(range(len(names))).difference(absent)),
-        }
-    )
+def _keep(path: str, names: Sequence[str], objects: Objects, marks: array[int]) -> None:
+    """Write the cache, a line of JSON and the marks; where that cannot be done, there is none."""
+    there = {place for place, mark in enumerate(_each(marks)) if mark != _NO_MARK}
+    groups = to_tree(objects, there)
+    tree = {"names": names, "absent": len(names) - len(there), "groups": groups}
+    body = orjson.dumps(tree) + b"\n" + marks.tobytes()
     with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_bytes(path, _head(body) + body)

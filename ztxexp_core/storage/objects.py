@@ -136,6 +136,10 @@ class Objects:
         number_of = {place: number for number, place in enumerate(places)}
         groups = []
         for group in self.groups:
+            if places and len(group.places) == self.size and isinstance(group.places, range):
+                wanted = [group.rows[place] for place in places]
+                groups.append(Group(group.keys, group.columns, wanted, range(len(places))))
+                continue
             pairs = [
                 (row, number_of[place])
                 for place, row in zip(group.places, group.rows, strict=True)
@@ -190,6 +194,9 @@ class Objects:
         which = [0] * self.size
         for group in self.groups:
             number = different.setdefault(group.keys, len(different))
+            if len(group.places) == self.size:
+                which = [number] * self.size
+                continue
             for place in group.places:
                 which[place] = number
         for place, single in self.single.items():

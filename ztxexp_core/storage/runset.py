@@ -183,18 +183,18 @@ def _accepted(root: str, names: list[str], run: Objects, chosen: Selection) -> l
     asks_more = chosen.experiment_name or chosen.group or chosen.tags
     asked = ("experiment_name", "group", "tags") if asks_more else ()
     labels = [run.column(name) for name in asked]
-    places = []
-    for place, name in enumerate(names):
-        if not there[place]:
-            continue
-        if versions[place] != RUN_SCHEMA_VERSION and not is_ours(
-            versions[place], f"{root}/{name}/run.json"
-        ):
-            continue
-        if chosen.takes_status(statuses[place]) and (
-            not labels or chosen.takes_labels(*(column[place] for column in labels))
-        ):
-            places.append(place)
+    places = [
+        place
+        for place, keys in enumerate(there)
+        if keys
+        and (
+            versions[place] == RUN_SCHEMA_VERSION
+            or is_ours(versions[place], f"{root}/{names[place]}/run.json")
+        )
+    ]
+    places = [place for place in places if chosen.takes_status(statuses[place])]
+    if labels:
+        return [p for p in places if chosen.takes_labels(*(column[p] for column in labels))]
     return places
 
 
