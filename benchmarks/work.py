@@ -58,16 +58,24 @@ def imports(scratch: Path, what: str) -> Measured:
 
 
 def grid(scratch: Path, count: int) -> Measured:
-    """Build a grid of configurations."""
+    """Build a grid of configurations of four keys, with a modifier and a filter."""
     from ztxexp import ExpManager
 
-    side = round(count ** (1 / 2))
+    def scale(config: dict[str, Any]) -> None:
+        config["lr_scaled"] = config["lr"] * config["batch_size"]
+
+    space = {
+        "lr": [0.001 * (number + 1) for number in range(10)],
+        "batch_size": [2**number for number in range(10)],
+        "model": [f"model-{number}" for number in range(10)],
+        "seed": list(range(count // 1000)),
+    }
     began = time.perf_counter()
-    built = ExpManager(config_of(0)).grid({"seed": list(range(side)), "lr": list(range(side))})
-    configs = built.build()
+    manager = ExpManager().grid(space).modify(scale).where(lambda c: c["model"] != "model-3")
+    configs = manager.build()
     seconds = time.perf_counter() - began
-    assert len(configs) == side * side
-    return seconds, len(configs)
+    assert len(configs) == count * 9 // 10, len(configs)
+    return seconds, count
 
 
 def empty_runs(scratch: Path, mode: str, count: int) -> Measured:

@@ -6,7 +6,7 @@ Nothing is written here, dead runs are recognised and not closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ class PastRun:
     """A run on disk, as far as it matters for what is to be run next.
 
     Attributes:
+        root: the results root as it was given (it may be relative).
         run_id: name of its folder.
-        folder: the folder, below the root as that was given (it may be relative).
         status: ``succeeded``, ``failed``, ``skipped`` or ``running``; a run whose process has gone
             without a word is ``failed``.
         attempt: number of its last attempt, 1 where the record does not say.
@@ -45,8 +45,8 @@ class PastRun:
             told from here.
     """
 
+    root: Path
     run_id: str
-    folder: Path
     status: str
     attempt: int = 1
     reason: str | None = None
@@ -56,10 +56,11 @@ class PastRun:
     owner_alive: bool | None = None
 
     @classmethod
-    def of(cls, folder: Path, run: dict[str, Any]) -> PastRun:
-        """Make one of a folder and its ``run.json``."""
+    def of(cls, root: Path, name: str, run: dict[str, Any]) -> PastRun:
+        """Make one of a root, the name of the run's folder, and its ``run.json``."""
         status, alive = str(run.get("status")), None
         if status == RUN_STATUS_RUNNING:
+            folder = root / name
             run = as_it_is(run, folder)
             status = str(run.get("status"))
             if status == RUN_STATUS_RUNNING and owner_is_dead(run, folder) is False:
@@ -69,8 +70,8 @@ class PastRun:
         if status == RUN_STATUS_FAILED and not reason:  # 1.0.3 wrote none
             reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
         return cls(
-            folder.name,
-            folder,
+            root,
+            name,
             status,
             attempt_of(run),
             reason,
@@ -79,6 +80,11 @@ class PastRun:
             _text(run, "started_at") or "",
             alive,
         )
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, below the root as that was given."""
+        return self.root / self.run_id
 
     @property
     def succeeded(self) -> bool:
@@ -95,11 +101,51 @@ class PastRun:
         return not known or self.started_at >= other.started_at
 
 
+class History(Mapping[str, PastRun]):
+    """For the identity of each configuration that has been run, the run that counts.
+
+    A :class:`PastRun` is made when it is asked for.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], runs: Objects):
+        self._root = root
+        self._names = names
+        self._run_at = runs.getter()
+        self._places: dict[str, int] = {}
+        self._made: dict[str, PastRun] = {}
+
+    def __getitem__(self, identity: str) -> PastRun:
+        past = self._made.get(identity)
+        if past is None:
+            past = self._made[identity] = self._past(self._places[identity])
+        return past
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _past(self, place: int) -> PastRun:
+        return PastRun.of(self._root, self._names[place], self._run_at(place) or {})
+
+    def count_succeeded(self, identity: str, place: int) -> None:
+        """Let a run that has succeeded count, unless an earlier one does."""
+        self._places.setdefault(identity, place)
+
+    def count_other(self, identity: str, place: int) -> None:
+        """Let another run count if it counts more than the one before."""
+        known = self._places.get(identity)
+        past = None if known is not None and self[identity].succeeded else self._past(place)
+        if past and (known is None or past._counts_more_than(self[identity])):
+            self._places[identity], self._made[identity] = place, past
+
+
 def read_history(
     root: str | Path,
     ignore_keys: Collection[str] = (),
     statuses: Collection[str] = VALID_RUN_STATUSES,
-) -> dict[str, PastRun]:
+) -> Mapping[str, PastRun]:
     """Return, for each configuration that has been run below a root, the run that counts.
 
     That is the first one that succeeded; else one that is under way by a living process; else the
@@ -118,42 +164,58 @@ def read_history(
         >>> read_history("./results")[config_identity({"lr": 0.1})].status
         'succeeded'
     """
-    found: dict[str, PastRun] = {}
     with no_garbage_collection():
-        for name, run, identity in _identified(str(root), ignore_keys, tuple(statuses)):
-            past = PastRun.of(Path(root, name), run)
-            earlier = found.get(identity)
-            if earlier is None or past._counts_more_than(earlier):
-                found[identity] = past
+        names = run_names(root)
+        (runs,) = read_all(str(root), names, [Kind("run.json")]) if names else (Objects(0),)
+        found = History(Path(root), names, runs)
+        said = runs.column("status")
+        places = _places_of(str(root), names, runs, said, statuses)
+        identities = _identities(str(root), names, runs, places, ignore_keys)
+        others = []
+        for place, identity in zip(places, identities, strict=True):
+            if identity is not None:
+                if said[place] == RUN_STATUS_SUCCEEDED:
+                    found.count_succeeded(identity, place)
+                else:
+                    others.append((identity, place))
+        for identity, place in others:
+            found.count_other(identity, place)
     return found
 
 
-def _identified(
-    root: str, ignore_keys: Collection[str], statuses: Collection[str]
-) -> Iterator[tuple[str, Object, str]]:
-    """Yield name, record and identity of the runs that have one of some statuses."""
-    names = run_names(root)
-    (runs,) = read_all(root, names, [Kind("run.json")]) if names else (Objects(0),)
-    known = zip(names, runs.all(), strict=True)
-    records = {
-        name: run
-        for name, run in known
+def _places_of(
+    root: str, names: Sequence[str], runs: Objects, said: list[Any], statuses: Collection[str]
+) -> list[int]:
+    """Return the positions of the records of this schema that say one of some statuses."""
+    versions = runs.column("schema_version")
+    return [
+        place
+        for place, status in enumerate(said)
         # A damaged status may be a list, which no set can be asked about.
-        if run
-        and is_ours(run.get("schema_version"), f"{root}/{name}/run.json")
-        and run.get("status") in statuses
-    }
-    identities = {} if ignore_keys else {name: _stored(run) for name, run in records.items()}
-    unknown = [name for name in records if not identities.get(name)]
-    identities.update(_found(root, unknown, ignore_keys))
-    for name, run in records.items():
-        identity = identities.get(name)
-        if identity is not None:
-            yield name, run, identity
+        if isinstance(status, str)
+        and status in statuses
+        and is_ours(versions[place], f"{root}/{names[place]}/run.json")
+    ]
 
 
-def _stored(run: Mapping[str, Any]) -> str | None:
-    stored = run.get("identity")
+def _identities(
+    root: str,
+    names: Sequence[str],
+    runs: Objects,
+    places: Sequence[int],
+    ignore_keys: Collection[str],
+) -> list[str | None]:
+    """Return the identities of the configurations of some runs; ``None`` where there is none."""
+    stored: list[Any] = [None] * len(names) if ignore_keys else runs.column("identity")
+    found = [_if_known(stored[place]) for place in places]
+    unknown = [number for number, identity in enumerate(found) if identity is None]
+    of_names = _found(root, [names[places[number]] for number in unknown], ignore_keys)
+    for number in unknown:
+        found[number] = of_names.get(names[places[number]])
+    return found
+
+
+def _if_known(stored: Any) -> str | None:
     return stored if isinstance(stored, str) and stored.startswith(_VERSION) else None
 
 

@@ -115,19 +115,23 @@ class Objects:
         return cells
 
     def at(self, places: Iterable[int]) -> Iterator[Object | None]:
-        """Yield the objects at some positions, ``None`` where there is none."""
+        """Return the objects at some positions, ``None`` where there is none."""
+        return map(self.getter(), places)
+
+    def getter(self) -> Callable[[int], Object | None]:
+        """Return a function that returns the object at a position, ``None`` where there is none."""
         where = {}
         for group in self.groups:
             for place, row in zip(group.places, group.rows, strict=True):
                 where[place] = group, row
-        for place in places:
+
+        def object_at(place: int) -> Object | None:
             if place in self.single:
-                yield self.single[place]
-            elif place in where:
-                group, row = where[place]
-                yield group.object_at(row)
-            else:
-                yield None
+                return self.single[place]
+            group, row = where.get(place, _NOWHERE)
+            return None if group is None else group.object_at(row)
+
+        return object_at
 
     def chosen(self, places: Sequence[int]) -> Objects:
         """Return the objects at some positions, in their order, numbered from 0."""
@@ -162,7 +166,7 @@ class Objects:
             one.update({key: change(v) for key, v in one.items() if type(v) in kinds})
 
     def all(self) -> Iterator[Object | None]:
-        """Yield the object at every position."""
+        """Return the object at every position."""
         return self.at(range(self.size))
 
     def whole(self, key: str) -> Coded | list[Any] | None:
@@ -206,6 +210,9 @@ class Objects:
     def packed(self) -> Objects:
         """Return the same objects, all in groups."""
         return pack(self.all(), self.size)
+
+
+_NOWHERE: tuple[Group | None, int] = (None, 0)
 
 
 def _positions(places: Sequence[int]) -> Sequence[int]:
