@@ -13,6 +13,7 @@ import enum
 import json
 import math
 import pathlib
+import re
 import sys
 import types
 import uuid
@@ -86,6 +87,7 @@ def _encode_slowly(value: Any, option: int) -> bytes:
 # With all digits made one, a long integer is found eight times as fast as by a regular expression.
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_INTEGER = b"0" * 19
+_INTEGER = re.compile(rb'(?<![0-9A-Za-z_."])-?[0-9]{19,}(?![0-9A-Za-z_.])')  # no fraction, no text
 
 
 def decode(data: bytes, exact: bool = True) -> Any:
@@ -113,7 +115,8 @@ def decode_exactly(data: bytes) -> tuple[Any, bool]:
     Raises:
         ValueError: no JSON.
     """
-    if _LONG_INTEGER not in data.translate(_DIGITS_ALIKE):  # orjson reads such integers as floats
+    # orjson reads such integers as floats.
+    if _LONG_INTEGER not in data.translate(_DIGITS_ALIKE) or not _INTEGER.search(data):
         try:
             return orjson.loads(data), True
         except ValueError:
@@ -127,6 +130,23 @@ def decode_exactly(data: bytes) -> tuple[Any, bool]:
 def number(value: Any) -> Any:
     """Return the float for which a stored "NaN" or "Infinity" stands; other values as they are."""
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def numbers(value: Any, depth: int = 0) -> Any:
+    """Return a stored value as :func:`number` does, also what is inside of lists and mappings.
+
+    Example:
+        >>> numbers({"clip": ["Infinity", 1.0]})
+        {'clip': [inf, 1.0]}
+    """
+    if depth < _NESTING_READ and isinstance(value, list):
+        return [numbers(item, depth + 1) for item in value]
+    if depth < _NESTING_READ and isinstance(value, dict):
+        return {name: numbers(item, depth + 1) for name, item in value.items()}
+    return number(value)
+
+
+_NESTING_READ = 16  # what is nested deeper than this is handed on as it stands
 
 
 def is_number(value: Any) -> bool:

@@ -88,32 +88,64 @@ def assign(config: Config, key: Any, value: Any) -> None:
 
 
 def lookup(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value that :func:`assign` would replace; ``None`` where there is none.
+    """Return what stands under a plain or dotted key; ``None`` where there is nothing.
+
+    A key that stands there as it is written counts before a nested one.
 
     Example:
         >>> lookup({"model": {"lr": 0.1}}, "model.lr")
         0.1
     """
-    if key in config or "." not in key:
-        return config.get(key)
-    node: Any = config
-    for step in key.split("."):
-        node = node.get(step) if isinstance(node, Mapping) else None
-    return node
+    return find(config, key, None)
+
+
+def find(tree: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return what :func:`lookup` returns, and ``default`` where there is nothing."""
+    if key in tree:
+        return tree[key]
+    for at, letter in enumerate(key):
+        inner = tree.get(key[:at]) if letter == "." else None
+        if isinstance(inner, Mapping):
+            found = find(inner, key[at + 1 :], _NOTHING)
+            if found is not _NOTHING:
+                return found
+    return default
+
+
+_NOTHING = object()
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested mappings by their dotted names; an empty mapping is a value.
 
+    So is one that holds a name which also stands beside it with its dots: of two values of one name
+    one would be lost.
+
     Example:
         >>> dict(flat({"model": {"lr": 0.1, "layers": [2, 3]}, "seed": 1}))
         {'model.lr': 0.1, 'model.layers': [2, 3], 'seed': 1}
+        >>> dict(flat({"a": {"b": 1}, "a.b": 2}))
+        {'a': {'b': 1}, 'a.b': 2}
     """
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and not _collides(tree, key, value):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _collides(tree: Mapping[str, Any], key: Any, value: Mapping[str, Any]) -> bool:
+    before = f"{key}."
+    beside = [other for other in tree if isinstance(other, str) and other.startswith(before)]
+    names = {name for other in beside for name in _with_children(other, tree[other])}
+    return any(name in names for name, _ in flat(value, before)) if names else False
+
+
+def _with_children(key: str, value: Any) -> Iterator[str]:
+    """Yield the names that a value and what is nested in it may be given."""
+    yield key
+    if isinstance(value, Mapping):
+        yield from (name for name, _ in flat(value, f"{key}."))
 
 
 def assign_all(config: Config, values: Mapping[Any, Any]) -> None:

@@ -337,8 +337,9 @@ def _counted(sweep: _Sweep, group: Integers, firsts: Sequence[int]) -> dict[str,
     if sweep.over is None:
         return {"n_runs": np.bincount(group, minlength=len(firsts))}
     word = f"{sweep.over.name.rpartition('.')[2]}s"
-    codes = sweep.over.codes()
-    value_of = dict(zip(codes, sweep.over.cells, strict=True))
+    cells = [None if cell is ABSENT else cell for cell in sweep.over.cells]
+    codes = codes_of(cells)
+    value_of = dict(zip(codes, cells, strict=True))
     sets: list[set[int]] = [set() for _ in firsts]
     for number, code in zip(group.tolist(), codes, strict=True):
         sets[number].add(code)

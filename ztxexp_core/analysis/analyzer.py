@@ -154,7 +154,7 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         if frame.empty:
             _log.info("no runs to export; %s was not written", output_path)
             return frame
-        frame = tables.sorted_by(frame, words(sort_by))
+        frame = tables.sorted_by(frame, words(sort_by, "sort_by"))
         tables.write_csv(frame, output_path, escape_formulas)
         _log.info("wrote %s to %s", runs(len(frame)), output_path)
         return frame
@@ -304,7 +304,8 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         if df.empty:
             _log.warning("the frame is empty; no pivot was written to %s", output_path)
             return
-        table = tables.pivot(df, words(index_cols), words(column_cols), words(value_cols))
+        rows, columns = words(index_cols, "index_cols"), words(column_cols, "column_cols")
+        table = tables.pivot(df, rows, columns, words(value_cols, "value_cols"))
         if add_ranking:
             table = tables.ranked(table, ranking_ascending)
         if tables.write_excel(table, output_path):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ztxexp_core.codec import float_text, is_number
-from ztxexp_core.copying import flat
+from ztxexp_core.copying import find, flat
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.identity import canonical
 from ztxexp_core.storage.objects import Coded, Group, Objects, pack
@@ -105,19 +105,8 @@ def cells_of(objects: Objects, key: str) -> list[Any]:
         if letter == ".":
             for place, tree in enumerate(objects.column(key[:at])):
                 if cells[place] is ABSENT and isinstance(tree, dict):
-                    cells[place] = _find(tree, key[at + 1 :])
+                    cells[place] = find(tree, key[at + 1 :], ABSENT)
     return cells
-
-
-def _find(tree: Mapping[str, Any], key: str) -> Any:
-    if key in tree:
-        return tree[key]
-    for at, letter in enumerate(key):
-        inner = tree.get(key[:at]) if letter == "." else None
-        found = _find(inner, key[at + 1 :]) if isinstance(inner, dict) else ABSENT
-        if found is not ABSENT:
-            return found
-    return ABSENT
 
 
 def all_numbers(cells: Sequence[Any]) -> bool:

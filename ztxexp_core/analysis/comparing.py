@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.analysis.columns import ABSENT, codes_of
-from ztxexp_core.codec import number
+from ztxexp_core.codec import numbers
 from ztxexp_core.copying import flat
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.storage.runset import chosen_runs
@@ -86,10 +86,10 @@ def _run(root: Path, name: str, metrics_filename: str) -> dict[str, dict[str, An
         and not (key == "seed" and config.get("seed") == value)  # a copy of the configuration's
     }
     return {
-        "config": dict(flat(config)),
+        "config": dict(flat(numbers(config))),
         "code": dict(flat(code)),
         "packages": listed if isinstance(listed, dict) else dict(packages_of(root, meta)),
-        "metrics": {key: number(value) for key, value in flat(metrics)},
+        "metrics": dict(flat(numbers(metrics))),
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.analysis.columns import flattened
-from ztxexp_core.storage.objects import Coded, Objects
+from ztxexp_core.storage.objects import Coded, Objects, copy_of
 from ztxexp_core.texts import encodable
 
 if TYPE_CHECKING:
@@ -84,29 +85,43 @@ def _series(sources: Sequence[_Source], size: int, categories: bool) -> pd.Serie
     for part, key in sources:
         for place, value in _cells(part, key):
             cells[place] = value
-    series: pd.Series[Any] = _series_of(
-        [float("nan") if value is _MISSING else value for value in cells]
-    )
+    series: pd.Series[Any] = _with_missing(cells)
     if categories and _is_text(series) and series.nunique() * _FEW <= size:
         series = pd.Series(series, dtype="category")
     return series
 
 
 _MISSING = object()
+_EXACT = 2**53  # up to it a float holds every integer
+
+
+def _with_missing(cells: list[Any]) -> pd.Series[Any]:
+    """Return values as pandas keeps them best, where some may be missing."""
+    import pandas as pd
+
+    kinds = set(map(type, cells)) - {object}
+    if kinds == {int} and any(type(c) is int and not -_EXACT <= c <= _EXACT for c in cells):
+        with contextlib.suppress(OverflowError):  # else it is kept as it is, beyond 64 bits
+            return pd.Series([None if c is _MISSING else c for c in cells], dtype="Int64")
+    return _series_of([float("nan") if value is _MISSING else value for value in cells])
 
 
 def _cells(part: Objects, key: str) -> Iterator[tuple[int, Any]]:
     for group in part.groups:
         if key in group.keys:
             column = group.columns[group.keys.index(key)]
+            cells: Iterable[Any]
             if isinstance(column, Coded):
                 values, codes = column.values, column.codes
-                cells: Iterable[Any] = (values[codes[row]] for row in group.rows)
+                cells = (copy_of(values[codes[row]]) for row in group.rows)
             else:
                 cells = (column[row] for row in group.rows)
-            yield from zip(group.places, cells, strict=True)
+            for place, cell in zip(group.places, cells, strict=True):
+                if place not in part.single:
+                    yield place, cell
     for place, one in part.single.items():
-        yield place, one.get(key, _MISSING)
+        if key in one:
+            yield place, one[key]
 
 
 def _series_of(cells: list[Any]) -> pd.Series[Any]:
@@ -126,6 +141,8 @@ def _series_of_coded(column: Coded, categories: bool) -> pd.Series[Any]:
     import numpy as np
     import pandas as pd
 
+    if not {list, dict}.isdisjoint(map(type, column.values)):  # which can be changed
+        return _series_of([copy_of(value) for value in column])
     values = _series_of(column.values)
     codes = np.array(column.codes)
     if categories and _is_text(values):

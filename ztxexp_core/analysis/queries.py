@@ -92,7 +92,7 @@ class Queries:
         _check_best(mode, top)
         with no_garbage_collection():
             found = self._parts(statuses, experiment_name, group, tags, metrics_filename)
-            column = asked_for(_parts_of(found), metric, "metrics", "best")
+            column = asked_for(_parts_of(found), metric, "metrics", "metric")
             cells = column.cells
             ranked: Sequence[int] = range(len(cells))
             if not all_numbers(cells):
@@ -103,9 +103,12 @@ class Queries:
                 _log.warning("best: left out %s of %s for %r", told, runs(len(cells)), column.name)
             frame = _frame(_chosen(found, sorted(order)), with_run_dir=True)
             frame = frame.iloc[[sorted(order).index(place) for place in order]]
-            if column.name not in frame:
-                frame[column.name] = [encodable(cells[place]) for place in order]
-            first = ["run_id", column.name]
+            shown = column.name
+            if shown in ("run_id", "run_dir") and f"metrics.{shown}" in frame:
+                shown = f"metrics.{shown}"
+            if shown not in frame:
+                frame[shown] = [encodable(cells[place]) for place in order]
+            first = list(dict.fromkeys(["run_id", shown]))
             rest = [name for name in frame.columns if name not in first]
             ranking: pd.DataFrame = frame[[*first, *rest]].reset_index(drop=True)
             return ranking
@@ -137,7 +140,7 @@ class Queries:
             >>> analyzer = ResultAnalyzer("./results_demo")
             >>> analyzer.compare(analyzer.best("score", top=2)["run_id"]).loc["config"]
         """
-        return comparing.comparison(self.results_path, words(run_ids), metrics_filename)
+        return comparing.comparison(self.results_path, words(run_ids, "run_ids"), metrics_filename)
 
     def varying(
         self,
@@ -227,9 +230,9 @@ class Queries:
             return aggregation.aggregate(
                 _ids(found),
                 _parts_of(found),
-                None if by is None else words(by),
+                None if by is None else words(by, "by"),
                 over,
-                None if metrics is None else words(metrics),
+                None if metrics is None else words(metrics, "metrics"),
             )
 
     def failures(

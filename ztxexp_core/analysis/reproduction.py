@@ -116,6 +116,6 @@ class Reproduction:
 
     def _changes(self) -> str | None:
         told = [str(self.patch_path)] if self.patch_path else []
-        if self.dirty is False:
+        if self.dirty is False and not self.patch_note:
             told.append("nothing")
         return "; ".join([*told, *([self.patch_note] if self.patch_note else [])]) or None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ztxexp_core.analysis.comparing import resolved
 from ztxexp_core.analysis.reproduction import Difference, Reproduction
+from ztxexp_core.codec import numbers
 from ztxexp_core.provenance.code_identity import hashes_in_file
 from ztxexp_core.provenance.git_state import Looking, Place, Uncommitted, find_place
 from ztxexp_core.provenance.masking import MASK
@@ -48,7 +49,7 @@ def retraced(root: Path, run_id: str) -> Reproduction:
     return Reproduction(
         run_id=folder.name,
         folder=folder,
-        config=read_record(files.config),
+        config=numbers(read_record(files.config)),
         commit=meta.git_commit,
         branch=meta.git_branch,
         dirty=meta.git_dirty,
@@ -218,12 +219,15 @@ def _steps(
 
 def _git_steps(meta: _Meta, patch: Path | None, today: _Today, moved: bool) -> Iterator[str]:
     yield f"cd {shlex.quote(today.top)}" if today.top else "# in a clone of the repository:"
-    if today.changes is None or today.changes.dirty is not False:
+    unclean = today.changes is None or today.changes.dirty is not False
+    if unclean:
         yield "# commit or move away what is not committed there now"
-    if moved and _COMMIT.fullmatch(meta.git_commit):
+    if (moved or unclean) and _COMMIT.fullmatch(meta.git_commit):
         yield f"git checkout {meta.git_commit}"
     if patch:
         yield _apply(patch)
+    if meta.git_diff_note:
+        yield f"# of what was not committed: {meta.git_diff_note}"
     if meta.git_folder not in (None, "."):
         yield f"cd {shlex.quote(meta.git_folder)}"
 

@@ -102,6 +102,10 @@ def pivot(
         ConfigError: columns that the frame does not have, or values without a number.
     """
     keys, values = [*index, *columns], list(values)
+    if not keys or not values:
+        raise ConfigError(
+            "to_pivot_excel needs at least one of value_cols, and one of index_cols or column_cols"
+        )
     _check_columns(frame, [*keys, *values])
     data = frame[list(dict.fromkeys([*keys, *values]))].copy()
     for name in values:
@@ -140,12 +144,18 @@ def _numeric(column: pd.Series[Any], name: str) -> pd.Series[Any]:
 
 
 def _groupable(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the column with lists and mappings as their text: only hashable values can group."""
+    """Return a column by which rows can be grouped: lists and mappings as their text.
+
+    Beside numbers, booleans become their words: to Python, ``True`` is the number 1.
+    """
     import pandas as pd
 
     if column.dtype != object:
         return column
-    texts = [encodable(str(v) if isinstance(v, (list, dict)) else v) for v in column]
+    as_text: tuple[type, ...] = (list, dict)
+    if {bool, int} <= set(map(type, column)) or {bool, float} <= set(map(type, column)):
+        as_text = (list, dict, bool)
+    texts = [encodable(str(v) if isinstance(v, as_text) else v) for v in column]
     groupable: pd.Series[Any] = pd.Series(texts, index=column.index, dtype=object)
     return groupable
 

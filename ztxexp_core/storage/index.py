@@ -27,7 +27,7 @@ import orjson
 
 from ztxexp_core.storage.heartbeat import stamp
 from ztxexp_core.storage.objects import Group, Object, Objects, from_tree, to_tree
-from ztxexp_core.storage.store import read_record_exactly, write_bytes
+from ztxexp_core.storage.store import open_regular, read_record_exactly, write_bytes
 
 FOLDER = ".index"
 _VERSION = 2
@@ -67,6 +67,9 @@ def read_all(
 ) -> list[Objects]:
     """Read some files of every run; where one is missing or damaged there is no object.
 
+    What a later kind says is never older than what an earlier one says: a run whose ``run.json``
+    says that it has succeeded has its metrics, if ``run.json`` is asked for first.
+
     Args:
         root: the results root.
         names: names of the runs' folders, each once.
@@ -79,20 +82,13 @@ def read_all(
         ['succeeded']
     """
     with no_garbage_collection():
-        marks = _marks(root, names, [kind.filename for kind in kinds])
-        return [
-            _read(root, names, kind, of_kind, told)
-            for kind, of_kind in zip(kinds, marks, strict=True)
-        ]
+        return [_read(root, names, kind, told) for kind in kinds]
 
 
 def _read(
-    root: str,
-    names: Sequence[str],
-    kind: Kind,
-    marks: array[int],
-    told: Callable[[int, int], None] | None,
+    root: str, names: Sequence[str], kind: Kind, told: Callable[[int, int], None] | None
 ) -> Objects:
+    marks = _marks(root, names, kind.filename)
     path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}{_ENDING}"
     kept = _load(path)
     reading = _Reading(root, kind, told)
@@ -185,10 +181,9 @@ def _each(marks: array[int]) -> list[Mark]:
     return list(zip(one, one, one, one, strict=True))
 
 
-def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
+def _marks(root: str, names: Sequence[str], filename: str) -> array[int]:
     """Return dates, size and number of every file, four zeros where there is none to be had."""
-    found = [array("q") for _ in filenames]
-    ends = [(f"/{name}", of_kind) for name, of_kind in zip(filenames, found, strict=True)]
+    found, end = array("q"), f"/{filename}"
     stat = os.stat
     if stat in os.supports_dir_fd:  # a third faster than by the whole path
         fd: int | None = os.open(root, os.O_RDONLY)
@@ -196,15 +191,14 @@ def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[ar
         fd, names = None, [f"{root}/{name}" for name in names]
     try:
         for name in names:  # this loop is most of what a checked cache costs
-            for end, of_kind in ends:
-                try:
-                    of_kind.extend(_mark_of(stat(name + end, dir_fd=fd)))
-                except OSError:
-                    of_kind.extend(_NO_MARK)
-                except OverflowError:  # a network file system may number its files beyond 63 bits
-                    del of_kind[len(of_kind) // 4 * 4 :]
-                    mark = _mark_of(stat(name + end, dir_fd=fd))
-                    of_kind.extend(number & _63_BITS for number in mark)
+            try:
+                found.extend(_mark_of(stat(name + end, dir_fd=fd)))
+            except OSError:
+                found.extend(_NO_MARK)
+            except OverflowError:  # a network file system may number its files beyond 63 bits
+                del found[len(found) // 4 * 4 :]
+                mark = _mark_of(stat(name + end, dir_fd=fd))
+                found.extend(number & _63_BITS for number in mark)
     finally:
         if fd is not None:
             os.close(fd)
@@ -249,7 +243,7 @@ class _Kept:
 
 def _load(path: str) -> _Kept:
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             head, body = file.readline(), file.read()
         if head != _head(body):
             return _Kept()

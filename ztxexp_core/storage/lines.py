@@ -15,6 +15,8 @@ from ztxexp_core.codec import decode, encode
 from ztxexp_core.errors import StoreError
 from ztxexp_core.storage.store import CLOEXEC, open_regular, tell_once
 
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe of the name would never be read
+
 
 class JsonlWriter:
     """Appends lines to a ``.jsonl`` file, one write each, from any thread.
@@ -54,7 +56,7 @@ class JsonlWriter:
     def _open(self) -> int:
         with self._lock:
             if self._fd is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | CLOEXEC
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | CLOEXEC | _NO_WAIT
                 fd = os.open(self.path, flags, 0o666)
                 if os.fstat(fd).st_size and ends_mid_line(self.path):  # torn by a kill
                     os.write(fd, b"\n")

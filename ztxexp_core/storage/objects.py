@@ -192,7 +192,7 @@ class Objects:
     def keys(self) -> tuple[list[tuple[str, ...]], list[int]]:
         """Return the different lists of keys, and which one the object at each position has.
 
-        The first is that of no object: no key.
+        The first is that of no object: no key. The others stand in the order of the positions.
         """
         different: dict[tuple[str, ...], int] = {(): 0}
         which = [0] * self.size
@@ -205,7 +205,12 @@ class Objects:
                 which[place] = number
         for place, single in self.single.items():
             which[place] = different.setdefault(tuple(single), len(different))
-        return list(different), which
+        lists = list(different)
+        order = list(dict.fromkeys((0, *which)))
+        if order == sorted(order):
+            return [lists[number] for number in order] if len(order) < len(lists) else lists, which
+        new = dict(zip(order, range(len(order)), strict=True))
+        return [lists[number] for number in order], [new[number] for number in which]
 
     def packed(self) -> Objects:
         """Return the same objects, all in groups."""

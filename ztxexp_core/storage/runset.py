@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ztxexp_core.codec import number
+from ztxexp_core.codec import numbers
 from ztxexp_core.storage.extras import PARAMS
 from ztxexp_core.storage.index import Kind, read_all
 from ztxexp_core.storage.lines import read_jsonl
@@ -23,8 +22,8 @@ from ztxexp_core.storage.store import is_ours, run_names
 from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING
 
 _log = logging.getLogger("ztxexp")
-_NESTING_READ = 16  # metrics nested deeper than this are handed on as they stand
 
+_RUN_DIR = "run_dir"
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 
 
@@ -37,8 +36,10 @@ class RunSet:
         names: of the runs' folders.
         run: what each ``run.json`` says; a run whose process is gone is shown as failed.
         config: what each ``config.json`` says; nothing where there is none.
-        metrics: what each file of metrics says, "NaN" and "Infinity" as floats.
+        metrics: what each file of metrics says.
         params: what each run has logged as parameters; read by :meth:`with_params`.
+
+    In the last three "NaN" and "Infinity", as they are stored, are floats.
     """
 
     root: str
@@ -72,7 +73,7 @@ class RunSet:
             merged: Object = {}
             for part in parts:
                 merged.update(part or {})
-            merged["run_dir"] = folder
+            merged[_RUN_DIR] = folder
             yield merged
 
     def tell_hidden(self, already: set[str]) -> None:
@@ -87,6 +88,15 @@ class RunSet:
             ("metrics", "run", "metric"),
         ):
             _tell_hidden(self.names, getattr(self, first), getattr(self, later), mine, already)
+        for name, part in self.parts():
+            if _RUN_DIR in part.all_keys() - already:
+                already.add(_RUN_DIR)
+                _log.warning(
+                    "the %s of %s is not shown: records have the run's folder there; rename it, or "
+                    "ask for prefix=True",
+                    _RUN_DIR,
+                    name,
+                )
 
 
 def _tell_hidden(
@@ -141,13 +151,14 @@ def read_runs(
     damaged = {p for p in without if os.path.lexists(f"{root}/{names[p]}/config.json")}
     damaged -= {p for p, one in zip(without, config.at(without), strict=True) if one is not None}
     places = [place for place in places if place not in damaged]
-    metrics = metrics.chosen(places)
-    metrics.map_values(_numbers, (str, list, dict))
+    config, metrics = config.chosen(places), metrics.chosen(places)
+    for part in (config, metrics):
+        part.map_values(numbers, (str, list, dict))
     return RunSet(
         absolute,
         [names[place] for place in places],
         run.chosen(places),
-        config.chosen(places),
+        config,
         metrics,
         Objects(len(places)),
     )
@@ -198,18 +209,9 @@ def _accepted(root: str, names: list[str], run: Objects, chosen: Selection) -> l
     return places
 
 
-def _numbers(value: Any, depth: int = 0) -> Any:
-    """Return a metric with the stored words "NaN" and "Infinity" as floats, also inside lists."""
-    if depth < _NESTING_READ and isinstance(value, list):
-        return [_numbers(item, depth + 1) for item in value]
-    if depth < _NESTING_READ and isinstance(value, dict):
-        return {name: _numbers(item, depth + 1) for name, item in value.items()}
-    return number(value)
-
-
 def _params(folder: str) -> Object | None:
     found: Object = {}
     for row in read_jsonl(f"{folder}/extras.jsonl"):
         if row.get("event") == PARAMS and isinstance(row.get("params"), dict):
-            found.update(row["params"])
+            found.update(numbers(row["params"]))
     return found or None

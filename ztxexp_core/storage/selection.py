@@ -39,8 +39,13 @@ class Selection:
         """Make a selection from the arguments that readers take.
 
         Raises:
-            ConfigError: a word among ``statuses`` that is no status.
+            ConfigError: a word among ``statuses`` that is no status, or what is no text.
         """
+        for name, value in (("experiment_name", experiment_name), ("group", group)):
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{name} must be a text, got {value!r}")
+        if not isinstance(tags, Mapping):
+            words(tags, "tags")
         wanted = None if statuses is None else frozenset(status_words(statuses))
         return cls(wanted, experiment_name, group, tags)
 
@@ -63,11 +68,23 @@ class Selection:
         return not self.tags or _tags_match(tags, self.tags)
 
 
-def words(names: Iterable[str] | None) -> list[str]:
-    """Return names as a list; a single text is one name, not its letters."""
+def words(names: Iterable[str] | None, argument: str) -> list[str]:
+    """Return names as a list; a single text is one name, not its letters.
+
+    Args:
+        names: a text, or several.
+        argument: what a user knows them by, for the message.
+
+    Raises:
+        ConfigError: neither.
+    """
     if names is None:
         return []
-    return [names] if isinstance(names, str) else list(names)
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, Mapping) or not isinstance(names, Iterable):
+        raise ConfigError(f"{argument} must be a text or a list of texts, got {names!r}")
+    return list(names)
 
 
 def status_words(statuses: Iterable[str] | None) -> list[str]:
@@ -76,7 +93,7 @@ def status_words(statuses: Iterable[str] | None) -> list[str]:
     Raises:
         ConfigError: one that no run can have; a ``ValueError``.
     """
-    found = words(statuses)
+    found = words(statuses, "statuses")
     for word in found:
         if not isinstance(word, str) or word not in VALID_RUN_STATUSES:
             raise ConfigError(
@@ -93,4 +110,4 @@ def _tags_match(tags: Any, wanted: Tags) -> bool:
         )
     if isinstance(tags, dict):
         tags = [*tags, *tags.values()]
-    return isinstance(tags, list) and all(word in tags for word in words(wanted))
+    return isinstance(tags, list) and all(word in tags for word in words(wanted, "tags"))

@@ -48,7 +48,8 @@ class Care:
         - ``"damage"``: damaged run.json, missing run.json, damaged config.json, damaged
           metrics.json, lost metrics.json, damaged meta.json, unreadable;
         - ``"warning"``: unknown schema version, stale running record, lost run not closed, damaged
-          lines, identity differs, folder renamed, missing config.json, link, left over;
+          lines, identity differs, folder renamed, copy of a run, missing config.json, link, left
+          over;
         - ``"note"``: owner unknown, torn last line, no metrics.json, missing meta.json, foreign
           folder, foreign file, same configuration, damaged claim, perhaps in use, too large to be
           checked.

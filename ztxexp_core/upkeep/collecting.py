@@ -81,6 +81,8 @@ class Rules:
                 "gc has no rule by which a run may go; give keep_best and metric, older_than, or "
                 "statuses"
             )
+        if metric is not None and not isinstance(metric, str):
+            raise ConfigError(f"metric must be a text, got {metric!r}")
         _check_best(keep_best, metric, per)
         _check_word("mode", mode, MODES)
         if only is not None:
@@ -89,7 +91,7 @@ class Rules:
             keep_best,
             metric,
             mode,
-            tuple(words(per)),
+            tuple(words(per, "per")),
             None if older_than is None else seconds_of(older_than),
             None if statuses is None else frozenset(status_words(statuses)),
             only,
@@ -232,9 +234,10 @@ def _check_names(
 def _value(value: Any) -> float | None:
     value = number(value)
     try:
-        return float(value) if is_number(value) else None
-    except OverflowError:  # an integer that no float holds
+        float(value)
+    except (TypeError, ValueError, OverflowError):  # no number, or an integer that no float holds
         return None
+    return value if is_number(value) else None
 
 
 def _age(files: RunFiles, run: Mapping[str, Any], now: float) -> float:
@@ -273,13 +276,19 @@ def _may_go(rules: Rules, seen: Seen, best: Collection[Path]) -> bool:
 
 
 def _best(rules: Rules, found: Iterable[Seen]) -> set[Path]:
-    groups: dict[bytes, list[tuple[bool, float, Path]]] = {}
+    """Return the folders of the best runs; a copy of one, with its id, stays with it."""
+    groups: dict[bytes, list[tuple[bool, float, Path, str]]] = {}
     if rules.keep_best is not None:
         for seen in found:
             if seen.ranked and seen.value is not None:
                 order = -seen.value if rules.mode == "max" else seen.value
                 lost = math.isnan(seen.value)  # a run that came to nothing is never the best
+                run_id = str(seen.run.get("run_id") or seen.folder.name)
                 groups.setdefault(seen.group, []).append(
-                    (lost, 0.0 if lost else order, seen.folder)
+                    (lost, 0.0 if lost else order, seen.folder, run_id)
                 )
-    return {folder for group in groups.values() for *_, folder in sorted(group)[: rules.keep_best]}
+    best = set()
+    for group in groups.values():
+        kept = list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best]
+        best |= {folder for *_, folder, run_id in group if run_id in kept}
+    return best

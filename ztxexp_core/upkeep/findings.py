@@ -44,6 +44,7 @@ IDENTITY = Kind(
     "exclude_completed goes by run.json: put config.json back, or delete the run to have it anew",
 )
 NAME = Kind("folder renamed", WARNING, "give the folder the name that run.json says")
+COPY = Kind("copy of a run", WARNING, "tables count it twice: move one of the two elsewhere")
 MISSING_CONFIG = Kind(
     "missing config.json", WARNING, "readers take it for empty; put it back, or delete the run"
 )

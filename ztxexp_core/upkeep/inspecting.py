@@ -29,6 +29,7 @@ from ztxexp_core.types import (
     VALID_RUN_STATUSES,
 )
 from ztxexp_core.upkeep.findings import (
+    COPY,
     DAMAGED_CONFIG,
     DAMAGED_LINES,
     DAMAGED_META,
@@ -174,8 +175,10 @@ def _look_at_record(seen: Inspected, files: RunFiles, run: dict[str, Any]) -> No
     seen.run = run
     _look_at_end(seen, run)
     name, run_id = seen.folder.name, run.get("run_id")
-    if run_id != name:
-        seen.add(seen.folder, NAME, f"run.json says run_id {run_id!r}")
+    if run_id != name and not seen.folder.is_symlink():  # a link is a finding of its own
+        beside = isinstance(run_id, str) and run_id and os.path.basename(run_id) == run_id
+        is_copy = beside and (seen.folder.parent / str(run_id) / "run.json").is_file()
+        seen.add(seen.folder, COPY if is_copy else NAME, f"run.json says run_id {run_id!r}")
 
 
 def _look_at_end(seen: Inspected, run: dict[str, Any]) -> None:
@@ -354,7 +357,7 @@ def _pieces(handle: Any) -> Iterator[bytes]:
 
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
-        row = decode(line, exact=False)
+        row = decode(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

@@ -323,3 +323,10 @@ def test_a_real_sweep_is_averaged_over_its_seeds(tmp_path, caplog):
     inside = frame["score_ci95_low"] < frame["lr"]
     assert (inside & (frame["lr"] < frame["score_ci95_high"])).all()
     assert not warned(caplog, "aggregate")
+
+
+def test_no_seed_and_a_seed_that_is_none_are_one(folder):
+    for number, config in enumerate([{"lr": 1}, {"lr": 1, "seed": None}, {"lr": 1, "seed": 4}]):
+        write_run(folder, f"r{number}", config=config, metrics={"score": number})
+    means = ResultAnalyzer(folder).aggregate("lr")
+    assert means["n_seeds"].tolist() == [2] and means["seeds"].tolist() == [(4, None)]

@@ -171,11 +171,12 @@ def test_another_metrics_file_can_be_named(folder):
     assert ResultAnalyzer(folder).to_records(metrics_filename="late.json")[0]["score"] == 2
 
 
-def test_stored_words_for_non_finite_numbers_are_floats_in_metrics_only(folder):
+def test_stored_words_for_non_finite_numbers_are_floats(folder):
     words = {"a": "NaN", "b": "Infinity", "c": "-Infinity", "d": ["NaN", {"e": "Infinity"}]}
-    write_run(folder, "r", config={"text": "NaN"}, metrics={**words, "note": "fine"})
+    config = {"lr": "NaN", "x": ["Infinity"]}
+    write_run(folder, "r", config=config, metrics={**words, "note": "nan"})
     (record,) = ResultAnalyzer(folder).to_records()
-    assert record["text"] == "NaN" and record["note"] == "fine"
+    assert math.isnan(record["lr"]) and record["x"] == [math.inf] and record["note"] == "nan"
     assert math.isnan(record["a"]) and record["b"] == math.inf and record["c"] == -math.inf
     assert math.isnan(record["d"][0]) and record["d"][1] == {"e": math.inf}
 

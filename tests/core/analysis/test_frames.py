@@ -9,11 +9,18 @@ import sys
 
 import pandas as pd
 import pytest
+from handmade import put, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ztxexp import ExpRunner, ResultAnalyzer, ZtxexpError
 from ztxexp_core.storage import index
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "results"
+
 
 VALUES = st.sampled_from([0, 1, 2.5, True, None, "x", "y", "1", [1, 2], {"deep": {"er": 1}}, {}])
 CONFIGS = st.dictionaries(st.sampled_from(["lr", "seed", "model", "loss"]), VALUES)
@@ -183,3 +190,67 @@ def test_without_pyarrow_a_parquet_file_says_what_to_install(root, monkeypatch):
     with pytest.raises(ZtxexpError, match=r"ztxexp\[parquet\]"):
         ResultAnalyzer(root).to_parquet(root / "runs.parquet")
     assert not (root / "runs.parquet").exists()
+
+
+def test_a_metric_that_other_runs_lack_hides_no_configuration(folder):
+    write_run(folder, "a", config={"lr": 1.0}, metrics={"acc": 1, "lr": 99.0})
+    write_run(folder, "b", config={"lr": 2.0}, metrics={"acc": 1})
+    write_run(folder, "c", config={"lr": 3.0}, metrics={"acc": 1})
+    assert ResultAnalyzer(folder).to_dataframe()["lr"].tolist() == [99.0, 2.0, 3.0]
+
+
+def test_the_same_where_a_run_was_changed_since_the_cache_was_written(folder, monkeypatch):
+    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
+    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
+    for i in range(20):
+        write_run(folder, f"{i:02}", config={"lr": i}, metrics={"lr": -i, "acc": 1})
+    analyzer = ResultAnalyzer(folder)
+    analyzer.to_dataframe()
+    monkeypatch.setattr(index, "_WORTH_KEEPING", 1000)
+    put(folder / "03" / "metrics.json", {"acc": 1})
+    frame = analyzer.to_dataframe()
+    assert frame["lr"].tolist() == [r["lr"] for r in analyzer.to_records()]
+    assert frame["lr"].tolist()[2:5] == [-2, 3, -4]
+
+
+def test_lists_of_two_rows_are_two_lists(folder, monkeypatch):
+    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
+    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
+    for i in range(20):
+        write_run(folder, f"{i:02}", config={"layers": [1, 2]})
+    for _ in range(2):
+        layers = ResultAnalyzer(folder).to_dataframe()["layers"]
+        layers[0].append(9)
+        assert layers[1] == [1, 2]
+
+
+def test_integers_that_no_float_holds_stay_what_they_are_beside_missing_ones(folder):
+    write_run(folder, "a", config={"seed": 2**60 + 1, "huge": 2**70 + 1})
+    write_run(folder, "b", config={})
+    frame = ResultAnalyzer(folder).to_dataframe()
+    assert frame["seed"][0] == 2**60 + 1 and frame["huge"][0] == 2**70 + 1
+    assert frame["seed"].isna().tolist() == [False, True]
+
+
+def test_infinities_of_configurations_are_numbers(folder):
+    for name, value in {"a": 1.0, "b": "Infinity", "c": "NaN"}.items():
+        write_run(folder, name, config={"clip": value})
+    clip = ResultAnalyzer(folder).to_dataframe()["clip"]
+    assert clip.dtype == float and clip.isna().tolist() == [False, False, True]
+
+
+def test_a_key_named_like_the_folder_is_told(folder, caplog):
+    write_run(folder, "a", config={"run_dir": "x"})
+    frame = ResultAnalyzer(folder).to_dataframe()
+    assert frame["run_dir"][0].endswith("a") and "the run_dir of config is not shown" in caplog.text
+
+
+def test_a_dotted_key_beside_a_nested_one_costs_neither(folder):
+    for name, value in {"a": 1, "b": 3}.items():
+        write_run(folder, name, config={"x.y": value, "x": {"y": 2}}, metrics={"v": value})
+    analyzer = ResultAnalyzer(folder)
+    frame = analyzer.to_dataframe(flatten=True)
+    assert frame["x.y"].tolist() == [1, 3] and frame["x"].tolist() == [{"y": 2}] * 2
+    assert analyzer.varying()["x.y"].tolist() == [1, 3]
+    assert len(analyzer.aggregate(over=None)) == 2
+    assert analyzer.compare(["a", "b"]).loc[("config", "x.y")].tolist() == [1, 3]

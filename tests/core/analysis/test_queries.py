@@ -100,7 +100,7 @@ def test_an_unknown_metric_is_refused_with_the_closest(scored):
         ({"top": 0}, "top must be a whole number"),
         ({"top": True}, "top must be a whole number"),
         ({"top": 1.0}, "top must be a whole number"),
-        ({"metric": 3}, "best must be a text"),
+        ({"metric": 3}, "metric must be a text"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(scored, arguments, said):
@@ -514,3 +514,41 @@ def test_a_damaged_run_costs_itself_only(folder):
     analyzer = ResultAnalyzer(folder)
     assert ids(analyzer.best("score", top=5)) == "a"
     assert ids(analyzer.varying()) == "ac"
+
+
+@pytest.mark.parametrize("name", ["run_id", "run_dir"])
+def test_a_metric_named_like_a_column_of_the_ranking_is_shown_beside_it(tmp_path, name):
+    write_run(tmp_path, "a", metrics={name: 1})
+    write_run(tmp_path, "b", metrics={name: 2})
+    ranking = ResultAnalyzer(tmp_path).best(name, top=2)
+    assert list(ranking.columns)[:2] == ["run_id", f"metrics.{name}"]
+    assert ranking["run_id"].tolist() == ["b", "a"] and ranking.columns.is_unique
+    assert ranking[f"metrics.{name}"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "ask, argument",
+    [
+        (lambda a: a.best(["v"]), "metric"),
+        (lambda a: a.aggregate(by=5), "by"),
+        (lambda a: a.aggregate(metrics=5), "metrics"),
+        (lambda a: a.compare(5), "run_ids"),
+        (lambda a: a.to_dataframe(statuses=5), "statuses"),
+        (lambda a: a.aggregate(tags=5), "tags"),
+        (lambda a: a.to_dataframe(experiment_name=["E", "F"]), "experiment_name"),
+        (lambda a: a.best("score", group=5), "group"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_its_name(tmp_path, ask, argument):
+    write_run(tmp_path, "a", metrics={"score": 1})
+    with pytest.raises(ConfigError, match=f"^{argument} must be a text"):
+        ask(ResultAnalyzer(tmp_path))
+
+
+def test_a_configuration_copied_as_it_was_compares_its_infinities_as_numbers(tmp_path):
+    write_run(tmp_path, "a", config={"clip": "Infinity", "x": 1})
+    write_run(tmp_path, "b", config={"clip": 1.0, "x": 1})
+    assert ResultAnalyzer(tmp_path).compare(["a", "b"]).loc[("config", "clip")].tolist() == [
+        math.inf,
+        1.0,
+    ]

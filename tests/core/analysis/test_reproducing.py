@@ -197,11 +197,32 @@ def test_other_changes_differ_and_are_to_be_moved_away_first(lab):
     found = reproduce(lab.root, run_id)
     (difference,) = found.differences
     assert difference.what == "what is not committed" and difference.today.startswith("patch ")
-    assert found.steps[:3] == (
+    assert found.steps[:4] == (
         f"cd {lab.repo.top}",
         "# commit or move away what is not committed there now",
+        f"git checkout {found.commit}",  # the advice may have moved it
         f"git apply --whitespace=nowarn {found.patch_path}",
     )
+
+
+def test_the_steps_lead_back_when_the_advice_to_commit_is_followed(lab):
+    lab.repo.commit({"train.py": SCRIPT, "pkg/model.py": "size = 3\n"})
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"pkg/model.py": "size = 5\n"})
+    steps = reproduce(lab.root, run_id).steps
+    lab.repo.commit({"pkg/model.py": "size = 5\n"})
+    steps_in(lab.repo.top, steps)
+    assert (lab.repo.top / "pkg" / "model.py").read_text() == "size = 3\n"
+
+
+def test_what_the_patch_lacks_is_said_once_and_among_the_steps(lab):
+    lab.repo.commit({"train.py": SCRIPT, "pkg/model.py": "size = 3\n", "new.txt": "new\n"})
+    (lab.repo.top / "data.bin").write_bytes(b"\0\1\2")
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"pkg/model.py": "size = 5\n"})
+    found = reproduce(lab.root, run_id)
+    assert "left out: data.bin" in str(found) and "nothing; left out" not in str(found)
+    assert any("left out: data.bin" in step for step in found.steps)
 
 
 @pytest.mark.parametrize(

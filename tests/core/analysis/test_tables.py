@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from handmade import write_run
 
-from ztxexp import ResultAnalyzer
+from ztxexp import ConfigError, ResultAnalyzer
 
 FORMULAS = ["=1+1", "+1+cmd", "-1+cmd", "@SUM(1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0"]
 
@@ -161,6 +161,19 @@ def test_equal_keys_are_averaged_over_several_rows_and_columns(sheet):
     )
     rows = sheet(frame, ["m", "lr"], ["d", "seed"], ["s"], add_ranking=False)
     assert ["a", 1, 2.0] in rows and ["b", 2, 5.0] in rows
+
+
+def test_a_boolean_is_no_number(sheet):
+    frame = pd.DataFrame({"m": pd.Series([1, True, "b"], dtype=object), "d": 1, "s": [0.1, 0.4, 1]})
+    rows = sheet(frame, ["m"], ["d"], ["s"], add_ranking=False)
+    assert [1, 0.1] in rows and ["True", 0.4] in rows
+
+
+@pytest.mark.parametrize("columns", [([], [], ["s"]), (["m"], ["d"], [])])
+def test_a_pivot_of_nothing_is_refused(sheet, columns):
+    frame = pd.DataFrame({"m": [1], "d": [1], "s": [1]})
+    with pytest.raises(ConfigError, match="value_cols"):
+        sheet(frame, *columns)
 
 
 def test_labels_are_never_formulas_nor_break_the_sheet(sheet):

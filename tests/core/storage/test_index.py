@@ -378,3 +378,39 @@ def test_processes_may_read_and_write_it_at_the_same_time(root):
         root.write(f"r{number % 30}", json.dumps({"n": number, "again": number}))
     assert [reader.communicate()[0].strip() for reader in readers] == [b"read"] * 3
     assert root.read() == root.read_without()
+
+
+def test_what_a_later_kind_says_is_as_new_as_what_an_earlier_one_says(root, monkeypatch):
+    """A run ends while a root is read: with its end its metrics are seen."""
+    root.write("a", '{"status": "running"}')
+    real = index.read_record_exactly
+
+    def ends_just_now(path):
+        if path.endswith("run.json"):
+            root.write("a", '{"score": 1}', "metrics.json")
+            root.write("a", '{"status": "succeeded"}')
+        return real(path)
+
+    monkeypatch.setattr(index, "read_record_exactly", ends_just_now)
+    found = read_all(str(root.path), ["a"], [Kind("run.json"), Kind("metrics.json")])
+    assert [next(of.all()) for of in found] == [{"status": "succeeded"}, {"score": 1}]
+
+
+def test_a_pipe_in_the_place_of_a_cache_holds_nobody_up(root):
+    root.write("a", '{"n": 1}')
+    (root.path / FOLDER).mkdir()
+    os.mkfifo(root.cache)
+    assert root.read() == root.read() == {"a": {"n": 1}}
+
+
+def test_fractions_of_many_digits_are_kept(root, reads):
+    root.write("a", '{"score": 0.0012345678901234567, "id": "1234567890123456789012"}')
+    assert root.read()["a"]["score"] == 0.0012345678901234567
+    reads.clear()
+    root.read()
+    assert reads == []
+
+
+def test_an_integer_beyond_64_bits_is_exact_with_and_without_a_cache(root):
+    root.write("a", '{"n": 36893488147419103233, "m": [-36893488147419103233]}')
+    assert root.read() == root.read() == {"a": {"n": 2**65 + 1, "m": [-(2**65) - 1]}}

@@ -132,3 +132,10 @@ def test_codes_by_column_are_those_by_cell(given_):
     )
     for key in ("lr", "seed", "model"):
         assert codes_at(written, key) == codes_of(packed.column(key, ABSENT))
+
+
+def test_lists_of_keys_stand_in_the_order_of_the_positions():
+    objects = pack([{"b": 1}, {"a": 1}, {"b": 2}], 3)
+    objects.single[0] = {"c": 1}
+    assert objects.keys() == ([(), ("c",), ("a",), ("b",)], [1, 2, 3])
+    assert pack([{"b": 1}, {"a": 1}], 2).keys() == ([(), ("b",), ("a",)], [1, 2])

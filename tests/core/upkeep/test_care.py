@@ -172,6 +172,16 @@ def test_what_readers_can_do_without_stays_where_it_is(folder):
     assert done(folder) == [] and state(folder) == before
 
 
+def test_restored_integers_keep_their_digits(tmp_path):
+    path = tmp_path / "results"
+    ExperimentPipeline(path).run(lambda ctx: {"big": 2**70 + 1, "list": [2**65]}, progress=False)
+    (run,) = path.glob("2*")
+    before = (run / "metrics.json").read_text()
+    (run / "metrics.json").unlink()
+    assert [repair.action for repair in ResultAnalyzer(path).repair()] == ["restored"]
+    assert (run / "metrics.json").read_text() == before
+
+
 @pytest.mark.parametrize("damaged", [True, False])
 def test_figures_that_the_events_still_have_are_restored(folder, damaged):
     made = write_run(folder, "run", metrics={"score": 9})

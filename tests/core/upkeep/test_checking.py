@@ -204,6 +204,11 @@ def test_a_folder_with_another_name_than_its_run_is_named(folder):
     assert "'good'" in check(folder)[0].what
 
 
+def test_a_copy_beside_its_run_is_named_as_that(folder):
+    shutil.copytree(folder / "good", folder / "more")
+    assert ("warning", "copy of a run", "more") in found(folder)
+
+
 def test_a_configuration_that_was_edited_is_told_by_its_identity(folder):
     put(folder / "good" / "config.json", {"name": "good", "lr": 1})
     assert found(folder) == [("warning", "identity differs", "good/config.json")]

@@ -7,6 +7,7 @@ import io
 import logging
 import math
 import os
+import shutil
 import sys
 import time
 
@@ -460,3 +461,35 @@ def test_a_run_that_was_set_aside_names_what_it_named(kept):
     put(odd / "meta.json", {"packages": None, "git_diff": "a" * 64})
     collect(kept, older_than="5d")
     assert left(kept) == set("1a")
+
+
+# ---- names and numbers as the queries know them ----------------------------------------------
+
+
+def test_keys_with_dots_are_found_as_the_queries_find_them(tmp_path):
+    for lr in (1, 2, 3):
+        for seed in (0, 1):
+            config = {"model.enc": {"lr": lr}}
+            run(tmp_path, f"{lr}{seed}", config=config, metrics={"val.top": {"acc": lr + seed}})
+    left = chosen(tmp_path, keep_best=1, metric="val.top.acc", per="model.enc.lr")
+    assert left == ["10", "20", "30"]
+
+
+def test_integers_that_no_float_holds_are_ranked_exactly(tmp_path):
+    for name, value in {"a": 2**60, "b": 2**60 + 2, "c": 2**60 + 1}.items():
+        run(tmp_path, name, metrics={"n": value})
+    assert chosen(tmp_path, keep_best=1, metric="n") == ["a", "c"]
+    assert ResultAnalyzer(tmp_path).best("n", top=1)["run_id"].tolist() == ["b"]
+
+
+def test_a_copy_of_a_run_takes_no_other_ones_place(tmp_path):
+    for name, value in {"a": 3, "b": 2, "c": 1}.items():
+        run(tmp_path, name, metrics={"score": value})
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    assert chosen(tmp_path, keep_best=2, metric="score") == ["c"]
+
+
+@pytest.mark.parametrize("rules", [{"metric": 5}, {"metric": "score", "per": 5}])
+def test_what_is_no_text_is_refused_by_name(folder, rules):
+    with pytest.raises(ConfigError, match=f"{list(rules)[-1]} must be a text"):
+        ResultAnalyzer(folder).gc(keep_best=1, **rules)
