@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.analysis.columns import flattened
-from ztxexp_core.storage.objects import Coded, Objects, copy_of
+from ztxexp_core.storage.objects import Coded, Objects
 from ztxexp_core.texts import encodable
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _cells(part: Objects, key: str) -> Iterator[tuple[int, Any]]:
             cells: Iterable[Any]
             if isinstance(column, Coded):
                 values, codes = column.values, column.codes
-                cells = (copy_of(values[codes[row]]) for row in group.rows)
+                cells = (values[codes[row]] for row in group.rows)
             else:
                 cells = (column[row] for row in group.rows)
             for place, cell in zip(group.places, cells, strict=True):
@@ -141,8 +141,6 @@ def _series_of_coded(column: Coded, categories: bool) -> pd.Series[Any]:
     import numpy as np
     import pandas as pd
 
-    if not {list, dict}.isdisjoint(map(type, column.values)):  # which can be changed
-        return _series_of([copy_of(value) for value in column])
     values = _series_of(column.values)
     codes = np.array(column.codes)
     if categories and _is_text(values):

@@ -213,17 +213,6 @@ def test_the_same_where_a_run_was_changed_since_the_cache_was_written(folder, mo
     assert frame["lr"].tolist()[2:5] == [-2, 3, -4]
 
 
-def test_lists_of_two_rows_are_two_lists(folder, monkeypatch):
-    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
-    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
-    for i in range(20):
-        write_run(folder, f"{i:02}", config={"layers": [1, 2]})
-    for _ in range(2):
-        layers = ResultAnalyzer(folder).to_dataframe()["layers"]
-        layers[0].append(9)
-        assert layers[1] == [1, 2]
-
-
 def test_integers_that_no_float_holds_stay_what_they_are_beside_missing_ones(folder):
     write_run(folder, "a", config={"seed": 2**60 + 1, "huge": 2**70 + 1})
     write_run(folder, "b", config={})
