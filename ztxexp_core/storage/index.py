@@ -19,7 +19,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,17 +82,29 @@ def read_all(
         ['succeeded']
     """
     with no_garbage_collection():
-        return [_read(root, names, kind, told) for kind in kinds]
+        marks = _marks(root, names, [kind.filename for kind in kinds])
+        changed: dict[int, None] = {}
+        return [
+            _read(root, names, kind, of_kind, changed, told)
+            for kind, of_kind in zip(kinds, marks, strict=True)
+        ]
 
 
 def _read(
-    root: str, names: Sequence[str], kind: Kind, told: Callable[[int, int], None] | None
+    root: str,
+    names: Sequence[str],
+    kind: Kind,
+    marks: array[int],
+    changed: dict[int, None],
+    told: Callable[[int, int], None] | None,
 ) -> Objects:
-    marks = _marks(root, names, kind.filename)
+    """Read the files of a kind; ``changed`` are the positions where one was read, and grows."""
     path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}{_ENDING}"
     kept = _load(path)
+    _mark_again(root, names, kind.filename, marks, changed, not kept.names)
     reading = _Reading(root, kind, told)
     reading.read(names, marks, kept)
+    changed.update(dict.fromkeys(reading.fresh))
     objects = _joined(kept, reading, len(names))
     if len(reading.fresh) > _WORTH_KEEPING + len(names) // 100:
         objects = objects.packed()
@@ -181,9 +193,10 @@ def _each(marks: array[int]) -> list[Mark]:
     return list(zip(one, one, one, one, strict=True))
 
 
-def _marks(root: str, names: Sequence[str], filename: str) -> array[int]:
+def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
     """Return dates, size and number of every file, four zeros where there is none to be had."""
-    found, end = array("q"), f"/{filename}"
+    found = [array("q") for _ in filenames]
+    ends = [(f"/{name}", of_kind) for name, of_kind in zip(filenames, found, strict=True)]
     stat = os.stat
     if stat in os.supports_dir_fd:  # a third faster than by the whole path
         fd: int | None = os.open(root, os.O_RDONLY)
@@ -191,18 +204,45 @@ def _marks(root: str, names: Sequence[str], filename: str) -> array[int]:
         fd, names = None, [f"{root}/{name}" for name in names]
     try:
         for name in names:  # this loop is most of what a checked cache costs
-            try:
-                found.extend(_mark_of(stat(name + end, dir_fd=fd)))
-            except OSError:
-                found.extend(_NO_MARK)
-            except OverflowError:  # a network file system may number its files beyond 63 bits
-                del found[len(found) // 4 * 4 :]
-                mark = _mark_of(stat(name + end, dir_fd=fd))
-                found.extend(number & _63_BITS for number in mark)
+            for end, of_kind in ends:
+                try:
+                    of_kind.extend(_mark_of(stat(name + end, dir_fd=fd)))
+                except OSError:
+                    of_kind.extend(_NO_MARK)
+                except OverflowError:  # a network file system may number its files beyond 63 bits
+                    del of_kind[len(of_kind) // 4 * 4 :]
+                    mark = _mark_of(stat(name + end, dir_fd=fd))
+                    of_kind.extend(number & _63_BITS for number in mark)
     finally:
         if fd is not None:
             os.close(fd)
     return found
+
+
+def _mark_again(
+    root: str,
+    names: Sequence[str],
+    filename: str,
+    marks: array[int],
+    changed: Iterable[int],
+    missing_only: bool,
+) -> None:
+    """Ask once more where another file of the run was read after this one was asked for its dates.
+
+    Args:
+        root: the results root.
+        names: of the runs' folders.
+        filename: the file.
+        marks: of it; mended.
+        changed: the positions of those runs.
+        missing_only: what was there will be read in any case.
+    """
+    none = array("q", _NO_MARK)
+    places = [p for p in changed if not missing_only or marks[4 * p : 4 * p + 4] == none]
+    if places:
+        (again,) = _marks(root, [names[place] for place in places], [filename])
+        for number, place in enumerate(places):
+            marks[4 * place : 4 * place + 4] = again[4 * number : 4 * number + 4]
 
 
 @contextlib.contextmanager

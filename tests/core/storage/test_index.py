@@ -414,3 +414,23 @@ def test_fractions_of_many_digits_are_kept(root, reads):
 def test_an_integer_beyond_64_bits_is_exact_with_and_without_a_cache(root):
     root.write("a", '{"n": 36893488147419103233, "m": [-36893488147419103233]}')
     assert root.read() == root.read() == {"a": {"n": 2**65 + 1, "m": [-(2**65) - 1]}}
+
+
+def test_so_it_is_where_the_cache_knows_what_was_there_before(root, monkeypatch):
+    """A further attempt of a run ends while a root is read."""
+    kinds = [Kind("run.json"), Kind("metrics.json")]
+    root.write("a", '{"status": "failed"}')
+    root.write("a", '{"score": 1}', "metrics.json")
+    read_all(str(root.path), ["a"], kinds)
+    root.write("a", '{"status": "running"}')
+    real = index.read_record_exactly
+
+    def ends_just_now(path):
+        if path.endswith("run.json"):
+            root.write("a", '{"score": 2}', "metrics.json")
+            root.write("a", '{"status": "succeeded"}')
+        return real(path)
+
+    monkeypatch.setattr(index, "read_record_exactly", ends_just_now)
+    found = read_all(str(root.path), ["a"], kinds)
+    assert [next(of.all()) for of in found] == [{"status": "succeeded"}, {"score": 2}]
