@@ -27,6 +27,13 @@ from ztxexp_executors._by_value import stand_in_for_script
 if TYPE_CHECKING:  # the fork server imports this module; ztxexp_core comes with the experiment
     from ztxexp_core import RunOutcome, RunSpec
 
+try:
+    import fcntl
+
+    F_SETSIG: int | None = getattr(fcntl, "F_SETSIG", None)  # Linux alone has it
+except ImportError:  # Windows
+    F_SETSIG = None
+
 _LOOK_SEC = 0.5  # how often the launcher is looked for where its end cannot be waited for
 PEAK_RESET = "/proc/self/clear_refs"  # "5" in it resets the most memory that was held
 _KEPT_BYTES = 1_000_000  # of what is printed before the first run
@@ -35,6 +42,7 @@ _KEPT_BYTES = 1_000_000  # of what is printed before the first run
 def work(
     connection: Connection,
     output: int | None,
+    lifeline: int | None,
     launcher: int,
     start_method: str | None,
     environment: dict[str, str],
@@ -45,6 +53,7 @@ def work(
     Args:
         connection: to the launcher.
         output: file descriptor that takes the place of 1 and 2 until the first run begins.
+        lifeline: one whose other end closes when the launcher has died, if there is such a thing.
         launcher: process id; this process ends with that one.
         start_method: of processes that runs start, ``None`` for the platform's own.
         environment: all variables; set before anything of the user's is imported.
@@ -52,6 +61,7 @@ def work(
     """
     output = _keep_output(output)
     _stand_alone(connection, launcher)
+    _hold_on_to(lifeline)
     os.environ.clear()
     os.environ.update(environment)
     multiprocessing.set_start_method(start_method, force=True)
@@ -165,6 +175,19 @@ def _stand_alone(connection: Connection, launcher: int) -> None:
     threading.Thread(
         target=_end_with_launcher, args=(launcher,), name="ztxexp-watch", daemon=True
     ).start()
+
+
+def _hold_on_to(lifeline: int | None) -> None:
+    """Have the kernel kill this process, and what its runs have started, with the launcher."""
+    if lifeline is None or F_SETSIG is None:
+        return
+    with contextlib.suppress(OSError):  # no /proc
+        # Opened anew: whom it signals belongs to what is open, which all workers would share.
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(own, F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    os.close(lifeline)
 
 
 def _end_with_launcher(launcher: int) -> None:

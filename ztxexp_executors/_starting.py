@@ -20,7 +20,7 @@ from ztxexp_core import ExecutorError
 from ztxexp_executors import _inside
 from ztxexp_executors._machine import MemoryKills
 
-_FILES_PER_START = 14  # pipes to the worker, its output and, the first time, the fork server
+_FILES_PER_START = 15  # pipes to the worker, its output and, the first time, the fork server
 _PAUSES_SEC = (0.02, 0.2)  # after a start that has failed
 _PASS_ON_SEC = 1.5  # what the fork server gets to pass on an exit code
 
@@ -35,6 +35,7 @@ class Recipe:
         environment: of every worker, before the run's own variables.
         at_exec: a process of this context can have its environment from its very start.
         kills: counts what the kernel killed for want of memory.
+        lifeline: ends them when this process has died.
     """
 
     context: Any
@@ -42,6 +43,7 @@ class Recipe:
     environment: dict[str, str]
     at_exec: bool = False
     kills: MemoryKills = field(default_factory=MemoryKills)
+    lifeline: Lifeline = field(default_factory=lambda: Lifeline())
 
     def start(self, environment: Mapping[str, str]) -> tuple[Any, Connection, IO[bytes]]:
         """Start a worker.
@@ -69,6 +71,11 @@ class Recipe:
                 raise ExecutorError(
                     f"a worker process cannot be started: {type(exc).__name__}: {exc}"
                 ) from exc
+            except AssertionError as exc:  # of multiprocessing
+                raise ExecutorError(
+                    f"a worker process cannot be started from this process ({exc}); use "
+                    "mode='sequential' here"
+                ) from exc
             undo.pop_all()
         return process, ours, output
 
@@ -77,7 +84,8 @@ class Recipe:
         if method not in multiprocessing.get_all_start_methods():
             method = None
         passed = _PassedFile(output.fileno()) if hasattr(reduction, "DupFd") else None
-        args = (pipe, passed, os.getpid(), method, environment, self.packed)
+        lifeline = None if self.lifeline.end is None else _PassedFile(self.lifeline.end)
+        args = (pipe, passed, lifeline, os.getpid(), method, environment, self.packed)
         more = {"env": environment} if self.at_exec else {}
         process = self.context.Process(
             target=_inside.work, args=args, name="ztxexp-worker", daemon=False, **more
@@ -91,6 +99,29 @@ class Recipe:
                     time.sleep(pause)
             process.start()
         return process
+
+
+class Lifeline:
+    """A pipe that nobody writes to. When the one end closes with its process, the kernel kills
+    whoever holds the other: also a worker that is stopped, or computes without ever letting Python
+    run. On Linux; elsewhere there is none, and workers look for their launcher by themselves.
+
+    Attributes:
+        end: the file descriptor that workers are given.
+    """
+
+    def __init__(self) -> None:
+        self.end: int | None = None
+        if _inside.F_SETSIG is not None and hasattr(reduction, "DupFd"):
+            with contextlib.suppress(OSError):  # no room for open files: see _check_room
+                self.end, self._ours = os.pipe()
+
+    def close(self) -> None:
+        """Let go; the workers have ended."""
+        if self.end is not None:
+            os.close(self.end)
+            os.close(self._ours)
+            self.end = None
 
 
 class Exit:

@@ -73,7 +73,10 @@ def execute(
         yield from pool.run(specs)
         pool.see_off()
     finally:
-        pool.stop()
+        try:
+            pool.stop()
+        finally:
+            recipe.lifeline.close()
 
 
 def _always() -> bool:
