@@ -78,7 +78,6 @@ def work(
 
 
 def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> None:
-    me = os.getpid()
     while True:
         _reset_peak_memory()  # here, where the launcher has to be waited for anyway
         try:
@@ -86,8 +85,6 @@ def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> 
         except (EOFError, OSError):
             return
         answer = _carry_out(data, run_one)
-        if os.getpid() != me:  # a child that the run has forked and let return
-            os._exit(0)
         if not _send(connection, answer):
             return
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # the run's, not the next one's

@@ -177,7 +177,7 @@ class Worker:
             if outcome.status != "succeeded":
                 self.outcome = RunOutcome.lost(spec, "timeout", peak_memory=self._peak or None)
             self._go(((KILL, LEAVE_SEC),))
-        elif spec.fresh_process:
+        elif spec.fresh_process or outcome.reason == "unrecorded":  # it may have no file to open
             self.leave()
 
     # -- its end

@@ -18,6 +18,7 @@ from typing import Any
 from ztxexp_core.by_value import load_by_value, pickle_by_value
 from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import OptionError
+from ztxexp_core.runs.calling import call_in_own_process
 from ztxexp_core.runs.capture import flush_output, redirect_output
 from ztxexp_core.runs.ending import Ending, text_of, trace_of
 from ztxexp_core.runs.fanout import MetricFan, plain_values
@@ -179,12 +180,12 @@ class _Run:
             return self._end(ending)
         except BaseException as exc:
             if not isinstance(exc, KeyboardInterrupt):
-                return self._unrecorded(exc)
+                return self._unrecorded(exc, ending)
         try:  # Ctrl-C while the end was being written: the end is known, so write it again
             self.interrupted = True
             return self._end(ending)
         except BaseException as exc:
-            return self._unrecorded(exc)
+            return self._unrecorded(exc, ending)
 
     # -- 1. the folder
 
@@ -250,7 +251,7 @@ class _Run:
         return self.spec.tries + 1 + self.attempt - self.spec.attempt
 
     def _call(self) -> Ending:
-        returned = self.launch.function(self.ctx)
+        returned = call_in_own_process(self.launch.function, self.ctx)
         if returned is None:
             return Ending(RUN_STATUS_SUCCEEDED)
         if not isinstance(returned, dict):
@@ -321,6 +322,8 @@ class _Run:
             self.record["error_place"] = ending.place
         write_json(self.files.run, self.record)
         self._end_trackers(ending)
+        if self.logger.broken is not None:
+            self.notices.append(f"run.log could not be written: {self.logger.broken}")
         if self.launch.own_process:
             flush_output()
         return RunOutcome(
@@ -387,14 +390,17 @@ class _Run:
             self.notices.append(said)
             self._event("metric_refused", attempt=self.attempt, error_message=said)
 
-    def _unrecorded(self, exc: BaseException) -> RunOutcome:
+    def _unrecorded(self, exc: BaseException, ending: Ending | None = None) -> RunOutcome:
         reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "unrecorded"
+        why = f"the run's record could not be written in {self.files.base}: {text_of(exc)}"
+        failed = ending is not None and ending.status == RUN_STATUS_FAILED
         return RunOutcome(
             run_id=self.spec.run_id,
             status=RUN_STATUS_FAILED,
             attempt=self.attempt,
-            error_type=type(exc).__name__,
-            error_message=f"the run's record could not be written: {text_of(exc)}",
+            error_type=ending.error_type if ending and failed else type(exc).__name__,
+            error_message=f"{ending.error_message} ({why})" if ending and failed else why,
             reason="elsewhere" if isinstance(exc, _TakenError) else reason,
             notices=tuple(self.notices),
+            place=ending.place if ending and failed else None,
         )

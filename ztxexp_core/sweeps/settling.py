@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
 _LINES_KEPT = 20
+_ROOM_BYTES = 65_536
 
 
 def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> RunOutcome:
@@ -58,6 +60,17 @@ def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> 
         record = {**record, **_told_fields(told)}
         write_json(RunFiles(spec.run_dir).run, record)
     return _outcome(told, record)
+
+
+def can_be_written(root: Path) -> bool:
+    """Tell whether there is room in a results root, by writing as much as a record may take."""
+    try:
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(bytes(_ROOM_BYTES))
+            file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def has_begun(spec: RunSpec) -> bool:
@@ -106,6 +119,7 @@ def _told_fields(told: RunOutcome) -> dict[str, Any]:
         "exit_code": told.exit_code,
         "signal": told.signal,
         "peak_memory": told.peak_memory,
+        **({"error_place": told.place} if told.place else {}),
     }
 
 

@@ -16,11 +16,11 @@ from ztxexp_core.progress.progress import Progress
 from ztxexp_core.runs.launch import DEATHS, RetryRule
 from ztxexp_core.runs.run import RunOne
 from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.storage.store import RunFiles, discard_staged, read_record
+from ztxexp_core.storage.store import discard_staged
 from ztxexp_core.summary import RunSummary
 from ztxexp_core.sweeps.digest import failure_groups
 from ztxexp_core.sweeps.handout import Handout
-from ztxexp_core.sweeps.settling import FINAL, has_begun, settle
+from ztxexp_core.sweeps.settling import FINAL, can_be_written, has_begun, settle
 from ztxexp_core.texts import runs
 from ztxexp_core.types import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 
@@ -186,8 +186,6 @@ class Sweep:
             self.progress.retried(outcome)
             self.handout.put_back(spec)  # where it waits for the end of the other one
             return
-        if outcome.reason == "unrecorded" and not _is_done(spec):
-            raise StoreError(f"run {outcome.run_id}: {outcome.error_message}; the launch ends here")
         if (
             outcome.error_type in DEATHS
             or outcome.reason in ("interrupted", "unrecorded")
@@ -225,17 +223,29 @@ class Sweep:
         return True
 
     def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
-        taken = time.monotonic() - self.handout.under_way[spec.run_id]
+        """Make disk and outcome agree; what becomes of a run that cannot be written is told.
+
+        Raises:
+            StoreError: the root cannot be written either, so no further run could be.
+        """
+        taken, told = time.monotonic() - self.handout.under_way[spec.run_id], outcome
         try:
-            outcome = settle(spec, outcome, self.run_one, taken)
+            outcome = settle(spec, told, self.run_one, taken)
         except OSError as exc:
-            raise StoreError(f"run {spec.run_id}: its record could not be written: {exc}") from exc
+            said = f"run {spec.run_id}: its record could not be written: {exc}"
+            if not can_be_written(spec.run_dir.parent):
+                raise StoreError(f"{said}; the launch ends here") from exc
+            _log.warning("%s; what is known of it: %s", said, told.error_message)
+            return dataclasses.replace(told, status=RUN_STATUS_FAILED, reason="unrecorded")
+        if told.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
+            raise StoreError(f"run {spec.run_id}: {told.error_message}; the launch ends here")
         if outcome.status == RUN_STATUS_FAILED:
             self.dead.append(spec.run_dir)
         return outcome
 
     def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""
+        broken: StoreError | None = None
         for run_id in list(self.handout.under_way):
             spec = self.handout.taken[run_id]
             if not has_begun(spec):
@@ -246,7 +256,12 @@ class Sweep:
             if because:
                 message = f"{lost.error_message} ({because})"
                 lost = dataclasses.replace(lost, error_message=message)
-            self._final(self._settle(spec, lost))
+            try:
+                self._final(self._settle(spec, lost))
+            except StoreError as exc:
+                broken = broken or exc  # first the others
+        if broken is not None:
+            raise broken
 
     # ---- what came of it -----------------------------------------------------------------------
 
@@ -285,11 +300,6 @@ class Sweep:
             failures=failure_groups(self.outcomes.values(), self.handout.taken),
             failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
         )
-
-
-def _is_done(spec: RunSpec) -> bool:
-    record = read_record(RunFiles(spec.run_dir).run) or {}
-    return record.get("status") == RUN_STATUS_SUCCEEDED
 
 
 def _close(outcomes: Iterator[RunOutcome]) -> None:
