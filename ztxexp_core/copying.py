@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import pathlib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -44,6 +44,36 @@ def copy_value(value: Any, key: object) -> Any:
         return _copy(value, key)
     except RecursionError as exc:
         raise ConfigError(f"key {key!r} is nested too deeply, or contains itself") from exc
+    except _UncopyableError as exc:
+        kind = type(exc.value).__qualname__
+        raise ConfigError(
+            f"key {_path_to(exc.value, value, key)!r} holds a {kind} that cannot be copied "
+            f"({exc.__cause__}); put its name or its parameters there and make the object inside "
+            "the experiment function"
+        ) from exc.__cause__
+
+
+class _UncopyableError(Exception):
+    def __init__(self, value: Any):
+        self.value = value
+
+
+def _path_to(wanted: Any, value: Any, path: object) -> object:
+    """Return where something stands in a value, as ``key.0.name``; ``path`` is where that stands.
+
+    It is in there, and nothing contains itself: it was found by walking the same way.
+    """
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if type(value) is dict:
+        pairs = value.items()
+    elif type(value) in (list, tuple):
+        pairs = enumerate(value)
+    for key, inner in pairs:
+        if inner is wanted or type(inner) in (dict, list, tuple):
+            found = _path_to(wanted, inner, f"{path}.{key}")
+            if found is not None:
+                return found
+    return path if value is wanted else None
 
 
 def _copy(value: Any, key: object) -> Any:
@@ -61,10 +91,7 @@ def _copy(value: Any, key: object) -> Any:
     except RecursionError:
         raise
     except Exception as exc:  # whatever the value's class raises
-        raise ConfigError(
-            f"key {key!r} holds a {kind.__qualname__} that cannot be copied ({exc}); put its name "
-            "or its parameters there and make the object inside the experiment function"
-        ) from exc
+        raise _UncopyableError(value) from exc
 
 
 def assign(config: Config, key: Any, value: Any) -> None:

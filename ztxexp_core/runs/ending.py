@@ -16,6 +16,9 @@ from ztxexp_core.types import RUN_STATUS_FAILED
 _CALLER = f'File "{Path(__file__).with_name("run.py")}"'
 
 
+_TEXT_KEPT = 10_000  # characters of a message: it stands in several files of the run
+
+
 @dataclass
 class Ending:
     """How an attempt ended.
@@ -71,6 +74,8 @@ def text_of(exc: BaseException) -> str:
         text = str(exc)
     except Exception:  # an exception whose own __str__ raises
         return f"<{type(exc).__name__} without a readable message>"
+    if len(text) > _TEXT_KEPT:
+        text = f"{text[:_TEXT_KEPT]}... ({len(text):,} characters in all, see error.log)"
     return text.encode(errors="backslashreplace").decode()
 
 

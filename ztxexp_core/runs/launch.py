@@ -87,7 +87,9 @@ class RetryRule:
         found = {}
         for name in sorted(self.names.difference(known.values())):
             word = name.casefold()
-            for near in difflib.get_close_matches(word, known, n=1, cutoff=0.9):
+            for near in difflib.get_close_matches(word, known, n=1, cutoff=0.85):
+                if abs(len(word) - len(near)) > 1:  # as ConnectError of httpx is no ConnectionError
+                    continue
                 if word == near or not word.endswith(near):
                     found[name] = known[near]
         return found

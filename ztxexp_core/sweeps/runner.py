@@ -38,6 +38,7 @@ from ztxexp_core.sweeps.limits import Limits, TimeLimit, checked_seconds
 from ztxexp_core.sweeps.plan import Action, Plan, PlannedRun, plan_as_given
 from ztxexp_core.sweeps.signals import Interrupts
 from ztxexp_core.sweeps.sweep import StopRule, Sweep
+from ztxexp_core.texts import runs
 from ztxexp_core.tracking.replay import tell_of_the_dead
 from ztxexp_core.types import Config, RunMetadata, SkipRun
 
@@ -142,7 +143,7 @@ class ExpRunner:
             options: settings of the executor.
             retry_delay: seconds before the second attempt.
             retry_backoff: by which the delay is multiplied before each further attempt.
-            timeout: seconds after which a run is ended: SIGTERM to it and whatever it has started,
+            timeout: seconds after which a run is ended: SIGTERM to it and its process group,
                 SIGKILL 5 seconds later. Or the key of each configuration that holds the number, or
                 a function of the configuration that gives it; ``None`` for no limit. It covers all
                 attempts that one process makes, and the pauses between them. A function that
@@ -202,6 +203,9 @@ class ExpRunner:
         patience = checked_seconds("tracker_timeout", tracker_timeout)
         named = tuple((registry.name_of(tracker), tracker) for tracker in live)
         root = self.results_root if plan.to_run else None
+        for name, asked in (("record_diff", record_diff), ("progress", progress)):
+            if asked is not None and not isinstance(asked, bool):
+                raise TypeError(f"{name} must be True, False or None, got {asked!r}")
         said = described(metadata, function, root, record_diff)
         launch = Launch(function, said, retry, specs, named, own_process, patience)
         return _carry_out(
@@ -260,6 +264,9 @@ def _carry_out(
                 loads = distant(launch, handout.hung, seconds)
                 tell_of_the_dead(sweep.dead, loads, seconds)
     summary = sweep.summary(time.monotonic() - started, reused)
+    if summary.stopped_because:
+        left = f"{runs(summary.not_started)} not started"
+        _log.warning("stopped: %s; %s", summary.stopped_because, left)
     failures = failures_text(summary.failures, summary.total)
     if failures:
         _log.warning("%s", failures)

@@ -503,6 +503,9 @@ def test_copies_share_nothing_and_keep_types():
 def test_a_value_that_cannot_be_copied_is_named_by_its_key():
     with pytest.raises(ConfigError, match=r"key 'lock' holds a lock that cannot be copied"):
         expand("grid", [{"lock": threading.Lock()}], param_grid={"a": [1]})
+    nested = {"model": {"parts": [1, {"lock": threading.Lock()}]}}
+    with pytest.raises(ConfigError, match=r"key 'model.parts.1.lock' holds a lock"):
+        expand("grid", [nested], param_grid={"a": [1]})
 
 
 def test_a_value_that_contains_itself_is_named_by_its_key():

@@ -36,6 +36,11 @@ def test_a_class_is_found_under_another_modules_name_for_it():
     assert json.JSONDecodeError.__module__ == "json.decoder"
 
 
+def test_near_misses_of_what_is_built_in_are_told():
+    rule = RetryRule.of(2, ["OSErorr", "Timeot", "MyIOError", "json.JSONDecodeError", "WorkerDied"])
+    assert rule.misspelt() == {"OSErorr": "OSError", "Timeot": "Timeout"}
+
+
 def test_a_module_that_raises_when_it_is_asked_costs_nothing(monkeypatch):
     class Odd(types.ModuleType):
         def __getattr__(self, name):

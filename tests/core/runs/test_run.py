@@ -483,3 +483,14 @@ def test_runs_share_neither_tags_nor_extras_and_any_whole_seed_counts(root):
     ExpRunner([{"seed": np.int64(i)} for i in range(2)], root.path).run(grows, metadata=metadata)
     assert metadata.extras == {"seen": []}
     assert [strict(r["dir"] / "meta.json")["seed"] for r in root.runs()] == [0, 1]
+
+
+def test_a_message_of_millions_of_characters_is_kept_whole_in_one_place_only(root):
+    def fails(ctx):
+        raise ValueError("x" * 3_000_000)
+
+    ExpRunner([{}], root.path).run(fails, progress=False)
+    sizes = {path.name: path.stat().st_size for path in root.only()["dir"].iterdir()}
+    assert sizes.pop("error.log") > 3_000_000 and sizes.pop("run.log") > 3_000_000
+    assert max(sizes.values()) < 100_000
+    assert "3,000,000 characters in all" in root.only()["error_message"]

@@ -106,6 +106,8 @@ def test_the_function_may_be_given_to_the_constructor(root):
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": "3"}, "max_attempts"),
         ({"retry_on": (3,)}, "retry_on"),
+        ({"record_diff": "no"}, "record_diff"),
+        ({"progress": "off"}, "progress"),
         ({"tracker_specs": [{"type": "wanbd"}]}, "wandb"),
         ({"tracker_specs": [{"kwargs": {}}]}, "type"),
         ({"tracker_specs": [{"type": "jsonl", "kwargs": {"filename": "x"}}]}, "filename"),

@@ -113,12 +113,13 @@ def test_the_pause_after_a_death_holds_up_no_other_run(root):
     assert all(found[("i", i),]["finished_at"] < again for i in range(3))
 
 
-def test_a_launch_that_fails_everywhere_ends_after_so_many_failures(root):
+def test_a_launch_that_fails_everywhere_ends_after_so_many_failures(root, caplog):
     summary = ExpRunner([{"raises_until": 9, "i": i} for i in range(20)], root.path).run(
         experiments.dies_until, max_failures=3
     )
     assert (summary.total, summary.failed, summary.not_started) == (3, 3, 17)
     assert "3 runs failed" in summary.stopped_because
+    assert "stopped: 3 runs failed (max_failures=3); 17 runs not started" in caplog.text
     assert len(root.runs()) == 3
 
 
