@@ -380,18 +380,27 @@ def test_processes_may_read_and_write_it_at_the_same_time(root):
     assert root.read() == root.read_without()
 
 
-def test_what_a_later_kind_says_is_as_new_as_what_an_earlier_one_says(root, monkeypatch):
-    """A run ends while a root is read: with its end its metrics are seen."""
-    root.write("a", '{"status": "running"}')
+@pytest.fixture
+def ends_while_read(root, monkeypatch):
+    """Let run ``a`` end, with a score, in the moment in which its record is read."""
     real = index.read_record_exactly
 
-    def ends_just_now(path):
-        if path.endswith("run.json"):
-            root.write("a", '{"score": 1}', "metrics.json")
-            root.write("a", '{"status": "succeeded"}')
-        return real(path)
+    def at_the_end(score):
+        def read(path):
+            if path.endswith("run.json"):
+                root.write("a", f'{{"score": {score}}}', "metrics.json")
+                root.write("a", '{"status": "succeeded"}')
+            return real(path)
 
-    monkeypatch.setattr(index, "read_record_exactly", ends_just_now)
+        monkeypatch.setattr(index, "read_record_exactly", read)
+
+    return at_the_end
+
+
+def test_what_a_later_kind_says_is_as_new_as_what_an_earlier_one_says(root, ends_while_read):
+    """A run ends while a root is read: with its end its metrics are seen."""
+    root.write("a", '{"status": "running"}')
+    ends_while_read(1)
     found = read_all(str(root.path), ["a"], [Kind("run.json"), Kind("metrics.json")])
     assert [next(of.all()) for of in found] == [{"status": "succeeded"}, {"score": 1}]
 
@@ -416,21 +425,13 @@ def test_an_integer_beyond_64_bits_is_exact_with_and_without_a_cache(root):
     assert root.read() == root.read() == {"a": {"n": 2**65 + 1, "m": [-(2**65) - 1]}}
 
 
-def test_so_it_is_where_the_cache_knows_what_was_there_before(root, monkeypatch):
+def test_so_it_is_where_the_cache_knows_what_was_there_before(root, ends_while_read):
     """A further attempt of a run ends while a root is read."""
     kinds = [Kind("run.json"), Kind("metrics.json")]
     root.write("a", '{"status": "failed"}')
     root.write("a", '{"score": 1}', "metrics.json")
     read_all(str(root.path), ["a"], kinds)
     root.write("a", '{"status": "running"}')
-    real = index.read_record_exactly
-
-    def ends_just_now(path):
-        if path.endswith("run.json"):
-            root.write("a", '{"score": 2}', "metrics.json")
-            root.write("a", '{"status": "succeeded"}')
-        return real(path)
-
-    monkeypatch.setattr(index, "read_record_exactly", ends_just_now)
+    ends_while_read(2)
     found = read_all(str(root.path), ["a"], kinds)
     assert [next(of.all()) for of in found] == [{"status": "succeeded"}, {"score": 2}]
