@@ -16,7 +16,6 @@ import pathlib
 import re
 import sys
 import types
-import uuid
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
@@ -29,7 +28,7 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Exact built-in types only: a subclass goes through ``plain``, which knows what it means.
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _EXACT |= orjson.OPT_PASSTHROUGH_DATETIME
-_AS_TEXT = (pathlib.PurePath, uuid.UUID, complex)
+_AS_TEXT = (pathlib.PurePath, complex)
 _DATES = (datetime.datetime, datetime.date, datetime.time)
 
 
@@ -305,6 +304,7 @@ _CONVERTERS_BY_NAME: dict[tuple[str, str], _Converter] = {
     ("argparse", "Namespace"): lambda v, p: _plain_mapping(vars(v), p),
     ("decimal", "Decimal"): lambda v, p: str(v),
     ("fractions", "Fraction"): lambda v, p: str(v),
+    ("uuid", "UUID"): lambda v, p: str(v),
 }
 
 
