@@ -175,6 +175,38 @@ def lines(quick: bool) -> list[Line]:
             fresh=False,
         ),
         Line(
+            f"best(), {many:,} runs, cache",
+            "all s",
+            Cell("work", "best", {"count": many}),
+            old=None,
+            root=read,
+            fresh=False,
+        ),
+        Line(
+            f"aggregate(), {many:,} runs, cache",
+            "all s",
+            Cell("work", "means", {"count": many}),
+            old=None,
+            root=read,
+            fresh=False,
+        ),
+        Line(
+            f"exclude_completed, {many:,} done, 1,000 asked, first time",
+            "all s",
+            Cell("work", "exclude", {"count": many, "size": 1000}),
+            old=None,
+            root=read,
+            fresh=False,
+        ),
+        Line(
+            "the same again",
+            "all s",
+            Cell("work", "exclude", {"count": many, "size": 1000}),
+            old=None,
+            root=read,
+            fresh=False,
+        ),
+        Line(
             "read back, per run",
             "us",
             Cell("work", "frame", {"count": 1000}),
@@ -314,12 +346,13 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="ztxexp-bench-") as scratch:
         bench = Bench(Path(scratch), options.old)
-        for turn in range(1 if options.quick else options.rounds):
+        rounds = 1 if options.quick else options.rounds
+        for turn in range(rounds):
             for number, line in chosen:
                 bench.measure(number, line, backwards=bool(turn % 2))
         table = bench.table(chosen)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-    text = f"{machine}; medians of {options.rounds} rounds.\n\n{table}"
+    text = f"{machine}; medians of {rounds} rounds.\n\n{table}"
     print(text)
     if options.write:
         page = options.write.read_text()

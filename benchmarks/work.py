@@ -113,16 +113,20 @@ def log_metric(scratch: Path, count: int) -> Measured:
     return record["micros"] * count / 1e6, count
 
 
-def exclude(scratch: Path, root: str, count: int) -> Measured:
-    """Find out that half of some configurations has been carried out."""
+def exclude(scratch: Path, root: str, count: int, size: int | None = None) -> Measured:
+    """Find out that half of some configurations has been carried out.
+
+    ``size`` says how many are asked about; as many as there are runs by default.
+    """
     from ztxexp import ExpManager
 
-    asked = [config_of(number) for number in range(count // 2, count + count // 2)]
+    half = (size or count) // 2
+    asked = [config_of(number) for number in range(count - half, count + half)]
     began = time.perf_counter()
     manager = ExpManager({}).variants(asked).exclude_completed(results_root=root)
     left = manager.build()
     seconds = time.perf_counter() - began
-    assert len(left) == count // 2, len(left)
+    assert len(left) == half, len(left)
     return seconds, count
 
 
@@ -140,6 +144,34 @@ def frame(scratch: Path, root: str, count: int) -> Measured:
     return seconds, count
 
 
+def best(scratch: Path, root: str, count: int) -> Measured:
+    """Find the best five of all runs; pandas is imported before."""
+    return _asked(root, count, lambda analyzer: analyzer.best("score", top=5))
+
+
+def means(scratch: Path, root: str, count: int) -> Measured:
+    """Average over seeds; pandas is imported before."""
+    return _asked(
+        root, count, lambda analyzer: analyzer.aggregate(["model", "lr"], metrics=["score"])
+    )
+
+
+def _asked(root: str, count: int, ask: Callable[[Any], Any]) -> Measured:
+    import logging
+
+    import pandas as pd
+
+    from ztxexp import ResultAnalyzer
+
+    logging.disable()  # what the made-up configurations have in common is not news
+    pd.DataFrame({"a": ["x"]})
+    began = time.perf_counter()
+    answer = ask(ResultAnalyzer(root))
+    seconds = time.perf_counter() - began
+    assert len(answer), answer
+    return seconds, count
+
+
 def change(scratch: Path, root: str, count: int) -> Measured:
     """Add a run, and take one away: not measured."""
     import shutil
@@ -147,7 +179,7 @@ def change(scratch: Path, root: str, count: int) -> Measured:
     folders = sorted(p for p in Path(root).iterdir() if p.name[0] != ".")
     shutil.rmtree(folders[0])
     before = sum("_added" in folder.name for folder in folders)
-    write_run(Path(root), f"20260102_000000_added{before}", config_of(count + before))
+    write_run(Path(root), f"20260102_000000_added{before}", config_of(10 * count + before))
     return 0.0, 1
 
 
