@@ -10,6 +10,7 @@ from typing import Any
 
 from ztxexp_core.copying import copy_config
 from ztxexp_core.identity import config_identity
+from ztxexp_core.progress.waiting import bar
 from ztxexp_core.storage.history import PastRun, read_history
 from ztxexp_core.types import RUN_STATUS_SUCCEEDED, Config
 
@@ -117,7 +118,8 @@ class Account:
         """
         done = self._known.get((root, ignore_keys))
         if done is None:
-            done = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,))
+            with bar("reading runs") as told:
+                done = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), told)
         left = []
         for config in self.configs:
             past = done.get(config_identity(config, ignore_keys))

@@ -6,7 +6,7 @@ Nothing is written here, dead runs are recognised and not closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,7 @@ def read_history(
     root: str | Path,
     ignore_keys: Collection[str] = (),
     statuses: Collection[str] = VALID_RUN_STATUSES,
+    told: Callable[[int, int], None] | None = None,
 ) -> Mapping[str, PastRun]:
     """Return, for each configuration that has been run below a root, the run that counts.
 
@@ -156,6 +157,7 @@ def read_history(
         root: folder of runs.
         ignore_keys: keys that do not count, as in :func:`ztxexp_core.identity.config_identity`.
         statuses: look only at records that say one of these.
+        told: called every now and then with how many files of a kind were read, and have to be.
 
     Returns:
         Identity to run.
@@ -166,11 +168,12 @@ def read_history(
     """
     with no_garbage_collection():
         names = run_names(root)
-        (runs,) = read_all(str(root), names, [Kind("run.json")]) if names else (Objects(0),)
+        kinds = [Kind("run.json")]
+        (runs,) = read_all(str(root), names, kinds, told) if names else (Objects(0),)
         found = History(Path(root), names, runs)
         said = runs.column("status")
         places = _places_of(str(root), names, runs, said, statuses)
-        identities = _identities(str(root), names, runs, places, ignore_keys)
+        identities = _identities(str(root), names, runs, places, ignore_keys, told)
         others = []
         for place, identity in zip(places, identities, strict=True):
             if identity is not None:
@@ -204,12 +207,13 @@ def _identities(
     runs: Objects,
     places: Sequence[int],
     ignore_keys: Collection[str],
+    told: Callable[[int, int], None] | None,
 ) -> list[str | None]:
     """Return the identities of the configurations of some runs; ``None`` where there is none."""
     stored: list[Any] = [None] * len(names) if ignore_keys else runs.column("identity")
     found = [_if_known(stored[place]) for place in places]
     unknown = [number for number, identity in enumerate(found) if identity is None]
-    of_names = _found(root, [names[places[number]] for number in unknown], ignore_keys)
+    of_names = _found(root, [names[places[number]] for number in unknown], ignore_keys, told)
     for number in unknown:
         found[number] = of_names.get(names[places[number]])
     return found
@@ -219,15 +223,20 @@ def _if_known(stored: Any) -> str | None:
     return stored if isinstance(stored, str) and stored.startswith(_VERSION) else None
 
 
-def _found(root: str, names: list[str], ignore_keys: Collection[str]) -> dict[str, str | None]:
+def _found(
+    root: str,
+    names: list[str],
+    ignore_keys: Collection[str],
+    told: Callable[[int, int], None] | None,
+) -> dict[str, str | None]:
     """Return the identities of configurations whose runs do not say them, by the runs' names."""
     if not names:
         return {}
     if not ignore_keys:  # as for all the runs of 1.0.3
         kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
-        (of_names,) = read_all(root, names, [kind])
+        (of_names,) = read_all(root, names, [kind], told)
         return dict(zip(names, of_names.column("identity"), strict=True))
-    (configs,) = read_all(root, names, [Kind("config.json")])
+    (configs,) = read_all(root, names, [Kind("config.json")], told)
     return {
         name: _identity(f"{root}/{name}/config.json", config, ignore_keys)
         for name, config in zip(names, configs.all(), strict=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ztxexp_core.configs.manager import ExpManager
 from ztxexp_core.configs.rules import Account
+from ztxexp_core.progress.waiting import bar
 from ztxexp_core.storage.history import PastRun, read_history
 from ztxexp_core.sweeps.plan import NOT_COMPARED, Action, Plan, PlannedRun, identity_in
 from ztxexp_core.texts import cut, harmless
@@ -51,7 +52,8 @@ def plan_sweep(
     ignore_keys = manager.keys_ignored(root)
     if ignore_keys is None:
         return make_plan(manager.build_account(), None, root, allow_duplicates=allow_duplicates)
-    history = read_history(root, ignore_keys)
+    with bar("reading runs") as told:
+        history = read_history(root, ignore_keys, told=told)
     return make_plan(
         manager.build_account({(root, ignore_keys): history}),
         history,
