@@ -34,11 +34,13 @@ def failures_frame(found: RunSet, ids: Sequence[str]) -> pd.DataFrame:
     wanted = {RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED} if RUN_STATUS_FAILED in statuses else ()
     places = [place for place, status in enumerate(statuses) if status in wanted]
     root, outcomes, specs = Path(found.root), [], {}
-    each = zip(places, found.run.at(places), found.config.at(places), strict=True)
-    for place, run, config in each:
-        run_id, failed = ids[place], statuses[place] == RUN_STATUS_FAILED
-        folder = root / found.names[place] if failed else root
-        outcome = _failure(run_id, folder, run or {}) if failed else RunOutcome(run_id, "succeeded")
+    run_at = found.run.getter()
+    for place, config in zip(places, found.config.at(places), strict=True):
+        run_id, folder = ids[place], root
+        outcome = RunOutcome(run_id, RUN_STATUS_SUCCEEDED)
+        if statuses[place] == RUN_STATUS_FAILED:
+            folder = root / found.names[place]
+            outcome = _failure(run_id, folder, run_at(place) or {})
         outcomes.append(outcome)
         specs[run_id] = RunSpec(run_id, folder, config or {}, "")
     reasons = {outcome.run_id: outcome.reason for outcome in outcomes}
