@@ -340,21 +340,18 @@ def _counted(sweep: _Sweep, group: Integers, firsts: Sequence[int]) -> dict[str,
     cells = [None if cell is ABSENT else cell for cell in sweep.over.cells]
     codes = codes_of(cells)
     value_of = dict(zip(codes, cells, strict=True))
+    in_order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
+    rank_of = {code: rank for rank, code in enumerate(in_order)}
+    values = [_shown(value_of[code]) for code in in_order]
     sets: list[set[int]] = [set() for _ in firsts]
     for number, code in zip(group.tolist(), codes, strict=True):
-        sets[number].add(code)
+        sets[number].add(rank_of[code])
     differs = _different(sets)
-    came = dict(zip(value_of, range(len(value_of)), strict=True))
-    in_order = sorted(value_of, key=lambda code: _rank(value_of[code], came[code]))
-    rank_of = {code: rank for rank, code in enumerate(in_order)}
-    shown = [
-        tuple([_shown(value_of[code]) for code in sorted(codes, key=rank_of.__getitem__)])
-        for codes in sets
-    ]
+    shown = [tuple([values[rank] for rank in sorted(ranks)]) for ranks in sets]
     if any(differs):
         _tell_different(sweep, firsts, word, shown, differs)
     return {
-        f"n_{word}": np.array([len(codes) for codes in sets], dtype=np.int64),
+        f"n_{word}": np.array([len(ranks) for ranks in sets], dtype=np.int64),
         word: pd.Series(shown, dtype=object),
         f"{word}_differ": np.array(differs, dtype=bool),
     }
