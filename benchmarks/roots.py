@@ -54,18 +54,17 @@ def write_run(root: Path, run_id: str, config: dict[str, Any]) -> None:
 
 
 def make_curves(root: Path, runs: int, steps: int) -> None:
-    """Write finished runs with a curve each."""
+    """Write finished runs with a curve each, in rows as ``log_metric`` writes them."""
     make_runs(root, runs)
     for folder in sorted(root.iterdir()):
         with open(folder / "metrics.jsonl", "w") as file:
             for step in range(steps):
                 row = {
-                    "timestamp": "2026-01-01T00:00:00+00:00",
-                    "run_id": folder.name,
                     "step": step,
+                    "timestamp": f"2026-01-01T00:{step // 60 % 60:02}:{step % 60:02}.000000+00:00",
+                    "metrics": {"loss": 1.0 / (step + 1), "acc": step % 1000 / 1000},
                     "split": "train",
                     "phase": "fit",
-                    "metrics": {"loss": 1.0 / (step + 1), "acc": 0.5},
                 }
                 file.write(json.dumps(row) + "\n")
 
