@@ -117,7 +117,8 @@ def assign(config: Config, key: Any, value: Any) -> None:
 def lookup(config: Mapping[str, Any], key: str) -> Any:
     """Return what stands under a plain or dotted key; ``None`` where there is nothing.
 
-    A key that stands there as it is written counts before a nested one.
+    A key that stands there as it is written counts before a nested one, and so does a longer part
+    of it: that is what :func:`flat` calls by this name.
 
     Example:
         >>> lookup({"model": {"lr": 0.1}}, "model.lr")
@@ -130,8 +131,8 @@ def find(tree: Mapping[str, Any], key: str, default: Any) -> Any:
     """Return what :func:`lookup` returns, and ``default`` where there is nothing."""
     if key in tree:
         return tree[key]
-    for at, letter in enumerate(key):
-        inner = tree.get(key[:at]) if letter == "." else None
+    for at in dots_of(key):
+        inner = tree.get(key[:at])
         if isinstance(inner, Mapping):
             found = find(inner, key[at + 1 :], _NOTHING)
             if found is not _NOTHING:
@@ -142,10 +143,15 @@ def find(tree: Mapping[str, Any], key: str, default: Any) -> Any:
 _NOTHING = object()
 
 
+def dots_of(key: str) -> list[int]:
+    """Return where a key has dots, the last one first."""
+    return [at for at, letter in enumerate(key) if letter == "."][::-1]
+
+
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of nested mappings by their dotted names; an empty mapping is a value.
 
-    So is one that holds a name which also stands beside it with its dots: of two values of one name
+    So is one beside which a key stands that continues its own with a dot: of two values of one name
     one would be lost.
 
     Example:
@@ -155,24 +161,16 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
         {'a': {'b': 1}, 'a.b': 2}
     """
     for key, value in tree.items():
-        if isinstance(value, Mapping) and value and not _collides(tree, key, value):
+        if isinstance(value, Mapping) and value and not is_continued(key, tree):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _collides(tree: Mapping[str, Any], key: Any, value: Mapping[str, Any]) -> bool:
+def is_continued(key: Any, beside: Iterable[Any]) -> bool:
+    """Tell whether another key begins with a key and a dot, as ``a.b`` continues ``a``."""
     before = f"{key}."
-    beside = [other for other in tree if isinstance(other, str) and other.startswith(before)]
-    names = {name for other in beside for name in _with_children(other, tree[other])}
-    return any(name in names for name, _ in flat(value, before)) if names else False
-
-
-def _with_children(key: str, value: Any) -> Iterator[str]:
-    """Yield the names that a value and what is nested in it may be given."""
-    yield key
-    if isinstance(value, Mapping):
-        yield from (name for name, _ in flat(value, f"{key}."))
+    return any(isinstance(other, str) and other.startswith(before) for other in beside)
 
 
 def assign_all(config: Config, values: Mapping[Any, Any]) -> None:

@@ -148,7 +148,7 @@ _OF_A_DUMP = re.compile(
     r'  (?:File|Binary file) "|  [<.]|Current thread|Thread 0x|Python runtime|Extension modules: '
 )
 # What comes after that call is ztxexp's and the starter's of the process.
-_OF_THE_USER = re.compile(r'  File "(?!.*ztxexp_core[\\/]runs[\\/]run\.py")')
+_OF_THE_USER = re.compile(r'  File "(?!.*ztxexp_core[\\/]runs[\\/](?:run|calling)\.py")')
 
 
 def runs(count: int) -> str:

@@ -111,8 +111,10 @@ class _Sweep:
             way_out = ", or give over=None to let every run count"
             column = asked_for(parts, over, "config", "over", way_out)
         if by is None:
-            by = [key for key in varying if column is None or not _is_below(key, column.name)]
-        groups = [asked_for(parts, key, "config", "by") for key in dict.fromkeys(by)]
+            keys = [key for key in varying if column is None or not _is_below(key, column.name)]
+            groups = [Column(key, config.column(key, ABSENT), config) for key in keys]
+        else:
+            groups = [asked_for(parts, key, "config", "by") for key in dict.fromkeys(by)]
         if column is not None and column.name in [group.name for group in groups]:
             raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
         return cls(groups, column, varying, list(range(config.size)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ztxexp_core.codec import float_text, is_number
-from ztxexp_core.copying import find, flat
+from ztxexp_core.copying import dots_of, find, flat, is_continued
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.identity import canonical
 from ztxexp_core.storage.objects import Coded, Group, Objects, pack
@@ -101,11 +101,10 @@ def cells_of(objects: Objects, key: str) -> list[Any]:
     A key that stands there as it is written counts before a nested one.
     """
     cells = objects.column(key, ABSENT)
-    for at, letter in enumerate(key):
-        if letter == ".":
-            for place, tree in enumerate(objects.column(key[:at])):
-                if cells[place] is ABSENT and isinstance(tree, dict):
-                    cells[place] = find(tree, key[at + 1 :], ABSENT)
+    for at in dots_of(key):
+        for place, tree in enumerate(objects.column(key[:at])):
+            if cells[place] is ABSENT and isinstance(tree, dict):
+                cells[place] = find(tree, key[at + 1 :], ABSENT)
     return cells
 
 
@@ -158,12 +157,15 @@ def flattened(objects: Objects) -> Objects:
 
 
 def _flat_groups(group: Group) -> list[Group]:
-    waiting = [*zip(group.keys, group.columns, strict=True)][::-1]
+    waiting = [
+        (key, key, group.keys, of) for key, of in zip(group.keys, group.columns, strict=True)
+    ]
+    waiting = waiting[::-1]
     done: dict[str, Coded | list[Any]] = {}
     while waiting:
-        key, column = waiting.pop()
+        key, own, beside, column = waiting.pop()
         values = column.values if isinstance(column, Coded) else column
-        shapes = _shapes(values)
+        shapes = {None} if is_continued(own, beside) else _shapes(values)
         if len(shapes) > 1 or key in done:
             return _one_by_one(group)
         shape = next(iter(shapes), None)
@@ -171,11 +173,11 @@ def _flat_groups(group: Group) -> list[Group]:
             done[key] = column
             continue
         inner = [list(cells) for cells in zip(*(v.values() for v in values), strict=True)]
-        names = [f"{key}.{name}" for name in shape]
         columns: list[Coded | list[Any]] = [*inner]
         if isinstance(column, Coded):
             columns = [Coded(cells, column.codes) for cells in inner]
-        waiting += [*zip(names, columns, strict=True)][::-1]
+        within = [(f"{key}.{n}", n, shape, of) for n, of in zip(shape, columns, strict=True)]
+        waiting += within[::-1]
     return [Group(tuple(done), list(done.values()), group.rows, group.places)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,21 +73,25 @@ def _sources(
 def _series(sources: Sequence[_Source], size: int, categories: bool) -> pd.Series[Any]:
     import pandas as pd
 
+    series = _values(sources, size)
+    if categories and _is_text(series) and series.nunique() * _FEW <= size:
+        series = pd.Series(series, dtype="category")
+    return series
+
+
+def _values(sources: Sequence[_Source], size: int) -> pd.Series[Any]:
     if len(sources) == 1:
         part, key = sources[0]
         whole = part.whole(key)
         if isinstance(whole, Coded):
-            return _series_of_coded(whole, categories)
+            return _series_of_coded(whole)
         if whole is not None:
-            return _series_of(whole)
+            return _with_missing(whole)
     cells: list[Any] = [_MISSING] * size
     for part, key in sources:
         for place, value in _cells(part, key):
             cells[place] = value
-    series: pd.Series[Any] = _with_missing(cells)
-    if categories and _is_text(series) and series.nunique() * _FEW <= size:
-        series = pd.Series(series, dtype="category")
-    return series
+    return _with_missing(cells)
 
 
 _MISSING = object()
@@ -99,11 +102,16 @@ def _with_missing(cells: list[Any]) -> pd.Series[Any]:
     """Return values as pandas keeps them best, where some may be missing."""
     import pandas as pd
 
-    kinds = set(map(type, cells)) - {object}
-    if kinds == {int} and any(type(c) is int and not -_EXACT <= c <= _EXACT for c in cells):
-        with contextlib.suppress(OverflowError):  # else it is kept as it is, beyond 64 bits
-            return pd.Series([None if c is _MISSING else c for c in cells], dtype="Int64")
-    return _series_of([float("nan") if value is _MISSING else value for value in cells])
+    kinds = set(map(type, cells))
+    if len(kinds) > 1 and kinds <= {int, object, type(None)}:
+        found = [cell for cell in cells if type(cell) is int]
+        if max(found, default=0) > _EXACT or min(found, default=0) < -_EXACT:
+            with_none = [cell if type(cell) is int else None for cell in cells]
+            fits = min(found) >= -(2**63) and max(found) < 2**63
+            return pd.Series(with_none, dtype="Int64" if fits else object)
+    if object in kinds:
+        cells = [float("nan") if cell is _MISSING else cell for cell in cells]
+    return _series_of(cells)
 
 
 def _cells(part: Objects, key: str) -> Iterator[tuple[int, Any]]:
@@ -137,14 +145,12 @@ def _series_of(cells: list[Any]) -> pd.Series[Any]:
     return series
 
 
-def _series_of_coded(column: Coded, categories: bool) -> pd.Series[Any]:
+def _series_of_coded(column: Coded) -> pd.Series[Any]:
     import numpy as np
     import pandas as pd
 
     values = _series_of(column.values)
     codes = np.array(column.codes)
-    if categories and _is_text(values):
-        values = pd.Series(values, dtype="category")
     found: pd.Series[Any] = pd.Series(values.array.take(codes))
     return found
 

@@ -101,8 +101,12 @@ class Queries:
             order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
             if told := without_number(cells):
                 _log.warning("best: left out %s of %s for %r", told, runs(len(cells)), column.name)
-            frame = _frame(_chosen(found, sorted(order)), with_run_dir=True)
-            frame = frame.iloc[[sorted(order).index(place) for place in order]]
+            rising = sorted(order)
+            row_of = {place: row for row, place in enumerate(rising)}
+            ids = _ids(found)
+            chosen = [ids[place] for place in rising]
+            frame = _frame(_chosen(found, rising), chosen, with_run_dir=True)
+            frame = frame.iloc[[row_of[place] for place in order]]
             shown = column.name
             if shown in ("run_id", "run_dir") and f"metrics.{shown}" in frame:
                 shown = f"metrics.{shown}"
@@ -174,7 +178,7 @@ class Queries:
             config = flattened(found.config)
             keys = dict.fromkeys(key for keys in config.keys()[0] for key in keys)
             constant = {key for key in keys if not vary(codes_at(config, key))}
-            return _frame(found, without=constant)
+            return _frame(found, _ids(found), without=constant)
 
     def aggregate(
         self,
@@ -318,11 +322,14 @@ def _chosen(found: RunSet, places: Sequence[int]) -> RunSet:
     )
 
 
-def _frame(found: RunSet, without: Iterable[str] = (), with_run_dir: bool = False) -> pd.DataFrame:
+def _frame(
+    found: RunSet, ids: Sequence[str], without: Iterable[str] = (), with_run_dir: bool = False
+) -> pd.DataFrame:
     """Make a frame of id, configuration and metrics, nested values as columns of their own.
 
     Args:
         found: the runs.
+        ids: their ids.
         without: keys of the configuration, dotted, that are left out.
         with_run_dir: put the runs' folders into a last column.
     """
@@ -336,11 +343,13 @@ def _frame(found: RunSet, without: Iterable[str] = (), with_run_dir: bool = Fals
         for column in frame.columns:
             name = column.removeprefix(f"{part}.")
             if name != column:
-                names[column] = column if name in taken else name
-        taken |= set(names.values())
+                while name in taken:
+                    name = f"{part}.{name}"
+                names[column] = name
+                taken.add(name)
     hidden = {f"config.{encodable(key)}" for key in without}
     kept = [column for column in frame.columns if column in names and column not in hidden]
-    frame.insert(0, "run_id", _ids(found))
+    frame.insert(0, "run_id", ids)
     last = ["run.run_dir"] if with_run_dir and size else []
     names["run.run_dir"] = "run_dir"
     shown: pd.DataFrame = frame[["run_id", *kept, *last]].rename(columns=names)

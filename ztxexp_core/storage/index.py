@@ -301,9 +301,10 @@ def _head(body: bytes) -> bytes:
 def _keep(path: str, names: Sequence[str], objects: Objects, marks: array[int]) -> None:
     """Write the cache, a line of JSON and the marks; where that cannot be done, there is none."""
     there = {place for place, mark in enumerate(_each(marks)) if mark != _NO_MARK}
-    groups = to_tree(objects, there)
-    tree = {"names": names, "absent": len(names) - len(there), "groups": groups}
-    body = orjson.dumps(tree) + b"\n" + marks.tobytes()
-    with contextlib.suppress(OSError):
+    # TypeError: a foreign name that is no UTF-8, or a file nested deeper than orjson writes.
+    with contextlib.suppress(OSError, TypeError):
+        groups = to_tree(objects, there)
+        tree = {"names": names, "absent": len(names) - len(there), "groups": groups}
+        body = orjson.dumps(tree) + b"\n" + marks.tobytes()
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_bytes(path, _head(body) + body)

@@ -191,12 +191,18 @@ _LOST = {
 def as_it_is(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
     """Return ``run.json``, with a run whose process is gone shown as the failure that it is.
 
+    A process may have written the end, and ended, since the record was read: it is read once more
+    before that is said.
+
     Args:
         run: the record.
         run_dir: the run's folder, without which owners on other hosts count as alive.
     """
     if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
         return run
+    again = None if run_dir is None else read_record(f"{run_dir}/run.json")
+    if again is not None and again != run:
+        return as_it_is(again, run_dir)
     return {**run, **_LOST}
 
 

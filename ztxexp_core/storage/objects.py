@@ -207,8 +207,8 @@ class Objects:
             which[place] = different.setdefault(tuple(single), len(different))
         lists = list(different)
         order = list(dict.fromkeys((0, *which)))
-        if order == sorted(order):
-            return [lists[number] for number in order] if len(order) < len(lists) else lists, which
+        if order == list(range(len(lists))):
+            return lists, which
         new = dict(zip(order, range(len(order)), strict=True))
         return [lists[number] for number in order], [new[number] for number in which]
 

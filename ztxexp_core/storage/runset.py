@@ -15,10 +15,10 @@ from ztxexp_core.codec import numbers
 from ztxexp_core.storage.extras import PARAMS
 from ztxexp_core.storage.index import Kind, read_all
 from ztxexp_core.storage.lines import read_jsonl
-from ztxexp_core.storage.liveness import as_it_is
+from ztxexp_core.storage.liveness import RUN_LOST, as_it_is
 from ztxexp_core.storage.objects import Object, Objects, pack
 from ztxexp_core.storage.selection import Selection
-from ztxexp_core.storage.store import is_ours, run_names
+from ztxexp_core.storage.store import is_ours, read_record, run_names
 from ztxexp_core.types import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING
 
 _log = logging.getLogger("ztxexp")
@@ -144,7 +144,12 @@ def read_runs(
     absolute, names = os.path.realpath(root), run_names(root)
     kinds = [Kind("run.json"), Kind("config.json"), Kind(metrics_filename)]
     run, config, metrics = read_all(str(root), names, kinds, told)
-    places = _accepted(str(root), names, run, chosen)
+    places, late = _accepted(str(root), names, run, chosen)
+    for part, filename in ((config, "config.json"), (metrics, metrics_filename)):
+        for place in late:
+            found = read_record(f"{root}/{names[place]}/{filename}")
+            if found is not None:
+                part.single[place] = found
     without = [
         place for place, keys in zip(places, _which(config, places), strict=True) if not keys
     ]
@@ -173,7 +178,7 @@ def chosen_runs(root: Path, chosen: Selection) -> list[tuple[str, Object]]:
     """
     names = run_names(root)
     (run,) = read_all(str(root), names, [Kind("run.json")])
-    places = _accepted(str(root), names, run, chosen)
+    places, _ = _accepted(str(root), names, run, chosen)
     found = run.at(places)
     return [(names[place], one or {}) for place, one in zip(places, found, strict=True)]
 
@@ -183,14 +188,23 @@ def _which(objects: Objects, places: Sequence[int]) -> list[int]:
     return [which[place] for place in places]
 
 
-def _accepted(root: str, names: list[str], run: Objects, chosen: Selection) -> list[int]:
-    """Return the positions of the runs that are wanted, those that are dead shown as failed."""
+def _accepted(
+    root: str, names: list[str], run: Objects, chosen: Selection
+) -> tuple[list[int], list[int]]:
+    """Return the positions of the runs that are wanted, those that are dead shown as failed.
+
+    The second list are those of runs that have ended since their records were read, in time to be
+    shown as they are: what was read of their other files is older.
+    """
     versions, there = run.column("schema_version"), run.keys()[1]
     statuses = run.column("status")
+    late: list[int] = []
     running = [place for place, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
     for place, one in zip(running, run.at(running), strict=True):
         run.single[place] = shown = as_it_is(one or {}, f"{root}/{names[place]}")
-        statuses[place] = shown["status"]
+        statuses[place] = shown.get("status")
+        if statuses[place] != RUN_STATUS_RUNNING and shown.get("error_type") != RUN_LOST:
+            late.append(place)
     asks_more = chosen.experiment_name or chosen.group or chosen.tags
     asked = ("experiment_name", "group", "tags") if asks_more else ()
     labels = [run.column(name) for name in asked]
@@ -205,8 +219,8 @@ def _accepted(root: str, names: list[str], run: Objects, chosen: Selection) -> l
     ]
     places = [place for place in places if chosen.takes_status(statuses[place])]
     if labels:
-        return [p for p in places if chosen.takes_labels(*(column[p] for column in labels))]
-    return places
+        places = [p for p in places if chosen.takes_labels(*(column[p] for column in labels))]
+    return places, late
 
 
 def _params(folder: str) -> Object | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.storage.liveness import owner_is_dead
-from ztxexp_core.storage.store import read_record
+from ztxexp_core.storage.store import STAGING_PREFIX, read_record
 from ztxexp_core.types import RUN_STATUS_RUNNING
 
 _log = logging.getLogger("ztxexp")
@@ -97,11 +97,24 @@ def tell_deleted(deleted: int, chosen: int) -> None:
 
 
 def delete(folder: Path, run: dict[str, Any], who: str = CLEAN) -> bool:
-    """Delete a run's folder if its record is still the one that was judged; true when gone."""
+    """Delete a run's folder if its record is still the one that was judged; true when gone.
+
+    It goes out of the readers' sight as a whole, by another name: no reader meets a run that lacks
+    a part of its files, nor does one stay when the deletion is killed. What is left under that name
+    a later launch removes.
+    """
     if not _as_it_was(folder, run, who):
         return False
+    going = folder.with_name(f"{STAGING_PREFIX}{folder.name}.deleted")
     try:
-        shutil.rmtree(folder)
+        os.rename(folder, going)
+        files = sorted(os.listdir(going))
+        try:
+            shutil.rmtree(going)
+        except OSError:
+            if sorted(os.listdir(going)) == files:  # nothing is lost
+                os.rename(going, folder)
+            raise
     except OSError as exc:
         _log.warning("%s could not delete %s: %s", who, folder, exc)
         return False

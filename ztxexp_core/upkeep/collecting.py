@@ -289,6 +289,6 @@ def _best(rules: Rules, found: Iterable[Seen]) -> set[Path]:
                 )
     best = set()
     for group in groups.values():
-        kept = list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best]
+        kept = set(list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best])
         best |= {folder for *_, folder, run_id in group if run_id in kept}
     return best

@@ -330,3 +330,11 @@ def test_no_seed_and_a_seed_that_is_none_are_one(folder):
         write_run(folder, f"r{number}", config=config, metrics={"score": number})
     means = ResultAnalyzer(folder).aggregate("lr")
     assert means["n_seeds"].tolist() == [2] and means["seeds"].tolist() == [(4, None)]
+
+
+def test_groups_by_themselves_are_by_dotted_keys_also_where_some_runs_have_none(folder):
+    for seed in (0, 1, 2):
+        write_run(folder, f"r{seed}", config={"m": {"seed": seed}}, metrics={"s": seed})
+    write_run(folder, "none", config={"m": None}, metrics={"s": 9})
+    means = ResultAnalyzer(folder).aggregate(over="m.seed")
+    assert sorted(means["s_mean"]) == [1.0, 9.0]

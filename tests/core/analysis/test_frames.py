@@ -12,9 +12,11 @@ import pytest
 from handmade import put, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from owners import dead_owner
 
 from ztxexp import ExpRunner, ResultAnalyzer, ZtxexpError
-from ztxexp_core.storage import index
+from ztxexp_core.copying import flat, lookup
+from ztxexp_core.storage import index, liveness
 
 
 @pytest.fixture
@@ -243,3 +245,68 @@ def test_a_dotted_key_beside_a_nested_one_costs_neither(folder):
     assert analyzer.varying()["x.y"].tolist() == [1, 3]
     assert len(analyzer.aggregate(over=None)) == 2
     assert analyzer.compare(["a", "b"]).loc[("config", "x.y")].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("number", [2**63 + 5, 2**64 - 1, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("beside", [{}, {"seed": None}, {"seed": 1}])
+def test_large_integers_are_exact_alone_and_beside_anything(folder, number, beside):
+    write_run(folder, "a", config={"seed": number}, metrics={"s": 1})
+    assert ResultAnalyzer(folder).best("s")["seed"].tolist() == [number]
+    write_run(folder, "b", config=beside, metrics={"s": 0})
+    frame = ResultAnalyzer(folder).to_dataframe()
+    assert int(frame["seed"][0]) == number
+    assert bool(pd.isna(frame["seed"][1])) is (beside.get("seed") is None)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_the_last_run_may_be_a_dead_one(folder, monkeypatch, flatten):
+    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
+    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
+    for i in range(5):
+        write_run(folder, f"a{i}", config={"lr": i}, metrics={"s": i})
+    write_run(folder, "b", "running", owner=dead_owner())
+    for _ in range(2):
+        frame = ResultAnalyzer(folder).to_dataframe(None, flatten=flatten)
+        assert frame["status"].tolist() == 5 * ["succeeded"] + ["failed"]
+
+
+def test_categories_do_not_depend_on_the_cache(folder, monkeypatch):
+    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
+    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
+    for i in range(12):
+        write_run(folder, f"{i:02}", config={"m": "ab"[i % 2], "name": str(i)})
+    first, second = (ResultAnalyzer(folder).to_dataframe(categories=True) for _ in range(2))
+    assert first.dtypes.tolist() == second.dtypes.tolist()
+    assert first["m"].dtype == "category" and first["name"].dtype != "category"
+
+
+DOTTED = {"a.b": {"c": 2}, "a": {"b": 1}}
+
+
+def test_nested_and_dotted_keys_make_the_same_columns_whatever_the_cache(folder, monkeypatch):
+    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
+    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
+    for i in range(12):
+        write_run(folder, f"{i:02}", config={**DOTTED, "i": i}, metrics={"a": {"b.c": 5}, **DOTTED})
+    for _ in range(2):
+        frame = ResultAnalyzer(folder).to_dataframe(flatten=True, prefix=True)
+        assert [c for c in frame if c.startswith("config.a")] == ["config.a.b.c", "config.a"]
+    assert dict(flat(DOTTED)) == {"a.b.c": 2, "a": {"b": 1}}
+    assert lookup({"a": {"b.c": 5}, "a.b": {"c": 0}}, "a.b.c") == 0
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_shown_as_it_ended(folder, monkeypatch):
+    made = write_run(folder, "a", "running", owner=dead_owner())
+    real = liveness.owner_is_dead
+
+    def ends_just_now(run, run_dir=None):
+        put(made / "metrics.json", {"s": 1})
+        put(
+            made / "run.json",
+            {**json.loads((made / "run.json").read_text()), "status": "succeeded"},
+        )
+        return real(run, run_dir)
+
+    monkeypatch.setattr(liveness, "owner_is_dead", ends_just_now)
+    frame = ResultAnalyzer(folder).to_dataframe(None)
+    assert frame[["status", "s"]].values.tolist() == [["succeeded", 1]]

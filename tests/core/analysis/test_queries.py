@@ -552,3 +552,21 @@ def test_a_configuration_copied_as_it_was_compares_its_infinities_as_numbers(tmp
         math.inf,
         1.0,
     ]
+
+
+def test_best_names_a_copy_by_its_folder_and_many_runs_at_once(tmp_path):
+    for i in range(300):
+        write_run(tmp_path, f"r{i:03}", metrics={"s": -i})
+    write_run(tmp_path, "copy", metrics={"s": 5})
+    put(tmp_path / "copy" / "run.json", json.loads((tmp_path / "r001" / "run.json").read_text()))
+    analyzer = ResultAnalyzer(tmp_path)
+    assert analyzer.best("s")["run_id"].tolist() == ["copy"]
+    every = analyzer.best("s", top=1000)
+    assert every["s"].tolist() == sorted(every["s"], reverse=True) and len(every) == 301
+
+
+def test_a_key_that_is_named_like_a_renamed_one_stays_apart(tmp_path):
+    write_run(tmp_path, "a", config={"lr": 1, "config.lr": 2}, metrics={"lr": 3})
+    write_run(tmp_path, "b", config={"lr": 4, "config.lr": 5}, metrics={"lr": 6})
+    frame = ResultAnalyzer(tmp_path).varying()
+    assert frame.columns.is_unique and sorted(frame.iloc[0, 1:]) == [1, 2, 3]

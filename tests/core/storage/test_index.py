@@ -435,3 +435,15 @@ def test_so_it_is_where_the_cache_knows_what_was_there_before(root, ends_while_r
     ends_while_read(2)
     found = read_all(str(root.path), ["a"], kinds)
     assert [next(of.all()) for of in found] == [{"status": "succeeded"}, {"score": 2}]
+
+
+def test_a_foreign_name_that_is_no_text_costs_the_cache_and_nothing_else(root):
+    root.write("a", '{"n": 1}')
+    os.mkdir(os.fsencode(root.path) + b"/caf\xe9")
+    assert [one for one in root.read().values() if one] == [{"n": 1}]
+
+
+def test_so_does_a_file_that_is_nested_deeper_than_can_be_written(root):
+    root.write("a", '{"n": 1}')
+    root.write("b", '{"x": ' + 300 * "[" + 300 * "]" + "}")
+    assert root.read()["a"] == {"n": 1}

@@ -210,7 +210,7 @@ def test_a_deletion_that_fails_is_told_and_not_returned(folder, caplog, monkeypa
     real = shutil.rmtree  # a fault that the superuser cannot provoke with real files
 
     def fail_once(path, *args, **kwargs):
-        if path.name == "failed":
+        if "failed" in path.name:
             raise OSError(5, "Input/output error", str(path))
         real(path, *args, **kwargs)
 
@@ -322,3 +322,20 @@ def test_records_are_read_only_by_the_analyzer_and_survive_a_dry_run(folder):
     ResultAnalyzer(folder).to_records(statuses=None)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
     assert json.loads(before[folder / "failed" / "run.json"])["status"] == "failed"
+
+
+def test_a_run_goes_out_of_sight_before_its_first_file_is_deleted(folder, monkeypatch):
+    seen = []
+    real = shutil.rmtree
+
+    def look(path, *args, **kwargs):
+        seen.append([p.name for p in folder.iterdir() if p.name[0] != "."])
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    assert clean(folder) == ["failed", "skipped"]
+    assert [("failed" in names, "skipped" in names) for names in seen] == [
+        (False, True),
+        (False,) * 2,
+    ]
+    assert not [p for p in folder.iterdir() if p.name.startswith(".new")]
