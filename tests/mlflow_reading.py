@@ -52,12 +52,28 @@ def started_server(folder, port=None):
         process = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=variables
         )
+    semaphores = set()
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(f"{address}/health", process, folder / "server.log")
+        semaphores = _semaphores_of(process.pid)
         yield address, process
     finally:
         end_group(process)
+        for path in semaphores:  # killed, it cannot do so itself
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _semaphores_of(group):
+    """Return the files of the semaphores that the processes of a group have mapped."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(pid)) == group:
+                with open(f"/proc/{pid}/maps") as maps:
+                    found |= {line.split()[5] for line in maps if "/dev/shm/sem.mp-" in line}
+    return found
 
 
 @pytest.fixture(scope="session")
