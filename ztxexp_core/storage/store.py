@@ -166,9 +166,10 @@ def create_run(
         for folder in SUBFOLDERS:
             os.mkdir(f"{staged}/{folder}")
         files = RunFiles(staged)
-        write_new(files.config, _document(plain(config)))
-        write_new(files.meta, _document(meta))
-        write_new(files.run, _document(run))
+        records = ((files.config, plain(config)), (files.meta, meta), (files.run, run))
+        for path, record in records:  # whole even here: a kill may come at any moment
+            write_new(f"{path}.tmp", _document(record))
+            os.rename(f"{path}.tmp", path)
         write_new(files.log, b"")
         if os.path.lexists(run_dir):  # renaming would replace an empty folder
             raise FileExistsError(errno.EEXIST, "there is a run of that id", str(run_dir))
