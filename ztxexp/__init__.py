@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ztxexp_core.configs.distributions import loguniform as loguniform
     from ztxexp_core.configs.distributions import uniform as uniform
     from ztxexp_core.configs.manager import ExpManager as ExpManager
+    from ztxexp_core.context import RunContext as RunContext
     from ztxexp_core.contracts import Tracker as Tracker
     from ztxexp_core.environment import init_torch_env as init_torch_env
     from ztxexp_core.environment import set_process_priority as set_process_priority
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from ztxexp_core.tracking.replay import SyncReport as SyncReport
     from ztxexp_core.tracking.replay import sync as sync
     from ztxexp_core.types import MetricEvent as MetricEvent
-    from ztxexp_core.types import RunContext as RunContext
     from ztxexp_core.types import RunMetadata as RunMetadata
     from ztxexp_core.types import SkipRun as SkipRun
     from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
@@ -48,7 +48,7 @@ _HOMES = {
     "ExpRunner": "ztxexp_core.sweeps.runner",
     "ResultAnalyzer": "ztxexp_core.analysis.analyzer",
     "ExperimentPipeline": "ztxexp_core.pipeline",
-    "RunContext": "ztxexp_core.types",
+    "RunContext": "ztxexp_core.context",
     "RunMetadata": "ztxexp_core.types",
     "MetricEvent": "ztxexp_core.types",
     "RunSummary": "ztxexp_core.summary",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ztxexp_core.by_value import pickle_by_value
     from ztxexp_core.codec import encode as encode_json
     from ztxexp_core.codec import is_number, plain
+    from ztxexp_core.context import RunContext
     from ztxexp_core.contracts import Received, Tracker, hookimpl
     from ztxexp_core.copying import flat
     from ztxexp_core.cores import available_cores, control_groups
@@ -35,15 +36,10 @@ if TYPE_CHECKING:
     from ztxexp_core.storage.lines import JsonlWriter, read_jsonl
     from ztxexp_core.storage.store import utc_now
     from ztxexp_core.summary import RunSummary
-    from ztxexp_core.types import (
-        Config,
-        MetricEvent,
-        RunContext,
-        RunMetadata,
-        SkipRun,
-    )
+    from ztxexp_core.types import Config, MetricEvent, RunMetadata, SkipRun
 
 __all__ = [
+    "WORKER_MODULE",
     "Config",
     "ConfigError",
     "ExecutorError",
@@ -82,6 +78,9 @@ __all__ = [
     "utc_now",
 ]
 
+WORKER_MODULE = "ztxexp_core.runs.run"
+"""What a worker needs first: an executor may have it imported before the first run comes."""
+
 _HOMES = {
     "Config": "types",
     "ConfigError": "errors",
@@ -95,7 +94,7 @@ _HOMES = {
     "PluginError": "errors",
     "PluginImportError": "errors",
     "Received": "contracts",
-    "RunContext": "types",
+    "RunContext": "context",
     "RunEndedError": "errors",
     "RunMetadata": "types",
     "RunOutcome": "specs",

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from ztxexp_core import commands
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, ZtxexpError
 from ztxexp_core.plugins.versions import version_of
 
@@ -72,13 +73,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     version = f"ztxexp {version_of('ztxexp') or '(not installed)'}"
     parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen_from = parser.add_subparsers(metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, told in COMMANDS.items():
         sentence = f"{told[0].upper()}{told[1:]}."
-        command = commands.add_parser(name, help=told, description=sentence)
+        command = chosen_from.add_parser(name, help=told, description=sentence)
         if name == chosen:
-            module = import_module(f"ztxexp_core.commands.{name}")
+            module = import_module(f"{commands.__name__}.{name}")
             command.set_defaults(run=module.run)
             module.add_arguments(command)
     return parser

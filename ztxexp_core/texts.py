@@ -13,6 +13,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.runs.ending import CALLERS
+
 # OWASP's list for CSV injection, the full-width signs included: spreadsheets take them likewise.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -148,7 +150,9 @@ _OF_A_DUMP = re.compile(
     r'  (?:File|Binary file) "|  [<.]|Current thread|Thread 0x|Python runtime|Extension modules: '
 )
 # What comes after that call is ztxexp's and the starter's of the process.
-_OF_THE_USER = re.compile(r'  File "(?!.*ztxexp_core[\\/]runs[\\/](?:run|calling)\.py")')
+# By their place in the package: the log may come from a machine that has them elsewhere.
+_OURS = "|".join(r"[\\/]".join(map(re.escape, Path(path).parts[-3:])) for path in CALLERS)
+_OF_THE_USER = re.compile(rf'  File "(?!.*(?:{_OURS})")')
 
 
 def runs(count: int) -> str:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
-from ztxexp_core import ExecutorError, RunOutcome, RunSpec
+from ztxexp_core import WORKER_MODULE, ExecutorError, RunOutcome, RunSpec
 from ztxexp_executors._machine import thread_limits
 from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker
 from ztxexp_executors._starting import Recipe
@@ -88,7 +88,7 @@ def _context() -> Any:
     served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) <= _TEMP_BYTES
     context = multiprocessing.get_context("forkserver" if served else "spawn")
     if hasattr(context, "set_forkserver_preload") and _preload_is_free():
-        context.set_forkserver_preload(["ztxexp_executors._inside", "ztxexp_core.runs.run"])
+        context.set_forkserver_preload(["ztxexp_executors._inside", WORKER_MODULE])
     return context
 
 

@@ -16,14 +16,10 @@ from typing import Any
 import pytest
 
 from ztxexp_core import types
+from ztxexp_core.context import RunContext
 from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
 from ztxexp_core.summary import RunSummary
-from ztxexp_core.types import (
-    MetricEvent,
-    RunContext,
-    RunMetadata,
-    SkipRun,
-)
+from ztxexp_core.types import MetricEvent, RunMetadata, SkipRun
 
 NEEDED = dataclasses.MISSING
 

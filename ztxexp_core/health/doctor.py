@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import ztxexp_core
 from ztxexp_core.cores import available_cores, control_groups
 from ztxexp_core.errors import OptionError
 from ztxexp_core.gpu.gpu_names import VISIBLE, find, label
@@ -75,7 +76,7 @@ def _python() -> Iterator[Line]:
         way_out = "pip install ztxexp: plugins are found by what is installed"
         yield Line(BAD, "ztxexp", "is not installed, only imported", way_out)
     else:
-        place = harmless(str(Path(__file__).parents[2]))
+        place = harmless(str(Path(ztxexp_core.__file__).parents[1]))
         yield Line(OK, "ztxexp", f"{version} in {place}")
     what = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
     yield Line(OK, "Python", harmless(what))

@@ -23,7 +23,7 @@ READY, MISSING, BROKEN = "ready", "missing", "broken"
 
 PROGRAM = (
     "import json, sys; asked = json.load(sys.stdin); sys.path[:] = asked.pop('path'); "
-    "from ztxexp_core.plugins.probing import answer; answer(**asked)"
+    f"from {__name__} import answer; answer(**asked)"
 )
 """For ``python -c``; takes ``path`` and the arguments of :func:`answer` as JSON."""
 

@@ -13,7 +13,8 @@ from typing import Any
 from ztxexp_core.storage.store import utc_now
 from ztxexp_core.types import RUN_STATUS_FAILED
 
-_CALLERS = [f'File "{Path(__file__).with_name(name)}"' for name in ("run.py", "calling.py")]
+CALLERS = tuple(str(Path(__file__).with_name(name)) for name in ("run.py", "calling.py"))
+"""The files whose frames stand between a process and the user's function."""
 
 
 _TEXT_KEPT = 10_000  # characters of a message: it stands in several files of the run
@@ -82,7 +83,9 @@ def text_of(exc: BaseException) -> str:
 def trace_of(exc: BaseException) -> str:
     """Return the traceback of an exception, without the frames of ztxexp that called the user."""
     lines = traceback.TracebackException.from_exception(exc).format()
-    return "".join(line for line in lines if not any(caller in line for caller in _CALLERS))
+    return "".join(
+        line for line in lines if not any(f'File "{caller}"' in line for caller in CALLERS)
+    )
 
 
 def place_of(exc: BaseException) -> str | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp_core.codec import is_number
+from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.specs import TrackerSpec
-from ztxexp_core.types import RunContext, RunMetadata
+from ztxexp_core.types import RunMetadata
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
 

@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.by_value import load_by_value, pickle_by_value
+from ztxexp_core.context import RunContext
 from ztxexp_core.copying import copy_config
 from ztxexp_core.errors import OptionError
 from ztxexp_core.runs.calling import call_in_own_process
 from ztxexp_core.runs.capture import flush_output, redirect_output
 from ztxexp_core.runs.ending import Ending, text_of, trace_of
-from ztxexp_core.runs.fanout import MetricFan, plain_values
+from ztxexp_core.runs.fanout import RunSink
 from ztxexp_core.runs.launch import Launch
 from ztxexp_core.runs.runlog import RunLogger
 from ztxexp_core.runs.telling import Telling
 from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.storage.extras import ExtrasLog
 from ztxexp_core.storage.heartbeat import beat_for
 from ztxexp_core.storage.lines import JsonlWriter
 from ztxexp_core.storage.liveness import status_elsewhere, this_process
+from ztxexp_core.storage.sink import plain_values
 from ztxexp_core.storage.store import (
     RunFiles,
     create_run,
@@ -45,7 +46,6 @@ from ztxexp_core.types import (
     RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
-    RunContext,
     RunMetadata,
     SkipRun,
 )
@@ -201,7 +201,6 @@ class _Run:
         if self.launch.own_process:
             redirect_output(self.files.log)
         self.events = JsonlWriter(self.files.events)
-        self.curve = JsonlWriter(self.files.curve)
         self.logger = RunLogger(self.spec.run_id, self.files.log)
         self.telling = Telling(self.launch, self.spec, self._tracker_failed)
         self.ctx = self._context()
@@ -215,8 +214,7 @@ class _Run:
             meta=self.meta,
             _metrics_jsonl_path=Path(self.files.curve),
         )
-        extras = ExtrasLog(ctx, self.files.extras)
-        ctx._sink = self.fan = MetricFan(ctx, self.curve, self.telling.local, extras)
+        ctx._sink = self.sink = RunSink(ctx, self.telling.local)
         self.telling.goes_on_with(ctx)
         return ctx
 
@@ -276,7 +274,7 @@ class _Run:
         self.logger.warning(failed, self.attempt, ending.error_type, trace.rstrip())
         self._keep_trace(self.files.error_of(self.attempt), trace)
         self._event("retry", attempt=self.attempt, **ending.error_fields())
-        self._end_fan()  # a thread of this attempt may go on logging: not into the next one
+        self._end_sink()  # a thread of this attempt may go on logging: not into the next one
         time.sleep(self.launch.retry.pause(self._tries()))
         self.record.setdefault("earlier_attempts", []).append(ending.as_attempt(self.attempt))
         self.attempt += 1
@@ -299,10 +297,10 @@ class _Run:
     # -- 4. the record of the end
 
     def _end(self, ending: Ending) -> RunOutcome:
-        self._end_fan()
-        if self.fan.figures:
+        self._end_sink()
+        if self.sink.figures:
             ending = dataclasses.replace(
-                ending, metrics={**self.fan.figures, **ending.metrics}, has_metrics=True
+                ending, metrics={**self.sink.figures, **ending.metrics}, has_metrics=True
             )
         if ending.has_metrics:
             try:
@@ -338,11 +336,11 @@ class _Run:
             **ending.error_fields(),
         )
 
-    def _end_fan(self) -> None:
-        self.fan.end()
-        for name, kind in self.fan.refused.items():
+    def _end_sink(self) -> None:
+        self.sink.end()
+        for name, kind in self.sink.refused.items():
             self._refused(f"metric {name!r} was not recorded: a {kind} is no number")
-        for said in self.fan.refusals:
+        for said in self.sink.refusals:
             self._refused(said)
 
     # -- 5. trackers hear of the end

@@ -7,13 +7,13 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.plugins import registry
 from ztxexp_core.runs.fanout import GuardedTracker
 from ztxexp_core.runs.launch import Launch
 from ztxexp_core.specs import RunSpec, TrackerSpec
 from ztxexp_core.tracking.courier import Courier, Report, Sent
 from ztxexp_core.tracking.loads import Load, load_of, load_of_live
-from ztxexp_core.types import RunContext
 
 
 class Telling:

@@ -15,13 +15,12 @@ from typing import Any
 
 from ztxexp_core.codec import plain
 from ztxexp_core.storage.lines import JsonlWriter
-from ztxexp_core.storage.store import utc_now
-from ztxexp_core.types import RunContext
+from ztxexp_core.storage.store import RunFiles, utc_now
 
 PARAMS, ARTIFACT, SUMMARY = "params", "artifact", "summary"
 
 
-def keep_artifact(ctx: RunContext, path: str | Path, name: str | None) -> tuple[Path, str]:
+def keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple[Path, str]:
     """Put a file or folder among a run's artifacts; returns where it is, and its name there.
 
     Raises:
@@ -29,7 +28,7 @@ def keep_artifact(ctx: RunContext, path: str | Path, name: str | None) -> tuple[
         ValueError: the name leads out of the folder.
         OSError: it cannot be copied.
     """
-    source, home = Path(path).absolute(), ctx.artifacts_dir.absolute()
+    source, home = Path(path).absolute(), artifacts.absolute()
     if not source.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such artifact", str(path))
     if name is None:
@@ -72,16 +71,18 @@ class ExtrasLog:
     """Writes ``extras.jsonl`` of one attempt of a run; safe to call from several threads.
 
     Args:
-        ctx: the run.
-        path: the file; ``None`` keeps none.
+        run_dir: the run's folder.
+        attempt: number of the attempt, as it stands in every line.
+        writes: whether there is a file at all.
 
     Attributes:
         summary: the figures set so far, as they would stand in ``metrics.json``.
     """
 
-    def __init__(self, ctx: RunContext, path: str | Path | None):
-        self._ctx = ctx
-        self._writer = None if path is None else JsonlWriter(path)
+    def __init__(self, run_dir: Path, attempt: int | None, writes: bool = True):
+        self._run_dir = run_dir
+        self._attempt = attempt
+        self._writer = JsonlWriter(RunFiles(run_dir).extras) if writes else None
         self.summary: dict[str, Any] = {}
 
     def params(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class ExtrasLog:
 
     def artifact(self, path: str | Path, name: str | None) -> tuple[Path, str]:
         """Keep an artifact and write it down, see :func:`keep_artifact`."""
-        kept, name = keep_artifact(self._ctx, path, name)
+        kept, name = keep_artifact(self._run_dir / "artifacts", path, name)
         self._write(ARTIFACT, name=name)
         return kept, name
 
@@ -112,7 +113,5 @@ class ExtrasLog:
 
     def _write(self, event: str, **fields: Any) -> None:
         if self._writer is not None:
-            attempt = self._ctx.meta.attempt
-            self._writer.append(
-                {"event": event, "timestamp": utc_now(), "attempt": attempt, **fields}
-            )
+            row = {"event": event, "timestamp": utc_now(), "attempt": self._attempt, **fields}
+            self._writer.append(row)

@@ -38,7 +38,7 @@ def given(kind: str, name: str, plugin: Any, folder: Path) -> Iterator[str]:
         packed = folder / "plugin.pickle"
         with contextlib.suppress(Exception):  # a script will say that it is not there
             packed.write_bytes(pickle_by_value(plugin))
-        line = f"from ztxexp_core.testing import _given; _given.restore({str(packed)!r})"
+        line = f"from {__name__} import restore; restore({str(packed)!r})"
         _hold(plugin)
     try:
         with FakeDistribution("given-to-the-suite", **entries):

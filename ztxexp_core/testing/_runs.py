@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.codec import plain
+from ztxexp_core.context import RunContext
 from ztxexp_core.storage.extras import ExtrasLog
 from ztxexp_core.storage.lines import JsonlWriter, read_jsonl
 from ztxexp_core.storage.store import (
@@ -30,7 +31,6 @@ from ztxexp_core.types import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
     MetricEvent,
-    RunContext,
     RunMetadata,
     SkipRun,
 )
@@ -99,12 +99,12 @@ class Run:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Write parameters down, to be told later."""
-        with contextlib.closing(ExtrasLog(self.ctx, self.files.extras)) as extras:
+        with contextlib.closing(ExtrasLog(self.ctx.run_dir, self.ctx.attempt)) as extras:
             self.waiting_extras.append(("on_params", (extras.params(params),)))
 
     def log_artifact(self, path: Path, name: str) -> None:
         """Keep a file or folder, to be told later."""
-        with contextlib.closing(ExtrasLog(self.ctx, self.files.extras)) as extras:
+        with contextlib.closing(ExtrasLog(self.ctx.run_dir, self.ctx.attempt)) as extras:
             self.waiting_extras.append(("on_artifact", extras.artifact(path, name)))
 
     def ends(

@@ -50,7 +50,7 @@ class Suite:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls.__module__.startswith("ztxexp_core.testing.")
+    return cls.__module__.startswith(f"{__package__}.")
 
 
 def _check_override(label: str, value: object) -> None:

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.testing._apart import Apart
 from ztxexp_core.testing._runs import CALL_SEC, Run
 from ztxexp_core.tracking.loads import BATCH
-from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
+from ztxexp_core.types import MetricEvent, RunMetadata
 
 
 class Teller:

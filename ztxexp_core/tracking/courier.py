@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.storage.extras import ARTIFACT, PARAMS
 from ztxexp_core.storage.lines import Line, whole_lines
 from ztxexp_core.storage.store import RunFiles
@@ -29,7 +30,7 @@ from ztxexp_core.tracking.loads import (
 )
 from ztxexp_core.tracking.ration import Ration
 from ztxexp_core.tracking.receipts import EVENTS, EXTRAS, Range, Receipts
-from ztxexp_core.types import MetricEvent, RunContext
+from ztxexp_core.types import MetricEvent
 
 Report = Callable[[str, str, BaseException], None]
 """Told once per run and tracker: its name, the call, what it raised."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp_core.codec import encode, plain
+from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.plugins import registry
@@ -16,7 +17,7 @@ from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.storage.lines import Line, whole_lines
 from ztxexp_core.storage.store import RunFiles
 from ztxexp_core.tracking.receipts import EVENTS, EXTRAS, Range, Receipts
-from ztxexp_core.types import MetricEvent, RunContext
+from ztxexp_core.types import MetricEvent
 
 BATCH = 1000  # events in one call
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry
@@ -21,7 +22,7 @@ from ztxexp_core.texts import counted, runs
 from ztxexp_core.tracking.courier import Courier, Sent
 from ztxexp_core.tracking.loads import Load, load_of, load_of_live, what_it_has
 from ztxexp_core.tracking.receipts import EVENTS, EXTRAS, Receipts
-from ztxexp_core.types import RUN_STATUS_RUNNING, RunContext, RunMetadata
+from ztxexp_core.types import RUN_STATUS_RUNNING, RunMetadata
 
 _log = logging.getLogger("ztxexp")
 

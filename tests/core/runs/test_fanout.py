@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.errors import MetricError, RunEndedError
-from ztxexp_core.runs.fanout import GuardedTracker, MetricFan, as_number, sink_for
-from ztxexp_core.storage.lines import JsonlWriter
-from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
+from ztxexp_core.runs.fanout import GuardedTracker, RunSink
+from ztxexp_core.storage.sink import as_number
+from ztxexp_core.types import MetricEvent, RunMetadata
 
 NAN, INF = math.nan, math.inf
 SUMMARY: dict[str, object] = {"status": "succeeded"}
@@ -66,15 +67,16 @@ class Desk:
             GuardedTracker(f"t{i}", tracker, lambda *said: self.reports.append(said))
             for i, tracker in enumerate(trackers)
         ]
-        self.fan = MetricFan(self.ctx, JsonlWriter(self.path), self.guarded)
-        self.ctx._sink = self.fan
+        self.ctx._metrics_jsonl_path = self.path
+        self.sink = RunSink(self.ctx, self.guarded)
+        self.ctx._sink = self.sink
 
     def start(self) -> None:
         for tracker in self.guarded:
             tracker.start(self.ctx, self.ctx.meta)
 
     def end(self) -> None:
-        self.fan.end()
+        self.sink.end()
         for tracker in self.guarded:
             tracker.end(self.ctx, SUMMARY)
 
@@ -213,7 +215,7 @@ def test_the_users_ctrl_c_passes(tmp_path: Path, call: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         life()
     assert desk.reports == []
-    desk.fan.end()  # the lock is free again
+    desk.sink.end()  # the lock is free again
 
 
 def test_a_tracker_that_spoils_its_summary_spoils_no_others(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_every_kind_of_number_is_kept(tmp_path: Path, value: Any, stored: Any) -
     desk.ctx.log_metric(1, {"m": value})
     assert desk.lines()[0]["metrics"] == {"m": stored}
     assert type(tracker.events[0].metrics["m"]) in (int, float)
-    assert desk.fan.refused == {}
+    assert desk.sink.refused == {}
 
 
 def test_tensors_of_one_element_are_kept(tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_what_is_no_number_costs_that_value_only_and_is_told_once(
     assert [line["metrics"] for line in desk.lines()] == [{"a": 1, "z": 0.5}] * 3
     assert [event.metrics for event in tracker.events] == [{"a": 1, "z": 0.5}] * 3
     kind = type(value).__qualname__
-    assert desk.fan.refused == {"odd": kind}
+    assert desk.sink.refused == {"odd": kind}
     told = [r.getMessage() for r in caplog.records if r.name == "test.run"]
     assert len(told) == 1
     assert "'odd'" in told[0]
@@ -343,7 +345,7 @@ def test_each_odd_name_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFix
     desk = Desk(tmp_path)
     for step in range(3):
         desk.ctx.log_metric(step, {"a": None, "b": "x", "ok": 1})  # type: ignore[dict-item]
-    assert desk.fan.refused == {"a": "NoneType", "b": "str"}
+    assert desk.sink.refused == {"a": "NoneType", "b": "str"}
     assert len([r for r in caplog.records if r.name == "test.run"]) == 2
 
 
@@ -352,7 +354,7 @@ def test_an_event_of_which_nothing_is_left_is_not_written(tmp_path: Path) -> Non
     desk = Desk(tmp_path, tracker)
     desk.ctx.log_metric(1, {"odd": None})  # type: ignore[dict-item]
     assert (desk.lines(), tracker.events) == ([], [])
-    assert desk.fan.refused == {"odd": "NoneType"}
+    assert desk.sink.refused == {"odd": "NoneType"}
 
 
 def test_names_that_are_no_text_are_written_as_text(tmp_path: Path) -> None:
@@ -405,15 +407,15 @@ def test_after_the_end_logging_is_refused_and_writes_nothing(tmp_path: Path) -> 
     desk = Desk(tmp_path, tracker)
     desk.ctx.log_metric(1, {"loss": 0.5})
     desk.end()
-    with pytest.raises(RunEndedError, match="r1 has ended"):
+    with pytest.raises(RunEndedError, match=f"run {tmp_path.name} has ended"):
         desk.ctx.log_metric(2, {"loss": 0.5})
     assert len(desk.lines()) == len(tracker.events) == 1
 
 
 def test_ending_twice_is_harmless(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.fan.end()
-    desk.fan.end()
+    desk.sink.end()
+    desk.sink.end()
     with pytest.raises(RunEndedError):
         desk.ctx.log_metric(1, {"loss": 0.5})
 
@@ -421,8 +423,8 @@ def test_ending_twice_is_harmless(tmp_path: Path) -> None:
 def test_lines_carry_the_number_of_the_attempt(tmp_path: Path) -> None:
     desk = Desk(tmp_path, attempt=1)
     desk.ctx.log_metric(1, {"loss": 0.5})
-    desk.ctx.meta.attempt = 2
-    desk.ctx.log_metric(1, {"loss": 0.4})
+    later = Desk(tmp_path, attempt=2)
+    later.ctx.log_metric(1, {"loss": 0.4})
     assert [line["attempt"] for line in desk.lines()] == [1, 2]
 
 
@@ -435,12 +437,13 @@ def test_a_line_holds_the_documented_fields_and_a_utc_time(tmp_path: Path) -> No
     assert line["timestamp"].endswith("+00:00")
 
 
-def test_a_fan_without_a_local_file_still_tells_the_trackers(tmp_path: Path) -> None:
+def test_a_run_without_a_local_file_still_tells_the_trackers(tmp_path: Path) -> None:
     tracker = Recorder()
     desk = Desk(tmp_path, tracker)
-    fan = MetricFan(desk.ctx, None, desk.guarded)
-    fan.log(1, {"loss": 0.5})
-    fan.end()
+    desk.ctx._metrics_jsonl_path = None
+    sink = RunSink(desk.ctx, desk.guarded)
+    sink.log(1, {"loss": 0.5})
+    sink.end()
     assert [event.step for event in tracker.events] == [1]
     assert desk.lines() == []
 
@@ -479,20 +482,18 @@ def test_events_from_many_threads_are_all_whole_and_calls_never_overlap(tmp_path
 # ---- a context made by hand ----------------------------------------------------------------------
 
 
-def by_hand(path: Path, *trackers: Any) -> RunContext:
+def by_hand(path: Path) -> RunContext:
     return RunContext(
         "r1",
         path,
         {"lr": 0.1},
         logging.getLogger("test.run"),
         _metrics_jsonl_path=path / "metrics.jsonl",
-        _trackers=list(trackers),
     )
 
 
-def test_a_context_made_by_hand_logs_by_itself(tmp_path: Path) -> None:
-    tracker = Recorder()
-    ctx = by_hand(tmp_path, tracker)
+def test_a_context_made_by_hand_writes_its_files(tmp_path: Path) -> None:
+    ctx = by_hand(tmp_path)
     ctx.log_metric(step=1, metrics={"loss": 0.5})
     ctx.log_metric(2, {"loss": 0.4}, "valid", "eval")
     lines = strict_lines(tmp_path / "metrics.jsonl")
@@ -501,7 +502,6 @@ def test_a_context_made_by_hand_logs_by_itself(tmp_path: Path) -> None:
         (2, "valid", "eval"),
     ]
     assert all("attempt" not in line for line in lines)
-    assert [event.step for event in tracker.events] == [1, 2]
 
 
 def test_a_context_without_a_file_logs_nowhere(tmp_path: Path) -> None:
@@ -510,18 +510,6 @@ def test_a_context_without_a_file_logs_nowhere(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(MetricError):
         ctx.log_metric(None, {"loss": 0.5})  # type: ignore[arg-type]
-
-
-def test_a_failing_tracker_of_such_a_context_is_told_once_to_its_logger(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ctx = by_hand(tmp_path, Recorder(on_metric=SystemExit("gone")))
-    for step in range(4):
-        ctx.log_metric(step, {"loss": 0.5})
-    told = [r.getMessage() for r in caplog.records if r.name == "test.run"]
-    assert len(told) == 1
-    assert all(part in told[0] for part in ("Recorder", "on_metric", "gone"))
-    assert len(strict_lines(tmp_path / "metrics.jsonl")) == 4
 
 
 def test_threads_that_log_first_at_once_share_one_sink(tmp_path: Path) -> None:
@@ -539,11 +527,3 @@ def test_threads_that_log_first_at_once_share_one_sink(tmp_path: Path) -> None:
         thread.join()
     found = sorted(line["step"] for line in strict_lines(tmp_path / "metrics.jsonl"))
     assert found == list(range(8))
-
-
-def test_sink_for_gives_a_fan_that_can_be_ended(tmp_path: Path) -> None:
-    fan = sink_for(by_hand(tmp_path))
-    fan.log(1, {"loss": 0.5})
-    fan.end()
-    with pytest.raises(RunEndedError):
-        fan.log(2, {"loss": 0.5})

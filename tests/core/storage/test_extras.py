@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from reading import strict
 
+from ztxexp_core.context import RunContext
 from ztxexp_core.errors import RunEndedError
 from ztxexp_core.storage.lines import read_jsonl
 from ztxexp_core.sweeps.runner import ExpRunner
-from ztxexp_core.types import RunContext
 
 
 def rows(folder: Path) -> list[dict]:

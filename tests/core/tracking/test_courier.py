@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ztxexp_core.runs.fanout import sink_for
+from ztxexp_core.context import RunContext
 from ztxexp_core.tracking import courier as courier_module
 from ztxexp_core.tracking.courier import Courier, Sent
 from ztxexp_core.tracking.loads import Load
 from ztxexp_core.tracking.receipts import EVENTS, Receipts
-from ztxexp_core.types import MetricEvent, RunContext, RunMetadata
+from ztxexp_core.types import MetricEvent, RunMetadata
 
 SUMMARY: dict[str, object] = {"status": "succeeded", "attempt": 1}
 
@@ -71,7 +71,6 @@ class Desk:
         path = self.run_dir / "metrics.jsonl"
         meta = RunMetadata(attempt=1)
         self.ctx = RunContext("run", self.run_dir, {}, logging.getLogger("t"), meta, path)
-        self.ctx._sink = sink_for(self.ctx)
         self.tracker = tracker
         self.reports: list[tuple[str, str, BaseException]] = []
         self.courier = self.another(patience)

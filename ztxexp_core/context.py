@@ -1,0 +1,174 @@
+"""What the experiment function is given: the run, and the calls that log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ztxexp_core.storage.sink import FileSink
+from ztxexp_core.types import RunMetadata
+
+if TYPE_CHECKING:  # the contract refers to the context
+    from ztxexp_core.contracts import Tracker
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What the experiment function is given: ``exp_fn(ctx) -> dict | None``.
+
+    A returned dict becomes ``metrics.json``; ``None`` writes none and still succeeds.
+
+    Attributes:
+        run_id: unique id, also the name of the run's folder.
+        run_dir: absolute path of the run's folder.
+        config: this attempt's own copy of the configuration.
+        logger: writes to ``run.log`` of this run.
+        meta: where the run comes from.
+        attempt: number of the present attempt, from 1 (since 2.0).
+        checkpoints_dir: folder for what a later attempt goes on from; kept between attempts, made
+            when the run starts (since 2.0).
+        artifacts_dir: folder for files of your own (since 2.0).
+        replayed: whether what is told of the run is read from disk, see :func:`ztxexp.sync`
+            (since 2.0).
+
+    Example:
+        >>> def exp_fn(ctx):
+        ...     ctx.logger.info("lr=%s", ctx.config["lr"])
+        ...     ctx.log_metric(step=1, metrics={"loss": 0.7})
+        ...     return {"score": 1.0}
+    """
+
+    run_id: str
+    run_dir: Path
+    config: dict[str, Any]
+    logger: logging.Logger
+    meta: RunMetadata = field(default_factory=RunMetadata)
+    _metrics_jsonl_path: Path | None = field(default=None, repr=False)
+    _trackers: list[Tracker] = field(default_factory=list, repr=False)
+    _sink: FileSink | None = field(default=None, repr=False)
+    replayed: bool = False
+
+    @property
+    def attempt(self) -> int:
+        """Number of the present attempt, from 1; over 1 there may be a checkpoint to go on from."""
+        return self.meta.attempt or 1
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Folder whose content every later attempt of the run finds again."""
+        return self.run_dir / "checkpoints"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Folder for what the run makes: models, figures, tables."""
+        return self.run_dir / "artifacts"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In a process that the run starts: the local files go on, the trackers stay behind.
+        known = (self.run_id, self.run_dir, self.config, self.logger, self.meta)
+        return RunContext, (*known, self._metrics_jsonl_path)
+
+    def log_metric(
+        self,
+        step: int,
+        metrics: dict[str, float],
+        split: str = "train",
+        phase: str = "fit",
+    ) -> None:
+        """Append one step of a curve to ``metrics.jsonl`` and tell the trackers.
+
+        Safe to call from several threads. Python, NumPy and zero-dimensional tensor numbers are
+        kept, NaN and infinities too. Final figures belong into the returned dict instead.
+
+        Args:
+            step: an integer (epoch or global step).
+            metrics: name to number.
+            split: part of the data.
+            phase: what the program is doing.
+
+        Raises:
+            MetricError: a step or value that is no number (a ``ValueError``). The event is not
+                recorded; the run and its other events stand.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.log_metric(step=1, metrics={"loss": 0.91}, split="valid")
+        """
+        (self._sink or self._own_sink()).log(step, metrics, split, phase)
+
+    def log_params(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Record what the run has found out about itself, such as the size of its model.
+
+        Written to ``extras.jsonl``, then told to the trackers that can take it (since 2.0).
+
+        Args:
+            params: name to value, whatever a configuration may hold.
+            more: further ones, by keyword.
+
+        Raises:
+            TypeError: ``params`` is no mapping.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.log_params(n_parameters=1_200_000, device="cuda:0")
+        """
+        (self._sink or self._own_sink()).params(_merged(params, more))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> Path:
+        """Keep a file or folder among the run's artifacts.
+
+        It is copied into ``artifacts_dir``, unless it is there already, and then told to the
+        trackers that can take it (since 2.0).
+
+        Args:
+            path: the file or folder.
+            name: under which it is kept, such as ``"figures/loss.png"``; its own by default. What
+                stands there already is replaced.
+
+        Returns:
+            Where it is kept.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the name leads out of the folder.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.log_artifact("model.pt")
+        """
+        return (self._sink or self._own_sink()).artifact(path, name)
+
+    def set_summary(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Set final figures before the end, such as the best score so far.
+
+        Written to ``extras.jsonl`` at once. At the end they go into ``metrics.json``, also of a run
+        that failed, where the dict that the function returns comes after them (since 2.0).
+
+        Args:
+            values: name to figure, as the function might return them; a later call replaces what
+                an earlier one has set.
+            more: further ones, by keyword.
+
+        Raises:
+            TypeError: ``values`` is no mapping.
+            RunEndedError: the run is over.
+
+        Example:
+            >>> ctx.set_summary(best_accuracy=0.93, best_epoch=7)
+        """
+        (self._sink or self._own_sink()).summary(_merged(values, more))
+
+    def _own_sink(self) -> FileSink:
+        # A context made by hand, or in a process that the run started: files, no trackers.
+        path = self._metrics_jsonl_path
+        self._sink = FileSink(self.run_dir, self.meta.attempt, self.logger, path)
+        return self._sink
+
+
+def _merged(values: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    if values is not None and not isinstance(values, Mapping):
+        raise TypeError(f"names and values are wanted, got {type(values).__name__}")
+    return {**(values or {}), **more}
