@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib.metadata import EntryPoint
+
 import pytest
 from hypothesis import HealthCheck, settings
+from pretended_gpus import PretendedNvml
 from reading import Root
+
+from ztxexp_core.plugins import registry
 
 # How long it takes to make an example says how busy the machine is, and nothing of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,3 +22,61 @@ settings.load_profile("shared")
 def root(tmp_path) -> Root:
     """A results root, not made yet."""
     return Root(tmp_path / "results")
+
+
+@pytest.fixture
+def no_gpus_known(monkeypatch, tmp_path):
+    """No driver, no variables: also on a machine that has a GPU."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # importing it raises ImportError
+
+
+@pytest.fixture
+def visible(monkeypatch):
+    """Sets CUDA_VISIBLE_DEVICES of this process."""
+    return lambda value: monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Puts a pretended NVML in place, for GPUs with so many GiB each."""
+
+    def put(*args, **kwargs):
+        module = PretendedNvml(*args, **kwargs)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+        return module
+
+    return put
+
+
+@pytest.fixture
+def smi(tmp_path):
+    """Puts a shell script in the place of nvidia-smi."""
+    if os.name == "nt":
+        pytest.skip("the stand-in for nvidia-smi is a shell script")
+
+    def put(script):
+        path = tmp_path / "bin" / "nvidia-smi"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return put
+
+
+@pytest.fixture
+def own_executor(monkeypatch):
+    """Installs a plugin as an executor, under the name "own", beside the sequential one."""
+
+    def install(plugin):
+        module = type(sys)("own_executor")
+        module.plugin = plugin
+        monkeypatch.setitem(sys.modules, "own_executor", module)
+        found = {"own": "own_executor:plugin", "sequential": "ztxexp_executors.sequential"}
+        entries = [EntryPoint(name, of, "ztxexp.executors") for name, of in found.items()]
+        local = registry.Registry("executor", "ztxexp.executors", lambda: entries)
+        monkeypatch.setattr(registry, "executors", lambda: local)
+
+    return install

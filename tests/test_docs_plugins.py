@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import ztxexp_core
+from ztxexp.cli.main import COMMANDS
 from ztxexp_core import contracts
-from ztxexp_core.cli import COMMANDS
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.checks import BLOCKING_VARIABLE, OPTIONAL_MEMBERS
 from ztxexp_core.plugins.options import NEEDED, options_of
-from ztxexp_core.plugins.plugin_checks import BLOCKING_VARIABLE, OPTIONAL_MEMBERS
-from ztxexp_core.testing import ExecutorSuite, ExpanderSuite, TrackerSuite
-from ztxexp_core.testing._executor_behaviour import CAPABILITIES
+from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
+from ztxexp_testing._executor_behaviour import CAPABILITIES
 
 HOUSE = Path(__file__).parent.parent
 PAGE = (HOUSE / "docs" / "plugins.md").read_text(encoding="utf-8")

@@ -7,16 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ztxexp_core.analysis.analyzer import ResultAnalyzer as ResultAnalyzer
-    from ztxexp_core.configs.distributions import choice as choice
-    from ztxexp_core.configs.distributions import integers as integers
-    from ztxexp_core.configs.distributions import loguniform as loguniform
-    from ztxexp_core.configs.distributions import uniform as uniform
-    from ztxexp_core.configs.manager import ExpManager as ExpManager
+    from ztxexp.analyzer import ResultAnalyzer as ResultAnalyzer
+    from ztxexp.configs.distributions import choice as choice
+    from ztxexp.configs.distributions import integers as integers
+    from ztxexp.configs.distributions import loguniform as loguniform
+    from ztxexp.configs.distributions import uniform as uniform
+    from ztxexp.environment import init_torch_env as init_torch_env
+    from ztxexp.environment import set_process_priority as set_process_priority
+    from ztxexp.manager import ExpManager as ExpManager
+    from ztxexp.pipeline import ExperimentPipeline as ExperimentPipeline
+    from ztxexp.replay import SyncReport as SyncReport
+    from ztxexp.replay import sync as sync
+    from ztxexp.results.summary import RunSummary as RunSummary
+    from ztxexp.runner import ExpRunner as ExpRunner
     from ztxexp_core.context import RunContext as RunContext
     from ztxexp_core.contracts import Tracker as Tracker
-    from ztxexp_core.environment import init_torch_env as init_torch_env
-    from ztxexp_core.environment import set_process_priority as set_process_priority
     from ztxexp_core.errors import ConfigError as ConfigError
     from ztxexp_core.errors import ExecutorError as ExecutorError
     from ztxexp_core.errors import MetricError as MetricError
@@ -28,14 +33,9 @@ if TYPE_CHECKING:
     from ztxexp_core.errors import StoreError as StoreError
     from ztxexp_core.errors import UnknownPluginError as UnknownPluginError
     from ztxexp_core.errors import ZtxexpError as ZtxexpError
-    from ztxexp_core.pipeline import ExperimentPipeline as ExperimentPipeline
-    from ztxexp_core.summary import RunSummary as RunSummary
-    from ztxexp_core.sweeps.runner import ExpRunner as ExpRunner
-    from ztxexp_core.tracking.replay import SyncReport as SyncReport
-    from ztxexp_core.tracking.replay import sync as sync
-    from ztxexp_core.types import MetricEvent as MetricEvent
-    from ztxexp_core.types import RunMetadata as RunMetadata
-    from ztxexp_core.types import SkipRun as SkipRun
+    from ztxexp_core.records import MetricEvent as MetricEvent
+    from ztxexp_core.records import RunMetadata as RunMetadata
+    from ztxexp_core.records import SkipRun as SkipRun
     from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
     from ztxexp_trackers.mlflow import MlflowTracker as MlflowTracker
     from ztxexp_trackers.tensorboard import TensorboardTracker as TensorboardTracker
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 __version__ = "2.0.0.dev0"
 
 _HOMES = {
-    "ExpManager": "ztxexp_core.configs.manager",
-    "ExpRunner": "ztxexp_core.sweeps.runner",
-    "ResultAnalyzer": "ztxexp_core.analysis.analyzer",
-    "ExperimentPipeline": "ztxexp_core.pipeline",
+    "ExpManager": "ztxexp.manager",
+    "ExpRunner": "ztxexp.runner",
+    "ResultAnalyzer": "ztxexp.analyzer",
+    "ExperimentPipeline": "ztxexp.pipeline",
     "RunContext": "ztxexp_core.context",
-    "RunMetadata": "ztxexp_core.types",
-    "MetricEvent": "ztxexp_core.types",
-    "RunSummary": "ztxexp_core.summary",
-    "SkipRun": "ztxexp_core.types",
+    "RunMetadata": "ztxexp_core.records",
+    "MetricEvent": "ztxexp_core.records",
+    "RunSummary": "ztxexp.results.summary",
+    "SkipRun": "ztxexp_core.records",
     "Tracker": "ztxexp_core.contracts",
     "JsonlTracker": "ztxexp_trackers.jsonl",
     "MlflowTracker": "ztxexp_trackers.mlflow",
     "WandbTracker": "ztxexp_trackers.wandb",
-    "init_torch_env": "ztxexp_core.environment",
-    "set_process_priority": "ztxexp_core.environment",
+    "init_torch_env": "ztxexp.environment",
+    "set_process_priority": "ztxexp.environment",
     # Not in __all__, the documented names of 1.0.3: errors, and what 2.0 adds.
     "ConfigError": "ztxexp_core.errors",
     "ExecutorError": "ztxexp_core.errors",
@@ -71,13 +71,13 @@ _HOMES = {
     "StoreError": "ztxexp_core.errors",
     "UnknownPluginError": "ztxexp_core.errors",
     "ZtxexpError": "ztxexp_core.errors",
-    "SyncReport": "ztxexp_core.tracking.replay",
+    "SyncReport": "ztxexp.replay",
     "TensorboardTracker": "ztxexp_trackers.tensorboard",
-    "choice": "ztxexp_core.configs.distributions",
-    "integers": "ztxexp_core.configs.distributions",
-    "loguniform": "ztxexp_core.configs.distributions",
-    "sync": "ztxexp_core.tracking.replay",
-    "uniform": "ztxexp_core.configs.distributions",
+    "choice": "ztxexp.configs.distributions",
+    "integers": "ztxexp.configs.distributions",
+    "loguniform": "ztxexp.configs.distributions",
+    "sync": "ztxexp.replay",
+    "uniform": "ztxexp.configs.distributions",
 }
 
 __all__ = [  # noqa: RUF022 - the documented order

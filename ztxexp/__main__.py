@@ -2,7 +2,7 @@
 
 import sys
 
-from ztxexp_core.cli import main
+from ztxexp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""Module path of 1.0.3; the same objects as in ``ztxexp_core.types``."""
+"""Module path of 1.0.3; the same objects as in ``ztxexp_core.records``."""
 
-from ztxexp_core.types import (
+from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,

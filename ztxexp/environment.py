@@ -1,5 +1,125 @@
-"""Module path of 1.0.3; the same objects as in ``ztxexp``."""
+"""Settings of the process an experiment runs in: random seeds, the torch device, the priority."""
 
-from ztxexp_core.environment import init_torch_env, set_process_priority
+from __future__ import annotations
 
-__all__ = ["init_torch_env", "set_process_priority"]
+import logging
+import os
+import random
+from typing import Any
+
+from ztxexp_core.errors import OptionError
+
+_log = logging.getLogger("ztxexp")
+
+_SEED_LIMIT = 2**32  # NumPy takes no larger seed
+_NICE = {"high": -10, "normal": 0, "low": 10}
+_CLASSES = {
+    "high": "HIGH_PRIORITY_CLASS",
+    "normal": "NORMAL_PRIORITY_CLASS",
+    "low": "BELOW_NORMAL_PRIORITY_CLASS",
+}
+
+
+def init_torch_env(
+    seed: int = 3407,
+    use_gpu: bool = True,
+    gpu_id: int = 0,
+    deterministic: bool = False,
+    benchmark: bool = False,
+) -> Any:
+    """Seed Python, NumPy and torch alike, and choose the device; call it first in ``exp_fn``.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+        use_gpu: take a CUDA device where there is one; without one the CPU is taken.
+        gpu_id: number of the device, counted among those that ``CUDA_VISIBLE_DEVICES`` leaves.
+        deterministic: let cuDNN use deterministic algorithms only.
+        benchmark: let cuDNN try out which algorithm is fastest, which costs reproducibility.
+
+    Returns:
+        The ``torch.device``, ``cpu`` or ``cuda:<gpu_id>``.
+
+    Raises:
+        ImportError: torch is not installed.
+        OptionError: a seed, or a number of a device, that does not exist (a ``ValueError``).
+
+    Example:
+        >>> device = init_torch_env(seed=42, use_gpu=False)
+        >>> str(device)
+        'cpu'
+    """
+    torch = _torch()
+    _seed_everything(torch, seed)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = benchmark
+    device = _device(torch, use_gpu, gpu_id)
+    _log.info("torch uses %s, seed %s", device, seed)
+    return device
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as exc:
+        raise ImportError(
+            'init_torch_env needs the package torch; install it with: pip install "ztxexp[torch]"'
+        ) from exc
+    return torch
+
+
+def _seed_everything(torch: Any, seed: int) -> None:
+    import numpy
+
+    if not 0 <= seed < _SEED_LIMIT:
+        raise OptionError(f"seed must lie between 0 and {_SEED_LIMIT - 1}, got {seed!r}")
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)  # does nothing without CUDA
+
+
+def _device(torch: Any, use_gpu: bool, gpu_id: int) -> Any:
+    if not (use_gpu and torch.cuda.is_available()):
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if not 0 <= gpu_id < count:
+        raise OptionError(
+            f"gpu_id {gpu_id!r} does not exist: this process sees {count} CUDA device(s), numbered "
+            "from 0; choose one of them or widen CUDA_VISIBLE_DEVICES"
+        )
+    torch.cuda.set_device(gpu_id)
+    return torch.device(f"cuda:{gpu_id}")
+
+
+def set_process_priority(priority: str = "high") -> None:
+    """Set how much processor time the present process gets when others want it too.
+
+    On POSIX systems the words stand for nice values of -10, 0 and 10, on Windows for the priority
+    classes high, normal and below normal. Processes started later inherit it.
+
+    Args:
+        priority: ``high``, ``normal`` or ``low``; case and surrounding spaces do not count.
+
+    Raises:
+        OptionError: another word (a ``ValueError``).
+        PermissionError: the system does not let this user raise the priority.
+
+    Example:
+        >>> set_process_priority("low")
+    """
+    word = priority.strip().lower() if isinstance(priority, str) else priority
+    if word not in _NICE:
+        raise OptionError(f"priority must be 'high', 'normal' or 'low', got {priority!r}")
+    import psutil
+
+    try:
+        psutil.Process().nice(_nice_value(psutil, word))
+    except (psutil.AccessDenied, PermissionError) as exc:
+        raise PermissionError(
+            f"no permission to set the priority of this process to {word!r}: on most systems only "
+            "an administrator may raise it, even back to 'normal'; leave it out or use 'low'"
+        ) from exc
+
+
+def _nice_value(psutil: Any, word: str) -> int:
+    return int(getattr(psutil, _CLASSES[word])) if os.name == "nt" else _NICE[word]

@@ -1,5 +1,354 @@
-"""Module path of 1.0.3; the same objects as in ``ztxexp``."""
+"""The fluent front door: :class:`ExperimentPipeline`. No logic of its own."""
 
-from ztxexp_core.pipeline import ExperimentPipeline
+from __future__ import annotations
 
-__all__ = ["ExperimentPipeline"]
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ztxexp.launch.limits import TimeLimit
+from ztxexp.launch.plan import Plan
+from ztxexp.launch.planning import plan_sweep
+from ztxexp.manager import ExpManager
+from ztxexp.results.summary import RunSummary
+from ztxexp.runner import ExpRunner
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.errors import OptionError
+from ztxexp_core.plugins import registry
+from ztxexp_core.records import Config, RunMetadata
+from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
+from ztxexp_core.store.heartbeat import stamp
+
+
+class ExperimentPipeline:
+    """Describes a sweep and runs it.
+
+    Args:
+        results_root: folder that holds a folder for every run.
+        base_config: what every configuration starts from.
+
+    Example:
+        >>> summary = (
+        ...     ExperimentPipeline("./results", base_config={"seed": 42})
+        ...     .grid({"lr": [1e-3, 1e-2]})
+        ...     .exclude_completed()
+        ...     .run(exp_fn, mode="process_pool", workers=2)
+        ... )
+    """
+
+    def __init__(self, results_root: str | Path, base_config: Mapping[str, Any] | None = None):
+        self.results_root = Path(results_root)
+        self._manager = ExpManager(base_config)
+        self._metadata = RunMetadata()
+        self._retry_max_attempts = 1
+        self._retry_on: Sequence[str | type[BaseException]] = ("Exception",)
+        self._tracker_specs: list[dict[str, Any]] = []
+        self._retry_pauses = (0.0, 1.0)
+        self._resume = False
+        self._only_failed: frozenset[str] | None = None
+        self._trackers: list[Tracker] = []
+
+    # -- which configurations
+
+    def grid(self, param_grid: Mapping[str, Sequence[Any]]) -> ExperimentPipeline:
+        """Take every combination of the values, see :meth:`ExpManager.grid`."""
+        self._manager.grid(param_grid)
+        return self
+
+    def variants(
+        self, variants: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+    ) -> ExperimentPipeline:
+        """Take each of some partial configurations, see :meth:`ExpManager.variants`."""
+        self._manager.variants(variants)
+        return self
+
+    def random_search(
+        self, space: Mapping[str, Any], n_trials: int, seed: int = 42
+    ) -> ExperimentPipeline:
+        """Draw at random from lists or distributions, see :meth:`ExpManager.random_search`."""
+        self._manager.random_search(space=space, n_trials=n_trials, seed=seed)
+        return self
+
+    def zip(self, space: Mapping[str, Sequence[Any]]) -> ExperimentPipeline:
+        """Pair the values of several keys, see :meth:`ExpManager.zip`."""
+        self._manager.zip(space)
+        return self
+
+    def chain(self, *spaces: Any) -> ExperimentPipeline:
+        """Take the union of several spaces, see :meth:`ExpManager.chain`."""
+        self._manager.chain(*spaces)
+        return self
+
+    def expand(self, name: str, **options: Any) -> ExperimentPipeline:
+        """Apply any installed expander by name.
+
+        Example:
+            >>> pipeline.expand("grid", param_grid={"lr": [1e-3, 1e-2]})
+        """
+        self._manager.expand(name, **options)
+        return self
+
+    def modify(self, fn: Callable[[Config], Config | None]) -> ExperimentPipeline:
+        """Change every configuration, see :meth:`ExpManager.modify`."""
+        self._manager.modify(fn)
+        return self
+
+    def where(self, fn: Callable[[Config], bool], name: str | None = None) -> ExperimentPipeline:
+        """Keep the configurations for which ``fn`` is true; ``name`` is what a plan calls it."""
+        self._manager.where(fn, name)
+        return self
+
+    def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
+        """Leave out configurations that have succeeded under this results root.
+
+        Launches that do so at the same time, from any number of processes or hosts on one shared
+        folder, share the work: each configuration is run by one of them.
+
+        Args:
+            ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+
+        Raises:
+            TypeError: a text or a path, which a pipeline does not need here.
+        """
+        if isinstance(ignore_keys, (str, Path)):
+            raise TypeError(
+                "exclude_completed of a pipeline looks under its own results root; "
+                f'{ignore_keys!r} is no list of keys to ignore, such as ["note"]'
+            )
+        self._manager.exclude_completed(self.results_root, ignore_keys=ignore_keys)
+        return self
+
+    def resume(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
+        """Go on where earlier launches ended; includes :meth:`exclude_completed`.
+
+        Configurations whose last run failed, was interrupted or died are run again in their own
+        folder: ``ctx.attempt`` is one more, and ``ctx.checkpoints_dir`` holds what the attempts
+        before have left there.
+
+        Args:
+            ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+
+        Example:
+            >>> pipeline.grid({"lr": [0.1, 0.01]}).resume().run(train)
+        """
+        self._resume = True
+        return self.exclude_completed(ignore_keys)
+
+    def retry_failed(self, *reasons: str) -> ExperimentPipeline:
+        """Limit the launch to configurations whose last run failed; they go on in their folder.
+
+        Args:
+            *reasons: only these, as ``reason`` or ``error_type`` of ``run.json`` has them, such as
+                ``"timeout"``, ``"killed"``, ``"OSError"``; none for all.
+
+        Raises:
+            TypeError: a reason that is no text.
+
+        Example:
+            >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)
+        """
+        for reason in reasons:
+            if not isinstance(reason, str):
+                raise TypeError(f"retry_failed takes reasons such as 'timeout', got {reason!r}")
+        self._only_failed = frozenset(reasons)
+        return self.resume()
+
+    def shuffle(self, seed: int | None = None) -> ExperimentPipeline:
+        """Run the configurations in random order."""
+        self._manager.shuffle(seed)
+        return self
+
+    def build(self) -> list[Config]:
+        """Return the final list of configurations, also those that stand there twice."""
+        if self._only_failed is None:
+            return self._manager.build()
+        return [item.config for item in self._planned(allow_duplicates=True).to_run]
+
+    # -- what the runs say of themselves
+
+    def name(self, experiment_name: str) -> ExperimentPipeline:
+        """Set the name of the experiment."""
+        self._metadata.experiment_name = experiment_name
+        return self
+
+    def group(self, group_name: str) -> ExperimentPipeline:
+        """Set the group within the experiment."""
+        self._metadata.group = group_name
+        return self
+
+    def tags(self, tags: dict[str, str] | list[str]) -> ExperimentPipeline:
+        """Set the tags, a mapping or a list of words."""
+        self._metadata.tags = tags
+        return self
+
+    def lineage(self, parent_run_id: str | None) -> ExperimentPipeline:
+        """Set the run that these runs descend from."""
+        self._metadata.parent_run_id = parent_run_id
+        return self
+
+    # -- how they run
+
+    def retry(
+        self,
+        max_attempts: int = 1,
+        retry_on: Sequence[str | type[BaseException]] = ("Exception",),
+        delay: float = 0.0,
+        backoff: float = 1.0,
+    ) -> ExperimentPipeline:
+        """Try failures again.
+
+        Args:
+            max_attempts: attempts in one launch; below 1 counts as 1.
+            retry_on: names of exceptions, with or without their module (a parent's covers its
+                children), or exception classes; ``"WorkerDied"`` and ``"Timeout"`` for runs whose
+                process died, or was ended.
+            delay: seconds before the second attempt.
+            backoff: by which the delay is multiplied before each further one.
+
+        Raises:
+            ValueError, TypeError: what is no number, name or exception class.
+        """
+        try:
+            attempts = max(1, operator.index(max_attempts))
+        except TypeError:
+            raise ValueError(f"max_attempts must be a whole number, got {max_attempts!r}") from None
+        RetryRule.of(attempts, retry_on, delay, backoff)
+        self._retry_pauses = (delay, backoff)
+        self._retry_max_attempts, self._retry_on = attempts, retry_on
+        return self
+
+    def track(self, tracker: Tracker | str, **kwargs: Any) -> ExperimentPipeline:
+        """Send the runs to a tracker as well.
+
+        Args:
+            tracker: the name of an installed tracker, or an instance of one.
+            **kwargs: arguments of a tracker given by name.
+
+        Raises:
+            PluginError: no such tracker, or one that cannot be used here.
+            OptionError: arguments that the tracker does not take.
+
+        Example:
+            >>> pipeline.track("mlflow", experiment_name="digits")
+        """
+        if isinstance(tracker, str):
+            name = tracker.lower()
+            registry.tracker_spec(name, kwargs)  # an error belongs to this line, not to run()
+            self._tracker_specs.append({"type": name, "kwargs": dict(kwargs)})
+            return self
+        if kwargs:
+            raise OptionError(
+                f"arguments ({', '.join(kwargs)}) go with a tracker's name; "
+                f"this {type(tracker).__name__} is made already"
+            )
+        registry.check_tracker(tracker, type(tracker).__name__)
+        self._trackers.append(tracker)
+        return self
+
+    # -- what would happen, and letting it happen
+
+    def plan(self, allow_duplicates: bool = False) -> Plan:
+        """Print what :meth:`run` would do with each configuration, and why; nothing is touched.
+
+        Args:
+            allow_duplicates: as for :meth:`run`.
+
+        Returns:
+            The plan: new, resumed, reused (by which run), duplicate, filtered out (by which rule).
+
+        Example:
+            >>> plan = pipeline.plan()
+            >>> len(plan.to_run)
+            12
+        """
+        plan = self._planned(allow_duplicates)
+        sys.stdout.write(f"{plan}\n")
+        return plan
+
+    def run(
+        self,
+        exp_fn: ExperimentFn,
+        mode: str = "sequential",
+        workers: int = 1,
+        cpu_threshold: int = 80,
+        options: Mapping[str, Any] | None = None,
+        allow_duplicates: bool = False,
+        timeout: TimeLimit = None,
+        fresh_process: bool = False,
+        gpus: str | Sequence[int | str] | None = None,
+        runs_per_gpu: int = 1,
+        gpus_per_run: int = 1,
+        gpu_memory_free: float | None = None,
+        max_failures: int | None = None,
+        max_failures_in_a_row: int | None = None,
+        progress: bool | None = None,
+        tracker_timeout: float = TRACKER_TIMEOUT_SEC,
+        record_diff: bool | None = None,
+    ) -> RunSummary:
+        """Build the configurations and execute them, see :meth:`ExpRunner.run`.
+
+        Args:
+            exp_fn: ``exp_fn(ctx) -> dict | None``.
+            mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
+                or any installed one.
+            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
+            cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
+            options: settings of the executor.
+            allow_duplicates: run a configuration as often as it stands in the list; by default it
+                runs once.
+            timeout: seconds after which a run is ended; or the key of each configuration that
+                holds them, or a function of the configuration. They cover all attempts that one
+                process makes, and the pauses between them. A function that handles SIGTERM and
+                returns within the 5 seconds until SIGKILL has ended by itself: its result counts.
+            fresh_process: give every run a new process.
+            gpus: ``"auto"`` or a list such as ``[0, 1]``; each run sees its own only.
+            runs_per_gpu: how many runs share a GPU.
+            gpus_per_run: how many GPUs a run gets.
+            gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
+            max_failures: end the launch when so many runs have failed.
+            max_failures_in_a_row: likewise, without a succeeded run between them.
+            progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
+            tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
+            record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
+                results root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+        """
+        looked_at = stamp(self.results_root) if self.results_root.is_dir() else None
+        plan = self._planned(allow_duplicates)
+        plan.looked_at = looked_at
+        delay, backoff = self._retry_pauses
+        return ExpRunner.of_plan(plan, self.results_root).run(
+            exp_function=exp_fn,
+            mode=mode,
+            workers=workers,
+            cpu_threshold=cpu_threshold,
+            metadata=self._metadata,
+            max_attempts=self._retry_max_attempts,
+            retry_on=self._retry_on,
+            retry_delay=delay,
+            retry_backoff=backoff,
+            tracker_specs=self._tracker_specs,
+            trackers=self._trackers,
+            options=options,
+            timeout=timeout,
+            fresh_process=fresh_process,
+            gpus=gpus,
+            runs_per_gpu=runs_per_gpu,
+            gpus_per_run=gpus_per_run,
+            gpu_memory_free=gpu_memory_free,
+            max_failures=max_failures,
+            max_failures_in_a_row=max_failures_in_a_row,
+            progress=progress,
+            tracker_timeout=tracker_timeout,
+            record_diff=record_diff,
+        )
+
+    def _planned(self, allow_duplicates: bool) -> Plan:
+        return plan_sweep(
+            self._manager,
+            self.results_root,
+            resume=self._resume,
+            only_failed=self._only_failed,
+            allow_duplicates=allow_duplicates,
+        )

@@ -9,13 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ztxexp_core.by_value import pickle_by_value
-    from ztxexp_core.codec import encode as encode_json
-    from ztxexp_core.codec import is_number, plain
     from ztxexp_core.context import RunContext
     from ztxexp_core.contracts import Received, Tracker, hookimpl
-    from ztxexp_core.copying import flat
-    from ztxexp_core.cores import available_cores, control_groups
     from ztxexp_core.errors import (
         ConfigError,
         ExecutorError,
@@ -30,13 +25,17 @@ if TYPE_CHECKING:
         ZtxexpError,
         importing,
     )
-    from ztxexp_core.gpu.gpus import GpuMemory
-    from ztxexp_core.runs.capture import output_before_runs
+    from ztxexp_core.machine.cores import available_cores, control_groups
+    from ztxexp_core.machine.gpu_memory import GpuMemory
+    from ztxexp_core.pickling import pickle_by_value
+    from ztxexp_core.records import Config, MetricEvent, RunMetadata, SkipRun
+    from ztxexp_core.run.output import output_before_runs
     from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
-    from ztxexp_core.storage.lines import JsonlWriter, read_jsonl
-    from ztxexp_core.storage.store import utc_now
-    from ztxexp_core.summary import RunSummary
-    from ztxexp_core.types import Config, MetricEvent, RunMetadata, SkipRun
+    from ztxexp_core.store.lines import JsonlWriter, read_jsonl
+    from ztxexp_core.store.run_folder import utc_now
+    from ztxexp_core.values.codec import encode as encode_json
+    from ztxexp_core.values.codec import is_number, plain
+    from ztxexp_core.values.copying import flat
 
 __all__ = [
     "WORKER_MODULE",
@@ -57,7 +56,6 @@ __all__ = [
     "RunMetadata",
     "RunOutcome",
     "RunSpec",
-    "RunSummary",
     "SkipRun",
     "StoreError",
     "Tracker",
@@ -78,17 +76,17 @@ __all__ = [
     "utc_now",
 ]
 
-WORKER_MODULE = "ztxexp_core.runs.run"
+WORKER_MODULE = "ztxexp_core.run.run"
 """What a worker needs first: an executor may have it imported before the first run comes."""
 
 _HOMES = {
-    "Config": "types",
+    "Config": "records",
     "ConfigError": "errors",
     "ExecutorError": "errors",
-    "GpuMemory": "gpu.gpus",
-    "JsonlWriter": "storage.lines",
+    "GpuMemory": "machine.gpu_memory",
+    "JsonlWriter": "store.lines",
     "MetricError": "errors",
-    "MetricEvent": "types",
+    "MetricEvent": "records",
     "OptionError": "errors",
     "PluginContractError": "errors",
     "PluginError": "errors",
@@ -96,28 +94,27 @@ _HOMES = {
     "Received": "contracts",
     "RunContext": "context",
     "RunEndedError": "errors",
-    "RunMetadata": "types",
+    "RunMetadata": "records",
     "RunOutcome": "specs",
     "RunSpec": "specs",
-    "RunSummary": "summary",
-    "SkipRun": "types",
+    "SkipRun": "records",
     "StoreError": "errors",
     "Tracker": "contracts",
     "TrackerSpec": "specs",
     "UnknownPluginError": "errors",
     "ZtxexpError": "errors",
-    "available_cores": "cores",
-    "control_groups": "cores",
-    "encode_json": "codec:encode",
-    "flat": "copying",
+    "available_cores": "machine.cores",
+    "control_groups": "machine.cores",
+    "encode_json": "values.codec:encode",
+    "flat": "values.copying",
     "hookimpl": "contracts",
     "importing": "errors",
-    "is_number": "codec",
-    "output_before_runs": "runs.capture",
-    "pickle_by_value": "by_value",
-    "plain": "codec",
-    "read_jsonl": "storage.lines",
-    "utc_now": "storage.store",
+    "is_number": "values.codec",
+    "output_before_runs": "run.output",
+    "pickle_by_value": "pickling",
+    "plain": "values.codec",
+    "read_jsonl": "store.lines",
+    "utc_now": "store.run_folder",
 }
 
 

@@ -6,13 +6,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ztxexp_core.storage.sink import FileSink
-from ztxexp_core.types import RunMetadata
-
-if TYPE_CHECKING:  # the contract refers to the context
-    from ztxexp_core.contracts import Tracker
+from ztxexp_core.records import RunMetadata
+from ztxexp_core.store.sink import FileSink
 
 
 @dataclass(slots=True)
@@ -47,7 +44,7 @@ class RunContext:
     logger: logging.Logger
     meta: RunMetadata = field(default_factory=RunMetadata)
     _metrics_jsonl_path: Path | None = field(default=None, repr=False)
-    _trackers: list[Tracker] = field(default_factory=list, repr=False)
+    _trackers: list[Any] = field(default_factory=list, repr=False)
     _sink: FileSink | None = field(default=None, repr=False)
     replayed: bool = False
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.by_value import load_by_value, pickle_by_value
-from ztxexp_core.types import RUN_STATUS_FAILED, Config
+from ztxexp_core.pickling import load_by_value, pickle_by_value
+from ztxexp_core.records import RUN_STATUS_FAILED, Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RunSpec:
         run_id: unique id, name of the folder.
         run_dir: absolute path of the folder, made by ``run_one``, not before.
         config: the configuration.
-        identity: the configuration's hash, see :mod:`ztxexp_core.identity`.
+        identity: the configuration's hash, see :mod:`ztxexp_core.values.identity`.
         attempt: number of the first attempt that this execution makes; over 1 the folder is there
             already, and goes on being used.
         tries: attempts that this launch has made of the run before this execution.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ztxexp_core.testing import ExecutorSuite
+from ztxexp_testing import ExecutorSuite
 
 
 class TestSequential(ExecutorSuite):

@@ -15,7 +15,7 @@ import pytest
 from mlflow_reading import empty_store, mlflow, process_unchanged  # noqa: F401
 from test_wandb import records
 
-from ztxexp_core.testing import Contents, TrackerSuite
+from ztxexp_testing import Contents, TrackerSuite
 from ztxexp_trackers.wandb import _artifact_name
 
 SPLITS = ("valid", "test")

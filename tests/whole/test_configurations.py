@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from reading import strict
 
 from ztxexp import ExpManager, ExpRunner, ResultAnalyzer
-from ztxexp_core.identity import config_identity
-from ztxexp_core.storage import index
-from ztxexp_core.storage.history import read_history
+from ztxexp.results import index
+from ztxexp.results.history import read_history
+from ztxexp_core.values.identity import config_identity
 
 
 class Mode(enum.Enum):

@@ -14,14 +14,15 @@ from zoo.executors import EXECUTORS
 from zoo.expanders import EXPANDERS
 from zoo.trackers import TRACKERS
 
-from ztxexp_core.testing import FakeDistribution
+from ztxexp_testing import FakeDistribution
 
 pytestmark = pytest.mark.slow
 
 ZOO = {"executor": EXECUTORS, "expander": EXPANDERS, "tracker": TRACKERS}
 
 HEAD = """
-from ztxexp_core.testing import ExecutorSuite, ExpanderSuite, TrackerSuite, _telling
+from ztxexp_testing import _telling
+from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 
 _telling.CALL_SEC = 3.0  # one of the trackers hangs
 

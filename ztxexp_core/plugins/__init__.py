@@ -1,1 +1,1 @@
-"""Plugins by name: found, checked, loaded, listed, and begun anew."""
+"""Plugins by name: found, checked, loaded."""

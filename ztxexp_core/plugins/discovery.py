@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ztxexp_core.plugins.plugin_checks import cause, metadata_of
+from ztxexp_core.plugins.checks import cause, metadata_of
 
 if TYPE_CHECKING:  # takes long, and workers need no metadata
     from importlib.metadata import Distribution, EntryPoint

@@ -8,8 +8,8 @@ from typing import Any
 import pluggy
 
 from ztxexp_core.errors import OptionError
+from ztxexp_core.plugins.checks import HOOKS, PluginRef, check_declaration, listing, texts
 from ztxexp_core.plugins.options import checked
-from ztxexp_core.plugins.plugin_checks import HOOKS, PluginRef, check_declaration, listing, texts
 
 
 class LoadedPlugin:

@@ -18,9 +18,7 @@ import pluggy
 from ztxexp_core import contracts
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import PluginImportError, UnknownPluginError, closest
-from ztxexp_core.plugins.discovery import scan
-from ztxexp_core.plugins.loaded import LoadedPlugin
-from ztxexp_core.plugins.plugin_checks import (
+from ztxexp_core.plugins.checks import (
     BLOCKING_VARIABLE,
     PluginRef,
     blockable,
@@ -41,6 +39,8 @@ from ztxexp_core.plugins.plugin_checks import (
     target_of,
     texts,
 )
+from ztxexp_core.plugins.discovery import scan
+from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.specs import TrackerSpec
 
 __all__ = [

@@ -12,7 +12,7 @@ import pytest
 
 import ztxexp_executor_threads as threads
 from ztxexp import ExperimentPipeline, ResultAnalyzer
-from ztxexp_core.testing import ExecutorSuite
+from ztxexp_testing import ExecutorSuite
 
 WAIT_SEC = 30.0
 

@@ -21,7 +21,7 @@ from ztxexp import (
     loguniform,
     uniform,
 )
-from ztxexp_core.testing import ExpanderSuite
+from ztxexp_testing import ExpanderSuite
 
 SPACE = {
     "lr": loguniform(1e-5, 1e-1),

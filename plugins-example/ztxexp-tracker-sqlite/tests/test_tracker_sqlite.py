@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ztxexp import ExperimentPipeline, sync
-from ztxexp_core.testing import Contents, TrackerSuite
+from ztxexp_testing import Contents, TrackerSuite
 from ztxexp_tracker_sqlite import SqliteTracker, number
 
 README = Path(__file__).parent.parent / "README.md"

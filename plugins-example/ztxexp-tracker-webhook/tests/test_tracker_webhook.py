@@ -13,7 +13,7 @@ import pytest
 
 import ztxexp_tracker_webhook
 from ztxexp import ConfigError, ExperimentPipeline, sync
-from ztxexp_core.testing import Contents, TrackerSuite
+from ztxexp_testing import Contents, TrackerSuite
 from ztxexp_tracker_webhook import WebhookTracker
 
 

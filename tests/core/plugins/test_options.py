@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal, NewType, Optional, Union
 import numpy as np
 import pytest
 
+from ztxexp.runner import ExpRunner
 from ztxexp_core.errors import OptionError, PluginContractError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.option_help import first_paragraph, help_by_name
 from ztxexp_core.plugins.option_types import fits, type_text
 from ztxexp_core.plugins.options import NEEDED, Option, checked, options_of
-from ztxexp_core.storage.store import run_names
-from ztxexp_core.sweeps.runner import ExpRunner
-from ztxexp_core.testing import FakeDistribution
+from ztxexp_core.store.run_folder import run_names
+from ztxexp_testing import FakeDistribution
 
 
 class Colour(enum.Enum):

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import pluggy
 import pytest
 
+from ztxexp.manager import ExpManager
+from ztxexp.replay import sync
+from ztxexp.runner import ExpRunner
 from ztxexp_core import contracts
-from ztxexp_core.configs.manager import ExpManager
 from ztxexp_core.errors import PluginContractError
+from ztxexp_core.plugins.checks import PluginRef
 from ztxexp_core.plugins.loaded import LoadedPlugin
-from ztxexp_core.plugins.plugin_checks import PluginRef
-from ztxexp_core.sweeps.runner import ExpRunner
-from ztxexp_core.testing import FakeDistribution
-from ztxexp_core.tracking.replay import sync
+from ztxexp_testing import FakeDistribution
 
 
 def old(source, **entries):

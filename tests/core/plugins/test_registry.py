@@ -127,7 +127,7 @@ def test_listing_built_ins_imports_no_plugin_in_a_fresh_process():
         "import sys; from ztxexp_core.plugins import registry as r;"
         "r.executors().names(); r.trackers().refs(); r.expanders().names();"
         "bad = [m for m in sys.modules if m.startswith(('ztxexp_executors', 'ztxexp_trackers'))];"
-        "more = ('mlflow', 'joblib', 'ztxexp_core.configs.expanders');"
+        "more = ('mlflow', 'joblib', 'ztxexp.configs.expanders');"
         "bad += [m for m in more if m in sys.modules];"
         "sys.exit(repr(bad) if bad else 0)"
     )

@@ -14,15 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import (
-    MetricEvent,
-    Received,
-    RunContext,
-    RunMetadata,
-    encode_json,
-    plain,
-    utc_now,
-)
+from ztxexp_core import MetricEvent, Received, RunContext, RunMetadata, encode_json, plain, utc_now
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (

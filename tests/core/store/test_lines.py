@@ -1,0 +1,160 @@
+"""lines: every line is one append, a torn one costs itself, a growing file is read whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from reading import names, python, warned
+
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl, whole_lines
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits or signals")
+
+
+def test_lines_from_many_threads_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    with JsonlWriter(path) as writer:
+
+        def write(thread: int) -> None:
+            for i in range(500):
+                writer.append({"t": thread, "i": i, "pad": "é" * (i % 50)})
+
+        threads = [threading.Thread(target=write, args=(t,)) for t in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert len(rows) == 8 * 500
+    for t in range(8):  # each thread's own order is kept
+        assert [row["i"] for row in rows if row["t"] == t] == list(range(500))
+
+
+def test_two_writers_of_one_file_append_and_never_overwrite(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    with JsonlWriter(path) as a, JsonlWriter(path) as b:
+        for i in range(50):
+            (a if i % 2 else b).append({"i": i})
+    assert [row["i"] for row in read_jsonl(path)] == list(range(50))
+
+
+def test_a_writer_makes_no_file_before_its_first_line(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "e.jsonl"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_closed_writer_opens_again_for_a_later_line(tmp_path: Path) -> None:
+    writer = JsonlWriter(tmp_path / "e.jsonl")
+    for i in range(3):
+        writer.append({"i": i})
+        writer.close()
+        writer.close()
+    assert [row["i"] for row in read_jsonl(tmp_path / "e.jsonl")] == [0, 1, 2]
+
+
+def test_a_row_that_json_cannot_hold_writes_nothing(tmp_path: Path) -> None:
+    with JsonlWriter(tmp_path / "e.jsonl") as writer:
+        writer.append({"a": 1})
+        with pytest.raises(ConfigError):
+            writer.append({"a": object()})
+        writer.append({"a": 2})
+    assert [row["a"] for row in read_jsonl(tmp_path / "e.jsonl")] == [1, 2]
+
+
+@posix
+def test_the_torn_line_of_a_killed_process_is_closed_off_by_the_next_writer(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "e.jsonl"
+    done = python(
+        """
+        import os, signal, sys
+        from ztxexp_core.store.lines import JsonlWriter
+        writer = JsonlWriter(sys.argv[1])
+        writer.append({"i": 0})
+        writer.append_bytes(b'{"i": 1, "to')
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        path,
+    )
+    assert done.returncode == -signal.SIGKILL
+    with JsonlWriter(path) as writer:
+        writer.append({"i": 2})
+    assert [row["i"] for row in read_jsonl(path)] == [0, 2]
+    assert path.read_bytes().count(b"\n") == 3
+
+
+@posix
+def test_a_line_cut_short_by_a_full_disk_is_told_and_does_not_spoil_the_next(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "e.jsonl"
+    done = python(
+        """
+        import resource, signal, sys
+        from ztxexp_core.store.lines import JsonlWriter
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        writer = JsonlWriter(sys.argv[1])
+        writer.append({"i": 0})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))
+        try:
+            writer.append({"i": 1, "pad": "x" * 500})
+        except OSError as exc:
+            print("told", exc)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        writer.append({"i": 2})
+        """,
+        path,
+    )
+    assert "told" in done.stdout, done.stderr
+    assert [row["i"] for row in read_jsonl(path)] == [0, 2]
+
+
+def test_damaged_lines_are_left_out_and_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(
+        b'{"i": 1}\n\n[1]\n3\nnull\n\x00\x00\n{"i": "\xe9"}\n{"i": NaN}\r\n{"i": 2}\n{"i": 3'
+    )
+    for _ in range(2):
+        assert [repr(row["i"]) for row in read_jsonl(path)] == ["1", "nan", "2"]
+    assert len(warned(caplog, str(path))) == 1
+    assert "6 line(s)" in warned(caplog, str(path))[0]
+
+
+def test_a_curve_that_is_missing_or_a_folder_has_no_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert list(read_jsonl(tmp_path / "no.jsonl")) == []
+    (tmp_path / "dir.jsonl").mkdir()
+    assert list(read_jsonl(tmp_path / "dir.jsonl")) == []
+    assert len(warned(caplog, "left out")) == 1
+
+
+# ---- whole lines of a growing file -----------------------------------------------------------
+
+
+def test_a_reader_of_a_growing_file_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    assert list(whole_lines(path)) == []
+    path.write_bytes(b'{"i": 0}\n[torn\n{"i": 1}\n{"i": 2')
+    first, torn, second = whole_lines(path)
+    assert [line.row() for line in (first, torn, second)] == [{"i": 0}, None, {"i": 1}]
+    assert (first.start, torn.start, second.start) == (0, first.end, torn.end)
+    with path.open("ab") as file:
+        file.write(b"}\n")
+    (third,) = whole_lines(path, second.end)
+    assert third.row() == {"i": 2}
+    assert third.end == path.stat().st_size
+    assert [line.start for line in whole_lines(path, first.end, third.start)] == [
+        torn.start,
+        second.start,
+    ]

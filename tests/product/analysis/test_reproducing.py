@@ -1,0 +1,377 @@
+"""reproducing, retracing: how a run came about, what differs today, and the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reading import names, strict
+from repositories import Repository, alone
+
+from ztxexp import ConfigError, ResultAnalyzer
+from ztxexp.analysis import retracing
+from ztxexp.analysis.reproducing import reproduce
+from ztxexp.provenance.packages import installed
+
+SCRIPT = '''
+import sys
+from ztxexp import ExpRunner
+
+from pkg.model import size
+
+
+def train(ctx):
+    """Trains."""
+    return {"score": size * ctx.config["lr"]}
+
+
+if __name__ == "__main__":
+    ExpRunner([{"lr": 0.5}], sys.argv[1]).run(train)
+'''
+
+
+class Lab:
+    """A repository in which a script has been launched with changes that are not committed."""
+
+    def __init__(self, repo: Repository, root: Path):
+        self.repo = repo
+        self.root = root
+
+    def launch(self, *words: str, folder: str = ".", **variables: str) -> str:
+        before = set(names(self.root)) if self.root.exists() else set()
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.repo.top / folder,
+            env={**os.environ, "PYTHONPATH": str(self.repo.top), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        (run_id,) = (n for n in names(self.root) if n not in before and n[0] != ".")
+        return run_id
+
+    def meta(self, run_id: str, **changes: Any) -> None:
+        path = self.root / run_id / "meta.json"
+        path.write_text(json.dumps({**strict(path), **changes}))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    repo = Repository(tmp_path / "repo").start()
+    alone(repo.top, monkeypatch)
+    repo.commit({"train.py": "old\n", "pkg/model.py": "size = 1\n", ".gitignore": "__pycache__\n"})
+    repo.write({"train.py": SCRIPT, "pkg/model.py": "size = 3\n", "new.txt": "new\n"})
+    return Lab(repo, tmp_path / "results")
+
+
+def steps_in(folder: Path, steps: tuple[str, ...]) -> None:
+    """Type the steps that have to do with git."""
+    lines = [step for step in steps if step.startswith(("cd", "git"))]
+    subprocess.run(["sh", "-e", "-c", "\n".join(lines)], cwd=folder, check=True)
+
+
+# ---- what was ------------------------------------------------------------------------------------
+
+
+def test_of_a_run_just_launched_everything_is_known_and_nothing_differs(lab):
+    run_id = lab.launch("train.py", str(lab.root), "--token", "of-mine")
+    found = ResultAnalyzer(lab.root).reproduce(run_id)
+    assert found.run_id == run_id and found.folder == lab.root / run_id
+    assert found.config == {"lr": 0.5}
+    assert found.commit == lab.repo.git("rev-parse", "HEAD")
+    assert (found.branch, found.dirty, found.working_folder) == ("main", True, ".")
+    assert "+size = 3\n" in found.patch and found.patch_path.read_text() == found.patch
+    assert found.patch_note is None
+    assert found.command == f"{sys.executable} train.py {lab.root} --token ***"
+    assert (found.function, found.function_file) == ("__main__:train", "train.py")
+    assert found.python_version == platform.python_version()
+    assert found.packages == installed()
+    assert (found.not_recorded, found.differences) == ((), ())
+    assert found.steps == (
+        "# *** stands for what was masked",
+        "# starts the whole launch; for this run alone, give its configuration",
+        f"python train.py {lab.root} --token ***",
+    )
+    assert not any("of-mine" in path.read_text() for path in lab.root.rglob("*") if path.is_file())
+
+
+def test_it_prints_all_of_it(lab):
+    run_id = lab.launch("train.py", str(lab.root))
+    found = reproduce(lab.root, run_id)
+    lab.repo.commit()
+    text = str(reproduce(lab.root, run_id))
+    for part in (
+        run_id,
+        "lr=0.5",
+        found.commit,
+        "on main",
+        str(found.patch_path),
+        f"train.py {lab.root}",
+        "__main__:train in train.py",
+        platform.python_version(),
+        "what differs today\n  commit: ",
+        f"git checkout {found.commit}",
+        f"git apply --whitespace=nowarn {found.patch_path}",
+    ):
+        assert part in text
+    assert repr(found) == f"<Reproduction of {run_id}: 0 differences today>"
+    assert "<pre>" in found._repr_html_()
+    assert "what differs today\n  nothing" in str(found)
+
+
+def test_what_others_wrote_into_the_records_is_obeyed_by_no_terminal_and_no_shell(lab):
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.meta(
+        run_id,
+        git_commit="--help; touch x",
+        git_branch="\x1b[31mred",
+        git_folder="$(touch x)",
+        git_diff="../../x",
+        packages=["a"],
+        function="m:f\nnew line",
+        function_file="/dev/zero",
+        function_hash="ast:1",
+        python_version=3,
+    )
+    found = reproduce(lab.root, run_id)
+    assert not any("touch x" in step and "'" not in step for step in found.steps)
+    assert "\x1b" not in str(found) and "f\\x0anew line" in str(found)
+    assert (found.patch, found.packages, found.python_version) == (None, {}, None)
+
+
+# ---- what differs today, and the way back --------------------------------------------------------
+
+
+def test_the_steps_lead_back_from_a_later_commit(lab, tmp_path):
+    run_id = lab.launch("train.py", str(lab.root))
+    then = lab.repo.tree()
+    commit = lab.repo.git("rev-parse", "HEAD")
+    lab.repo.commit({"pkg/model.py": "size = 4\n", "later.py": ""})
+    found = reproduce(lab.root, run_id)
+    assert {each.what: each.then for each in found.differences} == {
+        "commit": commit,
+        "what is not committed": f"patch {found.patch_path.name[:12]}",
+    }
+    assert dict(found.differences[1]._asdict())["today"] == "nothing"
+    steps_in(tmp_path, found.steps)
+    assert lab.repo.tree() == then
+    assert reproduce(lab.root, run_id).differences == ()
+
+
+def test_the_steps_lead_a_fresh_clone_to_the_same_result(lab, tmp_path, monkeypatch):
+    run_id = lab.launch("../train.py", str(lab.root), folder="pkg")
+    then = lab.repo.tree()
+    fresh = lab.repo.clone(tmp_path / "fresh")
+    fresh.commit({"later.py": ""})
+    monkeypatch.chdir(tmp_path)
+    found = reproduce(lab.root, run_id)
+    assert found.steps[0] == "# in a clone of the repository:"
+    assert found.differences[0][::2] == ("commit", "none")
+    steps_in(fresh.top, found.steps)
+    assert fresh.tree() == then
+    lines = "\n".join(["cd pkg", found.steps[-1].replace("python", sys.executable, 1)])
+    environment = {**os.environ, "PYTHONPATH": str(fresh.top)}
+    subprocess.run(["sh", "-e", "-c", lines], cwd=fresh.top, env=environment, check=True)
+    assert [strict(path)["score"] for path in lab.root.glob("*/metrics.json")] == [1.5, 1.5]
+
+
+def test_from_another_folder_of_the_repository_the_way_is_one_step(lab, monkeypatch):
+    run_id = lab.launch("../train.py", str(lab.root), folder="pkg")
+    found = reproduce(lab.root, run_id)
+    assert (found.working_folder, found.differences) == ("pkg", ())
+    assert found.steps[0] == f"cd {lab.repo.top / 'pkg'}"
+    monkeypatch.chdir("pkg")
+    assert not reproduce(lab.root, run_id).steps[0].startswith("cd")
+
+
+def test_other_changes_differ_and_are_to_be_moved_away_first(lab):
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"pkg/model.py": "size = 5\n"})
+    found = reproduce(lab.root, run_id)
+    (difference,) = found.differences
+    assert difference.what == "what is not committed" and difference.today.startswith("patch ")
+    assert found.steps[:4] == (
+        f"cd {lab.repo.top}",
+        "# commit or move away what is not committed there now",
+        f"git checkout {found.commit}",  # the advice may have moved it
+        f"git apply --whitespace=nowarn {found.patch_path}",
+    )
+
+
+def test_the_steps_lead_back_when_the_advice_to_commit_is_followed(lab):
+    lab.repo.commit({"train.py": SCRIPT, "pkg/model.py": "size = 3\n"})
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"pkg/model.py": "size = 5\n"})
+    steps = reproduce(lab.root, run_id).steps
+    lab.repo.commit({"pkg/model.py": "size = 5\n"})
+    steps_in(lab.repo.top, steps)
+    assert (lab.repo.top / "pkg" / "model.py").read_text() == "size = 3\n"
+
+
+def test_what_the_patch_lacks_is_said_once_and_among_the_steps(lab):
+    lab.repo.commit({"train.py": SCRIPT, "pkg/model.py": "size = 3\n", "new.txt": "new\n"})
+    (lab.repo.top / "data.bin").write_bytes(b"\0\1\2")
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"pkg/model.py": "size = 5\n"})
+    found = reproduce(lab.root, run_id)
+    assert "left out: data.bin" in str(found) and "nothing; left out" not in str(found)
+    assert any("left out: data.bin" in step for step in found.steps)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('"""Trains."""', '"""Trains well."""', []),
+        ("import sys\n", "import sys, os\n", ["the function's file train.py"]),
+        ("size * ctx", "size + ctx", ["function"]),
+        ("def train(", "def renamed(", ["function"]),
+        (SCRIPT, "def (", ["function"]),
+    ],
+)
+def test_the_code_of_today_is_compared_without_importing_it(lab, old, new, what):
+    run_id = lab.launch("train.py", str(lab.root))
+    lab.repo.write({"train.py": SCRIPT.replace(old, new)})
+    found = [each.what for each in reproduce(lab.root, run_id).differences]
+    assert found == ["what is not committed", *what]
+    (lab.repo.top / "train.py").unlink()
+    assert reproduce(lab.root, run_id).differences[1].today.startswith("there is no such file")
+
+
+def test_other_versions_of_packages_and_python_differ(lab, monkeypatch):
+    run_id = lab.launch("train.py", str(lab.root))
+    today = {**installed(), "pluggy": "0.1", "extra": "2"}
+    del today["orjson"]
+    monkeypatch.setattr(retracing, "installed", lambda: today)
+    monkeypatch.setattr(retracing.platform, "python_version", lambda: "3.99.1")
+    found = reproduce(lab.root, run_id)
+    then = found.packages
+    assert found.differences == (
+        ("Python", platform_version := found.python_version, "3.99.1"),
+        ("package extra", "not installed", "2"),
+        ("package orjson", then["orjson"], "not installed"),
+        ("package pluggy", then["pluggy"], "0.1"),
+    )
+    assert found.steps[:2] == (
+        f"# with Python {platform_version}",
+        f"python -m pip install orjson=={then['orjson']} pluggy=={then['pluggy']}",
+    )
+    monkeypatch.setattr(retracing, "installed", dict)
+    found = reproduce(lab.root, run_id)
+    assert len(found.differences) > 20 and "more, see .differences" in str(found)
+    (listed,) = (lab.root / ".provenance").glob("*.txt")
+    assert found.steps[1] == f"python -m pip install -r {listed}"
+
+
+def test_a_diff_that_was_not_recorded_is_said_to_be_missing(lab):
+    run_id = lab.launch("train.py", str(lab.root), ZTXEXP_RECORD_DIFF="0")
+    found = reproduce(lab.root, run_id)
+    assert (found.patch, found.patch_path, found.dirty) == (None, None, True)
+    assert found.not_recorded == ("what was not committed",)
+    assert "not recorded: switched off" in str(found)
+    assert found.differences == ()
+
+
+def test_files_that_are_gone_or_damaged_are_said_to_be_so(lab):
+    run_id = lab.launch("train.py", str(lab.root))
+    for path in (lab.root / ".provenance").iterdir():
+        path.write_text("damaged")
+    (lab.root / run_id / "config.json").write_text("{")
+    found = reproduce(lab.root, run_id)
+    assert found.not_recorded == (
+        "what was not committed, its file is gone or damaged",
+        "packages, their file is gone or damaged",
+    )
+    assert (found.config, found.patch, found.packages) == (None, None, {})
+
+
+def test_before_the_first_commit_the_patch_is_everything(tmp_path, monkeypatch):
+    repo = Repository(tmp_path / "repo").start()
+    alone(repo.top, monkeypatch)
+    repo.write({"train.py": SCRIPT, "pkg/model.py": "size = 3\n"})
+    lab = Lab(repo, tmp_path / "results")
+    run_id = lab.launch("-B", "train.py", str(lab.root))
+    (tmp_path / "fresh").mkdir()
+    monkeypatch.chdir(tmp_path / "fresh")
+    found = reproduce(lab.root, run_id)
+    assert found.steps[0] == "# in an empty folder:" and found.not_recorded == ("commit",)
+    steps_in(tmp_path / "fresh", found.steps)
+    assert Repository(tmp_path / "fresh").tree() == repo.tree()
+
+
+def test_a_program_given_by_c_is_neither_recorded_nor_promised(lab):
+    code = "from train import *; ExpRunner([{'lr': 1}], sys.argv[1]).run(train)  # of-mine"
+    run_id = lab.launch("-c", code, str(lab.root))
+    found = reproduce(lab.root, run_id)
+    assert found.command.endswith(f"python -c ... {lab.root}") or "-c ..." in found.command
+    assert "# ... stands for a program that was given by -c" in found.steps
+    assert not any("of-mine" in path.read_text() for path in lab.root.rglob("*") if path.is_file())
+
+
+# ---- earlier versions, and which run -------------------------------------------------------------
+
+
+def of_1_0_3(root: Path, run_id: str, **meta: Any) -> None:
+    folder = root / run_id
+    folder.mkdir(parents=True)
+    run = {"schema_version": 2, "run_id": run_id, "status": "succeeded"}
+    for name, value in {"run": run, "config": {"lr": 1}, "meta": meta}.items():
+        (folder / f"{name}.json").write_text(json.dumps(value))
+
+
+def test_of_a_run_of_1_0_3_what_is_missing_is_said(tmp_path, monkeypatch):
+    alone(tmp_path, monkeypatch)
+    root = tmp_path / "results"
+    commit = "c0ffee" * 6 + "c0ff"
+    told = {"git_commit": commit, "python_version": "3.8.1", "started_cmd": "train.py --lr 1"}
+    of_1_0_3(root, "20240101_000000_aaaaaa", **told)
+    found = ResultAnalyzer(root).reproduce("20240101_000000_aaaaaa")
+    assert (found.commit, found.config, found.branch, found.dirty) == (
+        commit,
+        {"lr": 1},
+        None,
+        None,
+    )
+    assert found.command == "python train.py --lr 1"
+    assert found.not_recorded == ("code of the function", "what was not committed", "packages")
+    assert [each.what for each in found.differences] == ["commit", "Python"]
+    assert found.steps == (
+        "# with Python 3.8.1",
+        "# in a clone of the repository:",
+        "# commit or move away what is not committed there now",
+        f"git checkout {commit}",
+        "# starts the whole launch; for this run alone, give its configuration",
+        "python train.py --lr 1",
+    )
+    assert "not recorded" in str(found)
+
+
+def test_a_run_without_a_meta_json_is_told_with_what_is_left(tmp_path, monkeypatch):
+    alone(tmp_path, monkeypatch)
+    of_1_0_3(tmp_path, "a_run")
+    (tmp_path / "a_run/meta.json").unlink()
+    found = reproduce(tmp_path, "a_run")
+    assert len(found.not_recorded) == 6 and found.steps == () and found.differences == ()
+    assert str(found).startswith("run a_run\n")
+
+
+def test_a_run_is_known_by_the_beginning_of_its_id_where_there_is_one_only(tmp_path, monkeypatch):
+    alone(tmp_path, monkeypatch)
+    for run_id in ("20240101_aa", "20240101_ab", "20240101_ab_2"):
+        of_1_0_3(tmp_path, run_id)
+    assert reproduce(tmp_path, "20240101_aa").run_id == "20240101_aa"
+    assert reproduce(tmp_path, "20240101_ab").run_id == "20240101_ab"
+    assert reproduce(str(tmp_path), "20240101_ab_").run_id == "20240101_ab_2"
+    with pytest.raises(ConfigError, match="could be 3 runs"):
+        reproduce(tmp_path, "2024")
+    with pytest.raises(ConfigError, match="did you mean '20240101_ab'"):
+        reproduce(tmp_path, "20240101_xb")
+    for word in ("", None, "../secret"):
+        with pytest.raises(ConfigError):
+            reproduce(tmp_path, word)

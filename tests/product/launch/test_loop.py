@@ -1,0 +1,349 @@
+"""A launch under way: deaths tried again, launches that end early, sums that add up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import experiments
+import pytest
+from reading import lines, strict, warned
+
+from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp.launch.queue import Handout
+from ztxexp.results.claims import Claims, Mine
+from ztxexp_core import RunOutcome, hookimpl
+from ztxexp_core.records import RUN_SCHEMA_VERSION
+from ztxexp_core.store.liveness import close_dead_runs, this_process
+from ztxexp_core.store.run_folder import create_run
+from ztxexp_core.values.identity import config_identity
+
+PARALLEL = ["process_pool", "joblib", "dynamic"]
+
+
+@pytest.mark.parametrize("mode", PARALLEL)
+def test_a_death_is_tried_again_in_the_same_folder_where_the_rule_says_so(root, mode):
+    configs = [{"i": i, "dies_until": 3 if i == 1 else 1} for i in range(4)]
+    summary = ExpRunner(configs, root.path).run(
+        experiments.dies_until, mode=mode, workers=2, max_attempts=3, retry_on=["WorkerDied"]
+    )
+    assert (summary.total, summary.succeeded, summary.failed) == (4, 4, 0)
+    (run,) = [run for run in root.runs() if run["config"]["i"] == 1]
+    assert (run["status"], run["attempt"], run["retry_count"]) == ("succeeded", 3, 2)
+    earlier = run["earlier_attempts"]
+    assert [e["attempt"] for e in earlier] == [1, 2]
+    assert {e["error_type"] for e in earlier} == {"WorkerDied"}
+    assert sorted(p.name for p in run["dir"].glob("error*.log")) == [
+        "error-attempt1.log",
+        "error-attempt2.log",
+    ]
+    assert [row["attempt"] for row in lines(run["dir"] / "metrics.jsonl")] == [1, 2, 3]
+    starts = [e for e in lines(run["dir"] / "events.jsonl") if e["event"] == "start"]
+    assert [e["attempt"] for e in starts] == [1, 2, 3]
+
+
+def test_deaths_and_exceptions_count_together(root):
+    summary = ExpRunner([{"dies_until": 2, "raises_until": 9}], root.path).run(
+        experiments.dies_until,
+        mode="process_pool",
+        max_attempts=3,
+        retry_on=["WorkerDied", "ValueError"],
+    )
+    run = root.only()
+    assert summary.failed == 1
+    assert (run["attempt"], run["error_type"]) == (3, "ValueError")
+    assert [e["error_type"] for e in run["earlier_attempts"]] == ["WorkerDied", "ValueError"]
+
+
+def test_a_death_is_not_tried_again_unless_asked_for(root):
+    summary = ExpRunner([{"dies_until": 2}], root.path).run(
+        experiments.dies_until, mode="process_pool", max_attempts=3
+    )
+    assert summary.failed == 1
+    assert root.only()["attempt"] == 1
+
+
+def test_a_timeout_can_be_tried_again(root):
+    summary = ExpRunner([{"sleeps_until": 2}], root.path).run(
+        experiments.dies_until,
+        mode="process_pool",
+        timeout=1.0,
+        max_attempts=2,
+        retry_on="Timeout",
+    )
+    assert summary.succeeded == 1
+    assert root.only()["earlier_attempts"][0]["reason"] == "timeout"
+
+
+def test_it_is_known_how_long_a_run_took_that_died_or_came_to_its_limit(root):
+    configs = [{"sleeps_until": 9}, {"dies_until": 2}]
+    summary = ExpRunner(configs, root.path).run(
+        experiments.dies_until, mode="process_pool", workers=2, timeout=4.0
+    )
+    assert summary.failed == 2
+    found = {run["error_type"]: run["duration_sec"] for run in root.runs()}
+    assert set(found) == {"Timeout", "WorkerDied"}
+    assert 1 < found["Timeout"] <= summary.duration_sec
+    assert 0 < found["WorkerDied"] <= summary.duration_sec
+
+
+def test_the_pause_before_an_attempt_grows(root):
+    started = time.monotonic()
+    ExpRunner([{"raises_until": 4}], root.path).run(
+        experiments.dies_until, max_attempts=4, retry_delay=0.1, retry_backoff=2.0
+    )
+    assert 0.7 <= time.monotonic() - started < 5  # 0.1 + 0.2 + 0.4
+    assert root.only()["status"] == "succeeded"
+
+
+def test_the_pause_after_a_death_holds_up_no_other_run(root):
+    configs = [{"dies_until": 2}, {"seconds": 2.0}, *({"i": i} for i in range(3))]
+    summary = ExpRunner(configs, root.path).run(
+        experiments.dies_until,
+        mode="process_pool",
+        workers=2,
+        max_attempts=2,
+        retry_on="WorkerDied",
+        retry_delay=4.0,
+    )
+    assert summary.succeeded == 5
+    found = {tuple(run["config"].items()): run for run in root.runs()}
+    again = found[("dies_until", 2),]["started_at"]
+    assert found[("seconds", 2.0),]["started_at"] < again
+    assert all(found[("i", i),]["finished_at"] < again for i in range(3))
+
+
+def test_a_launch_that_fails_everywhere_ends_after_so_many_failures(root, caplog):
+    summary = ExpRunner([{"raises_until": 9, "i": i} for i in range(20)], root.path).run(
+        experiments.dies_until, max_failures=3
+    )
+    assert (summary.total, summary.failed, summary.not_started) == (3, 3, 17)
+    assert "3 runs failed" in summary.stopped_because
+    assert "stopped: 3 runs failed (max_failures=3); 17 runs not started" in caplog.text
+    assert len(root.runs()) == 3
+
+
+def test_failures_in_a_row_are_counted_from_the_last_success(root):
+    wrong = [0, 1, 0, 1, 1, 0, 1, 1, 1, 0, 1]
+    configs = [{"i": i, "raises_until": 9 if bad else 1} for i, bad in enumerate(wrong)]
+    summary = ExpRunner(configs, root.path).run(experiments.dies_until, max_failures_in_a_row=3)
+    assert (summary.total, summary.failed, summary.not_started) == (9, 6, 2)
+    assert "in a row" in summary.stopped_because
+
+
+def test_runs_under_way_end_by_themselves_when_a_launch_stops_early(root):
+    configs = [{"raises_until": 9}, {"seconds": 1.0}, *({"i": i} for i in range(8))]
+    summary = ExpRunner(configs, root.path).run(
+        experiments.dies_until, mode="process_pool", workers=2, max_failures=1
+    )
+    assert summary.failed == 1
+    assert summary.succeeded >= 1  # the one that slept
+    assert summary.not_started >= 6
+    assert "running" not in root.statuses()
+
+
+def test_the_digest_groups_failures_by_place_and_names_the_key_that_tells_them_apart(root):
+    space = {"lr": [0.1, 1.0], "seed": [0, 1, 2, 3]}
+    summary = (
+        ExperimentPipeline(root.path)
+        .grid(space)
+        .run(experiments.diverges, mode="process_pool", workers=2)
+    )
+    (group,) = summary.failures
+    assert (group.error_type, len(group.run_ids)) == ("ArithmeticError", 4)
+    assert group.place.startswith("experiments.py:")
+    assert group.place.endswith("in diverges")
+    assert list(group.separated_by) == ["lr"]
+    run = strict(root.path / group.run_ids[0] / "run.json")
+    assert run["error_place"] == group.place
+    assert "lr" in str(summary)
+
+
+# ---- what an executor of one's own brings about ----------------------------------------------
+
+
+class Scripted:
+    """An executor that does what it is told with the runs that it pulls, in the launching process.
+
+    The script is given the specs and run_one, as a plugin is.
+    """
+
+    supports = frozenset({"in_process"})
+
+    def __init__(self, script):
+        self.script = script
+
+    @hookimpl
+    def ztxexp_execute(self, specs, run_one):
+        yield from self.script(specs, run_one)
+
+
+def killed(spec) -> RunOutcome:
+    return RunOutcome.lost(spec, "killed", signal=9)
+
+
+def raises(ctx):
+    raise ValueError(str(ctx.config["i"]))
+
+
+def interrupts(ctx):
+    raise KeyboardInterrupt
+
+
+def two(root, **kwargs):
+    """A launch of two configurations, in which deaths are tried again."""
+    rules = {"mode": "own", "max_attempts": 2, "retry_on": ["WorkerDied"], **kwargs}
+    return ExpRunner([{"i": 0}, {"i": 1}], root.path), rules
+
+
+def first_dies(specs, run_one):
+    yield killed(next(specs))
+    yield run_one(next(specs))
+
+
+def test_a_retry_that_never_came_about_is_counted_once(root, own_executor):
+    own_executor(Scripted(first_dies))
+    runner, rules = two(root, max_failures=1, retry_delay=60)
+    summary = runner.run(raises, **rules)
+    assert (summary.total, summary.failed, summary.not_started) == (2, 2, 0)
+    assert {group.error_type for group in summary.failures} == {"WorkerDied", "ValueError"}
+
+
+def test_ctrl_c_while_a_retry_is_due_counts_every_run_once(root, own_executor, caplog):
+    own_executor(Scripted(first_dies))
+    runner, rules = two(root, retry_delay=60)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(interrupts, **rules)
+    (said,) = warned(caplog, "interrupted:")
+    assert "0 of 2 runs succeeded, 0 not started" in said
+
+
+def test_a_retry_that_was_handed_out_and_never_began_is_counted_by_the_death_before(
+    root, own_executor
+):
+    def script(specs, run_one):
+        yield killed(next(specs))
+        next(specs)
+        yield run_one(next(specs))
+
+    own_executor(Scripted(script))
+    runner, rules = two(root, max_failures=1)
+    summary = runner.run(raises, **rules)
+    assert (summary.total, summary.failed, summary.not_started) == (2, 2, 0)
+    assert {group.error_type for group in summary.failures} == {"WorkerDied", "ValueError"}
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("cannot be closed"), KeyboardInterrupt()])
+def test_an_executor_that_cannot_be_closed_leaves_nothing_running(
+    root, own_executor, problem, caplog
+):
+    def script(specs, run_one):
+        begin(next(specs), this_process())
+        try:
+            yield run_one(next(specs))
+        finally:
+            raise problem
+
+    own_executor(Scripted(script))
+    runner, rules = two(root)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(interrupts, **rules)
+    assert [(r["status"], r["reason"]) for r in root.runs()] == 2 * [("failed", "interrupted")]
+    assert {r["error_type"] for r in root.runs()} == {"KeyboardInterrupt"}
+    told = sorted(r["error_message"] for r in root.runs())
+    assert told == ["", "the launch was interrupted while it ran"]
+    assert bool(warned(caplog, "cannot be closed")) is isinstance(problem, RuntimeError)
+
+
+def begin(spec, owner) -> None:
+    """Put a run on disk as it is while a process is at work on it."""
+    record = {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": "running",
+        "attempt": spec.attempt,
+        "owner": owner,
+    }
+    create_run(spec.run_dir, spec.config, record, {})
+
+
+def test_a_death_that_another_launch_has_found_first_is_tried_again_all_the_same(
+    root, own_executor
+):
+    def script(specs, run_one):
+        spec = next(specs)
+        begin(spec, {**this_process(), "pid": 2**22 + 1})  # no process has that number
+        assert close_dead_runs(root.path) == [spec.run_dir]  # as another launch does at its start
+        yield killed(spec)
+        yield from map(run_one, specs)
+
+    own_executor(Scripted(script))
+    runner, rules = two(root)
+    assert runner.run(experiments.score, **rules).succeeded == 2
+    (again,) = [run for run in root.runs() if run["attempt"] == 2]
+    (earlier,) = again["earlier_attempts"]
+    assert (earlier["error_type"], earlier["reason"]) == ("WorkerDied", "killed")
+
+
+# ---- beside other launches -------------------------------------------------------------------
+
+
+def test_what_was_interrupted_is_free_for_others_while_its_launch_goes_on(root):
+    """Two launches, each waiting for what the other was interrupted at, would never end."""
+    interrupted = config_identity({"i": 0})
+
+    def train(ctx):
+        if ctx.config["i"] == 0:
+            raise KeyboardInterrupt
+        with Claims(ctx.run_dir.parent, {}) as others:
+            return {"free": others.claim(interrupted, "another") == Mine()}
+
+    pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1]}).exclude_completed()
+    summary = pipeline.run(train, mode="process_pool", workers=1)
+    assert (summary.succeeded, summary.failed) == (1, 1)
+    (succeeded,) = [run for run in root.runs() if run["status"] == "succeeded"]
+    assert strict(succeeded["dir"] / "metrics.json") == {"free": True}
+
+
+@pytest.mark.parametrize("ends", ["succeeded", "failed"])
+def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
+    root, own_executor, monkeypatch, ends
+):
+    """One launch makes no claims, and is to try a death again; the other one resumes that run."""
+    begun, waited_for, attempts, others = threading.Event(), threading.Event(), [], []
+    wait = Handout._wait
+
+    def waits(handout):
+        waited_for.set()
+        wait(handout)
+
+    def resumed(ctx):
+        attempts.append(ctx.attempt)
+        begun.set()
+        assert waited_for.wait(30)
+        if ends == "failed":
+            raise ValueError
+
+    def resume():
+        pipeline = ExperimentPipeline(root.path, {"i": 0}).resume()
+        others.append(pipeline.run(resumed, mode="sequential", progress=False))
+
+    def script(specs, run_one):
+        yield killed(next(specs))
+        other.start()
+        assert begun.wait(30)
+        yield from map(run_one, specs)
+
+    monkeypatch.setattr(Handout, "_wait", waits)
+    other = threading.Thread(target=resume)
+    own_executor(Scripted(script))
+    summary = ExpRunner([{"i": 0}], root.path).run(
+        lambda ctx: attempts.append("twice"), mode="own", max_attempts=2, retry_on="WorkerDied"
+    )
+    other.join()
+    assert attempts == [2]
+    assert (summary.total, summary.reused) == (0, 1)
+    assert summary.failed_elsewhere == others[0].failed == (ends == "failed")
+    run = root.only()
+    assert (run["status"], run["attempt"]) == (ends, 2)
+    assert [(e["attempt"], e["status"]) for e in run["earlier_attempts"]] == [(1, "failed")]

@@ -1,0 +1,94 @@
+"""signals: Ctrl-C and SIGTERM end a launch even where a run swallows them; children keep theirs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+from reading import python, strict
+
+from ztxexp.launch.signals import Interrupts
+from ztxexp.runner import ExpRunner
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+SWALLOWS = """
+import os, signal, sys
+from ztxexp import ExpRunner
+
+def train(ctx):
+    for _ in range(int(sys.argv[3])):
+        try:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        except:
+            pass
+    return {"score": 1}
+
+try:
+    ExpRunner([{"i": i} for i in range(3)], sys.argv[1], train).run()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGINT", 3), ("SIGTERM", 1)])
+def test_a_run_that_swallows_an_interrupt_ends_by_itself_and_no_other_begins(root, name, times):
+    done = python(SWALLOWS, root.path, name, times, timeout=60)
+    (run,) = root.runs()
+    assert run["status"] == "succeeded"
+    assert strict(run["dir"] / "metrics.json") == {"score": 1}
+    assert "1 of 3 runs succeeded, 2 not started" in done.stderr
+    if name == "SIGTERM":
+        assert done.returncode == -signal.SIGTERM
+    else:
+        assert (done.stdout, done.returncode) == ("interrupted\n", 0)
+
+
+def _forever():
+    sum(range(10**15))  # one call in C, in which no handler of Python's runs
+
+
+def test_a_child_that_a_run_forks_can_be_terminated_whatever_it_does(root):
+    def starts(ctx):
+        child = multiprocessing.get_context("fork").Process(target=_forever)
+        child.start()
+        child.terminate()
+        child.join(60)
+        code = child.exitcode
+        child.kill()
+        return {"code": code}
+
+    ExpRunner([{}], root.path, starts).run()
+    (run,) = root.runs()
+    assert strict(run["dir"] / "metrics.json") == {"code": -signal.SIGTERM}
+
+
+def test_a_forked_child_has_the_usual_handlers_and_the_launcher_keeps_its_own(root):
+    def usual():
+        found = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        return found == (signal.default_int_handler, signal.SIG_DFL)
+
+    def forks(ctx):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(usual())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return {"child": code, "launcher": int(usual())}
+
+    ExpRunner([{}], root.path, forks).run()
+    (run,) = root.runs()
+    assert strict(run["dir"] / "metrics.json") == {"child": 1, "launcher": 0}
+    assert usual()
+
+
+def test_handlers_of_the_program_are_left_alone(monkeypatch):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    mine = signal.getsignal(signal.SIGTERM)
+    try:
+        with Interrupts():
+            assert signal.getsignal(signal.SIGTERM) is mine
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)

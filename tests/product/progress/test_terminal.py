@@ -1,0 +1,360 @@
+"""terminal: a live display at the bottom, whatever the program prints, asks or draws meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+from unittest.mock import ANY
+
+import pytest
+from terminals import on_terminal
+
+from ztxexp.progress.progress import Progress
+from ztxexp_core.specs import RunOutcome
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+
+WAITS = """
+with Progress(1, mode="sequential") as progress:
+    progress.started(spec(0))
+    wait()
+"""
+
+
+def test_counts_configurations_and_metrics_are_shown_and_the_last_state_is_left(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        os.makedirs("runs/run0")
+        Path("runs/run0/metrics.jsonl").write_text('{"step": 3, "metrics": {"loss": 0.25}}\\n')
+        with Progress(5, mode="process_pool", workers=2, reused=1) as progress:
+            progress.started(spec(0, lr=0.1, n=1))
+            progress.started(spec(1, lr=0.2, n=1))
+            wait()
+            progress.ended(end(0))
+            progress.ended(end(1, "failed", error_type="ValueError", error_message="bad"))
+            progress.started(spec(2, lr=0.3, n=1))
+            progress.ended(end(2, "skipped"))
+            progress.started(spec(3, lr=0.4, n=1))
+            progress.reused()
+            progress.waiting_for("1 run of another launch")
+            wait()
+            progress.ended(end(3))
+        print("the end")
+        """,
+        ("step 3  loss 0.25", "\n"),
+        ("1 run of another launch", "\n"),
+    )
+    first, second = (screen.splitlines() for screen in seen.at)
+    assert first[0].startswith("  0/5 done · 2 running · 1 reused   elapsed 0:0")
+    assert [line.split() for line in first[1:]] == [
+        ["lr=0.1", ANY, "step", "3", "loss", "0.25"],
+        ["lr=0.2", ANY],
+    ]
+    assert second[0] == "run run1 failed: ValueError: bad"
+    assert second[1].startswith("  3/4 done · 1 running · 1 failed · 1 skipped · 2 reused   el")
+    assert second[2] == "    waiting: 1 run of another launch"
+    assert second[3].split() == ["lr=0.4", ANY]
+    assert seen.lines[0] == "run run1 failed: ValueError: bad"
+    assert seen.lines[1].startswith("  4/4 done · 1 failed · 1 skipped · 2 reused   elapsed 0:0")
+    assert seen.lines[2:] == ["the end"]
+    assert (seen.code, seen.hidden) == (0, False)
+
+
+def test_ctrl_c_passes_and_leaves_the_terminal_as_it_was(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        before = sys.stdout, sys.stderr, input
+        try:
+            with Progress(2, mode="sequential") as progress:
+                progress.started(spec(0))
+                wait()
+        except KeyboardInterrupt:
+            print("interrupted", before == (sys.stdout, sys.stderr, input))
+        """,
+        ("1 running", "\x03"),
+    )
+    assert seen.lines[0].startswith("  0/2 done   elapsed 0:0")
+    assert seen.lines[1:] == ["interrupted True"]
+    assert not seen.hidden
+
+
+def test_the_cursor_is_hidden_at_no_time_so_that_a_killed_launch_leaves_it(tmp_path) -> None:
+    script = WAITS.replace("wait()", "wait(); os.kill(os.getpid(), 9)")
+    seen = on_terminal(tmp_path, script, ("1 running", "\n"))
+    assert seen.code == -9
+    assert not seen.hidden
+
+
+def test_what_is_printed_goes_above_in_its_order_and_in_one_piece(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        import logging, warnings
+        early = logging.getLogger("early")
+        early.addHandler(logging.StreamHandler())
+        with Progress(1, mode="sequential") as progress:
+            progress.started(spec(0))
+            print("[bold]no markup[/bold]\\n" + "x" * 100)
+            sys.stderr.write("begun, ")
+            wait()
+            sys.stderr.write("ended\\n")
+            early.warning("from a handler made before")
+            logging.getLogger("ztxexp").warning("from the last resort")
+            logging.basicConfig(format="%(message)s")
+            logging.error("from a handler made meanwhile")
+            print("\\x1b[31mred\\x1b[0m\\tand\\r\\n 10%\\r 90%\\rall")
+            print("not ended", end="")
+            wait()
+        logging.error("and after")
+        """,
+        ("1 running", "\n"),
+        ("not ended", "\n"),
+    )
+    begun, status, row = seen.at[0].splitlines()[-3:]
+    assert begun == "begun,"
+    assert status.startswith("  0/1 done · 1 running")
+    assert row.split()[0] == "run0"
+    assert seen.at[1].splitlines()[-3] == "not ended"
+    assert b"\x1b[31mred\x1b[0m" in seen.raw
+    final = next(i for i, line in enumerate(seen.lines) if line.startswith("  0/1 done"))
+    assert seen.lines[:final] == [
+        "[bold]no markup[/bold]",
+        "x" * 80,
+        "x" * 20,
+        "begun, ended",
+        "from a handler made before",
+        "from the last resort",
+        "from a handler made meanwhile",
+        "red     and",
+        "all",
+        "not ended",
+    ]
+    assert seen.lines[final + 1 :] == ["and after"]
+
+
+def test_a_progress_bar_of_the_program_is_shown_with_the_display(tmp_path) -> None:
+    script = WAITS.replace(
+        "wait()", "sys.stderr.write('\\r10%'); sys.stderr.write('\\r20%'); wait()"
+    )
+    seen = on_terminal(tmp_path, script, ("20%", "\n"))
+    assert seen.at[0].splitlines()[0] == "20%"
+    assert seen.at[0].splitlines()[1].startswith("  0/1 done · 1 running")
+
+
+def test_a_program_that_moves_the_cursor_has_the_terminal_for_itself_for_a_while(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        from ztxexp.progress import terminal
+        terminal._MAKE_ROOM_SEC = 0.5
+        with Progress(1, mode="sequential") as progress:
+            progress.started(spec(0))
+            wait()
+            print("one\\ntwo\\x1b[1A\\rONE", end="", flush=True)
+            wait()
+            wait()
+        """,
+        ("1 running", "\n"),
+        ("ONE", "\n"),
+        ("1 running", "\n"),
+    )
+    assert seen.at[1].splitlines() == ["ONE", "two"]
+    assert seen.at[2].splitlines()[0] == "ONE"
+
+
+def test_a_question_is_asked_on_a_free_line_and_answered(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        import builtins, time
+        def ask(question, real=input):
+            progress.say("said while it was asked")
+            while progress._lines:
+                time.sleep(0.01)
+            return real(question)
+        builtins.input = ask
+        with Progress(1, mode="sequential") as progress:
+            progress.started(spec(0))
+            wait()
+            print("answer:", input("name? "))
+            wait()
+        """,
+        ("1 running", "\n"),
+        ("name?", "Ada\n"),
+        ("said while it was asked", "\n"),
+    )
+    assert seen.at[1].splitlines() == ["name?"]
+    assert "answer: Ada" in seen.at[2]
+
+
+def test_the_debugger_works_as_without_a_display(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        WAITS.replace("wait()", "wait(); x = 6; breakpoint(); x"),
+        ("1 running", "\n"),
+        ("(Pdb)", "p x * 7\n"),
+        ("42\n(Pdb)", "c\n"),
+    )
+    assert "done" not in seen.at[2]
+    assert seen.code == 0
+
+
+def test_standard_output_in_a_pipe_gets_what_is_printed(tmp_path) -> None:
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        script = WAITS.replace("wait()", "print('a result'); wait()")
+        seen = on_terminal(tmp_path, script, ("1 running", "\n"), stdout=stdout)
+    assert out.read_text() == "a result\n"
+    assert b"a result" not in seen.raw
+
+
+def test_a_forked_child_has_its_streams_and_draws_nothing(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        before = sys.stdout, sys.stderr, input
+        with Progress(2, mode="sequential") as progress:
+            progress.started(spec(0))
+            wait()
+            progress._lock.acquire()  # as it may be at that very moment
+            pid = os.fork()
+            if pid == 0:
+                progress.ended(end(0))
+                progress.reused()
+                progress.say("from a child")
+                with Progress(1, mode="sequential") as nested:
+                    nested.say("from a child")
+                os._exit(before != (sys.stdout, sys.stderr, input))
+            progress._lock.release()
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print("code", code)
+        """,
+        ("1 running", "\n"),
+        PYTHONWARNINGS="ignore",  # Python 3.12 says that the process has threads
+    )
+    assert seen.lines[0].startswith("  0/2 done   elapsed")
+    assert seen.lines[1:] == ["code 0"]
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_left_out_where_they_are_not_wanted(tmp_path, variable, coloured) -> None:
+    script = WAITS.replace("wait()", "progress.ended(end(0, 'failed'))")
+    seen = on_terminal(tmp_path, script, **variable)
+    assert "1 failed" in seen.lines[-1]
+    assert (b"\x1b[1;31m" in seen.raw) == coloured
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"TERM": "dumb"}, {"TTY_INTERACTIVE": "0"}, {"PYTHONIOENCODING": "latin-1"}],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_a_terminal_that_cannot_be_drawn_on_gets_plain_lines(tmp_path, environ) -> None:
+    script = WAITS.replace("wait()", "progress.ended(end(0, 'failed', error_type='E'))")
+    seen = on_terminal(tmp_path, script, **environ)
+    assert b"\x1b" not in seen.raw
+    assert seen.lines[0] == "ztxexp sequential: run run0 failed: E:"
+    assert seen.lines[1].startswith("ztxexp sequential: 1/1 done, 1 failed, elapsed 0:0")
+
+
+@pytest.mark.parametrize("columns", [12, 30, 50])
+def test_a_narrow_terminal_keeps_the_counts(tmp_path, columns) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        with Progress(9, mode="process_pool", workers=2, reused=3) as progress:
+            for i, status in enumerate(["succeeded", "failed", "skipped"]):
+                progress.ended(end(i, status, reason="interrupted"))
+            for i in range(4):
+                progress.started(spec(i, learning_rate=i / 10, name="x" * 20))
+            wait()
+        """,
+        ("learn"[: columns - 8], "\n"),
+        columns=columns,
+    )
+    words = " ".join(seen.at[0].replace("·", " ").split())
+    assert words.startswith("3/9 done 4 running 1 failed 1 skipped 3 reused elapsed 0")
+    assert len([line for line in seen.at[0].splitlines() if line.startswith("    l")]) == 4
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(24, 8), (8, 5), (3, 0)])
+def test_as_many_configurations_are_shown_as_the_terminal_has_room_for(
+    tmp_path, rows, shown
+) -> None:
+    script = WAITS.replace(
+        "progress.started(spec(0))", "[progress.started(spec(i)) for i in range(12)]"
+    )
+    awaited = f"and {12 - shown} more" if shown else "12 running"
+    seen = on_terminal(tmp_path, script, (awaited, "\n"), rows=rows)
+    assert seen.at[0].splitlines()[0].startswith("  0/1 done · 12 running")
+    assert seen.at[0].count("i=") == shown
+
+
+def test_a_second_sweep_at_the_same_time_gets_plain_lines(tmp_path) -> None:
+    seen = on_terminal(
+        tmp_path,
+        """
+        with Progress(1, mode="sequential") as progress:
+            progress.started(spec(0))
+            with Progress(1, mode="joblib") as other:
+                other.ended(end(1, "failed", error_type="E", error_message="no"))
+            wait()
+        print("the next one")
+        with Progress(1, mode="sequential") as progress:
+            wait()
+        """,
+        ("1/1 done", "\n"),
+        ("the next one\n  0/1 done", "\n"),
+    )
+    assert seen.lines[0] == "ztxexp joblib: run run1 failed: E: no"
+    assert seen.lines[1].startswith("ztxexp joblib: 1/1 done, 1 failed, elapsed 0:0")
+
+
+# ---- faults ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, TextIO]]:
+    """A terminal that nobody reads, and a stream to it."""
+    master, slave = os.openpty()
+    stream = os.fdopen(slave, "w", encoding="utf-8")
+    yield master, stream
+    with contextlib.suppress(OSError):  # whose other end is closed
+        stream.close()
+
+
+def drawing() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "ztxexp-progress"]
+
+
+def test_a_closed_stream_ends_the_display_with_one_warning(terminal, caplog) -> None:
+    master, stream = terminal
+    with Progress(2, mode="sequential", stream=stream) as progress:
+        (thread,) = drawing()
+        stream.close()
+        progress.ended(RunOutcome("a", "failed", error_type="E"))
+        thread.join(10)
+        progress.ended(RunOutcome("b", "succeeded"))
+    os.close(master)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("ztxexp", logging.WARNING)
+    assert "the progress display has stopped (ValueError: " in record.getMessage()
+
+
+def test_a_terminal_that_takes_nothing_any_more_holds_nothing_up(terminal) -> None:
+    master, stream = terminal
+    with Progress(1, mode="sequential", stream=stream) as progress:
+        (thread,) = drawing()
+        for _ in range(500):
+            progress.say("x" * 1000)  # more than it holds
+        progress.ended(RunOutcome("a", "succeeded"))
+    assert thread.is_alive()  # it still waits for the terminal; the sweep is over
+    os.close(master)
+    thread.join(10)
+    assert not thread.is_alive()

@@ -1,0 +1,413 @@
+"""git_state: what git says of the working folder, whatever the user has set up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from repositories import Repository, alone
+
+from ztxexp.provenance import git_state
+from ztxexp.provenance.git_state import Looking, Uncommitted, find_place
+
+START: dict[str, str | bytes] = {
+    "train.py": "".join(f"line {i}\n" for i in range(40)),
+    "pkg/__init__.py": "",
+    "pkg/model.py": "size = 3\n",
+    "weights.bin": bytes(range(256)) * 8,
+    "run.sh": "echo\n",
+}
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    made = Repository(tmp_path / "repo").start()
+    alone(made.top, monkeypatch)
+    made.commit(START)
+    return made
+
+
+def look(without: str | Path = "results", limit: int = 2**20) -> Uncommitted:
+    place = find_place()
+    assert place is not None and place.top is not None
+    with Looking(place, without, limit) as looking:
+        return looking.found()
+
+
+def rebuilt(repo: Repository, patch: bytes | None, to: Path) -> Repository:
+    """A fresh clone at the commit, with the patch applied at its top."""
+    fresh = repo.clone(to)
+    fresh.git("checkout", "-q", repo.git("rev-parse", "HEAD"))
+    if patch:
+        (to.parent / "the.patch").write_bytes(patch)
+        fresh.git("apply", to.parent / "the.patch")
+    return fresh
+
+
+# ---- where ---------------------------------------------------------------------------------------
+
+
+def test_inside_a_repository_top_folder_commit_and_branch_are_found(repo, monkeypatch):
+    head = repo.git("rev-parse", "HEAD")
+    assert find_place() == (os.path.realpath(repo.top), ".", head, "main")
+    monkeypatch.chdir("pkg")
+    assert find_place() == (os.path.realpath(repo.top), "pkg", head, "main")
+    monkeypatch.chdir(repo.top.parent)
+    assert find_place("repo/pkg") == (os.path.realpath(repo.top), "pkg", head, "main")
+
+
+def test_a_detached_head_has_a_commit_and_no_branch(repo):
+    repo.git("checkout", "-q", "--detach")
+    place = find_place()
+    assert (place.commit, place.branch) == (repo.git("rev-parse", "HEAD"), None)
+
+
+def test_a_branch_may_have_slashes_in_its_name(repo):
+    repo.git("checkout", "-q", "-b", "feature/größer")
+    assert find_place().branch == "feature/größer"
+
+
+def test_outside_a_repository_there_is_no_place(tmp_path, monkeypatch):
+    alone(tmp_path, monkeypatch)
+    assert find_place() is None
+
+
+def test_without_git_there_is_no_place(repo, monkeypatch):
+    monkeypatch.setenv("PATH", str(repo.top))
+    assert find_place() is None
+
+
+def test_a_bare_repository_has_a_commit_and_no_top(repo, monkeypatch):
+    repo.git("clone", "-q", "--bare", ".", repo.top.parent / "bare")
+    monkeypatch.chdir(repo.top.parent / "bare")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repo.top.parent))
+    place = find_place()
+    assert (place.top, place.commit) == (None, repo.git("rev-parse", "HEAD"))
+
+
+def test_a_linked_working_tree_is_a_place_of_its_own(repo, monkeypatch):
+    repo.git("worktree", "add", "-q", "-b", "other", repo.top.parent / "linked")
+    monkeypatch.chdir(repo.top.parent / "linked")
+    assert find_place()[:1] + find_place()[3:] == (os.getcwd(), "other")
+
+
+# ---- what is not committed -----------------------------------------------------------------------
+
+
+def test_a_clean_tree_has_no_patch(repo):
+    assert look() == Uncommitted(False, None, None)
+
+
+def change_everything(repo: Repository) -> None:
+    text = START["train.py"]
+    repo.write(
+        {
+            "train.py": str(text).replace("line 7\n", "line seven \t\r\n") + "no end",
+            "weights.bin": bytes(range(255, -1, -1)) * 9,
+            "staged.py": "a = 1\n",
+            "new.py": "b = 2",
+            "empty.txt": "",
+            "deep/er/with blank.txt": "x\n\n y\n",
+            'deep/größe "q" \t.py': "größe\n",
+            "run.sh": "echo changed\n",
+            "not utf-8.txt": b"\xff\xfe\x80 \r\n form\x0cfeed\n",
+        }
+    )
+    (repo.top / "pkg/model.py").unlink()
+    os.symlink("train.py", repo.top / "link")
+    for name in ("run.sh", "new.py"):
+        (repo.top / name).chmod(0o755)
+    repo.git("add", "staged.py", "weights.bin")
+
+
+@pytest.mark.parametrize("folder", [".", "pkg"])
+def test_the_patch_makes_the_same_tree_of_a_fresh_clone(repo, tmp_path, monkeypatch, folder):
+    change_everything(repo)
+    monkeypatch.chdir(folder)
+    found = look()
+    assert (found.dirty, found.note) == (True, None)
+    monkeypatch.chdir(repo.top)
+    assert rebuilt(repo, found.patch, tmp_path / "fresh").tree() == repo.tree()
+
+
+def git_config(repo: Repository, settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        repo.git("config", name, value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the drivers are shell scripts")
+def test_no_setting_of_the_users_spoils_the_patch_and_none_of_their_programs_is_started(
+    repo, tmp_path, monkeypatch
+):
+    driver = tmp_path / "driver"
+    driver.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\necho spoilt\n")
+    driver.chmod(0o755)
+    repo.commit({".gitattributes": "*.py diff=own\n*.bin diff=own\n"})
+    change_everything(repo)
+    plain = look()
+    git_config(
+        repo,
+        {
+            "diff.external": str(driver),
+            "diff.own.command": str(driver),
+            "diff.own.textconv": str(driver),
+            "core.pager": str(driver),
+            "pager.diff": "true",
+            "core.fsmonitor": str(driver),
+            "color.ui": "always",
+            "color.diff": "always",
+            "diff.noprefix": "true",
+            "diff.mnemonicPrefix": "true",
+            "diff.relative": "true",
+            "diff.renames": "copies",
+            "diff.context": "0",
+            "diff.interHunkContext": "9",
+            "diff.suppressBlankEmpty": "true",
+            "diff.submodule": "log",
+            "diff.wsErrorHighlight": "all",
+            "core.quotePath": "false",
+            "core.abbrev": "4",
+            "status.showUntrackedFiles": "no",
+        },
+    )
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(driver))
+    monkeypatch.setenv("GIT_DIFF_OPTS", "-u0")
+    monkeypatch.setenv("GIT_PAGER", str(driver))
+    monkeypatch.setenv("GIT_TRACE", "1")
+    found = look()
+    assert not (tmp_path / "started").exists()
+    assert (found.dirty, found.note) == (plain.dirty, plain.note)
+    for name in ("GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_PAGER", "GIT_TRACE"):
+        monkeypatch.delenv(name)
+    assert rebuilt(repo, found.patch, tmp_path / "fresh").tree() == repo.tree()
+
+
+def test_a_file_of_which_only_the_date_has_changed_is_no_change(repo):
+    for name in START:
+        os.utime(repo.top / name, (1e9, 1e9))
+    assert look() == Uncommitted(False, None, None)
+
+
+def test_the_users_index_stays_as_it_is_also_while_it_is_locked(repo):
+    change_everything(repo)
+    os.utime(repo.top / "pkg/__init__.py", (1e9, 1e9))
+    index = repo.top / ".git/index"
+    before = (index.read_bytes(), index.stat().st_mtime_ns, index.stat().st_ino)
+    (repo.top / ".git/index.lock").write_bytes(b"")
+    assert look().note is None
+    assert (index.read_bytes(), index.stat().st_mtime_ns, index.stat().st_ino) == before
+    (repo.top / ".git/index.lock").unlink()
+    look()
+    assert (index.read_bytes(), index.stat().st_mtime_ns, index.stat().st_ino) == before
+
+
+def test_a_file_taken_out_of_the_index_but_still_there_comes_back(repo, tmp_path):
+    repo.git("rm", "-q", "--cached", "train.py")
+    repo.write({"train.py": "other\n"})
+    assert rebuilt(repo, look().patch, tmp_path / "fresh").tree() == repo.tree()
+
+
+def test_a_file_that_has_become_a_link_comes_back_as_one(repo, tmp_path):
+    (repo.top / "run.sh").unlink()
+    os.symlink("train.py", repo.top / "run.sh")
+    assert rebuilt(repo, look().patch, tmp_path / "fresh").tree() == repo.tree()
+
+
+def test_what_an_unfinished_merge_has_left_can_be_applied(repo, tmp_path):
+    base = repo.git("rev-parse", "HEAD")
+    repo.commit({"pkg/model.py": "size = 4\n"})
+    repo.git("checkout", "-q", "-b", "other", base)
+    repo.commit({"pkg/model.py": "size = 5\n"})
+    repo.git("merge", "-q", "main", fails=True)
+    assert "<<<<" in (repo.top / "pkg/model.py").read_text()
+    assert rebuilt(repo, look().patch, tmp_path / "fresh").tree() == repo.tree()
+
+
+def test_before_the_first_commit_the_patch_holds_everything(tmp_path, monkeypatch):
+    repo = Repository(tmp_path / "repo").start()
+    alone(repo.top, monkeypatch)
+    repo.write({"train.py": "a = 1\n", "pkg/x.py": "b\n", "results/r/run.json": "{}"})
+    repo.git("add", "train.py")
+    assert find_place()[2:] == (None, None)
+    found = look()
+    assert (found.dirty, found.note) == (True, None)
+    fresh = Repository(tmp_path / "fresh").start()
+    (tmp_path / "the.patch").write_bytes(found.patch)
+    fresh.git("apply", tmp_path / "the.patch")
+    assert list(fresh.tree()) == ["pkg/x.py", "train.py"]
+
+
+def test_changes_of_a_submodule_cost_no_patch(repo, tmp_path):
+    inner = Repository(tmp_path / "inner").start()
+    inner.commit({"a.py": "1\n"})
+    repo.git("submodule", "-q", "add", inner.top, "sub")
+    repo.commit()
+    nested = Repository(repo.top / "sub")
+    nested.write({"a.py": "2\n", "b.py": "3\n"})
+    assert look() == Uncommitted(False, None, None)  # what is not committed in there is its own
+    nested.commit()
+    repo.write({"new.py": "x\n"})
+    found = look()
+    assert f"+Subproject commit {nested.git('rev-parse', 'HEAD')}\n".encode() in found.patch
+    assert rebuilt(repo, found.patch, tmp_path / "fresh").tree()["new.py"] == (b"x\n", False)
+
+
+# ---- what is left out ----------------------------------------------------------------------------
+
+
+def test_a_patch_over_the_limit_is_left_out_and_its_size_told(repo):
+    repo.write({"train.py": "x" * 5000})
+    found = look(limit=4096)
+    assert (found.dirty, found.patch) == (True, None)
+    size = int(found.note.split(" bytes")[0].rpartition(" ")[2].replace(",", ""))
+    assert found.note == f"not recorded: {size:,} bytes, over the limit of 4,096"
+    assert 5000 < size < 6500
+
+
+def test_a_patch_of_exactly_the_limit_is_kept(repo):
+    repo.write({"train.py": "x" * 5000})
+    size = len(look().patch)
+    assert look(limit=size).patch and look(limit=size - 1).patch is None
+
+
+def test_new_files_are_taken_as_far_as_there_is_room_and_the_others_named(repo):
+    repo.write({"a.py": "a\n", "b.py": "b" * 3000, "c.py": "c\n"})
+    found = look(limit=1000)
+    assert b"a.py" in found.patch and b"c.py" in found.patch and b"b.py" not in found.patch
+    assert found.note == "left out: b.py (over the limit)"
+
+
+def test_new_files_that_are_large_binary_or_secret_are_left_out_and_named(repo):
+    repo.write(
+        {
+            "data.csv": "1,2\n" * 100_000,
+            "model.pt": b"PK\0\1",
+            ".env": "PASSWORD=of-mine\n",
+            "conf/api_key.yaml": "of-mine\n",
+            "notes.txt": "-----BEGIN RSA PRIVATE KEY-----\nof-mine\n",
+            "tokenizer.py": "kept\n",
+        }
+    )
+    Repository(repo.top / "other").start().write({"x.py": "x\n"})
+    found = look()
+    assert b"tokenizer.py" in found.patch
+    assert not any(word in found.patch for word in (b"of-mine", b"x.py", b"data.csv", b"model.pt"))
+    assert found.note == (
+        "left out: .env (may hold secrets), conf/api_key.yaml (may hold secrets), "
+        "data.csv (400,000 bytes), model.pt (binary), notes.txt (holds a private key), "
+        "other/ (a repository of its own)"
+    )
+
+
+def test_of_many_that_are_left_out_a_few_are_named(repo):
+    repo.write({f"m{i:02}.pt": b"\0" for i in range(13)})
+    found = look()
+    assert (found.dirty, found.patch) == (False, None)
+    assert found.note.endswith("m09.pt (binary) and 3 more")
+
+
+def test_ignored_files_results_and_what_programs_make_are_left_out_silently(repo):
+    run = {"run.json": "{}", "config.json": "{}", "meta.json": "{}", "artifacts/a.txt": "a"}
+    repo.commit({".gitignore": "scratch/\n", "results/kept/metrics.json": "1\n"})
+    repo.write(
+        {
+            "scratch/x.py": "x",
+            "__pycache__/x.cpython-311.pyc": "x",
+            "pkg/.ipynb_checkpoints/n.ipynb": "x",
+            "mlruns/0/meta.yaml": "x",
+            "results/kept/metrics.json": "2\n",
+            **{f"results/r1/{name}": text for name, text in run.items()},
+            **{f"older [x]/r2/{name}": text for name, text in run.items()},
+        }
+    )
+    assert look() == Uncommitted(False, None, None)
+    repo.write({"train.py": "x\n"})
+    assert look().patch.count(b"diff --git") == 1
+
+
+@pytest.mark.parametrize("name", ["results", "out/my [new] results*", "größe"])
+def test_the_results_root_is_left_out_wherever_it_lies(repo, name):
+    repo.write({f"{name}/notes.py": "x\n", f"{name}2/kept.py": "x\n"})
+    found = look(repo.top / name)
+    assert found.patch.count(b"diff --git") == 1 and b"kept.py" in found.patch
+
+
+def test_a_results_root_that_is_the_repository_leaves_the_code_in(repo):
+    repo.write({"new.py": "x\n", ".provenance/f.txt": "x\n", ".claims/a.json": "{}"})
+    found = look(repo.top)
+    assert found.patch.count(b"diff --git") == 1 and b"new.py" in found.patch
+
+
+def test_too_many_new_files_are_not_looked_at(repo, monkeypatch):
+    monkeypatch.setattr(git_state, "MOST_FILES", 3)
+    repo.write({f"n{i}.py": "x\n" for i in range(4)})
+    found = look()
+    assert (found.dirty, found.patch) == (False, None)
+    assert found.note == "without files that git does not track: there are more than 3"
+
+
+def test_tokens_are_masked_in_what_was_added_and_the_patch_still_applies(repo, tmp_path):
+    secret = "ghp_" + "a1B2" * 6
+    repo.commit({"old.py": f"key = '{secret}'\n"})
+    repo.write({"old.py": f"key = '{secret}'\nother = '{secret}'\n", "new.py": f"t = '{secret}'\n"})
+    found = look()
+    assert found.note == "2 secrets masked"
+    tree = rebuilt(repo, found.patch, tmp_path / "fresh").tree()
+    assert tree["new.py"] == (b"t = '***'\n", False)
+    assert tree["old.py"][0].decode() == f"key = '{secret}'\nother = '***'\n"
+
+
+# ---- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for git is a shell script")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 7", "not recorded: git failed with exit code 7"),
+        ("echo some; exec sleep 60", "not recorded: git took longer than 0.3 s"),
+    ],
+)
+def test_a_git_that_fails_or_hangs_costs_the_patch_only(repo, tmp_path, monkeypatch, script, said):
+    real = shutil.which("git")
+    stand_in = tmp_path / "bin/git"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f'#!/bin/sh\ncase "$*" in *" diff "*) {script};; *) exec {real} "$@";; esac\n'
+    )
+    stand_in.chmod(0o755)
+    place = find_place()
+    monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(git_state, "_PATIENCE_SEC", 0.3)
+    with Looking(place, "results") as looking:
+        found = looking.found()
+    assert (found.patch, found.note) == (None, said)
+    assert [t for t in threading.enumerate() if t.name == "git"] == []
+
+
+def test_git_that_is_gone_meanwhile_costs_the_patch_only(repo, monkeypatch):
+    place = find_place()
+    monkeypatch.setenv("PATH", str(repo.top))
+    with Looking(place, "results") as looking:
+        assert looking.found() == Uncommitted(None, None, "not recorded: git could not be started")
+
+
+def test_a_damaged_repository_costs_the_patch_only(repo):
+    place = find_place()
+    (repo.top / ".git/index").write_bytes(b"nonsense")
+    with Looking(place, "results") as looking:
+        found = looking.found()
+    assert found.patch is None and found.note.startswith("not recorded: git failed")
+
+
+def test_no_process_outlives_the_looking(repo):
+    place = find_place()
+    with pytest.raises(KeyboardInterrupt), Looking(place, "results") as looking:
+        processes = [looking._diff._process, looking._names._process]
+        raise KeyboardInterrupt
+    assert all(process.returncode is not None for process in processes)
+    assert sys.exc_info() == (None, None, None)

@@ -1,0 +1,44 @@
+"""packages: what is installed, as importlib.metadata would say it, only faster."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from ztxexp.provenance.packages import from_requirements, installed, normalised, to_requirements
+
+
+def distribution(folder: Path, name: str, told: str | None = None) -> None:
+    (folder / name).mkdir(parents=True)
+    if told is not None:
+        (folder / name / "METADATA").write_text(told)
+
+
+def test_it_says_what_the_metadata_of_this_environment_says() -> None:
+    told: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        told.setdefault(normalised(each.metadata["Name"]), each.version)
+    assert installed() == dict(sorted(told.items()))
+
+
+def test_a_folder_that_does_not_tell_is_read_and_a_damaged_one_left_out(tmp_path: Path) -> None:
+    distribution(tmp_path, "Zope.Thing-1.0_b2+local.dist-info")
+    distribution(tmp_path, "plain.dist-info", "Metadata-Version: 2.1\nName: Pl_ain\nVersion: 3\n")
+    distribution(tmp_path, "broken.dist-info")
+    distribution(tmp_path, "unrelated")
+    (tmp_path / "old_style.egg-info").write_text("Name: old.style\nVersion: 0.1\n")
+    found = installed([str(tmp_path), str(tmp_path / "none.zip")])
+    assert found == {"old-style": "0.1", "pl-ain": "3", "zope-thing": "1.0_b2+local"}
+
+
+def test_of_two_of_one_name_the_first_on_the_path_counts(tmp_path: Path) -> None:
+    distribution(tmp_path / "a", "thing-1.0.dist-info")
+    distribution(tmp_path / "b", "Thing-2.0.dist-info")
+    assert installed([str(tmp_path / "b"), str(tmp_path / "a")]) == {"thing": "2.0"}
+
+
+def test_requirements_come_back_and_other_lines_do_not() -> None:
+    packages = {"a": "1.0", "b-c": "2!1.0rc1+cu121"}
+    assert from_requirements(to_requirements(packages)) == packages
+    hostile = "-r x==1\n--index-url=x==y\na==1; rm\n$(x)==1\nd==--e\n\x1b[31m==1\nok==1\n"
+    assert from_requirements(hostile) == {"ok": "1"}

@@ -1,0 +1,287 @@
+"""provenance: what is told about a launch, what is kept of it, and what must not be."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import platform
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import experiments
+import pytest
+from reading import names, strict, warned
+from repositories import Repository, alone
+
+from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp.provenance import provenance
+from ztxexp.provenance.packages import installed, to_requirements
+from ztxexp.provenance.provenance import (
+    FOLDER,
+    PACKAGES,
+    PATCH,
+    describe_launch,
+    is_recorded,
+    kept,
+    packages_of,
+)
+from ztxexp_core.records import RunMetadata
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder outside of any repository."""
+    return alone(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """The working folder, a repository with one change."""
+    made = Repository(tmp_path / "repo").start()
+    alone(made.top, monkeypatch)
+    made.commit({"train.py": "a = 1\n", "pkg/x.py": ""})
+    made.write({"train.py": "a = 2\n"})
+    return made
+
+
+# ---- describe_launch -----------------------------------------------------------------------------
+
+
+def test_what_nobody_said_is_found_out(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--token", "abc"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-u", "train.py", "--token", "abc"])
+    meta = describe_launch(None)
+    assert meta.python_version == platform.python_version()
+    assert meta.platform == platform.platform()
+    assert meta.hostname == socket.gethostname()
+    assert meta.started_cmd == "train.py --token ***"
+    assert meta.command == "python -u train.py --token ***"
+    assert meta.git_commit is None
+    assert meta.extras == {}
+
+
+def test_what_belongs_to_a_run_or_to_the_user_is_left_open(nowhere: Path) -> None:
+    meta = describe_launch(None)
+    open_fields = ("experiment_name", "group", "tags", "parent_run_id", "attempt", "seed")
+    assert [getattr(meta, name) for name in (*open_fields, "dataset_version")] == [None] * 7
+
+
+FULL: dict[str, Any] = {
+    "experiment_name": "e",
+    "group": "g",
+    "tags": {"a": "b"},
+    "parent_run_id": "p",
+    "attempt": 4,
+    "git_commit": "c0ffee",
+    "python_version": "2.7",
+    "platform": "Amiga",
+    "hostname": "h",
+    "started_cmd": "make",
+    "dataset_version": "v1",
+    "seed": 0,
+    "extras": {"k": [1]},
+    "git_branch": "b",
+    "git_dirty": False,
+    "git_folder": "f",
+    "git_diff": "d",
+    "git_diff_note": "n",
+    "packages": "q",
+    "command": "c",
+    "function": "m:f",
+    "function_file": "m.py",
+    "function_hash": "1",
+    "module_hash": "2",
+}
+
+
+def test_everything_that_the_template_says_is_kept(repo: Repository) -> None:
+    assert describe_launch(RunMetadata(**FULL), len, "results").to_dict() == FULL
+
+
+@pytest.mark.parametrize("field", FULL)
+def test_each_field_of_the_template_is_kept_by_itself(nowhere: Path, field: str) -> None:
+    assert getattr(describe_launch(RunMetadata(**{field: FULL[field]})), field) == FULL[field]
+
+
+def test_the_template_itself_is_left_alone(nowhere: Path) -> None:
+    template = RunMetadata(experiment_name="e")
+    before = dataclasses.replace(template)
+    assert describe_launch(template) is not template
+    assert template == before
+
+
+def test_a_commit_that_the_user_names_is_not_told_with_the_state_of_another(
+    repo: Repository,
+) -> None:
+    meta = describe_launch(RunMetadata(git_commit="c0ffee"), None, "results")
+    assert (meta.git_branch, meta.git_dirty, meta.git_diff) == (None, None, None)
+    assert meta.packages is not None
+
+
+def test_in_a_repository_its_state_is_told(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("pkg")
+    meta = describe_launch(None, None, repo.top / "results")
+    assert meta.git_commit == repo.git("rev-parse", "HEAD")
+    assert (meta.git_branch, meta.git_folder, meta.git_dirty) == ("main", "pkg", True)
+    found = kept(repo.top / "results", meta.git_diff, PATCH)
+    assert found is not None and b"-a = 1\n+a = 2\n" in found[1]
+
+
+def test_a_file_in_the_repository_is_told_below_its_top_and_another_one_as_it_is(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo.write({"pkg/exp.py": "def f(ctx):\n    return None\n"})
+    monkeypatch.syspath_prepend(str(repo.top))
+    monkeypatch.chdir("pkg")
+    monkeypatch.delitem(sys.modules, "pkg", raising=False)
+    import pkg.exp  # type: ignore[import-not-found]
+
+    meta = describe_launch(None, pkg.exp.f, repo.top / "results")
+    assert (meta.function, meta.function_file) == ("pkg.exp:f", "pkg/exp.py")
+    other = describe_launch(None, experiments.score, repo.top / "results")
+    assert other.function_file == experiments.__file__
+    for name in ("pkg", "pkg.exp"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+# ---- what is kept once ---------------------------------------------------------------------------
+
+
+def metas(root: Path) -> list[dict[str, Any]]:
+    return [strict(path) for path in sorted(root.glob("*/meta.json"))]
+
+
+def test_all_runs_of_all_launches_share_one_patch_and_one_list_of_packages(
+    repo: Repository,
+) -> None:
+    root = repo.top / "results"
+    for mode in ("sequential", "process_pool"):
+        assert ExpRunner([{"i": 0}, {"i": 1}], root).run(experiments.score, mode=mode).succeeded
+    found = metas(root)
+    assert len(found) == 4
+    (patch,) = {meta["git_diff"] for meta in found}
+    (listed,) = {meta["packages"] for meta in found}
+    assert names(root / FOLDER) == sorted([f"{patch}.patch", f"{listed}.txt"])
+    for name in names(root / FOLDER):
+        data = (root / FOLDER / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == name.partition(".")[0]
+    assert packages_of(root, found[0]) == installed()
+    assert (root / FOLDER / f"{listed}.txt").read_text() == to_requirements(installed())
+    assert {meta["function"] for meta in found} == {"experiments:score"}
+
+
+def test_another_state_has_another_patch(repo: Repository) -> None:
+    root = repo.top / "results"
+    ExpRunner([{}], root).run(experiments.score)
+    repo.write({"train.py": "a = 3\n"})
+    ExpRunner([{}], root).run(experiments.score)
+    repo.commit()
+    ExpRunner([{}], root).run(experiments.score)
+    found = [meta["git_diff"] for meta in metas(root)]
+    assert len(set(found)) == 3 and found[2] is None
+    assert len(names(root / FOLDER)) == 3  # two patches, one list
+    assert [meta["git_dirty"] for meta in metas(root)] == [True, True, False]
+
+
+def test_launches_that_begin_at_once_write_the_same_file(nowhere: Path) -> None:
+    data = os.urandom(200_000)
+    found: set[str | None] = set()
+
+    def write() -> None:
+        found.add(provenance._kept(nowhere, PATCH, data))
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (name,) = found
+    assert kept(nowhere, name, PATCH) == (nowhere / FOLDER / f"{name}.patch", data)
+    assert names(nowhere / FOLDER) == [f"{name}.patch"]
+
+
+def test_a_torn_file_is_written_anew(nowhere: Path) -> None:
+    name = provenance._kept(nowhere, PACKAGES, b"a==1\n")
+    (nowhere / FOLDER / f"{name}.txt").write_bytes(b"a=")
+    assert packages_of(nowhere, {"packages": name}) == {}
+    assert provenance._kept(nowhere, PACKAGES, b"a==1\n") == name
+    assert packages_of(nowhere, {"packages": name}) == {"a": "1"}
+
+
+def test_where_it_cannot_be_written_the_launch_goes_on(
+    repo: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = repo.top / "results"
+    root.mkdir()
+    (root / FOLDER).write_text("a file")
+    assert ExpRunner([{}], root).run(experiments.score).succeeded == 1
+    (meta,) = metas(root)
+    assert (meta["git_dirty"], meta["git_diff"], meta["packages"]) == (True, None, None)
+    assert meta["git_diff_note"] == "not recorded: it could not be written"
+    assert len(warned(caplog, "going on without it")) == 2
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "x" * 64, "../../secret", "a" * 64, {"a": 1}])
+def test_what_names_nothing_that_is_kept_reads_as_nothing(nowhere: Path, name: Any) -> None:
+    (nowhere / "secret.txt").write_text("a==1\n")
+    (nowhere / FOLDER).mkdir()
+    (nowhere / FOLDER / ("a" * 64 + ".txt")).write_text("not of that hash==1\n")
+    assert kept(nowhere, name, PACKAGES) is None
+    assert packages_of(nowhere, {"packages": name}) == {}
+
+
+def test_a_launch_that_has_nothing_to_run_keeps_nothing(repo: Repository) -> None:
+    root = repo.top / "results"
+    pipeline = ExperimentPipeline(root).grid({"i": [1]}).exclude_completed()
+    pipeline.run(experiments.score)
+    repo.write({"train.py": "a = 5\n"})
+    before = names(root / FOLDER)
+    assert pipeline.run(experiments.score).reused == 1
+    assert names(root / FOLDER) == before
+
+
+# ---- the switch ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "recorded"),
+    [
+        (None, None, True),
+        (None, "", True),
+        (None, "1", True),
+        (None, "0", False),
+        (None, " Off", False),
+        (True, "0", True),
+        (False, None, False),
+    ],
+)
+def test_the_launch_decides_and_else_the_environment(
+    asked: bool | None, said: str | None, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZTXEXP_RECORD_DIFF", raising=False)
+    if said is not None:
+        monkeypatch.setenv("ZTXEXP_RECORD_DIFF", said)
+    assert is_recorded(asked) is recorded
+
+
+def test_switched_off_no_diff_is_written_and_the_rest_is_told(repo: Repository) -> None:
+    root = repo.top / "results"
+    pipeline = ExperimentPipeline(root).grid({"i": [1]})
+    pipeline.run(experiments.score, record_diff=False)
+    (meta,) = metas(root)
+    assert (meta["git_dirty"], meta["git_diff"]) == (True, None)
+    assert meta["git_diff_note"] == "not recorded: switched off"
+    assert meta["git_commit"] and meta["packages"]
+    assert [path.suffix for path in (root / FOLDER).iterdir()] == [".txt"]
+
+
+def test_in_a_clean_tree_the_switch_needs_no_word(repo: Repository) -> None:
+    repo.commit()
+    meta = describe_launch(None, None, repo.top / "results", record_diff=False)
+    assert (meta.git_dirty, meta.git_diff, meta.git_diff_note) == (False, None, None)

@@ -1,0 +1,544 @@
+"""claims: launches that share a root do each configuration once, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import claiming
+import psutil
+import pytest
+
+from ztxexp.analyzer import ResultAnalyzer
+from ztxexp.results.claim_files import FOLDER, Claim, ClaimFiles
+from ztxexp.results.claims import Claims, Done, Mine, Taken
+from ztxexp_core.errors import StoreError
+from ztxexp_core.store import heartbeat
+from ztxexp_core.store.liveness import this_process
+from ztxexp_core.store.run_folder import create_run, iter_runs, read_json, write_json
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+ID = "1:00ff"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "results"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_beat_left() -> Iterator[None]:
+    yield
+    heartbeat._end_all()
+
+
+def put_run(root: Path, run_id: str, status: str, **fields: Any) -> None:
+    folder = root / run_id
+    if not folder.exists():
+        create_run(folder, {}, claiming.record(run_id, status), {})
+    write_json(folder / "run.json", {**claiming.record(run_id, status), **fields})
+
+
+def files(root: Path) -> list[str]:
+    return sorted(os.listdir(root / FOLDER))
+
+
+def claim_file(root: Path) -> Path:
+    """The one file that there is."""
+    (name,) = files(root)
+    return root / FOLDER / name
+
+
+def launch(root: Path, *claimed: tuple[str, str]) -> subprocess.Popen[str]:
+    """Start another launch that has claimed (identity, run id) and waits to be killed."""
+    code = (
+        "import sys, json; from ztxexp.results.claims import Claims\n"
+        "claims = Claims(sys.argv[1], {})\n"
+        "for claimed in json.loads(sys.argv[2]): print(claims.claim(*claimed))\n"
+        "print(flush=True); input()"
+    )
+    arguments = [sys.executable, "-c", code, str(root), json.dumps(claimed)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    for _ in claimed:
+        assert process.stdout.readline() == "Mine()\n"
+    process.stdout.readline()
+    return process
+
+
+def dead_launch(root: Path, *claimed: tuple[str, str]) -> None:
+    """Leave claims of a launch that was killed."""
+    process = launch(root, *claimed)
+    process.kill()
+    process.communicate()
+
+
+def send_away(root: Path, silent: float) -> None:
+    """Make the last claim one of another host, which was last heard of some seconds ago."""
+    path = max((root / FOLDER).iterdir(), key=lambda file: "after" in file.name)
+    claim = read_json(path)
+    claim["owner"]["host"] = "elsewhere"
+    path.write_text(json.dumps(claim))
+    os.utime(path, (time.time() - silent,) * 2)
+
+
+# ---- one at a time -------------------------------------------------------------------------------
+
+
+def test_of_two_launches_one_gets_a_configuration_and_the_other_learns_how_it_ended(
+    root: Path,
+) -> None:
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        assert ours.claim(ID, "r1") == Mine()
+        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+        put_run(root, "r1", "succeeded")
+        ours.release(ID, "r1", "succeeded")
+        assert theirs.claim(ID, "r2") == Done("r1", "succeeded")
+        assert theirs.claim("1:another", "r3") == Mine()
+
+
+def test_a_launch_that_asks_again_for_its_own_run_has_it(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+        assert claims.claim(ID, "r1") == Mine()
+        assert claims.claim(ID, "r2") == Taken("r1", this_process())
+
+
+@pytest.mark.parametrize("how", ["give_up", "close"])
+def test_what_is_given_up_is_free(root: Path, how: str) -> None:
+    ours, theirs = Claims(root, {}), Claims(root, {})
+    ours.claim(ID, "r1")
+    ours.give_up(ID, "r1") if how == "give_up" else ours.close()
+    assert theirs.claim(ID, "r2") == Mine()
+    theirs.close()
+
+
+def test_only_the_run_that_holds_a_claim_gives_it_back(root: Path) -> None:
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        ours.claim(ID, "r1")
+        ours.release(ID, "another", "succeeded")
+        theirs.release(ID, "r1", "succeeded")
+        theirs.give_up(ID, "r1")
+        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+
+
+def test_a_launch_beats_while_it_has_claims(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SEC", 0.01)
+    beat = root / heartbeat.FOLDER / heartbeat.own_name()
+    with Claims(root, {}):
+        deadline = time.monotonic() + 20
+        while not beat.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert not beat.exists()
+
+
+# ---- what ended before, and what meanwhile -------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_what_failed_before_is_tried_once_more_by_one_of_the_launches(
+    root: Path, status: str
+) -> None:
+    with Claims(root, {}) as earlier:
+        earlier.claim(ID, "r1")
+        put_run(root, "r1", status)
+        earlier.release(ID, "r1", status)
+    with Claims(root, {ID: "r1"}) as ours, Claims(root, {ID: "r1"}) as theirs:
+        assert ours.claim(ID, "r2") == Mine()
+        assert theirs.claim(ID, "r3") == Taken("r2", this_process())
+        time.sleep(0.02)  # a tick of the file system's clock
+        put_run(root, "r2", status)
+        ours.release(ID, "r2", status)
+        assert theirs.claim(ID, "r3") == Done("r2", status)
+    assert len(files(root)) == 1
+
+
+def test_a_run_that_another_launch_resumed_and_that_failed_again_is_not_tried_again(
+    root: Path,
+) -> None:
+    put_run(root, "r1", "failed")
+    with Claims(root, {ID: "r1"}) as ours, Claims(root, {ID: "r1"}) as theirs:
+        assert ours.claim(ID, "r1") == Mine()
+        time.sleep(0.02)  # a tick of the file system's clock
+        put_run(root, "r1", "failed")
+        ours.release(ID, "r1", "failed")
+        assert theirs.claim(ID, "r1") == Done("r1", "failed")
+    with Claims(root, {ID: "r1"}) as later:
+        assert later.claim(ID, "r1") == Mine()
+
+
+def test_what_ended_between_the_look_and_the_claims_ended_meanwhile(root: Path) -> None:
+    since = heartbeat.stamp(root)
+    with Claims(root, {}) as theirs:
+        theirs.claim(ID, "r1")
+        time.sleep(0.02)
+        put_run(root, "r1", "failed")
+        theirs.release(ID, "r1", "failed")
+    with Claims(root, {ID: "r1"}, since) as ours:
+        assert ours.claim(ID, "r2") == Done("r1", "failed")
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "running"])
+def test_a_run_that_this_launch_goes_on_in_counts_once(root: Path, status: str) -> None:
+    """Of two configurations that are alike, one goes on in the folder of the other."""
+    with Claims(root, {}) as earlier:
+        for identity, run_id in ((ID, "r1"), (f"{ID}-2", "r2")):
+            earlier.claim(identity, run_id)
+            put_run(root, run_id, "failed")
+            earlier.release(identity, run_id, "failed")
+    known = {ID: "r2", f"{ID}-2": "r2"}
+    with Claims(root, known, own=["r2", "r3"]) as claims, Claims(root, known) as theirs:
+        assert claims.claim(ID, "r2") == Mine()
+        time.sleep(0.02)
+        put_run(root, "r2", status)
+        assert claims.claim(f"{ID}-2", "r3") == Mine()
+        claims.give_up(f"{ID}-2", "r3")
+        assert theirs.claim(ID, "r4") == Taken("r2", this_process())
+
+
+def test_a_worker_that_died_is_an_end_like_any_other_where_its_launch_lives(root: Path) -> None:
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        ours.claim(ID, "r1")
+        put_run(root, "r1", "failed", reason="lost")
+        ours.release(ID, "r1", "failed")
+        assert theirs.claim(ID, "r2") == Done("r1", "failed")
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_a_claim_is_void_once_the_folder_of_its_run_is_deleted(root: Path, status: str) -> None:
+    with Claims(root, {}) as earlier:
+        earlier.claim(ID, "r1")
+        put_run(root, "r1", status)
+        earlier.release(ID, "r1", status)
+    shutil.rmtree(root / "r1")
+    with Claims(root, {}) as claims:
+        assert claims.claim(ID, "r2") == Mine()
+        claims.release(ID, "r2", "failed")
+    assert read_json(claim_file(root))["run_id"] == "r2"
+
+
+# ---- launches that die, stop, or are elsewhere ---------------------------------------------------
+
+
+def test_the_claim_of_a_launch_that_was_killed_is_free_at_once(root: Path) -> None:
+    dead_launch(root, (ID, "r1"))
+    with Claims(root, {}) as claims:
+        assert claims.claim(ID, "r2") == Mine()
+        claims.release(ID, "r2", "succeeded")
+    assert len(files(root)) == 1
+
+
+@posix
+def test_a_stopped_launch_keeps_its_claims(root: Path) -> None:
+    process = launch(root, (ID, "r1"))
+    try:
+        process.send_signal(signal.SIGSTOP)
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.005)
+        with Claims(root, {}) as claims:
+            verdict = claims.claim(ID, "r2")
+            assert isinstance(verdict, Taken)
+            assert verdict.owner["pid"] == process.pid
+            assert claims.claim("1:another", "r3") == Mine()  # and holds up nobody
+    finally:
+        process.kill()
+        process.communicate()
+
+
+ENDS = [
+    ({"status": "succeeded"}, Done("r1", "succeeded")),
+    ({"status": "failed", "reason": "exception"}, Done("r1", "failed")),
+    ({"status": "failed", "reason": "oom"}, Done("r1", "failed")),
+    ({"status": "skipped"}, Done("r1", "skipped")),
+    ({"status": "failed", "reason": "lost"}, Mine()),  # as the next launch closes it
+    ({"status": "failed", "reason": "interrupted"}, Mine()),
+    ({"status": "running"}, Taken("r1", this_process())),  # a worker that outlives its launch
+    ({"status": "running", "owner": None}, Mine()),
+    ({"status": "odd"}, Mine()),
+]
+
+
+@pytest.mark.parametrize(("record", "verdict"), ENDS)
+def test_the_run_of_a_launch_that_was_killed_is_looked_at_first(
+    root: Path, record: dict[str, Any], verdict: object
+) -> None:
+    dead_launch(root, (ID, "r1"))
+    put_run(root, "r1", **record)
+    with Claims(root, {}) as claims:
+        assert claims.claim(ID, "r2") == verdict
+
+
+def test_a_launch_elsewhere_keeps_its_claims_while_its_heart_beats(root: Path) -> None:
+    ours, theirs = Claims(root, {}), Claims(root, {})
+    ours.claim(ID, "r1")
+    send_away(root, silent=20)
+    assert isinstance(theirs.claim(ID, "r2"), Taken)  # young
+    send_away(root, silent=1e6)
+    beat = root / heartbeat.FOLDER / heartbeat.own_name()
+    beat.parent.mkdir()
+    beat.touch()
+    assert isinstance(theirs.claim(ID, "r2"), Taken)
+    os.utime(beat, (time.time() + 5000,) * 2)  # a clock that was set
+    assert isinstance(theirs.claim(ID, "r2"), Taken)
+    os.utime(beat, (time.time() - 150,) * 2)
+    assert theirs.claim(ID, "r2") == Mine()
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("back", ["while its successor is at work", "when its successor has ended"])
+def test_a_launch_that_comes_back_does_not_touch_what_another_has_taken_over(
+    root: Path, back: str, before: int
+) -> None:
+    if before:  # so that ours takes over, too
+        dead_launch(root, (ID, "r0"))
+    ours, theirs, third = Claims(root, {}), Claims(root, {}), Claims(root, {})
+    ours.claim(ID, "r1")
+    send_away(root, silent=1e6)
+    assert theirs.claim(ID, "r2") == Mine()
+    if back == "while its successor is at work":
+        ours.release(ID, "r1", "failed")
+        assert third.claim(ID, "r3") == Taken("r2", this_process())
+    put_run(root, "r2", "succeeded")
+    theirs.release(ID, "r2", "succeeded")
+    ours.close()
+    assert third.claim(ID, "r3") == Done("r2", "succeeded")
+    assert len(files(root)) == 1
+    assert read_json(claim_file(root))["run_id"] == "r2"
+
+
+def test_who_takes_over_what_another_has_taken_over_and_ended_meanwhile_has_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_launch(root, (ID, "r1"))
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        look = ClaimFiles.chain
+
+        def late(files: ClaimFiles, identity: str) -> list[Claim]:
+            monkeypatch.setattr(ClaimFiles, "chain", look)  # once: between ours and its next step
+            found = look(files, identity)
+            assert theirs.claim(ID, "r2") == Mine()
+            put_run(root, "r2", "succeeded")
+            theirs.release(ID, "r2", "succeeded")
+            return found
+
+        monkeypatch.setattr(ClaimFiles, "chain", late)
+        assert ours.claim(ID, "r3") == Done("r2", "succeeded")
+    assert len(files(root)) == 1
+
+
+# ---- accidents -----------------------------------------------------------------------------------
+
+DAMAGED = ["", "{", "[]", "{}", "\udcff", '{"token": "../..", "run_id": "r", "status": "failed"}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_claim_is_taken_over_and_told(
+    root: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+        path = claim_file(root)
+    path.write_text(text, errors="surrogateescape")
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        assert isinstance(ours.claim(ID, "r2"), Taken)  # it may be being written
+        os.utime(path, (1e9, 1e9))
+        assert ours.claim(ID, "r2") == Mine()
+        assert isinstance(theirs.claim(ID, "r3"), Taken)
+        put_run(root, "r2", "succeeded")
+        ours.release(ID, "r2", "succeeded")
+        assert theirs.claim(ID, "r3") == Done("r2", "succeeded")
+    (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert str(path) in warning.getMessage()
+    assert len(files(root)) == 1
+
+
+def test_a_file_system_without_hard_links_will_do(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        assert ours.claim(ID, "r1") == Mine()
+        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+        ours.give_up(ID, "r1")
+        assert theirs.claim(ID, "r2") == Mine()
+        assert ours.claim(ID, "r3") == Taken("r2", this_process())
+
+
+def test_claims_that_cannot_be_written_are_an_error_that_says_so(root: Path) -> None:
+    (root / FOLDER).write_text("in the way")
+    with pytest.raises(StoreError, match="claims cannot be written"), Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+
+
+def test_what_killed_processes_were_writing_is_removed_after_a_day(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+        claims.release(ID, "r1", "failed")
+    (kept,) = files(root)
+    for name, days in ((".a.tmp", 2.0), (".b.tmp", 0.5), (f"{kept}.1-1.tmp", 2.0), (kept, 9.0)):
+        (root / FOLDER / name).touch()
+        os.utime(root / FOLDER / name, (time.time() - days * 86_400,) * 2)
+    Claims(root, {}).close()
+    assert files(root) == [".b.tmp", kept]
+
+
+def test_claims_that_are_cleared_away_in_the_middle_cost_nothing(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim("1:01", "r1")
+        shutil.rmtree(root / FOLDER)
+        claims.release("1:01", "r1", "succeeded")
+        assert claims.claim("1:02", "r2") == Mine()
+
+
+def test_a_root_that_is_removed_does_not_come_back(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim("1:01", "r1")
+        shutil.rmtree(root)
+        with pytest.raises(StoreError):
+            claims.claim("1:02", "r2")
+    assert not root.exists()
+
+
+@posix
+def test_a_forked_child_on_its_way_out_gives_nothing_back(root: Path) -> None:
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        ours.claim(ID, "r1")
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert isinstance(theirs.claim(ID, "r2"), Taken)
+
+
+def test_readers_and_clean_up_pass_claims_and_heartbeats_by(root: Path) -> None:
+    with Claims(root, {}) as claims:
+        claims.claim(ID, "r1")
+        put_run(root, "r1", "succeeded")
+        claims.release(ID, "r1", "succeeded")
+        (root / heartbeat.FOLDER).mkdir()
+        analyzer = ResultAnalyzer(root)
+        assert [row["run_id"] for row in analyzer.to_records()] == ["r1"]
+        everything = analyzer.clean_results(None, lambda row: True, dry_run=False, confirm=False)
+        assert everything == [root / "r1"]
+    assert sorted(os.listdir(root)) == [heartbeat.FOLDER, FOLDER]
+
+
+# ---- races ---------------------------------------------------------------------------------------
+
+
+def test_of_many_that_take_over_at_the_same_moment_one_wins(root: Path) -> None:
+    identities = [f"1:{i:02x}" for i in range(50)]
+    dead_launch(root, *((identity, "r") for identity in identities))
+    got: Counter[str] = Counter()
+    barrier = threading.Barrier(6)
+
+    def take(n: int) -> None:
+        with Claims(root, {}) as claims:
+            for identity in identities:
+                barrier.wait()
+                if claims.claim(identity, f"r{n}") == Mine():
+                    got[identity] += 1
+            barrier.wait()  # nobody gives up before all have asked
+
+    threads = [threading.Thread(target=take, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == Counter(identities)
+
+
+class Race:
+    """Several launches, each a process, on one root."""
+
+    def __init__(self, root: Path, size: int, identities: int):
+        self.root, self.identities = root, identities
+        self.processes: list[subprocess.Popen[bytes]] = []
+        for _ in range(size):
+            self.start()
+
+    def start(self) -> None:
+        arguments = [str(self.root), str(len(self.processes)), str(self.identities)]
+        command = [sys.executable, claiming.__file__, *arguments]
+        self.processes.append(subprocess.Popen(command))
+
+    def log(self) -> list[list[str]]:
+        path = self.root.parent / "log"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def begun(self) -> dict[str, list[int]]:
+        """Return which processes have begun each identity, in order."""
+        found: dict[str, list[int]] = {f"1:{i:04x}": [] for i in range(self.identities)}
+        for what, identity, pid in self.log():
+            if what == "begin":
+                found[identity].append(int(pid))
+        return found
+
+    def succeeded(self) -> Counter[str]:
+        return Counter(
+            read_json(folder / "config.json")["identity"]
+            for folder, run in iter_runs(self.root)
+            if run["status"] == "succeeded"
+        )
+
+
+@pytest.fixture
+def race(root: Path) -> Iterator[Race]:
+    race = Race(root, 8, 200)
+    yield race
+    for process in race.processes:
+        process.kill()
+        process.wait()
+
+
+def test_eight_launches_carry_out_everything_once(race: Race) -> None:
+    assert [process.wait(120) for process in race.processes] == [0] * 8
+    begun = race.begun()
+    assert {len(pids) for pids in begun.values()} == {1}
+    assert race.succeeded() == Counter(begun.keys())
+    assert len(files(race.root)) == 200
+
+
+def test_launches_that_are_killed_block_nothing_and_cost_only_what_they_had_begun(
+    race: Race,
+) -> None:
+    killed = set()
+    for step in range(10, 210, 20):
+        deadline = time.monotonic() + 60
+        while len(race.log()) < step:
+            assert time.monotonic() < deadline, "nothing goes on"
+            time.sleep(0.002)
+        victim = random.choice([p for p in race.processes if p.poll() is None])
+        victim.kill()
+        killed.add(victim.pid)
+        race.start()
+    codes = {process.pid: process.wait(120) for process in race.processes}
+    assert {pid for pid, code in codes.items() if code != 0} <= killed
+    for pids in race.begun().values():
+        assert pids, "an identity that was never begun"
+        assert set(pids[:-1]) <= killed
+    assert race.succeeded() == Counter(race.begun().keys())
+    again = sum(len(pids) - 1 for pids in race.begun().values())
+    assert again <= len(killed)

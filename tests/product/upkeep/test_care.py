@@ -1,0 +1,459 @@
+"""repair(): what is closed, restored and set aside, and what is never touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+from experiments import score
+from handmade import put, write_run
+from owners import at_work, dead_owner
+
+from ztxexp import ExperimentPipeline, ResultAnalyzer, StoreError
+from ztxexp_core.store.lines import read_jsonl
+from ztxexp_core.store.liveness import this_process
+from ztxexp_core.values.identity import config_identity
+
+END = {"event": "end", "summary": {"status": "succeeded", "metrics": {"score": 0.5, "nan": "NaN"}}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "results"
+    path.mkdir()
+    write_run(path, "good", metrics={"score": 1})
+    return path
+
+
+def done(root, **kwargs):
+    """What was done, as (action, path below the root, new place below the root)."""
+    report = ResultAnalyzer(root).repair(**kwargs)
+    return [(r.action, below(root, r.path), r.to and below(root, r.to)) for r in report]
+
+
+def below(root, path):
+    return path.relative_to(root).as_posix()
+
+
+def names(root):
+    return sorted(os.listdir(root))
+
+
+def state(root):
+    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    return [(str(path), path.read_bytes()) for path in files], sorted(root.rglob("*"))
+
+
+def old(path):
+    os.utime(path, (0, 0), follow_symlinks=False)
+    return path
+
+
+# ---- dead runs -------------------------------------------------------------------------------
+
+
+def test_a_dead_run_is_closed_as_the_next_launch_would_do_it(folder):
+    dead = write_run(folder, "dead", "running", owner=dead_owner())
+    assert done(folder) == [("closed", "dead", None)]
+    record = json.loads((dead / "run.json").read_text())
+    assert (record["status"], record["error_type"], record["reason"]) == (
+        "failed", "RunLost", "lost"
+    )  # fmt: skip
+    assert record["finished_at"] and "without writing how" in (dead / "error.log").read_text()
+    assert [row["event"] for row in read_jsonl(dead / "events.jsonl")] == ["end"]
+    assert done(folder) == [] and ResultAnalyzer(folder).check().ok
+
+
+def test_a_run_that_was_killed_for_real_is_closed(folder):
+    code = (
+        "import os, signal, sys; from ztxexp import ExperimentPipeline\n"
+        "def dies(ctx): ctx.log_metric(1, {'loss': 1}); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "ExperimentPipeline(sys.argv[1]).grid({'i': [0]}).run(dies, progress=False)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, check=False)
+    ((action, name, _),) = done(folder)
+    assert action == "closed"
+    (record,) = ResultAnalyzer(folder).to_records(statuses=["failed"])
+    assert record["run_id"] == name and record["i"] == 0
+
+
+def test_a_lost_run_that_was_half_closed_is_closed(folder):
+    made = write_run(folder, "lost", "failed", reason="lost", error_type="RunLost")
+    assert done(folder) == [("closed", "lost", None)] and done(folder) == []
+    record = json.loads((made / "run.json").read_text())
+    assert record["error_type"] == "RunLost" and record["finished_at"]
+
+
+def test_a_run_at_work_is_never_touched_whatever_is_damaged(folder):
+    with at_work() as owner:
+        busy = write_run(folder, "busy", "running", owner=owner)
+        put(busy / "config.json", "{")
+        old(busy / "config.json")
+        (busy / "run.json.1-2.tmp").write_text("x")
+        old(busy / "run.json.1-2.tmp")
+        before = state(folder)
+        assert done(folder) == [("left alone", "busy", None)]
+        assert state(folder) == before
+        assert "still running" in str(ResultAnalyzer(folder).repair())
+
+
+def test_running_records_of_which_nothing_can_be_told_stay(folder):
+    write_run(folder, "left_behind", "running")
+    owner = {**this_process(), "host": "another"}
+    del owner["beat"]
+    write_run(folder, "away", "running", owner=owner)
+    before = state(folder)
+    assert done(folder) == [] and state(folder) == before
+
+
+# ---- damaged runs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.json", "metrics.json"])
+def test_a_damaged_run_is_set_aside_whole_and_the_account_says_why(folder, name):
+    made = write_run(folder, "torn", metrics={"score": 2}, curve=['{"step": 1}'])
+    (made / "checkpoints").mkdir()
+    (made / "checkpoints" / "model").write_text("weights")
+    put(made / name, "{")
+    files = sorted(path.relative_to(made) for path in made.rglob("*"))
+    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    aside = folder / ".damaged" / "torn"
+    assert sorted(path.relative_to(aside) for path in aside.rglob("*")) == files
+    assert (aside / "checkpoints" / "model").read_text() == "weights"
+    (row,) = read_jsonl(folder / ".damaged" / "moves.jsonl")
+    assert (row["from"], row["to"]) == ("torn", "torn") and name in row["why"] and row["at"]
+    assert "mv .damaged/" in (folder / ".damaged" / "README.txt").read_text()
+    assert [run["run_id"] for run in ResultAnalyzer(folder).to_records()] == ["good"]
+    assert done(folder) == []
+
+
+def test_a_run_without_its_record_is_set_aside_once_it_cannot_be_a_new_one(folder):
+    made = write_run(folder, "torn", metrics={"score": 2})
+    (made / "run.json").unlink()
+    assert done(folder) == [("left alone", "torn", None)]
+    for path in (*made.iterdir(), made):
+        old(path)
+    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+
+
+def test_its_configuration_is_run_again_and_what_was_moved_can_be_moved_back(root):
+    def launch():
+        pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1]}).exclude_completed()
+        return pipeline.run(score, progress=False)
+
+    launch()
+    victim = root.runs()[0]["dir"]
+    whole = (victim / "run.json").read_bytes()
+    put(victim / "run.json", "{")
+    assert [action for action, *_ in done(root.path)] == ["set aside"]
+    summary = launch()
+    assert (summary.succeeded, summary.reused) == (1, 1)
+    aside = root.path / ".damaged" / victim.name
+    (aside / "run.json").write_bytes(whole)
+    aside.rename(victim)
+    report = ResultAnalyzer(root.path).check()
+    assert report.ok and [finding.kind for finding in report] == ["same configuration"]
+
+
+def test_what_readers_can_do_without_stays_where_it_is(folder):
+    made = write_run(folder, "run", metrics={}, curve=['{"step": 1}', "garbage"])
+    put(made / "meta.json", "{")
+    (made / "events.jsonl").write_text('{"event": "start"}\n{"to')
+    (folder / "notes").mkdir()
+    (folder / "table.csv").write_text("x")
+    write_run(folder, "later", schema_version=9)
+    (write_run(folder, "renamed", metrics={})).rename(folder / "another")
+    before = state(folder)
+    assert done(folder) == [] and state(folder) == before
+
+
+def test_restored_integers_keep_their_digits(tmp_path):
+    path = tmp_path / "results"
+    ExperimentPipeline(path).run(lambda ctx: {"big": 2**70 + 1, "list": [2**65]}, progress=False)
+    (run,) = path.glob("2*")
+    before = (run / "metrics.json").read_text()
+    (run / "metrics.json").unlink()
+    assert [repair.action for repair in ResultAnalyzer(path).repair()] == ["restored"]
+    assert (run / "metrics.json").read_text() == before
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_figures_that_the_events_still_have_are_restored(folder, damaged):
+    made = write_run(folder, "run", metrics={"score": 9})
+    (made / "events.jsonl").write_text(json.dumps(END) + "\n")
+    if damaged:
+        put(made / "metrics.json", "{")
+    else:
+        (made / "metrics.json").unlink()
+    assert done(folder) == [("restored", "run/metrics.json", None)]
+    (record,) = ResultAnalyzer(folder).to_records()[1:]
+    assert record["score"] == 0.5 and record["nan"] != record["nan"]
+    kept = folder / ".damaged" / "run.metrics.json"
+    assert kept.exists() == damaged and done(folder) == []
+
+
+def test_a_second_entry_of_a_name_gets_a_number(folder):
+    for _ in range(3):
+        put(write_run(folder, "torn") / "run.json", "{")
+        done(folder)
+    put(write_run(folder, "README.txt") / "run.json", "{")
+    done(folder)
+    assert names(folder / ".damaged") == [
+        "README.txt", "README.txt-2", "moves.jsonl", "torn", "torn-2", "torn-3"
+    ]  # fmt: skip
+    assert (folder / ".damaged" / "README.txt").is_file()
+
+
+def test_staging_folders_and_temporary_files_are_set_aside_once_they_are_old(folder):
+    staged, temporary = folder / ".new-run", folder / "good" / "run.json.1-2.tmp"
+    staged.mkdir()
+    temporary.write_text("x")
+    assert done(folder) == []
+    old(staged)
+    old(temporary)
+    assert done(folder) == [
+        ("set aside", ".new-run", ".damaged/new-run"),
+        ("set aside", "good/run.json.1-2.tmp", ".damaged/good.run.json.1-2.tmp"),
+    ]
+    assert done(folder) == [] and names(folder) == [".damaged", "good"]
+
+
+# ---- links, permissions ----------------------------------------------------------------------
+
+
+def test_no_link_is_moved_and_none_is_followed(folder, tmp_path):
+    outside = write_run(tmp_path, "outside", "running", owner=dead_owner())
+    torn = write_run(tmp_path, "torn")
+    put(torn / "run.json", "{")
+    (folder / "dead").symlink_to(outside)
+    (folder / "linked").symlink_to(torn)
+    (folder / "loop").symlink_to(folder / "loop")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    old(_written(scratch / "x.1-2.tmp"))
+    (folder / "good" / "checkpoints").symlink_to(scratch)
+    before = state(tmp_path)
+    assert done(folder) == [] and state(tmp_path) == before
+
+
+def _written(path):
+    path.write_text("x")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_is_moved_out_of_the_root_by_way_of_the_folder_for_damaged_runs(
+    folder, tmp_path, kind
+):
+    put(write_run(folder, "torn") / "run.json", "{")
+    (tmp_path / "elsewhere").mkdir()
+    if kind == "link":
+        (folder / ".damaged").symlink_to(tmp_path / "elsewhere")
+    else:
+        (folder / ".damaged").write_text("x")
+    with pytest.raises(StoreError, match=r"nothing was moved.*\.damaged"):
+        ResultAnalyzer(folder).repair()
+    assert names(tmp_path / "elsewhere") == [] and (folder / "torn").is_dir()
+
+
+def test_what_cannot_be_mended_is_told_and_the_others_are_mended(folder, monkeypatch, caplog):
+    for name in ("one", "two"):
+        put(write_run(folder, name) / "run.json", "{")
+    real = os.rename  # a fault that the superuser cannot provoke with real files
+
+    def refuse(source, target):
+        if os.path.basename(source) == "one":
+            raise PermissionError(13, "Permission denied", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    assert done(folder) == [("failed", "one", None), ("set aside", "two", ".damaged/two")]
+    assert "one could not be mended" in caplog.text
+
+
+def test_an_entry_that_another_process_has_moved_is_no_error(folder, monkeypatch):
+    put(write_run(folder, "torn") / "run.json", "{")
+    real = os.rename
+
+    def faster(source, target):
+        shutil.rmtree(source)
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", faster)
+    assert done(folder) == []
+
+
+def test_an_entry_that_was_mended_meanwhile_is_left_alone(folder, monkeypatch):
+    import ztxexp.upkeep.repairing as repairing
+
+    torn, real = write_run(folder, "torn", metrics={}), repairing.check_root
+    whole = (torn / "run.json").read_bytes()
+    put(torn / "run.json", "{")
+
+    def check_then_mend(*args, **kwargs):
+        report = real(*args, **kwargs)
+        (torn / "run.json").write_bytes(whole)
+        return report
+
+    monkeypatch.setattr(repairing, "check_root", check_then_mend)
+    assert done(folder) == [] and names(folder) == ["good", "torn"]
+
+
+# ---- who may be at work on a run whose record is damaged -------------------------------------
+
+
+@pytest.fixture
+def torn(folder):
+    made = write_run(folder, "torn")
+    put(made / "run.json", "{")
+    return made
+
+
+def test_a_run_whose_files_a_process_has_open_is_left_alone(folder, torn):
+    with at_work(opens=torn / "events.jsonl"):
+        assert done(folder) == [("left alone", "torn", None)]
+        assert "files in it open" in str(ResultAnalyzer(folder).repair())
+    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+
+
+def test_a_run_that_is_claimed_by_a_living_launch_is_left_alone(folder, torn):
+    (folder / ".claims").mkdir()
+    with at_work() as owner:
+        claim = {"token": "t", "run_id": "torn", "status": "running", "owner": owner}
+        put(folder / ".claims" / "1-a.json", claim)
+        assert done(folder) == [("left alone", "torn", None)]
+        assert "claimed" in str(ResultAnalyzer(folder).repair())
+    put(folder / ".claims" / "1-b.json", "{")
+    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+
+
+def test_while_somebody_beats_in_the_root_only_runs_that_do_not_change_are_touched(folder, torn):
+    (folder / ".alive").mkdir()
+    beat = _written(folder / ".alive" / "elsewhere-1-abc")
+    assert done(folder) == [("left alone", "torn", None)]
+    assert "under way in this root" in str(ResultAnalyzer(folder).repair())
+    for path in (*torn.iterdir(), torn):
+        old(path)
+    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    put(write_run(folder, "torn") / "run.json", "{")
+    old(beat)
+    assert done(folder) == [("set aside", "torn", ".damaged/torn-2")]
+
+
+def test_a_run_of_this_very_process_that_is_under_way_is_left_alone(root):
+    seen = []
+
+    def repairs(ctx):
+        whole = (ctx.run_dir / "run.json").read_bytes()
+        put(ctx.run_dir / "run.json", "{")
+        seen.extend(done(root.path))
+        (ctx.run_dir / "run.json").write_bytes(whole)
+        return {"score": 1}
+
+    summary = ExperimentPipeline(root.path).grid({"i": [0]}).run(repairs, progress=False)
+    assert summary.succeeded == 1 and [action for action, *_ in seen] == ["left alone"]
+
+
+# ---- promises --------------------------------------------------------------------------------
+
+
+def spoilt(folder):
+    """Spoil a root in every way that can be repaired."""
+    write_run(folder, "dead", "running", owner=dead_owner())
+    for name in ("run.json", "config.json", "metrics.json"):
+        put(write_run(folder, f"torn_{name}", metrics={}) / name, "{")
+    restorable = write_run(folder, "restorable")
+    (restorable / "events.jsonl").write_text(json.dumps(END) + "\n")
+    (folder / ".new-x").mkdir()
+    old(folder / ".new-x")
+    old(_written(folder / "good" / "meta.json.1-2.tmp"))
+
+
+ALL = ["closed", "restored", *["set aside"] * 5]
+
+
+def test_a_dry_run_tells_the_same_and_touches_nothing(folder):
+    spoilt(folder)
+    before = state(folder)
+    said = done(folder, dry_run=True)
+    assert state(folder) == before
+    assert sorted(action for action, *_ in said) == ALL
+    report = ResultAnalyzer(folder).repair(dry_run=True)
+    assert report.dry_run and "dry run: nothing was touched" in report.one_line()
+    assert done(folder) == said
+
+
+def test_a_second_time_there_is_nothing_to_do(folder):
+    spoilt(folder)
+    assert sorted(action for action, *_ in done(folder)) == ALL
+    before = state(folder)
+    assert done(folder) == [] and state(folder) == before
+    assert str(ResultAnalyzer(folder).repair()) == f"{folder}: nothing to repair"
+    assert ResultAnalyzer(folder).check().of("damage") == []
+
+
+def test_nothing_is_ever_lost(folder):
+    spoilt(folder)
+    contents = sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    kept = [data for data in contents if b"running" not in data]  # a closed record is replaced
+    done(folder)
+    after = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    for data in kept:
+        after.remove(data)
+
+
+def test_several_processes_may_repair_at_once(folder):
+    for i in range(60):
+        put(write_run(folder, f"torn{i}") / "run.json", "{")
+    code = (
+        "import sys; from ztxexp import ResultAnalyzer; input();"
+        "print(len(ResultAnalyzer(sys.argv[1]).repair().of('set aside')))"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code, str(folder)]
+    children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(3)]
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    moved = [int(child.communicate(timeout=60)[0]) for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0]
+    assert sum(moved) == 60 and len(list(read_jsonl(folder / ".damaged" / "moves.jsonl"))) == 60
+    assert names(folder) == [".damaged", "good"]
+    assert len(names(folder / ".damaged")) == 62
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_random_damage_the_records_that_are_left_are_those_that_were_whole(folder, seed):
+    rng, whole = random.Random(seed), {"good"}
+    for i in range(30):
+        config = {"i": i}
+        name, identity = f"run{i:02}", config_identity(config)
+        made = write_run(folder, name, config=config, metrics={"i": i}, identity=identity)
+        victim = rng.choice(["run.json", "config.json", "metrics.json", None])
+        if victim is None:
+            whole.add(name)
+            continue
+        data = (made / victim).read_bytes()
+        cut = data[: rng.randrange(1, len(data))]
+        (made / victim).write_bytes(cut if rng.random() < 0.5 else bytes(len(data)))
+    ResultAnalyzer(folder).repair()
+    assert {record["run_id"] for record in ResultAnalyzer(folder).to_records()} == whole
+    assert ResultAnalyzer(folder).check().of("damage") == []
+
+
+def test_the_report_prints_what_was_done(folder):
+    put(write_run(folder, "torn") / "run.json", "[]")
+    write_run(folder, "dead", "running", owner=dead_owner())
+    report = ResultAnalyzer(folder).repair()
+    lines = str(report).splitlines()
+    assert lines[0] == f"{folder}: 1 closed, 1 set aside"
+    assert lines[1].startswith("closed      dead: process ")
+    assert lines[2] == "set aside   torn: run.json: holds a list, not an object"
+    assert lines[3] == "              now .damaged/torn"
+    assert [repair.to.name for repair in report.of("set aside")] == ["torn"]
+    assert repr(report) == f"<RepairReport: {lines[0]}>"

@@ -1,0 +1,251 @@
+"""What the value of a key is drawn from: lists of values, and distributions for random_search."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import random
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.values.copying import ATOMS, copy_value
+
+_DRAWING = ("random_search", "choice")
+
+
+def values_of(expander: str, key: object, values: Any) -> list[Any]:
+    """Return the values of one key as a list of our own, copied.
+
+    Raises:
+        ConfigError: a text, a mapping, a distribution or a single value where a list of values
+            belongs, or a distribution among the values.
+    """
+    if is_distribution(values):
+        raise _misplaced(expander, key, values)
+    if isinstance(values, Mapping):
+        raise ConfigError(
+            f"{expander}: key {key!r} holds a mapping where a list of values belongs; write "
+            f'[{{...}}] to choose among mappings, or keys with dots, such as "{key}.name"'
+        )
+    if isinstance(values, (set, frozenset)):
+        by_size = all(isinstance(value, (int, float)) for value in values)
+        values = sorted(values, key=None if by_size else repr)
+    elif hasattr(values, "tolist"):  # arrays, tensors, series
+        values = values.tolist()
+    if is_single(values):
+        shown = reprlib.repr(values)
+        raise ConfigError(
+            f"{expander}: key {key!r} holds the single value {shown} where a list of values "
+            f"belongs; {_for_single(expander, key, shown)}"
+        )
+    found = list(values)
+    for value in found:
+        if is_distribution(value):
+            raise _misplaced(expander, key, value)
+    return [copy_value(value, key) for value in found]
+
+
+def is_single(values: Any) -> bool:
+    """Tell whether something is one value and no collection of values."""
+    return isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable)
+
+
+def is_distribution(value: Any) -> bool:
+    """Tell whether something is to be drawn from: ours, or in the manner of SciPy."""
+    if type(value) in ATOMS:
+        return False
+    # The class is asked: an object may answer to any name.
+    return isinstance(value, Distribution) or callable(getattr(type(value), "rvs", None))
+
+
+def refuse_distributions(expander: str, values: Mapping[Any, Any]) -> None:
+    """Raise ``ConfigError`` where a value of a configuration is a distribution."""
+    for key, value in values.items():
+        if is_distribution(value):
+            raise _misplaced(expander, key, value)
+
+
+def _misplaced(expander: str, key: object, value: Any) -> ConfigError:
+    shown = reprlib.repr(value)
+    if expander in _DRAWING:
+        way_out = "write the distribution itself where a key's list would stand, not inside of it"
+    else:
+        way_out = (
+            f"distributions belong into random_search, as in random_search({{{key!r}: {shown}}}, "
+            "n_trials=10)"
+        )
+    return ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {way_out}")
+
+
+def _for_single(expander: str, key: object, shown: str) -> str:
+    if expander == "variants":
+        return (
+            "write variants([{...}]) for one variant with several keys, or "
+            f"{{{key!r}: [{shown}]}} for several values of one key"
+        )
+    return f"write [{shown}]"
+
+
+def integer(what: str, value: Any) -> int:
+    """Return an integer of any type as Python's; ``what`` names it in the message."""
+    try:
+        return operator.index(value)
+    except TypeError as exc:
+        raise ConfigError(f"{what} has to be an integer, not {value!r}") from exc
+
+
+class Distribution:
+    """What ``random_search`` draws the value of a key from."""
+
+    def draw(self, rng: random.Random) -> Any:
+        """Return one value."""
+        raise NotImplementedError
+
+    def support(self) -> Sequence[Any] | None:
+        """Return all values that may be drawn, ``None`` where these cannot be counted."""
+        return None
+
+
+@dataclass(frozen=True)
+class uniform(Distribution):
+    """Any float from ``low`` to ``high``, all equally likely.
+
+    Example:
+        >>> ExpManager().random_search({"dropout": uniform(0.0, 0.5)}, n_trials=10)
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+
+    def draw(self, rng: random.Random) -> float:
+        """Return one value."""
+        return rng.uniform(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class loguniform(Distribution):
+    """Any float from ``low`` (above 0) to ``high``, every order of magnitude equally likely.
+
+    Example:
+        >>> ExpManager().random_search({"lr": loguniform(1e-5, 1e-1)}, n_trials=10)
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+        if self.low <= 0:
+            raise ConfigError(f"{self} starts at or below 0; choose a low above 0")
+
+    def draw(self, rng: random.Random) -> float:
+        """Return one value."""
+        value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        return min(max(value, self.low), self.high)  # exp(log(x)) may miss x by a bit
+
+
+@dataclass(frozen=True)
+class integers(Distribution):
+    """Any integer from ``low`` to ``high``, both included.
+
+    Example:
+        >>> ExpManager().random_search({"layers": integers(2, 8)}, n_trials=10)
+    """
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, integer(f"integers: {name}", getattr(self, name)))
+        if self.low > self.high:
+            raise ConfigError(f"{self} is empty; give the smaller bound first")
+
+    def draw(self, rng: random.Random) -> int:
+        """Return one value."""
+        return rng.randint(self.low, self.high)
+
+    def support(self) -> range:
+        """Return all values."""
+        return range(self.low, self.high + 1)
+
+
+@dataclass(frozen=True)
+class choice(Distribution):
+    """One of ``values``; as likely as its weight, or all equally likely.
+
+    Example:
+        >>> ExpManager().random_search({"opt": choice(["adam", "sgd"], weights=[3, 1])}, n_trials=4)
+    """
+
+    values: Sequence[Any]
+    weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if is_single(self.values) and not is_distribution(self.values):
+            raise ConfigError(f"choice: the values belong into one list; write {self._as_list()}")
+        values = values_of("choice", "values", self.values)
+        object.__setattr__(self, "values", tuple(values))
+        if not values:
+            raise ConfigError("choice: there are no values; give at least one")
+        if self.weights is not None:
+            weights = tuple(values_of("choice", "weights", self.weights))
+            object.__setattr__(self, "weights", weights)
+            _check_weights(weights, len(values))
+
+    def _as_list(self) -> str:
+        """Return the call as it was probably meant: a second value is taken for the weights."""
+        if self.weights is None:
+            return f"choice([{self.values!r}])"
+        if is_single(self.weights):
+            return f"choice([{self.values!r}, {self.weights!r}])"
+        return f"choice([{self.values!r}], weights={self.weights!r})"
+
+    def draw(self, rng: random.Random) -> Any:
+        """Return one value."""
+        if self.weights is None:
+            return rng.choice(self.values)
+        return rng.choices(self.values, self.weights)[0]
+
+    def support(self) -> Sequence[Any]:
+        """Return all values that have a weight."""
+        weights = self.weights or (1,) * len(self.values)
+        return [v for v, weight in zip(self.values, weights, strict=True) if weight]
+
+
+@dataclass(frozen=True)
+class SciPyLike(Distribution):
+    """A distribution in the manner of SciPy: an object with ``rvs(random_state=...)``."""
+
+    frozen: Any
+
+    def draw(self, rng: random.Random) -> Any:
+        """Return one value, as a Python number or list."""
+        value = self.frozen.rvs(random_state=rng.getrandbits(32))
+        return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_bounds(bounds: uniform | loguniform) -> None:
+    for name in ("low", "high"):
+        value = getattr(bounds, name)
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ConfigError(f"{bounds}: {name} has to be a finite number")
+        object.__setattr__(bounds, name, float(value))
+    if bounds.low >= bounds.high:
+        raise ConfigError(f"{bounds} is empty; give the smaller bound first")
+
+
+def _check_weights(weights: Sequence[Any], count: int) -> None:
+    usable = all(isinstance(w, numbers.Real) and 0 <= float(w) < math.inf for w in weights)
+    if len(weights) != count or not usable or not sum(weights):
+        raise ConfigError(
+            f"choice: weights={list(weights)!r} do not fit {count} value(s); give one number from "
+            "0 upwards for each, not all 0"
+        )

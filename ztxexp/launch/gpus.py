@@ -1,0 +1,231 @@
+"""GPU slots: which GPUs a launch may use, and which of them each run is given.
+
+A run learns its GPUs from ``CUDA_VISIBLE_DEVICES`` alone; nothing here touches CUDA, and the driver
+is asked through NVML (the extra ``gpu``) or ``nvidia-smi`` only where the answer matters. NVIDIA
+only: AMD's runtime obeys the same variable, so numbers may do there, but nothing is looked up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from ztxexp_core.errors import OptionError
+from ztxexp_core.machine.gpu_memory import asked
+from ztxexp_core.machine.gpu_names import VISIBLE, find, kind_of, label
+from ztxexp_core.machine.nvml import Device, Memory
+
+_ORDER = "CUDA_DEVICE_ORDER"
+
+
+class GpuSlots:
+    """Gives runs their GPUs and takes them back; safe to use from several threads.
+
+    Made by :meth:`of`, which checks everything first.
+
+    Attributes:
+        gpus: the GPUs, each as it is written into ``CUDA_VISIBLE_DEVICES``.
+        capacity: how many runs there can be at a time, at most.
+
+    Example:
+        >>> slots = GpuSlots.of([0, 1])
+        >>> slots.take("run-a")
+        {'CUDA_VISIBLE_DEVICES': '0', 'CUDA_DEVICE_ORDER': 'PCI_BUS_ID'}
+        >>> slots.free("run-a")
+    """
+
+    def __init__(
+        self,
+        gpus: Sequence[str],
+        runs_per_gpu: int = 1,
+        gpus_per_run: int = 1,
+        extra: dict[str, str] | None = None,
+        memory: Memory | None = None,
+    ):
+        self.gpus = tuple(gpus)
+        self.capacity = int(len(self.gpus) * runs_per_gpu // gpus_per_run)
+        self._runs_per_gpu = runs_per_gpu
+        self._gpus_per_run = gpus_per_run
+        self._extra = extra or {}
+        self._memory = memory
+        self._load = [0] * len(self.gpus)
+        self._held: dict[str, tuple[int, ...]] = {}
+        self._sets: dict[tuple[int, ...], None] = {}  # given so far, in that order
+        self._reason = ""
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls,
+        gpus: Any,
+        runs_per_gpu: int = 1,
+        gpus_per_run: int = 1,
+        memory_free: float | None = None,
+    ) -> GpuSlots | None:
+        """Check what the user asked for and find the GPUs.
+
+        Args:
+            gpus: ``"auto"`` for all that this process may use; a list of numbers among those that
+                the ``CUDA_VISIBLE_DEVICES`` of this process leaves, or of UUIDs; ``None``.
+            runs_per_gpu: how many runs share a GPU.
+            gpus_per_run: how many different GPUs a run gets.
+            memory_free: GiB that must be free on each GPU of a run when it gets it. A run counts
+                with that much from then on, for it takes its memory only later. A process that is
+                kept for further runs may keep its memory too: give each run one of its own.
+
+        Returns:
+            ``None`` where ``gpus`` is.
+
+        Raises:
+            OptionError: one of them cannot be had (a ``ValueError``); it says how to go on.
+        """
+        _check_number("runs_per_gpu", runs_per_gpu)
+        _check_number("gpus_per_run", gpus_per_run)
+        _check_memory(memory_free)
+        if gpus is None:
+            if (runs_per_gpu, gpus_per_run, memory_free) != (1, 1, None):
+                raise OptionError(
+                    "runs_per_gpu, gpus_per_run and gpu_memory_free need GPUs to count on: add "
+                    'gpus="auto" or gpus=[0, 1]'
+                )
+            return None
+        with contextlib.ExitStack() as stack:
+            nvml, machine, why = asked(stack)
+            found = find(gpus, os.environ.get(VISIBLE), machine, why)
+            _check_sets(found, gpus_per_run)
+            extra = _order_for(found)
+            if memory_free is None:
+                return cls(found, runs_per_gpu, gpus_per_run, extra)
+            if nvml is None:
+                raise OptionError(
+                    f"gpu_memory_free cannot be watched ({why}); it needs the extra ztxexp[gpu] "
+                    "and NVIDIA's driver, or leave it out"
+                )
+            _check_order(found, machine or (), extra)
+            memory = Memory(nvml, found, memory_free)
+            found = memory.large_enough(found, gpus_per_run)
+            stack.pop_all()  # NVML stays open
+            return cls(found, runs_per_gpu, gpus_per_run, extra, memory)
+
+    def take(self, run_id: str) -> dict[str, str] | None:
+        """Give a run its GPUs.
+
+        Equal sequences of calls give equal GPUs, and sets that were given before come again, so
+        that a process made for one can be used again. Of equally busy GPUs the first is taken.
+
+        Returns:
+            The variables for its process, or ``None``: not now, see :meth:`busy_reason`. A run that
+            has its GPUs already is told the same again.
+        """
+        with self._lock:
+            chosen = self._held.get(run_id) or self._choose()
+            if chosen is None:
+                return None
+            if run_id not in self._held:
+                self._held[run_id] = chosen
+                for gpu in chosen:
+                    self._load[gpu] += 1
+            return {VISIBLE: ",".join(self.gpus[gpu] for gpu in chosen), **self._extra}
+
+    def free(self, run_id: str) -> None:
+        """Take back what a run had; a run that has none may be named, too."""
+        with self._lock:
+            for gpu in self._held.pop(run_id, ()):
+                self._load[gpu] -= 1
+
+    def busy_reason(self) -> str:
+        """Say in a few words why the last :meth:`take` gave nothing; empty where it gave GPUs."""
+        return self._reason
+
+    def close(self) -> None:
+        """Let go of NVML; at the latest this happens with the object, or when Python ends."""
+        if self._memory is not None:
+            self._memory.close()
+
+    def _choose(self) -> tuple[int, ...] | None:
+        count = self._gpus_per_run
+        fit = [gpu for gpu, load in enumerate(self._load) if load < self._runs_per_gpu]
+        self._reason = ""
+        if len(fit) < count:
+            self._reason = f"{len(fit)} of {len(self.gpus)} GPUs free, a run takes {count}"
+            if not fit:
+                self._reason = "all GPUs in use"
+            return None
+        if self._memory is not None:
+            room = {gpu: self._memory.room(self.gpus[gpu], self._load[gpu]) for gpu in fit}
+            fit = [gpu for gpu in fit if room[gpu] >= self._memory.need]
+            if len(fit) < count:
+                self._reason = self._lacking(room)
+                return None
+        return self._least_loaded(fit, count)
+
+    def _least_loaded(self, fit: list[int], count: int) -> tuple[int, ...]:
+        # Always the least loaded, or places would be lost to fragmentation: with M runs to come
+        # they find room just if the GPUs' free places, none counted beyond M, make M * count. A
+        # choice of the least loaded keeps that so, whichever of equals it takes, and so does every
+        # run that ends. (Lack of memory can force another choice; then the promise is off.)
+        least = sorted(fit, key=self._load.__getitem__)[:count]
+        total = sum(self._load[gpu] for gpu in least)
+        for known in self._sets:
+            if sum(self._load[gpu] for gpu in known) == total and set(known).issubset(fit):
+                return known
+        chosen = tuple(sorted(least))
+        self._sets[chosen] = None
+        return chosen
+
+    def _lacking(self, room: dict[int, float]) -> str:
+        assert self._memory is not None
+        need = self._memory.need
+        gpu = max((gpu for gpu in room if room[gpu] < need), key=room.__getitem__)
+        return f"{label(self.gpus[gpu])} has {max(0.0, room[gpu]):.1f} of {need:g} GiB free"
+
+
+def _order_for(gpus: list[str]) -> dict[str, str]:
+    # Left alone, CUDA numbers GPUs from the fastest on, NVML and nvidia-smi by their place on the
+    # bus. Numbers that come from the latter, or that a user has read there, must mean the same GPU
+    # in the run. Not so where the user has set either variable: the numbers in it are in the order
+    # that CUDA goes by for them, and another order would reach for GPUs that they kept out.
+    if VISIBLE in os.environ or _ORDER in os.environ or kind_of(gpus[0]) != "number":
+        return {}
+    return {_ORDER: "PCI_BUS_ID"}
+
+
+def _check_order(gpus: list[str], machine: Sequence[Device], extra: dict[str, str]) -> None:
+    """Refuse to look at the memory of one GPU for that of another."""
+    order = {**os.environ, **extra}.get(_ORDER)
+    models = {device.name for device in machine}
+    if kind_of(gpus[0]) == "number" and order != "PCI_BUS_ID" and len(models) > 1:
+        raise OptionError(
+            f"gpu_memory_free: with GPUs of several models ({', '.join(sorted(models))}) CUDA and "
+            f"NVML number them differently; set {_ORDER}=PCI_BUS_ID and number them as nvidia-smi "
+            "does, or name them by UUID"
+        )
+
+
+def _check_sets(gpus: list[str], gpus_per_run: int) -> None:
+    if gpus_per_run > len(gpus):
+        raise OptionError(
+            f"gpus_per_run={gpus_per_run}, but there are {len(gpus)} GPUs to choose from "
+            f"({', '.join(map(label, gpus))})"
+        )
+    kinds = {kind_of(gpu) for gpu in gpus}
+    if "number" in kinds and len(kinds) > 1:
+        raise OptionError("gpus: name them all by number or all by UUID; a mix hides doubles")
+    if gpus_per_run > 1 and "MIG" in kinds:
+        raise OptionError("gpus_per_run: a process sees one part of a GPU in MIG mode; leave it 1")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise OptionError(f"{name} must be a whole number from 1, got {value!r}")
+
+
+def _check_memory(value: Any) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value < math.inf):
+        raise OptionError(f"gpu_memory_free must be a number of GiB over 0, got {value!r}")

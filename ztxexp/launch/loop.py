@@ -1,0 +1,311 @@
+"""One launch under way: collects outcomes, tries again, makes up for what an executor lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp.launch.queue import Handout
+from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, settle
+from ztxexp.progress.progress import Progress
+from ztxexp.results.failure_groups import failure_groups
+from ztxexp.results.summary import RunSummary
+from ztxexp.text.texts import runs
+from ztxexp_core.errors import ExecutorError, StoreError
+from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
+from ztxexp_core.run.launch import DEATHS, RetryRule
+from ztxexp_core.run.run import RunOne
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.store.run_folder import discard_staged
+
+_log = logging.getLogger("ztxexp")
+
+
+@dataclass
+class StopRule:
+    """Ends a launch that fails everywhere.
+
+    Attributes:
+        failures: so many failed runs end it; ``None`` for any number.
+        in_a_row: so many failed runs without a succeeded one between them end it.
+    """
+
+    failures: int | None = None
+    in_a_row: int | None = None
+    _seen: int = 0
+    _row: int = 0
+
+    def says(self, status: str) -> str | None:
+        """Take note of a run's end; returns why the launch is to end, if it is."""
+        if status == RUN_STATUS_SUCCEEDED:
+            self._row = 0
+        if status != RUN_STATUS_FAILED:
+            return None
+        self._seen += 1
+        self._row += 1
+        if self.failures is not None and self._seen >= self.failures:
+            return f"{runs(self._seen)} failed (max_failures={self.failures})"
+        if self.in_a_row is not None and self._row >= self.in_a_row:
+            return f"{runs(self._row)} failed in a row (max_failures_in_a_row={self.in_a_row})"
+        return None
+
+
+class Sweep:
+    """One launch: collects outcomes, tries again what died, makes up for what an executor lost.
+
+    Args:
+        handout: what is to be run.
+        run_one: carries out one run, in whichever process.
+        retry: which deaths are tried again.
+        stop_rule: when to give up.
+        progress: told of each end.
+    """
+
+    def __init__(
+        self,
+        handout: Handout,
+        run_one: RunOne,
+        retry: RetryRule,
+        stop_rule: StopRule,
+        progress: Progress,
+    ):
+        self.handout = handout
+        self.run_one = run_one
+        self.retry = retry
+        self.stop_rule = stop_rule
+        self.progress = progress
+        self.outcomes: dict[str, RunOutcome] = {}
+        self.due_again: dict[str, RunOutcome] = {}
+        self.stopped_because: str | None = None
+        self.told: set[str] = set()
+        self.dead: list[Path] = []  # folders of runs whose end was written here
+        self.in_process = False
+        self._deaths = 0
+
+    def carry_out(self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]) -> None:
+        """Call the executor until every spec has an outcome, or it makes no progress.
+
+        Raises:
+            ExecutorError: it made none.
+            StoreError: the results root cannot be written any more.
+            KeyboardInterrupt: the user's; what was under way is closed.
+        """
+        self.in_process = "in_process" in executor.supports
+        self.handout.refill = "refill" in executor.supports
+        try:
+            while self.handout.has_more():
+                before = self._moved()
+                problem = self._call(executor, workers, options)
+                said = f"{type(problem).__name__}: {problem}" if problem else ""
+                self._reconcile("lost", said)
+                if self.handout.broken is not None:
+                    raise self.handout.broken
+                self._check_progress(executor, problem, said, self._moved() > before)
+        finally:
+            self._end_retries()
+
+    def _end_retries(self) -> None:
+        """Let the last end stand of runs whose further attempt has not come about."""
+        for run_id, outcome in self.due_again.items():
+            if run_id not in self.handout.settled_elsewhere:
+                self.outcomes[run_id] = outcome
+                self.progress.ended(outcome)
+        self.handout.drop(self.due_again)
+        self.due_again.clear()
+
+    def _moved(self) -> int:
+        """Return a number that grows with whatever comes of a call."""
+        return len(self.outcomes) + self._deaths + len(self.handout.settled_elsewhere)
+
+    def _check_progress(
+        self, executor: LoadedPlugin, problem: Exception | None, said: str, moved: bool
+    ) -> None:
+        left = self.handout.left()
+        if not moved and self.handout.has_more():
+            # Raised on purpose it has said all there is, and need not be said twice.
+            cause = None if isinstance(problem, ExecutorError) else problem
+            raise ExecutorError(
+                f"executor {executor.ref.name!r} ({executor.ref.distribution} "
+                f"{executor.ref.version}) started none of {runs(left)}" + (f": {said}" * bool(said))
+            ) from cause
+        if problem:
+            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, runs(left))
+
+    def _call(
+        self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
+    ) -> Exception | None:
+        """Make one call; returns what the executor itself raised, if anything."""
+        outcomes: Iterator[Any] = iter(())
+        try:
+            try:
+                made = executor.call(
+                    specs=self.handout, run_one=self.run_one, workers=workers, options=options
+                )
+                outcomes = iter(made or ())
+            except Exception as exc:
+                return exc
+            while True:
+                try:
+                    outcome = next(outcomes, None)
+                except Exception as exc:
+                    return exc
+                if outcome is None:
+                    return None
+                if not isinstance(outcome, RunOutcome):
+                    _close(outcomes)
+                    return TypeError(f"it yielded a {type(outcome).__name__}, not a RunOutcome")
+                self._take(outcome)
+        except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
+            self.handout.stop()
+            try:
+                _close(outcomes)
+            finally:  # also after a second Ctrl-C
+                self._reconcile("interrupted")
+            raise
+
+    # ---- one outcome ---------------------------------------------------------------------------
+
+    def _take(self, outcome: RunOutcome) -> None:
+        spec = self.handout.taken.get(outcome.run_id)
+        if spec is None or outcome.run_id not in self.handout.under_way:
+            return  # an executor's mistake; what is on disk stands
+        self.handout.hung = tuple(dict.fromkeys((*self.handout.hung, *outcome.hung)))
+        for notice in outcome.notices:
+            if notice not in self.told:
+                self.told.add(notice)
+                _log.warning("run %s: %s", outcome.run_id, notice)
+        if outcome.reason == "interrupted" and self.in_process:
+            raise KeyboardInterrupt
+        if outcome.reason == "elsewhere":
+            self.progress.retried(outcome)
+            self.handout.put_back(spec)  # where it waits for the end of the other one
+            return
+        if (
+            outcome.error_type in DEATHS
+            or outcome.reason in ("interrupted", "unrecorded")
+            or outcome.status not in FINAL
+            or not spec.run_dir.exists()
+        ):
+            outcome = self._settle(spec, outcome)
+            if self._tried_again(spec, outcome):
+                return
+        self._final(outcome)
+
+    def _final(self, outcome: RunOutcome) -> None:
+        self.due_again.pop(outcome.run_id, None)
+        self.outcomes[outcome.run_id] = outcome
+        self.handout.ended(outcome)
+        self.progress.ended(outcome)
+        because = self.stop_rule.says(outcome.status)
+        if because and self.stopped_because is None:
+            self.stopped_because = because
+            self.handout.stop()
+
+    def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
+        """Put a run whose process died back into the queue, where the rule of retries says so."""
+        tries = spec.tries + 1 + outcome.attempt - spec.attempt
+        if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
+            return False
+        self._deaths += 1
+        self.dead = [folder for folder in self.dead if folder != spec.run_dir]
+        self.due_again[spec.run_id] = outcome
+        self.progress.retried(outcome)
+        further = dataclasses.replace(
+            spec, attempt=outcome.attempt + 1, tries=tries, environment={}
+        )
+        self.handout.again(further, self.retry.pause(tries))
+        return True
+
+    def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
+        """Make disk and outcome agree; what becomes of a run that cannot be written is told.
+
+        Raises:
+            StoreError: the root cannot be written either, so no further run could be.
+        """
+        taken, told = time.monotonic() - self.handout.under_way[spec.run_id], outcome
+        try:
+            outcome = settle(spec, told, self.run_one, taken)
+        except OSError as exc:
+            said = f"run {spec.run_id}: its record could not be written: {exc}"
+            if not can_be_written(spec.run_dir.parent):
+                raise StoreError(f"{said}; the launch ends here") from exc
+            _log.warning("%s; what is known of it: %s", said, told.error_message)
+            return dataclasses.replace(told, status=RUN_STATUS_FAILED, reason="unrecorded")
+        if told.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
+            raise StoreError(f"run {spec.run_id}: {told.error_message}; the launch ends here")
+        if outcome.status == RUN_STATUS_FAILED:
+            self.dead.append(spec.run_dir)
+        return outcome
+
+    def _reconcile(self, reason: str, because: str = "") -> None:
+        """Find out from the disk about every run that was taken but got no outcome."""
+        broken: StoreError | None = None
+        for run_id in list(self.handout.under_way):
+            spec = self.handout.taken[run_id]
+            if not has_begun(spec):
+                discard_staged(spec.run_dir)
+                self.handout.put_back(spec)
+                continue
+            lost = RunOutcome.lost(spec, reason)
+            if because:
+                message = f"{lost.error_message} ({because})"
+                lost = dataclasses.replace(lost, error_message=message)
+            try:
+                self._final(self._settle(spec, lost))
+            except StoreError as exc:
+                broken = broken or exc  # first the others
+        if broken is not None:
+            raise broken
+
+    # ---- what came of it -----------------------------------------------------------------------
+
+    def interrupted_message(self) -> str:
+        """Say what was done, what was not, and how to go on."""
+        done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
+        total = len(self.outcomes) + self.handout.left()
+        return (
+            f"interrupted: {done} of {runs(total)} succeeded, {self.handout.left()} not "
+            "started; the same command with exclude_completed() does the rest, with resume() it "
+            "also goes on from the checkpoints of what was interrupted"
+        )
+
+    def summary(self, duration: float, reused: int) -> RunSummary:
+        """Count the outcomes.
+
+        Args:
+            duration: seconds that the launch took.
+            reused: configurations that were done before it began.
+        """
+        by_status = {
+            status: [o.run_id for o in self.outcomes.values() if o.status == status]
+            for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
+        }
+        elsewhere = list(self.handout.settled_elsewhere.values())
+        return RunSummary(
+            total=len(self.outcomes),
+            succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
+            failed=len(by_status[RUN_STATUS_FAILED]),
+            skipped=len(by_status[RUN_STATUS_SKIPPED]),
+            duration_sec=round(duration, 6),
+            failed_run_ids=by_status[RUN_STATUS_FAILED],
+            reused=reused + len(elsewhere),
+            not_started=self.handout.left(),
+            stopped_because=self.stopped_because,
+            failures=failure_groups(self.outcomes.values(), self.handout.taken),
+            failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
+        )
+
+
+def _close(outcomes: Iterator[RunOutcome]) -> None:
+    close = getattr(outcomes, "close", None)
+    if close is not None:
+        try:
+            close()
+        except Exception as exc:  # what it was closed for matters more
+            _log.warning("the executor failed when it was ended (%s: %s)", type(exc).__name__, exc)

@@ -1,0 +1,278 @@
+"""What a launch does with each configuration, and why: the plan as a record and in words.
+
+How it is made stands in ``planning.py``. Nothing is written or started here.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ztxexp.configs.rules import FilteredOut
+from ztxexp.results.history import PastRun
+from ztxexp.text.labels import differing_keys, label
+from ztxexp.text.texts import harmless
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.records import RUN_STATUS_FAILED, Config
+from ztxexp_core.values.identity import config_identity
+
+_RULES_SHOWN = 3
+_CONFIG_WIDTH = 84
+
+
+class Action(str, Enum):
+    """What a launch does with a configuration; the value is the word for it.
+
+    Attributes:
+        NEW: it gets a new run.
+        RESUME: its last run failed and goes on in its own folder.
+        RETRY: likewise, in a launch that is limited to failures.
+        BUSY: its run is under way, or not known to have ended; this launch runs it only where no
+            other one is at it when its turn comes.
+        REUSE: it has succeeded before and is not run.
+        DUPLICATE: it stands in the list once more and is not run again.
+        LEFT_OUT: it has not failed, and the launch is limited to failures.
+        FILTERED: a rule took it out.
+    """
+
+    NEW = "new"
+    RESUME = "resumed"
+    RETRY = "retried"
+    BUSY = "under way"
+    REUSE = "reused"
+    DUPLICATE = "duplicate"
+    LEFT_OUT = "left out"
+    FILTERED = "filtered out"
+
+
+_RUNS = (Action.NEW, Action.RESUME, Action.RETRY, Action.BUSY)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One configuration of a plan.
+
+    Attributes:
+        config: the configuration.
+        identity: its identity, all keys counted: what is written into ``run.json``.
+        claim_key: its identity without the ignored keys, by which launches at work at the same
+            time agree on who runs it; ``None`` where this launch looks at no other run. Items that
+            differ in ignored keys only have the same one.
+        action: what is done with it.
+        why: one sentence.
+        past: the run that counts for this configuration so far, if there is one.
+        attempt: number of the attempt that is made next; 0 where none is made.
+    """
+
+    config: Config
+    identity: str
+    claim_key: str | None
+    action: Action
+    why: str
+    past: PastRun | None = None
+    attempt: int = 1
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that is reused, resumed, retried, under way or left as it is, if any."""
+        return None if self.past is None or self.action is Action.NEW else self.past.run_id
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder to go on in, below the root as that was given; ``None`` for a new one."""
+        goes_on = self.action in (Action.RESUME, Action.RETRY)
+        return self.past.folder if goes_on and self.past is not None else None
+
+
+class Plan:
+    """What a launch would do, and why; ``print(plan)`` shows it.
+
+    Attributes:
+        root: the results root as it was given; ``None`` where there is none yet.
+        items: one for each configuration that passed the rules: first the list that
+            ``exclude_completed`` has left, in its order, then what is reused.
+        filtered_out: what each rule took out. The first three configurations of each rule are
+            kept, the others are counted only, and none is among the items.
+        compares: whether earlier runs were looked at.
+        looked_at: when, by the file system's clock; ``None`` where it was not asked.
+
+    Example:
+        >>> plan = pipeline.plan()
+        >>> plan.one_line()
+        '17 to run (5 new, 12 resumed), 30 reused'
+        >>> plan.to_run[0].why
+        'failed in 20261124_081503_2c4f1a9d3e07b with ValueError: bad lr (attempt 1)'
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        items: Iterable[PlannedRun],
+        filtered_out: Iterable[FilteredOut] = (),
+        compares: bool = False,
+    ):
+        self.root = root
+        self.items = tuple(items)
+        self.filtered_out = tuple(filtered_out)
+        self.compares = compares
+        self.looked_at: float | None = None
+
+    @property
+    def to_run(self) -> list[PlannedRun]:
+        """The items that are run, in order."""
+        return [item for item in self.items if item.action in _RUNS]
+
+    @property
+    def counts(self) -> dict[Action, int]:
+        """How many configurations there are of each action that occurs, in the order of actions."""
+        found = Counter([item.action for item in self.items])
+        found[Action.FILTERED] = sum(rule.count for rule in self.filtered_out)
+        return {action: found[action] for action in Action if found[action]}
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a flat dict for each item, for a data frame say.
+
+        It holds ``action``, ``why``, ``run_id`` and ``attempt``, then the keys of the configuration
+        that have another name.
+
+        Example:
+            >>> pandas.DataFrame(pipeline.plan().to_records()).groupby("action").size()
+        """
+        return [
+            {
+                **(own := {"action": item.action.value, "why": item.why}),
+                **(rest := {"run_id": item.run_id, "attempt": item.attempt}),
+                **{k: v for k, v in item.config.items() if k not in own and k not in rest},
+            }
+            for item in self.items
+        ]
+
+    # ---- in words ----------------------------------------------------------------------------
+
+    def one_line(self) -> str:
+        """Return the counts, those of nothing left out.
+
+        Example:
+            >>> plan.one_line()
+            '17 to run (5 new, 12 resumed), 30 reused, 2 duplicates, 5 filtered out'
+        """
+        counts = self.counts
+        running = {action: counts.pop(action) for action in _RUNS if action in counts}
+        total = sum(running.values())
+        parts = [f"{total} to run" if total else "nothing to run"]
+        if running and list(running) != [Action.NEW]:
+            parts[0] += f" ({', '.join(f'{n} {action.value}' for action, n in running.items())})"
+        for action, n in counts.items():
+            plural = "s" if action is Action.DUPLICATE and n > 1 else ""
+            parts.append(f"{n} {action.value}{plural}")
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self.one_line()}>"
+
+    def __str__(self) -> str:
+        return "\n".join([self._title(), *self._rows(), *self._ends()])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _title(self) -> str:
+        of_root = "" if self.root is None else f" for {harmless(str(self.root))}"
+        total = sum(self.counts.values())
+        if not total:
+            return f"Plan{of_root}: no configurations"
+        noun = "configuration" if total == 1 else "configurations"
+        return f"Plan{of_root}: {len(self.to_run)} of {total} {noun} to run"
+
+    def _rows(self) -> Iterator[str]:
+        groups: dict[Action, list[PlannedRun]] = {}
+        for item in self.items:
+            groups.setdefault(item.action, []).append(item)
+        for action, count in self.counts.items():
+            of_rules = action is Action.FILTERED
+            note = _rules(self.filtered_out) if of_rules else _note(action, groups[action])
+            yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
+
+    def _ends(self) -> Iterator[str]:
+        runs = self.to_run
+        if not runs:
+            return
+        keys = differing_keys([item.config for item in self.items])
+        first, last = (label(item.config, keys, _CONFIG_WIDTH) for item in (runs[0], runs[-1]))
+        if len(runs) == 1:
+            yield f"to run: {first}"
+        else:
+            yield f"first to run: {first}"
+            yield f"last to run:  {last}"
+
+
+def _note(action: Action, items: Sequence[PlannedRun]) -> str:
+    """Return what is to be said of all items of an action."""
+    if action is Action.REUSE:
+        more = ", e.g." if len(items) > 1 else " in"
+        return f"succeeded before{more} {harmless(str(items[0].run_id))}"
+    if action is Action.BUSY:
+        return "run only where no other launch is at it by then"
+    if action in (Action.RESUME, Action.RETRY):
+        return f"after: {_tally(item.past.reason for item in items if item.past)}"
+    if action is Action.LEFT_OUT:
+        return f"not asked for: {_tally(_how_it_stands(item) for item in items)}"
+    before = [item.past.status for item in items if item.past]
+    if action is Action.NEW and before:
+        return f"of which before: {_tally(before)}"
+    return ""
+
+
+def _how_it_stands(item: PlannedRun) -> str:
+    if item.past is None:
+        return "never run"
+    failed = item.past.status == RUN_STATUS_FAILED
+    return str(item.past.reason) if failed else item.past.status
+
+
+def _tally(words: Iterable[str | None]) -> str:
+    counted = Counter(map(str, words)).most_common()
+    return ", ".join(f"{count} {harmless(word)}" for word, count in counted)
+
+
+def _rules(filtered: Sequence[FilteredOut]) -> str:
+    ordered = sorted(filtered, key=lambda rule: -rule.count)
+    shown = [f"{harmless(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]]
+    others = ordered[_RULES_SHOWN:]
+    if others:
+        noun = "rule" if len(others) == 1 else "rules"
+        shown.append(f"{len(others)} other {noun} ({sum(rule.count for rule in others)})")
+    return f"by {', '.join(shown)}"
+
+
+def plan_as_given(configs: Sequence[Config]) -> Plan:
+    """Return the plan that runs every configuration of a list, whatever ran before.
+
+    Raises:
+        ConfigError: a configuration that cannot be told from others; it names its place and key.
+    """
+    items = [
+        PlannedRun(config, identity_in(configs, index), None, Action.NEW, NOT_COMPARED)
+        for index, config in enumerate(configs)
+    ]
+    return Plan(None, items)
+
+
+NOT_COMPARED = "earlier runs are not looked at"
+
+
+def identity_in(configs: Sequence[Config], index: int, ignore_keys: Collection[str] = ()) -> str:
+    """Return the identity of one configuration of a list.
+
+    Raises:
+        ConfigError: it has none; the message names its place in the list and the key.
+    """
+    try:
+        return config_identity(configs[index], ignore_keys)
+    except ConfigError as exc:
+        raise ConfigError(f"configuration {index} of {len(configs)}: {exc}") from exc

@@ -1,0 +1,252 @@
+"""Which run is started next: what is waiting, what is due again, what is free to be taken.
+
+An executor pulls its specs from here, possibly from a thread of its own. A run is handed out when
+there is a GPU for it (where GPUs were asked for) and no other launch is at work on its
+configuration (where launches share the work).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ztxexp.launch.gpus import GpuSlots
+from ztxexp.progress.progress import Progress
+from ztxexp.results.claims import Claims, Done, Taken
+from ztxexp.text.texts import runs
+from ztxexp_core.errors import StoreError
+from ztxexp_core.records import RUN_STATUS_RUNNING
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.store.liveness import status_elsewhere
+
+_ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
+
+
+class Handout:
+    """Iterator over the specs of one launch.
+
+    Args:
+        specs: what is to be run, in order.
+        progress: told of each start, and of what others have carried out.
+        claims: where launches share the work; ``None`` where this one does not.
+        claim_keys: the key of each run's configuration among the claims, by run id.
+        slots: GPUs; ``None`` where none were asked for.
+        busy: folder of a run of the same configuration that was under way when this launch looked,
+            by run id; its owner may be a launch that makes no claims.
+
+    Attributes:
+        taken: every spec handed out, by run id, as it was handed out last.
+        under_way: the runs that have been handed out and have not ended, by id; the monotonic
+            time at which that was.
+        settled_elsewhere: run ids of this launch, and how another launch has ended theirs.
+        refill: whether the executor understands ``None``.
+        broken: why nothing more can be handed out, where that is so.
+        hung: trackers that the runs to come have to do without.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[RunSpec],
+        progress: Progress,
+        claims: Claims | None = None,
+        claim_keys: Mapping[str, str] | None = None,
+        slots: GpuSlots | None = None,
+        busy: Mapping[str, Path] | None = None,
+    ):
+        self.taken: dict[str, RunSpec] = {}
+        self.under_way: dict[str, float] = {}
+        self.settled_elsewhere: dict[str, str] = {}
+        self.refill = False
+        self.broken: StoreError | None = None
+        self.hung: tuple[str, ...] = ()
+        self._waiting = deque(specs)
+        self._again: list[tuple[float, int, RunSpec]] = []  # a heap of retries by the time due
+        self._held_elsewhere: deque[RunSpec] = deque()
+        self._asked_at = 0.0
+        self._order = itertools.count()
+        self._progress = progress
+        self._claims = claims
+        self._claim_keys = claim_keys or {}
+        self._slots = slots
+        self._busy = busy or {}
+        self._stopped = False
+        self._why_not: str | None = None
+        self._told: str | None = None
+        self._lock = threading.RLock()
+
+    # ---- what the executor sees ----------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[RunSpec | None]:
+        return self
+
+    def __next__(self) -> RunSpec | None:
+        with self._lock:
+            try:
+                return self._next()
+            except StoreError as exc:  # claims cannot be written: no fault of the executor's
+                self.broken = exc
+                self.stop()
+                raise StopIteration from exc
+
+    def _next(self) -> RunSpec | None:
+        while True:
+            spec = self._ready()
+            if spec is not None:
+                if self.hung:
+                    spec = dataclasses.replace(spec, without=self.hung)
+                self.taken[spec.run_id] = spec
+                self.under_way[spec.run_id] = time.monotonic()
+                self._progress.started(spec)
+                return spec
+            if not self.has_more():
+                # A run under way may still die and be due again: another call starts that.
+                raise StopIteration
+            if self.under_way:
+                if self.refill:
+                    return None
+                raise StopIteration
+            self._wait()
+
+    # ---- what the sweep tells ------------------------------------------------------------------
+
+    def has_more(self) -> bool:
+        """Tell whether there is anything left to start, now or later."""
+        return not self._stopped and bool(self.left())
+
+    def left(self) -> int:
+        """Return how many runs have not been started, or not again."""
+        return len(self._waiting) + len(self._again) + len(self._held_elsewhere)
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        self._stopped = True
+
+    def ended(self, outcome: RunOutcome) -> None:
+        """Take note of how a run has ended; this launch does not start it again."""
+        with self._lock:
+            self._is_over(outcome.run_id)
+            key = self._claim_keys.get(outcome.run_id)
+            if self._claims is None or key is None:
+                return
+            if outcome.reason == "interrupted":
+                # Not only when this launch is over: it may wait for one that waits for this run.
+                self._claims.give_up(key, outcome.run_id)
+            else:
+                self._claims.release(key, outcome.run_id, outcome.status)
+
+    def put_back(self, spec: RunSpec) -> None:
+        """Start a run later that never began."""
+        with self._lock:
+            self._is_over(spec.run_id)
+            self._waiting.append(spec)
+
+    def again(self, spec: RunSpec, pause: float) -> None:
+        """Start a run again after a pause, in seconds."""
+        with self._lock:
+            self._is_over(spec.run_id)
+            heapq.heappush(self._again, (time.monotonic() + pause, next(self._order), spec))
+
+    def drop(self, run_ids: Collection[str]) -> None:
+        """Start none of these any more."""
+        with self._lock:
+            self._waiting = deque(s for s in self._waiting if s.run_id not in run_ids)
+            self._held_elsewhere = deque(s for s in self._held_elsewhere if s.run_id not in run_ids)
+            self._again = [each for each in self._again if each[2].run_id not in run_ids]
+            heapq.heapify(self._again)
+
+    def _is_over(self, run_id: str) -> None:
+        self.under_way.pop(run_id, None)
+        if self._slots is not None:
+            self._slots.free(run_id)
+
+    # ---- choosing ------------------------------------------------------------------------------
+
+    def _ready(self) -> RunSpec | None:
+        """Take what can be started now; ``None`` where nothing can."""
+        self._why_not = None
+        while not self._stopped and self._fill():
+            spec = self._waiting.popleft()
+            environment = self._slot(spec)
+            if environment is None:
+                self._waiting.appendleft(spec)
+                break
+            if self._is_mine(spec):
+                self._tell_why_not()
+                if environment:
+                    return dataclasses.replace(spec, environment=environment)
+                return spec
+            if self._slots is not None:
+                self._slots.free(spec.run_id)
+        self._tell_why_not()
+        return None
+
+    def _fill(self) -> bool:
+        """Put what is due into the queue; false where nothing waits in it."""
+        now = time.monotonic()
+        while self._again and self._again[0][0] <= now:
+            self._waiting.appendleft(heapq.heappop(self._again)[2])
+        if not self._waiting and self._held_elsewhere and now - self._asked_at >= _ASK_AGAIN_SEC:
+            self._asked_at = now
+            self._waiting, self._held_elsewhere = self._held_elsewhere, self._waiting
+        return bool(self._waiting)
+
+    def _slot(self, spec: RunSpec) -> Mapping[str, str] | None:
+        if self._slots is None:
+            return {}
+        environment = self._slots.take(spec.run_id)
+        if environment is None:
+            self._why_not = self._slots.busy_reason()
+        return environment
+
+    def _is_mine(self, spec: RunSpec) -> bool:
+        status = self._status_elsewhere(spec)
+        if status is None:
+            return True
+        if status == RUN_STATUS_RUNNING:
+            self._held_elsewhere.append(spec)
+        else:
+            self.settled_elsewhere[spec.run_id] = status
+            self._progress.reused()
+        return False
+
+    def _status_elsewhere(self, spec: RunSpec) -> str | None:
+        """Return how far another launch is with a configuration; ``None`` where this one may go."""
+        key = self._claim_keys.get(spec.run_id)
+        if self._claims is None or key is None:
+            return self._status_without_claim(spec)
+        verdict = self._claims.claim(key, spec.run_id)
+        if isinstance(verdict, Done):
+            return verdict.status
+        if isinstance(verdict, Taken):
+            return RUN_STATUS_RUNNING
+        status = self._status_without_claim(spec)
+        if status is not None:
+            self._claims.give_up(key, spec.run_id)
+        return status
+
+    def _status_without_claim(self, spec: RunSpec) -> str | None:
+        """Return the status of a run that somebody has begun without a claim, if it counts."""
+        if spec.attempt > 1:  # in its own folder, which others may go on in as well
+            return status_elsewhere(spec.run_dir, spec.attempt)
+        folder = self._busy.get(spec.run_id)
+        return None if folder is None else status_elsewhere(folder)
+
+    def _tell_why_not(self) -> None:
+        if self._why_not is None and self._held_elsewhere and not self._waiting:
+            self._why_not = f"{runs(len(self._held_elsewhere))} under way in another launch"
+        if self._why_not != self._told:
+            self._told = self._why_not
+            self._progress.waiting_for(self._why_not)
+
+    def _wait(self) -> None:
+        """Sleep until something may have become ready; nothing is under way."""
+        seconds = _ASK_AGAIN_SEC
+        if self._again:
+            seconds = min(seconds, max(0.0, self._again[0][0] - time.monotonic()))
+        time.sleep(seconds)

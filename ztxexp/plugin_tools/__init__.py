@@ -1,0 +1,1 @@
+"""Installed plugins listed and inspected, and new plugin packages begun."""

@@ -1,0 +1,261 @@
+"""Bringing trackers up to date from the files on disk: :func:`sync`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp.text.texts import counted, runs
+from ztxexp_core.context import RunContext
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.delivery.state import EVENTS, EXTRAS, Receipts
+from ztxexp_core.delivery.target import Load, load_of, load_of_live, what_it_has
+from ztxexp_core.delivery.thread import Courier, Sent
+from ztxexp_core.errors import StoreError
+from ztxexp_core.plugins import registry
+from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
+from ztxexp_core.store.lines import whole_lines
+from ztxexp_core.store.liveness import as_it_is
+from ztxexp_core.store.run_folder import RunFiles, iter_runs, read_record
+
+_log = logging.getLogger("ztxexp")
+
+SYNC_TIMEOUT_SEC = 60.0
+_IN_A_ROW = 3  # so many runs that cannot be told at all end a sync: the server is down
+_SHOWN = 5
+
+
+@dataclass
+class SyncReport:
+    """What a :func:`sync` has done.
+
+    Attributes:
+        tracker: name of the tracker.
+        runs: runs that were looked at.
+        sent: ids of the runs of which something was sent.
+        events: metric events that were sent.
+        params: calls of ``ctx.log_params`` that were sent.
+        artifacts: artifacts that were sent.
+        busy: ids of runs that another process is telling the tracker of at this moment.
+        failed: what went wrong, by run id; another ``sync`` goes on there.
+        not_tried: runs left out after several failures in a row.
+    """
+
+    tracker: str
+    runs: int = 0
+    sent: list[str] = field(default_factory=list)
+    events: int = 0
+    params: int = 0
+    artifacts: int = 0
+    busy: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    not_tried: int = 0
+
+    def __str__(self) -> str:
+        counts = ", ".join(
+            (
+                counted(self.events, "event"),
+                counted(self.params, "parameter list"),
+                counted(self.artifacts, "artifact"),
+            )
+        )
+        lines = [f"{self.tracker}: {len(self.sent)} of {runs(self.runs)} sent, {counts}"]
+        if self.busy:
+            lines.append(f"  sent by a process of their own at this moment: {runs(len(self.busy))}")
+        for run_id, problem in list(self.failed.items())[:_SHOWN]:
+            lines.append(f"  {run_id} is not complete: {problem}")
+        if len(self.failed) > _SHOWN:
+            lines.append(f"  not complete either: {runs(len(self.failed) - _SHOWN)}")
+        if self.not_tried:
+            lines.append(f"  not tried after these failures: {runs(self.not_tried)}")
+        return "\n".join(lines)
+
+
+def sync(
+    results_root: str | Path,
+    tracker: str | Tracker,
+    /,
+    *,
+    tracker_timeout: float = SYNC_TIMEOUT_SEC,
+    **kwargs: Any,
+) -> SyncReport:
+    """Send a tracker what it has not got yet of the runs below a results root.
+
+    By the calls that it would have had while the runs went on, from the files on disk, so also to a
+    tracker that was installed today, and of runs of 1.0.3. Runs that are still going on are sent as
+    far as they have come. What has arrived is remembered beside each run: sent again it is not, and
+    where a sync was interrupted the next one goes on.
+
+    Args:
+        results_root: folder that holds a folder for every run.
+        tracker: name of an installed tracker, or an instance of one.
+        tracker_timeout: seconds that one call of the tracker may take.
+        **kwargs: arguments of a tracker given by name, as for :meth:`ExperimentPipeline.track`.
+
+    Returns:
+        What was sent, and what could not be.
+
+    Raises:
+        PluginError, OptionError: no such tracker, or not with these arguments.
+        StoreError: there is no such folder.
+
+    Example:
+        >>> print(sync("./results", "mlflow", experiment_name="digits"))
+        mlflow: 12 of 40 runs sent, 3600 events, 0 parameter lists, 0 artifacts
+    """
+    root = Path(results_root).absolute()
+    if not root.is_dir():
+        raise StoreError(f"there is no results root {root}; give the folder that holds the runs")
+    load = _load(tracker, kwargs, tracker_timeout)
+    report = SyncReport(load.name)
+    sample = load.make()
+    in_a_row = 0
+    for folder, run in iter_runs(root):
+        report.runs += 1
+        if in_a_row >= _IN_A_ROW:
+            report.not_tried += 1
+            continue
+        sent = _bring(folder, as_it_is(run, folder), load, sample, report)
+        if sent is not None:
+            in_a_row = in_a_row + 1 if sent.error and not sent.started else 0
+    return report
+
+
+def _load(tracker: str | Tracker, kwargs: Mapping[str, Any], patience: float) -> Load:
+    if isinstance(tracker, str):
+        return load_of(registry.tracker_spec(tracker.lower(), dict(kwargs)), patience)
+    registry.check_tracker(tracker, type(tracker).__name__)
+    return load_of_live(registry.name_of(tracker), tracker, patience)
+
+
+def _bring(
+    folder: Path, run: Mapping[str, Any], load: Load, sample: Tracker, report: SyncReport
+) -> Sent | None:
+    """Bring one run as far as it has come; ``None`` where there was nothing to do."""
+    try:
+        ctx = context_of(folder)
+        has = what_it_has(ctx, sample, load)
+        if not _lacks(has, run):
+            return None
+        if has.in_use:
+            report.busy.append(folder.name)
+            return None
+        sent = bring_run(ctx, run, load)
+    except Exception as exc:  # damage, or what the tracker raises when it is asked what it has
+        report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
+        return None
+    report.events += sent.events
+    report.params += sent.params
+    report.artifacts += sent.artifacts
+    if sent.busy:
+        report.busy.append(folder.name)
+    elif sent.error:
+        report.failed[folder.name] = sent.error
+    if sent.events or sent.params or sent.artifacts or sent.ended or not sent.error:
+        report.sent.append(folder.name)
+    return sent
+
+
+def bring_run(
+    ctx: RunContext, run: Mapping[str, Any], load: Load, until: float | None = None
+) -> Sent:
+    """Tell a tracker what it has not got of a run, from the run's files.
+
+    Args:
+        ctx: of the run, see :func:`context_of`.
+        run: its ``run.json``; the end is told where it says one.
+        load: the tracker.
+        until: when to leave the rest, monotonic seconds.
+    """
+    courier = Courier(ctx, load, _to_log(ctx))
+    courier.begin()
+    courier.wait_for_start()
+    courier.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
+    return courier.wait(until)
+
+
+def tell_of_the_dead(folders: Sequence[Path], loads: Iterable[Load], seconds: float) -> None:
+    """Tell trackers how runs ended whose processes could not do it any more.
+
+    Args:
+        folders: of the runs.
+        loads: the trackers.
+        seconds: for all of it; what is left then is named in the log.
+    """
+    until = time.monotonic() + seconds
+    for load in loads if folders else ():
+        left = len(folders)
+        for folder in folders:
+            if time.monotonic() >= until:
+                break
+            run = read_record(RunFiles(folder).run)
+            with contextlib.suppress(OSError):
+                if run is not None and bring_run(context_of(folder), run, load, until).ended:
+                    left -= 1
+        if left:
+            _log.warning(
+                "tracker %r does not know yet how %s ended whose process died; "
+                "ztxexp.sync(results_root, %r, ...) tells it",
+                load.name,
+                runs(left),
+                load.name,
+            )
+
+
+def _to_log(ctx: RunContext) -> Any:
+    def report(name: str, call: str, exc: BaseException) -> None:
+        what = type(exc).__name__
+        _log.warning("run %s: tracker %r failed in %s: %s: %s", ctx.run_id, name, call, what, exc)
+
+    return report
+
+
+def context_of(folder: Path) -> RunContext:
+    """Return the context of a run that is over, or under way elsewhere, as its files tell it.
+
+    Raises:
+        StoreError: its configuration is not there, or damaged.
+    """
+    files = RunFiles(folder)
+    config = read_record(files.config)
+    if config is None:
+        raise StoreError(f"{files.config} is missing or damaged")
+    known = read_record(files.meta) or {}
+    fields = RunMetadata.__dataclass_fields__
+    meta = RunMetadata(**{name: value for name, value in known.items() if name in fields})
+    logger = _log.getChild("sync")
+    return RunContext(folder.name, folder, config, logger, meta, replayed=True)
+
+
+def _summary(ctx: RunContext, run: Mapping[str, Any]) -> dict[str, object]:
+    attempt = run.get("attempt")
+    names = ("status", "error_type", "error_message", "retry_count", "reason")
+    return {
+        "run_id": ctx.run_id,
+        **{name: run.get(name) for name in names},
+        "retry_count": run.get("retry_count") or 0,
+        "attempt": attempt if isinstance(attempt, int) else 1,
+        "metrics": read_record(RunFiles(ctx.run_dir).metrics) or {},
+    }
+
+
+def _lacks(has: Receipts, run: Mapping[str, Any]) -> bool:
+    """Tell whether there is anything that the tracker has not got."""
+    if not has.started:
+        return True
+    if run.get("status") != RUN_STATUS_RUNNING and has.ended != (run.get("attempt") or 1):
+        return True
+    files = RunFiles(os.path.dirname(os.path.dirname(has.path)))
+    return any(_new_lines(has, files))
+
+
+def _new_lines(has: Receipts, files: RunFiles) -> Iterator[bool]:
+    for kind, path in ((EVENTS, files.curve), (EXTRAS, files.extras)):
+        yield bool(has.missed[kind])
+        yield any(True for _ in whole_lines(path, has.told_to[kind]))

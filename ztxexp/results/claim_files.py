@@ -1,0 +1,177 @@
+"""The files of claims: a chain of small files for each configuration, made without a lock.
+
+The first claim on a configuration is ``<root>/.claims/<identity>.json``. Whoever takes it over
+makes the file that says who comes after it, ``<identity>.after-<token>.json``, and so on; the last
+of the chain counts. A file is made exclusively and whole, tokens are never used twice, and only who
+made a claim ever writes its end: of any number of takers one wins, and nobody's end hides another's
+claim. There is no lock, since its holder can be stopped, or its host lost, and then everybody
+waits. When the last claim ends, the chain is folded into its first file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.store.heartbeat import modified, remove_old
+from ztxexp_core.store.run_folder import read_json, write_bytes, write_new
+from ztxexp_core.values.codec import encode
+
+FOLDER = ".claims"
+DAMAGED = "damaged"  # the status of a claim that cannot be read
+
+_TEMPORARY = ".tmp"  # ends the names of write_bytes likewise
+_NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
+_NO_LINKS.add(errno.EOPNOTSUPP)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as it stands on disk, or is about to.
+
+    Attributes:
+        token: its own, never used again.
+        run_id: the run for which the configuration is claimed.
+        status: ``running``, or how the run ended, ``given_up``, ``damaged``.
+        owner: record of the claiming process.
+        path: where it was read.
+    """
+
+    token: str
+    run_id: str
+    status: str
+    owner: Mapping[str, Any]
+    path: str = ""
+
+
+class ClaimFiles:
+    """The claims below one root.
+
+    Args:
+        root: the results root, absolute.
+    """
+
+    def __init__(self, root: str | Path):
+        self.folder = f"{root}/{FOLDER}"
+        self._links = hasattr(os, "link")
+
+    def prepare(self) -> None:
+        """Make the folder; not the root, which is not to come back once it was deleted."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.folder)
+
+    def tidy(self) -> None:
+        """Remove the temporary files of processes that were killed; never raises."""
+        remove_old(os.path.dirname(self.folder), FOLDER, _TEMPORARY)
+
+    def path(self, identity: str, after: str = "") -> str:
+        """Return the path of the first claim on a configuration, or of the one after a token."""
+        name = identity.replace(":", "-")  # no colon in names on Windows
+        return f"{self.folder}/{name}{after and f'.after-{after}'}.json"
+
+    def chain(self, identity: str) -> list[Claim]:
+        """Return the claims on a configuration, first to last; the last one counts."""
+        chain: list[Claim] = []
+        claim = _read(self.path(identity))
+        while claim is not None and claim.token not in [earlier.token for earlier in chain]:
+            chain.append(claim)
+            claim = _read(self.path(identity, claim.token))
+        return chain
+
+    def make(self, identity: str, claim: Claim, after: str = "") -> bool:
+        """Make a claim's file; false where another one has that place.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path, data = self.path(identity, after), _document(identity, claim)
+        if self._links:
+            temporary = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
+            try:
+                write_new(temporary, data)
+                os.link(temporary, path)
+                return True
+            except FileExistsError:
+                return False
+            except OSError as exc:
+                if exc.errno not in _NO_LINKS:
+                    raise
+                self._links = False
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+        try:
+            write_new(path, data)
+        except FileExistsError:
+            return False
+        return True
+
+    def fold(self, identity: str, chain: list[Claim], end: Claim) -> bool:
+        """Write the end of a chain's last claim into its first file; the others go.
+
+        Args:
+            identity: of the configuration.
+            chain: the chain as it stood when the last claim was made, that one included.
+            end: the last claim, with its new status.
+
+        Returns:
+            False, with nothing changed, where the claim was taken over by another launch.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.path(identity)
+        first = _read(path)
+        if first is None or first.token != chain[0].token:
+            return False  # whoever took over has ended
+        if os.path.exists(self.path(identity, end.token)):
+            return False  # whoever took over is at work
+        write_bytes(path, _document(identity, end))
+        for earlier in chain[:-1]:
+            self.discard(identity, earlier.token)
+        return True
+
+    def discard(self, identity: str, after: str) -> None:
+        """Remove the claim after a token, if there is one."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path(identity, after))
+
+
+def _document(identity: str, claim: Claim) -> bytes:
+    fields = {"identity": identity, "run_id": claim.run_id, "status": claim.status}
+    return encode({**fields, "token": claim.token, "owner": claim.owner})
+
+
+def _read(path: str) -> Claim | None:
+    """Read a claim; ``None`` where there is none."""
+    try:
+        value = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):
+        value = None
+    claim = _claim(value, path)
+    if claim is None:
+        date = modified(path) or 0.0  # the only thing that tells a damaged claim from a later one
+        claim = Claim(f"{DAMAGED}-{int(date * 1e6):x}", "", DAMAGED, {}, path)
+    return claim
+
+
+def _claim(value: object, path: str) -> Claim | None:
+    if not isinstance(value, dict):
+        return None
+    token, run_id, status = (str(value.get(name, "")) for name in ("token", "run_id", "status"))
+    owner = value.get("owner")
+    if not all(_NAMES.fullmatch(text) for text in (token, run_id, status)):
+        return None
+    kinds = (("host", str), ("pid", int), ("beat", str))
+    if not isinstance(owner, dict) or not all(isinstance(owner.get(n), k) for n, k in kinds):
+        return None
+    return Claim(token, run_id, status, owner, path)

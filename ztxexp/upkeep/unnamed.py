@@ -1,0 +1,65 @@
+"""Patches and lists of packages below a root that no run names any more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from ztxexp.provenance.provenance import FOLDER, PACKAGES, PATCH
+from ztxexp.results.columns import Object
+from ztxexp.results.index import Kind, read_all
+from ztxexp.upkeep.checking import age_of
+from ztxexp.upkeep.evidence import launch_under_way
+from ztxexp.upkeep.findings import ASIDE
+from ztxexp_core.store.run_folder import read_record, run_names
+
+_KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run names it
+_FIELDS = {"git_diff": PATCH, "packages": PACKAGES}
+
+
+def unnamed(root: Path, gone: Collection[str] = ()) -> list[Path]:
+    """Return the files of ``<root>/.provenance`` that may go; none while a launch is under way.
+
+    Args:
+        root: the results root.
+        gone: names of runs' folders that do not count, since they go, too.
+    """
+    now = time.time()
+    old = [path for path in _kept(root) if (age_of(path, now) or 0.0) > _KEPT_SEC]
+    if not old or launch_under_way(root):
+        return []
+    named = _named(root, gone)
+    return [] if named is None else [path for path in old if path.name not in named]
+
+
+def _kept(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root / FOLDER) as entries:
+            files = [e.name for e in entries if e.is_file(follow_symlinks=False)]
+    except OSError:  # there are none
+        return []
+    return [root / FOLDER / n for n in sorted(files) if n.endswith((PATCH, PACKAGES))]
+
+
+def _named(root: Path, gone: Collection[str]) -> set[str] | None:
+    """Return the names of the files that runs name; ``None`` where not all of them can be read."""
+    names = [name for name in run_names(root) if name not in set(gone)]
+    (found,) = read_all(str(root), names, [Kind("meta.json", _fields, "provenance")])
+    records = [
+        *((root / name / "meta.json", one) for name, one in zip(names, found.all(), strict=True)),
+        *((path, read_record(path)) for path in (root / ASIDE).glob("*/meta.json")),
+    ]
+    if any(one is None and os.path.lexists(path) for path, one in records):
+        return None
+    return {
+        f"{one[field]}{ending}"
+        for _, one in records
+        for field, ending in _FIELDS.items()
+        if one and field in one
+    }
+
+
+def _fields(_: str, meta: Object) -> Object | None:
+    return {field: meta[field] for field in _FIELDS if field in meta}

@@ -1,0 +1,1 @@
+"""One run on disk: its folder and files, and who is at work on it."""

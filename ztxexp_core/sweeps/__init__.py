@@ -1,1 +1,0 @@
-"""Many runs: planned, checked, handed out to an executor, settled with the disk, summed up."""

@@ -1,0 +1,1 @@
+"""Values of configurations and metrics: strict JSON, copies, identity."""

@@ -1,0 +1,91 @@
+"""When two configurations are the same: a canonical text and its hash.
+
+The same: tuples and lists, a path and its text, a NumPy scalar and its Python number, 1 and 1.0, a
+set and its sorted list, whatever the order of keys. Different: ``True`` and 1, ``"1"`` and 1,
+``None`` and ``"None"``. What is read back from ``config.json`` has the identity of what was
+written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from json.encoder import encode_basestring as _quote
+from typing import Any
+
+import orjson
+
+from ztxexp_core.values.codec import plain
+
+# Stands before every stored hash; raise it when the canonical form changes, and stored hashes of
+# the older form are computed anew from config.json instead of being compared.
+VERSION = "1"
+
+
+def config_identity(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> str:
+    """Return the identity of a configuration as it is stored in ``run.json``.
+
+    Args:
+        config: any mapping whose values :func:`ztxexp_core.values.codec.plain` keeps.
+        ignore_keys: keys that do not count, dotted for nested ones (``"data.workers"``).
+
+    Raises:
+        ConfigError: a value without a stable form; the message names its path.
+
+    Example:
+        >>> config_identity({"lr": 1, "n": (2, 3)}) == config_identity({"n": [2, 3], "lr": 1.0})
+        True
+    """
+    return (
+        f"{VERSION}:{hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()}"
+    )
+
+
+def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> bytes:
+    """Return the canonical text of a configuration: JSON, keys sorted, one form per number."""
+    tree: Any = _without(plain(config), ignore_keys) if ignore_keys else config
+    try:
+        text = orjson.dumps(tree, option=_SORTED)
+    except TypeError:
+        return _text(plain(tree)).encode(errors="surrogatepass")
+    if _AMBIGUOUS.search(text):
+        return _text(plain(tree)).encode(errors="surrogatepass")
+    return text
+
+
+# What orjson writes is the canonical text already (a test holds the two together), except where a
+# number has several forms (1.0, 1e-05, 0.00001) or where null may stand for NaN as well.
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
+_SORTED |= orjson.OPT_PASSTHROUGH_DATETIME
+_AMBIGUOUS = re.compile(rb"\.0[,\]}]|null|\d[eE]|0\.0000")
+
+
+def _text(tree: Any) -> str:
+    """Return the canonical text of a plain tree."""
+    if isinstance(tree, dict):
+        return "{" + ",".join([f"{_quote(k)}:{_text(tree[k])}" for k in sorted(tree)]) + "}"
+    if isinstance(tree, list):
+        return "[" + ",".join([_text(item) for item in tree]) + "]"
+    if isinstance(tree, str):
+        return _quote(tree)
+    if isinstance(tree, float):  # plain() left finite ones only
+        return int.__repr__(int(tree)) if tree.is_integer() else repr(tree)
+    return json.dumps(tree)
+
+
+def _without(tree: Any, dotted: Collection[str]) -> Any:
+    """Return a copy of a plain tree without the named keys; literal dotted keys count too."""
+    if not isinstance(tree, dict):
+        return tree
+    nested: dict[str, list[str]] = {}
+    for name in dotted:
+        head, dot, rest = name.partition(".")
+        if dot:
+            nested.setdefault(head, []).append(rest)
+    return {
+        key: _without(item, nested[key]) if key in nested else item
+        for key, item in tree.items()
+        if key not in dotted
+    }

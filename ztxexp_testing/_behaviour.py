@@ -1,0 +1,323 @@
+"""What a tracker promises while all goes well."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ztxexp_testing._base import SuiteBase
+from ztxexp_testing._runs import CALL_SEC, Run, configs, make_folder
+from ztxexp_testing._telling import Teller
+from ztxexp_testing._watching import touched
+
+NAN, INF = math.nan, math.inf
+
+# How runs end: status and reason, as in run.json.
+ENDS = [
+    ("succeeded", None),
+    ("skipped", None),
+    ("failed", "exception"),
+    ("failed", "interrupted"),
+    ("failed", "timeout"),
+    ("failed", "killed"),
+]
+
+
+class Behaviour(SuiteBase):
+    """A run arrives whole, whatever it logs, and on its own, whoever else is there."""
+
+    # ---- one run -------------------------------------------------------------------------------
+
+    def test_a_run_arrives_whole(self) -> None:
+        run = self.new_run({"lr": 1e-05, "seed": 7})
+        for step in range(1, 4):
+            run.log(step, {"loss": 1 / step, "accuracy": step / 4})
+            run.log(step, {"loss": 2 / step}, split="valid")
+        self.tell(run, figures={"score": 0.75, "best_epoch": 3})
+        self.assert_holds(run)
+
+    def test_what_is_told_little_by_little_arrives(self) -> None:
+        run = self.new_run()
+        with Teller(run, self.new_tracker) as teller:
+            teller.start()
+            teller.bring()  # nothing yet
+            for count in (1, 2, 3):
+                for step in range(count):
+                    run.log(10 * count + step, {"loss": count + step / 4})
+                teller.bring()
+            teller.end()
+        self.assert_holds(run)
+
+    def test_splits_stay_apart(self) -> None:
+        self.needs("keeps_points")
+        run = self.new_run()
+        for number, split in enumerate(("train", "valid", "test", "train")):
+            run.log(1 + number // 3, {"loss": number + 0.5}, split=split)
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_steps_arrive_in_whatever_order_they_are_logged(self) -> None:
+        self.needs("keeps_points")
+        run = self.a_run_with_points(5, 3, 4, 1, 1_000_000_007)
+        run.log(0, {"loss": 9.0})
+        run.log(3, {"loss": 8.0})  # once more, with another value
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_nan_and_infinities_arrive(self) -> None:
+        self.needs("keeps_points", "keeps_non_finite")
+        run = self.new_run()
+        run.log(1, {"a": NAN, "b": INF, "c": -INF, "d": 0.0})
+        run.log(2, {"a": 1.5, "b": NAN})
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_thousands_of_events_arrive(self) -> None:
+        self.needs("keeps_points")
+        run = self.new_run()
+        for step in range(2500):
+            run.log(step, {"loss": step / 8})
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_an_event_of_many_metrics_arrives(self) -> None:
+        self.needs("keeps_points")
+        run = self.new_run()
+        run.log(1, {f"layer{number}": number / 4 for number in range(300)})
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_a_run_without_metrics_arrives(self) -> None:
+        run = self.new_run({})
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_names_in_any_script_arrive(self) -> None:
+        run = self.new_run({"größe": 3, "модель": "сеть", "优化器": "亚当"})
+        run.log(1, {"verlust_größe": 0.5, "точность": 0.25, "损失": 0.125, "gpu 0 load": 2.0})
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_metrics_whose_names_differ_by_a_sign_stay_apart(self) -> None:
+        # What a destination makes of signs that it refuses is its own; none may get lost.
+        self.needs("keeps_points")
+        run = self.new_run()
+        run.log(1, {"acc@1": 0.25, "acc#1": 0.5, "acc 1": 0.75, "acc_1": 1.0})
+        self.tell(run)
+
+        def all_are_there() -> None:
+            points = self.points_of(run)
+            assert sorted(point.value for point in points) == [0.25, 0.5, 0.75, 1.0]
+            assert len({point.name for point in points}) == 4
+
+        self.soon(all_are_there)
+
+    def test_a_nested_configuration_arrives(self) -> None:
+        net = {"depth": 2, "sizes": [3, 4], "act": {"name": "relu", "slope": 0.5}}
+        run = self.new_run({"net": net, "on": True, "off": False, "none": None, "text": "a b"})
+        self.tell(run)
+        self.assert_holds(run)
+        self.needs("keeps_config")
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"empty": {}, "list": [], "deep": {"a": {"b": {"c": {"d": 1}}}}},
+            {"tuple": (1, 2), "path": Path("a/b"), "nan": NAN, "inf": INF, "big": 10**30},
+            {"text": "ü" * 20_000, "lines": "a\nb\r\n\tc", "quote": "'\"`"},
+            {f"key{number}": number for number in range(300)},
+            {"k" * 400: 1, "a/b": 2, "a.b": 3, "": 4, "with space": 5, "-": 6},
+            {"config": 1, "run_id": 2, "status": 3, "id": 4, "name": 5, "_step": 6},
+        ],
+        ids=["empty", "kinds", "long", "many", "names", "taken"],
+    )
+    def test_an_odd_configuration_is_no_obstacle(self, odd: dict[str, Any]) -> None:
+        run = self.new_run(odd)
+        run.log(1, {"loss": 0.5})
+        self.tell(run)
+        self.assert_holds(run, config=False)
+
+    def test_final_figures_arrive(self) -> None:
+        run = self.a_run_with_points()
+        self.tell(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
+        self.assert_holds(run)
+        self.needs("keeps_figures")
+
+    def test_final_figures_of_any_kind_are_no_obstacle(self) -> None:
+        run = self.a_run_with_points()
+        odd = {"nan": NAN, "inf": INF, "text": "good", "list": [1, 2], "none": None, "on": True}
+        self.tell(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
+        self.assert_holds(run)
+
+    def test_figures_with_the_name_of_a_curve_leave_the_curve_whole(self) -> None:
+        self.needs("keeps_points")
+        run = self.a_run_with_points(1, 2)
+        self.tell(run, figures={"loss": 0.0625})
+        self.assert_holds(run)
+
+    @pytest.mark.parametrize(
+        ("status", "reason"), ENDS, ids=[reason or status for status, reason in ENDS]
+    )
+    def test_how_a_run_ended_is_told(self, status: str, reason: str | None) -> None:
+        run = self.a_run_with_points(1)
+        self.tell(run, status=status, reason=reason)
+        self.assert_holds(run)
+        self.needs("keeps_status")
+
+    # ---- several runs --------------------------------------------------------------------------
+
+    def test_runs_one_after_the_other_do_not_mix(self) -> None:
+        tracker = self.new_tracker()
+        runs = [self.a_run_with_points(number=number) for number in (1.0, 2.0, 3.0)]
+        for run, status in zip(runs, ("succeeded", "failed", "skipped"), strict=True):
+            self.tell(run, tracker, status)
+        self.assert_holds(*runs)
+
+    def test_runs_at_once_do_not_mix(self) -> None:
+        tracker = self.new_tracker()
+        one, two = (self.new_run({"number": number}) for number in (1, 2))
+        with Teller(one, tracker) as first, Teller(two, tracker) as second:
+            first.start()
+            second.start()
+            for step in range(3):
+                one.log(step, {"loss": 1 + step / 4})
+                two.log(step, {"loss": 2 + step / 4})
+                second.bring()
+                first.bring()
+            first.end("failed", "exception")
+            two.log(3, {"loss": 2.75})
+            second.bring()
+            second.end()
+        self.assert_holds(one, two)
+
+    def test_runs_of_several_threads_do_not_mix(self) -> None:
+        runs = [self.a_run_with_points(number=number) for number in (1.0, 2.0, 3.0, 4.0)]
+        shared, gate = self.new_tracker(), threading.Barrier(len(runs), timeout=CALL_SEC)
+
+        def whole(run: Run) -> None:
+            gate.wait()
+            self.tell(run, shared if run in runs[:2] else self.new_tracker())
+
+        with ThreadPoolExecutor(len(runs)) as threads:
+            list(threads.map(whole, runs))
+        self.assert_holds(*runs)
+
+    # ---- the object ----------------------------------------------------------------------------
+
+    def test_to_make_it_touches_neither_network_nor_files(self) -> None:
+        self.new_tracker()  # what it imports for the first time may write a cache of its own
+        with touched() as what:
+            tracker = self.new_tracker()
+            str(getattr(tracker, "destination", ""))
+        assert what == []
+
+    def test_it_may_be_made_in_another_thread_than_it_is_called_in(self) -> None:
+        run, tracker = self.a_run_with_points(), self.new_tracker()
+        self.tell(run, tracker)  # made here, called in a thread of its own
+        self.assert_holds(run)
+
+    def test_its_destination_stays_the_same(self) -> None:
+        if getattr(self.new_tracker(), "destination", None) is None:
+            pytest.skip("the tracker has no destination")
+        run, tracker = self.a_run_with_points(1), self.new_tracker()
+        destinations = {getattr(self.new_tracker(), "destination", None)}
+        with Teller(run, tracker) as teller:
+            for call in (teller.start, teller.bring, teller.end):
+                call()
+                destinations.add(getattr(tracker, "destination", None))
+        (destination,) = destinations  # what was told is remembered by it
+        assert isinstance(destination, str)
+        assert destination
+
+    def test_what_it_is_given_stays_as_it_was(self) -> None:
+        run = self.new_run({"net": {"sizes": [1, 2]}})
+        event = run.log(1, {"loss": 0.5, "odd": NAN})
+        summary = run.ends("failed", "exception", {"score": 0.5, "nan": NAN})
+        given = run.ctx.config, run.ctx.meta, event.to_dict(), summary
+        before = copy.deepcopy(given)
+        with Teller(run, self.new_tracker) as teller:
+            teller.start()
+            if hasattr(teller.tracker, "on_metrics"):
+                teller.post(teller.tracker.on_metrics, run.ctx, [event]).result(CALL_SEC)
+            else:
+                teller.tell_singly([event])
+            teller.end_as(summary)
+        after = run.ctx.config, run.ctx.meta, event.to_dict(), summary
+        assert repr(after) == repr(before)
+
+    # ---- what a tracker may have ---------------------------------------------------------------
+
+    def test_several_events_in_one_call_arrive_as_single_ones_do(self) -> None:
+        self.needs_method("on_metrics")
+        self.needs("keeps_points")
+        runs = together, singly = self.new_run(), self.new_run()
+        for run in runs:
+            for step in range(1, 6):
+                run.log(step, {"loss": 1 / step, "accuracy": step / 8})
+        with Teller(together, self.new_tracker) as one, Teller(singly, self.new_tracker) as other:
+            one.start()
+            other.start()
+            one.bring()
+            other.tell_singly(singly.waiting)
+            one.end()
+            other.end()
+        self.assert_holds(*runs)
+        first, second = (sorted(self.points_of(run)) for run in runs)
+        assert first == second
+
+    def test_parameters_of_a_run_arrive(self) -> None:
+        self.needs_method("on_params")
+        run = self.new_run({"lr": 0.1})
+        run.log_params({"parameters": 1200, "device": "cuda:0", "net": {"depth": 3}})
+        run.log(1, {"loss": 0.5})
+        with Teller(run, self.new_tracker) as teller:
+            teller.start()
+            teller.bring()
+            run.log_params({"more": 0.5})
+            run.log_params({"parameters": 1200})  # the same again
+            teller.bring()
+            teller.end()
+        self.assert_holds(run)
+
+    def test_artifacts_of_a_run_arrive(self, tmp_path: Path) -> None:
+        self.needs_method("on_artifact")
+        run = self.new_run()
+        folder = make_folder(tmp_path / "made", model="weights", größe="ü")
+        run.log_artifact(folder / "model.txt", "model.txt")
+        run.log_artifact(folder / "größe.txt", "notes/deep/größe.txt")
+        run.log_artifact(folder, "whole")
+        self.tell(run)
+        self.assert_holds(run)
+
+    def test_what_it_enters_around_the_experiment_lets_errors_pass(self) -> None:
+        self.needs_method("in_run")
+        run, unknown = self.a_run_with_points(), self.new_run()
+        with Teller(run, self.new_tracker) as teller:
+            teller.start()
+            with pytest.raises(KeyError), teller.tracker.in_run(run.ctx):
+                teller.bring()
+                raise KeyError("the experiment's own")
+            with teller.tracker.in_run(unknown.ctx):  # its start was not told
+                pass
+            teller.end("failed", "exception")
+        self.assert_holds(run)
+
+    # ---- real sweeps ---------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
+    def test_a_sweep_arrives(self, mode: str) -> None:
+        if mode not in self.modes:
+            pytest.skip(f"modes: {self.modes}")
+        if mode != "sequential" and not isinstance(self.make(), tuple):
+            pytest.skip("make() returns an instance; other processes need an installed tracker")
+        sweep = configs("succeed", "fail", "skip", "retry", "nothing")
+        self.sweep(sweep, mode, max_attempts=2, retry_on=("ValueError",), **self.tracked())
+        self.assert_holds_results()
+        report = self.sync()  # what it has got is remembered
+        assert (report.sent, report.events, report.failed) == ([], 0, {})

@@ -1,0 +1,231 @@
+"""What an executor promises while all goes well; its hook is called as the core does."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ztxexp_core.errors import OptionError, closest
+from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_testing._acting import Acts, environment, fact
+from ztxexp_testing._calls import Call
+from ztxexp_testing._executing import ExecutorBase
+
+CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process")
+_ENDS: list[dict[str, Any]] = [
+    {"status": "succeeded", "duration_sec": 1.5, "notices": ("one", "two"), "hung": ("slow",)},
+    {"status": "skipped", "error_type": "SkipRun", "error_message": "makes no sense"},
+    {"status": "failed", "error_type": "ValueError", "reason": "exception", "place": "a.py:1 in f"},
+    {"status": "failed", "attempt": 3, "reason": "timeout", "signal": 15, "peak_memory": 10**12},
+]
+
+
+class ExecutorBehaviour(ExecutorBase):
+    """Each spec that is taken gets one outcome; there are as many runs at a time as workers."""
+
+    # ---- the plugin ----------------------------------------------------------------------------
+
+    def test_it_is_found_by_its_name_and_fits_the_contract(self) -> None:
+        plugin = self.load()
+        for name in plugin.supports.difference(CAPABILITIES):
+            near = closest(name, CAPABILITIES)
+            assert not near, f"supports names {name!r}{near}; the core would take no notice of it"
+
+    def test_its_options_are_checked_before_anything_runs(self) -> None:
+        plugin = self.load()
+        plugin.check_options(self.options)
+        with pytest.raises(OptionError, match="no_such_option"):
+            plugin.check_options({**self.options, "no_such_option": 1})
+
+    # ---- outcomes ------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("count", [0, 1, 7])
+    def test_each_spec_gets_one_outcome(self, count: int) -> None:
+        outcomes = self.outcomes(self.spec(f"run{number}") for number in range(count))
+        assert len(outcomes) == count
+        assert all(outcome.status == "succeeded" for outcome in outcomes.values())
+
+    def test_a_hundred_short_runs_get_their_outcomes(self) -> None:
+        assert len(self.outcomes(self.spec(f"run{number}") for number in range(100))) == 100
+
+    def test_an_outcome_is_passed_on_as_the_run_gave_it(self) -> None:
+        specs = [self.spec(f"run{n}", {"outcome": end}) for n, end in enumerate(_ENDS)]
+        outcomes = self.outcomes(specs)
+        for number, end in enumerate(_ENDS):
+            given = RunOutcome(f"run{number}", **{"notices": (), **end})
+            found = outcomes[f"run{number}"]
+            if "notices" not in end:
+                given = RunOutcome(f"run{number}", **{"notices": found.notices, **end})
+            assert found == given, f"the outcome of run{number} is not as the run gave it"
+
+    def test_a_run_is_given_its_spec_as_it_was(self) -> None:
+        values = {"deep": {"list": [1, (2, 3)], "path": Path("a/b"), "none": None}, "text": "ü\n"}
+        config = {**values, "big": 10**30, "small": 1e-300, "infinite": math.inf, "": 0}
+        spec = self.spec("run", config, attempt=3, tries=2)
+        seen = fact(self.outcomes([spec])["run"], "spec")
+        rest = (spec.identity, spec.attempt, spec.tries)
+        assert seen and seen == repr((spec.run_id, str(spec.run_dir), config, *rest))
+
+    def test_large_configurations_and_outcomes_arrive(self) -> None:
+        size = 3_000_000  # more than any pipe holds
+        config = {"text": "x" * size, "outcome": {"error_message": "y" * size}}
+        outcomes = self.outcomes(self.spec(f"run{number}", config) for number in range(3))
+        assert [len(outcome.error_message or "") for outcome in outcomes.values()] == 3 * [size]
+
+    def test_an_outcome_comes_when_its_run_has_ended(self) -> None:
+        # The second run ends only when the first one's outcome has been seen.
+        seen = self.place / "seen"
+        call = self.call(
+            [self.spec("first"), self.spec("second", {"wait_for": str(seen)})], workers=1
+        )
+        first = call.next()
+        assert first is not None
+        assert first.run_id == "first"
+        seen.touch()
+        assert [outcome.status for outcome in call.rest()] == ["succeeded", "succeeded"]
+
+    def test_outcomes_come_in_the_order_in_which_runs_end(self) -> None:
+        self.needs("runs_at_once")
+        seen = self.place / "seen"
+        specs = [self.spec("long", {"wait_for": str(seen)}), self.spec("short"), self.spec("more")]
+        call = self.call(specs)
+        assert [getattr(call.next(), "run_id", None) for _ in range(2)] == ["short", "more"]
+        seen.touch()
+        assert call.rest()[-1].run_id == "long"
+
+    # ---- workers -------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_there_are_never_more_runs_than_workers(self, workers: int) -> None:
+        specs = (self.spec(f"run{number}", {"seconds": 0.03}) for number in range(4 * workers))
+        outcomes = self.outcomes(specs, workers=workers)
+        most = _most_at_once(outcomes)
+        assert most <= workers, f"{most} runs were under way at once, with {workers} workers"
+
+    @pytest.mark.parametrize("workers", [3])
+    def test_all_workers_are_used(self, workers: int) -> None:
+        self.needs("runs_at_once")
+        folder = self.folder("meeting")
+        config = {"meet": (str(folder), workers)}
+        outcomes = self.outcomes(
+            (self.spec(f"run{number}", config) for number in range(workers)), workers=workers
+        )
+        statuses = [outcome.status for outcome in outcomes.values()]
+        assert statuses == workers * ["succeeded"], f"{workers} runs did not go on at once"
+
+    def test_a_free_worker_is_used_while_another_is_busy(self) -> None:
+        self.needs("runs_at_once")
+        last = self.place / "last"
+        specs = [self.spec("long", {"wait_for": str(last)})]
+        specs += [self.spec(f"short{number}") for number in range(5)]
+        specs += [self.spec("last", {"note": str(last)})]
+        outcomes = self.outcomes(specs)
+        assert all(outcome.status == "succeeded" for outcome in outcomes.values())
+
+    def test_more_workers_than_runs_do_no_harm(self) -> None:
+        assert len(self.outcomes([self.spec("one"), self.spec("two")], workers=4)) == 2
+
+    # ---- the stream ----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_a_spec_is_taken_when_a_worker_is_free(self, workers: int) -> None:
+        self.needs("is_lazy")
+        specs = (self.spec(f"run{number}", {"seconds": 0.01}) for number in range(20))
+        call = self.call(specs, workers=workers)
+        assert len(call.rest()) == 20
+        self._check_held(call.stream.most_held, workers)
+
+    def test_a_stream_without_end_is_taken_little_by_little(self) -> None:
+        self.needs("is_lazy")
+        call = self.call(_endless(self))
+        for _ in range(5):
+            assert call.next() is not None
+        call.close()
+        self._check_held(call.stream.most_held, 2)
+        assert len(call.stream.taken) <= 5 + 2 + self.takes_ahead
+
+    def _check_held(self, most: int, workers: int) -> None:
+        assert most <= workers + self.takes_ahead, (
+            f"it held {most} specs without an outcome, with {workers} workers "
+            f"(takes_ahead = {self.takes_ahead})"
+        )
+
+    def test_specs_are_taken_one_at_a_time(self) -> None:
+        def slowly() -> Iterator[RunSpec]:
+            for number in range(12):
+                time.sleep(0.01)
+                yield self.spec(f"run{number}")
+
+        call = self.call(slowly(), workers=3)
+        call.rest()
+        assert not call.stream.at_once, "two threads pulled the stream at once"
+
+    # ---- several calls -------------------------------------------------------------------------
+
+    def test_it_can_be_called_again_and_runs_see_the_present_environment(self) -> None:
+        shown = {"show": ["ZTXEXP_SUITE"]}
+        for value in ("one", "two"):
+            with environment(ZTXEXP_SUITE=value):
+                outcome = self.outcomes([self.spec(value, shown)])[value]
+            seen = fact(outcome, "ZTXEXP_SUITE")
+            assert seen == value, f"the run saw {seen!r}, the launcher has {value!r}"
+
+    def test_two_calls_at_once_do_not_mix(self) -> None:
+        calls = [
+            self.call([self.spec(f"{name}{number}", {"seconds": 0.01}) for number in range(6)])
+            for name in ("a", "b")
+        ]
+        threads = [threading.Thread(target=call.rest) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(self.patience)
+        for name, call in zip("ab", calls, strict=True):
+            came = sorted(outcome.run_id for outcome in call.outcomes)
+            own = [f"{name}{number}" for number in range(6)]
+            assert came == own, f"the call of {own[0]} to {own[-1]} yielded {came}"
+
+    def test_what_it_is_given_stays_as_it_was(self) -> None:
+        plugin = self.load()
+        options, spec = plugin.check_options(self.options), self.spec("run", {"a": [1, {"b": 2}]})
+        before = repr((options, spec))
+        call = Call(plugin, [spec], Acts(), 1, options, self.patience)
+        self._calls.callback(call.end)
+        assert len(call.rest()) == 1
+        assert repr((options, spec)) == before, "it changed a spec, or its options"
+
+    # ---- what runs may do ----------------------------------------------------------------------
+
+    @pytest.mark.parametrize("method", ["spawn", "fork"])
+    def test_runs_may_start_processes(self, method: str) -> None:
+        self.needs("lets_runs_start_processes")
+        if method == "fork" and (self.in_process or not hasattr(os, "fork")):
+            pytest.skip("a process with threads is better not forked")
+        outcome = self.outcomes([self.spec("run", {"pool": method})])["run"]
+        how = f"{outcome.status}, {outcome.error_type}"
+        assert fact(outcome, "child") == "0", f"a run that starts a process ended otherwise: {how}"
+
+
+def _endless(suite: ExecutorBase) -> Iterator[RunSpec]:
+    number = 0
+    while True:
+        yield suite.spec(f"run{number}")
+        number += 1
+
+
+def _most_at_once(outcomes: dict[str, RunOutcome]) -> int:
+    """Return how many runs were under way at the same time, at most."""
+    steps = [(float(fact(outcome, "began")), 1) for outcome in outcomes.values()]
+    steps += [(float(fact(outcome, "ended")), -1) for outcome in outcomes.values()]
+    most = now = 0
+    for _, step in sorted(steps):
+        now += step
+        most = max(most, now)
+    return most

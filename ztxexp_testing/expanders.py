@@ -1,0 +1,330 @@
+"""The suite that every expander passes: :class:`ExpanderSuite`."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import itertools
+import random
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from ztxexp.manager import ExpManager
+from ztxexp.pipeline import ExperimentPipeline
+from ztxexp_core.errors import OptionError
+from ztxexp_core.pickling import pickle_by_value
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.records import Config
+from ztxexp_core.values.codec import plain
+from ztxexp_core.values.copying import copy_config
+from ztxexp_core.values.identity import config_identity
+from ztxexp_testing._apart import in_time
+from ztxexp_testing._given import given
+from ztxexp_testing._leftovers import Script
+from ztxexp_testing._suite import Ability, Suite
+
+__all__ = ["ExpanderSuite"]
+
+T = TypeVar("T")
+
+_PLACE = re.compile(r"at 0x[0-9a-fA-F]+")
+_PULLED_MOST = 1000  # configurations of an input without end
+
+_ELSEWHERE = """
+import pickle, sys
+from pathlib import Path
+from ztxexp_core.values.identity import config_identity
+from ztxexp_core.plugins.registry import load_expander
+
+name, options, configs = pickle.loads(Path(sys.argv[1]).read_bytes())
+plugin = load_expander(name)
+for config in plugin.call(configs=iter(configs), options=plugin.check_options(options)):
+    print(config_identity(config))
+"""
+
+
+class ExpanderSuite(Suite):
+    """Promises of an expander, each a test; inherit it in a class whose name begins with ``Test``.
+
+    It needs to know which expander, and options with which it makes something. What an expander
+    cannot do is said by an attribute that holds the reason; the tests of it are skipped, and the
+    reason is shown. A single test can be overridden, with a reason.
+
+    Attributes:
+        name: what users type, of an installed expander; or what ``plugin`` is to be called.
+        plugin: a module or instance, which is installed while a test runs.
+        options: the keyword arguments of ``.expand(name, **options)``.
+        configs: samples of what it is given; the first one alone has to give something.
+        is_lazy: the first configuration is made before the last one has been asked for.
+        gives_nothing_for_nothing: no configuration comes of none.
+        is_the_same_everywhere: equal options give equal results in another process as well.
+        most: that many configurations, or more, made of the samples are taken for no end.
+        patience: seconds after which what does not come is taken for hanging.
+
+    Example:
+        >>> class TestSobol(ExpanderSuite):
+        ...     name = "sobol"
+        ...     options = {"space": {"lr": uniform(0, 1)}, "n": 8}
+    """
+
+    _abilities = ("is_lazy", "gives_nothing_for_nothing", "is_the_same_everywhere")
+
+    name: ClassVar[str | None] = None
+    plugin: ClassVar[Any] = None
+    options: ClassVar[Mapping[str, Any]] = {}
+    configs: ClassVar[Sequence[Config]] = (
+        {},
+        {"lr": 0.5, "model": {"name": "tiny", "layers": [16, 8], "head": {"dim": 4}}},
+        {"tags": {"a": [1, {"b": 2}]}, "none": None, "text": "größe", "on": True},
+    )
+
+    is_lazy: ClassVar[Ability] = True
+    gives_nothing_for_nothing: ClassVar[Ability] = True
+    is_the_same_everywhere: ClassVar[Ability] = True
+    most: ClassVar[int] = 100_000
+    patience: ClassVar[float] = 60.0
+
+    place: Path
+    _script_line: str
+
+    @pytest.fixture(autouse=True)
+    def suite_setting(self, tmp_path: Path) -> Iterator[None]:
+        """Install what is given."""
+        self.check_abilities()
+        plugin = inspect.getattr_static(self, "plugin")
+        if self.name is None and plugin is None:
+            raise TypeError(f"{type(self).__name__} lacks name = ..., or plugin = ...")
+        self.place, self._script_line = tmp_path, "pass"
+        with contextlib.ExitStack() as stack:
+            if plugin is not None:
+                installed = given("expander", self.expander, plugin, tmp_path)
+                self._script_line = stack.enter_context(installed)
+            yield
+
+    @property
+    def expander(self) -> str:
+        """What the expander is called."""
+        return self.name or "given-to-the-suite"
+
+    def load(self) -> LoadedPlugin:
+        """Load the expander."""
+        return registry.load_expander(self.expander)
+
+    def samples(self) -> list[Config]:
+        """Return copies of the sample configurations."""
+        return [copy_config(config) for config in self.configs]
+
+    def begin(
+        self, configs: Iterable[Config], options: Mapping[str, Any] | None = None
+    ) -> Iterator[Config]:
+        """Call the expander as the core does, and return what it makes, little by little."""
+        plugin = self.load()
+        checked = plugin.check_options(self.options) if options is None else options
+        made = plugin.call(configs=configs, options=checked)
+        assert isinstance(made, Iterable), f"its hook returned {made!r}, not configurations"
+        return iter(made)
+
+    def expand(self, configs: Iterable[Config] | None = None) -> list[Config]:
+        """Return all that the expander makes of some configurations, the samples if none are given.
+
+        Raises:
+            AssertionError: there is no end to it.
+        """
+        given_ = self.samples() if configs is None else configs
+        made = self._in_time(lambda: list(itertools.islice(self.begin(given_), self.most)))
+        assert len(made) < self.most, f"it made {self.most} configurations and did not end"
+        return made
+
+    def _in_time(self, do: Callable[[], T]) -> T:
+        return in_time(do, self.patience, "it made nothing")
+
+    # ---- the plugin ----------------------------------------------------------------------------
+
+    def test_it_is_found_by_its_name_and_fits_the_contract(self) -> None:
+        self.load()
+
+    def test_options_that_it_does_not_know_are_refused_by_their_name(self) -> None:
+        plugin = self.load()
+        if plugin.options_class is None:
+            pytest.skip("it declares no Options: the core hands on whatever is given")
+        with pytest.raises(OptionError, match="no_such_option"):
+            plugin.check_options({**self.options, "no_such_option": 1})
+
+    def test_its_options_may_be_given_again(self) -> None:
+        before = _text(self.options)
+        plugin = self.load()
+        first, second = (_text(plugin.check_options(self.options)) for _ in range(2))
+        assert first == second
+        assert _text(self.options) == before, "it changed the options that it was given"
+
+    # ---- what it makes -------------------------------------------------------------------------
+
+    def test_it_makes_dicts_with_texts_for_keys(self) -> None:
+        made = self.expand(self.samples()[:1])
+        assert made, "it made no configuration of the first sample"
+        for config in [*made, *self.expand()]:
+            assert type(config) is dict, f"it made a {type(config).__name__}"
+            odd = [key for key in config if not isinstance(key, str)]
+            assert not odd, f"it made the keys {odd}, which are no texts"
+
+    def test_what_it_makes_can_be_compared_copied_and_written_down(self) -> None:
+        for config in self.expand():
+            assert config_identity(copy_config(config)) == config_identity(config)
+            plain(config)
+
+    def test_there_is_an_end_to_what_it_makes(self) -> None:
+        assert len(self.expand()) < self.most
+
+    def test_nothing_comes_of_nothing(self) -> None:
+        self.needs("gives_nothing_for_nothing")
+        assert self.expand([]) == []
+
+    # ---- pure ----------------------------------------------------------------------------------
+
+    def test_equal_options_give_equal_results(self) -> None:
+        first = self.expand()
+        _seed(2)  # which has no part in it
+        assert _identities(self.expand()) == _identities(first)
+
+    def test_equal_options_give_equal_results_in_another_process(self) -> None:
+        self.needs("is_the_same_everywhere")
+        found = []
+        for seed in ("1", "2"):
+            with Script(self.place / f"process{seed}", self._code(), self._packed()) as script:
+                code, out, err = script.finish(self.patience)
+            assert code == 0, err
+            found.append(out.split())
+        assert found[0] == found[1] == _identities(self.expand())
+
+    def _code(self) -> str:
+        return f"{self._script_line}\n{_ELSEWHERE}"
+
+    def _packed(self) -> Path:
+        path = self.place / "given.pickle"
+        path.write_bytes(pickle_by_value((self.expander, dict(self.options), self.samples())))
+        return path
+
+    def test_it_leaves_the_global_random_state_alone(self) -> None:
+        self.expand()  # which may import NumPy
+        _seed(3)
+        before = _random_states()
+        self.expand()
+        assert _random_states() == before, "it drew from, or seeded, what the whole process shares"
+
+    def test_two_expansions_at_once_do_not_mix(self) -> None:
+        alone = _identities(self.expand())
+        one, two = self.begin(self.samples()), self.begin(self.samples())
+        pairs = list(itertools.islice(zip(one, two, strict=True), self.most))
+        assert _identities(config for config, _ in pairs) == alone
+        assert _identities(config for _, config in pairs) == alone
+
+    def test_what_comes_in_stays_as_it_was(self) -> None:
+        given_, plugin = self.samples(), self.load()
+        options = plugin.check_options(self.options)
+        before = copy.deepcopy(given_), _text(options)
+        for config in itertools.islice(self.begin(given_, options), self.most):
+            _spoil(copy_config(config))
+        assert given_ == before[0], "it changed the configurations that it was given"
+        assert _text(options) == before[1], "it changed its options"
+
+    def test_a_configuration_that_is_changed_changes_no_other(self) -> None:
+        if "independent" not in self.load().supports:
+            pytest.skip("supports has no 'independent': the core copies what it makes")
+        given_ = self.samples()
+        before = copy.deepcopy(given_)
+        made = self.expand(given_)
+        expected = _identities(made)
+        for index, config in enumerate(made):
+            assert config_identity(config) == expected[index], "it shares a value with another one"
+            _spoil(config)
+        assert given_ == before, "it shares a value with what it was given"
+        assert _identities(self.expand()) == expected, "it shares a value with a later result"
+
+    # ---- lazy ----------------------------------------------------------------------------------
+
+    def test_the_first_one_is_made_before_the_last_one_is_asked_for(self) -> None:
+        self.needs("is_lazy")
+        made = self._in_time(lambda: next(self.begin(self._endless()), None))
+        assert made is not None
+
+    def _endless(self) -> Iterator[Config]:
+        for number, config in enumerate(itertools.cycle(self.configs)):
+            if number == _PULLED_MOST:
+                raise AssertionError(f"it asked for {number} configurations before it made one")
+            yield copy_config(config)
+
+    def test_it_asks_for_each_configuration_once(self) -> None:
+        class Once:
+            def __init__(self, configs: list[Config]):
+                self.begun = 0
+                self.configs = configs
+
+            def __iter__(self) -> Iterator[Config]:
+                self.begun += 1
+                return iter(self.configs)
+
+        once = Once(self.samples())
+        self.expand(once)
+        assert once.begun <= 1, f"it went {once.begun} times through what it was given"
+
+    # ---- in a sweep ----------------------------------------------------------------------------
+
+    def test_it_is_a_step_of_a_sweep_like_any_other(self) -> None:
+        base = self.samples()[0]
+        runs = [{**copy_config(base), "run": run} for run in (1, 2)]
+        manager = ExpManager(base).grid({"run": [1, 2]}).expand(self.expander, **self.options)
+        built = manager.build()
+        assert _identities(built) == _identities(self.expand(runs))
+        expected = _identities(built)
+        for config in built:
+            _spoil(config)
+        assert _identities(manager.build()) == expected
+
+    def test_a_pipeline_takes_it_by_its_name(self) -> None:
+        pipeline = ExperimentPipeline(self.place / "results", base_config=self.samples()[0])
+        pipeline.expand(self.expander, **self.options)
+        assert _identities(pipeline.build()) == _identities(self.expand(self.samples()[:1]))
+
+
+def _identities(configs: Iterable[Config]) -> list[str]:
+    return [config_identity(config) for config in configs]
+
+
+def _text(value: Any) -> str:
+    """Return a text by which a change of options shows, without the places of objects."""
+    return _PLACE.sub("at ...", repr(value))
+
+
+def _seed(seed: int) -> None:
+    """Set the generators that a whole process shares."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+
+
+def _random_states() -> list[Any]:
+    """Return the states of the generators that a whole process shares."""
+    found: list[Any] = [random.getstate()]
+    if "numpy" in sys.modules:
+        name, words, *rest = sys.modules["numpy"].random.get_state()
+        found += [name, words.tolist(), *rest]
+    return found
+
+
+def _spoil(value: Any) -> None:
+    """Change a value in place, all the way down."""
+    if isinstance(value, dict):
+        for inner in list(value.values()):
+            _spoil(inner)
+        value["spoilt by the suite"] = 1
+    elif isinstance(value, list):
+        for inner in value:
+            _spoil(inner)
+        value.append("spoilt by the suite")
