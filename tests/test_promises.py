@@ -11,7 +11,7 @@ import pytest
 HOUSE = Path(__file__).parent.parent
 PAGE = (HOUSE / "docs" / "promises.md").read_text(encoding="utf-8")
 KEPT, LATER = PAGE.split("## Not promised yet")
-NAMED = re.compile(r"`((?:tests|ztxexp_core/testing)/[\w/]+\.py)::(\w+)`")
+NAMED = re.compile(r"`((?:tests|ztxexp_testing)/[\w/]+\.py)::(\w+)`")
 
 
 def promises() -> dict[int, str]:

@@ -90,16 +90,6 @@ def test_every_linked_file_exists():
         assert (HOUSE / target).exists(), target
 
 
-def test_architecture_names_every_room_of_the_core_and_no_other():
-    page = (HOUSE / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = page[page.index("## Rooms of the core") : page.index("## A configuration's way")]
-    named = re.findall(r"`([\w/]+\.py)`", table)
-    core = HOUSE / "ztxexp_core"
-    rooms = {str(p.relative_to(core)) for p in core.rglob("*.py") if p.name != "__init__.py"}
-    shown_whole = ("testing/", "commands/")  # the page names these folders, not what is in them
-    assert sorted(named) == sorted(r for r in rooms if not r.startswith(shown_whole))
-
-
 @pytest.mark.slow
 def test_the_digits_example_trains_prints_its_table_and_is_done_the_second_time(tmp_path):
     script = HOUSE / "examples" / "digits_sweep.py"

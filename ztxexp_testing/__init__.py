@@ -37,10 +37,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'ztxexp_core.testing' has no attribute {name!r}")
+        raise AttributeError(f"module 'ztxexp_testing' has no attribute {name!r}")
     if name.endswith("Suite"):
         _show_values_of_assertions()
-    value = getattr(import_module(f"ztxexp_core.testing.{home}"), name)
+    value = getattr(import_module(f"ztxexp_testing.{home}"), name)
     globals()[name] = value
     return value
 

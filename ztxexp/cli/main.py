@@ -1,7 +1,7 @@
 """The command line: ``ztxexp COMMAND ...``, the same as ``python -m ztxexp COMMAND ...``.
 
 Results go to standard output, everything else to standard error. A command is a module of
-:mod:`ztxexp_core.commands` that stands in :data:`COMMANDS`; it is imported when it is asked for.
+:mod:`ztxexp.cli` that stands in :data:`COMMANDS`; it is imported when it is asked for.
 """
 
 from __future__ import annotations

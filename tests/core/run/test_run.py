@@ -123,7 +123,7 @@ def test_error_log_shows_the_users_frames_and_not_ours(root):
     text = (root.only()["dir"] / "error.log").read_text()
     assert "look here" in text
     assert "test_run.py" in text
-    assert "ztxexp_core/runs/run.py" not in text
+    assert "ztxexp_core/run/run.py" not in text
 
 
 def test_keyboard_interrupt_ends_the_launch_and_the_run_is_not_succeeded(root):

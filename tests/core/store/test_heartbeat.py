@@ -144,7 +144,7 @@ def test_a_beat_that_cannot_be_written_is_told_once_and_tried_again(
 
 def child(code: str, root: Path) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    setup = "import sys; from ztxexp_core.storage import heartbeat; heartbeat.BEAT_SEC = 0.02\n"
+    setup = "import sys; from ztxexp_core.store import heartbeat; heartbeat.BEAT_SEC = 0.02\n"
     return subprocess.Popen(
         [sys.executable, "-c", setup + code, str(root)], stdin=pipe, stdout=pipe, text=True
     )

@@ -199,7 +199,7 @@ Current thread 0x00007f (most recent call first):
   File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
   File "/home/me/multiprocessing/train.py", line 9 in step
   File "<string>", line 20 in train
-  File "/x/ztxexp_core/runs/run.py", line 220 in _call
+  File "/x/ztxexp_core/run/run.py", line 220 in _call
   File "/x/ztxexp_executors/_inside.py", line 93 in _carry_out
   File "/usr/lib/python3.11/multiprocessing/forkserver.py", line 274 in main
   File "<string>", line 1 in <module>
