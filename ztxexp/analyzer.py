@@ -19,7 +19,7 @@ from ztxexp.analysis.reproducing import Reproducing
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.runset import RunSet, chosen_runs, read_runs
 from ztxexp.results.selection import Selection, Tags, words
-from ztxexp.text.texts import runs
+from ztxexp.text.texts import plural
 from ztxexp.text.waiting import bar
 from ztxexp.upkeep.care import Care
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent
@@ -156,7 +156,7 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             return frame
         frame = tables.sorted_by(frame, words(sort_by, "sort_by"))
         tables.write_csv(frame, output_path, escape_formulas)
-        _log.info("wrote %s to %s", runs(len(frame)), output_path)
+        _log.info("wrote %s to %s", plural(len(frame), "run"), output_path)
         return frame
 
     def to_parquet(
@@ -197,7 +197,7 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             params=params,
         )
         tables.write_parquet(frame, output_path)
-        _log.info("wrote %s to %s", runs(len(frame)), output_path)
+        _log.info("wrote %s to %s", plural(len(frame), "run"), output_path)
         return frame
 
     def to_metric_events(

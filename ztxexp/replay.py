@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import counted, runs
+from ztxexp.text.texts import plural
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import EVENTS, EXTRAS, Receipts
@@ -60,20 +60,22 @@ class SyncReport:
     def __str__(self) -> str:
         counts = ", ".join(
             (
-                counted(self.events, "event"),
-                counted(self.params, "parameter list"),
-                counted(self.artifacts, "artifact"),
+                plural(self.events, "event"),
+                plural(self.params, "parameter list"),
+                plural(self.artifacts, "artifact"),
             )
         )
-        lines = [f"{self.tracker}: {len(self.sent)} of {runs(self.runs)} sent, {counts}"]
+        lines = [f"{self.tracker}: {len(self.sent)} of {plural(self.runs, 'run')} sent, {counts}"]
         if self.busy:
-            lines.append(f"  sent by a process of their own at this moment: {runs(len(self.busy))}")
+            lines.append(
+                f"  sent by a process of their own at this moment: {plural(len(self.busy), 'run')}"
+            )
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
             lines.append(f"  {run_id} is not complete: {problem}")
         if len(self.failed) > _SHOWN:
-            lines.append(f"  not complete either: {runs(len(self.failed) - _SHOWN)}")
+            lines.append(f"  not complete either: {plural(len(self.failed) - _SHOWN, 'run')}")
         if self.not_tried:
-            lines.append(f"  not tried after these failures: {runs(self.not_tried)}")
+            lines.append(f"  not tried after these failures: {plural(self.not_tried, 'run')}")
         return "\n".join(lines)
 
 
@@ -203,7 +205,7 @@ def tell_of_the_dead(folders: Sequence[Path], loads: Iterable[Load], seconds: fl
                 "tracker %r does not know yet how %s ended whose process died; "
                 "ztxexp.sync(results_root, %r, ...) tells it",
                 load.name,
-                runs(left),
+                plural(left, "run"),
                 load.name,
             )
 

@@ -26,7 +26,7 @@ from ztxexp.progress.progress import Progress
 from ztxexp.replay import tell_of_the_dead
 from ztxexp.results.claims import Claims
 from ztxexp.results.summary import RunSummary, failures_text
-from ztxexp.text.texts import runs
+from ztxexp.text.texts import plural
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.pickling import refuse_while_loading
@@ -265,7 +265,7 @@ def _carry_out(
                 tell_of_the_dead(sweep.dead, loads, seconds)
     summary = sweep.summary(time.monotonic() - started, reused)
     if summary.stopped_because:
-        left = f"{runs(summary.not_started)} not started"
+        left = f"{plural(summary.not_started, 'run')} not started"
         _log.warning("stopped: %s; %s", summary.stopped_because, left)
     failures = failures_text(summary.failures, summary.total)
     if failures:

@@ -28,7 +28,7 @@ from ztxexp.analysis.columns import (
 from ztxexp.analysis.student import t_quantile
 from ztxexp.results.columns import Objects
 from ztxexp.text.labels import label
-from ztxexp.text.texts import cut, encodable, runs
+from ztxexp.text.texts import cut, encodable, plural
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import is_number
 
@@ -138,7 +138,7 @@ class _Sweep:
         earlier = [place for place in self.places if place not in latest]
         _log.warning(
             "aggregate: left out %s, since a later one of the same configuration succeeded too: %s",
-            runs(len(earlier)),
+            plural(len(earlier), "run"),
             _listed([ids[place] for place in earlier]),
         )
         return self._only(sorted(latest))
@@ -262,7 +262,9 @@ def _tell_without_numbers(measured: Iterable[_Measured], size: int) -> None:
     lacking = {each.name: without_number(each.cells) for each in measured}
     told = [f"{name!r} lacks {text}" for name, text in lacking.items() if text]
     if told:
-        _log.warning("aggregate: means are not over all %s: %s", runs(size), "; ".join(told))
+        _log.warning(
+            "aggregate: means are not over all %s: %s", plural(size, "run"), "; ".join(told)
+        )
 
 
 def _statistics(values: Floats, group: Integers, groups: int) -> dict[str, npt.NDArray[Any]]:

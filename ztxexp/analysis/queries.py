@@ -27,7 +27,7 @@ from ztxexp.results.columns import Objects
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.runset import RunSet, read_runs
 from ztxexp.results.selection import Selection, Tags, words
-from ztxexp.text.texts import encodable, runs
+from ztxexp.text.texts import encodable, plural
 from ztxexp.text.waiting import bar
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
@@ -100,7 +100,9 @@ class Queries:
             # Python's own numbers: integers that no float holds are compared exactly, too.
             order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
             if told := without_number(cells):
-                _log.warning("best: left out %s of %s for %r", told, runs(len(cells)), column.name)
+                _log.warning(
+                    "best: left out %s of %s for %r", told, plural(len(cells), "run"), column.name
+                )
             rising = sorted(order)
             row_of = {place: row for row, place in enumerate(rising)}
             ids = _ids(found)

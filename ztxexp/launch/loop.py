@@ -15,7 +15,7 @@ from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, settle
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
-from ztxexp.text.texts import runs
+from ztxexp.text.texts import plural
 from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
@@ -49,10 +49,11 @@ class StopRule:
             return None
         self._seen += 1
         self._row += 1
+        failed, row = plural(self._seen, "run"), plural(self._row, "run")
         if self.failures is not None and self._seen >= self.failures:
-            return f"{runs(self._seen)} failed (max_failures={self.failures})"
+            return f"{failed} failed (max_failures={self.failures})"
         if self.in_a_row is not None and self._row >= self.in_a_row:
-            return f"{runs(self._row)} failed in a row (max_failures_in_a_row={self.in_a_row})"
+            return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
         return None
 
 
@@ -126,16 +127,16 @@ class Sweep:
     def _check_progress(
         self, executor: LoadedPlugin, problem: Exception | None, said: str, moved: bool
     ) -> None:
-        left = self.handout.left()
+        left = plural(self.handout.left(), "run")
         if not moved and self.handout.has_more():
             # Raised on purpose it has said all there is, and need not be said twice.
             cause = None if isinstance(problem, ExecutorError) else problem
             raise ExecutorError(
                 f"executor {executor.ref.name!r} ({executor.ref.distribution} "
-                f"{executor.ref.version}) started none of {runs(left)}" + (f": {said}" * bool(said))
+                f"{executor.ref.version}) started none of {left}" + (f": {said}" * bool(said))
             ) from cause
         if problem:
-            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, runs(left))
+            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, left)
 
     def _call(
         self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
@@ -270,7 +271,7 @@ class Sweep:
         done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
         total = len(self.outcomes) + self.handout.left()
         return (
-            f"interrupted: {done} of {runs(total)} succeeded, {self.handout.left()} not "
+            f"interrupted: {done} of {plural(total, 'run')} succeeded, {self.handout.left()} not "
             "started; the same command with exclude_completed() does the rest, with resume() it "
             "also goes on from the checkpoints of what was interrupted"
         )

@@ -16,7 +16,7 @@ from typing import Any
 from ztxexp.configs.rules import FilteredOut
 from ztxexp.results.history import PastRun
 from ztxexp.text.labels import differing_keys, label
-from ztxexp.text.texts import harmless
+from ztxexp.text.texts import harmless, plural
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_FAILED, Config
 from ztxexp_core.values.identity import config_identity
@@ -168,8 +168,8 @@ class Plan:
         if running and list(running) != [Action.NEW]:
             parts[0] += f" ({', '.join(f'{n} {action.value}' for action, n in running.items())})"
         for action, n in counts.items():
-            plural = "s" if action is Action.DUPLICATE and n > 1 else ""
-            parts.append(f"{n} {action.value}{plural}")
+            duplicates = action is Action.DUPLICATE
+            parts.append(plural(n, "duplicate") if duplicates else f"{n} {action.value}")
         return ", ".join(parts)
 
     def __repr__(self) -> str:
@@ -186,8 +186,8 @@ class Plan:
         total = sum(self.counts.values())
         if not total:
             return f"Plan{of_root}: no configurations"
-        noun = "configuration" if total == 1 else "configurations"
-        return f"Plan{of_root}: {len(self.to_run)} of {total} {noun} to run"
+        configurations = plural(total, "configuration")
+        return f"Plan{of_root}: {len(self.to_run)} of {configurations} to run"
 
     def _rows(self) -> Iterator[str]:
         groups: dict[Action, list[PlannedRun]] = {}
@@ -245,8 +245,7 @@ def _rules(filtered: Sequence[FilteredOut]) -> str:
     shown = [f"{harmless(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]]
     others = ordered[_RULES_SHOWN:]
     if others:
-        noun = "rule" if len(others) == 1 else "rules"
-        shown.append(f"{len(others)} other {noun} ({sum(rule.count for rule in others)})")
+        shown.append(f"{plural(len(others), 'other rule')} ({sum(rule.count for rule in others)})")
     return f"by {', '.join(shown)}"
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Done, Taken
-from ztxexp.text.texts import runs
+from ztxexp.text.texts import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.specs import RunOutcome, RunSpec
@@ -239,7 +239,9 @@ class Handout:
 
     def _tell_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:
-            self._why_not = f"{runs(len(self._held_elsewhere))} under way in another launch"
+            self._why_not = (
+                f"{plural(len(self._held_elsewhere), 'run')} under way in another launch"
+            )
         if self._why_not != self._told:
             self._told = self._why_not
             self._progress.waiting_for(self._why_not)

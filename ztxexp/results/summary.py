@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ztxexp.text.texts import cut, duration_text, end_of, harmless, last_lines, runs
+from ztxexp.text.texts import cut, duration_text, end_of, harmless, last_lines, plural
 from ztxexp_core.specs import RunOutcome
 from ztxexp_core.store.run_folder import RunFiles
 
@@ -129,7 +129,7 @@ class RunSummary:
     def _what_ran(self) -> str:
         if not self.total:
             return "no runs"
-        return f"{runs(self.total)} in {duration_text(self.duration_sec)}"
+        return f"{plural(self.total, 'run')} in {duration_text(self.duration_sec)}"
 
     def _counts(self) -> list[str]:
         told = [(self.succeeded, "succeeded"), (self.failed, "failed"), (self.skipped, "skipped")]
@@ -230,15 +230,15 @@ def _escaped(text: str) -> str:
 
 
 def _how_many_failed(groups: Sequence[FailureGroup], total: int) -> str:
-    return f"{sum(len(group.run_ids) for group in groups)} of {runs(total)} failed"
+    return f"{sum(len(group.run_ids) for group in groups)} of {plural(total, 'run')} failed"
 
 
 def _other_kinds(groups: Sequence[FailureGroup]) -> str:
     left = groups[_KINDS_SHOWN:]
     if not left:
         return ""
-    failed = runs(sum(len(group.run_ids) for group in left))
-    return f"and {len(left)} other {'kind' if len(left) == 1 else 'kinds'} ({failed})"
+    failed = plural(sum(len(group.run_ids) for group in left), "run")
+    return f"and {plural(len(left), 'other kind')} ({failed})"
 
 
 def _cause(group: FailureGroup) -> str:

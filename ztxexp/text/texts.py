@@ -155,21 +155,6 @@ _OURS = "|".join(r"[\\/]".join(map(re.escape, Path(path).parts[-3:])) for path i
 _OF_THE_USER = re.compile(rf'  File "(?!.*(?:{_OURS})")')
 
 
-def runs(count: int) -> str:
-    """Return a number of runs in words, such as ``1 run``."""
-    return counted(count, "run")
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number of things in words.
-
-    Example:
-        >>> counted(1, "event"), counted(2, "event")
-        ('1 event', '2 events')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def end_of(path: str | Path, limit: int, seen: int = -1) -> tuple[int, bytes]:
     """Read the end of a regular file, from the beginning of a line on; never raises.
 
@@ -206,6 +191,16 @@ def _read_end(fd: int, size: int, limit: int) -> bytes:
 # ---- for people ------------------------------------------------------------------------------
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> plural(1, "event"), plural(2, "event"), plural(0, "run")
+        ('1 event', '2 events', '0 runs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration_text(seconds: float) -> str:
     """Say how long something took, as exactly as people want to know it.
 
@@ -228,3 +223,32 @@ def duration_text(seconds: float) -> str:
 def _two_units(amount: int, large: str, small: str) -> str:
     many, rest = divmod(amount, 60)
     return f"{many} {large} {rest} {small}" if rest else f"{many} {large}"
+
+
+def age_text(seconds: float) -> str:
+    """Return how long ago something was, in whole numbers of the largest unit.
+
+    Example:
+        >>> [age_text(s) for s in (5, 400, 90_000, -3)]
+        ['5 s', '6 min', '1 d', '0 s']
+    """
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds) // 1:.0f} s"
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes in the largest unit of which it has one.
+
+    Example:
+        >>> [size_text(n) for n in (0, 1023, 1536, 5 * 2**30)]
+        ['0 B', '1023 B', '1.5 KiB', '5.0 GiB']
+    """
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1023.95:  # else it is rounded to 1024.0
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.claim_files import FOLDER as CLAIMS
-from ztxexp.text.texts import harmless, runs
+from ztxexp.text.texts import age_text, harmless, plural
 from ztxexp.text.waiting import watched
 from ztxexp.upkeep.findings import (
     ASIDE,
@@ -42,7 +42,7 @@ from ztxexp.upkeep.inspecting import (
     read_object,
     said,
 )
-from ztxexp.upkeep.reporting import SHOWN, Report, age_text, count
+from ztxexp.upkeep.reporting import SHOWN, Report
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import STAGING_PREFIX, SUBFOLDERS
@@ -124,11 +124,11 @@ class StoreReport(Report[Finding]):
         """
         told = ", ".join(
             [
-                f"{n} damaged" if word == DAMAGE else count(n, word)
+                f"{n} damaged" if word == DAMAGE else plural(n, word)
                 for word, n in self.counts.items()
             ]
         )
-        return f"{harmless(str(self.root))}: {runs(self.runs)}; {told or 'all well'}"
+        return f"{harmless(str(self.root))}: {plural(self.runs, 'run')}; {told or 'all well'}"
 
     def lines(self) -> Iterator[str]:
         """Yield the findings, sorted by kind; of many of one kind the first few."""

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.selection import status_words, words
-from ztxexp.text.texts import harmless
+from ztxexp.text.texts import age_text, harmless
 from ztxexp.text.waiting import watched
-from ztxexp.upkeep.reporting import age_text
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.liveness import as_it_is

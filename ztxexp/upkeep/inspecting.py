@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ztxexp.text.texts import end_of
+from ztxexp.text.texts import end_of, plural
 from ztxexp.upkeep.findings import (
     COPY,
     DAMAGED_CONFIG,
@@ -41,7 +41,6 @@ from ztxexp.upkeep.findings import (
     Finding,
     Kind,
 )
-from ztxexp.upkeep.reporting import count
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -318,7 +317,7 @@ class _Lines(NamedTuple):
 
     def told(self) -> str:
         if self.bad == 1:
-            return f"1 of {count(self.lines, 'line')} holds no JSON object (line {self.first})"
+            return f"1 of {plural(self.lines, 'line')} holds no JSON object (line {self.first})"
         return f"{self.bad} of {self.lines} lines hold no JSON object (the first: {self.first})"
 
 

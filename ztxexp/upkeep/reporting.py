@@ -67,27 +67,3 @@ def below(root: Path, path: Path) -> str:
     """
     inside = path != root and path.is_relative_to(root)
     return harmless((path.relative_to(root) if inside else path).as_posix())
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number of things in words.
-
-    Example:
-        >>> count(1, "warning"), count(3, "warning")
-        ('1 warning', '3 warnings')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def age_text(seconds: float) -> str:
-    """Say how long ago something was, in its largest unit.
-
-    Example:
-        >>> [age_text(s) for s in (5, 400, 90_000, -3)]
-        ['5 s', '6 min', '1 d', '0 s']
-    """
-    unit, size = next((pair for pair in _UNITS if seconds >= pair[1]), ("s", 1.0))
-    return f"{max(0.0, seconds) // size:.0f} {unit}"
-
-
-_UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import cut, harmless, runs
+from ztxexp.text.texts import age_text, cut, harmless, plural, size_text
 from ztxexp.text.waiting import watched
 from ztxexp.upkeep.cleaning import Candidate
 from ztxexp.upkeep.collecting import Rules, Seen
-from ztxexp.upkeep.reporting import SHOWN, Report, age_text
+from ztxexp.upkeep.reporting import SHOWN, Report
 from ztxexp_core.store.liveness import as_it_is
 
 _NAME_WIDTH = 48
@@ -99,7 +99,9 @@ class GcReport(Report[Collected]):
             './results: 2 of 4 runs may go, 830.4 MiB (dry run: nothing was deleted)'
         """
         part = f"the {self.rules.only} of " if self.rules.only else ""
-        head = f"{harmless(str(self.root))}: {part}{len(self.folders)} of {runs(self.total)} "
+        head = (
+            f"{harmless(str(self.root))}: {part}{len(self.folders)} of {plural(self.total, 'run')} "
+        )
         if self.dry_run:
             return f"{head}may go, {size_text(self.size)} (dry run: nothing was deleted)"
         left = len(self.items) - len(self.folders)
@@ -115,7 +117,7 @@ class GcReport(Report[Collected]):
         yield from _table([head, *[self._row(item) for item in shown]])
         if len(self.items) > len(shown):
             rest = sum(item.size for item in self.items) - sum(item.size for item in shown)
-            yield f"and {runs(len(self.items) - len(shown))} more, {size_text(rest)}"
+            yield f"and {plural(len(self.items) - len(shown), 'run')} more, {size_text(rest)}"
         if self.provenance:
             size = size_text(sum(self.provenance.values()))
             yield f"and what no run names any more of .provenance, {size}"
@@ -198,21 +200,3 @@ def size_of(folder: Path) -> int:
 def files_of(paths: Iterable[Path]) -> dict[Path, int]:
     """Return the bytes of each of some files."""
     return {path: os.lstat(path).st_size for path in paths if os.path.lexists(path)}
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes as people read it.
-
-    Example:
-        >>> [size_text(n) for n in (0, 1023, 1536, 5 * 2**30)]
-        ['0 B', '1023 B', '1.5 KiB', '5.0 GiB']
-    """
-    if size < 1024:
-        return f"{size:.0f} B"
-    unit = 0
-    while size >= 1023.95 and unit < len(_UNITS):
-        size, unit = size / 1024, unit + 1
-    return f"{size:.1f} {_UNITS[unit - 1]}"
-
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB")

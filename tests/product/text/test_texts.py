@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ztxexp.text.texts import (
+    age_text,
     cut,
     duration_text,
     end_of,
     harmless,
     last_lines,
     lines_before_death,
-    runs,
+    plural,
+    size_text,
 )
 
 
@@ -283,4 +285,12 @@ def test_without_a_crash_the_last_lines_are_told(tmp_path) -> None:
 
 
 def test_a_number_of_runs_is_told_in_words() -> None:
-    assert [runs(count) for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [plural(count, "run") for count in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+def test_sizes_and_ages_are_told_as_people_read_them():
+    sizes = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 2**20 - 1: "1.0 MiB"}
+    assert [size_text(size) for size in sizes] == list(sizes.values())
+    assert (size_text(5 * 2**40), size_text(2**51)) == ("5.0 TiB", "2048.0 TiB")
+    ages = {-5: "0 s", 59.9: "59 s", 60: "1 min", 3600: "1 h", 100 * 86_400: "100 d"}
+    assert [age_text(age) for age in ages] == list(ages.values())

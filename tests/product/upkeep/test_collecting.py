@@ -17,9 +17,9 @@ from handmade import put, write_run
 from owners import at_work, dead_owner
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
+from ztxexp.text.texts import size_text
 from ztxexp.upkeep.collecting import seconds_of
-from ztxexp.upkeep.reporting import age_text
-from ztxexp.upkeep.weighing import size_of, size_text
+from ztxexp.upkeep.weighing import size_of
 
 DAY = 86_400
 
@@ -384,14 +384,6 @@ def test_the_report_of_what_was_deleted_says_what_it_freed(folder):
     (record,) = report.to_records()
     assert record["folder"] == str(folder / "r5") and record["deleted"] is True
     assert "<pre>" in report._repr_html_() and len(report) == 1 and report[0].size == report.size
-
-
-def test_sizes_and_ages_are_told_as_people_read_them():
-    sizes = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 2**20 - 1: "1.0 MiB"}
-    assert [size_text(size) for size in sizes] == list(sizes.values())
-    assert (size_text(5 * 2**40), size_text(2**51)) == ("5.0 TiB", "2048.0 TiB")
-    ages = {-5: "0 s", 59.9: "59 s", 60: "1 min", 3600: "1 h", 100 * DAY: "100 d"}
-    assert [age_text(age) for age in ages] == list(ages.values())
 
 
 def test_clean_results_and_gc_choose_the_same_by_status(folder):
