@@ -116,8 +116,9 @@ class RunMetadata:
         platform: for example ``Linux-6.1-x86_64``.
         hostname: name of the machine.
         started_cmd: command line, secrets masked.
-        dataset_version: free text.
-        seed: taken from ``config["seed"]`` where that is an integer.
+        dataset_version: free text. Taken from ``dataset_version`` or ``data_version`` of the
+            configuration if not given.
+        seed: taken from ``config["seed"]`` if not given; a text of digits counts.
         extras: anything else that JSON can hold.
         git_branch: branch of the working folder (since 2.0, as all that follow).
         git_dirty: whether anything was not committed.

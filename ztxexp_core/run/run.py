@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,12 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         spec: the run.
         template: what the runs of its launch share.
     """
-    seed: Any = spec.config.get("seed") if template.seed is None else template.seed
-    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    config = spec.config
     meta = dataclasses.replace(
         template,
         attempt=spec.attempt,
-        seed=int(seed) if whole else None,
+        seed=_seed(config.get("seed") if template.seed is None else template.seed),
+        dataset_version=template.dataset_version or _dataset_version(config),
         tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
         extras=copy.deepcopy(template.extras),
     )
@@ -145,6 +146,24 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         "owner": this_process(),
     }
     return record, meta
+
+
+def _seed(value: Any) -> int | None:
+    """Return a seed as a number: a whole number, or a text of digits; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (Integral, str)):
+        return None
+    with contextlib.suppress(ValueError):
+        return int(value)
+    return None
+
+
+def _dataset_version(config: Mapping[str, Any]) -> str | None:
+    """Return what the configuration says under ``dataset_version``, or else ``data_version``."""
+    for key in ("dataset_version", "data_version"):
+        value = config.get(key)
+        if value is not None and str(value):
+            return str(value)
+    return None
 
 
 class _TakenError(Exception):

@@ -475,6 +475,32 @@ def test_what_can_be_logged_as_a_number_can_be_returned(root):
     assert "'sparse'" in refused[0]["error_message"]
 
 
+@pytest.mark.parametrize(
+    ("config", "seed", "version"),
+    [
+        ({"seed": "42", "dataset_version": "v1", "data_version": "v2"}, 42, "v1"),
+        ({"seed": " -3 ", "dataset_version": None, "data_version": "v2"}, -3, "v2"),
+        ({"seed": "4.5", "dataset_version": "", "data_version": 3}, None, "3"),
+        ({"seed": True}, None, None),
+        ({"seed": "none"}, None, None),
+    ],
+)
+def test_the_configuration_tells_seed_and_dataset_version(root, config, seed, version):
+    run(root, experiments.nothing, config)
+    [record] = root.runs()
+    meta = strict(record["dir"] / "meta.json")
+    assert (meta["seed"], meta["dataset_version"]) == (seed, version)
+
+
+def test_what_the_metadata_says_counts_before_the_configuration(root):
+    metadata = RunMetadata(seed=5, dataset_version="mine")
+    configs = [{"seed": "42", "dataset_version": "v1"}]
+    ExpRunner(configs, root.path).run(experiments.nothing, metadata=metadata)
+    [record] = root.runs()
+    meta = strict(record["dir"] / "meta.json")
+    assert (meta["seed"], meta["dataset_version"]) == (5, "mine")
+
+
 def test_runs_share_neither_tags_nor_extras_and_any_whole_seed_counts(root):
     def grows(ctx):
         ctx.meta.extras["seen"].append(ctx.config["seed"])
