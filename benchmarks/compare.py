@@ -288,7 +288,8 @@ class Bench:
             args = [key[1], place, *key[2:]]
             subprocess.run([sys.executable, HERE / "roots.py", *args], check=True)
         if fresh:
-            shutil.rmtree(self.roots[key] / ".index", ignore_errors=True)
+            for cache in (".ztxexp", ".index"):  # as it is called now, and was before
+                shutil.rmtree(self.roots[key] / cache, ignore_errors=True)
         return self.roots[key]
 
     def _run(self, python: str, cell: Cell, params: dict[str, Any]) -> dict[str, Any] | None:

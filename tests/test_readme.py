@@ -77,7 +77,7 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
         "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f, trackers=[T()])\n"
     )
     run(tmp_path, code)
-    rows = README[README.index("| file") : README.index("Beside the runs, ")]
+    rows = README[README.index("| file") : README.index("Beside the runs")]
     named = {
         n for row in rows.strip().splitlines() for n in re.findall(r"`([^`]+)`", row.split("|")[1])
     }

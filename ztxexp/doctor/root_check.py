@@ -13,8 +13,8 @@ from pathlib import Path
 from ztxexp.doctor.health import BAD, OK, WARN, Line
 from ztxexp.text.texts import harmless
 from ztxexp.upkeep.checking import staging_findings
-from ztxexp.upkeep.findings import ASIDE
 from ztxexp_core.store.run_folder import STAGING_PREFIX, run_names
+from ztxexp_core.store.shared import DAMAGED, shared_folder
 
 _GIB = 2**30
 _LITTLE, _FEW = _GIB, 10_000  # bytes; files: a run has about ten
@@ -235,10 +235,10 @@ def _leftovers(root: Path) -> Iterator[Line]:
     if left:
         said = f"{left} hidden folders of runs that never began"
         yield Line(WARN, "left over", said, "the next launch removes them, or repair() moves them")
-    aside = root / ASIDE
+    aside = Path(shared_folder(root, DAMAGED))
     if aside.is_dir():
         count = sum(1 for entry in os.scandir(aside) if entry.is_dir())
-        said = f"{count} damaged entries were set aside in {ASIDE}"
+        said = f"{count} damaged entries were set aside in {aside.relative_to(root).as_posix()}"
         yield Line(WARN, "set aside", said, "look at them and delete the folder")
     if not left and not aside.is_dir():
         yield Line(

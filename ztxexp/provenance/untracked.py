@@ -18,7 +18,7 @@ MOST_FILES = 5_000
 # Left out wherever they lie, as patterns of gitignore: what programs make beside the code.
 NEVER = (
     "__pycache__/", "*.py[co]", ".ipynb_checkpoints/", ".venv/", "venv/", "node_modules/",
-    "mlruns/", "wandb/", ".provenance/", ".claims/", ".alive/", ".index/", ".damaged/", ".new-*/",
+    "mlruns/", "wandb/", ".provenance/", ".ztxexp/", ".new-*/",
 )  # fmt: skip
 
 _OF_A_RUN = {b"run.json", b"config.json", b"meta.json"}

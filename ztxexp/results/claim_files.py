@@ -1,11 +1,11 @@
 """The files of claims: a chain of small files for each configuration, made without a lock.
 
-The first claim on a configuration is ``<root>/.claims/<identity>.json``. Whoever takes it over
-makes the file that says who comes after it, ``<identity>.after-<token>.json``, and so on; the last
-of the chain counts. A file is made exclusively and whole, tokens are never used twice, and only who
-made a claim ever writes its end: of any number of takers one wins, and nobody's end hides another's
-claim. There is no lock, since its holder can be stopped, or its host lost, and then everybody
-waits. When the last claim ends, the chain is folded into its first file.
+The first claim on a configuration is ``<root>/.ztxexp/claims/<identity>.json``. Whoever takes it
+over makes the file that says who comes after it, ``<identity>.after-<token>.json``, and so on; the
+last of the chain counts. A file is made exclusively and whole, tokens are never used twice, and
+only who made a claim ever writes its end: of any number of takers one wins, and nobody's end hides
+another's claim. There is no lock, since its holder can be stopped, or its host lost, and then
+everybody waits. When the last claim ends, the chain is folded into its first file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 
 from ztxexp_core.store.heartbeat import modified, remove_old
 from ztxexp_core.store.run_folder import read_json, write_bytes, write_new
+from ztxexp_core.store.shared import CLAIMS, shared_folder
 from ztxexp_core.values.codec import encode
 
-FOLDER = ".claims"
 DAMAGED = "damaged"  # the status of a claim that cannot be read
 
 _TEMPORARY = ".tmp"  # ends the names of write_bytes likewise
@@ -59,17 +59,17 @@ class ClaimFiles:
     """
 
     def __init__(self, root: str | Path):
-        self.folder = f"{root}/{FOLDER}"
+        self._root = root
+        self.folder = shared_folder(root, CLAIMS)
         self._links = hasattr(os, "link")
 
     def prepare(self) -> None:
         """Make the folder; not the root, which is not to come back once it was deleted."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.folder)
+        shared_folder(self._root, CLAIMS, make=True)
 
     def tidy(self) -> None:
         """Remove the temporary files of processes that were killed; never raises."""
-        remove_old(os.path.dirname(self.folder), FOLDER, _TEMPORARY)
+        remove_old(self._root, CLAIMS, _TEMPORARY)
 
     def path(self, identity: str, after: str = "") -> str:
         """Return the path of the first claim on a configuration, or of the one after a token."""

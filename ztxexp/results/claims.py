@@ -1,9 +1,9 @@
 """Who carries out which configuration, where several launches share one folder: :class:`Claims`.
 
-A launch that wants to carry out a configuration makes a file for it below ``<root>/.claims``: its
-claim. When the run has ended, the claim says so and stays. A claim whose launch died, or whose run
-failed in an earlier launch or was deleted, is taken over. How the files keep takers apart is told
-in ``claimfiles``.
+A launch that wants to carry out a configuration makes a file for it below
+``<root>/.ztxexp/claims``: its claim. When the run has ended, the claim says so and stays. A claim
+whose launch died, or whose run failed in an earlier launch or was deleted, is taken over. How the
+files keep takers apart is told in ``claim_files``.
 
 What is guaranteed: of the launches that ask, one gets a configuration. It is carried out again only
 if that launch died before the end of the run was recorded, or was silent on another host for so

@@ -1,10 +1,10 @@
 """What the files of one kind say in all runs of a root, with a cache that spares reading most.
 
-The cache is a file below ``<root>/.index`` for each kind (``run.json``, ``config.json``, ...). It
-is only a cache: at every use each file is asked for its dates, size and number, and read again
-where these are not the same. Where the cache is missing, damaged or of another version, everything
-is read. It holds JSON and numbers, nothing that could be executed, and is replaced whole, so any
-number of processes may read and write it.
+The cache is a file below ``<root>/.ztxexp/index`` for each kind (``run.json``, ``config.json``,
+...). It is only a cache: at every use each file is asked for its dates, size and number, and read
+again where these are not the same. Where the cache is missing, damaged or of another version,
+everything is read. It holds JSON and numbers, nothing that could be executed, and is replaced
+whole, so any number of processes may read and write it.
 
 A file that was changed within a tick of its file system's clock before it was read could change
 once more without showing it (git calls such an entry racy); it is not kept.
@@ -28,8 +28,8 @@ import orjson
 from ztxexp.results.columns import Group, Object, Objects, from_tree, to_tree
 from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.run_folder import open_regular, read_record_exactly, write_bytes
+from ztxexp_core.store.shared import INDEX, shared_folder
 
-FOLDER = ".index"
 _VERSION = 2
 _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
@@ -99,8 +99,8 @@ def _read(
     told: Callable[[int, int], None] | None,
 ) -> Objects:
     """Read the files of a kind; ``changed`` are the positions where one was read, and grows."""
-    path = f"{root}/{FOLDER}/{kind.kept_as or kind.filename}{_ENDING}"
-    kept = _load(path)
+    filename = f"{kind.kept_as or kind.filename}{_ENDING}"
+    kept = _load(f"{shared_folder(root, INDEX)}/{filename}")
     _mark_again(root, names, kind.filename, marks, changed, not kept.names)
     reading = _Reading(root, kind, told)
     reading.read(names, marks, kept)
@@ -108,7 +108,7 @@ def _read(
     objects = _joined(kept, reading, len(names))
     if len(reading.fresh) > _WORTH_KEEPING + len(names) // 100:
         objects = objects.packed()
-        _keep(path, names, objects, marks)
+        _keep(root, filename, names, objects, marks)
     return objects
 
 
@@ -298,7 +298,9 @@ def _head(body: bytes) -> bytes:
     return b"ztxexp index %d %s %08x\n" % (_VERSION, order, zlib.crc32(body))
 
 
-def _keep(path: str, names: Sequence[str], objects: Objects, marks: array[int]) -> None:
+def _keep(
+    root: str, filename: str, names: Sequence[str], objects: Objects, marks: array[int]
+) -> None:
     """Write the cache, a line of JSON and the marks; where that cannot be done, there is none."""
     there = {place for place, mark in enumerate(_each(marks)) if mark != _NO_MARK}
     # TypeError: a foreign name that is no UTF-8, or a file nested deeper than orjson writes.
@@ -306,5 +308,4 @@ def _keep(path: str, names: Sequence[str], objects: Objects, marks: array[int]) 
         groups = to_tree(objects, there)
         tree = {"names": names, "absent": len(names) - len(there), "groups": groups}
         body = orjson.dumps(tree) + b"\n" + marks.tobytes()
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_bytes(path, _head(body) + body)
+        write_bytes(f"{shared_folder(root, INDEX, make=True)}/{filename}", _head(body) + body)

@@ -77,14 +77,14 @@ class Care:
         - a ``running`` record whose process has ended is closed as ``failed``, as the next launch
           would do it (``error_type`` ``RunLost``);
         - the folder of a run whose run.json, config.json or metrics.json is damaged, or whose
-          run.json is missing, is moved to ``<root>/.damaged``: readers leave it out, and its
+          run.json is missing, is moved to ``<root>/.ztxexp/damaged``: readers leave it out, and its
           configuration can be run again. Where events.jsonl still has the figures of a metrics.json
           that is gone or damaged, that file is written anew instead;
         - folders of runs that were never completely made, and temporary files, are moved there once
           they are an hour old.
 
-        ``.damaged/moves.jsonl`` says of each move whence and why, ``.damaged/README.txt`` how to
-        undo it. Torn and damaged lines of ``.jsonl`` files are left as they are: every reader skips
+        ``moves.jsonl`` in that folder says of each move whence and why, ``README.txt`` how to undo
+        it. Torn and damaged lines of ``.jsonl`` files are left as they are: every reader skips
         them, and a further attempt begins a new line. (Since 2.0.)
 
         Args:

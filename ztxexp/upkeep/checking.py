@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.claim_files import FOLDER as CLAIMS
 from ztxexp.text.texts import age_text, harmless, plural
 from ztxexp.text.waiting import watched
 from ztxexp.upkeep.findings import (
-    ASIDE,
     DAMAGE,
     DAMAGED_CLAIM,
     FOREIGN_FILE,
@@ -46,6 +44,7 @@ from ztxexp.upkeep.reporting import SHOWN, Report
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import STAGING_PREFIX, SUBFOLDERS
+from ztxexp_core.store.shared import ALIVE, CLAIMS, FOLDER, INDEX, shared_folder
 
 KEPT_SEC = 3600.0  # what is being made is not older than that
 
@@ -66,7 +65,7 @@ class StoreReport(Report[Finding]):
         >>> report = ResultAnalyzer("./results").check()
         >>> print(report)
         ./results: 24 runs; 1 damaged, 1 note
-        damage   damaged run.json: repair() moves the run's folder into .damaged, and ...
+        damage   damaged run.json: repair() moves the run's folder into .ztxexp/damaged, and ...
                    20260301_101500_5f0c/run.json: holds a list, not an object
         note     foreign file: no run, and left alone; keep it or move it away
                    table.csv: is no folder
@@ -250,11 +249,15 @@ def _hidden(entry: os.DirEntry[str], now: float) -> Iterator[Finding]:
         yield from staging_findings(path, now)
     elif entry.name.endswith(".tmp"):
         yield _by_age(path, LEFT_OVER, _UNFINISHED, now)
-    elif entry.name != ASIDE and not os.path.islink(entry):
-        for temporary in left_over(path):
-            yield _by_age(temporary, LEFT_OVER, _UNFINISHED, now)
-        if entry.name == CLAIMS:
-            yield from _damaged_claims(path)
+    elif entry.name == FOLDER and not os.path.islink(entry):
+        for part in (ALIVE, CLAIMS, INDEX):
+            folder = Path(shared_folder(path.parent, part))
+            if os.path.islink(folder):
+                continue
+            for temporary in left_over(folder):
+                yield _by_age(temporary, LEFT_OVER, _UNFINISHED, now)
+            if part == CLAIMS:
+                yield from _damaged_claims(folder)
 
 
 def staging_findings(path: Path, now: float) -> Iterator[Finding]:
@@ -277,6 +280,8 @@ def _damaged_claims(folder: Path) -> Iterator[Finding]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
+    except FileNotFoundError:
+        return
     except OSError as exc:
         yield Finding.of(folder, UNREADABLE, f"cannot be listed ({exc.strerror})")
         return

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ztxexp.results.claim_files import FOLDER as CLAIMS
 from ztxexp.upkeep.checking import KEPT_SEC, age_of
 from ztxexp.upkeep.inspecting import read_object
 from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.store.heartbeat import FOLDER as ALIVE
 from ztxexp_core.store.heartbeat import SILENT_SEC, file_system_now, own_name
 from ztxexp_core.store.liveness import process_is_dead
 from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.store.shared import ALIVE, CLAIMS, shared_folder
 
 _NEW_SEC = 60.0  # version 1.0.3 makes a run's folder first and its run.json a moment later
 
@@ -69,7 +68,7 @@ def launch_under_way(root: Path, but: str = "") -> bool:
         but: name of a process that does not count.
     """
     try:
-        with os.scandir(root / ALIVE) as entries:
+        with os.scandir(shared_folder(root, ALIVE)) as entries:
             paths = [e.path for e in entries if e.name != but and e.name[0] != "."]
     except OSError:  # nobody has ever worked here for long
         return False
@@ -91,7 +90,7 @@ def _open_files(inside: str) -> Iterator[str]:
 
 
 def _claimed_runs(root: Path) -> Iterator[str]:
-    folder = f"{root}/{CLAIMS}"
+    folder = shared_folder(root, CLAIMS)
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(".json")]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ztxexp.text.texts import cut, harmless
+from ztxexp_core.store.shared import DAMAGED, FOLDER
 
 NOTE, WARNING, DAMAGE = "note", "warning", "damage"
 
-ASIDE = ".damaged"  # the folder below a root into which repair() moves things
+ASIDE = f"{FOLDER}/{DAMAGED}"  # the folder below a root into which repair() moves things
 
 _WIDTH = 160
 

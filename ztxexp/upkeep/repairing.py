@@ -1,18 +1,16 @@
 """Putting a results root in order again: :func:`repair_root`.
 
-The rules of this room: nothing is deleted, what is in the way is moved into ``<root>/.damaged``,
-where readers do not look; no link is followed and none is moved; nothing is touched that somebody
-may be at work on. Every entry is looked at once more right before it is touched, and one that
-another process has moved meanwhile is no error.
+The rules of this room: nothing is deleted, what is in the way is moved into
+``<root>/.ztxexp/damaged``, where readers do not look; no link is followed and none is moved;
+nothing is touched that somebody may be at work on. Every entry is looked at once more right before
+it is touched, and one that another process has moved meanwhile is no error.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from ztxexp.upkeep.checking import KEPT_SEC, age_of, check_root, staging_finding
 from ztxexp.upkeep.cleaning import may_be_at_work
 from ztxexp.upkeep.evidence import SignsOfWork
 from ztxexp.upkeep.findings import (
-    ASIDE,
     DAMAGED_CONFIG,
     DAMAGED_METRICS,
     DAMAGED_RUN,
@@ -43,6 +40,7 @@ from ztxexp_core.store.heartbeat import file_system_now
 from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import as_it_is, close_run
 from ztxexp_core.store.run_folder import STAGING_PREFIX, utc_now, write_json, write_new
+from ztxexp_core.store.shared import DAMAGED, shared_folder
 
 _log = logging.getLogger("ztxexp")
 
@@ -57,7 +55,7 @@ moves.jsonl says of each entry, a line each, where it was ("from", below the res
 is called here ("to"), when it was moved ("at", UTC), and why.
 
 To undo a move: mend what "why" says, then move the entry back to where it was, for example
-    mv .damaged/20260301_101500_5f0c 20260301_101500_5f0c
+    mv .ztxexp/damaged/20260301_101500_5f0c 20260301_101500_5f0c
 To be rid of it all: delete this folder.
 """
 
@@ -99,7 +97,7 @@ class RepairReport(Report[Repair]):
         ./results: 1 closed, 1 set aside
         closed      20260301_101500_5f0c: process 4711 on node3 has ended without writing how
         set aside   20260301_101733_a41e: its status is None
-                      now .damaged/20260301_101733_a41e
+                      now .ztxexp/damaged/20260301_101733_a41e
     """
 
     def __init__(self, root: Path, items: Iterable[Repair], dry_run: bool):
@@ -111,7 +109,7 @@ class RepairReport(Report[Repair]):
 
         Example:
             >>> [repair.to for repair in report.of("set aside")]
-            [PosixPath('results/.damaged/20260301_101733_a41e')]
+            [PosixPath('results/.ztxexp/damaged/20260301_101733_a41e')]
         """
         return [repair for repair in self.items if repair.action == action]
 
@@ -144,7 +142,7 @@ def repair_root(root: Path, dry_run: bool = False) -> RepairReport:
     """Put a results root in order again; see ``ResultAnalyzer.repair``.
 
     Raises:
-        StoreError: ``<root>/.damaged`` is no folder, or cannot be made.
+        StoreError: ``<root>/.ztxexp/damaged`` is no folder, or cannot be made.
     """
     mender = _Mender(root, dry_run)
     done: list[Repair] = []
@@ -268,7 +266,7 @@ class _Shelf:
 
     def __init__(self, root: Path):
         self.root = root
-        self.folder = root / ASIDE
+        self.folder = Path(shared_folder(root, DAMAGED))
         self._ready = False
 
     def place(self, path: Path) -> Path:
@@ -300,10 +298,7 @@ class _Shelf:
         if self._ready:
             return
         try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self.folder)
-            if not stat.S_ISDIR(os.lstat(self.folder).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "is a link or a file")
+            shared_folder(self.root, DAMAGED, make=True)
             with contextlib.suppress(FileExistsError):
                 write_new(f"{self.folder}/{_HOW}", _README.encode())
         except OSError as exc:

@@ -1,9 +1,9 @@
 """Signs of life for other hosts: a file per process and root, touched for as long as it lives.
 
-A process on this host is asked itself (:mod:`ztxexp_core.store.liveness`). One on another host,
-or in another container, cannot be: while it carries out runs it touches its own file in
-``<root>/.alive``, and silence means death. Silence is measured by the file system's own clock,
-since hosts disagree about the time. The price: a process elsewhere that is stopped, or whose
+A process on this host is asked itself (:mod:`ztxexp_core.store.liveness`). One on another host, or
+in another container, cannot be: while it carries out runs it touches its own file in
+``<root>/.ztxexp/alive``, and silence means death. Silence is measured by the file system's own
+clock, since hosts disagree about the time. The price: a process elsewhere that is stopped, or whose
 machine sleeps, or that keeps the interpreter's lock in one call, for longer than ``SILENT_SEC``
 looks dead from here.
 """
@@ -23,10 +23,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ztxexp_core.store.run_folder import STAGING_PREFIX
+from ztxexp_core.store.shared import ALIVE, shared_folder
 
 _log = logging.getLogger("ztxexp")
 
-FOLDER = ".alive"
 BEAT_SEC = 10.0  # the first beat comes that late too: short launches leave nothing
 SILENT_SEC = 120.0  # longer than that without a sign is dead; NFS clients see a sign 60 s late
 _KEPT_SEC = 86_400.0  # what a killed process has left, longer than any of it is of use
@@ -98,7 +98,7 @@ class _Beat:
 
     def __init__(self, root: str):
         self._root = root
-        self._path = f"{root}/{FOLDER}/{own_name()}"
+        self._path = f"{shared_folder(root, ALIVE)}/{own_name()}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="ztxexp-beat", daemon=True)
         self._written = self._told = False
@@ -126,8 +126,7 @@ class _Beat:
         try:
             os.utime(self._path)  # without a time: the server's clock, not ours, counts
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(f"{self._root}/{FOLDER}")  # never the root itself
+            shared_folder(self._root, ALIVE, make=True)
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666))
         self._written = True
 
@@ -199,7 +198,7 @@ def is_silent(
         >>> is_silent(root, run["owner"]["beat"], [f"{run_dir}/run.json"])
     """
     now = file_system_now(root)
-    for path in (f"{root}/{FOLDER}/{os.path.basename(beat)}", *signs):
+    for path in (f"{shared_folder(root, ALIVE)}/{os.path.basename(beat)}", *signs):
         at = modified(path)
         if at is not None and now - at <= limit:  # or in the future: a clock was set
             return False
@@ -239,7 +238,10 @@ def stamp(root: str | Path) -> float:
     Where nothing can be made, this host's clock has to do.
     """
     name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
-    for folder in (f"{root}/{FOLDER}", str(root)):  # hidden, and swept up like staging folders
+    for folder in (
+        shared_folder(root, ALIVE),
+        str(root),
+    ):  # hidden, and swept up like staging folders
         try:
             os.mkdir(f"{folder}/{name}")
         except FileNotFoundError:
@@ -254,16 +256,16 @@ def stamp(root: str | Path) -> float:
     return time.time()
 
 
-def remove_old(root: str | Path, folder: str = FOLDER, ending: str = "") -> None:
+def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
     """Remove what processes have left that have been silent for more than a day; never raises.
 
     Args:
         root: the results root.
-        folder: name of the folder below it in which they left it.
+        part: of the shared folder in which they left it.
         ending: only what has a name that ends so.
     """
     try:
-        with os.scandir(f"{root}/{folder}") as entries:
+        with os.scandir(shared_folder(root, part)) as entries:
             found = [entry for entry in entries if entry.name.endswith(ending)]
         limit = file_system_now(root) - _KEPT_SEC if found else 0.0
         old = [e for e in found if e.stat(follow_symlinks=False).st_mtime < limit]

@@ -25,6 +25,7 @@ from ztxexp_core.store.heartbeat import (
     stamp,
 )
 
+ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
@@ -48,7 +49,7 @@ def beats() -> list[threading.Thread]:
 
 
 def mine(root: Path) -> Path:
-    return root / heartbeat.FOLDER / own_name()
+    return root / ALIVE / own_name()
 
 
 def beat_again(path: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_root_that_is_removed_ends_the_beat_quietly_and_stays_removed(
 def test_a_folder_of_beats_that_is_cleared_away_comes_back(tmp_path: Path) -> None:
     beat_for(tmp_path)
     until(mine(tmp_path).exists)
-    shutil.rmtree(tmp_path / heartbeat.FOLDER, ignore_errors=True)
+    shutil.rmtree(tmp_path / ALIVE, ignore_errors=True)
     until(mine(tmp_path).exists)
 
 
@@ -152,7 +153,7 @@ def child(code: str, root: Path) -> subprocess.Popen[str]:
 
 def test_a_process_ends_although_it_beats_and_takes_its_file_along(tmp_path: Path) -> None:
     process = child("heartbeat.beat_for(sys.argv[1]); input()", tmp_path)
-    folder = tmp_path / heartbeat.FOLDER
+    folder = tmp_path / ALIVE
     until(lambda: folder.exists() and os.listdir(folder))
     process.communicate("\n", timeout=20)
     assert process.returncode == 0
@@ -169,7 +170,7 @@ def test_a_worker_process_that_leaves_takes_its_file_along(tmp_path: Path, metho
     worker.start()
     worker.join(30)
     assert worker.exitcode == 0
-    assert os.listdir(tmp_path / heartbeat.FOLDER) == []
+    assert os.listdir(tmp_path / ALIVE) == []
 
 
 def _beat_once(root: Path) -> None:
@@ -183,19 +184,19 @@ def test_a_forked_child_beats_by_itself_and_leaves_its_parents_beat_alone(tmp_pa
     code = """
 import os, time
 heartbeat.beat_for(sys.argv[1])
-mine = f"{sys.argv[1]}/.alive/{heartbeat.own_name()}"
+mine = f"{sys.argv[1]}/.ztxexp/alive/{heartbeat.own_name()}"
 while not os.path.exists(mine):
     time.sleep(0.005)
 pid = os.fork()
 if pid == 0:
     assert heartbeat.own_name() not in mine and not heartbeat._beats
     heartbeat.beat_for(sys.argv[1])
-    theirs = f"{sys.argv[1]}/.alive/{heartbeat.own_name()}"
+    theirs = f"{sys.argv[1]}/.ztxexp/alive/{heartbeat.own_name()}"
     while not os.path.exists(theirs):
         time.sleep(0.005)
     sys.exit(7)  # through everything that is done at the end of a process
 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-print(code, os.listdir(f"{sys.argv[1]}/.alive") == [heartbeat.own_name()])
+print(code, os.listdir(f"{sys.argv[1]}/.ztxexp/alive") == [heartbeat.own_name()])
 """
     process = child(code, tmp_path)
     assert process.communicate(timeout=30)[0].split() == ["7", "True"]
@@ -226,9 +227,9 @@ def test_a_stamp_is_never_older_than_what_was_written_before_it(tmp_path: Path) 
 
 def test_asking_for_the_time_leaves_nothing_behind(tmp_path: Path) -> None:
     stamp(tmp_path)
-    (tmp_path / heartbeat.FOLDER).mkdir()
+    (tmp_path / ALIVE).mkdir(parents=True)
     stamp(tmp_path)
-    assert [p.name for p in tmp_path.rglob("*")] == [heartbeat.FOLDER]
+    assert list(tmp_path.rglob("*")) == [tmp_path / ".ztxexp", tmp_path / ALIVE]
 
 
 def test_the_clock_is_not_asked_for_every_run(

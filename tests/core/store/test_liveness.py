@@ -29,6 +29,7 @@ from ztxexp_core.store.liveness import (
 )
 from ztxexp_core.store.run_folder import create_run, read_json, read_record, write_json
 
+ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
@@ -226,8 +227,8 @@ def away(folder: Path) -> Path:
     """Return the path of the beat file of a run's owner."""
     beat = read_json(folder / "run.json")["owner"]["beat"]
     assert isinstance(beat, str)
-    path = folder.parent / heartbeat.FOLDER / beat
-    path.parent.mkdir(exist_ok=True)
+    path = folder.parent / ALIVE / beat
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -454,13 +455,13 @@ def test_a_run_that_ends_while_its_owner_is_looked_up_keeps_its_own_end(
 
 
 def test_heartbeats_of_other_days_are_removed_by_the_next_launch(tmp_path: Path) -> None:
-    (tmp_path / heartbeat.FOLDER).mkdir()
+    (tmp_path / ALIVE).mkdir(parents=True)
     for name, days in (("old", 2), ("of-today", 0.5)):
-        path = tmp_path / heartbeat.FOLDER / name
+        path = tmp_path / ALIVE / name
         path.touch()
         os.utime(path, (time.time() - days * 86_400,) * 2)
     close_dead_runs(tmp_path)
-    assert os.listdir(tmp_path / heartbeat.FOLDER) == ["of-today"]
+    assert os.listdir(tmp_path / ALIVE) == ["of-today"]
 
 
 def test_a_root_that_is_missing_has_nothing_to_close(tmp_path: Path) -> None:

@@ -155,10 +155,10 @@ def test_what_was_left_over_or_set_aside_is_told(tmp_path):
     old = tmp_path / ".new-20260101_000000_0000"
     old.mkdir()
     os.utime(old, (time.time() - 10_000,) * 2)
-    (tmp_path / ".damaged" / "run").mkdir(parents=True)
+    (tmp_path / ".ztxexp/damaged" / "run").mkdir(parents=True)
     found = lines(root_check.check_root(tmp_path))
     assert found["left over"].level == WARN and found["left over"].what.startswith("1 hidden")
-    assert found["set aside"].what == "1 damaged entries were set aside in .damaged"
+    assert found["set aside"].what == "1 damaged entries were set aside in .ztxexp/damaged"
 
 
 def fails(code):

@@ -337,7 +337,7 @@ def test_the_results_root_is_left_out_wherever_it_lies(repo, name):
 
 
 def test_a_results_root_that_is_the_repository_leaves_the_code_in(repo):
-    repo.write({"new.py": "x\n", ".provenance/f.txt": "x\n", ".claims/a.json": "{}"})
+    repo.write({"new.py": "x\n", ".provenance/f.txt": "x\n", ".ztxexp/a.json": "{}"})
     found = look(repo.top)
     assert found.patch.count(b"diff --git") == 1 and b"new.py" in found.patch
 

@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from ztxexp.analyzer import ResultAnalyzer
-from ztxexp.results.claim_files import FOLDER, Claim, ClaimFiles
+from ztxexp.results.claim_files import Claim, ClaimFiles
 from ztxexp.results.claims import Claims, Done, Mine, Taken
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store import heartbeat
@@ -33,6 +33,7 @@ from ztxexp_core.store.run_folder import create_run, iter_runs, read_json, write
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 ID = "1:00ff"
+ALIVE, CLAIMS = ".ztxexp/alive", ".ztxexp/claims"
 
 
 @pytest.fixture
@@ -56,13 +57,13 @@ def put_run(root: Path, run_id: str, status: str, **fields: Any) -> None:
 
 
 def files(root: Path) -> list[str]:
-    return sorted(os.listdir(root / FOLDER))
+    return sorted(os.listdir(root / CLAIMS))
 
 
 def claim_file(root: Path) -> Path:
     """The one file that there is."""
     (name,) = files(root)
-    return root / FOLDER / name
+    return root / CLAIMS / name
 
 
 def launch(root: Path, *claimed: tuple[str, str]) -> subprocess.Popen[str]:
@@ -92,7 +93,7 @@ def dead_launch(root: Path, *claimed: tuple[str, str]) -> None:
 
 def send_away(root: Path, silent: float) -> None:
     """Make the last claim one of another host, which was last heard of some seconds ago."""
-    path = max((root / FOLDER).iterdir(), key=lambda file: "after" in file.name)
+    path = max((root / CLAIMS).iterdir(), key=lambda file: "after" in file.name)
     claim = read_json(path)
     claim["owner"]["host"] = "elsewhere"
     path.write_text(json.dumps(claim))
@@ -141,7 +142,7 @@ def test_only_the_run_that_holds_a_claim_gives_it_back(root: Path) -> None:
 
 def test_a_launch_beats_while_it_has_claims(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_SEC", 0.01)
-    beat = root / heartbeat.FOLDER / heartbeat.own_name()
+    beat = root / ALIVE / heartbeat.own_name()
     with Claims(root, {}):
         deadline = time.monotonic() + 20
         while not beat.exists():
@@ -292,7 +293,7 @@ def test_a_launch_elsewhere_keeps_its_claims_while_its_heart_beats(root: Path) -
     send_away(root, silent=20)
     assert isinstance(theirs.claim(ID, "r2"), Taken)  # young
     send_away(root, silent=1e6)
-    beat = root / heartbeat.FOLDER / heartbeat.own_name()
+    beat = root / ALIVE / heartbeat.own_name()
     beat.parent.mkdir()
     beat.touch()
     assert isinstance(theirs.claim(ID, "r2"), Taken)
@@ -386,7 +387,8 @@ def test_a_file_system_without_hard_links_will_do(
 
 
 def test_claims_that_cannot_be_written_are_an_error_that_says_so(root: Path) -> None:
-    (root / FOLDER).write_text("in the way")
+    (root / ".ztxexp").mkdir()
+    (root / CLAIMS).write_text("in the way")
     with pytest.raises(StoreError, match="claims cannot be written"), Claims(root, {}) as claims:
         claims.claim(ID, "r1")
 
@@ -397,8 +399,8 @@ def test_what_killed_processes_were_writing_is_removed_after_a_day(root: Path) -
         claims.release(ID, "r1", "failed")
     (kept,) = files(root)
     for name, days in ((".a.tmp", 2.0), (".b.tmp", 0.5), (f"{kept}.1-1.tmp", 2.0), (kept, 9.0)):
-        (root / FOLDER / name).touch()
-        os.utime(root / FOLDER / name, (time.time() - days * 86_400,) * 2)
+        (root / CLAIMS / name).touch()
+        os.utime(root / CLAIMS / name, (time.time() - days * 86_400,) * 2)
     Claims(root, {}).close()
     assert files(root) == [".b.tmp", kept]
 
@@ -406,7 +408,7 @@ def test_what_killed_processes_were_writing_is_removed_after_a_day(root: Path) -
 def test_claims_that_are_cleared_away_in_the_middle_cost_nothing(root: Path) -> None:
     with Claims(root, {}) as claims:
         claims.claim("1:01", "r1")
-        shutil.rmtree(root / FOLDER)
+        shutil.rmtree(root / CLAIMS)
         claims.release("1:01", "r1", "succeeded")
         assert claims.claim("1:02", "r2") == Mine()
 
@@ -437,12 +439,13 @@ def test_readers_and_clean_up_pass_claims_and_heartbeats_by(root: Path) -> None:
         claims.claim(ID, "r1")
         put_run(root, "r1", "succeeded")
         claims.release(ID, "r1", "succeeded")
-        (root / heartbeat.FOLDER).mkdir()
+        (root / ALIVE).mkdir()
         analyzer = ResultAnalyzer(root)
         assert [row["run_id"] for row in analyzer.to_records()] == ["r1"]
         everything = analyzer.clean_results(None, lambda row: True, dry_run=False, confirm=False)
         assert everything == [root / "r1"]
-    assert sorted(os.listdir(root)) == [heartbeat.FOLDER, FOLDER]
+    assert os.listdir(root) == [".ztxexp"]
+    assert sorted(os.listdir(root / ".ztxexp")) == [".gitignore", "alive", "claims"]
 
 
 # ---- races ---------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ztxexp.results import index
-from ztxexp.results.index import FOLDER, Kind, read_all
+from ztxexp.results.index import Kind, read_all
 from ztxexp_core.store.run_folder import read_record, run_names
+from ztxexp_core.store.shared import INDEX, shared_folder
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ class Root:
 
     @property
     def cache(self) -> Path:
-        return self.path / FOLDER / "run.json.cache"
+        return Path(shared_folder(self.path, INDEX)) / "run.json.cache"
 
     def keep(self, body: bytes) -> None:
         """Write a cache that is whole, whatever it says."""
@@ -280,7 +281,7 @@ _IN_NANOSECONDS = ("st_mtime_ns", "st_ctime_ns")
 
 def test_a_root_that_cannot_be_written_is_read_all_the_same(root, monkeypatch):
     root.write("a", '{"n": 1}')
-    (root.path / FOLDER).write_text("a file in the place of the folder")
+    (root.path / ".ztxexp").write_text("a file in the place of the folder")
     assert root.read() == root.read() == {"a": {"n": 1}}
 
 
@@ -408,7 +409,7 @@ def test_what_a_later_kind_says_is_as_new_as_what_an_earlier_one_says(root, ends
 
 def test_a_pipe_in_the_place_of_a_cache_holds_nobody_up(root):
     root.write("a", '{"n": 1}')
-    (root.path / FOLDER).mkdir()
+    root.cache.parent.mkdir(parents=True)
     os.mkfifo(root.cache)
     assert root.read() == root.read() == {"a": {"n": 1}}
 

@@ -121,13 +121,13 @@ def test_a_damaged_run_is_set_aside_whole_and_the_account_says_why(folder, name)
     (made / "checkpoints" / "model").write_text("weights")
     put(made / name, "{")
     files = sorted(path.relative_to(made) for path in made.rglob("*"))
-    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
-    aside = folder / ".damaged" / "torn"
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
+    aside = folder / ".ztxexp/damaged" / "torn"
     assert sorted(path.relative_to(aside) for path in aside.rglob("*")) == files
     assert (aside / "checkpoints" / "model").read_text() == "weights"
-    (row,) = read_jsonl(folder / ".damaged" / "moves.jsonl")
+    (row,) = read_jsonl(folder / ".ztxexp/damaged" / "moves.jsonl")
     assert (row["from"], row["to"]) == ("torn", "torn") and name in row["why"] and row["at"]
-    assert "mv .damaged/" in (folder / ".damaged" / "README.txt").read_text()
+    assert "mv .ztxexp/damaged/" in (folder / ".ztxexp/damaged" / "README.txt").read_text()
     assert [run["run_id"] for run in ResultAnalyzer(folder).to_records()] == ["good"]
     assert done(folder) == []
 
@@ -138,7 +138,7 @@ def test_a_run_without_its_record_is_set_aside_once_it_cannot_be_a_new_one(folde
     assert done(folder) == [("left alone", "torn", None)]
     for path in (*made.iterdir(), made):
         old(path)
-    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
 
 
 def test_its_configuration_is_run_again_and_what_was_moved_can_be_moved_back(root):
@@ -153,7 +153,7 @@ def test_its_configuration_is_run_again_and_what_was_moved_can_be_moved_back(roo
     assert [action for action, *_ in done(root.path)] == ["set aside"]
     summary = launch()
     assert (summary.succeeded, summary.reused) == (1, 1)
-    aside = root.path / ".damaged" / victim.name
+    aside = root.path / ".ztxexp/damaged" / victim.name
     (aside / "run.json").write_bytes(whole)
     aside.rename(victim)
     report = ResultAnalyzer(root.path).check()
@@ -193,7 +193,7 @@ def test_figures_that_the_events_still_have_are_restored(folder, damaged):
     assert done(folder) == [("restored", "run/metrics.json", None)]
     (record,) = ResultAnalyzer(folder).to_records()[1:]
     assert record["score"] == 0.5 and record["nan"] != record["nan"]
-    kept = folder / ".damaged" / "run.metrics.json"
+    kept = folder / ".ztxexp/damaged" / "run.metrics.json"
     assert kept.exists() == damaged and done(folder) == []
 
 
@@ -203,10 +203,10 @@ def test_a_second_entry_of_a_name_gets_a_number(folder):
         done(folder)
     put(write_run(folder, "README.txt") / "run.json", "{")
     done(folder)
-    assert names(folder / ".damaged") == [
+    assert names(folder / ".ztxexp/damaged") == [
         "README.txt", "README.txt-2", "moves.jsonl", "torn", "torn-2", "torn-3"
     ]  # fmt: skip
-    assert (folder / ".damaged" / "README.txt").is_file()
+    assert (folder / ".ztxexp/damaged" / "README.txt").is_file()
 
 
 def test_staging_folders_and_temporary_files_are_set_aside_once_they_are_old(folder):
@@ -217,10 +217,10 @@ def test_staging_folders_and_temporary_files_are_set_aside_once_they_are_old(fol
     old(staged)
     old(temporary)
     assert done(folder) == [
-        ("set aside", ".new-run", ".damaged/new-run"),
-        ("set aside", "good/run.json.1-2.tmp", ".damaged/good.run.json.1-2.tmp"),
+        ("set aside", ".new-run", ".ztxexp/damaged/new-run"),
+        ("set aside", "good/run.json.1-2.tmp", ".ztxexp/damaged/good.run.json.1-2.tmp"),
     ]
-    assert done(folder) == [] and names(folder) == [".damaged", "good"]
+    assert done(folder) == [] and names(folder) == [".ztxexp", "good"]
 
 
 # ---- links, permissions ----------------------------------------------------------------------
@@ -246,17 +246,19 @@ def _written(path):
     return path
 
 
+@pytest.mark.parametrize("name", [".ztxexp", ".ztxexp/damaged"])
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_nothing_is_moved_out_of_the_root_by_way_of_the_folder_for_damaged_runs(
-    folder, tmp_path, kind
+    folder, tmp_path, kind, name
 ):
     put(write_run(folder, "torn") / "run.json", "{")
     (tmp_path / "elsewhere").mkdir()
+    (folder / name).parent.mkdir(exist_ok=True)
     if kind == "link":
-        (folder / ".damaged").symlink_to(tmp_path / "elsewhere")
+        (folder / name).symlink_to(tmp_path / "elsewhere")
     else:
-        (folder / ".damaged").write_text("x")
-    with pytest.raises(StoreError, match=r"nothing was moved.*\.damaged"):
+        (folder / name).write_text("x")
+    with pytest.raises(StoreError, match=r"nothing was moved.*\.ztxexp/damaged"):
         ResultAnalyzer(folder).repair()
     assert names(tmp_path / "elsewhere") == [] and (folder / "torn").is_dir()
 
@@ -272,7 +274,7 @@ def test_what_cannot_be_mended_is_told_and_the_others_are_mended(folder, monkeyp
         real(source, target)
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert done(folder) == [("failed", "one", None), ("set aside", "two", ".damaged/two")]
+    assert done(folder) == [("failed", "one", None), ("set aside", "two", ".ztxexp/damaged/two")]
     assert "one could not be mended" in caplog.text
 
 
@@ -318,31 +320,31 @@ def test_a_run_whose_files_a_process_has_open_is_left_alone(folder, torn):
     with at_work(opens=torn / "events.jsonl"):
         assert done(folder) == [("left alone", "torn", None)]
         assert "files in it open" in str(ResultAnalyzer(folder).repair())
-    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
 
 
 def test_a_run_that_is_claimed_by_a_living_launch_is_left_alone(folder, torn):
-    (folder / ".claims").mkdir()
+    (folder / ".ztxexp/claims").mkdir(parents=True)
     with at_work() as owner:
         claim = {"token": "t", "run_id": "torn", "status": "running", "owner": owner}
-        put(folder / ".claims" / "1-a.json", claim)
+        put(folder / ".ztxexp/claims" / "1-a.json", claim)
         assert done(folder) == [("left alone", "torn", None)]
         assert "claimed" in str(ResultAnalyzer(folder).repair())
-    put(folder / ".claims" / "1-b.json", "{")
-    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    put(folder / ".ztxexp/claims" / "1-b.json", "{")
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
 
 
 def test_while_somebody_beats_in_the_root_only_runs_that_do_not_change_are_touched(folder, torn):
-    (folder / ".alive").mkdir()
-    beat = _written(folder / ".alive" / "elsewhere-1-abc")
+    (folder / ".ztxexp/alive").mkdir(parents=True)
+    beat = _written(folder / ".ztxexp/alive" / "elsewhere-1-abc")
     assert done(folder) == [("left alone", "torn", None)]
     assert "under way in this root" in str(ResultAnalyzer(folder).repair())
     for path in (*torn.iterdir(), torn):
         old(path)
-    assert done(folder) == [("set aside", "torn", ".damaged/torn")]
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
     put(write_run(folder, "torn") / "run.json", "{")
     old(beat)
-    assert done(folder) == [("set aside", "torn", ".damaged/torn-2")]
+    assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn-2")]
 
 
 def test_a_run_of_this_very_process_that_is_under_way_is_left_alone(root):
@@ -422,9 +424,11 @@ def test_several_processes_may_repair_at_once(folder):
         child.stdin.flush()
     moved = [int(child.communicate(timeout=60)[0]) for child in children]
     assert [child.returncode for child in children] == [0, 0, 0]
-    assert sum(moved) == 60 and len(list(read_jsonl(folder / ".damaged" / "moves.jsonl"))) == 60
-    assert names(folder) == [".damaged", "good"]
-    assert len(names(folder / ".damaged")) == 62
+    assert (
+        sum(moved) == 60 and len(list(read_jsonl(folder / ".ztxexp/damaged" / "moves.jsonl"))) == 60
+    )
+    assert names(folder) == [".ztxexp", "good"]
+    assert len(names(folder / ".ztxexp/damaged")) == 62
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -454,6 +458,6 @@ def test_the_report_prints_what_was_done(folder):
     assert lines[0] == f"{folder}: 1 closed, 1 set aside"
     assert lines[1].startswith("closed      dead: process ")
     assert lines[2] == "set aside   torn: run.json: holds a list, not an object"
-    assert lines[3] == "              now .damaged/torn"
+    assert lines[3] == "              now .ztxexp/damaged/torn"
     assert [repair.to.name for repair in report.of("set aside")] == ["torn"]
     assert repr(report) == f"<RepairReport: {lines[0]}>"

@@ -304,9 +304,9 @@ def test_foreign_entries_are_named_and_hidden_ones_are_not(folder):
     (folder / "notes" / "run.txt").write_text("x")
     (folder / "table.csv").write_text("x")
     os.mkfifo(folder / "pipe")
-    for name in (".claims", ".alive", ".damaged", ".git"):
-        (folder / name).mkdir()
-    (folder / ".index.json").write_text("{")
+    for name in (".ztxexp/claims", ".ztxexp/alive", ".ztxexp/damaged", ".git"):
+        (folder / name).mkdir(parents=True)
+    (folder / ".ztxexp" / "notes.json").write_text("{")
     assert found(folder) == [
         ("note", "foreign folder", "notes"),
         ("note", "foreign file", "pipe"),
@@ -336,14 +336,14 @@ def _links(folder):
 def test_what_was_not_finished_is_left_over_once_it_is_old(folder):
     staged, temporary = folder / ".new-run", folder / "good" / "run.json.12-34.tmp"
     artifact = folder / "good" / "artifacts" / ".model.pt.12-34.tmp"
-    (folder / ".claims").mkdir()
-    (folder / ".index").mkdir()
-    claim = folder / ".claims" / f".{'ab' * 8}.tmp"
-    cache = folder / ".index" / "run.json.12-34.tmp"
+    (folder / ".ztxexp/claims").mkdir(parents=True)
+    (folder / ".ztxexp/index").mkdir(parents=True)
+    claim = folder / ".ztxexp/claims" / f".{'ab' * 8}.tmp"
+    cache = folder / ".ztxexp/index" / "run.json.12-34.tmp"
     staged.mkdir()
     for path in (temporary, artifact, claim, cache):
         path.write_text("x")
-    paths = (claim, cache, staged, temporary, artifact)
+    paths = (staged, claim, cache, temporary, artifact)
     names = [path.relative_to(folder).as_posix() for path in paths]
     assert found(folder) == [("note", "perhaps in use", name) for name in names]
     for path in paths:
@@ -366,9 +366,9 @@ def test_a_folder_in_which_a_run_is_being_made_is_judged_by_its_process(folder):
 
 
 def test_a_damaged_claim_is_named(folder):
-    (folder / ".claims").mkdir()
-    put(folder / ".claims" / "1-abc.json", "{")
-    assert found(folder) == [("note", "damaged claim", ".claims/1-abc.json")]
+    (folder / ".ztxexp/claims").mkdir(parents=True)
+    put(folder / ".ztxexp/claims" / "1-abc.json", "{")
+    assert found(folder) == [("note", "damaged claim", ".ztxexp/claims/1-abc.json")]
 
 
 def test_runs_of_one_configuration_are_named_once(folder):

@@ -436,8 +436,8 @@ def test_what_is_younger_than_a_day_may_be_about_to_be_named(kept):
 
 
 def test_while_a_launch_is_under_way_it_stays(kept):
-    (kept / ".alive").mkdir()
-    (kept / ".alive" / "elsewhere.1").touch()
+    (kept / ".ztxexp/alive").mkdir(parents=True)
+    (kept / ".ztxexp/alive" / "elsewhere.1").touch()
     assert collect(kept, older_than="5d") == ["old"]
     assert left(kept) == set("01ab")
 
@@ -449,7 +449,7 @@ def test_where_a_run_cannot_say_what_it_names_everything_stays(kept):
 
 
 def test_a_run_that_was_set_aside_names_what_it_named(kept):
-    odd = run(kept / ".damaged", "odd")
+    odd = run(kept / ".ztxexp/damaged", "odd")
     put(odd / "meta.json", {"packages": None, "git_diff": "a" * 64})
     collect(kept, older_than="5d")
     assert left(kept) == set("1a")
