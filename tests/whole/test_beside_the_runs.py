@@ -39,7 +39,7 @@ def others(root: Path) -> list[str]:
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_plain_launch_leaves_runs_and_no_other_folder(tmp_path, mode):
     summary = pipeline(tmp_path).run(score, mode=mode, workers=2)
-    assert len(summary.succeeded) == 2 and others(tmp_path) == []
+    assert summary.succeeded == 2 and others(tmp_path) == []
     ResultAnalyzer(tmp_path).to_dataframe()
     assert others(tmp_path) == []
     assert all(path.is_dir() or path.name[0] == "." for path in tmp_path.iterdir())
