@@ -19,8 +19,8 @@ from ztxexp.analysis.reproducing import Reproducing
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.runset import RunSet, chosen_runs, read_runs
 from ztxexp.results.selection import Selection, Tags, words
-from ztxexp.text.texts import plural
-from ztxexp.text.waiting import bar
+from ztxexp.text.format import plural
+from ztxexp.text.terminal import bar
 from ztxexp.upkeep.care import Care
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent
 from ztxexp_core.store.lines import read_jsonl

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import plural
+from ztxexp.text.format import plural
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import EVENTS, EXTRAS, Receipts

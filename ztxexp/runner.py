@@ -26,7 +26,7 @@ from ztxexp.progress.progress import Progress
 from ztxexp.replay import tell_of_the_dead
 from ztxexp.results.claims import Claims
 from ztxexp.results.summary import RunSummary, failures_text
-from ztxexp.text.texts import plural
+from ztxexp.text.format import plural
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.pickling import refuse_while_loading

@@ -27,8 +27,8 @@ from ztxexp.analysis.columns import (
 )
 from ztxexp.analysis.student import t_quantile
 from ztxexp.results.columns import Objects
+from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
-from ztxexp.text.texts import cut, encodable, plural
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import is_number
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.analysis.columns import ABSENT, codes_of
 from ztxexp.results.runset import chosen_runs
 from ztxexp.results.selection import Selection
-from ztxexp.text.texts import encodable
+from ztxexp.text.format import encodable
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.store.run_folder import RunFiles, read_record, run_names
 from ztxexp_core.values.codec import numbers

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.text.texts import encodable
+from ztxexp.text.format import encodable
 from ztxexp_core.errors import closest
 
 if TYPE_CHECKING:

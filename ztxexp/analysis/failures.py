@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.runset import RunSet
 from ztxexp.results.summary import FailureGroup, conditions
-from ztxexp.text.texts import encodable, end_of
+from ztxexp.text.format import encodable
+from ztxexp.text.logs import read_end
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
 from ztxexp_core.run.outcome import place_in
 from ztxexp_core.specs import RunOutcome, RunSpec
@@ -73,7 +74,7 @@ def _failure(run_id: str, folder: Path, run: Mapping[str, Any]) -> RunOutcome:
         reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
     if place is None and reason == "exception":
         log = RunFiles(folder).error
-        place = place_in(end_of(log, _TRACE_BYTES)[1].decode(errors="replace"))
+        place = place_in(read_end(log, _TRACE_BYTES)[1].decode(errors="replace"))
     return RunOutcome(
         run_id,
         RUN_STATUS_FAILED,

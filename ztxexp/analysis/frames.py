@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.columns import flattened
 from ztxexp.results.columns import Coded, Objects
-from ztxexp.text.texts import encodable
+from ztxexp.text.format import encodable
 
 if TYPE_CHECKING:
     import pandas as pd

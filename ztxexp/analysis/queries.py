@@ -27,8 +27,8 @@ from ztxexp.results.columns import Objects
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.runset import RunSet, read_runs
 from ztxexp.results.selection import Selection, Tags, words
-from ztxexp.text.texts import encodable, plural
-from ztxexp.text.waiting import bar
+from ztxexp.text.format import encodable, plural
+from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.values.codec import is_number

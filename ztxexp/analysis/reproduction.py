@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.labels import label
-from ztxexp.text.texts import cut, harmless
 
 _SHOWN = 10  # differences; the record holds them all
 _WIDTH = 160
@@ -79,7 +79,7 @@ class Reproduction:
         return f"<Reproduction of {self.run_id}: {len(self.differences)} differences today>"
 
     def __str__(self) -> str:
-        return "\n".join(map(harmless, self._lines()))
+        return "\n".join(map(sanitize_for_terminal, self._lines()))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

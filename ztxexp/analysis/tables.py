@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.text.texts import encodable, escape_formula, sheet_text
+from ztxexp.text.format import encodable, escape_formula, sheet_text
 from ztxexp_core.errors import ConfigError, ZtxexpError, closest
 from ztxexp_core.values.codec import encode
 

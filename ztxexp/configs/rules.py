@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.history import PastRun, read_history
-from ztxexp.text.waiting import bar
+from ztxexp.text.terminal import bar
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
 from ztxexp_core.values.copying import copy_config
 from ztxexp_core.values.identity import config_identity

@@ -31,7 +31,7 @@ from ztxexp.plugin_tools.versions import (
     unmet,
     version_of,
 )
-from ztxexp.text.texts import harmless
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
 from ztxexp_core.machine.gpu_names import VISIBLE, find, label
@@ -76,10 +76,10 @@ def _python() -> Iterator[Line]:
         way_out = "pip install ztxexp: plugins are found by what is installed"
         yield Line(BAD, "ztxexp", "is not installed, only imported", way_out)
     else:
-        place = harmless(str(Path(ztxexp_core.__file__).parents[1]))
+        place = sanitize_for_terminal(str(Path(ztxexp_core.__file__).parents[1]))
         yield Line(OK, "ztxexp", f"{version} in {place}")
     what = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
-    yield Line(OK, "Python", harmless(what))
+    yield Line(OK, "Python", sanitize_for_terminal(what))
 
 
 def _machine() -> Iterator[Line]:
@@ -180,7 +180,7 @@ def _gpus() -> Iterator[Line]:
 
 
 def _gpu(nvml: Nvml, number: int, device: Device) -> Line:
-    name = harmless(device.name or device.uuid)
+    name = sanitize_for_terminal(device.name or device.uuid)
     if device.parts is not None:
         name += f", in MIG mode with {len(device.parts)} parts"
     try:
@@ -197,10 +197,16 @@ def _visible(value: str | None, found: list[Device]) -> Iterator[Line]:
     try:
         entries = find("auto", value, found, "")
     except OptionError as exc:
-        yield Line(BAD, VISIBLE, harmless(str(exc)), "unset it, or name GPUs that there are")
+        yield Line(
+            BAD, VISIBLE, sanitize_for_terminal(str(exc)), "unset it, or name GPUs that there are"
+        )
         return
     named = ", ".join(map(label, entries))
-    yield Line(OK, VISIBLE, f"{harmless(value)!r} leaves {len(entries)}: {harmless(named)}")
+    yield Line(
+        OK,
+        VISIBLE,
+        f"{sanitize_for_terminal(value)!r} leaves {len(entries)}: {sanitize_for_terminal(named)}",
+    )
 
 
 # ---- plugins ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ztxexp.doctor.health import BAD, OK, WARN, Line
-from ztxexp.text.texts import harmless
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.upkeep.checking import staging_findings
 from ztxexp_core.store.run_folder import STAGING_PREFIX, run_names
 from ztxexp_core.store.shared import DAMAGED, shared_folder
@@ -47,13 +47,15 @@ def check_root(root: Path) -> Iterator[Line]:
     root = Path(root).absolute()
     folder = next(path for path in (root, *root.parents) if path.exists())
     if not folder.is_dir():
-        yield Line(BAD, "root", f"{harmless(str(folder))} is a file", "choose a folder")
+        yield Line(
+            BAD, "root", f"{sanitize_for_terminal(str(folder))} is a file", "choose a folder"
+        )
         return
-    where = harmless(str(root))
+    where = sanitize_for_terminal(str(root))
     if folder == root:
         yield Line(OK, "root", f"{where}, {len(run_names(root))} run folders")
     else:
-        said = f"{where} is not there yet; looked at {harmless(str(folder))}"
+        said = f"{where} is not there yet; looked at {sanitize_for_terminal(str(folder))}"
         yield Line(OK, "root", said)
     yield _kind(folder)
     yield from _space(folder)
@@ -98,7 +100,7 @@ def _kind(folder: Path) -> Line:
         return Line(OK, "file system", "of a kind that is not told")
     # The last one mounted on a place is the one that is seen.
     part = max(reversed(mounted), key=lambda found: len(found.mountpoint))
-    said = f"{part.fstype} on {harmless(part.mountpoint)}"
+    said = f"{part.fstype} on {sanitize_for_terminal(part.mountpoint)}"
     if part.fstype.startswith(_NETWORK):
         return Line(OK, "file system", f"{said}, shared with other hosts by the look of it")
     if part.fstype in ("tmpfs", "ramfs", "overlay"):

@@ -15,7 +15,7 @@ from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, settle
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
-from ztxexp.text.texts import plural
+from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.loaded import LoadedPlugin
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED

@@ -15,8 +15,8 @@ from typing import Any
 
 from ztxexp.configs.rules import FilteredOut
 from ztxexp.results.history import PastRun
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
-from ztxexp.text.texts import harmless, plural
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_FAILED, Config
 from ztxexp_core.values.identity import config_identity
@@ -182,7 +182,7 @@ class Plan:
         return f"<pre>{html.escape(str(self))}</pre>"
 
     def _title(self) -> str:
-        of_root = "" if self.root is None else f" for {harmless(str(self.root))}"
+        of_root = "" if self.root is None else f" for {sanitize_for_terminal(str(self.root))}"
         total = sum(self.counts.values())
         if not total:
             return f"Plan{of_root}: no configurations"
@@ -215,7 +215,7 @@ def _note(action: Action, items: Sequence[PlannedRun]) -> str:
     """Return what is to be said of all items of an action."""
     if action is Action.REUSE:
         more = ", e.g." if len(items) > 1 else " in"
-        return f"succeeded before{more} {harmless(str(items[0].run_id))}"
+        return f"succeeded before{more} {sanitize_for_terminal(str(items[0].run_id))}"
     if action is Action.BUSY:
         return "run only where no other launch is at it by then"
     if action in (Action.RESUME, Action.RETRY):
@@ -237,12 +237,14 @@ def _how_it_stands(item: PlannedRun) -> str:
 
 def _tally(words: Iterable[str | None]) -> str:
     counted = Counter(map(str, words)).most_common()
-    return ", ".join(f"{count} {harmless(word)}" for word, count in counted)
+    return ", ".join(f"{count} {sanitize_for_terminal(word)}" for word, count in counted)
 
 
 def _rules(filtered: Sequence[FilteredOut]) -> str:
     ordered = sorted(filtered, key=lambda rule: -rule.count)
-    shown = [f"{harmless(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]]
+    shown = [
+        f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]
+    ]
     others = ordered[_RULES_SHOWN:]
     if others:
         shown.append(f"{plural(len(others), 'other rule')} ({sum(rule.count for rule in others)})")

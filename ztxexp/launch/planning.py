@@ -13,8 +13,8 @@ from ztxexp.configs.rules import Account
 from ztxexp.launch.plan import NOT_COMPARED, Action, Plan, PlannedRun, identity_in
 from ztxexp.manager import ExpManager
 from ztxexp.results.history import PastRun, read_history
-from ztxexp.text.texts import cut, harmless
-from ztxexp.text.waiting import bar
+from ztxexp.text.format import cut, sanitize_for_terminal
+from ztxexp.text.terminal import bar
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED, Config
 
 _MESSAGE_WIDTH = 100
@@ -139,7 +139,9 @@ class _Decisions:
         if past.succeeded:
             return Action.REUSE, _success(past), past, 0
         if past.status == RUN_STATUS_SKIPPED:
-            return self._unless_limited(Action.NEW, f"skipped in {harmless(past.run_id)}", past)
+            return self._unless_limited(
+                Action.NEW, f"skipped in {sanitize_for_terminal(past.run_id)}", past
+            )
         if past.status == RUN_STATUS_RUNNING:
             return self._unless_limited(Action.BUSY, _under_way(past), past)
         return self._on_failure(past)
@@ -164,19 +166,19 @@ class _Decisions:
 
 
 def _success(past: PastRun) -> str:
-    return f"succeeded in {harmless(past.run_id)}"
+    return f"succeeded in {sanitize_for_terminal(past.run_id)}"
 
 
 def _under_way(past: PastRun) -> str:
-    name = harmless(past.run_id)
+    name = sanitize_for_terminal(past.run_id)
     if past.owner_alive:
         return f"under way in {name}"
     return f"{name} says that it is under way; whether it is cannot be told from here"
 
 
 def _failure(past: PastRun) -> str:
-    cause = harmless(past.error_type or str(past.reason))
+    cause = sanitize_for_terminal(past.error_type or str(past.reason))
     lines = (past.error_message or "").strip().splitlines()
-    message = cut(harmless(lines[0]), _MESSAGE_WIDTH) if lines else ""
+    message = cut(sanitize_for_terminal(lines[0]), _MESSAGE_WIDTH) if lines else ""
     told = f"{cause}: {message}" if message else cause
-    return f"failed in {harmless(past.run_id)} with {told} (attempt {past.attempt})"
+    return f"failed in {sanitize_for_terminal(past.run_id)} with {told} (attempt {past.attempt})"

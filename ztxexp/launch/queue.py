@@ -19,7 +19,7 @@ from pathlib import Path
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Done, Taken
-from ztxexp.text.texts import plural
+from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.specs import RunOutcome, RunSpec

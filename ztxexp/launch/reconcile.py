@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import lines_before_death
+from ztxexp.text.logs import lines_before_death
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 from ztxexp_core.run.launch import DEATHS
 from ztxexp_core.run.run import RunOne, first_record

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM, READY
 from ztxexp.plugin_tools.versions import Mismatch, unmet
-from ztxexp.text.texts import harmless
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
 from ztxexp_core.plugins.checks import (
@@ -194,9 +194,20 @@ def _unknown(name: str, known: Iterable[str]) -> UnknownPluginError:
 
 
 def _state(ref: PluginRef, state: str, problem: str = "", way_out: str = "") -> PluginState:
-    kind, name, distribution = ref.kind, harmless(ref.name), harmless(ref.distribution)
-    origin = (distribution, harmless(ref.version), harmless(ref.target))
-    return PluginState(kind, name, *origin, state, harmless(problem), way_out=harmless(way_out))
+    kind, name, distribution = (
+        ref.kind,
+        sanitize_for_terminal(ref.name),
+        sanitize_for_terminal(ref.distribution),
+    )
+    origin = (distribution, sanitize_for_terminal(ref.version), sanitize_for_terminal(ref.target))
+    return PluginState(
+        kind,
+        name,
+        *origin,
+        state,
+        sanitize_for_terminal(problem),
+        way_out=sanitize_for_terminal(way_out),
+    )
 
 
 # ---- what the metadata tell ------------------------------------------------------------------
@@ -256,11 +267,14 @@ def _imported(
     return replace(
         _state(ref, state, problem, way_out),
         import_ms=answer.get("import_ms"),
-        about=harmless(answer.get("about", "")),
-        supports=tuple(map(harmless, answer.get("supports", ()))),
+        about=sanitize_for_terminal(answer.get("about", "")),
+        supports=tuple(map(sanitize_for_terminal, answer.get("supports", ()))),
         options=tuple(map(_harmless_option, answer.get("options", ()))),
     )
 
 
 def _harmless_option(option: dict[str, str | None]) -> dict[str, str | None]:
-    return {key: value if value is None else harmless(value) for key, value in option.items()}
+    return {
+        key: value if value is None else sanitize_for_terminal(value)
+        for key, value in option.items()
+    }

@@ -6,13 +6,14 @@ for terminals has a room of its own, ``terminal.py``.
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple, Protocol, TextIO
+
+from ztxexp.text.format import clock
 
 _QUIET_SEC = 5.0  # a sweep that is over by then prints nothing into a file
 _FIRST_PAUSE_SEC = 10.0
@@ -112,18 +113,6 @@ def status(view: View) -> list[Piece]:
     return pieces
 
 
-def clock(seconds: float) -> str:
-    """Return a duration as a clock shows it.
-
-    Example:
-        >>> clock(42), clock(3723)
-        ('0:42', '1:02:03')
-    """
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
 def row_lines(view: View, width: int, most: int = 8) -> Iterator[str]:
     """Yield the running configurations in columns, what cannot be shown as a number."""
     rows = view.rows[:most]
@@ -217,13 +206,6 @@ class Lines:
 
 
 # ---- a notebook ------------------------------------------------------------------------------
-
-
-def in_notebook() -> bool:
-    """Tell whether an IPython kernel runs this; a shell of IPython in a terminal has none."""
-    get_ipython: Callable[[], Any] | None
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return getattr(get_ipython() if get_ipython else None, "kernel", None) is not None
 
 
 class Notebook:

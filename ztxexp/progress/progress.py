@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import TextIO
 
 from ztxexp.progress import terminal
-from ztxexp.progress.display import Display, Lines, Notebook, View, in_notebook
+from ztxexp.progress.display import Display, Lines, Notebook, View
 from ztxexp.progress.running import Running, Sights
 from ztxexp.results.summary import failure_kind
-from ztxexp.text.texts import cut, harmless
-from ztxexp.text.waiting import is_unwanted
+from ztxexp.text.format import cut, sanitize_for_terminal
+from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED
 from ztxexp_core.specs import RunOutcome, RunSpec
 
@@ -127,12 +127,12 @@ class Progress:
 
     def waiting_for(self, text: str | None) -> None:
         """Show what the sweep waits for, until ``None``; such as ``2 runs of another launch``."""
-        self._waiting = None if text is None else harmless(text)
+        self._waiting = None if text is None else sanitize_for_terminal(text)
 
     def say(self, text: str) -> None:
         """Show a line that stays; nothing where there is no display."""
         if self._shown:
-            self._lines.extend(harmless(line) for line in text.splitlines())
+            self._lines.extend(sanitize_for_terminal(line) for line in text.splitlines())
 
     def _tell_kind(self, outcome: RunOutcome) -> None:
         """Tell the first failure of a kind."""
@@ -145,7 +145,7 @@ class Progress:
             return
         message = next(iter((outcome.error_message or "").splitlines()), "")
         place = f" ({outcome.place})" if outcome.place else ""
-        said = cut(harmless(message), _MESSAGE_WIDTH)
+        said = cut(sanitize_for_terminal(message), _MESSAGE_WIDTH)
         self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {said}{place}")
 
     # -- the display
@@ -297,7 +297,7 @@ def _wanted() -> bool:
     """Tell whether there is a display where nobody has said so."""
     processes = sys.modules.get("multiprocessing.process")  # of a child they are imported
     child = _is_child or (processes is not None and processes.parent_process() is not None)
-    return not child and not is_unwanted()
+    return not child and not switched_off(PROGRESS_VARIABLE)
 
 
 def _display_on(stream: TextIO, mode: str) -> Display:

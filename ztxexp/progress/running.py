@@ -13,8 +13,9 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ztxexp.progress.display import Row
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.labels import KeyPath, label
-from ztxexp.text.texts import end_of, harmless
+from ztxexp.text.logs import read_end
 from ztxexp_core.specs import RunSpec
 from ztxexp_core.store.run_folder import RunFiles
 from ztxexp_core.values.codec import decode, number
@@ -102,7 +103,7 @@ def _look(path: str, size: int, text: str) -> tuple[int, str]:
     """Return the size of a file and the text of its last whole event, given what they were."""
     now = size
     for length in _TAILS:
-        now, end = end_of(path, length, size)
+        now, end = read_end(path, length, size)
         for line in reversed(end.split(b"\n")[:-1]):  # the last one may be torn
             if found := _event_text(line):
                 return now, found
@@ -114,12 +115,12 @@ def _event_text(line: bytes) -> str:
         event = decode(line, exact=False)
         values = {name: number(value) for name, value in event["metrics"].items()}
         shown = [
-            f"{harmless(name)} {value:.4g}"
+            f"{sanitize_for_terminal(name)} {value:.4g}"
             for name, value in values.items()
             if isinstance(value, (int, float))
         ]
         split = event.get("split", "train")
         begin = f"step {event['step']}" if split == "train" else f"{split} step {event['step']}"
-        return harmless("  ".join([begin, *shown[:_METRICS_SHOWN]]))
+        return sanitize_for_terminal("  ".join([begin, *shown[:_METRICS_SHOWN]]))
     except (ValueError, TypeError, KeyError, AttributeError):  # torn, or no event
         return ""

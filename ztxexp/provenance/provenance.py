@@ -23,7 +23,7 @@ from ztxexp.provenance.code_identity import CodeIdentity, code_of
 from ztxexp.provenance.git_state import Looking, Place, Uncommitted, find_place
 from ztxexp.provenance.masking import command_line, masked_command
 from ztxexp.provenance.packages import from_requirements, installed, to_requirements
-from ztxexp.text.waiting import NO
+from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
 from ztxexp_core.store.run_folder import open_regular, write_bytes
 
@@ -116,7 +116,7 @@ def is_recorded(asked: bool | None = None) -> bool:
         asked: what the launch says; ``None`` leaves it to the environment variable
             ``ZTXEXP_RECORD_DIFF`` (``0``, ``off``, ``false`` and ``no`` mean none).
     """
-    return os.environ.get(VARIABLE, "").strip().lower() not in NO if asked is None else asked
+    return not switched_off(VARIABLE) if asked is None else asked
 
 
 # ---- kept once for all runs ------------------------------------------------------------------

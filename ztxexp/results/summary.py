@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ztxexp.text.texts import cut, duration_text, end_of, harmless, last_lines, plural
+from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
+from ztxexp.text.logs import last_lines, read_end
 from ztxexp_core.specs import RunOutcome
 from ztxexp_core.store.run_folder import RunFiles
 
@@ -129,7 +130,7 @@ class RunSummary:
     def _what_ran(self) -> str:
         if not self.total:
             return "no runs"
-        return f"{plural(self.total, 'run')} in {duration_text(self.duration_sec)}"
+        return f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
 
     def _counts(self) -> list[str]:
         told = [(self.succeeded, "succeeded"), (self.failed, "failed"), (self.skipped, "skipped")]
@@ -243,12 +244,14 @@ def _other_kinds(groups: Sequence[FailureGroup]) -> str:
 
 def _cause(group: FailureGroup) -> str:
     said = _line(f"{group.error_type}: {group.error_message.strip()}").removesuffix(":")
-    return f"{said} at {harmless(group.place)}" if group.place else said
+    return f"{said} at {sanitize_for_terminal(group.place)}" if group.place else said
 
 
 def conditions(group: FailureGroup) -> str:
     """Say what tells these failures from the runs that succeeded; empty where nothing does."""
-    first, *rest = [harmless(f"{key} {text}") for key, text in group.separated_by.items()] or [""]
+    first, *rest = [
+        sanitize_for_terminal(f"{key} {text}") for key, text in group.separated_by.items()
+    ] or [""]
     return f"{first} (equally: {', '.join(rest)})" if rest else first
 
 
@@ -259,11 +262,11 @@ def _tail(group: FailureGroup) -> tuple[str, list[str]]:
     folder = os.path.dirname(group.log)
     for path in (group.log, RunFiles(folder).log):
         lines = last_lines(path, _TAIL_LINES)
-        if lines or end_of(path, 1)[0] > 0:  # one line may be longer than is read
-            return harmless(path), [cut(line, _WIDTH) for line in lines]
-    return harmless(folder), []
+        if lines or read_end(path, 1)[0] > 0:  # one line may be longer than is read
+            return sanitize_for_terminal(path), [cut(line, _WIDTH) for line in lines]
+    return sanitize_for_terminal(folder), []
 
 
 def _line(text: str) -> str:
     """Return the first line of a text, fit to be shown."""
-    return cut(harmless(text.strip().partition("\n")[0].rstrip()), _WIDTH)
+    return cut(sanitize_for_terminal(text.strip().partition("\n")[0].rstrip()), _WIDTH)

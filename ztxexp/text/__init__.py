@@ -1,1 +1,1 @@
-"""Words for a terminal, a file or a spreadsheet, and a bar while a person waits."""
+"""Text for terminals, files and spreadsheets; progress bars while a person waits."""

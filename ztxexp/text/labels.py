@@ -1,11 +1,11 @@
-"""Configurations in few words: the keys in which they differ, with short values."""
+"""Short labels for configurations: the keys in which they differ, with short values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ztxexp.text.texts import cut, harmless
+from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import encode, plain
 
@@ -16,23 +16,23 @@ _COMPARABLE = frozenset({str, int, float, type(None)})
 
 
 def differing_keys(configs: Sequence[Mapping[Any, Any]]) -> list[KeyPath]:
-    """Return the keys under which some configurations differ, each as the way to its value.
+    """Return the keys whose values differ between configurations, each as a path.
 
     Example:
         >>> differing_keys([{"s": 1, "m": {"lr": 1, "n": 2}}, {"s": 1, "m": {"lr": 2, "n": 2}}])
         [('m', 'lr')]
     """
-    found: list[KeyPath] = []
+    paths: list[KeyPath] = []
     for key in dict.fromkeys(key for keys in {tuple(c): None for c in configs} for key in keys):
         if not all(key in config for config in configs):
-            found.append((key,))
+            paths.append((key,))
             continue
         values = [config[key] for config in configs]
         if all(type(value) is dict for value in values):
-            found += [(key, *rest) for rest in differing_keys(values)]
+            paths += [(key, *rest) for rest in differing_keys(values)]
         elif not _all_same(values):
-            found.append((key,))
-    return found
+            paths.append((key,))
+    return paths
 
 
 def _all_same(values: list[Any]) -> bool:
@@ -43,21 +43,21 @@ def _all_same(values: list[Any]) -> bool:
 
 
 def label(config: Mapping[Any, Any], keys: Sequence[KeyPath] = (), width: int = 80) -> str:
-    """Return a configuration as ``key=value`` words, on one line that a terminal shows as it is.
+    """Return a configuration as ``key=value`` pairs on one line, safe for a terminal.
 
     Args:
         config: the configuration.
-        keys: what to show, such as :func:`differing_keys` found; none for everything.
-        width: characters at most.
+        keys: paths to show, as from :func:`differing_keys`; all if empty.
+        width: maximum number of characters.
 
     Example:
         >>> label({"lr": 0.1, "seed": 3, "note": "a b"})
         "lr=0.1 seed=3 note='a b'"
     """
-    return cut(" ".join(_words(config, keys or [(key,) for key in config])), width)
+    return cut(" ".join(_pairs(config, keys or [(key,) for key in config])), width)
 
 
-def _words(config: Mapping[Any, Any], keys: Sequence[KeyPath]) -> Iterator[str]:
+def _pairs(config: Mapping[Any, Any], keys: Sequence[KeyPath]) -> Iterator[str]:
     for path in keys:
         node: Any = config
         for step in path:
@@ -65,7 +65,7 @@ def _words(config: Mapping[Any, Any], keys: Sequence[KeyPath]) -> Iterator[str]:
                 break
             node = node[step]
         else:
-            yield f"{harmless('.'.join(map(str, path)))}={_short(node)}"
+            yield f"{sanitize_for_terminal('.'.join(map(str, path)))}={_short(node)}"
 
 
 def _short(value: Any) -> str:
@@ -75,7 +75,7 @@ def _short(value: Any) -> str:
     simple = text.isprintable() and text and not any(c in " '\"" for c in text)
     if isinstance(value, str) and not simple:
         text = repr(value)
-    return cut(harmless(text), _VALUE_WIDTH)
+    return cut(sanitize_for_terminal(text), _VALUE_WIDTH)
 
 
 def _text(value: Any) -> str:
@@ -84,5 +84,5 @@ def _text(value: Any) -> str:
     try:
         tree = plain(value)
         return tree if isinstance(tree, str) else encode(tree).decode()
-    except ConfigError:  # refused elsewhere, with its key
+    except ConfigError:  # rejected elsewhere, with its key
         return f"<{type(value).__name__}>"

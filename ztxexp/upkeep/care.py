@@ -14,8 +14,8 @@ from typing import Any
 
 from ztxexp.results.runset import chosen_runs, read_runs
 from ztxexp.results.selection import Selection, status_words
-from ztxexp.text.texts import plural, size_text
-from ztxexp.text.waiting import bar, watched
+from ztxexp.text.format import plural, size
+from ztxexp.text.terminal import bar, watched
 from ztxexp.upkeep import cleaning, collecting, weighing
 from ztxexp.upkeep.checking import StoreReport, check_root
 from ztxexp.upkeep.repairing import RepairReport, repair_root
@@ -263,9 +263,9 @@ def _delete(
 ) -> list[weighing.Collected]:
     """Delete what a person agrees to; returns the account with what is gone marked."""
     folders = [folder for _, (folder, _) in candidates]
-    size = size_text(sum(item.size for item, _ in candidates))
+    freed = size(sum(item.size for item, _ in candidates))
     of_them = f"the {rules.only} of {plural(len(folders), 'run')}" if rules.only else ""
-    what = f"{of_them or f'{len(folders)} run folder(s)'} ({size})"
+    what = f"{of_them or f'{len(folders)} run folder(s)'} ({freed})"
     if confirm and not cleaning.confirmed(folders, what, "gc"):
         return [item for item, _ in candidates]
     account = []

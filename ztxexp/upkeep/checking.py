@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import age_text, harmless, plural
-from ztxexp.text.waiting import watched
+from ztxexp.text.format import age, plural, sanitize_for_terminal
+from ztxexp.text.terminal import watched
 from ztxexp.upkeep.findings import (
     DAMAGE,
     DAMAGED_CLAIM,
@@ -127,7 +127,8 @@ class StoreReport(Report[Finding]):
                 for word, n in self.counts.items()
             ]
         )
-        return f"{harmless(str(self.root))}: {plural(self.runs, 'run')}; {told or 'all well'}"
+        root = sanitize_for_terminal(str(self.root))
+        return f"{root}: {plural(self.runs, 'run')}; {told or 'all well'}"
 
     def lines(self) -> Iterator[str]:
         """Yield the findings, sorted by kind; of many of one kind the first few."""
@@ -216,10 +217,10 @@ def _what_it_is(entry: os.DirEntry[str]) -> str:
 
 def _by_age(path: Path, kind: Kind, what: str, now: float) -> Finding:
     """Make a finding of something left over, or of something that is perhaps in use."""
-    age = age_of(path, now)
-    if kind is LEFT_OVER and age is not None:
-        what = f"{what}, {age_text(age)} old"
-        kind = LEFT_OVER if age > KEPT_SEC else MAYBE_IN_USE
+    seconds = age_of(path, now)
+    if kind is LEFT_OVER and seconds is not None:
+        what = f"{what}, {age(seconds)} old"
+        kind = LEFT_OVER if seconds > KEPT_SEC else MAYBE_IN_USE
     return Finding.of(path, kind, what)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ztxexp.text.terminal import in_notebook
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import STAGING_PREFIX, read_record
@@ -68,7 +69,7 @@ def confirmed(folders: Sequence[Path], what: str = "", who: str = CLEAN) -> bool
     what = what or f"{len(folders)} run folder(s)"
     question = f"Delete {what} for good: {_names(folders)}? Type yes: "
     try:
-        if _in_notebook() or (sys.stdin is not None and sys.stdin.isatty()):
+        if in_notebook() or (sys.stdin is not None and sys.stdin.isatty()):
             return input(question).strip().lower() == "yes"
     # Closed before, or instead of, an answer; or a kernel whose front end cannot ask.
     except (EOFError, ValueError, RuntimeError):
@@ -80,15 +81,6 @@ def confirmed(folders: Sequence[Path], what: str = "", who: str = CLEAN) -> bool
         what,
     )
     return False
-
-
-def _in_notebook() -> bool:
-    """Tell whether an IPython kernel runs this: there ``input`` asks, though stdin is no terminal.
-
-    A shell of IPython in a terminal has no kernel and is asked like any other.
-    """
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return getattr(get_ipython() if get_ipython else None, "kernel", None) is not None
 
 
 def tell_deleted(deleted: int, chosen: int) -> None:

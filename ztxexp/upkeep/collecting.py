@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.selection import status_words, words
-from ztxexp.text.texts import age_text, harmless
-from ztxexp.text.waiting import watched
+from ztxexp.text.format import age, sanitize_for_terminal
+from ztxexp.text.terminal import watched
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.liveness import as_it_is
@@ -103,10 +103,10 @@ class Rules:
             best = "largest" if self.mode == "max" else "smallest"
             told.append(f"not among the {self.keep_best} with the {best} {self.metric}{of}")
         if self.older_than is not None:
-            told.append(f"ended more than {age_text(self.older_than)} ago")
+            told.append(f"ended more than {age(self.older_than)} ago")
         if self.statuses is not None:
             told.append(" or ".join(sorted(self.statuses)) or "no status")
-        return harmless(", ".join(told))
+        return sanitize_for_terminal(", ".join(told))
 
 
 def _check_best(keep_best: object, metric: object, per: object) -> None:

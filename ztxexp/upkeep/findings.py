@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ztxexp.text.texts import cut, harmless
+from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.store.shared import DAMAGED, FOLDER
 
 NOTE, WARNING, DAMAGE = "note", "warning", "damage"
@@ -86,7 +86,13 @@ class Finding:
     @classmethod
     def of(cls, path: str | Path, kind: Kind, what: str) -> Finding:
         """Make one of a kind; the words are made fit for a terminal."""
-        return cls(Path(path), kind.name, kind.severity, cut(harmless(what), _WIDTH), kind.remedy)
+        return cls(
+            Path(path),
+            kind.name,
+            kind.severity,
+            cut(sanitize_for_terminal(what), _WIDTH),
+            kind.remedy,
+        )
 
     def __str__(self) -> str:
-        return f"{harmless(self.path.as_posix())}: {self.what}"
+        return f"{sanitize_for_terminal(self.path.as_posix())}: {self.what}"

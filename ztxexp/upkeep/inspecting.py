@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ztxexp.text.texts import end_of, plural
+from ztxexp.text.format import plural
+from ztxexp.text.logs import read_end
 from ztxexp.upkeep.findings import (
     COPY,
     DAMAGED_CONFIG,
@@ -269,7 +270,7 @@ def figures_in_events(path: str) -> dict[str, Any] | None:
     Args:
         path: its ``events.jsonl``.
     """
-    for line in reversed(end_of(path, _TAIL_BYTES)[1].splitlines()):
+    for line in reversed(read_end(path, _TAIL_BYTES)[1].splitlines()):
         row = _row(line)
         if row is None or row.get("event") != "end":
             continue

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import harmless
-from ztxexp.text.waiting import watched
+from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.text.terminal import watched
 from ztxexp.upkeep.checking import KEPT_SEC, age_of, check_root, staging_findings
 from ztxexp.upkeep.cleaning import may_be_at_work
 from ztxexp.upkeep.evidence import SignsOfWork
@@ -123,7 +123,7 @@ class RepairReport(Report[Repair]):
         actions = dict.fromkeys(repair.action for repair in self.items)
         told = ", ".join([f"{len(self.of(action))} {action}" for action in actions])
         dry = " (dry run: nothing was touched)" if self.dry_run and told else ""
-        return f"{harmless(str(self.root))}: {told or 'nothing to repair'}{dry}"
+        return f"{sanitize_for_terminal(str(self.root))}: {told or 'nothing to repair'}{dry}"
 
     def lines(self) -> Iterator[str]:
         """Yield what was done with each entry; of many of one kind the first few."""

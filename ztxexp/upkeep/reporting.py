@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from ztxexp.text.texts import harmless
+from ztxexp.text.format import sanitize_for_terminal
 
 Item = TypeVar("Item")
 
@@ -66,4 +66,4 @@ def below(root: Path, path: Path) -> str:
         '20260301_101500_5f0c/run.json'
     """
     inside = path != root and path.is_relative_to(root)
-    return harmless((path.relative_to(root) if inside else path).as_posix())
+    return sanitize_for_terminal((path.relative_to(root) if inside else path).as_posix())

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.texts import age_text, cut, harmless, plural, size_text
-from ztxexp.text.waiting import watched
+from ztxexp.text.format import age, cut, plural, sanitize_for_terminal, size
+from ztxexp.text.terminal import watched
 from ztxexp.upkeep.cleaning import Candidate
 from ztxexp.upkeep.collecting import Rules, Seen
 from ztxexp.upkeep.reporting import SHOWN, Report
@@ -99,13 +99,12 @@ class GcReport(Report[Collected]):
             './results: 2 of 4 runs may go, 830.4 MiB (dry run: nothing was deleted)'
         """
         part = f"the {self.rules.only} of " if self.rules.only else ""
-        head = (
-            f"{harmless(str(self.root))}: {part}{len(self.folders)} of {plural(self.total, 'run')} "
-        )
+        root, total = sanitize_for_terminal(str(self.root)), plural(self.total, "run")
+        head = f"{root}: {part}{len(self.folders)} of {total} "
         if self.dry_run:
-            return f"{head}may go, {size_text(self.size)} (dry run: nothing was deleted)"
+            return f"{head}may go, {size(self.size)} (dry run: nothing was deleted)"
         left = len(self.items) - len(self.folders)
-        return f"{head}deleted, {size_text(self.size)} freed" + f", {left} left" * bool(left)
+        return f"{head}deleted, {size(self.size)} freed" + f", {left} left" * bool(left)
 
     def lines(self) -> Iterator[str]:
         """Yield the rules and a table; of many runs the largest."""
@@ -117,20 +116,20 @@ class GcReport(Report[Collected]):
         yield from _table([head, *[self._row(item) for item in shown]])
         if len(self.items) > len(shown):
             rest = sum(item.size for item in self.items) - sum(item.size for item in shown)
-            yield f"and {plural(len(self.items) - len(shown), 'run')} more, {size_text(rest)}"
+            yield f"and {plural(len(self.items) - len(shown), 'run')} more, {size(rest)}"
         if self.provenance:
-            size = size_text(sum(self.provenance.values()))
-            yield f"and what no run names any more of .provenance, {size}"
+            freed = size(sum(self.provenance.values()))
+            yield f"and what no run names any more of .provenance, {freed}"
 
     def _row(self, item: Collected) -> list[str]:
         value = "" if item.value is None else f"{item.value:.6g}"
         left = "" if self.dry_run or item.deleted else "left"
         return [
             cut(self.named(item.folder), _NAME_WIDTH),
-            harmless(item.status),
+            sanitize_for_terminal(item.status),
             value,
-            f"{age_text(item.age)} ago",
-            size_text(item.size),
+            f"{age(item.age)} ago",
+            size(item.size),
             left,
         ]
 

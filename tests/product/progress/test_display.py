@@ -16,12 +16,12 @@ from ztxexp.progress.display import (
     Row,
     View,
     cells,
-    clock,
     fit,
-    in_notebook,
     row_lines,
     status,
 )
+from ztxexp.text.format import clock
+from ztxexp.text.terminal import in_notebook
 
 
 def words(view: View) -> str:

@@ -17,7 +17,7 @@ from handmade import put, write_run
 from owners import at_work, dead_owner
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
-from ztxexp.text.texts import size_text
+from ztxexp.text.format import size
 from ztxexp.upkeep.collecting import seconds_of
 from ztxexp.upkeep.weighing import size_of
 
@@ -378,7 +378,7 @@ def test_the_report_is_an_aligned_table_of_the_largest(folder):
 def test_the_report_of_what_was_deleted_says_what_it_freed(folder):
     report = ResultAnalyzer(folder).gc(older_than="5d", dry_run=False, confirm=False)
     lines = str(report).splitlines()
-    assert lines[0] == f"{folder}: 1 of 7 runs deleted, {size_text(report.size)} freed"
+    assert lines[0] == f"{folder}: 1 of 7 runs deleted, {size(report.size)} freed"
     assert lines[1] == "ended more than 5 d ago"
     assert lines[3].split()[1] == "succeeded"
     (record,) = report.to_records()

@@ -1,0 +1,157 @@
+"""Format counts, sizes and durations; make text safe for terminals, files and spreadsheets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# ---- counts, sizes, durations ----------------------------------------------------------------
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Example:
+        >>> plural(1, "run"), plural(2, "run")
+        ('1 run', '2 runs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes in its largest binary unit.
+
+    Example:
+        >>> [size(n) for n in (0, 1023, 1536, 5 * 2**30)]
+        ['0 B', '1023 B', '1.5 KiB', '5.0 GiB']
+    """
+    if n_bytes < 1024:
+        return f"{n_bytes:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        n_bytes /= 1024
+        if n_bytes < 1023.95:
+            return f"{n_bytes:.1f} {unit}"
+    return f"{n_bytes / 1024:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took, with two units at most.
+
+    Example:
+        >>> [duration(s) for s in (0.81, 42.3, 192, 7500)]
+        ['0.8 s', '42 s', '3 min 12 s', '2 h 5 min']
+    """
+    if not seconds >= 0.05:  # NaN too
+        return "<0.1 s"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    units = ("min", "s")
+    if whole >= 3600:
+        minutes, rest = divmod(round(seconds / 60), 60)
+        units = ("h", "min")
+    return f"{minutes} {units[0]} {rest} {units[1]}" if rest else f"{minutes} {units[0]}"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit.
+
+    Example:
+        >>> [age(s) for s in (5, 400, 90_000, -3)]
+        ['5 s', '6 min', '1 d', '0 s']
+    """
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds) // 1:.0f} s"
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as a clock shows it.
+
+    Example:
+        >>> clock(42), clock(3723)
+        ('0:42', '1:02:03')
+    """
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text of at most ``width`` characters; a longer one ends in dots."""
+    return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+# ---- terminals -------------------------------------------------------------------------------
+
+# Complete escape sequences: with parameters (colours, cursor), with a text (titles, links), short.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
+)
+# Control characters, line separators, marks that change the direction of text, surrogates.
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def sanitize_for_terminal(text: str) -> str:
+    """Return a text as one line without anything that a terminal would interpret.
+
+    Escape sequences are removed, other control characters are spelt out, tabs become spaces.
+
+    Example:
+        >>> sanitize_for_terminal("\\x1b[31mred\\x1b[0m\\a")
+        'red\\\\x07'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROLS.sub(_spell_out, _ESCAPES.sub("", text).expandtabs(4))
+
+
+def _spell_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+# ---- files and spreadsheets ------------------------------------------------------------------
+
+# OWASP's list for CSV injection with the full-width signs, which spreadsheets accept as well.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def encodable(value: Any) -> Any:
+    """Return a text with lone surrogates spelt out (``\\ud800``); other values unchanged.
+
+    JSON can spell half of a surrogate pair, but neither UTF-8 nor Arrow columns can hold it.
+    """
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def escape_formula(value: Any) -> Any:
+    """Return a text that a spreadsheet would execute with an apostrophe before it, else the value.
+
+    Example:
+        >>> [escape_formula(v) for v in ("=1+1", "-1.5", "plain", -2)]
+        ["'=1+1", '-1.5', 'plain', -2]
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def sheet_text(value: Any) -> Any:
+    """Return a text that an Excel sheet can hold and does not execute; other values unchanged."""
+    if isinstance(value, str):
+        value = _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", value)
+    return escape_formula(value)

@@ -1,0 +1,103 @@
+"""What a person sees: a terminal, a notebook or neither; a progress bar for long reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
+
+PROGRESS_VARIABLE = "ZTXEXP_PROGRESS"
+_DELAY_SEC = 1.0  # no bar for what takes less
+
+OnProgress = Callable[[int, int], None]
+"""Takes how many items are done, and how many there are."""
+_T = TypeVar("_T")
+
+
+def switched_off(variable: str) -> bool:
+    """Return whether an environment variable says no: ``0``, ``off``, ``false`` or ``no``."""
+    return os.environ.get(variable, "").strip().lower() in ("0", "off", "false", "no")
+
+
+def in_notebook() -> bool:
+    """Return whether an IPython kernel runs this; IPython in a terminal has none."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return getattr(get_ipython() if get_ipython else None, "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[OnProgress]:
+    """Show a progress bar on ``sys.stderr`` after a second, and remove it at the end.
+
+    Nothing is shown outside of terminals and notebooks, or with ``ZTXEXP_PROGRESS=0``.
+
+    Args:
+        what: what is being done, such as ``reading runs``.
+
+    Yields:
+        A function to call with how many items are done, and how many there are.
+
+    Example:
+        >>> with bar("reading runs") as on_progress:
+        ...     for number, folder in enumerate(folders):
+        ...         on_progress(number, len(folders))
+    """
+    start, progress_bar = time.monotonic(), _Bar(what)
+
+    def on_progress(done: int, total: int) -> None:
+        if time.monotonic() - start >= _DELAY_SEC:
+            progress_bar.draw(done, total)
+
+    try:
+        yield on_progress
+    finally:
+        progress_bar.close()
+
+
+def watched(what: str, items: Collection[_T]) -> Iterator[_T]:
+    """Yield items and show a progress bar after a second, as :func:`bar` does.
+
+    Args:
+        what: what is being done.
+        items: what it is done with.
+
+    Example:
+        >>> for folder in watched("checking runs", folders):
+        ...     check(folder)
+    """
+    with bar(what) as on_progress:
+        for done, item in enumerate(items):
+            on_progress(done, len(items))
+            yield item
+
+
+class _Bar:
+    def __init__(self, what: str):
+        self._what = what
+        self._bar: Any = None
+        self._task: Any = None
+        self._wanted = not switched_off(PROGRESS_VARIABLE)
+
+    def draw(self, done: int, total: int) -> None:
+        if self._bar is None and self._wanted:
+            self._open()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._wanted = console.is_interactive or console.is_jupyter
+        if self._wanted and sys.stderr is not None:
+            self._bar = Progress(console=console, transient=True)
+            self._task = self._bar.add_task(self._what, total=None)
+            self._bar.start()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
