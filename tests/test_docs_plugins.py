@@ -15,8 +15,9 @@ import ztxexp_core
 from ztxexp.cli.main import COMMANDS
 from ztxexp_core import contracts
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.checks import BLOCKING_VARIABLE, OPTIONAL_MEMBERS
-from ztxexp_core.plugins.options import NEEDED, options_of
+from ztxexp_core.plugins.entries import BLOCKING_VARIABLE
+from ztxexp_core.plugins.options import NEEDED
+from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 from ztxexp_testing._executor_behaviour import CAPABILITIES
 
@@ -159,9 +160,7 @@ def _told():
 
 
 def _options(known, name):
-    plugin = known.load(name)
-    declared = plugin if known.kind == "tracker" else known.load_hook(name).options_class
-    options = [] if declared is None else options_of(declared)
+    options = known.load(name).options()
     label = f"{known.kind} {name}"
     return [
         [label, o.name, o.type, "needed" if o.default is NEEDED else repr(o.default)]

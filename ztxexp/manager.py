@@ -11,7 +11,7 @@ from typing import Any
 
 from ztxexp.configs.rules import Account, Histories, Predicate, Rule
 from ztxexp_core.errors import PluginContractError
-from ztxexp_core.plugins.registry import LoadedPlugin, load_expander
+from ztxexp_core.plugins.registry import Plugin, load_expander
 from ztxexp_core.records import Config
 from ztxexp_core.values.copying import copy_config, is_flat
 
@@ -48,7 +48,7 @@ class ExpManager:
 
     def __init__(self, base_config: argparse.Namespace | Mapping[str, Any] | None = None):
         self._base = _base(base_config)
-        self._steps: list[tuple[LoadedPlugin, dict[str, Any]]] = []
+        self._steps: list[tuple[Plugin, dict[str, Any]]] = []
         self._modifiers: list[Modifier] = []
         self._rules: list[Rule] = []
         self._excluded: list[tuple[Path, tuple[str, ...]]] = []
@@ -366,7 +366,7 @@ class ExpManager:
         return self.build()
 
 
-def _results(plugin: LoadedPlugin, results: Any) -> Iterator[Config]:
+def _results(plugin: Plugin, results: Any) -> Iterator[Config]:
     """Yield what an expander has made, held against its contract."""
     if not isinstance(results, Iterable):
         raise PluginContractError(

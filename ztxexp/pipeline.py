@@ -17,6 +17,7 @@ from ztxexp.runner import ExpRunner
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 from ztxexp_core.store.heartbeat import stamp
@@ -243,7 +244,7 @@ class ExperimentPipeline:
                 f"arguments ({', '.join(kwargs)}) go with a tracker's name; "
                 f"this {type(tracker).__name__} is made already"
             )
-        registry.check_tracker(tracker, type(tracker).__name__)
+        check_tracker(tracker)
         self._trackers.append(tracker)
         return self
 

@@ -19,6 +19,7 @@ from ztxexp_core.delivery.target import Load, load_of, load_of_live, what_it_has
 from ztxexp_core.delivery.thread import Courier, Sent
 from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
 from ztxexp_core.store.lines import whole_lines
 from ztxexp_core.store.liveness import as_it_is
@@ -132,7 +133,7 @@ def sync(
 def _load(tracker: str | Tracker, kwargs: Mapping[str, Any], patience: float) -> Load:
     if isinstance(tracker, str):
         return load_of(registry.tracker_spec(tracker.lower(), dict(kwargs)), patience)
-    registry.check_tracker(tracker, type(tracker).__name__)
+    check_tracker(tracker)
     return load_of_live(registry.name_of(tracker), tracker, patience)
 
 

@@ -31,7 +31,7 @@ from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config, RunMetadata, SkipRun
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, Launch, RetryRule
 from ztxexp_core.run.run import RunOne
@@ -219,7 +219,7 @@ def _carry_out(
     launch: Launch,
     limits: Limits,
     slots: GpuSlots | None,
-    executor: LoadedPlugin,
+    executor: Plugin,
     workers: int,
     settings: Mapping[str, Any],
     shown: bool | None,

@@ -20,11 +20,13 @@ class TrackerSpec:
         name: what the user typed, such as ``mlflow``.
         target: ``module:attribute`` of its class or factory.
         kwargs: keyword arguments of the factory.
+        local: whether it only writes into the run's folder.
     """
 
     name: str
     target: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ztxexp.replay import SyncReport, sync
 from ztxexp.runner import ExpRunner
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import check_tracker, make_tracker
 from ztxexp_core.store.run_folder import run_folders
 from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import flat
@@ -87,8 +88,8 @@ class SuiteBase(Suite):
         made = self.make()
         if isinstance(made, tuple):
             name, kwargs = made
-            return registry.make_tracker(registry.tracker_spec(name, kwargs))
-        registry.check_tracker(made, type(made).__name__)
+            return make_tracker(registry.tracker_spec(name, kwargs))
+        check_tracker(made)
         return made
 
     def needs_method(self, name: str) -> None:

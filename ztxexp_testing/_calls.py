@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as LateError
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_testing._apart import Apart
 
@@ -76,7 +76,7 @@ class Call:
 
     def __init__(
         self,
-        plugin: LoadedPlugin,
+        plugin: Plugin,
         specs: Iterable[RunSpec | None],
         run_one: Callable[[RunSpec], RunOutcome],
         workers: int,

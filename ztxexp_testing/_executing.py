@@ -15,7 +15,7 @@ from ztxexp.pipeline import ExperimentPipeline
 from ztxexp.results.summary import RunSummary
 from ztxexp.runner import ExpRunner
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store.run_folder import RunFiles, read_record, run_folders
 from ztxexp_testing._acting import Acts, over_file
@@ -110,7 +110,7 @@ class ExecutorBase(Suite):
 
     # ---- direct calls --------------------------------------------------------------------------
 
-    def load(self) -> LoadedPlugin:
+    def load(self) -> Plugin:
         """Load the executor."""
         return registry.load_executor(self.mode)
 

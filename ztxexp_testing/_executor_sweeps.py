@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ztxexp_core.contracts import hookimpl
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.store.run_folder import RunFiles, read_record
@@ -232,7 +232,7 @@ class _BreaksOff:
         inner: that one.
     """
 
-    def __init__(self, inner: LoadedPlugin):
+    def __init__(self, inner: Plugin):
         self.supports = inner.supports
         self.calls = 0
         self._inner = inner

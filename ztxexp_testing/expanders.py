@@ -20,7 +20,7 @@ from ztxexp.pipeline import ExperimentPipeline
 from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import pickle_by_value
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import copy_config
@@ -113,7 +113,7 @@ class ExpanderSuite(Suite):
         """What the expander is called."""
         return self.name or "given-to-the-suite"
 
-    def load(self) -> LoadedPlugin:
+    def load(self) -> Plugin:
         """Load the expander."""
         return registry.load_expander(self.expander)
 

@@ -20,6 +20,7 @@ from ztxexp_core.errors import (
     UnknownPluginError,
 )
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_testing import FakeDistribution
 
 EXECUTOR = """
@@ -131,7 +132,7 @@ def test_it_takes_milliseconds():
     for _ in range(20):
         began = time.perf_counter()
         with fake() as installed:
-            installed.registry("executor").load_hook("fake")
+            installed.registry("executor").load("fake")
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.1  # 5 ms; on a busy machine too
 
@@ -181,7 +182,7 @@ def test_the_same_target_with_another_content_is_checked_anew():
         "ones", {"fake_t": "class Tracker: ..."}, trackers={"t": "fake_t:Tracker"}
     )
     with good:
-        registry.make_tracker(registry.tracker_spec("t"))
+        make_tracker(registry.tracker_spec("t"))
         with pytest.raises(OptionError):
             registry.tracker_spec("t", {"unknown": 1})
     with bad, pytest.raises(PluginContractError):

@@ -32,5 +32,5 @@ TRACKERS = {
     "keeps_nothing": tracker("is not there"),
     "import_fails": Animal("import nowhere_at_all\n", ARRIVES, "No module named", "Tracker"),
     "exits_when_imported": Animal("raise SystemExit(3)\n", ARRIVES, "SystemExit: 3", "Tracker"),
-    "a_module": Animal("pass\n", ARRIVES, "has to be a class or a factory"),
+    "a_module": Animal("pass\n", ARRIVES, "must be a class or a factory"),
 }

@@ -15,7 +15,7 @@ from ztxexp.cli._output import add_json, show, show_json
 from ztxexp.replay import SYNC_TIMEOUT_SEC, sync
 from ztxexp_core.errors import OptionError
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.options import Option, options_of
+from ztxexp_core.plugins.options import Option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Send what is missing; 1 where something could not be sent."""
     with contextlib.redirect_stdout(sys.stderr):  # client libraries like to print
         name = args.tracker.lower()
-        known = options_of(registry.trackers().load(name))
+        known = registry.trackers().load(name).options()
         given = dict(_pairs(args.options, known))
         report = sync(args.root, name, tracker_timeout=args.timeout, **given)
     if args.json:

@@ -36,7 +36,7 @@ from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
 from ztxexp_core.machine.gpu_names import VISIBLE, find, label
 from ztxexp_core.machine.nvml import Device, Nvml, ask_nvidia_smi
-from ztxexp_core.plugins.checks import OWN_DISTRIBUTION
+from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 
 _GIB = 2**30
 _LITTLE_MEMORY = _GIB

@@ -12,11 +12,12 @@ from typing import Any
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import ConfigError, OptionError
+from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
 from ztxexp_core.machine.cores import available_cores
 from ztxexp_core.pickling import pickle_by_value
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
+from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RunMetadata
 from ztxexp_core.run.launch import ExperimentFn
 from ztxexp_core.specs import TrackerSpec
@@ -112,7 +113,7 @@ def worker_count(workers: int, slots: GpuSlots | None = None) -> int:
 
 
 def executor_options(
-    executor: LoadedPlugin, given: Mapping[str, Any] | None, threshold: int
+    executor: Plugin, given: Mapping[str, Any] | None, threshold: int
 ) -> dict[str, Any]:
     """Return the executor's settings, checked and complete."""
     if given is not None and not isinstance(given, Mapping):
@@ -124,13 +125,13 @@ def executor_options(
 
 
 def resolved_trackers(
-    executor: LoadedPlugin,
+    executor: Plugin,
     live: Sequence[Tracker],
     specs: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[Tracker, ...], tuple[TrackerSpec, ...]]:
     """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
     for tracker in live:
-        registry.check_tracker(tracker, type(tracker).__name__)
+        check_tracker(tracker)
     if "in_process" not in executor.supports:
         sent = [tracker for tracker in live if _can_be_sent(tracker)]
         if len(sent) < len(live):
@@ -144,9 +145,9 @@ def resolved_trackers(
     resolved = [_tracker_spec(spec) for spec in specs]
     names = {spec.name for spec in resolved}
     if "jsonl" not in names and not any(_is_jsonl(tracker) for tracker in live):
-        if "jsonl" in registry.trackers().names():
+        try:
             resolved.append(registry.tracker_spec("jsonl"))
-        else:
+        except UnknownPluginError:
             _log.warning("the jsonl tracker is blocked or not installed; going on without it")
     return tuple(live), tuple(resolved)
 

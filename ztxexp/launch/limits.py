@@ -9,7 +9,7 @@ from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp_core.errors import OptionError
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config
 from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import lookup
@@ -42,7 +42,7 @@ class Limits:
     max_failures: int | None = None
     max_failures_in_a_row: int | None = None
 
-    def check(self, executor: LoadedPlugin) -> None:
+    def check(self, executor: Plugin) -> None:
         """Hold the limits against what the executor can do.
 
         Raises:

@@ -17,7 +17,7 @@ from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
@@ -89,7 +89,7 @@ class Sweep:
         self.in_process = False
         self._deaths = 0
 
-    def carry_out(self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]) -> None:
+    def carry_out(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
         """Call the executor until every spec has an outcome, or it makes no progress.
 
         Raises:
@@ -125,7 +125,7 @@ class Sweep:
         return len(self.outcomes) + self._deaths + len(self.handout.settled_elsewhere)
 
     def _check_progress(
-        self, executor: LoadedPlugin, problem: Exception | None, said: str, moved: bool
+        self, executor: Plugin, problem: Exception | None, said: str, moved: bool
     ) -> None:
         left = plural(self.handout.left(), "run")
         if not moved and self.handout.has_more():
@@ -138,9 +138,7 @@ class Sweep:
         if problem:
             _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, left)
 
-    def _call(
-        self, executor: LoadedPlugin, workers: int, options: Mapping[str, Any]
-    ) -> Exception | None:
+    def _call(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> Exception | None:
         """Make one call; returns what the executor itself raised, if anything."""
         outcomes: Iterator[Any] = iter(())
         try:

@@ -24,16 +24,16 @@ from ztxexp.plugin_tools.versions import Mismatch, unmet
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
-from ztxexp_core.plugins.checks import (
+from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     OWN_DISTRIBUTION,
     PluginRef,
     blocking_words,
     blocks,
-    clash,
-    extra_line,
+    clash_error,
     listing,
     metadata_of,
+    pip_line,
     ref_of,
 )
 from ztxexp_core.plugins.registry import Registry, executors, expanders, trackers
@@ -229,7 +229,7 @@ def _without_import(
         and not any(blocks(word, other) for word in words)
     ]
     if len({other.target for other in rivals}) > 1:
-        problem, _, way_out = str(clash(rivals)).rpartition("; ")
+        problem, _, way_out = str(clash_error(rivals)).rpartition("; ")
         return _state(ref, CLASH, problem, way_out)
     mismatch = _mismatch(ref, entry)
     if mismatch is not None:
@@ -261,7 +261,7 @@ def _imported(
     missing = answer.get("missing", [])
     if state == MISSING:
         problem = f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        way_out = extra_line(entry) or f"pip install {' '.join(missing)}"
+        way_out = pip_line(entry) or f"pip install {' '.join(missing)}"
     else:
         way_out = f"mend or reinstall {ref.distribution}" if state == BROKEN else ""
     return replace(

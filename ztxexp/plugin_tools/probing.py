@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from ztxexp.plugin_tools.option_help import first_paragraph, help_by_name
 from ztxexp_core.errors import PluginError, PluginImportError
-from ztxexp_core.plugins.checks import cause, optional_members
-from ztxexp_core.plugins.option_help import first_paragraph
-from ztxexp_core.plugins.options import NEEDED, Option, options_of
-from ztxexp_core.plugins.registry import Registry
+from ztxexp_core.plugins.entries import cause
+from ztxexp_core.plugins.options import NEEDED
+from ztxexp_core.plugins.registry import Plugin, Registry
+from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 
 READY, MISSING, BROKEN = "ready", "missing", "broken"
 
@@ -58,8 +58,8 @@ def look(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
     try:
         plugin = registry.load(name)
         took = (time.perf_counter() - began) * 1000
-        missing = registry.missing_requirements(name)
-        found = _described(registry, name, plugin)
+        missing = plugin.missing_packages()
+        description = _described(plugin)
     except PluginError as exc:
         return {
             "state": BROKEN,
@@ -67,7 +67,7 @@ def look(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
             **_missing_module(value, exc),
         }
     state = {"state": MISSING, "missing": missing} if missing else {"state": READY}
-    return {**state, "import_ms": round(took, 1), **found}
+    return {**state, "import_ms": round(took, 1), **description}
 
 
 def _problem(registry: Registry, name: str, exc: PluginError) -> str:
@@ -85,23 +85,20 @@ def _missing_module(value: str, exc: PluginError) -> dict[str, Any]:
     return {} if module == own else {"state": MISSING, "missing": [module]}
 
 
-def _described(registry: Registry, name: str, plugin: Any) -> dict[str, Any]:
-    described: Any
-    if registry.kind == "tracker":
-        described, supports = plugin, optional_members(plugin)
-    else:
-        loaded = registry.load_hook(name)
-        described, supports = loaded.options_class, sorted(loaded.supports)
-    about = first_paragraph(plugin) or first_paragraph(type(plugin))
-    options = [] if described is None else list(map(_texts, options_of(described)))
+def _described(plugin: Plugin) -> dict[str, Any]:
+    implementation = plugin.implementation
+    supports = sorted(plugin.supports)
+    if plugin.ref.kind == "tracker":
+        supports = [name for name in OPTIONAL_MEMBERS if hasattr(implementation, name)]
+    helps = help_by_name(plugin.options_class or implementation)
+    options = [
+        {
+            "name": option.name,
+            "type": option.type,
+            "default": None if option.default is NEEDED else repr(option.default),
+            "help": option.help or helps.get(option.name, ""),
+        }
+        for option in plugin.options()
+    ]
+    about = first_paragraph(implementation) or first_paragraph(type(implementation))
     return {"about": about, "supports": supports, "options": options}
-
-
-def _texts(option: Option) -> Mapping[str, Any]:
-    needed = option.default is NEEDED
-    return {
-        "name": option.name,
-        "type": option.type,
-        "default": None if needed else repr(option.default),
-        "help": option.help,
-    }

@@ -15,7 +15,7 @@ from string import Template
 from ztxexp.plugin_tools.versions import version_of
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.checks import OWN_DISTRIBUTION, ref_of
+from ztxexp_core.plugins.entries import OWN_DISTRIBUTION, ref_of
 
 KINDS = ("tracker", "executor", "expander")
 

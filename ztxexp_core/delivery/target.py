@@ -12,7 +12,7 @@ from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import EVENTS, EXTRAS, Range, Receipts
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent
 from ztxexp_core.specs import TrackerSpec
 from ztxexp_core.store.lines import Line, whole_lines
@@ -46,9 +46,7 @@ def load_of(spec: TrackerSpec, patience: float) -> Load:
         spec: the tracker.
         patience: seconds that a call may take.
     """
-    return Load(
-        spec.name, lambda: registry.make_tracker(spec), destination_of(spec.kwargs), patience
-    )
+    return Load(spec.name, lambda: make_tracker(spec), destination_of(spec.kwargs), patience)
 
 
 def load_of_live(name: str, tracker: Tracker, patience: float) -> Load:

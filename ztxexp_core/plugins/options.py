@@ -1,111 +1,98 @@
-"""The settings of a plugin: which there are, of what type, and what is wrong with those given."""
+"""The options of a plugin: their names and types, and what is wrong with the values given."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import reprlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import OptionError, ZtxexpError, closest
-from ztxexp_core.plugins.option_help import help_by_name
-from ztxexp_core.plugins.option_types import fits, type_text
+from ztxexp_core.plugins.entries import listing
 
 NEEDED = inspect.Parameter.empty
 """The default of an option that has none."""
 
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_MISSING = dataclasses.MISSING
-
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """A setting that a plugin declares.
+    """An option that a plugin declares.
 
     Attributes:
         name: what users type.
         annotation: its type; a text where that could not be looked up, which is not checked.
         default: :data:`NEEDED` where there is none.
-        help: what it does; empty where the plugin does not say.
+        type: its type as the author wrote it.
+        help: the ``help`` in the metadata of its field; empty without one.
     """
 
     name: str
     annotation: Any = Any
     default: Any = NEEDED
+    type: str = "Any"
     help: str = ""
 
-    @property
-    def type(self) -> str:
-        """The type as one would write it."""
-        return type_text(self.annotation)
-
     def takes(self, value: Any) -> bool:
-        """Tell whether a value is of the option's type, or its very default."""
+        """Tell whether a value is the option's default, or of its type."""
         return value is self.default or fits(self.annotation, value)
 
 
-# ---- which there are -------------------------------------------------------------------------
-
-
-def is_declaration(cls: Any) -> bool:
-    """Tell whether an object is a dataclass, as a plugin's ``Options`` has to be."""
-    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
+# ---- which options there are -----------------------------------------------------------------
 
 
 def options_of(declared: Any) -> list[Option]:
-    """Return the options that a dataclass of settings, or a tracker's class or factory, declares.
+    """Return the options that a dataclass, or a tracker's class or factory, declares.
 
-    A tracker that carries a dataclass ``Options`` is described by that; any other one by the
-    signature by which it is made. What an option does is read from the ``help`` in the metadata of
-    its field, else from the section ``Attributes:`` or ``Args:`` of the docstring.
+    A tracker with a dataclass ``Options`` is described by that, any other by the signature of its
+    class or factory.
 
     Example:
         >>> [option.name for option in options_of(MlflowTracker)]
         ['tracking_uri', 'experiment_name', 'run_name', 'log_artifacts']
     """
-    inner = getattr(declared, "Options", None)
-    if is_declaration(inner):
-        declared = inner
-    if is_declaration(declared):
-        return list(_of_fields(declared))
-    return list(_of_signature(declared))
+    declared = getattr(declared, "Options", None) or declared
+    return list(_of_fields(declared) if is_declaration(declared) else _of_signature(declared))
+
+
+def is_declaration(cls: Any) -> bool:
+    """Tell whether an object is a dataclass, as a plugin's ``Options`` must be."""
+    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
 
 
 def _of_fields(cls: type[Any]) -> Iterator[Option]:
-    told = help_by_name(cls)
     for field in dataclasses.fields(cls):
         if field.init:
-            owner = next((c for c in cls.__mro__ if field.name in vars(c).get(_ANNOTATED, ())), cls)
-            said = field.metadata.get("help") or told.get(field.name, "")
-            annotation = _resolved(field.type, owner.__module__)
-            yield Option(field.name, annotation, _default(field), str(said))
-
-
-_ANNOTATED = "__annotations__"
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not _MISSING:
-        return field.default_factory()
-    return NEEDED if field.default is _MISSING else field.default
+            owners = (c for c in cls.__mro__ if field.name in vars(c).get("__annotations__", ()))
+            annotation = _resolved(field.type, next(owners, cls).__module__)
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            elif default is dataclasses.MISSING:
+                default = NEEDED
+            help_text = str(field.metadata.get("help", ""))
+            yield Option(field.name, annotation, default, _type_text(field.type), help_text)
 
 
 def _of_signature(factory: Any) -> Iterator[Option]:
-    signature = signature_of(factory)
-    told = help_by_name(factory)
-    made_by = getattr(factory, "__init__", None) if isinstance(factory, type) else factory
-    module = getattr(made_by, "__module__", None) or ""
+    signature = _signature(factory)
+    function = getattr(factory, "__init__", None) if isinstance(factory, type) else factory
+    module = getattr(function, "__module__", None) or ""
     for parameter in signature.parameters.values() if signature else ():
-        if parameter.kind in _NAMED:
-            annotation = _resolved(parameter.annotation, module)
-            help_text = told.get(parameter.name, "")
-            yield Option(parameter.name, annotation, parameter.default, help_text)
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            annotation, default = parameter.annotation, parameter.default
+            resolved = _resolved(annotation, module)
+            yield Option(parameter.name, resolved, default, _type_text(annotation))
 
 
-def signature_of(factory: Any) -> inspect.Signature | None:
-    """Return a signature; ``None`` where what is written in C does not tell it."""
+def _signature(factory: Any) -> inspect.Signature | None:
+    """Return a signature; ``None`` for what is written in C and has none."""
     try:
         if sys.version_info >= (3, 14):  # annotations that cannot be evaluated raise from there on
             from annotationlib import Format
@@ -117,21 +104,86 @@ def signature_of(factory: Any) -> inspect.Signature | None:
 
 
 def _resolved(annotation: Any, module: str) -> Any:
-    """Return a type for its text; the text where something in it is not known at run time."""
+    """Return the type that a text stands for; the text where a name in it is unknown."""
     if not isinstance(annotation, str):
         return annotation
     try:
-        # As typing.get_type_hints does, which gives up on all where it fails with one.
+        # As typing.get_type_hints does, which gives up on all options where it fails with one.
         return eval(annotation, dict(vars(sys.modules[module])))
     except Exception:
         return annotation
 
 
-# ---- what is wrong ---------------------------------------------------------------------------
+def _type_text(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return "Any"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
-def checked(who: object, cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a dataclass makes of those given, with defaults filled in.
+# ---- whether a value is of a type ------------------------------------------------------------
+
+
+def fits(annotation: Any, value: Any) -> bool:
+    """Tell whether a value is of a type; true for types that are not checked.
+
+    Checked are built-in types, unions, literals, lists, tuples and mappings. An integer is a
+    ``float`` too, a list a tuple, a text a ``Path``, a NumPy scalar the number that it holds.
+    ``True`` is no number.
+
+    Args:
+        annotation: a type, such as ``int | None``.
+        value: what is given.
+
+    Example:
+        >>> fits(float, 3), fits(int, 3.0), fits(int | None, None)
+        (True, False, True)
+    """
+    kind, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if kind in (typing.Union, types.UnionType):
+        return any(fits(arg, value) for arg in args)
+    if kind is typing.Literal:
+        return any(_is_literal(value, arg) for arg in args)
+    if kind is bool:
+        return _is_bool(value)
+    if kind is int:
+        return isinstance(value, Integral) and not _is_bool(value)
+    if kind is float:
+        return isinstance(value, Real) and not _is_bool(value)
+    if kind is Path:
+        return isinstance(value, (str, os.PathLike))
+    if kind in (list, tuple, Sequence):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            return False
+        same_type = kind is not tuple or args[1:] == (...,)
+        return not (args and same_type) or all(fits(args[0], item) for item in value)
+    if kind in (dict, Mapping, MutableMapping):
+        pairs = isinstance(value, Mapping) and args and value.items()
+        return isinstance(value, Mapping) and all(
+            fits(args[0], key) and fits(args[1], item) for key, item in pairs or ()
+        )
+    if kind is None:
+        return value is None
+    if isinstance(kind, type) and kind.__module__ == "builtins":
+        return isinstance(value, kind)
+    return True
+
+
+def _is_literal(value: Any, literal: Any) -> bool:
+    same_kind = isinstance(value, type(literal)) and _is_bool(value) == _is_bool(literal)
+    return same_kind and bool(value == literal)
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # NumPy has renamed its own
+
+
+# ---- what is wrong with given values ---------------------------------------------------------
+
+
+def checked_options(who: object, cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a dataclass makes of those given, with defaults filled in.
 
     Args:
         who: the plugin, for messages.
@@ -143,8 +195,16 @@ def checked(who: object, cls: type[Any], given: Mapping[str, Any]) -> dict[str, 
             dataclass refuses.
     """
     known = options_of(cls)
-    check_names(who, known, given)
-    check_types(who, known, given)
+    names = [option.name for option in known]
+    for name in given:
+        if name not in names:
+            near = closest(name, names)
+            raise OptionError(f"{who} has no option {name!r}{near}; known: {listing(names)}")
+    missing = [option.name for option in known if option.default is NEEDED]
+    missing = [name for name in missing if name not in given]
+    if missing:
+        raise OptionError(f"{who} needs the option {listing(missing)}; pass a value")
+    _check_types(who, known, given)
     try:
         values = cls(**given)
     except ZtxexpError:
@@ -155,31 +215,32 @@ def checked(who: object, cls: type[Any], given: Mapping[str, Any]) -> dict[str, 
     return {field.name: getattr(values, field.name) for field in dataclasses.fields(cls)}
 
 
-def check_names(who: object, known: Iterable[Option], given: Mapping[str, Any]) -> None:
-    """Check that each option is known, and that those without a default are given.
+def check_arguments(who: object, factory: Any, given: Mapping[str, Any]) -> None:
+    """Check that a tracker's factory takes some arguments, without calling it.
 
     Raises:
-        OptionError: one is not.
+        OptionError: an unknown argument, a missing one, or a value of another type.
     """
-    known = list(known)
-    names = [option.name for option in known]
-    for name in given:
-        if name not in names:
-            raise OptionError(
-                f"{who} has no option {name!r}{closest(name, names)}; {_known(known)}"
-            )
-    needed = [option.name for option in known if option.default is NEEDED]
-    missing = [repr(name) for name in needed if name not in given]
-    if missing:
-        raise OptionError(f"{who} needs the option {', '.join(missing)}; pass a value")
+    declared = getattr(factory, "Options", None)
+    if declared is not None:
+        checked_options(who, declared, given)
+    signature = _signature(factory)
+    if signature is None:
+        return
+    try:
+        signature.bind(**given)
+    except TypeError as exc:
+        stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names = [p.name for p in signature.parameters.values() if p.kind not in stars]
+        unknown = [name for name in given if name not in names]
+        near = closest(unknown[0], names) if unknown else ""
+        raise OptionError(
+            f"{who} cannot be made: {exc}{near}; its arguments are {listing(names)}"
+        ) from exc
+    _check_types(who, options_of(factory), given)
 
 
-def check_types(who: object, known: Iterable[Option], given: Mapping[str, Any]) -> None:
-    """Check that each value is of the type that its option declares.
-
-    Raises:
-        OptionError: some are not; all of them are named.
-    """
+def _check_types(who: object, known: Iterable[Option], given: Mapping[str, Any]) -> None:
     known = list(known)
     wrong = [
         f"option {option.name!r} must be {option.type}, got {reprlib.repr(given[option.name])} "
@@ -188,8 +249,5 @@ def check_types(who: object, known: Iterable[Option], given: Mapping[str, Any]) 
         if option.name in given and not option.takes(given[option.name])
     ]
     if wrong:
-        raise OptionError(f"{who}: {'; '.join(wrong)}; {_known(known)}")
-
-
-def _known(known: Iterable[Option]) -> str:
-    return f"known: {', '.join(repr(option.name) for option in known) or 'none'}"
+        names = listing(option.name for option in known)
+        raise OptionError(f"{who}: {'; '.join(wrong)}; known: {names}")

@@ -1,84 +1,162 @@
-"""Plugins by name: one registry per kind, from entry points to a checked, loaded plugin.
+"""Plugins by name: one registry per kind, from entry points to checked :class:`Plugin` objects.
 
 Listing reads metadata only. A plugin is imported when its name is asked for, and what is wrong with
-it is told then, in one sentence; a broken plugin that nobody asks for does no harm.
+it is said then, in one sentence; a broken plugin that nobody asks for does no harm.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from ztxexp_core import contracts
-from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import PluginImportError, UnknownPluginError, closest
-from ztxexp_core.plugins.checks import (
+from ztxexp_core.errors import OptionError, PluginImportError, UnknownPluginError, closest
+from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     PluginRef,
     blockable,
     blocking_words,
     blocks,
     cause,
-    check_arguments,
-    check_carrier,
-    check_factory,
-    check_hooks,
-    check_tracker,
-    clash,
-    extra_line,
-    installed,
+    clash_error,
+    contract_error,
     listing,
-    misfit,
+    pip_line,
     ref_of,
+    scan,
     target_of,
-    texts,
 )
-from ztxexp_core.plugins.discovery import scan
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.hooks import HOOKS, register
+from ztxexp_core.plugins.options import (
+    Option,
+    check_arguments,
+    checked_options,
+    is_declaration,
+    options_of,
+)
+from ztxexp_core.plugins.trackers import _checked_targets, check_factory, import_target
 from ztxexp_core.specs import TrackerSpec
 
-__all__ = [
-    "LoadedPlugin",
-    "PluginRef",
-    "Registry",
-    "check_tracker",
-    "executors",
-    "expanders",
-    "is_local",
-    "load_executor",
-    "load_expander",
-    "make_tracker",
-    "name_of",
-    "refresh",
-    "tracker_spec",
-    "trackers",
-]
-
-if TYPE_CHECKING:  # takes long, and workers need no metadata
+if TYPE_CHECKING:  # slow to import
     from importlib.metadata import EntryPoint
 
 _log = logging.getLogger("ztxexp")
 _GROUPS = {kind: f"ztxexp.{kind}s" for kind in ("tracker", "executor", "expander")}
+_checked_words: set[str] = set()  # of the blocking variable
+
+
+class Plugin:
+    """An installed plugin that has been imported and fits the contract of its kind.
+
+    Attributes:
+        ref: where it comes from.
+        implementation: a tracker's class or factory; else the module or instance with the hook.
+        supports: names of an executor's or expander's capabilities.
+        options_class: the dataclass of its options, ``None`` where it has none.
+        local: whether a tracker only writes into the run's folder.
+
+    Raises:
+        PluginContractError: ``supports`` or ``Options`` is not what it must be.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entry: EntryPoint,
+        implementation: Any,
+        manager: pluggy.PluginManager | None = None,
+    ):
+        self.ref = ref_of(kind, entry)
+        self.implementation = implementation
+        self.supports = frozenset(self._texts("supports") if kind in HOOKS else ())
+        self.options_class: type[Any] | None = getattr(implementation, "Options", None)
+        self.local = bool(getattr(implementation, "local", False))
+        self._entry = entry
+        self._manager = manager
+        if self.options_class is not None and not is_declaration(self.options_class):
+            raise contract_error(
+                self.ref, "has an Options that is no dataclass; decorate it with @dataclass"
+            )
+
+    def options(self) -> list[Option]:
+        """Return the options that it declares."""
+        if self.ref.kind == "tracker":
+            return options_of(self.implementation)
+        return [] if self.options_class is None else options_of(self.options_class)
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of an executor or expander, checked, with defaults filled in.
+
+        Raises:
+            OptionError: an unknown name, a missing one, a value of another type than declared, or
+                one that the plugin refuses.
+        """
+        if self.options_class is not None:
+            return checked_options(self.ref, self.options_class, options)
+        if options and self.ref.kind == "executor":
+            raise OptionError(f"{self.ref} takes no options; leave out {listing(options)}")
+        return dict(options)
+
+    def call(self, **kwargs: Any) -> Any:
+        """Call the plugin's hook, and no other plugin's, with the arguments that it asks for."""
+        assert self._manager is not None, "a tracker has no hook"
+        plugins = self._manager.get_plugins()
+        others = [plugin for plugin in plugins if plugin is not self.implementation]
+        return self._manager.subset_hook_caller(HOOKS[self.ref.kind], others)(**kwargs)
+
+    def tracker_spec(self, kwargs: Mapping[str, Any]) -> TrackerSpec:
+        """Check that the tracker can be made with these arguments, see :func:`tracker_spec`."""
+        missing = self.missing_packages()
+        if missing:
+            hint = self.install_hint() or f"pip install {' '.join(missing)}"
+            raise PluginImportError(
+                f"{self.ref} needs {listing(missing)}, which is not installed: {hint}",
+                self.ref.kind,
+                self.ref.name,
+            )
+        check_arguments(self.ref, self.implementation, kwargs)
+        return TrackerSpec(self.ref.name, self.ref.target, dict(kwargs), self.local)
+
+    def missing_packages(self) -> list[str]:
+        """Return the import names in its ``requires`` that are not installed."""
+        return [name for name in self._texts("requires") if not _is_installed(name)]
+
+    def install_hint(self) -> str:
+        """Return the pip line of the extra that is named like it; empty without one."""
+        return pip_line(self._entry)
+
+    def _texts(self, attribute: str) -> list[str]:
+        value = getattr(self.implementation, attribute, ())
+        if isinstance(value, (list, tuple, set, frozenset)):
+            items = list(value)
+            if all(isinstance(item, str) for item in items):
+                return items
+        raise contract_error(
+            self.ref, f"has {attribute} = {value!r}; write a set or tuple of texts"
+        )
 
 
 class Registry:
     """The plugins of one kind.
 
-    The entry points are listed once, when they are first needed. Left out, before anything else is
-    judged, is what the environment variable ``ZTXEXP_DISABLE_PLUGINS`` names, whenever it is set:
-    comma-separated names of plugins, names of distributions (all plugins of theirs), or
-    ``distribution:name`` (since 2.0).
+    The entry points are listed once, when they are first needed. Plugins that the environment
+    variable ``ZTXEXP_DISABLE_PLUGINS`` lists are left out, whenever it is set: comma-separated
+    names of plugins, names of distributions (all their plugins), or ``distribution:name`` (since
+    2.0).
 
     Args:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
         group: the entry-point group.
-        find: returns the entry points; the installed distributions are asked by default.
+        find: returns the entry points; those of the installed distributions by default.
 
     Example:
         >>> Registry("tracker", "ztxexp.trackers").names()
@@ -92,23 +170,24 @@ class Registry:
         self.group = group
         self._find = find or (lambda: scan((group,))[group])
         self._lock = threading.RLock()
-        self._plugins: dict[tuple[str, str], Any] = {}
+        self._enabled: dict[str, dict[str, list[EntryPoint]]] = {}
+        self._plugins: dict[tuple[str, str], Plugin] = {}
         self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
         self._manager.add_hookspecs(contracts)
 
     @functools.cached_property
     def entries(self) -> list[EntryPoint]:
-        """The entry points, those of blocked plugins too; read when they are first needed."""
+        """The entry points, also those of blocked plugins; read when they are first needed."""
         return list(self._find())
 
     def names(self) -> list[str]:
         """Return the known names, sorted, without the blocked ones; imports nothing."""
-        return sorted({entry.name for entry in self._enabled()})
+        return sorted(self._by_name())
 
     def refs(self) -> list[PluginRef]:
         """Return where each enabled plugin comes from, sorted by name; imports nothing."""
-        found = {self._ref(entry) for entry in self._enabled()}
-        return sorted(found, key=lambda ref: (ref.name, ref.distribution, ref.target))
+        refs = {ref_of(self.kind, e) for entries in self._by_name().values() for e in entries}
+        return sorted(refs, key=lambda ref: (ref.name, ref.distribution, ref.target))
 
     def resolve(self, name: str) -> PluginRef:
         """Return the one plugin of that name; imports nothing.
@@ -117,13 +196,10 @@ class Registry:
             UnknownPluginError: no plugin has that name, or all that have it are blocked.
             PluginContractError: two distributions claim it for different objects.
         """
-        return self._ref(self._entry(name))
+        return ref_of(self.kind, self._entry(name))
 
-    def load(self, name: str) -> Any:
-        """Import a plugin and hold it against the contract of its kind.
-
-        Returns:
-            A tracker's class or factory; the module or instance that carries the hook otherwise.
+    def load(self, name: str) -> Plugin:
+        """Import a plugin and hold it against the contract of its kind; later calls give the same.
 
         Raises:
             UnknownPluginError: see :meth:`resolve`.
@@ -131,50 +207,60 @@ class Registry:
             PluginContractError: it does not fit the contract, or its name is claimed twice.
         """
         entry = self._entry(name)
+        key = (name, target_of(entry))  # a block may leave another plugin of that name next time
         with self._lock:
-            key = (name, target_of(entry))  # another one may be blocked the next time
             if key not in self._plugins:
-                ref = self._ref(entry)
-                plugin = _import_plugin(ref, entry)
-                self._check(ref, plugin)
-                self._plugins[key] = plugin
+                self._plugins[key] = self._load(entry)
             return self._plugins[key]
 
-    def load_hook(self, name: str) -> LoadedPlugin:
-        """Load an executor or expander, ready to be called.
+    def _load(self, entry: EntryPoint) -> Plugin:
+        ref = ref_of(self.kind, entry)
+        try:
+            implementation = import_target(ref.target)
+        except (Exception, SystemExit) as exc:
+            importlib.invalidate_caches()  # so that the next try sees a repair on disk
+            hint = pip_line(entry) or f"fix or reinstall {ref.distribution}"
+            raise PluginImportError(
+                f"{ref} cannot be imported ({cause(exc)}): {hint}", ref.kind, ref.name
+            ) from exc
+        if self.kind == "tracker":
+            check_factory(ref, implementation)
+            return Plugin(self.kind, entry, implementation)
+        plugin = Plugin(self.kind, entry, implementation, self._manager)
+        register(ref, implementation, self._manager)
+        return plugin
 
-        Raises:
-            UnknownPluginError, PluginImportError, PluginContractError: see :meth:`load`.
-        """
-        plugin = self.load(name)
-        return LoadedPlugin(self.resolve(name), plugin, self._manager)
+    def _by_name(self) -> Mapping[str, list[EntryPoint]]:
+        """Return the entry points that are not blocked."""
+        blocked = os.environ.get(BLOCKING_VARIABLE, "")
+        if blocked not in self._enabled:
+            words = blocking_words()
+            if words:
+                self._warn_unmatched(words)
+            by_name: dict[str, list[EntryPoint]] = {}
+            for entry in self.entries:
+                ref = ref_of(self.kind, entry) if words else None
+                if ref is None or not any(blocks(word, ref) for word in words):
+                    by_name.setdefault(entry.name, []).append(entry)
+            self._enabled[blocked] = by_name
+        return self._enabled[blocked]
 
-    def missing_requirements(self, name: str) -> list[str]:
-        """Return the import names in a plugin's ``requires`` that are not installed."""
-        ref, plugin = self.resolve(name), self.load(name)
-        requires = getattr(plugin, "requires", ())
-        return [item for item in texts(ref, "requires", requires) if not installed(item)]
+    def _entry(self, name: str) -> EntryPoint:
+        claims = {target_of(entry): entry for entry in self._by_name().get(name, ())}
+        if len(claims) > 1:
+            raise clash_error([ref_of(self.kind, entry) for entry in claims.values()])
+        for entry in claims.values():
+            return entry
+        raise self._unknown(name)
 
-    def install_hint(self, name: str) -> str:
-        """Return the pip line of the extra named like a plugin; empty where there is none."""
-        return extra_line(self._entry(name))
-
-    def _enabled(self) -> list[EntryPoint]:
-        words = blocking_words()
-        if not words:  # the names of distributions need not be read
-            return self.entries
-        self._tell_unmatched(words)
-        return [e for e in self.entries if not any(blocks(word, self._ref(e)) for word in words)]
-
-    def _tell_unmatched(self, words: Iterable[str]) -> None:
-        """Log, once in a process, what the blocking variable names in vain, whatever its kind."""
-        fresh = set(words) - _judged_words
-        if not fresh:
-            return
-        _judged_words.update(fresh)
-        refs = [self._ref(entry) for entry in self.entries]
-        refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
-        for word in sorted(fresh):
+    def _warn_unmatched(self, words: Iterable[str]) -> None:
+        """Log, once in a process, which blocking words name no plugin of any kind."""
+        new = set(words) - _checked_words
+        _checked_words.update(new)
+        refs = [ref_of(self.kind, entry) for entry in self.entries] if new else []
+        if new:
+            refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
+        for word in sorted(new):
             if not any(blocks(word, ref) for ref in refs):
                 _log.warning(
                     "%s names %r, which is no installed plugin or distribution of plugins%s",
@@ -183,60 +269,35 @@ class Registry:
                     closest(word, blockable(refs)),
                 )
 
-    def _entry(self, name: str) -> EntryPoint:
-        claims = {target_of(entry): entry for entry in self._enabled() if entry.name == name}
-        if len(claims) > 1:
-            raise clash([self._ref(entry) for entry in claims.values()])
-        for entry in claims.values():
-            return entry
-        raise self._unknown(name)
-
-    def _blocked(self, refs: list[PluginRef]) -> UnknownPluginError:
-        words = [word for word in blocking_words() if any(blocks(word, ref) for ref in refs)]
-        return UnknownPluginError(
-            f"{' and '.join(map(str, refs))} {'is' if len(refs) == 1 else 'are'} blocked by the "
-            f"environment variable {BLOCKING_VARIABLE}; take {listing(words)} out of there"
-            + ("" if len(refs) == 1 else ", or name the one to block as 'distribution:name'"),
-            self.kind,
-            refs[0].name,
-        )
-
     def _unknown(self, name: str) -> UnknownPluginError:
-        blocked = sorted({self._ref(e) for e in self.entries if e.name == name}, key=str)
-        if blocked:
-            return self._blocked(blocked)
-        known = self.names()
-        kind = "executor (mode)" if self.kind == "executor" else self.kind
-        return UnknownPluginError(
-            f"unknown {kind} {name!r}{closest(name, known)}; known: {', '.join(known) or 'none'}; "
-            f"others come with packages that register under {self.group!r}",
-            self.kind,
-            str(name),
-        )
+        refs = sorted({ref_of(self.kind, e) for e in self.entries if e.name == name}, key=str)
+        if refs:
+            words = [word for word in blocking_words() if any(blocks(word, ref) for ref in refs)]
+            who = " and ".join(map(str, refs)) + (" is" if len(refs) == 1 else " are")
+            message = (
+                f"{who} blocked by the environment variable {BLOCKING_VARIABLE}; "
+                f"take {listing(words)} out of it"
+            )
+            if len(refs) > 1:
+                message += ", or name the one to block as 'distribution:name'"
+        else:
+            kind = "executor (mode)" if self.kind == "executor" else self.kind
+            message = (
+                f"unknown {kind} {name!r}{closest(name, self.names())}; known: "
+                f"{', '.join(self.names()) or 'none'}; others come with packages that register "
+                f"under {self.group!r}"
+            )
+        return UnknownPluginError(message, self.kind, str(name))
 
-    def _ref(self, entry: EntryPoint) -> PluginRef:
-        return ref_of(self.kind, entry)
 
-    def _check(self, ref: PluginRef, plugin: Any) -> None:
-        if self.kind == "tracker":
-            check_factory(ref, plugin)
-            return
-        check_carrier(ref, plugin)
-        check_hooks(ref, plugin, self._manager)
-        LoadedPlugin(ref, plugin, self._manager)
-        self._register(ref, plugin)
-
-    def _register(self, ref: PluginRef, plugin: Any) -> None:
-        if self._manager.is_registered(plugin):  # one object under two names
-            return
-        name = f"{ref.name} = {ref.target}"
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-        except Exception as exc:  # whatever the plugin's attributes raise, too
-            self._manager.unregister(name=name)
-            reason = " ".join(str(exc).split())
-            raise misfit(ref, f"is refused by pluggy: {reason}; mend the plugin") from exc
+def _is_installed(name: str) -> bool:
+    """Tell whether a module can be found; imports at most the packages that it is in."""
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # a parent package is missing
+        return False
 
 
 # ---- the registries of this process ----------------------------------------------------------
@@ -244,7 +305,7 @@ class Registry:
 
 @functools.cache
 def _entries_by_group() -> Mapping[str, list[EntryPoint]]:
-    """One look at what is installed, for all kinds."""
+    """Read what is installed, once for all kinds."""
     return scan(_GROUPS.values())
 
 
@@ -275,22 +336,22 @@ def refresh() -> None:
     """Look again for what is installed when it is next asked for (since 2.0).
 
     For a process in which a package was installed or removed after the first look, such as a
-    notebook or a test. Plugins that are at work stay what they are.
+    notebook or a test. Plugins in use stay what they are.
     """
-    importlib.invalidate_caches()  # also of what importlib.metadata has seen
+    importlib.invalidate_caches()  # also that of importlib.metadata
     for cached in (_entries_by_group, trackers, executors, expanders):
         cached.cache_clear()
-    _made_well.clear()
+    _checked_targets.clear()
 
 
-def load_executor(name: str) -> LoadedPlugin:
+def load_executor(name: str) -> Plugin:
     """Load the executor of that name; raises as :meth:`Registry.load` does."""
-    return executors().load_hook(name)
+    return executors().load(name)
 
 
-def load_expander(name: str) -> LoadedPlugin:
+def load_expander(name: str) -> Plugin:
     """Load the expander of that name; raises as :meth:`Registry.load` does."""
-    return expanders().load_hook(name)
+    return expanders().load(name)
 
 
 def tracker_spec(
@@ -312,86 +373,15 @@ def tracker_spec(
         >>> tracker_spec("mlflow", {"experiment_name": "demo"}).target
         'ztxexp_trackers.mlflow:MlflowTracker'
     """
-    registry = registry or trackers()
-    ref, factory = registry.resolve(name), registry.load(name)
-    missing = registry.missing_requirements(name)
-    if missing:
-        hint = registry.install_hint(name) or f"pip install {' '.join(missing)}"
-        raise PluginImportError(
-            f"{ref} needs {listing(missing)}, which is not installed: {hint}", ref.kind, name
-        )
-    check_arguments(ref, factory, kwargs or {})
-    return TrackerSpec(name, ref.target, dict(kwargs or {}))
+    return (registry or trackers()).load(name).tracker_spec(kwargs or {})
 
 
-def name_of(tracker: Tracker) -> str:
+def name_of(tracker: contracts.Tracker) -> str:
     """Return the name under which an instance's class is installed, else that of the class.
 
-    So that a tracker is known as the same, whether it was given by name or made by hand.
+    So that a tracker is known as the same, whether it is given by name or as an instance.
     """
     cls = type(tracker)
     target = f"{cls.__module__}:{cls.__qualname__}"
-    known = (ref.name for ref in trackers().refs() if ref.target == target)
-    return next(known, cls.__name__)
-
-
-def is_local(spec: TrackerSpec) -> bool:
-    """Tell whether a tracker only writes into the run's folder (``local = True``).
-
-    Raises:
-        PluginImportError: its target cannot be imported here.
-    """
-    return bool(getattr(_factory(spec), "local", False))
-
-
-def make_tracker(spec: TrackerSpec) -> Tracker:
-    """Make a tracker in whichever process this is; reads no metadata.
-
-    Raises:
-        PluginImportError: its target cannot be imported here.
-        PluginContractError: what was made lacks one of the three methods.
-        Exception: whatever the tracker's own factory raises.
-    """
-    tracker = _factory(spec)(**spec.kwargs)
-    if spec.target not in _made_well:  # once in a process: the check costs a tenth of an empty run
-        check_tracker(tracker, f"tracker {spec.name!r} ({spec.target})")
-        _made_well.add(spec.target)
-    return cast(Tracker, tracker)
-
-
-def _factory(spec: TrackerSpec) -> Any:
-    try:
-        return _import_target(spec.target)
-    except (Exception, SystemExit) as exc:
-        raise PluginImportError(
-            f"tracker {spec.name!r} ({spec.target}) cannot be imported in this process "
-            f"({cause(exc)}); install its package there too",
-            "tracker",
-            spec.name,
-        ) from exc
-
-
-_made_well: set[str] = set()
-_judged_words: set[str] = set()  # of the blocking variable
-
-
-# ---- importing -------------------------------------------------------------------------------
-
-
-def _import_plugin(ref: PluginRef, entry: EntryPoint) -> Any:
-    try:
-        return _import_target(ref.target)
-    except (Exception, SystemExit) as exc:
-        importlib.invalidate_caches()  # a repair on disk is seen at the next try
-        hint = extra_line(entry) or f"mend or reinstall {ref.distribution}"
-        raise PluginImportError(
-            f"{ref} cannot be imported ({cause(exc)}): {hint}", ref.kind, ref.name
-        ) from exc
-
-
-def _import_target(target: str) -> Any:
-    module, _, attributes = target.partition(":")
-    found: Any = importlib.import_module(module)
-    for attribute in filter(None, attributes.split(".")):
-        found = getattr(found, attribute)
-    return found
+    names = (ref.name for ref in trackers().refs() if ref.target == target)
+    return next(names, cls.__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from ztxexp_core.context import RunContext
 from ztxexp_core.delivery.target import Load, load_of, load_of_live
 from ztxexp_core.delivery.thread import Courier, Report, Sent
-from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.run.sink import GuardedTracker
 from ztxexp_core.specs import RunSpec, TrackerSpec
@@ -52,8 +52,8 @@ class Telling:
 
     def _start(self, ctx: RunContext, spec: TrackerSpec) -> None:
         try:
-            if registry.is_local(spec):
-                self._start_local(ctx, spec.name, registry.make_tracker(spec))
+            if spec.local:
+                self._start_local(ctx, spec.name, make_tracker(spec))
             else:
                 self._begin(ctx, load_of(spec, self._launch.tracker_timeout))
         except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def distant(launch: Launch, without: Collection[str], patience: float) -> Iterat
         patience: seconds that a call may take.
     """
     for spec in launch.trackers:
-        if spec.name not in without and not registry.is_local(spec):
+        if spec.name not in without and not spec.local:
             yield load_of(spec, patience)
     for name, live in launch.live_trackers:
         if name not in without and not getattr(live, "local", False):

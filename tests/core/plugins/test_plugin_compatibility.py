@@ -6,6 +6,7 @@ import json
 import types
 import warnings
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint
 
 import pluggy
 import pytest
@@ -15,8 +16,7 @@ from ztxexp.replay import sync
 from ztxexp.runner import ExpRunner
 from ztxexp_core import contracts
 from ztxexp_core.errors import PluginContractError
-from ztxexp_core.plugins.checks import PluginRef
-from ztxexp_core.plugins.loaded import LoadedPlugin
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_testing import FakeDistribution
 
 
@@ -187,7 +187,7 @@ def under(contract, plugin):
     manager.add_hookspecs(contract)
     manager.register(plugin)
     manager.check_pending()
-    return LoadedPlugin(PluginRef("executor", "old", "m", "old-plugin", "1.0"), plugin, manager)
+    return Plugin("executor", EntryPoint("old", "m", "ztxexp.executors"), plugin, manager)
 
 
 def of_source(source):

@@ -17,15 +17,14 @@ from ztxexp_core.errors import (
     UnknownPluginError,
 )
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.entries import PluginRef
 from ztxexp_core.plugins.registry import (
-    PluginRef,
     Registry,
-    check_tracker,
     load_executor,
     load_expander,
-    make_tracker,
     tracker_spec,
 )
+from ztxexp_core.plugins.trackers import check_tracker, make_tracker
 
 _numbers = itertools.count()
 
@@ -152,13 +151,13 @@ def test_a_distribution_with_damaged_metadata_does_not_hide_the_others(site):
     (site.folder / "odd-1.5.dist-info" / "METADATA").unlink()
     fake = site.plugin("executor", GOOD)
     assert {ref.name for ref in fake.refs()} >= {"fake", "odd"}
-    assert fake.load_hook("fake").ref.distribution == "fake-plugin"
+    assert fake.load("fake").ref.distribution == "fake-plugin"
 
 
 def test_an_entry_point_without_a_distribution_works(site):
     entry = importlib.metadata.EntryPoint("fake", site.module(GOOD), "ztxexp.executors")
     lone = Registry("executor", "ztxexp.executors", lambda: [entry])
-    assert lone.load_hook("fake").ref.distribution == "unknown distribution"
+    assert lone.load("fake").ref.distribution == "unknown distribution"
 
 
 # ---- names -----------------------------------------------------------------------------------
@@ -195,12 +194,12 @@ def test_a_name_of_a_built_in_claimed_by_others_is_won_back_by_the_way_out_told(
     site.distribution("foreign-grids", "expander", {"grid": site.module(GOOD), "own": "own_mod"})
     both = site.registry("expander")
     with pytest.raises(PluginContractError) as caught:
-        both.load_hook("grid")
+        both.load("grid")
     assert "\n" not in str(caught.value)
     way_out = "ZTXEXP_DISABLE_PLUGINS=foreign-grids:grid, or uninstall foreign-grids"
     assert str(caught.value).endswith(way_out)
     monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", word)
-    assert both.load_hook("grid").ref.distribution == "ztxexp"
+    assert both.load("grid").ref.distribution == "ztxexp"
     assert both.refs().count(both.resolve("grid")) == 1
     assert ("own" in both.names()) == (":" in word)
 
@@ -211,12 +210,14 @@ def test_either_of_two_claims_can_be_blocked_within_one_process(site, monkeypatc
     two = site.registry("executor")
     for blocked, kept in (("alpha", "beta"), ("beta", "alpha"), ("alpha:fake", "beta")):
         monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", blocked)
-        loaded = two.load_hook("fake")
-        assert loaded.ref.distribution == kept and loaded.plugin.__name__ == loaded.ref.target
+        loaded = two.load("fake")
+        assert (
+            loaded.ref.distribution == kept and loaded.implementation.__name__ == loaded.ref.target
+        )
         assert list(loaded.call(specs=[1], run_one=str, workers=1, options={})) == [("1", 1, {})]
     monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", "fake")
     message = refused(two, UnknownPluginError)
-    assert "take 'fake' out of there, or name the one to block as 'distribution:name'" in message
+    assert "take 'fake' out of it, or name the one to block as 'distribution:name'" in message
 
 
 def test_distributions_are_blocked_however_their_name_is_spelt(site, monkeypatch):
@@ -231,7 +232,7 @@ def test_distributions_are_blocked_however_their_name_is_spelt(site, monkeypatch
 
 
 def test_a_word_that_blocks_nothing_is_told_once_with_the_closest_name(site, monkeypatch, caplog):
-    monkeypatch.setattr(registry, "_judged_words", set())
+    monkeypatch.setattr(registry, "_checked_words", set())
     site.plugin("executor", GOOD)
     words = "mlfow, jsonl, ztxexp, fake-plugin:fakes, fake_plugin"  # trackers count here, too
     monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", words)
@@ -248,7 +249,7 @@ def test_two_distributions_may_name_the_same_object(site):
     module = site.module(GOOD)
     site.distribution("alpha", "executor", {"fake": module})
     site.distribution("beta", "executor", {"fake": module})
-    assert site.registry("executor").load_hook("fake").ref.target == module
+    assert site.registry("executor").load("fake").ref.target == module
 
 
 def test_blocked_names_are_neither_listed_nor_loaded(site, monkeypatch):
@@ -298,7 +299,7 @@ def test_a_broken_plugin_harms_no_other(site):
     for name in names[:-1]:
         with pytest.raises((PluginImportError, PluginContractError)):
             many.load(name)
-    good = many.load_hook("good")
+    good = many.load("good")
     assert list(good.call(specs=[1], run_one=str, workers=2, options={})) == [("1", 2, {})]
 
 
@@ -307,7 +308,7 @@ def test_a_repaired_plugin_loads_at_the_next_try(site):
     refused(fake, PluginImportError)
     target = fake.resolve("fake").target
     (site.folder / f"{target}.py").write_text(GOOD + "\n# repaired\n")
-    assert fake.load_hook("fake").call(specs=[], run_one=str, workers=1, options={}) is not None
+    assert fake.load("fake").call(specs=[], run_one=str, workers=1, options={}) is not None
 
 
 def test_a_contract_failure_leaves_nothing_registered(site):
@@ -317,14 +318,14 @@ def test_a_contract_failure_leaves_nothing_registered(site):
     module = sys.modules[fake.resolve("fake").target]
     module.ztxexp_execute = module.ztxexp_exekute
     del module.ztxexp_exekute
-    assert list(fake.load_hook("fake").call(specs=[], run_one=str, workers=1, options={})) == []
+    assert list(fake.load("fake").call(specs=[], run_one=str, workers=1, options={})) == []
 
 
 # ---- the contract of hooks -------------------------------------------------------------------
 
 
 def test_a_module_with_one_function_is_an_executor(site):
-    loaded = site.plugin("executor", GOOD).load_hook("fake")
+    loaded = site.plugin("executor", GOOD).load("fake")
     assert loaded.supports == frozenset() and loaded.options_class is None
     assert list(loaded.call(specs=["a"], run_one=len, workers=3, options={})) == [(1, 3, {})]
 
@@ -342,7 +343,7 @@ def test_an_instance_is_an_executor_and_may_ask_for_fewer_arguments(site):
 
         plugin = Plugin()
     """
-    loaded = site.plugin("executor", source, ":plugin").load_hook("fake")
+    loaded = site.plugin("executor", source, ":plugin").load("fake")
     assert list(loaded.call(specs=["ab"], run_one=len, workers=3, options={})) == [2]
     assert loaded.supports == {"in_process"}
 
@@ -351,7 +352,7 @@ def test_only_the_plugin_asked_for_is_called(site):
     modules = [site.module(GOOD) for _ in range(3)]
     site.distribution("many", "executor", {f"p{i}": m for i, m in enumerate(modules)})
     many = site.registry("executor")
-    loaded = [many.load_hook(f"p{i}") for i in range(3)]
+    loaded = [many.load(f"p{i}") for i in range(3)]
     for module, plugin in zip(modules, loaded, strict=True):
         generator = plugin.call(specs=[0], run_one=str, workers=1, options={})
         assert generator.gi_frame.f_globals["__name__"] == module
@@ -361,7 +362,7 @@ def test_one_object_may_have_two_names(site):
     module = site.module(GOOD)
     site.distribution("two", "executor", {"a": module, "b": module})
     two = site.registry("executor")
-    assert [two.load_hook(name).ref.name for name in "ab"] == ["a", "b"]
+    assert [two.load(name).ref.name for name in "ab"] == ["a", "b"]
 
 
 HEAD = "from dataclasses import dataclass\nfrom ztxexp_core import hookimpl\n"
@@ -374,7 +375,7 @@ MISFITS = {
     "the function instead of its module": (
         "@hookimpl\ndef ztxexp_execute(specs): ...",
         ":ztxexp_execute",
-        "is a function; let the entry name the module",
+        "is a function; let the entry point name the module",
     ),
     "no hook": ("x = 1", "", "has no hook; define ztxexp_execute"),
     "an undecorated hook": ("def ztxexp_execute(specs): ...", "", "decorate it with @hookimpl"),
@@ -442,8 +443,8 @@ def test_an_executor_in_the_group_of_expanders_is_told_so(site):
 
 def test_one_module_may_hold_both_hooks(site):
     both = GOOD + "\n@hookimpl\ndef ztxexp_expand(configs):\n    return list(configs) * 2\n"
-    assert site.plugin("executor", both).load_hook("fake").ref.kind == "executor"
-    loaded = site.plugin("expander", both).load_hook("fake")
+    assert site.plugin("executor", both).load("fake").ref.kind == "executor"
+    loaded = site.plugin("expander", both).load("fake")
     assert loaded.call(configs=[{}], options={}) == [{}, {}]
 
 
@@ -451,7 +452,7 @@ def test_a_hook_may_stand_under_another_name(site):
     source = (
         HEAD + "@hookimpl(specname='ztxexp_execute')\ndef run_all(specs):\n    return iter(specs)"
     )
-    loaded = site.plugin("executor", source).load_hook("fake")
+    loaded = site.plugin("executor", source).load("fake")
     assert list(loaded.call(specs=[1, 2], run_one=str, workers=1, options={})) == [1, 2]
 
 
@@ -473,7 +474,7 @@ OPTIONS = HEAD + textwrap.dedent("""
 
 
 def test_options_are_completed_with_defaults_and_not_copied(site):
-    loaded = site.plugin("executor", OPTIONS).load_hook("fake")
+    loaded = site.plugin("executor", OPTIONS).load("fake")
     queue = object()
     assert loaded.check_options({"queue": queue}) == {"queue": queue, "size": 4}
 
@@ -491,13 +492,13 @@ def test_options_are_completed_with_defaults_and_not_copied(site):
     ],
 )
 def test_options_that_do_not_fit_are_refused(site, given, expected):
-    loaded = site.plugin("executor", OPTIONS).load_hook("fake")
+    loaded = site.plugin("executor", OPTIONS).load("fake")
     with pytest.raises(OptionError, match=expected):
         loaded.check_options(given)
 
 
 def test_an_executor_without_options_takes_none(site):
-    loaded = site.plugin("executor", GOOD).load_hook("fake")
+    loaded = site.plugin("executor", GOOD).load("fake")
     assert loaded.check_options({}) == {}
     with pytest.raises(OptionError, match="takes no options; leave out 'size'"):
         loaded.check_options({"size": 1})
@@ -505,7 +506,7 @@ def test_an_executor_without_options_takes_none(site):
 
 def test_an_expander_without_options_gets_them_as_they_are(site):
     source = HEAD + "@hookimpl\ndef ztxexp_expand(configs, options):\n    return [dict(options)]"
-    loaded = site.plugin("expander", source).load_hook("fake")
+    loaded = site.plugin("expander", source).load("fake")
     options = loaded.check_options({"n": 3})
     assert loaded.call(configs=[], options=options) == [{"n": 3}]
 
@@ -606,14 +607,14 @@ def test_a_tracker_may_have_static_methods_and_further_defaults(site):
         "def on_metric(self, ctx, event)", "@staticmethod\n    def on_metric(c, e)"
     )
     source = source.replace("ctx, summary)", "*args, extra=1)")
-    assert site.plugin("tracker", source, ":Tracker").load("fake").__name__ == "Tracker"
+    assert (
+        site.plugin("tracker", source, ":Tracker").load("fake").implementation.__name__ == "Tracker"
+    )
 
 
 def test_a_module_is_no_tracker(site):
     fake = site.plugin("tracker", TRACKER)
-    with pytest.raises(
-        PluginContractError, match="is a module, but has to be a class or a factory"
-    ):
+    with pytest.raises(PluginContractError, match="is a module, but must be a class or a factory"):
         fake.load("fake")
 
 
@@ -658,7 +659,7 @@ def test_what_is_no_instance_is_told_by_its_own_name_where_the_caller_has_no_bet
         (None, f"a tracker is needed, got None; pass a name such as 'jsonl' or {wanted}"),
     ):
         with pytest.raises(PluginContractError) as caught:
-            check_tracker(given, type(given).__name__)
+            check_tracker(given)
         assert str(caught.value) == expected
 
 

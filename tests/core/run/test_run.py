@@ -381,12 +381,10 @@ def test_child_loggers_write_to_run_log(root):
 
 
 def test_a_tracker_whose_constructor_exits_costs_no_run(root, monkeypatch):
-    from ztxexp_core.plugins import registry
-
     def exits(spec):
         raise SystemExit(3)
 
-    monkeypatch.setattr(registry, "make_tracker", exits)
+    monkeypatch.setattr("ztxexp_core.run.trackers.make_tracker", exits)
     assert run(root, experiments.nothing).succeeded == 1
 
 

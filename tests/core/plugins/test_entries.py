@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from ztxexp_core.plugins.discovery import scan
+from ztxexp_core.plugins.entries import scan
 from ztxexp_core.plugins.registry import Registry
 
 GROUP = "ztxexp.executors"
