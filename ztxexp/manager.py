@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.configs.rules import Account, Histories, Predicate, Rule
+from ztxexp.configs.rules import Account, Predicate, Rule
+from ztxexp.results.history import Snapshot
 from ztxexp_core.errors import PluginContractError
 from ztxexp_core.plugins.registry import Plugin, load_expander
 from ztxexp_core.records import Config
@@ -268,15 +269,15 @@ class ExpManager:
         """
         return self.build_account().configs
 
-    def build_account(self, known: Histories | None = None) -> Account:
+    def build_account(self, snapshot: Snapshot | None = None) -> Account:
         """Carry out all stages, as :meth:`build` does, and say where each went (since 2.0).
 
         What an expander drops by itself is not in the account.
 
         Args:
-            known: histories that were read already, by root and ignored keys.
+            snapshot: the runs of a root that were read already.
         """
-        account = Account(self._rules, known)
+        account = Account(self._rules, snapshot)
         account.configs.extend(self._kept([{}], account))
         for root, ignore_keys in self._excluded:
             account.exclude_completed(root, ignore_keys)

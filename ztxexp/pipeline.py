@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.limits import TimeLimit
-from ztxexp.launch.plan import Plan
-from ztxexp.launch.planning import plan_sweep
+from ztxexp.launch.launch import launch
+from ztxexp.launch.options import LaunchOptions, TimeLimit
+from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.manager import ExpManager
 from ztxexp.results.summary import RunSummary
-from ztxexp.runner import ExpRunner
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
-from ztxexp_core.store.heartbeat import stamp
 
 
 class ExperimentPipeline:
@@ -315,35 +313,19 @@ class ExperimentPipeline:
             record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
                 results root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
         """
-        looked_at = stamp(self.results_root) if self.results_root.is_dir() else None
-        plan = self._planned(allow_duplicates)
-        plan.looked_at = looked_at
         delay, backoff = self._retry_pauses
-        return ExpRunner.of_plan(plan, self.results_root).run(
-            exp_function=exp_fn,
-            mode=mode,
-            workers=workers,
-            cpu_threshold=cpu_threshold,
-            metadata=self._metadata,
-            max_attempts=self._retry_max_attempts,
-            retry_on=self._retry_on,
-            retry_delay=delay,
-            retry_backoff=backoff,
-            tracker_specs=self._tracker_specs,
-            trackers=self._trackers,
-            options=options,
-            timeout=timeout,
-            fresh_process=fresh_process,
-            gpus=gpus,
-            runs_per_gpu=runs_per_gpu,
-            gpus_per_run=gpus_per_run,
-            gpu_memory_free=gpu_memory_free,
-            max_failures=max_failures,
-            max_failures_in_a_row=max_failures_in_a_row,
-            progress=progress,
-            tracker_timeout=tracker_timeout,
-            record_diff=record_diff,
-        )
+        settings = {
+            **locals(),
+            "metadata": self._metadata,
+            "max_attempts": self._retry_max_attempts,
+            "retry_on": self._retry_on,
+            "retry_delay": delay,
+            "retry_backoff": backoff,
+            "tracker_specs": self._tracker_specs,
+            "trackers": self._trackers,
+        }
+        plan = self._planned(allow_duplicates)
+        return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
 
     def _planned(self, allow_duplicates: bool) -> Plan:
         return plan_sweep(

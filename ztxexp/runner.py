@@ -1,51 +1,21 @@
-"""From configurations to a launch: :class:`ExpRunner`."""
+"""Runs a list of configurations: :class:`ExpRunner`."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.checks import (
-    checked_function,
-    described,
-    executor_options,
-    resolved_trackers,
-    worker_count,
-)
-from ztxexp.launch.gpus import GpuSlots
-from ztxexp.launch.limits import Limits, TimeLimit, checked_seconds
-from ztxexp.launch.loop import StopRule, Sweep
-from ztxexp.launch.plan import Action, Plan, PlannedRun, plan_as_given
-from ztxexp.launch.queue import Handout
-from ztxexp.launch.signals import Interrupts
-from ztxexp.progress.progress import Progress
-from ztxexp.replay import tell_of_the_dead
-from ztxexp.results.claims import Claims
-from ztxexp.results.summary import RunSummary, failures_text
-from ztxexp.text.format import plural
+from ztxexp.launch.launch import launch
+from ztxexp.launch.options import LaunchOptions, TimeLimit
+from ztxexp.launch.plan import plan_as_given
+from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import ConfigError
-from ztxexp_core.pickling import refuse_while_loading
-from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config, RunMetadata, SkipRun
-from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, Launch, RetryRule
-from ztxexp_core.run.run import RunOne
-from ztxexp_core.run.trackers import distant
-from ztxexp_core.specs import RunSpec
-from ztxexp_core.store.heartbeat import beating
-from ztxexp_core.store.liveness import close_dead_runs
-from ztxexp_core.store.run_folder import new_run_id, prepare_root
-from ztxexp_core.values.copying import copy_config
+from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn
+from ztxexp_core.store.run_folder import prepare_root
 
 __all__ = ["ExpRunner", "SkipRun"]
-
-_log = logging.getLogger("ztxexp")
-_INTERRUPTED_SEC = 1.5  # for trackers, of the five seconds in which Ctrl-C ends a launch
 
 
 class ExpRunner:
@@ -74,20 +44,7 @@ class ExpRunner:
         self.configs: list[Config] = [_config(config, configs) for config in configs]
         self.results_root = Path(results_root)
         self.exp_function = exp_function
-        self._plan: Plan | None = None
         prepare_root(self.results_root)
-
-    @classmethod
-    def of_plan(cls, plan: Plan, results_root: str | Path) -> ExpRunner:
-        """Make a runner that carries out a plan, see :meth:`ExperimentPipeline.plan`.
-
-        Args:
-            plan: what is to be run, and what was left out and why.
-            results_root: the root that the plan was made for.
-        """
-        runner = cls([planned.config for planned in plan.to_run], results_root)
-        runner._plan = plan
-        return runner
 
     def run(
         self,
@@ -176,108 +133,12 @@ class ExpRunner:
             ExecutorError: the executor itself failed and nothing more can be got from it; or a
                 module starts this launch when a worker imports it.
         """
-        refuse_while_loading()
-        given = exp_function if exp_function is not None else self.exp_function
-        function = checked_function(given)
-        executor = registry.load_executor(execution_mode or mode)
-        limits = Limits(
-            timeout,
-            fresh_process,
-            gpus,
-            runs_per_gpu,
-            gpus_per_run,
-            gpu_memory_free,
-            max_failures,
-            max_failures_in_a_row,
-        )
-        limits.check(executor)
-        slots = limits.slots()
-        count = worker_count(workers if num_workers is None else num_workers, slots)
-        threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
-        settings = executor_options(executor, options, threshold)
-        live, specs = resolved_trackers(executor, trackers or (), tracker_specs or ())
-        retry = RetryRule.of(max_attempts, retry_on, retry_delay, retry_backoff)
-        _tell_misspelt(retry)
-        plan = self._plan or plan_as_given(self.configs)
-        own_process = "in_process" not in executor.supports
-        patience = checked_seconds("tracker_timeout", tracker_timeout)
-        named = tuple((registry.name_of(tracker), tracker) for tracker in live)
-        root = self.results_root if plan.to_run else None
-        for name, asked in (("record_diff", record_diff), ("progress", progress)):
-            if asked is not None and not isinstance(asked, bool):
-                raise TypeError(f"{name} must be True, False or None, got {asked!r}")
-        said = described(metadata, function, root, record_diff)
-        launch = Launch(function, said, retry, specs, named, own_process, patience)
-        return _carry_out(
-            plan, self.results_root, launch, limits, slots, executor, count, settings, progress
-        )
-
-
-def _carry_out(
-    plan: Plan,
-    results_root: Path,
-    launch: Launch,
-    limits: Limits,
-    slots: GpuSlots | None,
-    executor: Plugin,
-    workers: int,
-    settings: Mapping[str, Any],
-    shown: bool | None,
-) -> RunSummary:
-    """Start a launch for which everything has been checked but the configurations."""
-    started = time.monotonic()
-    planned, reused = plan.to_run, plan.counts.get(Action.REUSE, 0)
-    timeouts = _checked(planned, limits)
-    run_one = RunOne(launch)
-    if launch.own_process and planned:
-        run_one.packed()  # refused now rather than in every worker
-    mode = executor.ref.name
-    with (
-        Interrupts() as interrupts,
-        closing(slots) if slots is not None else nullcontext(),
-        Progress(len(planned), mode=mode, workers=workers, reused=reused, shown=shown) as progress,
-    ):
-        if plan.root is not None:
-            progress.say(plan.one_line())
-        root = prepare_root(results_root)
-        close_dead_runs(root)  # also where nothing is left to run
-        if not planned:
-            return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
-        specs = [_spec(root, *each, limits) for each in zip(planned, timeouts, strict=True)]
-        keys, busy = _claim_keys(specs, planned), _busy(specs, planned)
-        known, own = _known(specs, planned, keys), [spec.run_id for spec in specs]
-        sharing = Claims(root, known, plan.looked_at, own) if plan.compares else beating(root)
-        with sharing as claims:
-            handout = Handout(specs, progress, claims, keys, slots, busy)
-            stop_rule = StopRule(limits.max_failures, limits.max_failures_in_a_row)
-            sweep = Sweep(handout, run_one, launch.retry, stop_rule, progress)
-            seconds = launch.tracker_timeout
-            try:
-                interrupts.stop = handout.stop
-                sweep.carry_out(executor, min(workers, len(specs)), settings)
-                interrupts.raise_if_received()
-            except KeyboardInterrupt:
-                _log.warning("%s", sweep.interrupted_message())
-                seconds = min(seconds, _INTERRUPTED_SEC)
-                raise
-            finally:
-                loads = distant(launch, handout.hung, seconds)
-                tell_of_the_dead(sweep.dead, loads, seconds)
-    summary = sweep.summary(time.monotonic() - started, reused)
-    if summary.stopped_because:
-        left = f"{plural(summary.not_started, 'run')} not started"
-        _log.warning("stopped: %s; %s", summary.stopped_because, left)
-    failures = failures_text(summary.failures, summary.total)
-    if failures:
-        _log.warning("%s", failures)
-    return summary
-
-
-def _tell_misspelt(retry: RetryRule) -> None:
-    found = retry.misspelt() if retry.max_attempts > 1 else {}
-    if found:
-        said = ", ".join(f"{name!r} (did you mean {right!r}?)" for name, right in found.items())
-        _log.warning("retry_on names what is no built-in exception: %s", said)
+        function = exp_function if exp_function is not None else self.exp_function
+        mode = execution_mode or mode
+        workers = workers if num_workers is None else num_workers
+        cpu_threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
+        settings = LaunchOptions.of(locals())
+        return launch(plan_as_given(self.configs), self.results_root, function, settings)
 
 
 def _config(config: Any, configs: Any) -> Config:
@@ -287,66 +148,3 @@ def _config(config: Any, configs: Any) -> Config:
         f"configs must be a list of mappings, got {type(config).__name__} in a "
         f"{type(configs).__name__}; for one configuration write [{{...}}]"
     )
-
-
-def _checked(planned: Sequence[PlannedRun], limits: Limits) -> list[float | None]:
-    """Return the time limit of each configuration; every attempt gets a copy, so try that too."""
-    found = []
-    for index, item in enumerate(planned):
-        try:
-            copy_config(item.config)
-            found.append(limits.timeout_of(item.config))
-        except ValueError as exc:  # a ConfigError among them
-            kind = ConfigError if isinstance(exc, ConfigError) else ValueError
-            raise kind(f"configuration {index} of {len(planned)}: {exc}") from exc
-    if isinstance(limits.timeout, str) and found and not any(found):
-        raise ValueError(
-            f"timeout={limits.timeout!r}: no configuration has that key; give seconds, the key "
-            "that holds them, or a function of the configuration"
-        )
-    return found
-
-
-def _spec(root: Path, planned: PlannedRun, timeout: float | None, limits: Limits) -> RunSpec:
-    run_id = planned.folder.name if planned.folder is not None else new_run_id()
-    return RunSpec(
-        run_id,
-        root / run_id,
-        planned.config,
-        planned.identity,
-        planned.attempt,
-        timeout=timeout,
-        fresh_process=limits.fresh,
-    )
-
-
-def _busy(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, Path]:
-    """Return the folders of runs that were under way when this launch looked, by its own run id."""
-    return {
-        spec.run_id: item.past.folder
-        for spec, item in zip(specs, planned, strict=True)
-        if item.action is Action.BUSY and item.past is not None
-    }
-
-
-def _claim_keys(runs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, str]:
-    """Return the key of each run among the claims; the same configuration twice has two."""
-    keys: dict[str, str] = {}
-    seen: dict[str, int] = {}
-    for spec, item in zip(runs, planned, strict=True):
-        if item.claim_key is None:
-            continue
-        times = seen[item.claim_key] = seen.get(item.claim_key, 0) + 1
-        keys[spec.run_id] = item.claim_key if times == 1 else f"{item.claim_key}-{times}"
-    return keys
-
-
-def _known(
-    runs: Sequence[RunSpec], planned: Sequence[PlannedRun], keys: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the run of each configuration that had ended before this launch, by its key."""
-    return {
-        keys[spec.run_id]: item.past.run_id
-        for spec, item in zip(runs, planned, strict=True)
-        if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
-    }

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import pytest
 
 from ztxexp.manager import ExpManager
-from ztxexp.results.history import read_history
+from ztxexp.results.history import Snapshot
 from ztxexp_core.errors import ConfigError, OptionError, PluginContractError, UnknownPluginError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Registry
@@ -440,7 +440,8 @@ def test_the_account_says_which_run_stands_for_what_is_done(tmp_path):
 
 def test_what_is_known_of_a_root_is_not_read_again(tmp_path):
     write_run(tmp_path, "r", {"a": 1})
-    known = {(tmp_path, ("note",)): read_history(tmp_path, ["note"])}
+    known = Snapshot(tmp_path)
+    known.history(["note"])
     shutil.rmtree(tmp_path / "r")
     manager = ExpManager({"a": 1}).exclude_completed(tmp_path, ["note"])
     assert manager.build_account(known).configs == []

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.history import PastRun, read_history
+from ztxexp.results.history import PastRun, Snapshot, read_history
 from ztxexp.text.terminal import bar
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
 from ztxexp_core.values.copying import copy_config
 from ztxexp_core.values.identity import config_identity
 
 Predicate = Callable[[Config], object]
-# What is known of the runs below a root, where some keys are ignored.
-Histories = Mapping[tuple[Path, tuple[str, ...]], Mapping[str, PastRun]]
 
 _EXAMPLES_KEPT = 3
 
@@ -78,17 +76,18 @@ class Account:
 
     Args:
         rules: all rules of the build.
-        known: histories that were read already.
+        snapshot: the runs of a root that were read already.
 
     Attributes:
         configs: what is left, in the order in which it is to be run.
         reused: what had succeeded before, with the run that did.
     """
 
-    __slots__ = ("_counts", "_examples", "_known", "configs", "reused")
+    __slots__ = ("_counts", "_examples", "_identities", "_snapshot", "configs", "reused")
 
-    def __init__(self, rules: Iterable[Rule] = (), known: Histories | None = None):
-        self._known = known or {}
+    def __init__(self, rules: Iterable[Rule] = (), snapshot: Snapshot | None = None):
+        self._snapshot = snapshot
+        self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
         self.configs: list[Config] = []
         self.reused: list[tuple[Config, PastRun]] = []
         self._counts = dict.fromkeys(rules, 0)
@@ -110,19 +109,32 @@ class Account:
         if count < _EXAMPLES_KEPT:
             self._examples.setdefault(rule, []).append(copy_config(config))
 
+    def identity(self, config: Config, ignore_keys: tuple[str, ...] = ()) -> str:
+        """Return the identity of one of these configurations, made once.
+
+        Raises:
+            ConfigError: a value that cannot be compared.
+        """
+        key = (id(config), ignore_keys)
+        identity = self._identities.get(key)
+        if identity is None:
+            identity = self._identities[key] = config_identity(config, ignore_keys)
+        return identity
+
     def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
         """Move what has succeeded below a root from ``configs`` to ``reused``.
 
         Raises:
             ConfigError: a value that cannot be compared.
         """
-        done = self._known.get((root, ignore_keys))
-        if done is None:
-            with bar("reading runs") as told:
-                done = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), told)
+        if self._snapshot is not None and self._snapshot.root == root:
+            done = self._snapshot.history(ignore_keys)
+        else:
+            with bar("reading runs") as on_progress:
+                done = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)
         left = []
         for config in self.configs:
-            past = done.get(config_identity(config, ignore_keys))
+            past = done.get(self.identity(config, ignore_keys))
             if past is not None and past.succeeded:
                 self.reused.append((config, past))
             else:

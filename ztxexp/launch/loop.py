@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.queue import Handout
+from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, settle
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
@@ -49,11 +49,10 @@ class StopRule:
             return None
         self._seen += 1
         self._row += 1
-        failed, row = plural(self._seen, "run"), plural(self._row, "run")
         if self.failures is not None and self._seen >= self.failures:
-            return f"{failed} failed (max_failures={self.failures})"
+            return f"{plural(self._seen, 'run')} failed (max_failures={self.failures})"
         if self.in_a_row is not None and self._row >= self.in_a_row:
-            return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
+            return f"{plural(self._row, 'run')} failed in a row (max_failures_in_a_row={self.in_a_row})"
         return None
 
 
@@ -61,7 +60,7 @@ class Sweep:
     """One launch: collects outcomes, tries again what died, makes up for what an executor lost.
 
     Args:
-        handout: what is to be run.
+        queue: what is to be run.
         run_one: carries out one run, in whichever process.
         retry: which deaths are tried again.
         stop_rule: when to give up.
@@ -70,13 +69,13 @@ class Sweep:
 
     def __init__(
         self,
-        handout: Handout,
+        queue: RunQueue,
         run_one: RunOne,
         retry: RetryRule,
         stop_rule: StopRule,
         progress: Progress,
     ):
-        self.handout = handout
+        self.queue = queue
         self.run_one = run_one
         self.retry = retry
         self.stop_rule = stop_rule
@@ -98,15 +97,15 @@ class Sweep:
             KeyboardInterrupt: the user's; what was under way is closed.
         """
         self.in_process = "in_process" in executor.supports
-        self.handout.refill = "refill" in executor.supports
+        self.queue.refill = "refill" in executor.supports
         try:
-            while self.handout.has_more():
+            while self.queue.has_more():
                 before = self._moved()
                 problem = self._call(executor, workers, options)
                 said = f"{type(problem).__name__}: {problem}" if problem else ""
                 self._reconcile("lost", said)
-                if self.handout.broken is not None:
-                    raise self.handout.broken
+                if self.queue.broken is not None:
+                    raise self.queue.broken
                 self._check_progress(executor, problem, said, self._moved() > before)
         finally:
             self._end_retries()
@@ -114,21 +113,21 @@ class Sweep:
     def _end_retries(self) -> None:
         """Let the last end stand of runs whose further attempt has not come about."""
         for run_id, outcome in self.due_again.items():
-            if run_id not in self.handout.settled_elsewhere:
+            if run_id not in self.queue.settled_elsewhere:
                 self.outcomes[run_id] = outcome
                 self.progress.ended(outcome)
-        self.handout.drop(self.due_again)
+        self.queue.drop(self.due_again)
         self.due_again.clear()
 
     def _moved(self) -> int:
         """Return a number that grows with whatever comes of a call."""
-        return len(self.outcomes) + self._deaths + len(self.handout.settled_elsewhere)
+        return len(self.outcomes) + self._deaths + len(self.queue.settled_elsewhere)
 
     def _check_progress(
         self, executor: Plugin, problem: Exception | None, said: str, moved: bool
     ) -> None:
-        left = plural(self.handout.left(), "run")
-        if not moved and self.handout.has_more():
+        left = plural(self.queue.left(), "run")
+        if not moved and self.queue.has_more():
             # Raised on purpose it has said all there is, and need not be said twice.
             cause = None if isinstance(problem, ExecutorError) else problem
             raise ExecutorError(
@@ -144,7 +143,7 @@ class Sweep:
         try:
             try:
                 made = executor.call(
-                    specs=self.handout, run_one=self.run_one, workers=workers, options=options
+                    specs=self.queue, run_one=self.run_one, workers=workers, options=options
                 )
                 outcomes = iter(made or ())
             except Exception as exc:
@@ -161,7 +160,7 @@ class Sweep:
                     return TypeError(f"it yielded a {type(outcome).__name__}, not a RunOutcome")
                 self._take(outcome)
         except BaseException:  # Ctrl-C, an exit asked for by a signal handler, a full disk
-            self.handout.stop()
+            self.queue.stop()
             try:
                 _close(outcomes)
             finally:  # also after a second Ctrl-C
@@ -171,10 +170,10 @@ class Sweep:
     # ---- one outcome ---------------------------------------------------------------------------
 
     def _take(self, outcome: RunOutcome) -> None:
-        spec = self.handout.taken.get(outcome.run_id)
-        if spec is None or outcome.run_id not in self.handout.under_way:
+        spec = self.queue.taken.get(outcome.run_id)
+        if spec is None or outcome.run_id not in self.queue.under_way:
             return  # an executor's mistake; what is on disk stands
-        self.handout.hung = tuple(dict.fromkeys((*self.handout.hung, *outcome.hung)))
+        self.queue.hung = tuple(dict.fromkeys((*self.queue.hung, *outcome.hung)))
         for notice in outcome.notices:
             if notice not in self.told:
                 self.told.add(notice)
@@ -183,7 +182,7 @@ class Sweep:
             raise KeyboardInterrupt
         if outcome.reason == "elsewhere":
             self.progress.retried(outcome)
-            self.handout.put_back(spec)  # where it waits for the end of the other one
+            self.queue.put_back(spec)  # where it waits for the end of the other one
             return
         if (
             outcome.error_type in DEATHS
@@ -199,12 +198,12 @@ class Sweep:
     def _final(self, outcome: RunOutcome) -> None:
         self.due_again.pop(outcome.run_id, None)
         self.outcomes[outcome.run_id] = outcome
-        self.handout.ended(outcome)
+        self.queue.ended(outcome)
         self.progress.ended(outcome)
         because = self.stop_rule.says(outcome.status)
         if because and self.stopped_because is None:
             self.stopped_because = because
-            self.handout.stop()
+            self.queue.stop()
 
     def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
         """Put a run whose process died back into the queue, where the rule of retries says so."""
@@ -218,7 +217,7 @@ class Sweep:
         further = dataclasses.replace(
             spec, attempt=outcome.attempt + 1, tries=tries, environment={}
         )
-        self.handout.again(further, self.retry.pause(tries))
+        self.queue.again(further, self.retry.pause(tries))
         return True
 
     def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
@@ -227,7 +226,7 @@ class Sweep:
         Raises:
             StoreError: the root cannot be written either, so no further run could be.
         """
-        taken, told = time.monotonic() - self.handout.under_way[spec.run_id], outcome
+        taken, told = time.monotonic() - self.queue.under_way[spec.run_id], outcome
         try:
             outcome = settle(spec, told, self.run_one, taken)
         except OSError as exc:
@@ -245,11 +244,11 @@ class Sweep:
     def _reconcile(self, reason: str, because: str = "") -> None:
         """Find out from the disk about every run that was taken but got no outcome."""
         broken: StoreError | None = None
-        for run_id in list(self.handout.under_way):
-            spec = self.handout.taken[run_id]
+        for run_id in list(self.queue.under_way):
+            spec = self.queue.taken[run_id]
             if not has_begun(spec):
                 discard_staged(spec.run_dir)
-                self.handout.put_back(spec)
+                self.queue.put_back(spec)
                 continue
             lost = RunOutcome.lost(spec, reason)
             if because:
@@ -264,14 +263,17 @@ class Sweep:
 
     # ---- what came of it -----------------------------------------------------------------------
 
-    def interrupted_message(self) -> str:
-        """Say what was done, what was not, and how to go on."""
+    def interrupted_message(self, compares: bool) -> str:
+        """Say what was done, what was not, and how to go on.
+
+        Args:
+            compares: whether the same command would look at what is done.
+        """
         done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
-        total = len(self.outcomes) + self.handout.left()
+        total = len(self.outcomes) + self.queue.left()
         return (
-            f"interrupted: {done} of {plural(total, 'run')} succeeded, {self.handout.left()} not "
-            "started; the same command with exclude_completed() does the rest, with resume() it "
-            "also goes on from the checkpoints of what was interrupted"
+            f"interrupted: {done} of {plural(total, 'run')} succeeded, {self.queue.left()} not started; "
+            f"{'' if compares else 'add .resume() and '}run the same command again to continue"
         )
 
     def summary(self, duration: float, reused: int) -> RunSummary:
@@ -285,7 +287,7 @@ class Sweep:
             status: [o.run_id for o in self.outcomes.values() if o.status == status]
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
-        elsewhere = list(self.handout.settled_elsewhere.values())
+        elsewhere = list(self.queue.settled_elsewhere.values())
         return RunSummary(
             total=len(self.outcomes),
             succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
@@ -294,9 +296,9 @@ class Sweep:
             duration_sec=round(duration, 6),
             failed_run_ids=by_status[RUN_STATUS_FAILED],
             reused=reused + len(elsewhere),
-            not_started=self.handout.left(),
+            not_started=self.queue.left(),
             stopped_because=self.stopped_because,
-            failures=failure_groups(self.outcomes.values(), self.handout.taken),
+            failures=failure_groups(self.outcomes.values(), self.queue.taken),
             failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
         )
 

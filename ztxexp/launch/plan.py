@@ -1,10 +1,12 @@
-"""What a launch does with each configuration, and why: the plan as a record and in words.
+"""What a launch does with each configuration, and why: decided by :func:`plan_sweep`.
 
-How it is made stands in ``planning.py``. Nothing is written or started here.
+Nothing is written or started here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import html
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,15 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.configs.rules import FilteredOut
-from ztxexp.results.history import PastRun
-from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp.manager import ExpManager
+from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.labels import differing_keys, label
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
+from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_FAILED, Config
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    Config,
+)
 from ztxexp_core.values.identity import config_identity
 
 _RULES_SHOWN = 3
 _CONFIG_WIDTH = 84
+_MESSAGE_WIDTH = 100
+_NOT_COMPARED = "earlier runs are not looked at"
 
 
 class Action(str, Enum):
@@ -82,6 +93,16 @@ class PlannedRun:
         """The run that is reused, resumed, retried, under way or left as it is, if any."""
         return None if self.past is None or self.action is Action.NEW else self.past.run_id
 
+    def to_record(self) -> dict[str, Any]:
+        """Return a flat dict: action, reason, run, attempt, then the configuration."""
+        own = {
+            "action": self.action.value,
+            "why": self.why,
+            "run_id": self.run_id,
+            "attempt": self.attempt,
+        }
+        return {**own, **{key: value for key, value in self.config.items() if key not in own}}
+
     @property
     def folder(self) -> Path | None:
         """The folder to go on in, below the root as that was given; ``None`` for a new one."""
@@ -98,8 +119,7 @@ class Plan:
             ``exclude_completed`` has left, in its order, then what is reused.
         filtered_out: what each rule took out. The first three configurations of each rule are
             kept, the others are counted only, and none is among the items.
-        compares: whether earlier runs were looked at.
-        looked_at: when, by the file system's clock; ``None`` where it was not asked.
+        snapshot: the earlier runs that were looked at; ``None`` where none were.
 
     Example:
         >>> plan = pipeline.plan()
@@ -114,13 +134,12 @@ class Plan:
         root: Path | None,
         items: Iterable[PlannedRun],
         filtered_out: Iterable[FilteredOut] = (),
-        compares: bool = False,
+        snapshot: Snapshot | None = None,
     ):
         self.root = root
         self.items = tuple(items)
         self.filtered_out = tuple(filtered_out)
-        self.compares = compares
-        self.looked_at: float | None = None
+        self.snapshot = snapshot
 
     @property
     def to_run(self) -> list[PlannedRun]:
@@ -143,14 +162,7 @@ class Plan:
         Example:
             >>> pandas.DataFrame(pipeline.plan().to_records()).groupby("action").size()
         """
-        return [
-            {
-                **(own := {"action": item.action.value, "why": item.why}),
-                **(rest := {"run_id": item.run_id, "attempt": item.attempt}),
-                **{k: v for k, v in item.config.items() if k not in own and k not in rest},
-            }
-            for item in self.items
-        ]
+        return [item.to_record() for item in self.items]
 
     # ---- in words ----------------------------------------------------------------------------
 
@@ -242,13 +254,14 @@ def _tally(words: Iterable[str | None]) -> str:
 
 def _rules(filtered: Sequence[FilteredOut]) -> str:
     ordered = sorted(filtered, key=lambda rule: -rule.count)
-    shown = [
-        f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]
-    ]
+    shown = [f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]]
     others = ordered[_RULES_SHOWN:]
     if others:
         shown.append(f"{plural(len(others), 'other rule')} ({sum(rule.count for rule in others)})")
     return f"by {', '.join(shown)}"
+
+
+# ---- deciding ----------------------------------------------------------------------------------
 
 
 def plan_as_given(configs: Sequence[Config]) -> Plan:
@@ -257,23 +270,141 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
     Raises:
         ConfigError: a configuration that cannot be told from others; it names its place and key.
     """
-    items = [
-        PlannedRun(config, identity_in(configs, index), None, Action.NEW, NOT_COMPARED)
-        for index, config in enumerate(configs)
-    ]
+    items = []
+    for index, config in enumerate(configs):
+        with _naming(index, len(configs)):
+            identity = config_identity(config)
+        items.append(PlannedRun(config, identity, None, Action.NEW, _NOT_COMPARED))
     return Plan(None, items)
 
 
-NOT_COMPARED = "earlier runs are not looked at"
+def plan_sweep(
+    manager: ExpManager,
+    root: str | Path,
+    *,
+    resume: bool = False,
+    only_failed: Collection[str] | None = None,
+    allow_duplicates: bool = False,
+) -> Plan:
+    """Plan the launch of what a manager builds.
 
+    Without ``exclude_completed`` for this root, ``resume`` and ``only_failed``, earlier runs are
+    not looked at and everything is new. With ``allow_duplicates`` and without ``only_failed``,
+    what is to be run is what :meth:`ExpManager.build` returns, in that order.
 
-def identity_in(configs: Sequence[Config], index: int, ignore_keys: Collection[str] = ()) -> str:
-    """Return the identity of one configuration of a list.
+    Args:
+        manager: makes the configurations.
+        root: the results root; it need not exist, and is not made.
+        resume: configurations whose last run failed go on in its folder; includes
+            ``exclude_completed``.
+        only_failed: run no others than these; reasons or error types as ``run.json`` has them,
+            none for every failure.
+        allow_duplicates: run a configuration as often as it stands in the list.
 
     Raises:
-        ConfigError: it has none; the message names its place in the list and the key.
+        TypeError, ConfigError: as :meth:`ExpManager.build`.
     """
+    root = Path(root)
+    if (resume or only_failed is not None) and manager.keys_ignored(root) is None:
+        manager = copy.copy(manager).exclude_completed(root)
+    ignore_keys = manager.keys_ignored(root)
+    snapshot = history = None
+    if ignore_keys is not None:
+        with bar("reading runs") as on_progress:
+            snapshot = Snapshot(root, on_progress)
+            history = snapshot.history(ignore_keys)
+    account = manager.build_account(snapshot)
+    decisions = _Decisions(history, resume, only_failed)
+    items: list[PlannedRun] = []
+    first: dict[str, int] = {}
+    for index, config in enumerate(account.configs):
+        with _naming(index, len(account.configs)):
+            identity = account.identity(config)
+            key = None if ignore_keys is None else account.identity(config, ignore_keys)
+        earlier = first.setdefault(identity, index)
+        if earlier != index and not allow_duplicates:
+            why = f"the same as configuration {earlier} of the list, counted from 0"
+            items.append(PlannedRun(config, identity, key, Action.DUPLICATE, why, None, 0))
+        else:
+            items.append(PlannedRun(config, identity, key, *decisions.on(key)))
+    for config, past in account.reused:
+        identity, key = account.identity(config), account.identity(config, ignore_keys or ())
+        items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
+    return Plan(root, items, account.filtered_out, snapshot)
+
+
+@contextlib.contextmanager
+def _naming(index: int, count: int) -> Iterator[None]:
+    """Let an error about a configuration name its place in the list."""
     try:
-        return config_identity(configs[index], ignore_keys)
+        yield
     except ConfigError as exc:
-        raise ConfigError(f"configuration {index} of {len(configs)}: {exc}") from exc
+        raise ConfigError(f"configuration {index} of {count}: {exc}") from exc
+
+
+_Decision = tuple[Action, str, "PastRun | None", int]
+
+
+class _Decisions:
+    """What the last run of a configuration means for this launch."""
+
+    def __init__(
+        self,
+        history: History | None,
+        resume: bool,
+        only_failed: Collection[str] | None,
+    ):
+        self.history = history
+        self.resume = resume or only_failed is not None
+        self.only_failed = only_failed
+        self.gone_on_in: set[str] = set()
+
+    def on(self, key: str | None) -> _Decision:
+        """Return action, reason, the run that counts, number of the next attempt."""
+        if self.history is None or key is None:
+            return Action.NEW, _NOT_COMPARED, None, 1
+        past = self.history.get(key)
+        if past is None:
+            return self._unless_limited(Action.NEW, "no run of it is known", None)
+        if past.status == RUN_STATUS_SKIPPED:
+            return self._unless_limited(Action.NEW, f"skipped in {sanitize_for_terminal(past.run_id)}", past)
+        if past.status == RUN_STATUS_RUNNING:
+            return self._unless_limited(Action.BUSY, _under_way(past), past)
+        return self._on_failure(past)
+
+    def _on_failure(self, past: PastRun) -> _Decision:
+        why = _failure(past)
+        if not self.resume:
+            return Action.NEW, f"{why}; begun anew", past, 1
+        if self.only_failed and not {past.reason, past.error_type} & set(self.only_failed):
+            return Action.LEFT_OUT, f"{why}; not asked for", past, 0
+        if past.run_id in self.gone_on_in:
+            why = f"{why}; another one of the list goes on there"
+            return self._unless_limited(Action.NEW, why, past)
+        self.gone_on_in.add(past.run_id)
+        action = Action.RESUME if self.only_failed is None else Action.RETRY
+        return action, why, past, past.attempt + 1
+
+    def _unless_limited(self, action: Action, why: str, past: PastRun | None) -> _Decision:
+        if self.only_failed is None:
+            return action, why, past, 1
+        return Action.LEFT_OUT, f"{why}; failures only were asked for", past, 0
+
+
+def _success(past: PastRun) -> str:
+    return f"succeeded in {sanitize_for_terminal(past.run_id)}"
+
+
+def _under_way(past: PastRun) -> str:
+    name = sanitize_for_terminal(past.run_id)
+    if past.owner_alive:
+        return f"under way in {name}"
+    return f"{name} says that it is under way; whether it is cannot be told from here"
+
+
+def _failure(past: PastRun) -> str:
+    cause = sanitize_for_terminal(past.error_type or str(past.reason))
+    lines = (past.error_message or "").strip().splitlines()
+    message = cut(sanitize_for_terminal(lines[0]), _MESSAGE_WIDTH) if lines else ""
+    cause = f"{cause}: {message}" if message else cause
+    return f"failed in {sanitize_for_terminal(past.run_id)} with {cause} (attempt {past.attempt})"

@@ -28,7 +28,7 @@ from ztxexp_core.store.liveness import status_elsewhere
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
 
 
-class Handout:
+class RunQueue:
     """Iterator over the specs of one launch.
 
     Args:

@@ -13,18 +13,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.history import Snapshot
 from ztxexp.text.logs import lines_before_death
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 from ztxexp_core.run.launch import DEATHS
 from ztxexp_core.run.run import RunOne, first_record
 from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.liveness import close_run
+from ztxexp_core.store.heartbeat import remove_old
+from ztxexp_core.store.liveness import close_dead_run, close_run
 from ztxexp_core.store.run_folder import (
     RunFiles,
     attempt_of,
     create_run,
     discard_staged,
     read_record,
+    remove_old_staging,
     reopen_run,
     write_bytes,
     write_json,
@@ -60,6 +63,17 @@ def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> 
         record = {**record, **_told_fields(told)}
         write_json(RunFiles(spec.run_dir).run, record)
     return _outcome(told, record)
+
+
+def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
+    """Close the runs that a snapshot shows as dead; remove what dead processes have left.
+
+    Returns:
+        The folders of the runs that were closed.
+    """
+    remove_old_staging(root, snapshot.staged, snapshot.taken_at)
+    remove_old(root)
+    return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
 
 
 def can_be_written(root: Path) -> bool:

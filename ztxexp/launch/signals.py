@@ -31,7 +31,7 @@ class Interrupts:
 
     Example:
         >>> with Interrupts() as interrupts:
-        ...     interrupts.stop = handout.stop
+        ...     interrupts.stop = queue.stop
         ...     sweep.carry_out(executor, workers, options)
         ...     interrupts.raise_if_received()
     """

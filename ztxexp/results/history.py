@@ -1,11 +1,12 @@
-"""What a results root knows of each configuration: which run of it counts, and how that one ended.
+"""What a results root says at one moment: which run of each configuration counts, which are dead.
 
-Nothing is written here, dead runs are recognised and not closed.
+Nothing is written here but the index; dead runs are recognised and not closed.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
+from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.liveness import as_it_is, owner_is_dead
-from ztxexp_core.store.run_folder import attempt_of, is_ours, run_names
+from ztxexp_core.store.run_folder import attempt_of, is_ours, list_root
 from ztxexp_core.values.identity import VERSION, config_identity
 
 _log = logging.getLogger("ztxexp")
@@ -101,6 +103,125 @@ class PastRun:
         return not known or self.started_at >= other.started_at
 
 
+class Snapshot:
+    """The runs below a results root at one moment: their names, and what each ``run.json`` says.
+
+    Read once per launch; the history of each configuration and the dead runs are taken from it.
+
+    Args:
+        root: folder of runs; one that does not exist holds none.
+        on_progress: called every now and then with how many files have been read, of how many.
+        make_index: whether an index is made where there is none.
+
+    Attributes:
+        root: the folder as it was given.
+        taken_at: when it was taken, by the clock of the file system; now, where there is no root.
+        names: of the runs' folders, sorted.
+        staged: of staging folders, in which runs are being made or have not been made to the end.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        on_progress: Callable[[int, int], None] | None = None,
+        make_index: bool = True,
+    ):
+        self.root = Path(root)
+        self.taken_at = stamp(root) if self.root.is_dir() else time.time()
+        self.names, self.staged = list_root(root)
+        self._on_progress = on_progress
+        self._make_index = make_index
+        self._histories: dict[Any, History] = {}
+        kinds = [Kind("run.json")]
+        (self._runs,) = self._read(self.names, kinds) if self.names else (Objects(0),)
+
+    def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[Objects]:
+        return read_all(str(self.root), names, kinds, self._on_progress, self._make_index)
+
+    def _places(self, statuses: Collection[str]) -> list[int]:
+        """Return the positions of the records of this schema that have one of some statuses."""
+        versions = self._runs.column("schema_version")
+        return [
+            place
+            for place, status in enumerate(self._runs.column("status"))
+            # A damaged status may be a list, which no set can be asked about.
+            if isinstance(status, str)
+            and status in statuses
+            and is_ours(versions[place], f"{self.root}/{self.names[place]}/run.json")
+        ]
+
+    def dead_runs(self) -> list[Path]:
+        """Return the folders of runs that say ``running`` although their process has ended."""
+        record_at = self._runs.getter()
+        dead = []
+        for place in self._places({RUN_STATUS_RUNNING}):
+            folder = self.root / self.names[place]
+            if owner_is_dead(record_at(place) or {}, folder):
+                dead.append(folder)
+        return dead
+
+    def history(
+        self, ignore_keys: Collection[str] = (), statuses: Collection[str] = VALID_RUN_STATUSES
+    ) -> History:
+        """Return, for each configuration that has been run, the run that counts.
+
+        That is the first one that succeeded; else one that is under way by a living process; else
+        the last one. Damaged records are left out and named in the log.
+
+        Args:
+            ignore_keys: keys that do not count, as in
+                :func:`~ztxexp_core.values.identity.config_identity`.
+            statuses: look only at records that have one of these.
+        """
+        key = (tuple(ignore_keys), frozenset(statuses))
+        if key in self._histories:
+            return self._histories[key]
+        history = self._histories[key] = History(self.root, self.names, self._runs)
+        places = self._places(statuses)
+        identities = self._identities(places, ignore_keys)
+        succeeded = self._runs.column("status")
+        others = []
+        for place, identity in zip(places, identities, strict=True):
+            if identity is None:
+                continue
+            if succeeded[place] == RUN_STATUS_SUCCEEDED:
+                history.count_succeeded(identity, place)
+            else:
+                others.append((identity, place))
+        for identity, place in others:
+            history.count_other(identity, place)
+        return history
+
+    def _identities(self, places: Sequence[int], ignore_keys: Collection[str]) -> list[str | None]:
+        """Return the identity of each run's configuration, ``None`` where it has none."""
+        if ignore_keys:
+            identities: list[str | None] = [None] * len(places)
+        else:
+            stored = self._runs.column("identity")
+            identities = [_if_known(stored[place]) for place in places]
+        unknown = [number for number, identity in enumerate(identities) if identity is None]
+        names = [self.names[places[number]] for number in unknown]
+        by_name = self._identities_of_configs(names, ignore_keys) if names else {}
+        for number, name in zip(unknown, names, strict=True):
+            identities[number] = by_name.get(name)
+        return identities
+
+    def _identities_of_configs(
+        self, names: list[str], ignore_keys: Collection[str]
+    ) -> dict[str, str | None]:
+        """Return the identities of configurations whose records do not hold them, by run name."""
+        if not ignore_keys:  # as for all runs of 1.0.3
+            kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
+            (derived,) = self._read(names, [kind])
+            return dict(zip(names, derived.column("identity"), strict=True))
+        (configs,) = self._read(names, [Kind("config.json")])
+        return {
+            name: _identity(f"{self.root}/{name}/config.json", config, ignore_keys)
+            for name, config in zip(names, configs.all(), strict=True)
+            if config is not None
+        }
+
+
 class History(Mapping[str, PastRun]):
     """For the identity of each configuration that has been run, the run that counts.
 
@@ -145,104 +266,20 @@ def read_history(
     root: str | Path,
     ignore_keys: Collection[str] = (),
     statuses: Collection[str] = VALID_RUN_STATUSES,
-    told: Callable[[int, int], None] | None = None,
-) -> Mapping[str, PastRun]:
-    """Return, for each configuration that has been run below a root, the run that counts.
-
-    That is the first one that succeeded; else one that is under way by a living process; else the
-    last one. Damaged records are left out and named in the log; a root that does not exist has no
-    history.
-
-    Args:
-        root: folder of runs.
-        ignore_keys: keys that do not count, as in
-            :func:`~ztxexp_core.values.identity.config_identity`.
-        statuses: look only at records that say one of these.
-        told: called every now and then with how many files of a kind were read, and have to be.
-
-    Returns:
-        Identity to run.
+    on_progress: Callable[[int, int], None] | None = None,
+) -> History:
+    """Return the run that counts for each configuration below a root, see :class:`Snapshot`.
 
     Example:
         >>> read_history("./results")[config_identity({"lr": 0.1})].status
         'succeeded'
     """
     with no_garbage_collection():
-        names = run_names(root)
-        kinds = [Kind("run.json")]
-        (runs,) = read_all(str(root), names, kinds, told) if names else (Objects(0),)
-        found = History(Path(root), names, runs)
-        said = runs.column("status")
-        places = _places_of(str(root), names, runs, said, statuses)
-        identities = _identities(str(root), names, runs, places, ignore_keys, told)
-        others = []
-        for place, identity in zip(places, identities, strict=True):
-            if identity is not None:
-                if said[place] == RUN_STATUS_SUCCEEDED:
-                    found.count_succeeded(identity, place)
-                else:
-                    others.append((identity, place))
-        for identity, place in others:
-            found.count_other(identity, place)
-    return found
-
-
-def _places_of(
-    root: str, names: Sequence[str], runs: Objects, said: list[Any], statuses: Collection[str]
-) -> list[int]:
-    """Return the positions of the records of this schema that say one of some statuses."""
-    versions = runs.column("schema_version")
-    return [
-        place
-        for place, status in enumerate(said)
-        # A damaged status may be a list, which no set can be asked about.
-        if isinstance(status, str)
-        and status in statuses
-        and is_ours(versions[place], f"{root}/{names[place]}/run.json")
-    ]
-
-
-def _identities(
-    root: str,
-    names: Sequence[str],
-    runs: Objects,
-    places: Sequence[int],
-    ignore_keys: Collection[str],
-    told: Callable[[int, int], None] | None,
-) -> list[str | None]:
-    """Return the identities of the configurations of some runs; ``None`` where there is none."""
-    stored: list[Any] = [None] * len(names) if ignore_keys else runs.column("identity")
-    found = [_if_known(stored[place]) for place in places]
-    unknown = [number for number, identity in enumerate(found) if identity is None]
-    of_names = _found(root, [names[places[number]] for number in unknown], ignore_keys, told)
-    for number in unknown:
-        found[number] = of_names.get(names[places[number]])
-    return found
+        return Snapshot(root, on_progress).history(ignore_keys, statuses)
 
 
 def _if_known(stored: Any) -> str | None:
     return stored if isinstance(stored, str) and stored.startswith(_VERSION) else None
-
-
-def _found(
-    root: str,
-    names: list[str],
-    ignore_keys: Collection[str],
-    told: Callable[[int, int], None] | None,
-) -> dict[str, str | None]:
-    """Return the identities of configurations whose runs do not say them, by the runs' names."""
-    if not names:
-        return {}
-    if not ignore_keys:  # as for all the runs of 1.0.3
-        kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
-        (of_names,) = read_all(root, names, [kind], told)
-        return dict(zip(names, of_names.column("identity"), strict=True))
-    (configs,) = read_all(root, names, [Kind("config.json")], told)
-    return {
-        name: _identity(f"{root}/{name}/config.json", config, ignore_keys)
-        for name, config in zip(names, configs.all(), strict=True)
-        if config is not None
-    }
 
 
 def _identity_alone(path: str, config: Object) -> Object | None:

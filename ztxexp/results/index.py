@@ -64,6 +64,7 @@ def read_all(
     names: Sequence[str],
     kinds: Sequence[Kind],
     told: Callable[[int, int], None] | None = None,
+    make: bool = True,
 ) -> list[Objects]:
     """Read some files of every run; where one is missing or damaged there is no object.
 
@@ -75,6 +76,7 @@ def read_all(
         names: names of the runs' folders, each once.
         kinds: which files.
         told: called every now and then with how many files of a kind were read, and have to be.
+        make: whether a first cache is written; else one that is there is used and renewed.
 
     Example:
         >>> (found,) = read_all("./results", ["20260101_a"], [Kind("run.json")])
@@ -85,7 +87,7 @@ def read_all(
         marks = _marks(root, names, [kind.filename for kind in kinds])
         changed: dict[int, None] = {}
         return [
-            _read(root, names, kind, of_kind, changed, told)
+            _read(root, names, kind, of_kind, changed, told, make)
             for kind, of_kind in zip(kinds, marks, strict=True)
         ]
 
@@ -97,6 +99,7 @@ def _read(
     marks: array[int],
     changed: dict[int, None],
     told: Callable[[int, int], None] | None,
+    make: bool,
 ) -> Objects:
     """Read the files of a kind; ``changed`` are the positions where one was read, and grows."""
     filename = f"{kind.kept_as or kind.filename}{_ENDING}"
@@ -106,7 +109,7 @@ def _read(
     reading.read(names, marks, kept)
     changed.update(dict.fromkeys(reading.fresh))
     objects = _joined(kept, reading, len(names))
-    if len(reading.fresh) > _WORTH_KEEPING + len(names) // 100:
+    if (make or kept.names) and len(reading.fresh) > _WORTH_KEEPING + len(names) // 100:
         objects = objects.packed()
         _keep(root, filename, names, objects, marks)
     return objects

@@ -23,12 +23,11 @@ from ztxexp_core.records import (
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
 )
-from ztxexp_core.store.heartbeat import SILENT_SEC, is_silent, own_name, remove_old
+from ztxexp_core.store.heartbeat import SILENT_SEC, is_silent, own_name
 from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.run_folder import (
     RunFiles,
     attempt_of,
-    iter_runs,
     read_record,
     utc_now,
     write_bytes,
@@ -231,26 +230,17 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
     return closed
 
 
-def close_dead_runs(root: Path) -> list[Path]:
-    """Close every record that says ``running`` although its process has ended.
+def close_dead_run(folder: Path) -> bool:
+    """Write the end of a run whose process was found dead; returns whether that was done.
 
-    What processes of other days have left of their heartbeats is removed.
-
-    Returns:
-        The folders of the runs that were closed.
+    Its record is read first: the owner may have written the end before its own.
     """
-    closed = []
-    for folder, run in iter_runs(root):
-        if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, folder):
-            continue
-        # Once more: the owner may have written the end between our reading and its own end.
-        now = read_record(RunFiles(folder).run)
-        if now is not None and now.get("status") == RUN_STATUS_RUNNING:
-            try:
-                close_run(folder, now, **_LOST)
-            except OSError as exc:  # another user's, or a full disk: no reason not to go on
-                _log.warning("the dead run %s cannot be closed: %s", folder, exc)
-            else:
-                closed.append(folder)
-    remove_old(root)
-    return closed
+    run = read_record(RunFiles(folder).run)
+    if run is None or run.get("status") != RUN_STATUS_RUNNING:
+        return False
+    try:
+        close_run(folder, run, **_LOST)
+    except OSError as exc:  # another user's, or a full disk: no reason not to go on
+        _log.warning("the dead run %s cannot be closed: %s", folder, exc)
+        return False
+    return True

@@ -16,7 +16,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -230,7 +230,7 @@ def discard_staged(run_dir: Path) -> None:
 
 
 def prepare_root(root: Path) -> Path:
-    """Make the results root where it is missing, check that runs can be written, tidy it.
+    """Make the results root where it is missing, and check that runs can be written.
 
     Returns:
         The absolute path of the root.
@@ -250,7 +250,6 @@ def prepare_root(root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         os.mkdir(probe)
-        now = os.stat(probe).st_mtime  # by the clock that has dated what lies there
         os.rmdir(probe)
     except OSError as exc:
         raise StoreError(
@@ -259,18 +258,21 @@ def prepare_root(root: Path) -> Path:
             "another folder or mend its permissions",
             str(root),
         ) from exc
-    _remove_old_staging(root, now)
     return root
 
 
-def _remove_old_staging(root: Path, now: float) -> None:
-    limit = now - _STAGING_KEPT_SEC
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.name.startswith(STAGING_PREFIX):
-                with contextlib.suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < limit:
-                        shutil.rmtree(entry.path, ignore_errors=True)
+def remove_old_staging(root: str | Path, staged: Iterable[str], now: float) -> None:
+    """Remove the staging folders that processes have left which died an hour ago or earlier.
+
+    Args:
+        root: the results root.
+        staged: names of its staging folders, as :func:`list_root` returns them.
+        now: by the clock of the file system.
+    """
+    for name in staged:
+        with contextlib.suppress(OSError):
+            if os.lstat(f"{root}/{name}").st_mtime < now - _STAGING_KEPT_SEC:
+                shutil.rmtree(f"{root}/{name}", ignore_errors=True)
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -359,17 +361,24 @@ def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
     return value, exact
 
 
-def run_names(root: str | Path) -> list[str]:
-    """Return the names of the folders below a root that may be runs, sorted."""
-    names = []
+def list_root(root: str | Path) -> tuple[list[str], list[str]]:
+    """Return the names of the folders that may be runs, sorted, and those of staging folders."""
+    names, staged = [], []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root) as entries:
         for entry in entries:
             try:
                 if entry.name[0] != "." and entry.is_dir():
                     names.append(entry.name)
+                elif entry.name.startswith(STAGING_PREFIX):
+                    staged.append(entry.name)
             except OSError:  # a loop of links
                 continue
-    return sorted(names)
+    return sorted(names), staged
+
+
+def run_names(root: str | Path) -> list[str]:
+    """Return the names of the folders below a root that may be runs, sorted."""
+    return list_root(root)[0]
 
 
 def run_folders(root: str | Path) -> Iterator[Path]:

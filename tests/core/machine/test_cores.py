@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from ztxexp.launch import checks as launch_checks
-from ztxexp.launch.checks import worker_count
+from ztxexp.launch import options
+from ztxexp.launch.options import LaunchOptions
 from ztxexp_core import available_cores, control_groups
 
 V2 = {
@@ -51,6 +51,6 @@ def test_control_groups_are_given_from_the_process_own_up(tmp_path):
 
 
 def test_minus_one_worker_means_as_many_as_there_are_cores_available(monkeypatch):
-    assert worker_count(-1) == available_cores()
-    monkeypatch.setattr(launch_checks, "available_cores", lambda: 3)  # by a quota, say
-    assert worker_count(-1) == 3
+    assert LaunchOptions(workers=-1).worker_count() == available_cores()
+    monkeypatch.setattr(options, "available_cores", lambda: 3)  # by a quota, say
+    assert LaunchOptions(workers=-1).worker_count() == 3

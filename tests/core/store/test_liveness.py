@@ -17,11 +17,13 @@ import psutil
 import pytest
 
 from ztxexp.analyzer import ResultAnalyzer
+from ztxexp.launch.reconcile import tidy_root
+from ztxexp.results import history
+from ztxexp.results.history import Snapshot
 from ztxexp_core.records import RUN_SCHEMA_VERSION
 from ztxexp_core.store import heartbeat, liveness
 from ztxexp_core.store.liveness import (
     as_it_is,
-    close_dead_runs,
     close_run,
     owner_is_dead,
     status_elsewhere,
@@ -31,6 +33,11 @@ from ztxexp_core.store.run_folder import create_run, read_json, read_record, wri
 
 ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+def close_dead_runs(root: Path) -> list[Path]:
+    """Close what is dead, as a launch does at its start."""
+    return tidy_root(root, Snapshot(root))
 
 
 def running(owner: Any = None, **fields: Any) -> dict[str, Any]:
@@ -447,7 +454,7 @@ def test_a_run_that_ends_while_its_owner_is_looked_up_keeps_its_own_end(
 
         return found
 
-    monkeypatch.setattr(liveness, "owner_is_dead", after(owner_is_dead))
+    monkeypatch.setattr(history, "owner_is_dead", after(owner_is_dead))
     assert close_dead_runs(tmp_path) == []
     record = read_record(folder / "run.json")
     assert record is not None

@@ -19,15 +19,18 @@ from reading import names, python, warned
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.records import RUN_SCHEMA_VERSION
 from ztxexp_core.store import run_folder as store
+from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.run_folder import (
     STAGING_PREFIX,
     RunFiles,
     create_run,
     iter_runs,
+    list_root,
     new_run_id,
     prepare_root,
     read_json,
     read_record,
+    remove_old_staging,
     reopen_run,
     run_folders,
     write_bytes,
@@ -350,6 +353,10 @@ def test_an_existing_root_that_cannot_be_written_is_an_error_with_path_and_cause
     assert "not writable" in str(caught.value)
 
 
+def tidy(root: Path) -> None:
+    remove_old_staging(root, list_root(root)[1], stamp(root))
+
+
 def test_old_staging_folders_go_and_young_ones_and_runs_stay(tmp_path: Path) -> None:
     old, young, run = (
         tmp_path / f"{STAGING_PREFIX}old",
@@ -360,7 +367,7 @@ def test_old_staging_folders_go_and_young_ones_and_runs_stay(tmp_path: Path) -> 
         (folder / "artifacts").mkdir(parents=True)
     for folder in (old, run):
         os.utime(folder, (time.time() - 7200,) * 2)
-    prepare_root(tmp_path)
+    tidy(tmp_path)
     assert names(tmp_path) == [young.name, "run"]
 
 
@@ -370,7 +377,7 @@ def test_how_old_a_staging_folder_is_the_clock_that_dated_it_says(
     (tmp_path / f"{STAGING_PREFIX}young").mkdir()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 7200)
-    prepare_root(tmp_path)
+    tidy(tmp_path)
     assert names(tmp_path) == [f"{STAGING_PREFIX}young"]
 
 
@@ -383,7 +390,7 @@ def test_tidying_the_root_follows_no_link(tmp_path: Path) -> None:
     link = root / f"{STAGING_PREFIX}link"
     link.symlink_to(tmp_path / "precious")
     os.utime(link, (0, 0), follow_symlinks=False)
-    prepare_root(root)
+    tidy(root)
     assert (tmp_path / "precious" / "data").read_text() == "mine"
 
 

@@ -10,7 +10,7 @@ import experiments
 import pytest
 
 from ztxexp import ExperimentPipeline, ExpRunner, OptionError
-from ztxexp.launch.limits import Limits
+from ztxexp.launch.options import LaunchOptions
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_numbers_of_failures_below_1_are_refused(root, name, value):
 
 
 def test_a_time_limit_comes_from_a_number_a_key_or_a_function():
-    assert Limits(timeout=3).timeout_of({}) == 3.0
-    assert Limits(timeout="limit").timeout_of({"limit": 4}) == 4.0
-    assert Limits(timeout="model.limit").timeout_of({"model": {"limit": 5}}) == 5.0
-    assert Limits(timeout="limit").timeout_of({}) is None
-    assert Limits(timeout=lambda c: c["epochs"] * 2.0).timeout_of({"epochs": 3}) == 6.0
-    assert Limits().timeout_of({}) is None
+    assert LaunchOptions(timeout=3).timeout_of({}) == 3.0
+    assert LaunchOptions(timeout="limit").timeout_of({"limit": 4}) == 4.0
+    assert LaunchOptions(timeout="model.limit").timeout_of({"model": {"limit": 5}}) == 5.0
+    assert LaunchOptions(timeout="limit").timeout_of({}) is None
+    assert LaunchOptions(timeout=lambda c: c["epochs"] * 2.0).timeout_of({"epochs": 3}) == 6.0
+    assert LaunchOptions().timeout_of({}) is None
 
 
 def test_whatever_a_function_for_time_limits_refuses_is_told_with_its_place(root):

@@ -10,11 +10,13 @@ import pytest
 from reading import lines, strict, warned
 
 from ztxexp import ExperimentPipeline, ExpRunner
-from ztxexp.launch.queue import Handout
+from ztxexp.launch.queue import RunQueue
+from ztxexp.launch.reconcile import tidy_root
 from ztxexp.results.claims import Claims, Mine
+from ztxexp.results.history import Snapshot
 from ztxexp_core import RunOutcome, hookimpl
 from ztxexp_core.records import RUN_SCHEMA_VERSION
-from ztxexp_core.store.liveness import close_dead_runs, this_process
+from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import create_run
 from ztxexp_core.values.identity import config_identity
 
@@ -273,7 +275,9 @@ def test_a_death_that_another_launch_has_found_first_is_tried_again_all_the_same
     def script(specs, run_one):
         spec = next(specs)
         begin(spec, {**this_process(), "pid": 2**22 + 1})  # no process has that number
-        assert close_dead_runs(root.path) == [spec.run_dir]  # as another launch does at its start
+        assert tidy_root(root.path, Snapshot(root.path)) == [
+            spec.run_dir
+        ]  # as another launch does at its start
         yield killed(spec)
         yield from map(run_one, specs)
 
@@ -311,7 +315,7 @@ def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
 ):
     """One launch makes no claims, and is to try a death again; the other one resumes that run."""
     begun, waited_for, attempts, others = threading.Event(), threading.Event(), [], []
-    wait = Handout._wait
+    wait = RunQueue._wait
 
     def waits(handout):
         waited_for.set()
@@ -334,7 +338,7 @@ def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
         assert begun.wait(30)
         yield from map(run_one, specs)
 
-    monkeypatch.setattr(Handout, "_wait", waits)
+    monkeypatch.setattr(RunQueue, "_wait", waits)
     other = threading.Thread(target=resume)
     own_executor(Scripted(script))
     summary = ExpRunner([{"i": 0}], root.path).run(

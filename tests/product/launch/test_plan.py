@@ -15,9 +15,9 @@ import pytest
 from handmade import write_run
 
 from ztxexp import ExpManager, ExpRunner
-from ztxexp.launch.plan import Action, Plan, plan_as_given
-from ztxexp.launch.planning import make_plan, plan_sweep
-from ztxexp.results.history import read_history
+from ztxexp.launch.launch import launch
+from ztxexp.launch.options import LaunchOptions
+from ztxexp.launch.plan import Action, Plan, plan_as_given, plan_sweep
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
@@ -59,7 +59,7 @@ def run_of(root, i):
 def test_without_a_wish_everything_is_new_and_nothing_is_read(launched):
     plan = plan_sweep(grid(0, 1, 5), launched.path)
     assert set(actions(plan).values()) == {Action.NEW}
-    assert not plan.compares
+    assert plan.snapshot is None
     assert {item.claim_key for item in plan.items} == {None}
     assert plan.one_line() == "3 to run"
 
@@ -96,7 +96,7 @@ def test_resume_goes_on_with_what_failed(launched):
 
 def test_a_plan_can_be_carried_out_and_then_there_is_nothing_left(launched):
     plan = plan_sweep(grid(*range(6)), launched.path, resume=True)
-    summary = ExpRunner.of_plan(plan, launched.path).run(experiments.score)
+    summary = launch(plan, launched.path, experiments.score, LaunchOptions())
     assert (summary.total, summary.succeeded, summary.reused) == (4, 4, 2)
     again = plan_sweep(grid(*range(6)), launched.path, resume=True)
     assert (again.one_line(), again.to_run) == ("nothing to run, 6 reused", [])
@@ -298,13 +298,7 @@ def test_a_list_as_given_is_run_as_it_stands():
     plan = plan_as_given([{"i": 1}, {"i": 1}])
     assert [item.action for item in plan.to_run] == [Action.NEW] * 2
     assert str(plan).splitlines()[0] == "Plan: 2 of 2 configurations to run"
-    assert not plan.compares
-
-
-def test_what_is_done_is_not_run_even_if_the_account_has_kept_it(root):
-    write_run(root.path, "r", "succeeded", {"i": 1})
-    plan = make_plan(grid(1).build_account(), read_history(root.path), root.path)
-    assert (only(plan).action, only(plan).run_id) == (Action.REUSE, "r")
+    assert plan.snapshot is None
 
 
 # ---- in words --------------------------------------------------------------------------------

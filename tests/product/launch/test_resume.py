@@ -13,7 +13,9 @@ import experiments
 import pytest
 from reading import Root, lines, strict
 
-from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp import ExperimentPipeline
+from ztxexp.launch.launch import launch
+from ztxexp.launch.options import LaunchOptions
 
 
 def sweep(root, **space):
@@ -187,7 +189,7 @@ def test_a_run_that_has_succeeded_meanwhile_is_left_as_it_is(root):
     path = root.only()["dir"] / "run.json"
     path.write_text(json.dumps({**strict(path), "status": "succeeded"}))
     before = path.read_bytes()
-    summary = ExpRunner.of_plan(plan, root.path).run(experiments.goes_on)
+    summary = launch(plan, root.path, experiments.goes_on, LaunchOptions())
     assert (summary.total, summary.reused, summary.failed_elsewhere) == (0, 1, 0)
     assert path.read_bytes() == before
 
@@ -195,7 +197,7 @@ def test_a_run_that_has_succeeded_meanwhile_is_left_as_it_is(root):
 def test_what_has_failed_in_another_launch_meanwhile_is_told_apart(root):
     plan = sweep(root, i=[0, 1]).exclude_completed().plan()
     sweep(root, i=[0, 1]).exclude_completed().run(experiments.goes_on)
-    summary = ExpRunner.of_plan(plan, root.path).run(experiments.goes_on)
+    summary = launch(plan, root.path, experiments.goes_on, LaunchOptions())
     assert (summary.total, summary.failed) == (0, 0)
     assert (summary.reused, summary.failed_elsewhere) == (2, 1)
     assert str(summary) == "no runs; 1 reused, 1 failed in another launch"

@@ -1,0 +1,173 @@
+"""What a launch is asked for: one frozen record, checked before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ztxexp.launch.gpus import GpuSlots
+from ztxexp_core.contracts import Tracker
+from ztxexp_core.errors import OptionError
+from ztxexp_core.machine.cores import available_cores
+from ztxexp_core.plugins.registry import Plugin
+from ztxexp_core.records import Config, RunMetadata
+from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, RetryRule
+from ztxexp_core.values.codec import is_number
+from ztxexp_core.values.copying import lookup
+
+_log = logging.getLogger("ztxexp")
+
+TimeLimit = float | str | Callable[[Config], "float | None"] | None
+"""Seconds, the key of each configuration that holds them, or a function of the configuration."""
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """The settings of one launch, as the user gave them; :meth:`ExpRunner.run` says what each is.
+
+    Raises:
+        ValueError, TypeError: from :meth:`check` and the others, a value that cannot be used.
+    """
+
+    mode: str = "sequential"
+    workers: int = 1
+    cpu_threshold: int = 80
+    options: Mapping[str, Any] | None = None
+    metadata: RunMetadata | None = None
+    max_attempts: int = 1
+    retry_on: Any = ("Exception",)
+    retry_delay: float = 0.0
+    retry_backoff: float = 1.0
+    tracker_specs: Sequence[Mapping[str, Any]] = ()
+    trackers: Sequence[Tracker] = ()
+    timeout: TimeLimit = None
+    fresh_process: bool = False
+    gpus: Any = None
+    runs_per_gpu: int = 1
+    gpus_per_run: int = 1
+    gpu_memory_free: float | None = None
+    max_failures: int | None = None
+    max_failures_in_a_row: int | None = None
+    progress: bool | None = None
+    tracker_timeout: float = TRACKER_TIMEOUT_SEC
+    record_diff: bool | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> LaunchOptions:
+        """Take the settings out of the arguments of a call, such as its ``locals()``."""
+        return cls(**{f.name: arguments[f.name] for f in fields(cls) if f.name in arguments})
+
+    def check(self, executor: Plugin) -> None:
+        """Check the limits against each other and against what the executor can do.
+
+        Raises:
+            OptionError: the executor cannot do one of them.
+            ValueError, TypeError: a value out of range or of another type.
+        """
+        for name in ("max_failures", "max_failures_in_a_row"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+        for name in ("record_diff", "progress"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise TypeError(f"{name} must be True, False or None, got {value!r}")
+        checked_seconds("tracker_timeout", self.tracker_timeout)
+        if not (self.timeout is None or isinstance(self.timeout, str) or callable(self.timeout)):
+            checked_seconds("timeout", self.timeout)
+        if not isinstance(self.fresh_process, bool):
+            raise ValueError(f"fresh_process must be True or False, got {self.fresh_process!r}")
+        wanted = {
+            "timeout": (self.timeout is not None, "end a run after a time limit (timeout)"),
+            "gpus": (self.gpus is not None, "give runs GPUs of their own (gpus)"),
+            "fresh_process": (self.new_processes, "give every run a process of its own"),
+        }
+        for capability, (is_wanted, what) in wanted.items():
+            if is_wanted and capability not in executor.supports:
+                raise OptionError(
+                    f"{executor.ref} cannot {what}; process_pool, joblib and dynamic can"
+                )
+
+    @property
+    def new_processes(self) -> bool:
+        """Whether every run gets a new process.
+
+        Also where it waits for free memory on a GPU: an idle process would keep what it has there.
+        """
+        return self.fresh_process or self.gpu_memory_free is not None
+
+    def retry_rule(self) -> RetryRule:
+        """Return which failures are tried again."""
+        return RetryRule.of(self.max_attempts, self.retry_on, self.retry_delay, self.retry_backoff)
+
+    def gpu_slots(self) -> GpuSlots | None:
+        """Find the GPUs asked for; ``None`` where none were.
+
+        Raises:
+            OptionError: they do not exist, or a value is out of range.
+        """
+        return GpuSlots.of(self.gpus, self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
+
+    def worker_count(self, slots: GpuSlots | None = None) -> int:
+        """Return how many runs there may be at a time; no more than the GPUs have room for.
+
+        Raises:
+            ValueError: ``workers`` is neither -1 nor a whole number from 1.
+        """
+        count: object = self.workers
+        if isinstance(count, bool) or not isinstance(count, int) or count < -1 or count == 0:
+            raise ValueError(
+                f"workers must be a whole number from 1, or -1 for all cores, got {count!r}"
+            )
+        if slots is not None:
+            if 0 < count < slots.capacity:
+                _log.warning(
+                    "workers=%d leaves %d of the %d places on the GPUs empty; workers=-1 uses all",
+                    count,
+                    slots.capacity - count,
+                    slots.capacity,
+                )
+            return slots.capacity if count == -1 else min(count, slots.capacity)
+        return available_cores() if count == -1 else count
+
+    def executor_settings(self, executor: Plugin) -> dict[str, Any]:
+        """Return the executor's own settings, checked and complete."""
+        if self.options is not None and not isinstance(self.options, Mapping):
+            raise TypeError(
+                f'options must map names to values, such as {{"speed": 3}}, got {self.options!r}'
+            )
+        settings = dict(self.options or {})
+        if "cpu_threshold" in getattr(executor.options_class, "__dataclass_fields__", ()):
+            settings.setdefault("cpu_threshold", self.cpu_threshold)
+        return executor.check_options(settings)
+
+    def timeout_of(self, config: Config) -> float | None:
+        """Return the time limit of one configuration in seconds; ``None`` for no limit.
+
+        Raises:
+            ValueError: it is no number over 0.
+        """
+        limit: Any = self.timeout
+        if isinstance(limit, str):
+            limit = lookup(config, limit)
+        elif callable(limit):
+            try:
+                limit = limit(dict(config))
+            except Exception as exc:
+                cause = f"{type(exc).__name__}: {exc}"
+                raise ValueError(f"the function given as timeout raised {cause}") from exc
+        return None if limit is None else checked_seconds("timeout", limit)
+
+
+def checked_seconds(name: str, value: Any) -> float:
+    """Return a number of seconds over 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not (is_number(value) and 0 < value < math.inf):
+        raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
+    return float(value)
