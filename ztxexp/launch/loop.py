@@ -49,10 +49,11 @@ class StopRule:
             return None
         self._seen += 1
         self._row += 1
+        failed, row = plural(self._seen, "run"), plural(self._row, "run")
         if self.failures is not None and self._seen >= self.failures:
-            return f"{plural(self._seen, 'run')} failed (max_failures={self.failures})"
+            return f"{failed} failed (max_failures={self.failures})"
         if self.in_a_row is not None and self._row >= self.in_a_row:
-            return f"{plural(self._row, 'run')} failed in a row (max_failures_in_a_row={self.in_a_row})"
+            return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
         return None
 
 
@@ -270,10 +271,12 @@ class Sweep:
             compares: whether the same command would look at what is done.
         """
         done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
-        total = len(self.outcomes) + self.queue.left()
+        left = self.queue.left()
+        total = plural(len(self.outcomes) + left, "run")
+        first = "" if compares else "add .resume() and "
         return (
-            f"interrupted: {done} of {plural(total, 'run')} succeeded, {self.queue.left()} not started; "
-            f"{'' if compares else 'add .resume() and '}run the same command again to continue"
+            f"interrupted: {done} of {total} succeeded, {left} not started; "
+            f"{first}run the same command again to continue"
         )
 
     def summary(self, duration: float, reused: int) -> RunSummary:

@@ -18,8 +18,8 @@ from typing import Any
 from ztxexp.configs.rules import FilteredOut
 from ztxexp.manager import ExpManager
 from ztxexp.results.history import History, PastRun, Snapshot
-from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
+from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
@@ -254,7 +254,9 @@ def _tally(words: Iterable[str | None]) -> str:
 
 def _rules(filtered: Sequence[FilteredOut]) -> str:
     ordered = sorted(filtered, key=lambda rule: -rule.count)
-    shown = [f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]]
+    shown = [
+        f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]
+    ]
     others = ordered[_RULES_SHOWN:]
     if others:
         shown.append(f"{plural(len(others), 'other rule')} ({sum(rule.count for rule in others)})")
@@ -367,7 +369,9 @@ class _Decisions:
         if past is None:
             return self._unless_limited(Action.NEW, "no run of it is known", None)
         if past.status == RUN_STATUS_SKIPPED:
-            return self._unless_limited(Action.NEW, f"skipped in {sanitize_for_terminal(past.run_id)}", past)
+            return self._unless_limited(
+                Action.NEW, f"skipped in {sanitize_for_terminal(past.run_id)}", past
+            )
         if past.status == RUN_STATUS_RUNNING:
             return self._unless_limited(Action.BUSY, _under_way(past), past)
         return self._on_failure(past)
