@@ -76,25 +76,6 @@ class RetryRule:
                 )
         return cls(max_attempts, names, tuple(rest), float(delay), float(backoff))
 
-    def misspelt(self) -> dict[str, str]:
-        """Return names that are probably misspelt ones of what is built in, and the right ones.
-
-        The exceptions of the user's modules are not known: a name that nothing resembles may be one
-        of them, and so may ``MyIOError``.
-        """
-        import difflib
-
-        known = {name.casefold(): name for name in (*_BUILT_IN.values(), *DEATHS)}
-        found = {}
-        for name in sorted(self.names.difference(known.values())):
-            word = name.casefold()
-            for near in difflib.get_close_matches(word, known, n=1, cutoff=0.85):
-                if abs(len(word) - len(near)) > 1:  # as ConnectError of httpx is no ConnectionError
-                    continue
-                if word == near or not word.endswith(near):
-                    found[name] = known[near]
-        return found
-
     def covers(self, exc: BaseException, tries: int) -> bool:
         """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
         if tries >= self.max_attempts or isinstance(exc, KeyboardInterrupt):

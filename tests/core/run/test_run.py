@@ -12,7 +12,7 @@ import sys
 import experiments
 import numpy as np
 import pytest
-from reading import lines, strict, warned
+from reading import lines, strict
 
 from ztxexp import ExpRunner, RunMetadata, SkipRun
 from ztxexp_core import RunEndedError, RunSpec
@@ -169,33 +169,6 @@ def test_another_name_of_a_built_in_exception_is_one_of_it(root):
     assert run(
         root, experiments.spends_itself, {"nested": {"n": 1}}, max_attempts=3, retry_on="IOError"
     ).succeeded
-
-
-@pytest.mark.parametrize(
-    ("name", "right"),
-    [
-        ("OSEror", "OSError"),
-        ("ValeuError", "ValueError"),
-        ("oserror", "OSError"),
-        ("Timout", "Timeout"),
-        ("WorkerDies", "WorkerDied"),
-        *(
-            (name, None)
-            for name in ("OSError", "IOError", "Timeout", "WorkerDied", "BaseException")
-        ),
-        *((name, None) for name in ("MyException", "HTTPError", "ConnectError", "MyIOError", "")),
-    ],
-)
-def test_a_misspelt_name_in_retry_on_is_told_once_before_the_first_run(root, caplog, name, right):
-    def looks(ctx):
-        assert len(warned(caplog, "retry_on")) == (right is not None)
-
-    assert run(root, looks, max_attempts=2, retry_on=(name, ValueError)).succeeded
-    said = [f"{name!r} (did you mean {right!r}?)" in text for text in warned(caplog, "retry_on")]
-    assert said == [True] * (right is not None)
-    caplog.clear()
-    assert run(root, experiments.nothing, retry_on=(name,)).succeeded  # nothing is tried again
-    assert not warned(caplog, "retry_on")
 
 
 def test_what_is_not_in_retry_on_is_not_tried_again(root):
