@@ -310,8 +310,8 @@ class ExperimentPipeline:
             max_failures_in_a_row: likewise, without a succeeded run between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
             tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
-            record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
-                results root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+            record_diff: keep what is not committed to git, as a patch in the results
+                root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
         """
         delay, backoff = self._retry_pauses
         settings = {

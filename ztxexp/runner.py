@@ -117,8 +117,8 @@ class ExpRunner:
             progress: show how far the launch is. ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
             tracker_timeout: seconds that a tracker may hold a run up, once when it starts and once
                 when it ends; one that takes longer is left alone for the rest of the launch.
-            record_diff: keep what is not committed to git, as a patch below ``.provenance`` of the
-                results root. ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+            record_diff: keep what is not committed to git, as a patch in the results
+                root. ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
 
         Returns:
             Counts, duration, what failed and why.

@@ -123,10 +123,9 @@ class RunMetadata:
         git_branch: branch of the working folder (since 2.0, as all that follow).
         git_dirty: whether anything was not committed.
         git_folder: the working folder below the top of the repository, ``.`` for the top.
-        git_diff: what was not committed: the name of a file in ``.provenance`` of the results
-            root, without ``.patch``.
+        git_diff: what was not committed: ``.git-<git_diff>.patch`` in the results root.
         git_diff_note: what that file lacks, or why there is none.
-        packages: the installed packages: the name of a file in ``.provenance``, without ``.txt``.
+        packages: the installed packages: ``.packages-<packages>.txt`` in the results root.
         command: the whole line that started Python, secrets masked.
         function: the experiment function, ``module:name``.
         function_file: its file, below the top of the repository where it is in there.

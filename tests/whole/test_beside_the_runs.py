@@ -30,9 +30,7 @@ def pipeline(root: Path) -> ExperimentPipeline:
 def others(root: Path) -> list[str]:
     """The folders that are no runs."""
     return sorted(
-        path.name
-        for path in root.iterdir()
-        if path.is_dir() and not (path / "run.json").exists() and path.name != ".provenance"
+        path.name for path in root.iterdir() if path.is_dir() and not (path / "run.json").exists()
     )
 
 

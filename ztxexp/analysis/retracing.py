@@ -1,6 +1,6 @@
 """How a run came about, what differs today, and the way back: makes a :class:`Reproduction`.
 
-What was is read from the run's folder and from ``.provenance``, what is from git, the installed
+What was is read from the run's folder and from the files beside it, what is from git, the installed
 packages and the source; nothing of the user's is imported, nothing is written.
 """
 
@@ -17,10 +17,16 @@ from typing import Any, NamedTuple
 from ztxexp.analysis.comparing import resolved
 from ztxexp.analysis.reproduction import Difference, Reproduction
 from ztxexp.provenance.code_identity import hashes_in_file
-from ztxexp.provenance.git_state import Looking, Place, Uncommitted, find_place
+from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
 from ztxexp.provenance.masking import MASK
-from ztxexp.provenance.packages import installed
-from ztxexp.provenance.provenance import PACKAGES, PATCH, content_name, kept, packages_of
+from ztxexp.provenance.provenance import (
+    PACKAGES,
+    PATCH,
+    content_hash,
+    installed,
+    packages_of,
+    read_shared,
+)
 from ztxexp_core.store.run_folder import RunFiles, read_record
 from ztxexp_core.values.codec import numbers
 
@@ -43,8 +49,8 @@ def retraced(root: Path, run_id: str) -> Reproduction:
     folder = root / resolved(root, [run_id])[0]
     files = RunFiles(folder)
     meta = _Meta(read_record(files.meta) or {})
-    patch, packages = kept(root, meta.git_diff, PATCH), packages_of(root, meta.said)
-    today = _Today.seen_from_here(root, meta)
+    patch, packages = read_shared(root, meta.git_diff, PATCH), packages_of(root, meta.said)
+    today = _CurrentState.seen_from_here(root, meta)
     differences = tuple(_differences(meta, packages, today))
     return Reproduction(
         run_id=folder.name,
@@ -68,23 +74,23 @@ def retraced(root: Path, run_id: str) -> Reproduction:
     )
 
 
-class _Today(NamedTuple):
+class _CurrentState(NamedTuple):
     """The repository of the present working folder, and what is not committed there."""
 
-    place: Place | None
+    checkout: Checkout | None
     changes: Uncommitted | None
 
     @property
     def top(self) -> str | None:
-        return self.place.top if self.place else None
+        return self.checkout.top if self.checkout else None
 
     @classmethod
-    def seen_from_here(cls, root: Path, meta: _Meta) -> _Today:
-        place = find_place()
-        if place is None or place.top is None or meta.git_commit is None:
-            return cls(place, None)
-        with Looking(place, root) as looking:
-            return cls(place, looking.found())
+    def seen_from_here(cls, root: Path, meta: _Meta) -> _CurrentState:
+        checkout = find_checkout()
+        if checkout is None or checkout.top is None or meta.git_commit is None:
+            return cls(checkout, None)
+        with GitDiff(checkout, root) as diff:
+            return cls(checkout, diff.result())
 
 
 class _Meta:
@@ -130,9 +136,11 @@ def _not_recorded(meta: _Meta, patch: bool, packages: Mapping[str, str]) -> Iter
 # ---- what differs today ----------------------------------------------------------------------
 
 
-def _differences(meta: _Meta, packages: Mapping[str, str], today: _Today) -> Iterator[Difference]:
+def _differences(
+    meta: _Meta, packages: Mapping[str, str], today: _CurrentState
+) -> Iterator[Difference]:
     if meta.git_commit is not None:
-        commit = today.place.commit if today.place else None
+        commit = today.checkout.commit if today.checkout else None
         if commit != meta.git_commit:
             yield Difference(_COMMITTED, meta.git_commit, commit or "none")
         yield from _changes(meta, today.changes)
@@ -153,7 +161,7 @@ def _changes(meta: _Meta, changes: Uncommitted | None) -> Iterator[Difference]:
     known = meta.git_diff is not None or meta.git_dirty is False
     if not known or changes is None or changes.dirty is None:
         return
-    now = _patch(content_name(changes.patch)) if changes.patch else _patch(None)
+    now = _patch(content_hash(changes.patch)) if changes.patch else _patch(None)
     if changes.dirty and not changes.patch:
         now = f"something ({changes.note})"
     if now != _patch(meta.git_diff):
@@ -199,12 +207,12 @@ def _packages(then: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | 
 
 
 def _steps(
-    meta: _Meta, root: Path, today: _Today, differences: Sequence[Difference]
+    meta: _Meta, root: Path, today: _CurrentState, differences: Sequence[Difference]
 ) -> Iterator[str]:
     differing = {each.what: each for each in differences}
     if "Python" in differing:
         yield f"# with Python {differing['Python'].then}"
-    patch = kept(root, meta.git_diff, PATCH)
+    patch = read_shared(root, meta.git_diff, PATCH)
     if meta.git_commit is None and patch:
         yield from ("# in an empty folder:", _apply(patch[0]))
     elif _COMMITTED in differing or _NOT_COMMITTED in differing:
@@ -213,11 +221,11 @@ def _steps(
         folder = os.path.normpath(os.path.join(today.top, meta.git_folder))
         if folder != os.path.realpath(os.curdir):
             yield f"cd {shlex.quote(folder)}"
-    yield from _package_steps(kept(root, meta.packages, PACKAGES), differences)
+    yield from _package_steps(read_shared(root, meta.packages, PACKAGES), differences)
     yield from _start(meta)
 
 
-def _git_steps(meta: _Meta, patch: Path | None, today: _Today, moved: bool) -> Iterator[str]:
+def _git_steps(meta: _Meta, patch: Path | None, today: _CurrentState, moved: bool) -> Iterator[str]:
     yield f"cd {shlex.quote(today.top)}" if today.top else "# in a clone of the repository:"
     unclean = today.changes is None or today.changes.dirty is not False
     if unclean:

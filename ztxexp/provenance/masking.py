@@ -1,4 +1,8 @@
-"""What sounds or looks like a secret, and texts without them: command lines, patches."""
+"""Masks secrets in command lines and patches, by the name of a value or the shape of a token.
+
+Patterns of our own, since they were measured: detect-secrets finds fewer of these in command lines,
+and masks more that is no secret.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 MASK = "***"
 
-# ---- what sounds like a secret ---------------------------------------------------------------
+# ---- by name ---------------------------------------------------------------------------------
 
 # The words of a name: "--hfToken" is hf and Token, "db.api_key" is db, api and key.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
@@ -22,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?[\d.,_]+")
 
 
 def sounds_secret(name: str, value: str = "") -> bool:
-    """Tell whether what goes by a name is probably a secret.
+    """Return whether the value of that name is probably a secret.
 
     Example:
         >>> [sounds_secret(name) for name in ("--api-key", "hfToken", "tokenizer")]
@@ -33,16 +37,16 @@ def sounds_secret(name: str, value: str = "") -> bool:
     if _PARTS.search(name):
         return True
     words = [word.lower() for word in _WORD.findall(name)]
-    found = [word for word in words if word.endswith(_ENDINGS) or word == "pass"]
-    if value and all(word.endswith(_COUNTED) for word in found) and _NUMBER.fullmatch(value):
+    secret = [word for word in words if word.endswith(_ENDINGS) or word == "pass"]
+    if value and all(word.endswith(_COUNTED) for word in secret) and _NUMBER.fullmatch(value):
         return False
-    return bool(found)
+    return bool(secret)
 
 
-# ---- what looks like one ---------------------------------------------------------------------
+# ---- by shape --------------------------------------------------------------------------------
 
 # As their issuers shape them: GitHub, GitLab, Hugging Face, OpenAI and its like, Slack, AWS,
-# Google, npm, PyPI, Docker, Replicate, Stripe, JSON web tokens. How they begin, and go on.
+# Google, npm, PyPI, Docker, Replicate, Stripe, JSON web tokens: how a token begins and goes on.
 _SHAPES = {
     "gh": "[opusr]_[A-Za-z0-9]{16,}",
     "hf_": "[A-Za-z0-9]{16,}",
@@ -55,11 +59,10 @@ _SHAPES = {
 }
 
 
-def _without_tokens(text: str, only_added: bool = False) -> tuple[str, int]:
-    """Return a text without tokens, and how many it had; of a patch, in its added lines."""
-    found = sorted(_tokens(text))
+def _mask_tokens(text: str, only_added: bool = False) -> tuple[str, int]:
+    """Return a text with its tokens masked, and how many it had; of a patch, in added lines."""
     parts, done, count = [], 0, 0
-    for begin, end in found:
+    for begin, end in sorted(_tokens(text)):
         line = text.rfind("\n", 0, begin) + 1
         added = text.startswith("+", line) and not text.startswith("+++ ", line)
         if begin >= done and (added or not only_added):
@@ -70,7 +73,7 @@ def _without_tokens(text: str, only_added: bool = False) -> tuple[str, int]:
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
     """Yield where tokens begin and end."""
-    # To look for each beginning is many times faster than to try all of them at every place.
+    # Searching for each beginning is many times faster than trying all of them at every place.
     for begin, rest in _SHAPES.items():
         at = text.find(begin)
         while at >= 0:
@@ -81,8 +84,8 @@ def _tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY")
-# Random in base 64: long, both cases, several digits. Hashes and ids are in lower case throughout,
-# names of models have their words and dashes. With a slash only in the length of AWS's.
+# Random base 64: long, both cases, several digits. Hashes and ids are all lower case, names of
+# models have words and dashes. With a slash only in the length of an AWS key.
 _RANDOM = re.compile(
     r"(?<![\w+/.-])(?=[^\W_]*[a-z])(?=[^\W_]*[A-Z])(?=(?:[^\W\d_]*\d){3})[A-Za-z0-9+]{32,}={0,2}"
     r"(?![\w+/.-])|(?<![\w+/.-])(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[A-Za-z0-9+][A-Za-z0-9+/]{39}"
@@ -99,18 +102,18 @@ _PAIR = re.compile(
 )
 
 
-def masked_command(argv: Iterable[str]) -> str:
-    """Return a command line without what sounds or looks like a secret.
+def mask_command(argv: Iterable[str]) -> str:
+    """Return a command line with its secrets masked.
 
-    Masked are values whose name sounds so (``--api-key X``, ``db.password=X``, and the same inside
-    of JSON or a header), logins in URLs, and tokens as their issuers shape them. A value that
-    follows no name and has no shape is not known for a secret: ``-p X`` stands as it was typed.
+    Masked are values with the name of a secret (``--api-key X``, ``db.password=X``, and the same
+    inside of JSON or a header), logins in URLs, and tokens by their shape. A value without either,
+    as in ``-p X``, is not recognised.
 
     Args:
         argv: the words of the line.
 
     Example:
-        >>> masked_command(["train.py", "--api-key", "abc", "--db=postgres://u:pw@host/db"])
+        >>> mask_command(["train.py", "--api-key", "abc", "--db=postgres://u:pw@host/db"])
         "train.py --api-key *** '--db=postgres://***@host/db'"
     """
     words: list[str] = []
@@ -119,43 +122,37 @@ def masked_command(argv: Iterable[str]) -> str:
         if name is not None and not word.startswith("-") and sounds_secret(name, word):
             words.append(MASK)
         else:
-            words.append(masked_word(word))
+            words.append(_mask_word(word))
         name = word if word.startswith("-") and "=" not in word else None
     return " ".join(map(_quoted, words))
 
 
-def masked_word(word: str) -> str:
-    """Return one word of a command line without its secrets.
-
-    Example:
-        >>> masked_word('{"token": "abc", "lr": 0.1}')
-        '{"token": "***", "lr": 0.1}'
-    """
+def _mask_word(word: str) -> str:
     for at in (i for i, sign in enumerate(word) if sign == "="):
         if sounds_secret(word[:at].rpartition("=")[2], word[at + 1 :]):
-            return f"{masked_word(word[:at])}={MASK}"
+            return f"{_mask_word(word[:at])}={MASK}"
     word = _URL_LOGIN.sub(rf"\g<scheme>{MASK}@", word)
     word = _BEARER.sub(rf"\g<1> {MASK}", word)
-    word = _PAIR.sub(_masked_pair, word)
-    return _RANDOM.sub(MASK, _without_tokens(word)[0])
+    word = _PAIR.sub(_mask_pair, word)
+    return _RANDOM.sub(MASK, _mask_tokens(word)[0])
 
 
-def _masked_pair(found: re.Match[str]) -> str:
-    value = found["value"]
-    if not sounds_secret(found["name"], value):
-        return found[0]
+def _mask_pair(pair: re.Match[str]) -> str:
+    value = pair["value"]
+    if not sounds_secret(pair["name"], value):
+        return pair[0]
     quote = value[0] if value[0] in "\"'" else ""
-    return f"{found['name']}{found['between']}{quote}{MASK}{quote}"
+    return f"{pair['name']}{pair['between']}{quote}{MASK}{quote}"
 
 
 def _quoted(word: str) -> str:
-    begin = word.removesuffix(MASK)
-    as_it_is = begin != word and (not begin or shlex.quote(begin) == begin)
-    return word if as_it_is else shlex.quote(word)
+    begin = word.removesuffix(MASK)  # whose stars need no quotes
+    plain = begin != word and (not begin or shlex.quote(begin) == begin)
+    return word if plain else shlex.quote(word)
 
 
 def command_line(orig_argv: Sequence[str]) -> str | None:
-    """Return the line that started this process, masked, without a program given by ``-c``.
+    """Return the line that started this process, masked, and without a program after ``-c``.
 
     Args:
         orig_argv: as :data:`sys.orig_argv`; ``None`` is returned where Python does not know it.
@@ -173,10 +170,10 @@ def command_line(orig_argv: Sequence[str]) -> str | None:
         if option and option["program"]:
             break  # what follows is the program's
         at += 2 if option and option["argument"] and not option["given"] else 1
-    return masked_command(words) if words else None
+    return mask_command(words) if words else None
 
 
-# An option of the interpreter; several letters may share a dash, and the last one take the rest.
+# An option of the interpreter: several letters may share a dash, the last one takes the rest.
 _OPTION = re.compile(
     r"(?P<flags>-[bBdEhiIOPqRsStuvVx?]*)(?:(?P<program>[cm])|(?P<argument>[WX]))(?P<given>.*)",
     re.DOTALL,
@@ -194,7 +191,7 @@ _SECRET_FILE = re.compile(
 
 
 def is_secret_file(name: str, data: bytes = b"") -> bool:
-    """Tell whether a file is one that secrets are kept in, by its name or a key in it.
+    """Return whether a file holds secrets, by its name or a private key in it.
 
     Example:
         >>> [is_secret_file(name) for name in (".env", "api_keys.yaml", "tokenizer.py")]
@@ -203,10 +200,10 @@ def is_secret_file(name: str, data: bytes = b"") -> bool:
     return bool(_SECRET_FILE.fullmatch(name) or _PRIVATE_KEY.search(data))
 
 
-def masked_patch(patch: bytes) -> tuple[bytes, int]:
-    """Return a patch without tokens that are shaped as their issuers do, and how many it had.
+def mask_patch(patch: bytes) -> tuple[bytes, int]:
+    """Return a patch with its tokens masked, and how many it had.
 
     Only added lines change, so that it can still be applied.
     """
-    text, count = _without_tokens(patch.decode("latin-1"), only_added=True)  # byte for byte
+    text, count = _mask_tokens(patch.decode("latin-1"), only_added=True)  # byte for byte
     return (text.encode("latin-1"), count) if count else (patch, 0)

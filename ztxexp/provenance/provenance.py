@@ -1,13 +1,14 @@
-"""Where a launch comes from: commit, what is not committed, packages, code, machine, command line.
+"""What a launch records of its origin: commit, uncommitted changes, packages, code, machine.
 
-Found once per launch, not per run. What is large is kept once per root: in ``.provenance`` below
-it, in files named after the hash of what they hold, so that launches share what they have in
-common; the runs name them in ``meta.json``. The environment is never recorded.
+It is looked up once per launch, not per run. What is large is written once per results root, into
+``.git-<hash>.patch`` and ``.packages-<hash>.txt``, named by the SHA-256 of the content, so that
+launches share it; the runs name the hash in ``meta.json``. The environment is never recorded.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
@@ -15,25 +16,24 @@ import platform
 import re
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp.provenance.code_identity import CodeIdentity, code_of
-from ztxexp.provenance.git_state import Looking, Place, Uncommitted, find_place
-from ztxexp.provenance.masking import command_line, masked_command
-from ztxexp.provenance.packages import from_requirements, installed, to_requirements
+from ztxexp.provenance.code_identity import code_of
+from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
+from ztxexp.provenance.masking import command_line, mask_command
 from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
 from ztxexp_core.store.run_folder import open_regular, write_bytes
 
 _log = logging.getLogger("ztxexp")
 
-FOLDER = ".provenance"
 VARIABLE = "ZTXEXP_RECORD_DIFF"
-PATCH, PACKAGES = ".patch", ".txt"
+PATCH, PACKAGES = ".git-{}.patch", ".packages-{}.txt"  # files of the results root
+SHARED_FILE = re.compile(r"\.git-[0-9a-f]{64}\.patch|\.packages-[0-9a-f]{64}\.txt")
 
-_NAME = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _READ_LIMIT = 64 * 2**20
 
 
@@ -43,50 +43,52 @@ def describe_launch(
     root: str | Path | None = None,
     record_diff: bool | None = None,
 ) -> RunMetadata:
-    """Return the metadata that all runs of a launch share; what the template says is kept.
+    """Return the metadata that all runs of a launch share; the fields of the template are kept.
 
     Args:
         template: given by the user; ``None`` for nothing. Where it names a commit, git is not
-            asked for anything.
+            asked.
         function: the experiment function; it is not called.
-        root: the results root, in which the uncommitted diff and the packages are kept; ``None``
-            for nowhere, and then neither is looked for.
-        record_diff: whether the diff is kept; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+        root: the results root, where uncommitted changes and packages are written; ``None`` to
+            leave them out.
+        record_diff: whether uncommitted changes are written; ``None`` asks ``ZTXEXP_RECORD_DIFF``
+            (0 for no).
     """
     given = template or RunMetadata()
-    place = None if given.git_commit else find_place()
-    found: dict[str, Any] = {
-        "git_commit": place and place.commit,
-        "git_branch": place and place.branch,
-        "git_folder": place and place.folder if place and place.top else None,
-        "python_version": platform.python_version(),
-        "platform": platform.platform(),
-        "hostname": socket.gethostname(),
-        "started_cmd": masked_command(sys.argv),
-        "command": command_line(sys.orig_argv),
-        "extras": {},
-    }
-    code = CodeIdentity()
-    if root is None:
-        pass
-    elif place is None or place.top is None:
-        code = code_of(function)
-        found.update(_packages(root))
-    else:
-        with Looking(place, root) as looking:  # git works meanwhile
-            code = code_of(function)
-            found.update(_packages(root))
-            found.update(_diff(looking.found(), root, record_diff))
-    found.update(_code(code, place))
-    missing = {name: value for name, value in found.items() if getattr(given, name) is None}
+    checkout = None if given.git_commit else find_checkout()
+    fields: dict[str, Any] = {**_process(tuple(sys.argv), tuple(sys.orig_argv)), "extras": {}}
+    if checkout is not None:
+        fields |= {"git_commit": checkout.commit, "git_branch": checkout.branch}
+        fields["git_folder"] = checkout.folder if checkout.top else None
+    if root is not None and checkout is not None and checkout.top is not None:
+        with GitDiff(checkout, root) as diff:  # git runs beside this process
+            fields |= _function(function, checkout) | _packages(root)
+            fields |= _changes(diff.result(), root, record_diff)
+    elif root is not None:
+        fields |= _function(function, checkout) | _packages(root)
+    missing = {name: value for name, value in fields.items() if getattr(given, name) is None}
     return dataclasses.replace(given, **missing)
 
 
-def _code(code: CodeIdentity, place: Place | None) -> dict[str, Any]:
+@functools.lru_cache(maxsize=4)
+def _process(argv: tuple[str, ...], orig_argv: tuple[str, ...]) -> dict[str, Any]:
+    """Return what is the same for all launches of a process."""
+    return {
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+        "hostname": socket.gethostname(),
+        "started_cmd": mask_command(argv),
+        "command": command_line(orig_argv),
+    }
+
+
+def _function(function: Any, checkout: Checkout | None) -> dict[str, Any]:
+    code = code_of(function)
     file = code.file
-    if file is not None and place is not None and place.top is not None:
+    if file is not None and checkout is not None and checkout.top is not None:
         real = Path(os.path.realpath(file))
-        file = real.relative_to(place.top).as_posix() if real.is_relative_to(place.top) else file
+        inside = real.is_relative_to(checkout.top)
+        file = real.relative_to(checkout.top).as_posix() if inside else file
     return {
         "function": code.name,
         "function_file": file,
@@ -96,74 +98,83 @@ def _code(code: CodeIdentity, place: Place | None) -> dict[str, Any]:
 
 
 def _packages(root: str | Path) -> dict[str, Any]:
-    return {"packages": _kept(root, PACKAGES, to_requirements(installed()).encode())}
+    listed = "".join(f"{name}=={version}\n" for name, version in installed().items())
+    return {"packages": write_shared(root, PACKAGES, listed.encode())}
 
 
-def _diff(changes: Uncommitted, root: str | Path, record: bool | None) -> dict[str, Any]:
+def _changes(changes: Uncommitted, root: str | Path, record: bool | None) -> dict[str, Any]:
     name, note = None, changes.note
     if not is_recorded(record):
         note = None if changes.dirty is False else "not recorded: switched off"
     elif changes.patch:
-        name = _kept(root, PATCH, changes.patch)
+        name = write_shared(root, PATCH, changes.patch)
         note = note if name else "not recorded: it could not be written"
     return {"git_dirty": changes.dirty, "git_diff": name, "git_diff_note": note}
 
 
 def is_recorded(asked: bool | None = None) -> bool:
-    """Tell whether the uncommitted diff is recorded.
+    """Return whether uncommitted changes are recorded.
 
     Args:
-        asked: what the launch says; ``None`` leaves it to the environment variable
-            ``ZTXEXP_RECORD_DIFF`` (``0``, ``off``, ``false`` and ``no`` mean none).
+        asked: by the launch; ``None`` leaves it to the environment variable
+            ``ZTXEXP_RECORD_DIFF`` (``0``, ``off``, ``false`` and ``no`` mean no).
     """
     return not switched_off(VARIABLE) if asked is None else asked
 
 
-# ---- kept once for all runs ------------------------------------------------------------------
+# ---- files that runs share -------------------------------------------------------------------
 
 
-def _kept(root: str | Path, ending: str, data: bytes) -> str | None:
-    """Keep something under a root, once; returns its name, ``None`` where that failed."""
-    name = content_name(data)
-    path = _path(root, name, ending)
+def write_shared(root: str | Path, kind: str, data: bytes) -> str | None:
+    """Write a file that runs share, once; returns its hash, ``None`` where that failed.
+
+    Args:
+        root: the results root.
+        kind: ``PATCH`` or ``PACKAGES``.
+        data: the content.
+    """
+    name = content_hash(data)
+    path = os.path.join(root, kind.format(name))
     try:
         if not os.path.isfile(path) or os.path.getsize(path) != len(data):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.makedirs(root, exist_ok=True)
             write_bytes(path, data)
         else:
-            os.utime(path)  # gc() leaves alone what may be about to be named
-    except OSError as exc:  # no launch is worth less because of it
+            os.utime(path)  # gc() leaves new files alone: a run may be about to name it
+    except OSError as exc:
         _log.warning("%s could not be written (%s); going on without it", path, exc.strerror)
         return None
     return name
 
 
-def content_name(data: bytes) -> str:
-    """Return the name under which something is kept: the SHA-256 of what it holds."""
+def content_hash(data: bytes) -> str:
+    """Return the hash by which a shared file is named: SHA-256 of its content."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _path(root: str | Path, name: str, ending: str) -> str:
-    return os.path.join(root, FOLDER, name + ending)
-
-
-def kept(root: str | Path, name: Any, ending: str) -> tuple[Path, bytes] | None:
-    """Return the file that a run names and what it holds; ``None`` where it is not there, whole.
+def read_shared(root: str | Path, name: Any, kind: str) -> tuple[Path, bytes] | None:
+    """Return path and content of a shared file; ``None`` where it is missing or damaged.
 
     Args:
         root: the results root.
-        name: as ``meta.json`` has it; anybody may have written it.
-        ending: ``PATCH`` or ``PACKAGES``.
+        name: the hash, as ``meta.json`` has it; it may be anything.
+        kind: ``PATCH`` or ``PACKAGES``.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _HASH.fullmatch(name):
         return None
-    path = _path(root, name, ending)
+    path = os.path.join(root, kind.format(name))
     try:
         with open(open_regular(path), "rb") as file:
             data = file.read(_READ_LIMIT)
     except (OSError, ValueError):
         return None
-    return (Path(path), data) if content_name(data) == name else None
+    return (Path(path), data) if content_hash(data) == name else None
+
+
+# ---- packages --------------------------------------------------------------------------------
+
+_FOLDER = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info")
+_LINE = re.compile(r"([A-Za-z0-9][\w.-]*)==([A-Za-z0-9][\w.!+-]*)", re.ASCII)
 
 
 def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
@@ -171,14 +182,58 @@ def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         root: the results root.
-        meta: what the run's ``meta.json`` says.
+        meta: the content of the run's ``meta.json``.
 
     Returns:
-        Version by normalised name; empty where it was not recorded, or is gone or damaged.
+        Version by normalised name; empty where none were recorded, or the file is damaged or gone.
 
     Example:
         >>> packages_of("./results", meta)["numpy"]
         '2.1.0'
     """
-    found = kept(root, meta.get("packages"), PACKAGES)
-    return from_requirements(found[1].decode(errors="replace")) if found else {}
+    shared = read_shared(root, meta.get("packages"), PACKAGES)
+    lines = shared[1].decode(errors="replace").splitlines() if shared else []
+    return {line[1]: line[2] for line in map(_LINE.fullmatch, lines) if line}
+
+
+def installed(path: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the version of every installed distribution, by its normalised name, sorted.
+
+    The folders are read once per process, and again after one of them has changed.
+
+    Args:
+        path: the folders, by default :data:`sys.path`; of two distributions of one name the first
+            counts, as for an import.
+
+    Example:
+        >>> installed()["pluggy"]
+        '1.6.0'
+    """
+    folders = [folder or "." for folder in dict.fromkeys(sys.path if path is None else path)]
+    dated = tuple((f, os.stat(f).st_mtime_ns) for f in folders if os.path.isdir(f))
+    return dict(_installed(dated))
+
+
+@functools.lru_cache(maxsize=4)
+def _installed(dated: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for folder, _ in dated:
+        for entry in sorted(os.listdir(folder)):
+            if entry.endswith((".dist-info", ".egg-info")):
+                name, version = _distribution(folder, entry)
+                if name and version:
+                    versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    return dict(sorted(versions.items()))
+
+
+def _distribution(folder: str, entry: str) -> tuple[str | None, str | None]:
+    named = _FOLDER.fullmatch(entry)
+    if named:  # 1 ms for 200 of them; importlib.metadata parses a file for each, in 80 ms
+        return named["name"], named["version"]
+    from importlib.metadata import Distribution
+
+    try:
+        metadata = Distribution.at(os.path.join(folder, entry)).metadata
+        return metadata.get("Name"), metadata.get("Version")  # type: ignore[attr-defined]
+    except Exception:  # a damaged distribution may raise anything
+        return None, None

@@ -119,8 +119,8 @@ class Care:
         A run goes only if all rules that are given let it go, and at least one has to be given. As
         with :meth:`clean_results`, a run that is still at work stays, no link is followed, and no
         run whose record or configuration is damaged is judged. Where runs go, the patches and lists
-        of packages in ``.provenance`` go with them that no run names any more and that are older
-        than a day, unless a launch is under way. (Since 2.0.)
+        of packages beside them that no run names any more and that are older than a day go too,
+        unless a launch is under way. (Since 2.0.)
 
         Args:
             keep_best: of the runs that have succeeded, so many with the best ``metric`` stay. A

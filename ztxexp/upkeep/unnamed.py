@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from ztxexp.provenance.provenance import FOLDER, PACKAGES, PATCH
+from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
 from ztxexp.results.columns import Object
 from ztxexp.results.index import Kind, read_all
 from ztxexp.upkeep.checking import age_of
@@ -20,7 +20,7 @@ _FIELDS = {"git_diff": PATCH, "packages": PACKAGES}
 
 
 def unnamed(root: Path, gone: Collection[str] = ()) -> list[Path]:
-    """Return the files of ``<root>/.provenance`` that may go; none while a launch is under way.
+    """Return the patches and package lists that may go; none while a launch is under way.
 
     Args:
         root: the results root.
@@ -36,11 +36,12 @@ def unnamed(root: Path, gone: Collection[str] = ()) -> list[Path]:
 
 def _kept(root: Path) -> list[Path]:
     try:
-        with os.scandir(root / FOLDER) as entries:
-            files = [e.name for e in entries if e.is_file(follow_symlinks=False)]
+        with os.scandir(root) as entries:
+            shared = [e for e in entries if SHARED_FILE.fullmatch(e.name)]
+            names = sorted(e.name for e in shared if e.is_file(follow_symlinks=False))
     except OSError:  # there are none
         return []
-    return [root / FOLDER / n for n in sorted(files) if n.endswith((PATCH, PACKAGES))]
+    return [root / name for name in names]
 
 
 def _named(root: Path, gone: Collection[str]) -> set[str] | None:
@@ -54,9 +55,9 @@ def _named(root: Path, gone: Collection[str]) -> set[str] | None:
     if any(one is None and os.path.lexists(path) for path, one in records):
         return None
     return {
-        f"{one[field]}{ending}"
+        kind.format(one[field])
         for _, one in records
-        for field, ending in _FIELDS.items()
+        for field, kind in _FIELDS.items()
         if one and field in one
     }
 

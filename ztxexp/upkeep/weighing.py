@@ -52,7 +52,7 @@ class GcReport(Report[Collected]):
         rules: the rules.
         total: how many runs were judged.
         dry_run: nothing was to be deleted.
-        provenance: the files of ``.provenance`` that no run names any more, and their bytes.
+        provenance: the patches and lists of packages that no run names any more, and their bytes.
 
     Example:
         >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
@@ -119,7 +119,7 @@ class GcReport(Report[Collected]):
             yield f"and {plural(len(self.items) - len(shown), 'run')} more, {size(rest)}"
         if self.provenance:
             freed = size(sum(self.provenance.values()))
-            yield f"and what no run names any more of .provenance, {freed}"
+            yield f"and patches and lists of packages that no run names any more, {freed}"
 
     def _row(self, item: Collected) -> list[str]:
         value = "" if item.value is None else f"{item.value:.6g}"

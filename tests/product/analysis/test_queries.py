@@ -261,8 +261,7 @@ def test_packages_are_read_from_the_file_that_meta_json_names(folder):
     names = []
     for text in ("numpy==2.0\nrich==13\n", "numpy==2.1\nrich==13\n"):
         name = hashlib.sha256(text.encode()).hexdigest()
-        (folder / ".provenance").mkdir(exist_ok=True)
-        (folder / ".provenance" / f"{name}.txt").write_text(text)
+        (folder / f".packages-{name}.txt").write_text(text)
         names.append({"packages": name})
     assert both(folder, meta=tuple(names)) == {("packages", "numpy"): ("2.0", "2.1")}
 

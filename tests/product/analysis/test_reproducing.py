@@ -17,7 +17,7 @@ from repositories import Repository, alone
 from ztxexp import ConfigError, ResultAnalyzer
 from ztxexp.analysis import retracing
 from ztxexp.analysis.reproducing import reproduce
-from ztxexp.provenance.packages import installed
+from ztxexp.provenance.provenance import installed
 
 SCRIPT = '''
 import sys
@@ -157,7 +157,7 @@ def test_the_steps_lead_back_from_a_later_commit(lab, tmp_path):
     found = reproduce(lab.root, run_id)
     assert {each.what: each.then for each in found.differences} == {
         "commit": commit,
-        "what is not committed": f"patch {found.patch_path.name[:12]}",
+        "what is not committed": f"patch {found.patch_path.stem.partition('-')[2][:12]}",
     }
     assert dict(found.differences[1]._asdict())["today"] == "nothing"
     steps_in(tmp_path, found.steps)
@@ -265,7 +265,7 @@ def test_other_versions_of_packages_and_python_differ(lab, monkeypatch):
     monkeypatch.setattr(retracing, "installed", dict)
     found = reproduce(lab.root, run_id)
     assert len(found.differences) > 20 and "more, see .differences" in str(found)
-    (listed,) = (lab.root / ".provenance").glob("*.txt")
+    (listed,) = lab.root.glob(".packages-*.txt")
     assert found.steps[1] == f"python -m pip install -r {listed}"
 
 
@@ -280,7 +280,7 @@ def test_a_diff_that_was_not_recorded_is_said_to_be_missing(lab):
 
 def test_files_that_are_gone_or_damaged_are_said_to_be_so(lab):
     run_id = lab.launch("train.py", str(lab.root))
-    for path in (lab.root / ".provenance").iterdir():
+    for path in (*lab.root.glob(".git-*"), *lab.root.glob(".packages-*")):
         path.write_text("damaged")
     (lab.root / run_id / "config.json").write_text("{")
     found = reproduce(lab.root, run_id)

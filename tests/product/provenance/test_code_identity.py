@@ -116,24 +116,20 @@ def test_whatever_it_does_counts(tmp_path, change):
 
 def test_another_process_and_another_hash_seed_say_the_same(tmp_path):
     mine = identity(tmp_path)
-    ns: dict[str, Any] = {}
-    code = "def f(ctx):\n    return ctx in {'a', 'b', 'c', 'd'}\n"
-    exec(compile(code, "<made>", "exec", dont_inherit=True), ns)
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import user\n"
         "from ztxexp.provenance.code_identity import code_of\n"
-        "ns = {}; exec(sys.argv[2], ns)\n"
-        "print(*code_of(user.train)[2:], code_of(ns['f']).hash)"
+        "print(*code_of(user.train)[2:])"
     )
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", script, tmp_path, code],
+            [sys.executable, "-c", script, tmp_path],
             env={"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,
         )
-        assert done.stdout.split() == [mine.hash, mine.module_hash, code_of(ns["f"]).hash]
+        assert done.stdout.split() == [mine.hash, mine.module_hash]
 
 
 def test_every_version_of_python_says_the_same(tmp_path):
@@ -175,23 +171,17 @@ def test_functions_of_a_cell_have_a_hash_and_no_file(tmp_path):
     assert hashes_in_file(str(path), "f")[1] == (found.hash,)
 
 
-def test_without_source_the_bytecode_counts():
-    def made(code: str) -> Any:
-        ns: dict[str, Any] = {}
-        exec(code, ns)
-        return code_of(ns["f"])
-
-    first = made("def f(ctx):\n    return [x + 1 for x in (1, 2.0)]")
-    assert first.hash.startswith(f"{sys.implementation.name}-{sys.version_info[0]}.")
-    assert made("\n\ndef f(ctx):\n    return [x + 1 for x in (1, 2.0)]") == first
-    assert made("def f(ctx):\n    return [x + 1 for x in (1, 2)]").hash != first.hash
+def test_without_source_there_is_a_name_and_no_hash():
+    ns: dict[str, Any] = {"__name__": "made"}
+    exec("def f(ctx):\n    return 1", ns)
+    assert code_of(ns["f"]) == CodeIdentity("made:f")
 
 
 def test_a_file_that_changed_since_it_was_imported_is_not_taken_for_the_code(tmp_path):
     user = loaded(tmp_path / "user.py")
     (tmp_path / "user.py").write_text("\n\n" + SOURCE)
     linecache.checkcache()
-    assert not code_of(user.train).hash.startswith("ast:")
+    assert code_of(user.train).hash is None
 
 
 class Hostile:

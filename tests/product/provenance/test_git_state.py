@@ -12,7 +12,7 @@ import pytest
 from repositories import Repository, alone
 
 from ztxexp.provenance import git_state
-from ztxexp.provenance.git_state import Looking, Uncommitted, find_place
+from ztxexp.provenance.git_state import GitDiff, Uncommitted, find_checkout
 
 START: dict[str, str | bytes] = {
     "train.py": "".join(f"line {i}\n" for i in range(40)),
@@ -32,10 +32,10 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 
 def look(without: str | Path = "results", limit: int = 2**20) -> Uncommitted:
-    place = find_place()
-    assert place is not None and place.top is not None
-    with Looking(place, without, limit) as looking:
-        return looking.found()
+    checkout = find_checkout()
+    assert checkout is not None and checkout.top is not None
+    with GitDiff(checkout, without, limit) as diff:
+        return diff.result()
 
 
 def rebuilt(repo: Repository, patch: bytes | None, to: Path) -> Repository:
@@ -53,46 +53,46 @@ def rebuilt(repo: Repository, patch: bytes | None, to: Path) -> Repository:
 
 def test_inside_a_repository_top_folder_commit_and_branch_are_found(repo, monkeypatch):
     head = repo.git("rev-parse", "HEAD")
-    assert find_place() == (os.path.realpath(repo.top), ".", head, "main")
+    assert find_checkout() == (os.path.realpath(repo.top), ".", head, "main")
     monkeypatch.chdir("pkg")
-    assert find_place() == (os.path.realpath(repo.top), "pkg", head, "main")
+    assert find_checkout() == (os.path.realpath(repo.top), "pkg", head, "main")
     monkeypatch.chdir(repo.top.parent)
-    assert find_place("repo/pkg") == (os.path.realpath(repo.top), "pkg", head, "main")
+    assert find_checkout("repo/pkg") == (os.path.realpath(repo.top), "pkg", head, "main")
 
 
 def test_a_detached_head_has_a_commit_and_no_branch(repo):
     repo.git("checkout", "-q", "--detach")
-    place = find_place()
-    assert (place.commit, place.branch) == (repo.git("rev-parse", "HEAD"), None)
+    checkout = find_checkout()
+    assert (checkout.commit, checkout.branch) == (repo.git("rev-parse", "HEAD"), None)
 
 
 def test_a_branch_may_have_slashes_in_its_name(repo):
     repo.git("checkout", "-q", "-b", "feature/größer")
-    assert find_place().branch == "feature/größer"
+    assert find_checkout().branch == "feature/größer"
 
 
-def test_outside_a_repository_there_is_no_place(tmp_path, monkeypatch):
+def test_outside_a_repository_there_is_no_checkout(tmp_path, monkeypatch):
     alone(tmp_path, monkeypatch)
-    assert find_place() is None
+    assert find_checkout() is None
 
 
-def test_without_git_there_is_no_place(repo, monkeypatch):
+def test_without_git_there_is_no_checkout(repo, monkeypatch):
     monkeypatch.setenv("PATH", str(repo.top))
-    assert find_place() is None
+    assert find_checkout() is None
 
 
 def test_a_bare_repository_has_a_commit_and_no_top(repo, monkeypatch):
     repo.git("clone", "-q", "--bare", ".", repo.top.parent / "bare")
     monkeypatch.chdir(repo.top.parent / "bare")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repo.top.parent))
-    place = find_place()
-    assert (place.top, place.commit) == (None, repo.git("rev-parse", "HEAD"))
+    checkout = find_checkout()
+    assert (checkout.top, checkout.commit) == (None, repo.git("rev-parse", "HEAD"))
 
 
-def test_a_linked_working_tree_is_a_place_of_its_own(repo, monkeypatch):
+def test_a_linked_working_tree_is_a_checkout_of_its_own(repo, monkeypatch):
     repo.git("worktree", "add", "-q", "-b", "other", repo.top.parent / "linked")
     monkeypatch.chdir(repo.top.parent / "linked")
-    assert find_place()[:1] + find_place()[3:] == (os.getcwd(), "other")
+    assert find_checkout()[:1] + find_checkout()[3:] == (os.getcwd(), "other")
 
 
 # ---- what is not committed -----------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_before_the_first_commit_the_patch_holds_everything(tmp_path, monkeypatc
     alone(repo.top, monkeypatch)
     repo.write({"train.py": "a = 1\n", "pkg/x.py": "b\n", "results/r/run.json": "{}"})
     repo.git("add", "train.py")
-    assert find_place()[2:] == (None, None)
+    assert find_checkout()[2:] == (None, None)
     found = look()
     assert (found.dirty, found.note) == (True, None)
     fresh = Repository(tmp_path / "fresh").start()
@@ -337,13 +337,13 @@ def test_the_results_root_is_left_out_wherever_it_lies(repo, name):
 
 
 def test_a_results_root_that_is_the_repository_leaves_the_code_in(repo):
-    repo.write({"new.py": "x\n", ".provenance/f.txt": "x\n", ".ztxexp/a.json": "{}"})
+    repo.write({"new.py": "x\n", f".packages-{'a' * 64}.txt": "x\n", ".ztxexp/a.json": "{}"})
     found = look(repo.top)
     assert found.patch.count(b"diff --git") == 1 and b"new.py" in found.patch
 
 
 def test_too_many_new_files_are_not_looked_at(repo, monkeypatch):
-    monkeypatch.setattr(git_state, "MOST_FILES", 3)
+    monkeypatch.setattr(git_state, "MAX_NEW_FILES", 3)
     repo.write({f"n{i}.py": "x\n" for i in range(4)})
     found = look()
     assert (found.dirty, found.patch) == (False, None)
@@ -380,34 +380,34 @@ def test_a_git_that_fails_or_hangs_costs_the_patch_only(repo, tmp_path, monkeypa
         f'#!/bin/sh\ncase "$*" in *" diff "*) {script};; *) exec {real} "$@";; esac\n'
     )
     stand_in.chmod(0o755)
-    place = find_place()
+    checkout = find_checkout()
     monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(git_state, "_PATIENCE_SEC", 0.3)
-    with Looking(place, "results") as looking:
-        found = looking.found()
+    monkeypatch.setattr(git_state, "_TIMEOUT_SEC", 0.3)
+    with GitDiff(checkout, "results") as diff:
+        found = diff.result()
     assert (found.patch, found.note) == (None, said)
-    assert [t for t in threading.enumerate() if t.name == "git"] == []
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
 
 def test_git_that_is_gone_meanwhile_costs_the_patch_only(repo, monkeypatch):
-    place = find_place()
+    checkout = find_checkout()
     monkeypatch.setenv("PATH", str(repo.top))
-    with Looking(place, "results") as looking:
-        assert looking.found() == Uncommitted(None, None, "not recorded: git could not be started")
+    with GitDiff(checkout, "results") as diff:
+        assert diff.result() == Uncommitted(None, None, "not recorded: git could not be started")
 
 
 def test_a_damaged_repository_costs_the_patch_only(repo):
-    place = find_place()
+    checkout = find_checkout()
     (repo.top / ".git/index").write_bytes(b"nonsense")
-    with Looking(place, "results") as looking:
-        found = looking.found()
+    with GitDiff(checkout, "results") as diff:
+        found = diff.result()
     assert found.patch is None and found.note.startswith("not recorded: git failed")
 
 
-def test_no_process_outlives_the_looking(repo):
-    place = find_place()
-    with pytest.raises(KeyboardInterrupt), Looking(place, "results") as looking:
-        processes = [looking._diff._process, looking._names._process]
+def test_no_process_outlives_the_diff(repo):
+    checkout = find_checkout()
+    with pytest.raises(KeyboardInterrupt), GitDiff(checkout, "results") as diff:
+        processes = [diff._tracked._process, diff._names._process]
         raise KeyboardInterrupt
     assert all(process.returncode is not None for process in processes)
     assert sys.exc_info() == (None, None, None)

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from ztxexp.provenance.masking import command_line, is_secret_file, masked_command, masked_patch
+from ztxexp.provenance.masking import command_line, is_secret_file, mask_command, mask_patch
 
 SECRET = "s3cr3t-Wert"
 
@@ -46,7 +46,7 @@ SECRET = "s3cr3t-Wert"
     ids=lambda argv: " ".join(argv),
 )
 def test_a_secret_is_masked(argv: list[str]) -> None:
-    line = masked_command(["train.py", *argv, "--lr", "0.1"])
+    line = mask_command(["train.py", *argv, "--lr", "0.1"])
     assert SECRET not in line
     assert "***" in line
     assert line.startswith("train.py ")
@@ -71,12 +71,12 @@ def test_a_secret_is_masked(argv: list[str]) -> None:
     ],
 )
 def test_a_command_line_reads_as_typed_except_for_secrets(argv: list[str], line: str) -> None:
-    assert masked_command(argv) == line
+    assert mask_command(argv) == line
 
 
 def test_a_line_without_secrets_can_be_typed_again() -> None:
     argv = ["train.py", "a b", "x=1", "'q'", "数据", "--n=3", "*", ""]
-    assert shlex.split(masked_command(argv)) == argv
+    assert shlex.split(mask_command(argv)) == argv
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_secret_inside_of_a_word_is_masked(argv: list[str]) -> None:
 )
 @pytest.mark.parametrize("frame", ["{}", "-p={}", "--id={}", "login:{}", "[{}]", "x {} y"])
 def test_a_token_is_known_by_its_shape_wherever_it_stands(token: str, frame: str) -> None:
-    line = masked_command(["train.py", frame.format(token), "--lr", "0.1"])
+    line = mask_command(["train.py", frame.format(token), "--lr", "0.1"])
     assert token not in line and "***" in line and line.endswith(" --lr 0.1")
 
 
@@ -147,7 +147,7 @@ def test_a_token_is_known_by_its_shape_wherever_it_stands(token: str, frame: str
     ids=lambda argv: " ".join(argv),
 )
 def test_what_only_resembles_a_secret_stands_as_it_was_typed(argv: list[str]) -> None:
-    assert shlex.split(masked_command(argv)) == argv
+    assert shlex.split(mask_command(argv)) == argv
 
 
 @pytest.mark.parametrize(
@@ -197,13 +197,11 @@ def test_files_that_secrets_are_kept_in_are_known_by_their_names(name: str, secr
 def test_only_added_lines_of_a_patch_are_masked_and_other_bytes_stay() -> None:
     token = b"hf_" + b"aB1" * 8
     lines = [b"+++ b/" + token, b"@@ -1 +1,3 @@", b" " + token, b"-" + token, b"+\xff\r" + token]
-    patch, count = masked_patch(
-        b"\n".join([*lines, b"+" + token + b" " + token + b" hf_short", b""])
-    )
+    patch, count = mask_patch(b"\n".join([*lines, b"+" + token + b" " + token + b" hf_short", b""]))
     assert count == 3
     assert patch.split(b"\n") == [*lines[:4], b"+\xff\r***", b"+*** *** hf_short", b""]
 
 
 def test_a_patch_without_tokens_is_the_same_object() -> None:
     patch = b"+ task-force sk-1 \xff\n"
-    assert masked_patch(patch)[0] is patch
+    assert mask_patch(patch)[0] is patch

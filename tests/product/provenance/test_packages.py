@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from pathlib import Path
 
-from ztxexp.provenance.packages import from_requirements, installed, normalised, to_requirements
+from packaging.utils import canonicalize_name
+
+from ztxexp.provenance.provenance import PACKAGES, installed, packages_of, write_shared
 
 
 def distribution(folder: Path, name: str, told: str | None = None) -> None:
@@ -17,7 +20,7 @@ def distribution(folder: Path, name: str, told: str | None = None) -> None:
 def test_it_says_what_the_metadata_of_this_environment_says() -> None:
     told: dict[str, str] = {}
     for each in importlib.metadata.distributions():
-        told.setdefault(normalised(each.metadata["Name"]), each.version)
+        told.setdefault(canonicalize_name(each.metadata["Name"]), each.version)
     assert installed() == dict(sorted(told.items()))
 
 
@@ -37,8 +40,15 @@ def test_of_two_of_one_name_the_first_on_the_path_counts(tmp_path: Path) -> None
     assert installed([str(tmp_path / "b"), str(tmp_path / "a")]) == {"thing": "2.0"}
 
 
-def test_requirements_come_back_and_other_lines_do_not() -> None:
-    packages = {"a": "1.0", "b-c": "2!1.0rc1+cu121"}
-    assert from_requirements(to_requirements(packages)) == packages
-    hostile = "-r x==1\n--index-url=x==y\na==1; rm\n$(x)==1\nd==--e\n\x1b[31m==1\nok==1\n"
-    assert from_requirements(hostile) == {"ok": "1"}
+def test_what_is_installed_meanwhile_is_found(tmp_path: Path) -> None:
+    distribution(tmp_path, "thing-1.0.dist-info")
+    assert installed([str(tmp_path)]) == {"thing": "1.0"}
+    distribution(tmp_path, "other-2.0.dist-info")
+    os.utime(tmp_path, ns=(1, 1))  # however coarse the clock of the file system is
+    assert installed([str(tmp_path)]) == {"other": "2.0", "thing": "1.0"}
+
+
+def test_lines_that_are_no_package_are_left_out(tmp_path: Path) -> None:
+    hostile = "-r x==1\n--index-url=x==y\na==1; rm\n$(x)==1\nd==--e\n\x1b[31m==1\nb-c==2!1.0rc1+c\n"
+    name = write_shared(tmp_path, PACKAGES, hostile.encode())
+    assert packages_of(tmp_path, {"packages": name}) == {"b-c": "2!1.0rc1+c"}

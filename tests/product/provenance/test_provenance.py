@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 import platform
@@ -19,15 +20,16 @@ from repositories import Repository, alone
 
 from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp.provenance import provenance
-from ztxexp.provenance.packages import installed, to_requirements
 from ztxexp.provenance.provenance import (
-    FOLDER,
     PACKAGES,
     PATCH,
+    SHARED_FILE,
     describe_launch,
+    installed,
     is_recorded,
-    kept,
     packages_of,
+    read_shared,
+    write_shared,
 )
 from ztxexp_core.records import RunMetadata
 
@@ -129,7 +131,7 @@ def test_in_a_repository_its_state_is_told(
     meta = describe_launch(None, None, repo.top / "results")
     assert meta.git_commit == repo.git("rev-parse", "HEAD")
     assert (meta.git_branch, meta.git_folder, meta.git_dirty) == ("main", "pkg", True)
-    found = kept(repo.top / "results", meta.git_diff, PATCH)
+    found = read_shared(repo.top / "results", meta.git_diff, PATCH)
     assert found is not None and b"-a = 1\n+a = 2\n" in found[1]
 
 
@@ -153,6 +155,10 @@ def test_a_file_in_the_repository_is_told_below_its_top_and_another_one_as_it_is
 # ---- what is kept once ---------------------------------------------------------------------------
 
 
+def shared(root: Path) -> list[str]:
+    return [name for name in names(root) if SHARED_FILE.fullmatch(name)]
+
+
 def metas(root: Path) -> list[dict[str, Any]]:
     return [strict(path) for path in sorted(root.glob("*/meta.json"))]
 
@@ -167,12 +173,12 @@ def test_all_runs_of_all_launches_share_one_patch_and_one_list_of_packages(
     assert len(found) == 4
     (patch,) = {meta["git_diff"] for meta in found}
     (listed,) = {meta["packages"] for meta in found}
-    assert names(root / FOLDER) == sorted([f"{patch}.patch", f"{listed}.txt"])
-    for name in names(root / FOLDER):
-        data = (root / FOLDER / name).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == name.partition(".")[0]
+    assert shared(root) == [PATCH.format(patch), PACKAGES.format(listed)]
+    for kind, name in ((PATCH, patch), (PACKAGES, listed)):
+        assert hashlib.sha256((root / kind.format(name)).read_bytes()).hexdigest() == name
     assert packages_of(root, found[0]) == installed()
-    assert (root / FOLDER / f"{listed}.txt").read_text() == to_requirements(installed())
+    lines = (root / PACKAGES.format(listed)).read_text().splitlines()
+    assert lines == [f"{name}=={version}" for name, version in installed().items()]
     assert {meta["function"] for meta in found} == {"experiments:score"}
 
 
@@ -185,7 +191,7 @@ def test_another_state_has_another_patch(repo: Repository) -> None:
     ExpRunner([{}], root).run(experiments.score)
     found = [meta["git_diff"] for meta in metas(root)]
     assert len(set(found)) == 3 and found[2] is None
-    assert len(names(root / FOLDER)) == 3  # two patches, one list
+    assert len(shared(root)) == 3  # two patches, one list
     assert [meta["git_dirty"] for meta in metas(root)] == [True, True, False]
 
 
@@ -194,7 +200,7 @@ def test_launches_that_begin_at_once_write_the_same_file(nowhere: Path) -> None:
     found: set[str | None] = set()
 
     def write() -> None:
-        found.add(provenance._kept(nowhere, PATCH, data))
+        found.add(write_shared(nowhere, PATCH, data))
 
     threads = [threading.Thread(target=write) for _ in range(8)]
     for thread in threads:
@@ -202,24 +208,26 @@ def test_launches_that_begin_at_once_write_the_same_file(nowhere: Path) -> None:
     for thread in threads:
         thread.join()
     (name,) = found
-    assert kept(nowhere, name, PATCH) == (nowhere / FOLDER / f"{name}.patch", data)
-    assert names(nowhere / FOLDER) == [f"{name}.patch"]
+    assert read_shared(nowhere, name, PATCH) == (nowhere / PATCH.format(name), data)
+    assert names(nowhere) == [PATCH.format(name)]
 
 
 def test_a_torn_file_is_written_anew(nowhere: Path) -> None:
-    name = provenance._kept(nowhere, PACKAGES, b"a==1\n")
-    (nowhere / FOLDER / f"{name}.txt").write_bytes(b"a=")
+    name = write_shared(nowhere, PACKAGES, b"a==1\n")
+    (nowhere / PACKAGES.format(name)).write_bytes(b"a=")
     assert packages_of(nowhere, {"packages": name}) == {}
-    assert provenance._kept(nowhere, PACKAGES, b"a==1\n") == name
+    assert write_shared(nowhere, PACKAGES, b"a==1\n") == name
     assert packages_of(nowhere, {"packages": name}) == {"a": "1"}
 
 
 def test_where_it_cannot_be_written_the_launch_goes_on(
-    repo: Repository, caplog: pytest.LogCaptureFixture
+    repo: Repository, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(path: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(provenance, "write_bytes", full)
     root = repo.top / "results"
-    root.mkdir()
-    (root / FOLDER).write_text("a file")
     assert ExpRunner([{}], root).run(experiments.score).succeeded == 1
     (meta,) = metas(root)
     assert (meta["git_dirty"], meta["git_diff"], meta["packages"]) == (True, None, None)
@@ -230,9 +238,8 @@ def test_where_it_cannot_be_written_the_launch_goes_on(
 @pytest.mark.parametrize("name", [None, 3, "", "x" * 64, "../../secret", "a" * 64, {"a": 1}])
 def test_what_names_nothing_that_is_kept_reads_as_nothing(nowhere: Path, name: Any) -> None:
     (nowhere / "secret.txt").write_text("a==1\n")
-    (nowhere / FOLDER).mkdir()
-    (nowhere / FOLDER / ("a" * 64 + ".txt")).write_text("not of that hash==1\n")
-    assert kept(nowhere, name, PACKAGES) is None
+    (nowhere / PACKAGES.format("a" * 64)).write_text("not of that hash==1\n")
+    assert read_shared(nowhere, name, PACKAGES) is None
     assert packages_of(nowhere, {"packages": name}) == {}
 
 
@@ -241,9 +248,9 @@ def test_a_launch_that_has_nothing_to_run_keeps_nothing(repo: Repository) -> Non
     pipeline = ExperimentPipeline(root).grid({"i": [1]}).exclude_completed()
     pipeline.run(experiments.score)
     repo.write({"train.py": "a = 5\n"})
-    before = names(root / FOLDER)
+    before = shared(root)
     assert pipeline.run(experiments.score).reused == 1
-    assert names(root / FOLDER) == before
+    assert shared(root) == before
 
 
 # ---- the switch ----------------------------------------------------------------------------------
@@ -278,7 +285,7 @@ def test_switched_off_no_diff_is_written_and_the_rest_is_told(repo: Repository) 
     assert (meta["git_dirty"], meta["git_diff"]) == (True, None)
     assert meta["git_diff_note"] == "not recorded: switched off"
     assert meta["git_commit"] and meta["packages"]
-    assert [path.suffix for path in (root / FOLDER).iterdir()] == [".txt"]
+    assert shared(root) == [PACKAGES.format(meta["packages"])]
 
 
 def test_in_a_clean_tree_the_switch_needs_no_word(repo: Repository) -> None:

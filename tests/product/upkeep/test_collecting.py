@@ -17,6 +17,7 @@ from handmade import put, write_run
 from owners import at_work, dead_owner
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
+from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
 from ztxexp.text.format import size
 from ztxexp.upkeep.collecting import seconds_of
 from ztxexp.upkeep.weighing import size_of
@@ -401,21 +402,26 @@ def kept(tmp_path):
     for number, name in enumerate(["old", "new"]):
         meta = {"packages": f"{number}" * 64, "git_diff": None if number else "a" * 64}
         put(run(folder, name, age=10 * (1 - number)) / "meta.json", meta)
-    (folder / ".provenance").mkdir()
-    for name in ("0" * 64 + ".txt", "1" * 64 + ".txt", "a" * 64 + ".patch", "b" * 64 + ".patch"):
-        put(folder / ".provenance" / name, "x" * 100)
-        os.utime(folder / ".provenance" / name, (time.time() - 7 * DAY,) * 2)
+    for kind, digits in ((PACKAGES, "01"), (PATCH, "ab")):
+        for digit in digits:
+            path = folder / kind.format(digit * 64)
+            put(path, "x" * 100)
+            os.utime(path, (time.time() - 7 * DAY,) * 2)
     return folder
 
 
 def left(folder):
-    return {path.name[0] for path in (folder / ".provenance").iterdir()}
+    return digits_of(path for path in folder.iterdir() if SHARED_FILE.fullmatch(path.name))
+
+
+def digits_of(paths):
+    return {path.stem[-1] for path in paths}
 
 
 def test_what_no_run_names_any_more_goes_with_the_runs(kept):
     report = ResultAnalyzer(kept).gc(older_than="5d")
-    assert {path.name[0] for path in report.provenance} == set("0ab")
-    assert "what no run names any more of .provenance, 300 B" in str(report)
+    assert digits_of(report.provenance) == set("0ab")
+    assert "patches and lists of packages that no run names any more, 300 B" in str(report)
     assert left(kept) == set("01ab")
     whole = report.size
     report = ResultAnalyzer(kept).gc(older_than="5d", dry_run=False, confirm=False)
@@ -430,7 +436,7 @@ def test_of_provenance_nothing_goes_without_runs(kept):
 
 
 def test_what_is_younger_than_a_day_may_be_about_to_be_named(kept):
-    os.utime(kept / ".provenance" / ("a" * 64 + ".patch"))
+    os.utime(kept / PATCH.format("a" * 64))
     collect(kept, older_than="5d")
     assert left(kept) == set("1a")
 
