@@ -6,7 +6,6 @@ Nothing is written or started here.
 from __future__ import annotations
 
 import contextlib
-import copy
 import html
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,8 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ztxexp.configs.rules import FilteredOut
-from ztxexp.manager import ExpManager
+from ztxexp.configs.builder import ConfigBuilder
+from ztxexp.configs.report import FilteredOut
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
@@ -281,21 +280,21 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
 
 
 def plan_sweep(
-    manager: ExpManager,
+    builder: ConfigBuilder,
     root: str | Path,
     *,
     resume: bool = False,
     only_failed: Collection[str] | None = None,
     allow_duplicates: bool = False,
 ) -> Plan:
-    """Plan the launch of what a manager builds.
+    """Plan the launch of what a builder builds.
 
     Without ``exclude_completed`` for this root, ``resume`` and ``only_failed``, earlier runs are
     not looked at and everything is new. With ``allow_duplicates`` and without ``only_failed``,
-    what is to be run is what :meth:`ExpManager.build` returns, in that order.
+    what is to be run is what :meth:`ConfigBuilder.build` returns, in that order.
 
     Args:
-        manager: makes the configurations.
+        builder: makes the configurations.
         root: the results root; it need not exist, and is not made.
         resume: configurations whose last run failed go on in its folder; includes
             ``exclude_completed``.
@@ -304,35 +303,35 @@ def plan_sweep(
         allow_duplicates: run a configuration as often as it stands in the list.
 
     Raises:
-        TypeError, ConfigError: as :meth:`ExpManager.build`.
+        TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
     """
     root = Path(root)
-    if (resume or only_failed is not None) and manager.keys_ignored(root) is None:
-        manager = copy.copy(manager).exclude_completed(root)
-    ignore_keys = manager.keys_ignored(root)
+    if (resume or only_failed is not None) and builder.keys_ignored(root) is None:
+        builder = builder.copy().exclude_root(root)
+    ignore_keys = builder.keys_ignored(root)
     snapshot = history = None
     if ignore_keys is not None:
         with bar("reading runs") as on_progress:
             snapshot = Snapshot(root, on_progress)
             history = snapshot.history(ignore_keys)
-    account = manager.build_account(snapshot)
+    report = builder.build_report(snapshot)
     decisions = _Decisions(history, resume, only_failed)
     items: list[PlannedRun] = []
     first: dict[str, int] = {}
-    for index, config in enumerate(account.configs):
-        with _naming(index, len(account.configs)):
-            identity = account.identity(config)
-            key = None if ignore_keys is None else account.identity(config, ignore_keys)
+    for index, config in enumerate(report.configs):
+        with _naming(index, len(report.configs)):
+            identity = report.identity(config)
+            key = None if ignore_keys is None else report.identity(config, ignore_keys)
         earlier = first.setdefault(identity, index)
         if earlier != index and not allow_duplicates:
             why = f"the same as configuration {earlier} of the list, counted from 0"
             items.append(PlannedRun(config, identity, key, Action.DUPLICATE, why, None, 0))
         else:
             items.append(PlannedRun(config, identity, key, *decisions.on(key)))
-    for config, past in account.reused:
-        identity, key = account.identity(config), account.identity(config, ignore_keys or ())
+    for config, past in report.reused:
+        identity, key = report.identity(config), report.identity(config, ignore_keys or ())
         items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
-    return Plan(root, items, account.filtered_out, snapshot)
+    return Plan(root, items, report.filtered_out, snapshot)
 
 
 @contextlib.contextmanager
