@@ -152,13 +152,10 @@ class Snapshot:
 
     def dead_runs(self) -> list[Path]:
         """Return the folders of runs that say ``running`` although their process has ended."""
-        record_at = self._runs.getter()
-        dead = []
-        for place in self._places({RUN_STATUS_RUNNING}):
-            folder = self.root / self.names[place]
-            if owner_is_dead(record_at(place) or {}, folder):
-                dead.append(folder)
-        return dead
+        running = self._places({RUN_STATUS_RUNNING})
+        record_at = self._runs.getter() if running else None
+        folders = [(place, self.root / self.names[place]) for place in running]
+        return [f for place, f in folders if record_at and owner_is_dead(record_at(place) or {}, f)]
 
     def history(
         self, ignore_keys: Collection[str] = (), statuses: Collection[str] = VALID_RUN_STATUSES
