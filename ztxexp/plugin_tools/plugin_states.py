@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -116,15 +116,16 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
     answers = _probe_all([_question(ref, entries[ref]) for ref in unknown], timeout)
     for ref, answer in zip(unknown, answers, strict=True):
         states[ref] = _state_by_import(ref, entries[ref], answer)
-    # Dictionaries keep their order: by kind first.
     order = {kind: rank for rank, kind in enumerate(("executor", "tracker", "expander"))}
     return sorted(filter(None, states.values()), key=lambda s: (order[s.kind], s.name, s.source))
 
 
-def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "", **more: Any) -> PluginState:
-    """Make a state; all texts come from plugins and are sanitized."""
-    texts = (ref.kind, ref.name, ref.distribution, ref.version, ref.target, state, problem, hint)
-    return PluginState(*map(sanitize_for_terminal, texts), **more)
+def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> PluginState:
+    """Return a state without the description of the plugin."""
+    origin = (ref.name, ref.distribution, ref.version, ref.target)
+    name, distribution, version, source = map(sanitize_for_terminal, origin)
+    problem, hint = sanitize_for_terminal(problem), sanitize_for_terminal(hint)
+    return PluginState(ref.kind, name, distribution, version, source, state, problem, hint)
 
 
 # ---- what the metadata say -------------------------------------------------------------------
@@ -189,11 +190,8 @@ def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) 
         {key: text if text is None else sanitize_for_terminal(text) for key, text in option.items()}
         for option in answer.get("options", ())
     ]
-    return _state(
-        ref,
-        state,
-        problem,
-        hint,
+    return replace(
+        _state(ref, state, problem, hint),
         import_ms=answer.get("import_ms"),
         about=sanitize_for_terminal(answer.get("about", "")),
         supports=tuple(map(sanitize_for_terminal, answer.get("supports", ()))),
@@ -227,7 +225,8 @@ class _Probe:
     def __init__(self, question: str, timeout: float):
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
-        self._out, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed in answer()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, question],
             stdin=subprocess.DEVNULL,
