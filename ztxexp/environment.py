@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -54,7 +55,15 @@ def init_torch_env(
     torch.backends.cudnn.benchmark = benchmark
     device = _device(torch, use_gpu, gpu_id)
     _log.info("torch uses %s, seed %s", device, seed)
+    if use_gpu and device.type == "cpu":
+        _warn_of_cpu()
     return device
+
+
+@functools.cache
+def _warn_of_cpu() -> None:
+    """Warn once in a process: most who asked for a GPU, or left the default, count on one."""
+    _log.warning("torch finds no CUDA device and uses the CPU; use_gpu=False silences this warning")
 
 
 def _torch() -> Any:

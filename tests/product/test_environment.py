@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ztxexp import environment
 from ztxexp.environment import init_torch_env, set_process_priority
 from ztxexp_core.errors import OptionError
 
@@ -70,6 +71,16 @@ def test_a_device_that_does_not_exist_is_named(monkeypatch, gpu_id):
 def test_a_seed_that_numpy_cannot_take_is_refused(seed):
     with pytest.raises(OptionError, match="seed must lie between"):
         init_torch_env(seed=seed, use_gpu=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_a_warning_once(caplog):
+    environment._warn_of_cpu.cache_clear()
+    init_torch_env(use_gpu=False)
+    assert caplog.messages == []
+    init_torch_env()
+    init_torch_env()
+    assert [message[:28] for message in caplog.messages] == ["torch finds no CUDA device a"]
 
 
 def test_the_device_is_logged_not_printed(caplog, capsys):

@@ -309,7 +309,8 @@ def _write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
         texts = [_json_text(cell) for cell in frame.iloc[:, place]]
         written.isetitem(place, texts)
     if as_texts:
-        _log.info("written as JSON texts: %s", ", ".join(written.columns[as_texts]))
+        names = ", ".join(written.columns[as_texts])
+        _log.warning("written as JSON texts, for which Parquet has no type: %s", names)
     try:
         written.to_parquet(path, engine="pyarrow", index=False)
     except ImportError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 
@@ -176,9 +177,11 @@ def test_a_dead_run_is_shown_as_failed_beside_others_from_the_cache(root, monkey
     assert ResultAnalyzer(root).to_dataframe()["run_id"].tolist() == ["run1", "run2", "run3"]
 
 
-def test_a_parquet_file_holds_the_frame(root):
+def test_a_parquet_file_holds_the_frame(root, caplog):
     pytest.importorskip("pyarrow")
     written = ResultAnalyzer(root).to_parquet(root / "runs.parquet", flatten=False)
+    [warning] = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert re.search(r"JSON texts.*: .*config\.opt", warning)
     read = pd.read_parquet(root / "runs.parquet")
     assert list(read.columns) == list(written.columns)
     assert read["metrics.loss"].tolist() == [1.5, 2.0, 3.0]
