@@ -1,6 +1,8 @@
 """``python -m ztxexp``: the command line."""
 
+import sys
+
 from ztxexp.cli.main import main
 
 if __name__ == "__main__":
-    main(prog_name="ztxexp")
+    sys.exit(main())

@@ -1,1 +1,1 @@
-"""The command line: a file per command, which ``main.py`` lists."""
+"""The commands of the command line, a module each: ``add_arguments(parser)``, ``run(args)``."""

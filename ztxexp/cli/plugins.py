@@ -2,100 +2,94 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict
 
-import click
-
-from ztxexp.cli.shared import (
-    Cell,
-    complete_plugin,
-    json_option,
-    print_json,
-    print_line,
-    print_table,
-    timeout_option,
-)
+from ztxexp.cli._output import Cell, add_json, show, show_json, show_table
 from ztxexp.plugin_tools.plugin_states import IMPORT_SEC, READY, PluginState, plugin_states
 
 _STYLES = {READY: "green", "missing": "yellow", "blocked": "dim"}
 _BAD = "bold red"
 
 
-@click.command("plugins")
-@click.argument("name", required=False, shell_complete=complete_plugin)
-@json_option
-@timeout_option(IMPORT_SEC, "the import of a plugin")
-def command(name: str | None, as_json: bool, timeout: float) -> int:
-    """List the installed plugins, or show the plugin NAME with its options.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="show this one, with its options")
+    add_json(parser)
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=IMPORT_SEC,
+        metavar="SECONDS",
+        help="how long the import of a plugin may take (%(default)g)",
+    )
 
-    The exit code is 1 if the plugin NAME does not work.
-    """
-    plugins = plugin_states(name, timeout)
-    if as_json:
-        print_json([asdict(plugin) for plugin in plugins])
-    elif name is None:
-        _list(plugins)
+
+def run(args: argparse.Namespace) -> int:
+    """List the plugins; 1 where the one that was asked for is not ready."""
+    found = plugin_states(args.name, args.timeout)
+    if args.json:
+        show_json([asdict(plugin) for plugin in found])
+    elif args.name is None:
+        _list(found)
     else:
-        for plugin in plugins:
+        for plugin in found:
             _show(plugin)
-    return int(name is not None and any(plugin.state != READY for plugin in plugins))
+    return int(args.name is not None and any(plugin.state != READY for plugin in found))
 
 
-def _list(plugins: list[PluginState]) -> None:
+def _list(found: list[PluginState]) -> None:
     rows: list[list[Cell]] = [
         [
             plugin.kind,
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             plugin.source,
-            _state(plugin),
-            _import_time(plugin),
+            (plugin.state, _STYLES.get(plugin.state, _BAD)),
+            _time(plugin),
         ]
-        for plugin in plugins
+        for plugin in found
     ]
-    print_table(["kind", "name", "from", "source", "state", "import"], rows)
-    problems = [plugin for plugin in plugins if plugin.problem]
-    if problems:
-        click.echo()
-    for plugin in problems:
-        print_line((f"{plugin.kind} {plugin.name}", "bold"), f": {_problem(plugin)}")
+    show_table(["kind", "name", "from", "source", "state", "import"], rows)
+    wrong = [plugin for plugin in found if plugin.problem]
+    if wrong:
+        show("")
+    for plugin in wrong:
+        show((f"{plugin.kind} {plugin.name}", "bold"), f": {_sentence(plugin)}")
 
 
 def _show(plugin: PluginState) -> None:
-    name = (f"{plugin.kind} {plugin.name}", "bold")
-    print_line(name, f": {plugin.about or '(no description)'}")
+    state = (plugin.state, _STYLES.get(plugin.state, _BAD))
+    show(
+        (f"{plugin.kind} {plugin.name}", "bold"), ": ", plugin.about or "it says nothing of itself"
+    )
     rows: list[list[Cell]] = [
         ["  from", f"{plugin.distribution} {plugin.version}"],
         ["  source", plugin.source],
-        ["  state", _state(plugin)],
-        ["  import", _import_time(plugin)],
+        ["  state", state],
+        ["  import", _time(plugin)],
         ["  supports", ", ".join(plugin.supports) or "-"],
     ]
-    print_table(["", ""], rows)
+    show_table([], rows)
     if plugin.problem:
-        print_line(f"  {_problem(plugin)}")
+        show(f"  {_sentence(plugin)}")
     if plugin.options:
-        click.echo()
-        header = ["  option", "type", "default", "what it does"]
-        print_table(header, map(_option, plugin.options))
+        show("")
+        show_table(["  option", "type", "default", "what it does"], map(_option, plugin.options))
     elif plugin.state == READY:
-        print_line("  no options")
-    click.echo()
+        show("  no options")
+    show("")
 
 
 def _option(option: dict[str, str | None]) -> list[Cell]:
     name, kind, default = option["name"], option["type"], option["default"]
-    shown: Cell = ("required", "yellow") if default is None else default
-    return [f"  {name}", kind or "", shown, option["help"] or ""]
+    needed: Cell = ("needed", "yellow") if default is None else default
+    return [f"  {name}", kind or "", needed, option["help"] or ""]
 
 
-def _state(plugin: PluginState) -> Cell:
-    return plugin.state, _STYLES.get(plugin.state, _BAD)
+def _sentence(plugin: PluginState) -> str:
+    return "; ".join(part for part in (plugin.problem, plugin.way_out) if part)
 
 
-def _problem(plugin: PluginState) -> str:
-    return "; ".join(filter(None, (plugin.problem, plugin.hint)))
-
-
-def _import_time(plugin: PluginState) -> str:
+def _time(plugin: PluginState) -> str:
     return "-" if plugin.import_ms is None else f"{plugin.import_ms:.0f} ms"

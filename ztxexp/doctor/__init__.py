@@ -1,1 +1,1 @@
-"""Checks of a machine and of a results folder: ``ztxexp doctor``."""
+"""What a machine and a results root are like: ``ztxexp doctor``."""

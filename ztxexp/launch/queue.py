@@ -1,7 +1,8 @@
-"""Which run is started next: :class:`RunQueue`, from which an executor pulls its specs.
+"""Which run is started next: what is waiting, what is due again, what is free to be taken.
 
-A run is given out when there is a GPU for it (where GPUs were asked for) and no other launch is
-running its configuration (where launches share the work).
+An executor pulls its specs from here, possibly from a thread of its own. A run is handed out when
+there is a GPU for it (where GPUs were asked for) and no other launch is at work on its
+configuration (where launches share the work).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
-from ztxexp.results.claims import Claims, Completed, Held
+from ztxexp.results.claims import Claims, Done, Taken
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
@@ -28,24 +29,25 @@ _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are l
 
 
 class RunQueue:
-    """Iterator over the specs of one launch; may be pulled from any thread.
+    """Iterator over the specs of one launch.
 
     Args:
         specs: what is to be run, in order.
-        progress: shows each start, and what other launches have done.
+        progress: told of each start, and of what others have carried out.
         claims: where launches share the work; ``None`` where this one does not.
         claim_keys: the key of each run's configuration among the claims, by run id.
         slots: GPUs; ``None`` where none were asked for.
-        busy: by run id, the folder of a run of the same configuration that was under way at the
-            snapshot; its owner may be a launch that makes no claims.
+        busy: folder of a run of the same configuration that was under way when this launch looked,
+            by run id; its owner may be a launch that makes no claims.
 
     Attributes:
-        taken: every spec given out, by run id, as it was given out last.
-        under_way: by id, the runs that have not ended, with the monotonic time of their start.
-        settled_elsewhere: by run id of this launch, how another launch has ended the configuration.
+        taken: every spec handed out, by run id, as it was handed out last.
+        under_way: the runs that have been handed out and have not ended, by id; the monotonic
+            time at which that was.
+        settled_elsewhere: run ids of this launch, and how another launch has ended theirs.
         refill: whether the executor understands ``None``.
-        broken: why nothing more can be given out, if so.
-        hung: names of trackers that are not called any more.
+        broken: why nothing more can be handed out, where that is so.
+        hung: trackers that the runs to come have to do without.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class RunQueue:
         self._busy = busy or {}
         self._stopped = False
         self._why_not: str | None = None
-        self._shown_reason: str | None = None
+        self._told: str | None = None
         self._lock = threading.RLock()
 
     # ---- what the executor sees ----------------------------------------------------------------
@@ -111,7 +113,7 @@ class RunQueue:
                 raise StopIteration
             self._wait()
 
-    # ---- what the sweep calls ------------------------------------------------------------------
+    # ---- what the sweep tells ------------------------------------------------------------------
 
     def has_more(self) -> bool:
         """Tell whether there is anything left to start, now or later."""
@@ -122,24 +124,24 @@ class RunQueue:
         return len(self._waiting) + len(self._again) + len(self._held_elsewhere)
 
     def stop(self) -> None:
-        """Give out nothing more."""
+        """Hand out nothing more."""
         self._stopped = True
 
     def ended(self, outcome: RunOutcome) -> None:
-        """Record how a run has ended; this launch does not start it again."""
+        """Take note of how a run has ended; this launch does not start it again."""
         with self._lock:
             self._is_over(outcome.run_id)
             key = self._claim_keys.get(outcome.run_id)
             if self._claims is None or key is None:
                 return
             if outcome.reason == "interrupted":
-                # Now, not when this launch is over: another launch may wait for this run.
+                # Not only when this launch is over: it may wait for one that waits for this run.
                 self._claims.give_up(key, outcome.run_id)
             else:
                 self._claims.release(key, outcome.run_id, outcome.status)
 
     def put_back(self, spec: RunSpec) -> None:
-        """Start later a run that never began."""
+        """Start a run later that never began."""
         with self._lock:
             self._is_over(spec.run_id)
             self._waiting.append(spec)
@@ -174,14 +176,14 @@ class RunQueue:
             if environment is None:
                 self._waiting.appendleft(spec)
                 break
-            if self._is_free(spec):
-                self._show_why_not()
+            if self._is_mine(spec):
+                self._tell_why_not()
                 if environment:
                     return dataclasses.replace(spec, environment=environment)
                 return spec
             if self._slots is not None:
                 self._slots.free(spec.run_id)
-        self._show_why_not()
+        self._tell_why_not()
         return None
 
     def _fill(self) -> bool:
@@ -202,7 +204,7 @@ class RunQueue:
             self._why_not = self._slots.busy_reason()
         return environment
 
-    def _is_free(self, spec: RunSpec) -> bool:
+    def _is_mine(self, spec: RunSpec) -> bool:
         status = self._status_elsewhere(spec)
         if status is None:
             return True
@@ -214,14 +216,14 @@ class RunQueue:
         return False
 
     def _status_elsewhere(self, spec: RunSpec) -> str | None:
-        """Return the status in another launch; ``None`` where this launch may run it."""
+        """Return how far another launch is with a configuration; ``None`` where this one may go."""
         key = self._claim_keys.get(spec.run_id)
         if self._claims is None or key is None:
             return self._status_without_claim(spec)
         verdict = self._claims.claim(key, spec.run_id)
-        if isinstance(verdict, Completed):
+        if isinstance(verdict, Done):
             return verdict.status
-        if isinstance(verdict, Held):
+        if isinstance(verdict, Taken):
             return RUN_STATUS_RUNNING
         status = self._status_without_claim(spec)
         if status is not None:
@@ -229,19 +231,19 @@ class RunQueue:
         return status
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
-        """Return the status of a run that was started without a claim, if it counts."""
+        """Return the status of a run that somebody has begun without a claim, if it counts."""
         if spec.attempt > 1:  # in its own folder, which others may go on in as well
             return status_elsewhere(spec.run_dir, spec.attempt)
         folder = self._busy.get(spec.run_id)
         return None if folder is None else status_elsewhere(folder)
 
-    def _show_why_not(self) -> None:
+    def _tell_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:
             self._why_not = (
                 f"{plural(len(self._held_elsewhere), 'run')} under way in another launch"
             )
-        if self._why_not != self._shown_reason:
-            self._shown_reason = self._why_not
+        if self._why_not != self._told:
+            self._told = self._why_not
             self._progress.waiting_for(self._why_not)
 
     def _wait(self) -> None:

@@ -11,6 +11,7 @@ the functions that it calls; for those of its own file there is the module's has
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -41,20 +42,13 @@ class CodeIdentity(NamedTuple):
 
 
 def code_of(function: Any) -> CodeIdentity:
-    """Return which code a function, or any other callable, is; never raises.
+    """Return which code a function, or any other callable, is; never raises, never calls it.
 
     A partial, a method or a decorated function counts as what it wraps; an object that can be
     called, as its class.
-
-    Args:
-        function: it is not called.
-
-    Example:
-        >>> code_of(train).name
-        '__main__:train'
     """
     identity = CodeIdentity()
-    try:
+    with contextlib.suppress(Exception):  # the user's object may raise anything when it is asked
         inner = _unwrapped(function)
         identity = identity._replace(name=f"{inner.__module__ or '?'}:{inner.__qualname__}")
         code: CodeType | None = getattr(inner, "__code__", None)
@@ -67,8 +61,6 @@ def code_of(function: Any) -> CodeIdentity:
             source = linecache.getlines(path or "", getattr(inner, "__globals__", None))
             hashes = _hashes_of(ast.parse("".join(source)), inner.__qualname__, line)
         return identity._replace(hash=next(iter(hashes), None))
-    except Exception:  # the user's object may raise anything when it is asked for its name
-        pass
     return identity
 
 

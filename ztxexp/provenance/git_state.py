@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from ztxexp.provenance.masking import is_secret_file, mask_patch
 from ztxexp.text.format import plural
@@ -94,14 +94,9 @@ def find_checkout(folder: str | None = None) -> Checkout | None:
 
     Args:
         folder: by default the working folder.
-
-    Example:
-        >>> find_checkout().branch
-        'main'
     """
     try:
-        with _Git(folder, _CHECKOUT) as git:
-            output, problem = git.output(2**16)
+        output, problem = _output(_start(folder, _CHECKOUT), 2**16)
     except OSError:  # git is not installed
         return None
     lines = os.fsdecode(output).split("\n")
@@ -133,44 +128,43 @@ class GitDiff:
         ...     changes = diff.result()
     """
 
-    def __init__(
-        self, checkout: Checkout, exclude: str | os.PathLike[str], limit: int = DIFF_LIMIT
-    ):
+    def __init__(self, checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT):
         self._top, self._limit = str(checkout.top), limit
-        self._tracked: _Git | None = None
-        self._names: _Git | None = None
+        self._tracked: _Process | None = None
+        self._names: _Process | None = None
         pathspecs, patterns = ["."], list(_GENERATED)
-        excluded = _below(self._top, os.fspath(exclude))
-        if excluded:
-            pathspecs.append(f":(exclude,literal){excluded}")
-            patterns.append("/" + re.sub(r"([\\*?\[ ])", r"\\\1", excluded) + "/")
+        top, excluded = Path(os.path.realpath(self._top)), Path(os.path.realpath(exclude))
+        if top in excluded.parents:
+            name = excluded.relative_to(top).as_posix()
+            pathspecs.append(f":(exclude,literal){name}")
+            patterns.append("/" + re.sub(r"([\\*?\[ ])", r"\\\1", name) + "/")
         listing = ["ls-files", "-z", "--others", "--exclude-standard"]
         listing += [f"--exclude={pattern}" for pattern in patterns]
         with suppress(OSError):
             if checkout.commit is None:  # every file is new
                 listing.append("--cached")
             else:
-                self._tracked = _Git(self._top, ("diff", "HEAD", *_DIFF, "--", *pathspecs))
-            self._names = _Git(self._top, listing)
+                self._tracked = _start(self._top, ("diff", "HEAD", *_DIFF, "--", *pathspecs))
+            self._names = _start(self._top, listing)
 
     def __enter__(self) -> GitDiff:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for git in (self._tracked, self._names):
-            if git is not None:
-                git.close()
+        for process in filter(None, (self._tracked, self._names)):
+            with process:  # waits, and closes the pipe
+                process.kill()
 
     def result(self) -> Uncommitted:
         """Wait for git, a few seconds at most, and return what is not committed."""
         if self._names is None:
             return Uncommitted(None, None, "not recorded: git could not be started")
-        patch, problem = self._tracked.output(self._limit) if self._tracked else (b"", None)
+        patch, problem = _output(self._tracked, self._limit)
         if problem:
             return Uncommitted(True if patch else None, None, f"not recorded: {problem}")
         patch = _UNCHANGED.sub(b"", patch)
         notes: list[str] = []
-        names, problem = self._names.output(_NAMES_LIMIT)
+        names, problem = _output(self._names, _NAMES_LIMIT)
         listed = names.split(b"\0")[:-1]
         if len(names) > _NAMES_LIMIT or len(listed) > MAX_NEW_FILES:
             listed, problem = [], f"there are more than {MAX_NEW_FILES:,}"
@@ -191,9 +185,8 @@ class GitDiff:
 
 def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
     """Return a patch that creates files, and why it is not complete."""
-    # git makes a patch of a new file only once an index lists it. That index, its objects and
-    # settings are those of an empty repository beside the user's, which stays untouched. What
-    # .gitattributes say of a file does not count there: its bytes are recorded.
+    # Only of files that an index lists. It belongs to an empty repository beside the user's, which
+    # stays untouched; its attributes overrule .gitattributes: bytes are recorded as they are.
     contents = {
         "HEAD": b"ref: refs/heads/main\n",
         "info/attributes": b"* -text -filter -ident !diff !working-tree-encoding\n",
@@ -206,157 +199,108 @@ def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
             for name, content in contents.items():
                 Path(folder, name).write_bytes(content)
             listed = (f"--pathspec-from-file={Path(folder, 'names')}", "--pathspec-file-nul")
-            with _Git(top, ("add", "-f", "-N", *listed), folder) as git:
-                output, problem = git.output(0)
-            if problem is None:
-                with _Git(top, ("diff", "--text", *_DIFF), folder) as git:
-                    output, problem = git.output(DIFF_LIMIT)
+            for command in (("add", "-f", "-N", *listed), ("diff", "--text", *_DIFF)):
+                output, problem = _output(_start(top, command, folder), DIFF_LIMIT)
+                if problem:
+                    break
             return output, problem
     except OSError as exc:
         return b"", str(exc)
 
 
-# ---- which new files are recorded ------------------------------------------------------------
-
-
 def _choose(top: str, names: Iterable[bytes], room: int) -> tuple[list[bytes], list[str]]:
-    """Choose the new files to record: small texts without secrets, outside of runs' folders.
-
-    Args:
-        top: the folder that the names are relative to.
-        names: as git gives them, with slashes.
-        room: the largest patch, in bytes.
-
-    Returns:
-        The names, and in words those that are left out.
-    """
-    taken: list[bytes] = []
-    left_out: list[str] = []
-    for name in _outside_runs(sorted(names)):
-        size = _patch_size(top, name)
-        if isinstance(size, int) and size > room:
-            size = "over the limit"
-        if isinstance(size, int):
+    """Choose small texts without secrets, so many bytes of a patch; returns names and left out."""
+    taken, left_out, listed = [], [], set(names)
+    # Folders of runs are left out without a word: there may be other results roots.
+    folders = {name[: -len("run.json")] for name in listed if name.endswith(b"/run.json")}
+    runs = tuple(f for f in folders if {f + b"config.json", f + b"meta.json"} <= listed)
+    for name in sorted(name for name in listed if not name.startswith(runs)):
+        size, reason = _patch_size(top, name)
+        if size > room:
+            reason = "over the limit"
+        if reason:
+            left_out.append(f"{os.fsdecode(name)} ({reason})")
+        else:
             taken.append(name)
             room -= size
-        else:
-            left_out.append(f"{os.fsdecode(name)} ({size})")
     return taken, left_out
 
 
-def _outside_runs(names: Sequence[bytes]) -> list[bytes]:
-    """Leave out the folders of runs: of other results roots, say."""
-    listed = set(names)
-    folders = {name[: -len("run.json")] for name in names if name.endswith(b"/run.json")}
-    runs = tuple(f for f in folders if {f + b"config.json", f + b"meta.json"} <= listed)
-    return [name for name in names if not name.startswith(runs)]
-
-
-def _patch_size(top: str, name: bytes) -> int | str:
-    """Return the most bytes that the patch of a new file needs, or why it is left out."""
+def _patch_size(top: str, name: bytes) -> tuple[int, str | None]:
+    """Return the most bytes that the patch of a new file needs, and why it is left out."""
     path = os.path.join(os.fsencode(top), name)
     if is_secret_file(os.fsdecode(name.rpartition(b"/")[2])):
-        return "may hold secrets"
+        return 0, "may hold secrets"
+    if name.endswith(b"/"):
+        return 0, "a repository of its own"
     try:
         status = os.lstat(path)
+        if status.st_size > FILE_LIMIT:
+            return 0, f"{status.st_size:,} bytes"
         if stat.S_ISLNK(status.st_mode):
             data = os.fsencode(os.readlink(path))
-        elif not stat.S_ISREG(status.st_mode):
-            return "a repository of its own" if name.endswith(b"/") else "no regular file"
-        elif status.st_size > FILE_LIMIT:
-            return f"{status.st_size:,} bytes"
+        elif stat.S_ISREG(status.st_mode):
+            data = Path(os.fsdecode(path)).read_bytes()
         else:
-            with open(path, "rb") as file:
-                data = file.read(FILE_LIMIT + 1)
+            return 0, "no regular file"
     except OSError as exc:
-        return exc.strerror or "cannot be read"
+        return 0, exc.strerror or "cannot be read"
     if b"\0" in data:
-        return "binary"
+        return 0, "binary"
     if is_secret_file("", data):
-        return "holds a private key"
-    # A sign before every line; the name three times, every byte of it perhaps as "\303".
-    return len(data) + data.count(b"\n") + 12 * len(name) + 300
-
-
-def _below(top: str, folder: str) -> str | None:
-    """Return a folder below ``top`` as git writes it; ``None`` for one that is not below it."""
-    inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(top)) if folder else "."
-    outside = inside in (os.curdir, os.pardir) or inside.startswith(os.pardir + os.sep)
-    return None if outside or os.path.isabs(inside) else inside.replace(os.sep, "/")
+        return 0, "holds a private key"
+    # A sign before every line; the name three times, each of its bytes perhaps as "\303".
+    return len(data) + data.count(b"\n") + 12 * len(name) + 300, None
 
 
 # ---- git ---------------------------------------------------------------------------------------
 
 
-class _Git:
-    """One git process, ended after a few seconds. Several can run at once.
+_Process = subprocess.Popen[bytes]
 
-    Args:
-        folder: where it runs.
-        words: the command.
-        repository: another repository than that of the folder.
+
+def _start(folder: str | None, command: Sequence[str], repository: str | None = None) -> _Process:
+    """Start git in a folder, with its repository or another one.
 
     Raises:
         OSError: git is not installed.
     """
-
-    def __init__(self, folder: str | None, words: Sequence[str], repository: str | None = None):
-        self._until = time.monotonic() + _TIMEOUT_SEC
-        self._process = subprocess.Popen(
-            ["git", *_SETTINGS, *words],
-            cwd=folder,
-            env=_environment(folder, repository),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self._timer = threading.Timer(_TIMEOUT_SEC, self._process.kill)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def __enter__(self) -> _Git:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def output(self, limit: int) -> tuple[bytes, str | None]:
-        """Wait for the end; return what git printed, and why that is not complete.
-
-        Args:
-            limit: how much is read, in bytes; one byte more tells that there was more.
-        """
-        out = self._process.stdout
-        assert out is not None
-        data = out.read(limit + 1)
-        size = len(data) + sum(map(len, iter(lambda: out.read(2**16), b"")))
-        code = self._process.wait()
-        self._timer.cancel()
-        if size > limit:
-            known = f"{size:,} bytes" if code == 0 else f"more than {size:,} bytes"
-            return data, f"{known}, over the limit of {limit:,}"
-        if code == 0:
-            return data, None
-        late = time.monotonic() >= self._until
-        took = f"took longer than {_TIMEOUT_SEC:g} s"
-        return data, f"git {took if late else f'failed with exit code {code}'}"
-
-    def close(self) -> None:
-        """End the process, if it has not ended."""
-        self._timer.cancel()
-        self._process.kill()
-        with self._process:  # closes the pipe and waits
-            self._timer.join(1.0)
-
-
-def _environment(folder: str | None, repository: str | None) -> dict[str, str]:
     unset = _UNSET | (_OF_A_REPOSITORY if repository else set())
-    values = {name: value for name, value in os.environ.items() if name not in unset}
+    env = {name: value for name, value in os.environ.items() if name not in unset}
+    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     if repository:
-        values |= {
-            "GIT_DIR": repository,
-            "GIT_WORK_TREE": str(folder),
-            "GIT_LITERAL_PATHSPECS": "1",
-        }
-    never = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
-    return values | never
+        env |= {"GIT_DIR": repository, "GIT_WORK_TREE": str(folder), "GIT_LITERAL_PATHSPECS": "1"}
+    return subprocess.Popen(
+        ["git", *_SETTINGS, *command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _output(process: _Process | None, limit: int) -> tuple[bytes, str | None]:
+    """Wait for git, a few seconds at most; return what it printed, and why that is not complete.
+
+    Not more than ``limit`` bytes are kept, and one more that tells that there were more.
+    """
+    if process is None:
+        return b"", None
+    until = time.monotonic() + _TIMEOUT_SEC
+    timer = threading.Timer(_TIMEOUT_SEC, process.kill)
+    timer.start()
+    try:
+        with process:
+            out = cast(IO[bytes], process.stdout)
+            data = out.read(limit + 1)
+            size = len(data) + sum(map(len, iter(lambda: out.read(2**16), b"")))
+    finally:
+        timer.cancel()
+        timer.join()
+    if size > limit:
+        known = f"{size:,} bytes" if process.returncode == 0 else f"more than {size:,} bytes"
+        return data, f"{known}, over the limit of {limit:,}"
+    if process.returncode and time.monotonic() >= until:
+        return data, f"git took longer than {_TIMEOUT_SEC:g} s"
+    return data, f"git failed with exit code {process.returncode}" if process.returncode else None

@@ -17,11 +17,12 @@ import re
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from ztxexp.provenance.code_identity import code_of
-from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
+from ztxexp.provenance.git_state import GitDiff, Uncommitted, find_checkout
 from ztxexp.provenance.masking import command_line, mask_command
 from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
@@ -46,8 +47,7 @@ def describe_launch(
     """Return the metadata that all runs of a launch share; the fields of the template are kept.
 
     Args:
-        template: given by the user; ``None`` for nothing. Where it names a commit, git is not
-            asked.
+        template: given by the user. Where it names a commit, git is not asked.
         function: the experiment function; it is not called.
         root: the results root, where uncommitted changes and packages are written; ``None`` to
             leave them out.
@@ -56,16 +56,16 @@ def describe_launch(
     """
     given = template or RunMetadata()
     checkout = None if given.git_commit else find_checkout()
+    top = checkout.top if checkout else None
     fields: dict[str, Any] = {**_process(tuple(sys.argv), tuple(sys.orig_argv)), "extras": {}}
     if checkout is not None:
         fields |= {"git_commit": checkout.commit, "git_branch": checkout.branch}
-        fields["git_folder"] = checkout.folder if checkout.top else None
-    if root is not None and checkout is not None and checkout.top is not None:
-        with GitDiff(checkout, root) as diff:  # git runs beside this process
-            fields |= _function(function, checkout) | _packages(root)
-            fields |= _changes(diff.result(), root, record_diff)
-    elif root is not None:
-        fields |= _function(function, checkout) | _packages(root)
+        fields["git_folder"] = checkout.folder if top else None
+    if root is not None:
+        with GitDiff(checkout, root) if checkout and top else nullcontext() as diff:
+            fields |= _function(function, top)  # git runs beside this process
+            fields["packages"] = write_shared(root, PACKAGES, _package_lines())
+            fields |= _changes(diff.result(), root, record_diff) if diff else {}
     missing = {name: value for name, value in fields.items() if getattr(given, name) is None}
     return dataclasses.replace(given, **missing)
 
@@ -82,29 +82,22 @@ def _process(argv: tuple[str, ...], orig_argv: tuple[str, ...]) -> dict[str, Any
     }
 
 
-def _function(function: Any, checkout: Checkout | None) -> dict[str, Any]:
-    code = code_of(function)
-    file = code.file
-    if file is not None and checkout is not None and checkout.top is not None:
-        real = Path(os.path.realpath(file))
-        inside = real.is_relative_to(checkout.top)
-        file = real.relative_to(checkout.top).as_posix() if inside else file
+def _function(function: Any, top: str | None) -> dict[str, Any]:
+    name, file, code_hash, module_hash = code_of(function)
+    real = Path(os.path.realpath(file or ""))
+    if file and top and real.is_relative_to(top):
+        file = real.relative_to(top).as_posix()
     return {
-        "function": code.name,
+        "function": name,
         "function_file": file,
-        "function_hash": code.hash,
-        "module_hash": code.module_hash,
+        "function_hash": code_hash,
+        "module_hash": module_hash,
     }
-
-
-def _packages(root: str | Path) -> dict[str, Any]:
-    listed = "".join(f"{name}=={version}\n" for name, version in installed().items())
-    return {"packages": write_shared(root, PACKAGES, listed.encode())}
 
 
 def _changes(changes: Uncommitted, root: str | Path, record: bool | None) -> dict[str, Any]:
     name, note = None, changes.note
-    if not is_recorded(record):
+    if record is False or (record is None and switched_off(VARIABLE)):
         note = None if changes.dirty is False else "not recorded: switched off"
     elif changes.patch:
         name = write_shared(root, PATCH, changes.patch)
@@ -112,26 +105,14 @@ def _changes(changes: Uncommitted, root: str | Path, record: bool | None) -> dic
     return {"git_dirty": changes.dirty, "git_diff": name, "git_diff_note": note}
 
 
-def is_recorded(asked: bool | None = None) -> bool:
-    """Return whether uncommitted changes are recorded.
-
-    Args:
-        asked: by the launch; ``None`` leaves it to the environment variable
-            ``ZTXEXP_RECORD_DIFF`` (``0``, ``off``, ``false`` and ``no`` mean no).
-    """
-    return not switched_off(VARIABLE) if asked is None else asked
-
-
 # ---- files that runs share -------------------------------------------------------------------
 
 
 def write_shared(root: str | Path, kind: str, data: bytes) -> str | None:
-    """Write a file that runs share, once; returns its hash, ``None`` where that failed.
+    """Write a file that runs share (``PATCH`` or ``PACKAGES``), unless it is there already.
 
-    Args:
-        root: the results root.
-        kind: ``PATCH`` or ``PACKAGES``.
-        data: the content.
+    Returns:
+        The hash of its content, by which it is named; ``None`` where it could not be written.
     """
     name = content_hash(data)
     path = os.path.join(root, kind.format(name))
@@ -148,7 +129,7 @@ def write_shared(root: str | Path, kind: str, data: bytes) -> str | None:
 
 
 def content_hash(data: bytes) -> str:
-    """Return the hash by which a shared file is named: SHA-256 of its content."""
+    """Return the hash of a shared file's content, by which it is named."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -173,19 +154,17 @@ def read_shared(root: str | Path, name: Any, kind: str) -> tuple[Path, bytes] | 
 
 # ---- packages --------------------------------------------------------------------------------
 
-_FOLDER = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.dist-info")
+_FOLDER = re.compile(r"([^-]+)-([^-]+)\.dist-info")
 _LINE = re.compile(r"([A-Za-z0-9][\w.-]*)==([A-Za-z0-9][\w.!+-]*)", re.ASCII)
 
 
 def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
-    """Return the packages that were installed when a run was launched, and their versions.
+    """Return the packages that were installed when a run was launched: version by name.
 
     Args:
         root: the results root.
-        meta: the content of the run's ``meta.json``.
-
-    Returns:
-        Version by normalised name; empty where none were recorded, or the file is damaged or gone.
+        meta: the content of the run's ``meta.json``. Where it names no list of packages, or that
+            file is damaged or gone, the result is empty.
 
     Example:
         >>> packages_of("./results", meta)["numpy"]
@@ -196,44 +175,48 @@ def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
     return {line[1]: line[2] for line in map(_LINE.fullmatch, lines) if line}
 
 
+def _package_lines() -> bytes:
+    return "".join(f"{name}=={version}\n" for name, version in installed().items()).encode()
+
+
 def installed(path: Iterable[str] | None = None) -> dict[str, str]:
     """Return the version of every installed distribution, by its normalised name, sorted.
 
-    The folders are read once per process, and again after one of them has changed.
-
     Args:
-        path: the folders, by default :data:`sys.path`; of two distributions of one name the first
-            counts, as for an import.
+        path: the folders, by default :data:`sys.path`. The first one of a name counts, as for an
+            import. They are read again only after a change.
 
     Example:
         >>> installed()["pluggy"]
         '1.6.0'
     """
-    folders = [folder or "." for folder in dict.fromkeys(sys.path if path is None else path)]
-    dated = tuple((f, os.stat(f).st_mtime_ns) for f in folders if os.path.isdir(f))
-    return dict(_installed(dated))
-
-
-@functools.lru_cache(maxsize=4)
-def _installed(dated: tuple[tuple[str, int], ...]) -> dict[str, str]:
     versions: dict[str, str] = {}
-    for folder, _ in dated:
-        for entry in sorted(os.listdir(folder)):
-            if entry.endswith((".dist-info", ".egg-info")):
-                name, version = _distribution(folder, entry)
-                if name and version:
-                    versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    for folder in dict.fromkeys(sys.path if path is None else path):
+        with suppress(OSError):
+            in_folder = _installed_in(folder or ".", os.stat(folder or ".").st_mtime_ns)
+            versions = {**in_folder, **versions}
     return dict(sorted(versions.items()))
 
 
+@functools.lru_cache(maxsize=64)
+def _installed_in(folder: str, _changed_ns: int) -> dict[str, str]:
+    versions: dict[str, str] = {}
+    entries = [e for e in os.listdir(folder) if e.endswith((".dist-info", ".egg-info"))]
+    for entry in sorted(entries):
+        name, version = _distribution(folder, entry)
+        if name and version:
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    return versions
+
+
 def _distribution(folder: str, entry: str) -> tuple[str | None, str | None]:
-    named = _FOLDER.fullmatch(entry)
-    if named:  # 1 ms for 200 of them; importlib.metadata parses a file for each, in 80 ms
-        return named["name"], named["version"]
+    if named := _FOLDER.fullmatch(
+        entry
+    ):  # 1 ms for 200 of them; importlib.metadata parses a file for each, in 80 ms
+        return named[1], named[2]
     from importlib.metadata import Distribution
 
-    try:
-        metadata = Distribution.at(os.path.join(folder, entry)).metadata
-        return metadata.get("Name"), metadata.get("Version")  # type: ignore[attr-defined]
-    except Exception:  # a damaged distribution may raise anything
-        return None, None
+    with suppress(Exception):  # a damaged distribution may raise anything
+        metadata: Any = Distribution.at(Path(folder, entry)).metadata
+        return metadata.get("Name"), metadata.get("Version")
+    return None, None

@@ -1,8 +1,8 @@
-"""Many JSON objects, kept by column: what the files of one kind hold in all runs of a root.
+"""Many JSON objects, kept by column: what the files of one kind say in all runs of a root.
 
-Objects with the same keys in the same order share one list of keys. A column of texts or containers
-in which few values recur holds each of them once. So tens of thousands of records go from the cache
-into a frame without being taken apart one by one.
+Objects with the same keys in the same order share their list of keys. A column of texts or
+containers in which few values come again and again holds each of them once. So tens of thousands
+of records are read from a cache, and turned into a frame, without being taken apart one by one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import orjson
 Object = dict[str, Any]
 Tree = dict[str, Any]
 
-_SAMPLE = 200  # values that may all be different before dictionary coding is given up
-_CODED = frozenset({str, list, dict, type(None)})  # equal values of these types are written alike
+_SAMPLE = 200  # values that may all be different before a column is given up
+_CODED = frozenset({str, list, dict, type(None)})  # of which equal ones are written alike
 
 
 @dataclass(frozen=True, slots=True)
-class DictColumn:
-    """A dictionary-coded column, for values that recur.
+class Coded:
+    """A column in which few values come again and again.
 
     Attributes:
-        values: each value once.
-        codes: for each row the index of its value.
+        values: each of them once.
+        codes: for each row which one it holds.
     """
 
     values: list[Any]
@@ -43,186 +43,191 @@ class DictColumn:
         return map(self.values.__getitem__, self.codes)
 
 
-Column = DictColumn | list[Any]
+Column = "Coded | list[Any]"
 
 
 @dataclass(slots=True)
-class KeyGroup:
-    """Objects with the same keys in the same order.
+class Group:
+    """Objects with the same keys.
 
     Attributes:
-        keys: the keys.
+        keys: in their order.
         columns: one for each key.
-        rows: which rows of the columns belong to the group.
-        positions: for each of these rows the position of its object in the table.
+        rows: the rows of the columns that count.
+        places: for each of these the position of its object among all.
     """
 
     keys: tuple[str, ...]
-    columns: list[Column]
+    columns: list[Coded | list[Any]]
     rows: Sequence[int]
-    positions: Sequence[int]
+    places: Sequence[int]
 
     def object_at(self, row: int) -> Object:
-        """Return the object of a row; it shares no list or dict with other objects."""
+        """Return the object of a row of the columns; nothing in it is another one's, too."""
         cells = [
-            copy_of(column[row]) if isinstance(column, DictColumn) else column[row]
+            copy_of(column[row]) if isinstance(column, Coded) else column[row]
             for column in self.columns
         ]
         return dict(zip(self.keys, cells, strict=True))
 
-    def column(self, key: str) -> Column:
-        """Return one key's value of every object of the group; not to be changed."""
+    def cells(self, key: str) -> list[Any]:
+        """Return one key's value of every object of the group."""
         column = self.columns[self.keys.index(key)]
-        if len(self.rows) == len(column):
-            return column
-        if isinstance(column, DictColumn):
-            return DictColumn(column.values, list(map(column.codes.__getitem__, self.rows)))
-        return list(map(column.__getitem__, self.rows))
+        return list(column) if self.is_whole else [column[row] for row in self.rows]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows of the columns count, which are then in their order."""
+        return len(self.rows) == len(self.columns[0]) if self.columns else not self.rows
 
 
 @dataclass(slots=True)
-class ColumnTable:
-    """Objects by position; a position may have none.
+class Objects:
+    """Objects by position; at some positions there is none.
 
     Attributes:
         size: number of positions.
-        groups: the objects, grouped by their keys.
-        overrides: objects by position, which replace those in the groups or come in addition.
+        groups: the objects, by their keys.
+        single: objects by position that come in place of those in the groups, or in addition.
     """
 
     size: int
-    groups: list[KeyGroup] = field(default_factory=list)
-    overrides: dict[int, Object] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
+    single: dict[int, Object] = field(default_factory=dict)
 
     def column(self, key: str, default: Any = None) -> list[Any]:
-        """Return one key's value at every position, in a list of the caller's own.
+        """Return one key's value at every position; they may share what must not be changed.
 
         Args:
             key: the key.
-            default: the value where there is no object, or it does not have the key.
+            default: where there is no object, or it does not have the key.
         """
-        return list(self.stored_column(key, default))
-
-    def stored_column(self, key: str, default: Any = None) -> Column:
-        """Return what :meth:`column` returns, as it is stored where possible; not to be changed."""
-        if len(self.groups) == 1 and not self.overrides:
-            (group,) = self.groups
-            if group.positions == range(self.size) and key in group.keys:
-                return group.column(key)
         cells = [default] * self.size
         for group in self.groups:
             if key in group.keys:
-                for position, value in zip(group.positions, group.column(key), strict=True):
-                    cells[position] = value
-        for position, one in self.overrides.items():
-            cells[position] = one.get(key, default)
+                if len(group.places) == self.size:
+                    cells = group.cells(key)
+                else:
+                    for place, value in zip(group.places, group.cells(key), strict=True):
+                        cells[place] = value
+        for place, single in self.single.items():
+            cells[place] = single.get(key, default)
         return cells
 
-    def columns(self, default: Any = None) -> dict[str, Column]:
-        """Return every key's column, as :meth:`stored_column` does."""
-        return {name: self.stored_column(name, default) for name in self.names()}
+    def at(self, places: Iterable[int]) -> Iterator[Object | None]:
+        """Return the objects at some positions, ``None`` where there is none."""
+        return map(self.getter(), places)
 
-    def names(self) -> list[str]:
-        """Return the keys that any of the objects has, in the order of the positions."""
-        if len(self.groups) == 1 and not self.overrides:
-            return list(self.groups[0].keys)
-        return list(dict.fromkeys(key for keys in self.keys()[0] for key in keys))
+    def getter(self) -> Callable[[int], Object | None]:
+        """Return a function that returns the object at a position, ``None`` where there is none."""
+        where = {}
+        for group in self.groups:
+            for place, row in zip(group.places, group.rows, strict=True):
+                where[place] = group, row
+
+        def object_at(place: int) -> Object | None:
+            if place in self.single:
+                return self.single[place]
+            group, row = where.get(place, _NOWHERE)
+            return None if group is None else group.object_at(row)
+
+        return object_at
+
+    def chosen(self, places: Sequence[int]) -> Objects:
+        """Return the objects at some positions, in their order, numbered from 0."""
+        if len(places) == self.size and isinstance(_positions(places), range):
+            return self
+        number_of = {place: number for number, place in enumerate(places)}
+        groups = []
+        for group in self.groups:
+            if places and len(group.places) == self.size and isinstance(group.places, range):
+                wanted = [group.rows[place] for place in places]
+                groups.append(Group(group.keys, group.columns, wanted, range(len(places))))
+                continue
+            pairs = [
+                (row, number_of[place])
+                for place, row in zip(group.places, group.rows, strict=True)
+                if place in number_of
+            ]
+            if pairs:
+                rows, numbers = zip(*pairs, strict=True)
+                groups.append(Group(group.keys, group.columns, rows, _positions(numbers)))
+        single = {number_of[at]: one for at, one in self.single.items() if at in number_of}
+        return Objects(len(places), groups, single)
+
+    def map_values(self, change: Callable[[Any], Any], kinds: Collection[type]) -> None:
+        """Replace every value of some types by what a function makes of it."""
+        for group in self.groups:
+            for column in group.columns:
+                values = column.values if isinstance(column, Coded) else column
+                if not set(map(type, values)).isdisjoint(kinds):
+                    values[:] = [change(v) if type(v) in kinds else v for v in values]
+        for one in self.single.values():
+            one.update({key: change(v) for key, v in one.items() if type(v) in kinds})
+
+    def all(self) -> Iterator[Object | None]:
+        """Return the object at every position."""
+        return self.at(range(self.size))
+
+    def whole(self, key: str) -> Coded | list[Any] | None:
+        """Return one key's column, where all positions have an object with the same keys."""
+        if self.single or len(self.groups) != 1:
+            return None
+        (group,) = self.groups
+        if group.places != range(self.size) or key not in group.keys:
+            return None
+        column = group.columns[group.keys.index(key)]
+        if group.is_whole:
+            return column
+        take = operator.itemgetter(*group.rows, group.rows[0])  # one more: of one it makes no tuple
+        if isinstance(column, Coded):
+            return Coded(column.values, list(take(column.codes)[:-1]))
+        return list(take(column)[:-1])
+
+    def all_keys(self) -> set[str]:
+        """Return the keys that any of the objects has."""
+        found = {key for group in self.groups for key in group.keys}
+        return found.union(*self.single.values())
 
     def keys(self) -> tuple[list[tuple[str, ...]], list[int]]:
         """Return the different lists of keys, and which one the object at each position has.
 
-        The first list is that of no object: no key. The others are in the order of the positions.
+        The first is that of no object: no key. The others stand in the order of the positions.
         """
-        number_of: dict[tuple[str, ...], int] = {(): 0}
+        different: dict[tuple[str, ...], int] = {(): 0}
         which = [0] * self.size
         for group in self.groups:
-            number = number_of.setdefault(group.keys, len(number_of))
-            if len(group.positions) == self.size:
+            number = different.setdefault(group.keys, len(different))
+            if len(group.places) == self.size:
                 which = [number] * self.size
                 continue
-            for position in group.positions:
-                which[position] = number
-        for position, one in self.overrides.items():
-            which[position] = number_of.setdefault(tuple(one), len(number_of))
-        lists = list(number_of)
+            for place in group.places:
+                which[place] = number
+        for place, single in self.single.items():
+            which[place] = different.setdefault(tuple(single), len(different))
+        lists = list(different)
         order = list(dict.fromkeys((0, *which)))
         if order == list(range(len(lists))):
             return lists, which
         new = dict(zip(order, range(len(order)), strict=True))
         return [lists[number] for number in order], [new[number] for number in which]
 
-    def getter(self) -> Callable[[int], Object | None]:
-        """Return a function that returns the object at a position, ``None`` where there is none."""
-        where = {}
-        for group in self.groups:
-            for position, row in zip(group.positions, group.rows, strict=True):
-                where[position] = group, row
-
-        def object_at(position: int) -> Object | None:
-            if position in self.overrides:
-                return self.overrides[position]
-            if position not in where:
-                return None
-            group, row = where[position]
-            return group.object_at(row)
-
-        return object_at
-
-    def at(self, positions: Iterable[int]) -> Iterator[Object | None]:
-        """Return the objects at some positions, ``None`` where there is none."""
-        return map(self.getter(), positions)
-
-    def all(self) -> Iterator[Object | None]:
-        """Return the object at every position, ``None`` where there is none."""
-        return self.at(range(self.size))
-
-    def chosen(self, positions: Sequence[int]) -> ColumnTable:
-        """Return the objects at some positions, which are in rising order, numbered from 0."""
-        if len(positions) == self.size and isinstance(_as_range(positions), range):
-            return self
-        number_of = {position: number for number, position in enumerate(positions)}
-        groups = []
-        for group in self.groups:
-            if positions and group.positions == range(self.size):
-                wanted = [group.rows[position] for position in positions]
-                groups.append(KeyGroup(group.keys, group.columns, wanted, range(len(positions))))
-            else:
-                groups += moved(group, number_of)
-        overrides = {number_of[at]: one for at, one in self.overrides.items() if at in number_of}
-        return ColumnTable(len(positions), groups, overrides)
-
-    def map_values(self, change: Callable[[Any], Any], kinds: Collection[type]) -> None:
-        """Replace every value of some types by what a function returns for it."""
-        for group in self.groups:
-            for column in group.columns:
-                values = column.values if isinstance(column, DictColumn) else column
-                if not set(map(type, values)).isdisjoint(kinds):
-                    values[:] = [change(v) if type(v) in kinds else v for v in values]
-        for one in self.overrides.values():
-            one.update({key: change(v) for key, v in one.items() if type(v) in kinds})
+    def packed(self) -> Objects:
+        """Return the same objects, all in groups."""
+        return pack(self.all(), self.size)
 
 
-def moved(group: KeyGroup, position_of: dict[int, int]) -> list[KeyGroup]:
-    """Return a group with new positions, without the rows that have none; no group without rows."""
-    pairs = [
-        (row, position_of[position])
-        for position, row in zip(group.positions, group.rows, strict=True)
-        if position in position_of
-    ]
-    if not pairs:
-        return []
-    rows, positions = zip(*pairs, strict=True)
-    return [KeyGroup(group.keys, group.columns, rows, _as_range(positions))]
+_NOWHERE: tuple[Group | None, int] = (None, 0)
 
 
-def _as_range(positions: Sequence[int]) -> Sequence[int]:
-    """Return positions, as a range where they count up from 0."""
-    every = range(len(positions))
-    return every if all(map(operator.eq, positions, every)) else positions
+def _positions(places: Sequence[int]) -> Sequence[int]:
+    """Return positions, as a range where they are all from 0 on: that is seen at a glance."""
+    every = range(len(places))
+    return every if all(map(operator.eq, places, every)) else places
 
 
 def copy_of(value: Any) -> Any:
-    """Return a JSON value that shares no list or dict with the original."""
+    """Return a value of JSON that shares nothing that could be changed."""
     if type(value) is list:
         return [copy_of(item) for item in value]
     if type(value) is dict:
@@ -230,7 +235,7 @@ def copy_of(value: Any) -> Any:
     return value
 
 
-def pack(objects: Iterable[Object | None], size: int) -> ColumnTable:
+def pack(objects: Iterable[Object | None], size: int) -> Objects:
     """Put objects into groups.
 
     Args:
@@ -242,59 +247,59 @@ def pack(objects: Iterable[Object | None], size: int) -> ColumnTable:
         [0.1, None, 0.2]
     """
     by_keys: dict[tuple[str, ...], tuple[list[int], list[Any]]] = {}
-    for position, one in enumerate(objects):
+    for place, one in enumerate(objects):
         if one is not None:
-            positions, rows = by_keys.setdefault(tuple(one), ([], []))
-            positions.append(position)
+            places, rows = by_keys.setdefault(tuple(one), ([], []))
+            places.append(place)
             rows.append(one.values())
-    groups = []
-    for keys, (positions, rows) in by_keys.items():
-        columns: list[Column] = [list(cells) for cells in zip(*rows, strict=True)]
-        groups.append(KeyGroup(keys, columns, range(len(rows)), _as_range(positions)))
-    return ColumnTable(size, groups)
+    groups = [
+        Group(keys, list(map(list, zip(*rows, strict=True))), range(len(rows)), _positions(places))
+        for keys, (places, rows) in by_keys.items()
+    ]
+    return Objects(size, groups)
 
 
 # ---- as a tree of JSON -----------------------------------------------------------------------
 
 
-def to_tree(table: ColumnTable, wanted: Collection[int]) -> list[Tree]:
+def to_tree(objects: Objects, wanted: Collection[int]) -> list[Tree]:
     """Return the objects at some positions as a tree that JSON can hold.
 
     Args:
-        table: the objects; its ``overrides`` are left out.
+        objects: all in groups, as :meth:`Objects.packed` leaves them.
         wanted: the positions.
     """
     trees = []
-    for group in table.groups:
-        pairs = zip(group.positions, group.rows, strict=True)
-        kept = [(position, row) for position, row in pairs if position in wanted]
+    for group in objects.groups:
+        pairs = zip(group.places, group.rows, strict=True)
+        kept = [(place, row) for place, row in pairs if place in wanted]
         if kept:
-            positions, rows = zip(*kept, strict=True)
-            columns = [_coded([column[row] for row in rows]) for column in group.columns]
-            trees.append({"keys": group.keys, "places": positions, "columns": columns})
+            places, rows = zip(*kept, strict=True)
+            columns = [_column_tree([column[row] for row in rows]) for column in group.columns]
+            trees.append({"keys": group.keys, "places": places, "columns": columns})
     return trees
 
 
-def from_tree(trees: Sequence[Tree], size: int) -> ColumnTable:
-    """Return the objects of a tree that :func:`to_tree` made.
+def from_tree(trees: Sequence[Tree], size: int) -> Objects:
+    """Return the objects that :func:`to_tree` has made a tree of.
 
     Raises:
         ValueError, TypeError, LookupError: it is no such tree.
     """
     groups = []
     for tree in trees:
-        keys, positions = tuple(tree["keys"]), tree["places"]
-        columns = [_decoded(column) for column in tree["columns"]]
-        if len(keys) != len(columns) or any(len(column) != len(positions) for column in columns):
+        keys, places = tuple(tree["keys"]), tree["places"]
+        columns = [_column_of(column) for column in tree["columns"]]
+        if len(keys) != len(columns) or any(len(column) != len(places) for column in columns):
             raise ValueError("columns that do not fit")
-        if positions and not 0 <= min(positions) <= max(positions) < size:
+        if places and not 0 <= min(places) <= max(places) < size:
             raise ValueError("positions that do not exist")
-        groups.append(KeyGroup(keys, columns, range(len(positions)), _as_range(positions)))
-    return ColumnTable(size, groups)
+        groups.append(Group(keys, columns, range(len(places)), _positions(places)))
+    return Objects(size, groups)
 
 
-def _coded(column: list[Any]) -> Any:
-    """Return a column as it is written: a list, or the parts of a :class:`DictColumn`."""
+def _column_tree(column: list[Any]) -> Any:
+    """Return a column as it is written: a list, or what a :class:`Coded` column consists of."""
     if not _CODED.issuperset(map(type, column)):  # 1, 1.0 and True would pass for one value
         return column
     codes: dict[Any, int] = {}
@@ -309,13 +314,15 @@ def _coded(column: list[Any]) -> Any:
             if len(values) > _SAMPLE and 2 * len(values) > len(coded):
                 return column
         coded.append(code)
-    return {"values": values, "codes": coded} if 2 * len(values) <= len(column) else column
+    if 2 * len(values) > len(column):
+        return column
+    return {"values": values, "codes": coded}
 
 
-def _decoded(tree: Any) -> Column:
+def _column_of(tree: Any) -> Coded | list[Any]:
     if isinstance(tree, list):
         return tree
-    column = DictColumn(tree["values"], tree["codes"])
+    column = Coded(tree["values"], tree["codes"])
     if column.codes and not 0 <= min(column.codes) <= max(column.codes) < len(column.values):
-        raise ValueError("codes without a value")
+        raise ValueError("codes that stand for nothing")
     return column

@@ -1,1 +1,1 @@
-"""Delivery of runs to trackers: from the runs' files, while they go on or later."""
+"""Bringing runs to trackers, from the runs' files, while they go on or later."""

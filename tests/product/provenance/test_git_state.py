@@ -407,7 +407,7 @@ def test_a_damaged_repository_costs_the_patch_only(repo):
 def test_no_process_outlives_the_diff(repo):
     checkout = find_checkout()
     with pytest.raises(KeyboardInterrupt), GitDiff(checkout, "results") as diff:
-        processes = [diff._tracked._process, diff._names._process]
+        processes = [diff._tracked, diff._names]
         raise KeyboardInterrupt
     assert all(process.returncode is not None for process in processes)
     assert sys.exc_info() == (None, None, None)

@@ -202,6 +202,6 @@ def test_only_added_lines_of_a_patch_are_masked_and_other_bytes_stay() -> None:
     assert patch.split(b"\n") == [*lines[:4], b"+\xff\r***", b"+*** *** hf_short", b""]
 
 
-def test_a_patch_without_tokens_is_the_same_object() -> None:
+def test_a_patch_without_tokens_stays_the_same() -> None:
     patch = b"+ task-force sk-1 \xff\n"
-    assert mask_patch(patch)[0] is patch
+    assert mask_patch(patch) == (patch, 0)

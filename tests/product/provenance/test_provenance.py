@@ -26,7 +26,6 @@ from ztxexp.provenance.provenance import (
     SHARED_FILE,
     describe_launch,
     installed,
-    is_recorded,
     packages_of,
     read_shared,
     write_shared,
@@ -269,12 +268,17 @@ def test_a_launch_that_has_nothing_to_run_keeps_nothing(repo: Repository) -> Non
     ],
 )
 def test_the_launch_decides_and_else_the_environment(
-    asked: bool | None, said: str | None, recorded: bool, monkeypatch: pytest.MonkeyPatch
+    asked: bool | None,
+    said: str | None,
+    recorded: bool,
+    repo: Repository,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ZTXEXP_RECORD_DIFF", raising=False)
     if said is not None:
         monkeypatch.setenv("ZTXEXP_RECORD_DIFF", said)
-    assert is_recorded(asked) is recorded
+    meta = describe_launch(None, None, repo.top / "results", asked)
+    assert (meta.git_diff is not None) is recorded
 
 
 def test_switched_off_no_diff_is_written_and_the_rest_is_told(repo: Repository) -> None:
