@@ -14,89 +14,6 @@ from typing import Any
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.copying import ATOMS, copy_value
 
-_DRAWING = ("random_search", "choice")
-
-
-def values_of(expander: str, key: object, values: Any) -> list[Any]:
-    """Return the values of one key as a list of our own, copied.
-
-    Raises:
-        ConfigError: a text, a mapping, a distribution or a single value where a list of values
-            belongs, or a distribution among the values.
-    """
-    if is_distribution(values):
-        raise _misplaced(expander, key, values)
-    if isinstance(values, Mapping):
-        raise ConfigError(
-            f"{expander}: key {key!r} holds a mapping where a list of values belongs; write "
-            f'[{{...}}] to choose among mappings, or keys with dots, such as "{key}.name"'
-        )
-    if isinstance(values, (set, frozenset)):
-        by_size = all(isinstance(value, (int, float)) for value in values)
-        values = sorted(values, key=None if by_size else repr)
-    elif hasattr(values, "tolist"):  # arrays, tensors, series
-        values = values.tolist()
-    if is_single(values):
-        shown = reprlib.repr(values)
-        raise ConfigError(
-            f"{expander}: key {key!r} holds the single value {shown} where a list of values "
-            f"belongs; {_for_single(expander, key, shown)}"
-        )
-    found = list(values)
-    for value in found:
-        if is_distribution(value):
-            raise _misplaced(expander, key, value)
-    return [copy_value(value, key) for value in found]
-
-
-def is_single(values: Any) -> bool:
-    """Tell whether something is one value and no collection of values."""
-    return isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable)
-
-
-def is_distribution(value: Any) -> bool:
-    """Tell whether something is to be drawn from: ours, or in the manner of SciPy."""
-    if type(value) in ATOMS:
-        return False
-    # The class is asked: an object may answer to any name.
-    return isinstance(value, Distribution) or callable(getattr(type(value), "rvs", None))
-
-
-def refuse_distributions(expander: str, values: Mapping[Any, Any]) -> None:
-    """Raise ``ConfigError`` where a value of a configuration is a distribution."""
-    for key, value in values.items():
-        if is_distribution(value):
-            raise _misplaced(expander, key, value)
-
-
-def _misplaced(expander: str, key: object, value: Any) -> ConfigError:
-    shown = reprlib.repr(value)
-    if expander in _DRAWING:
-        way_out = "write the distribution itself where a key's list would stand, not inside of it"
-    else:
-        way_out = (
-            f"distributions belong into random_search, as in random_search({{{key!r}: {shown}}}, "
-            "n_trials=10)"
-        )
-    return ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {way_out}")
-
-
-def _for_single(expander: str, key: object, shown: str) -> str:
-    if expander == "variants":
-        return (
-            "write variants([{...}]) for one variant with several keys, or "
-            f"{{{key!r}: [{shown}]}} for several values of one key"
-        )
-    return f"write [{shown}]"
-
-
-def integer(what: str, value: Any) -> int:
-    """Return an integer of any type as Python's; ``what`` names it in the message."""
-    try:
-        return operator.index(value)
-    except TypeError as exc:
-        raise ConfigError(f"{what} has to be an integer, not {value!r}") from exc
-
 
 class Distribution:
     """What ``random_search`` draws the value of a key from."""
@@ -111,18 +28,27 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class uniform(Distribution):
+class _Interval(Distribution):
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise ConfigError(f"{self}: {name} has to be a finite number")
+            object.__setattr__(self, name, float(value))
+        if self.low >= self.high:
+            raise ConfigError(f"{self} is empty; give the smaller bound first")
+
+
+@dataclass(frozen=True)
+class uniform(_Interval):
     """Any float from ``low`` to ``high``, all equally likely.
 
     Example:
         >>> ExpManager().random_search({"dropout": uniform(0.0, 0.5)}, n_trials=10)
     """
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        _check_bounds(self)
 
     def draw(self, rng: random.Random) -> float:
         """Return one value."""
@@ -130,18 +56,15 @@ class uniform(Distribution):
 
 
 @dataclass(frozen=True)
-class loguniform(Distribution):
+class loguniform(_Interval):
     """Any float from ``low`` (above 0) to ``high``, every order of magnitude equally likely.
 
     Example:
         >>> ExpManager().random_search({"lr": loguniform(1e-5, 1e-1)}, n_trials=10)
     """
 
-    low: float
-    high: float
-
     def __post_init__(self) -> None:
-        _check_bounds(self)
+        super().__post_init__()
         if self.low <= 0:
             raise ConfigError(f"{self} starts at or below 0; choose a low above 0")
 
@@ -163,8 +86,8 @@ class integers(Distribution):
     high: int
 
     def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            object.__setattr__(self, name, integer(f"integers: {name}", getattr(self, name)))
+        for name, value in (("low", self.low), ("high", self.high)):
+            object.__setattr__(self, name, integer(f"integers: {name}", value))
         if self.low > self.high:
             raise ConfigError(f"{self} is empty; give the smaller bound first")
 
@@ -189,22 +112,27 @@ class choice(Distribution):
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if is_single(self.values) and not is_distribution(self.values):
+        if _is_single(self.values) and not is_distribution(self.values):
             raise ConfigError(f"choice: the values belong into one list; write {self._as_list()}")
-        values = values_of("choice", "values", self.values)
-        object.__setattr__(self, "values", tuple(values))
+        values = tuple(values_of("choice", "values", self.values))
         if not values:
             raise ConfigError("choice: there are no values; give at least one")
+        object.__setattr__(self, "values", values)
         if self.weights is not None:
             weights = tuple(values_of("choice", "weights", self.weights))
+            usable = all(isinstance(w, numbers.Real) and 0 <= float(w) < math.inf for w in weights)
+            if len(weights) != len(values) or not usable or not sum(weights):
+                raise ConfigError(
+                    f"choice: weights={list(weights)!r} do not fit {len(values)} value(s); give "
+                    "one number from 0 upwards for each, not all 0"
+                )
             object.__setattr__(self, "weights", weights)
-            _check_weights(weights, len(values))
 
     def _as_list(self) -> str:
         """Return the call as it was probably meant: a second value is taken for the weights."""
         if self.weights is None:
             return f"choice([{self.values!r}])"
-        if is_single(self.weights):
+        if _is_single(self.weights):
             return f"choice([{self.values!r}, {self.weights!r}])"
         return f"choice([{self.values!r}], weights={self.weights!r})"
 
@@ -216,12 +144,13 @@ class choice(Distribution):
 
     def support(self) -> Sequence[Any]:
         """Return all values that have a weight."""
-        weights = self.weights or (1,) * len(self.values)
-        return [v for v, weight in zip(self.values, weights, strict=True) if weight]
+        if self.weights is None:
+            return self.values
+        return [v for v, weight in zip(self.values, self.weights, strict=True) if weight]
 
 
 @dataclass(frozen=True)
-class SciPyLike(Distribution):
+class scipy_like(Distribution):
     """A distribution in the manner of SciPy: an object with ``rvs(random_state=...)``."""
 
     frozen: Any
@@ -232,20 +161,74 @@ class SciPyLike(Distribution):
         return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _check_bounds(bounds: uniform | loguniform) -> None:
-    for name in ("low", "high"):
-        value = getattr(bounds, name)
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise ConfigError(f"{bounds}: {name} has to be a finite number")
-        object.__setattr__(bounds, name, float(value))
-    if bounds.low >= bounds.high:
-        raise ConfigError(f"{bounds} is empty; give the smaller bound first")
+def integer(what: str, value: Any) -> int:
+    """Return an integer of any type as Python's; ``what`` names it in the message."""
+    try:
+        return operator.index(value)
+    except TypeError as exc:
+        raise ConfigError(f"{what} has to be an integer, not {value!r}") from exc
 
 
-def _check_weights(weights: Sequence[Any], count: int) -> None:
-    usable = all(isinstance(w, numbers.Real) and 0 <= float(w) < math.inf for w in weights)
-    if len(weights) != count or not usable or not sum(weights):
+# ---- lists of values ---------------------------------------------------------------------------
+
+
+def values_of(expander: str, key: object, values: Any) -> list[Any]:
+    """Return the values of one key as a list of our own, copied.
+
+    Raises:
+        ConfigError: a text, a mapping, a distribution or a single value where a list of values
+            belongs, or a distribution among the values.
+    """
+    reject_distributions(expander, {key: values})
+    if isinstance(values, Mapping):
         raise ConfigError(
-            f"choice: weights={list(weights)!r} do not fit {count} value(s); give one number from "
-            "0 upwards for each, not all 0"
+            f"{expander}: key {key!r} holds a mapping where a list of values belongs; write "
+            f'[{{...}}] to choose among mappings, or keys with dots, such as "{key}.name"'
         )
+    if isinstance(values, (set, frozenset)):
+        by_size = all(isinstance(value, (int, float)) for value in values)
+        values = sorted(values, key=None if by_size else repr)
+    elif hasattr(values, "tolist"):  # arrays, tensors, series
+        values = values.tolist()
+    if _is_single(values):
+        shown = reprlib.repr(values)
+        hint = f"write [{shown}]"
+        if expander == "variants":
+            hint = (
+                "write variants([{...}]) for one variant with several keys, or "
+                f"{{{key!r}: [{shown}]}} for several values of one key"
+            )
+        raise ConfigError(
+            f"{expander}: key {key!r} holds the single value {shown} where a list of values "
+            f"belongs; {hint}"
+        )
+    copied = []
+    for value in values:
+        reject_distributions(expander, {key: value})
+        copied.append(copy_value(value, key))
+    return copied
+
+
+def _is_single(values: Any) -> bool:
+    """Tell whether something is one value and no collection of values."""
+    return isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable)
+
+
+def is_distribution(value: Any) -> bool:
+    """Tell whether something is to be drawn from: ours, or in the manner of SciPy."""
+    if type(value) in ATOMS:
+        return False
+    # The class is asked: an object may answer to any name.
+    return isinstance(value, Distribution) or callable(getattr(type(value), "rvs", None))
+
+
+def reject_distributions(expander: str, values: Mapping[Any, Any]) -> None:
+    """Raise ``ConfigError`` where a key holds a distribution in place of a value or a list."""
+    for key, value in values.items():
+        if is_distribution(value):
+            shown = reprlib.repr(value)
+            hint = "write the distribution itself where a key's list would stand, not inside of it"
+            if expander not in ("random_search", "choice"):
+                example = f"random_search({{{key!r}: {shown}}}, n_trials=10)"
+                hint = f"distributions belong into random_search, as in {example}"
+            raise ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {hint}")

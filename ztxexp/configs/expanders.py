@@ -21,19 +21,20 @@ import logging
 import math
 import random
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ztxexp.configs.distributions import (
     Distribution,
-    SciPyLike,
     choice,
     integer,
     integers,
     loguniform,
-    refuse_distributions,
+    reject_distributions,
+    scipy_like,
     uniform,
     values_of,
 )
@@ -56,11 +57,27 @@ __all__ = [
 ]
 
 _log = logging.getLogger("ztxexp")
+_REDRAWS = 100
+
+_Columns = dict[Any, list[Any]]
+_Space = Mapping[Any, Distribution]
+_Expansion = Callable[[Iterable[Config]], Iterable[Config]]
 
 
 class _Expander:
-    # The core need not copy what comes out once more.
-    supports = frozenset({"independent"})
+    """An expander whose options are the keyword arguments of its method ``expand``."""
+
+    supports = frozenset({"independent"})  # what comes out need not be copied once more
+    expand: Callable[..., Iterable[Config]]
+
+    @hookimpl
+    def ztxexp_expand(
+        self, configs: Iterable[Config], options: Mapping[str, Any]
+    ) -> Iterable[Config]:
+        return self.expand(configs, **options)
+
+
+# ---- grid and zip ------------------------------------------------------------------------------
 
 
 class _Grid(_Expander):
@@ -74,14 +91,11 @@ class _Grid(_Expander):
 
         def __post_init__(self) -> None:
             self.param_grid = _columns("grid", self.param_grid)
-            _tell_empty("grid", self.param_grid)
+            _warn_if_empty("grid", self.param_grid)
 
-    @hookimpl
-    def ztxexp_expand(
-        self, configs: Iterable[Config], options: Mapping[str, Any]
-    ) -> Iterator[Config]:
-        columns = options["param_grid"]
-        yield from _spread(configs, list(columns), itertools.product(*columns.values()))
+    def expand(self, configs: Iterable[Config], param_grid: _Columns) -> Iterator[Config]:
+        rows = list(itertools.product(*param_grid.values()))
+        return _set_rows(configs, list(param_grid), rows)
 
 
 class _Zip(_Expander):
@@ -97,17 +111,60 @@ class _Zip(_Expander):
             self.space = _columns("zip", self.space)
             lengths = {key: len(values) for key, values in self.space.items()}
             if len(set(lengths.values())) > 1:
-                told = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
-                raise ConfigError(f"zip: the lists differ in length: {told}; make them equal")
-            _tell_empty("zip", self.space)
+                listed = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
+                raise ConfigError(f"zip: the lists differ in length: {listed}; make them equal")
+            _warn_if_empty("zip", self.space)
 
-    @hookimpl
-    def ztxexp_expand(
-        self, configs: Iterable[Config], options: Mapping[str, Any]
-    ) -> Iterator[Config]:
-        columns = options["space"]
-        rows = zip(*columns.values(), strict=True) if columns else [()]
-        yield from _spread(configs, list(columns), rows)
+    def expand(self, configs: Iterable[Config], space: _Columns) -> Iterator[Config]:
+        rows = list(zip(*space.values(), strict=True)) if space else [()]
+        return _set_rows(configs, list(space), rows)
+
+
+def _mapping(expander: str, space: Any) -> dict[Any, Any]:
+    if space is None:
+        return {}
+    if not isinstance(space, Mapping):
+        raise ConfigError(
+            f'{expander}: a mapping of keys to values belongs here, as in {{"lr": [0.1, 0.01]}}, '
+            f"not {reprlib.repr(space)}"
+        )
+    return dict(space)
+
+
+def _columns(expander: str, space: Any) -> _Columns:
+    """Return the list of values of each key, copied."""
+    items = _mapping(expander, space).items()
+    return {key: values_of(expander, key, values) for key, values in items}
+
+
+def _warn_if_empty(expander: str, columns: _Columns) -> None:
+    empty = ", ".join(repr(key) for key, values in columns.items() if not values)
+    if empty:
+        _log.warning(
+            "%s: no configuration is left, since there is no value for %s; leave such a key out, "
+            "or give it values",
+            expander,
+            empty,
+        )
+
+
+def _set_rows(
+    configs: Iterable[Config], keys: Sequence[Any], rows: Sequence[Sequence[Any]]
+) -> Iterator[Config]:
+    """Yield each configuration once for each row, with that row's values set; outermost first."""
+    simple = not any(isinstance(key, str) and "." in key for key in keys)
+    simple = simple and all(type(value) in ATOMS for row in rows for value in row)
+    for config in configs:
+        for row in rows:
+            made = copy_config(config)
+            if simple:
+                made.update(zip(keys, row))  # noqa: B905 - equal lengths; strict costs a tenth
+            else:
+                assign_all(made, dict(zip(keys, row, strict=True)))
+            yield made
+
+
+# ---- variants ----------------------------------------------------------------------------------
 
 
 class _Variants(_Expander):
@@ -121,15 +178,10 @@ class _Variants(_Expander):
 
         def __post_init__(self) -> None:
             self.variants = _variants(self.variants)
-            for variant in self.variants:
-                refuse_distributions("variants", variant)
 
-    @hookimpl
-    def ztxexp_expand(
-        self, configs: Iterable[Config], options: Mapping[str, Any]
-    ) -> Iterator[Config]:
+    def expand(self, configs: Iterable[Config], variants: list[Config]) -> Iterator[Config]:
         for config in configs:
-            for variant in options["variants"]:
+            for variant in variants:
                 made = copy_config(config)
                 assign_all(made, variant)
                 yield made
@@ -138,27 +190,33 @@ class _Variants(_Expander):
 def _variants(variants: Any) -> list[Config]:
     if isinstance(variants, Mapping) and variants:
         columns = _columns("variants", variants)
+        if not any(columns.values()):
+            _warn_if_empty("variants", columns)
         return [{key: value} for key, values in columns.items() for value in values]
-    if isinstance(variants, (str, bytes)) or not _iterable(variants or ()):
+    if isinstance(variants, (str, bytes)) or not isinstance(variants or (), Iterable):
         raise ConfigError(
             'variants: a list of mappings belongs here, as in [{"model": "tiny"}], not '
             f"{reprlib.repr(variants)}"
         )
-    found = list(variants or ())
-    for index, item in enumerate(found):
+    items = list(variants or ())
+    for index, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise ConfigError(
                 f"variants: item {index} is {reprlib.repr(item)}, not a mapping; write each "
                 'variant as {"key": value}'
             )
-    return [copy_config(item) for item in found] or [{}]
+        reject_distributions("variants", item)
+    return [copy_config(item) for item in items] or [{}]
+
+
+# ---- random_search -----------------------------------------------------------------------------
 
 
 class _RandomSearch(_Expander):
     """Values drawn at random, ``n_trials`` times for each configuration.
 
-    Draws are made with replacement, but a draw that repeats an earlier one of the same
-    configuration is made anew; where the space is exhausted, repeats stand and a warning is logged.
+    A draw that repeats an earlier one of the same configuration is made again; where the space is
+    exhausted, repeats stand and a warning is logged.
     """
 
     @dataclass
@@ -175,94 +233,81 @@ class _RandomSearch(_Expander):
         seed: Any = 42
 
         def __post_init__(self) -> None:
-            axes = {k: _axis(k, v) for k, v in _space("random_search", self.space).items()}
+            space = _mapping("random_search", self.space)
+            drawn_from = {key: _distribution(key, values) for key, values in space.items()}
+            self.space = {key: values for key, values in drawn_from.items() if values is not None}
             self.n_trials = max(0, integer("random_search: n_trials", self.n_trials))
             self.seed = integer("random_search: seed", self.seed)
-            # An empty space is no trial at all; a key with an empty list is merely left out.
-            self.n_trials = self.n_trials if axes else 0
-            self.space = {key: axis for key, axis in axes.items() if axis is not None}
+            if not space:
+                self.n_trials = 0
+            if left_out := ", ".join(repr(key) for key in space if key not in self.space):
+                _log.warning("random_search: no value for %s; left out", left_out)
 
-    @hookimpl
-    def ztxexp_expand(
-        self, configs: Iterable[Config], options: Mapping[str, Any]
+    def expand(
+        self, configs: Iterable[Config], space: _Space, n_trials: int, seed: int
     ) -> Iterator[Config]:
-        if not options["n_trials"]:
+        if not n_trials:
             yield from map(copy_config, configs)
             return
-        rng = random.Random(options["seed"])
-        told = False
+        rng = random.Random(seed)
+        exhausted = False
         for config in configs:
-            trials = _Trials(options["space"], rng)
-            for _ in range(options["n_trials"]):
-                made = copy_config(config)
-                assign_all(made, trials.draw())
-                yield made
-            if trials.exhausted and not told:
-                told = True
+            draws = list(itertools.islice(_distinct_draws(space, rng), n_trials))
+            if len(draws) < n_trials and not exhausted:
+                exhausted = True
                 _log.warning(
                     "random_search: n_trials=%d, but only %d distinct draws were found; the others "
                     "repeat them",
-                    options["n_trials"],
-                    len(trials.seen),
+                    n_trials,
+                    len(draws),
                 )
+            repeated = (_draw(space, rng) for _ in range(n_trials - len(draws)))
+            for draw in itertools.chain(draws, repeated):
+                made = copy_config(config)
+                assign_all(made, draw)
+                yield made
 
 
-def _axis(key: object, values: Any) -> Distribution | None:
+def _distribution(key: object, values: Any) -> Distribution | None:
+    """Return what the value of a key is drawn from; ``None`` for an empty list."""
     if isinstance(values, Distribution):
         return values
     if callable(getattr(values, "rvs", None)):
-        return SciPyLike(values)
-    found = values_of("random_search", key, values)
-    return choice(found) if found else None
+        return scipy_like(values)
+    listed = values_of("random_search", key, values)
+    return choice(listed) if listed else None
 
 
-class _Trials:
-    """The draws for one configuration, without repeats as long as there are new ones."""
+def _draw(space: _Space, rng: random.Random) -> Config:
+    return {key: distribution.draw(rng) for key, distribution in space.items()}
 
-    _REDRAWS = 100
 
-    def __init__(self, space: Mapping[Any, Distribution], rng: random.Random):
-        self.seen: set[str] = set()
-        self.exhausted = False
-        self._space = space
-        self._rng = rng
-        self._left: list[Config] = []
+def _distinct_draws(space: _Space, rng: random.Random) -> Iterator[Config]:
+    """Yield draws that differ, as long as there are any."""
+    identities: set[str] = set()
 
-    def draw(self) -> Config:
-        """Return the next draw."""
-        made = self._draw()
-        if self.exhausted:
-            self.seen.add(config_identity(made))
-            return made
-        if self._left:
-            return self._left.pop()
-        for _ in range(self._REDRAWS):
-            if self._is_new(made):
-                return made
-            made = self._draw()
-        self._left = self._unseen()
-        self.exhausted = not self._left
-        return self._left.pop() if self._left else made
+    def is_new(draw: Config) -> bool:
+        known = len(identities)
+        identities.add(config_identity(draw))
+        return len(identities) > known
 
-    def _draw(self) -> Config:
-        return {key: axis.draw(self._rng) for key, axis in self._space.items()}
-
-    def _is_new(self, draw: Config) -> bool:
-        before = len(self.seen)
-        self.seen.add(config_identity(draw))
-        return len(self.seen) > before
-
-    def _unseen(self) -> list[Config]:
-        """Return the draws that chance has not found, in random order."""
-        supports = [axis.support() for axis in self._space.values()]
-        counts = [math.inf if support is None else len(support) for support in supports]
-        if math.prod(counts) > 1000 + 100 * len(self.seen):  # not to be listed in a lifetime
-            return []
+    while True:
+        attempts = (_draw(space, rng) for _ in range(_REDRAWS))
+        draw = next(filter(is_new, attempts), None)
+        if draw is None:
+            break
+        yield draw
+    # What chance has not found; the space may be too large to be listed.
+    supports = [distribution.support() for distribution in space.values()]
+    sizes = [math.inf if support is None else len(support) for support in supports]
+    if math.prod(sizes) <= 1000 + 100 * len(identities):
         rows = itertools.product(*[support or () for support in supports])
-        draws = [dict(zip(self._space, row, strict=True)) for row in rows]
-        left = [draw for draw in draws if self._is_new(draw)]
-        self._rng.shuffle(left)
-        return left
+        draws = [dict(zip(space, row, strict=True)) for row in rows]
+        rng.shuffle(draws)
+        yield from filter(is_new, draws)
+
+
+# ---- chain -------------------------------------------------------------------------------------
 
 
 class _Chain(_Expander):
@@ -275,41 +320,29 @@ class _Chain(_Expander):
         spaces: Any
 
         def __post_init__(self) -> None:
-            if isinstance(self.spaces, (str, bytes, Mapping)) or not _iterable(self.spaces):
+            spaces = self.spaces
+            if isinstance(spaces, (str, bytes, Mapping)) or not isinstance(spaces, Iterable):
                 raise ConfigError(
-                    f"chain: a list of spaces belongs here, not {reprlib.repr(self.spaces)}"
+                    f"chain: a list of spaces belongs here, not {reprlib.repr(spaces)}"
                 )
-            self.spaces = [_part(index, space) for index, space in enumerate(self.spaces)]
+            self.spaces = [_expansion(index, space) for index, space in enumerate(spaces)]
 
-    @hookimpl
-    def ztxexp_expand(
-        self, configs: Iterable[Config], options: Mapping[str, Any]
-    ) -> Iterator[Config]:
+    def expand(self, configs: Iterable[Config], spaces: list[_Expansion]) -> Iterator[Config]:
         for config in configs:
-            for space in options["spaces"] or [_Bound(grid, {"param_grid": {}})]:
-                yield from map(copy_config, space.expand_configs([copy_config(config)]))
+            for expansion in spaces or [partial(map, copy_config)]:
+                yield from expansion([config])
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """An expander with its options: a space of :class:`_Chain`."""
-
-    expander: Any
-    options: Mapping[str, Any]
-
-    def expand_configs(self, configs: Iterable[Config]) -> Iterable[Config]:
-        found: Iterable[Config] = self.expander.ztxexp_expand(configs, self.options)
-        return found
-
-
-def _part(index: int, space: Any) -> Any:
+def _expansion(index: int, space: Any) -> _Expansion:
+    """Return the function that makes the configurations of one space of a chain."""
     if callable(getattr(space, "expand_configs", None)):
-        return copy(space)  # as it is now, whatever is added to it later
+        branch: Any = copy(space)  # as it is now, whatever is added to it later
+        return partial(branch.expand_configs)
     if isinstance(space, Mapping):
-        return _Bound(grid, vars(grid.Options(space)))
+        return partial(grid.expand, **vars(grid.Options(space)))
     if isinstance(space, Sequence) and not isinstance(space, (str, bytes)):
         _check_list(index, space)
-        return _Bound(variants, vars(variants.Options(space)))
+        return partial(variants.expand, **vars(variants.Options(space)))
     raise ConfigError(
         f"chain: space {index} is {reprlib.repr(space)}; give a mapping (a grid), a list of "
         "mappings (variants) or an ExpManager"
@@ -317,75 +350,24 @@ def _part(index: int, space: Any) -> Any:
 
 
 def _check_list(index: int, space: Sequence[Any]) -> None:
-    """Look for what a list as a space does not mean: a chain of spaces, a union of grids."""
+    """Check a list for what it does not mean as a space: a chain of spaces, a union of grids."""
     for item in space:
         if not isinstance(item, Mapping):
             raise ConfigError(
                 f"chain: space {index} is a list that holds {reprlib.repr(item)}, not only "
                 "mappings (variants); pass the spaces as separate arguments: chain(a, b)"
             )
-    listed = [(key, value) for item in space for key, value in item.items() if type(value) is list]
-    if listed:
-        key, value = listed[0]
-        _log.warning(
-            "chain: space %d is a list of mappings, which is taken as variants: %r is set to the "
-            "whole list %s; for the union of grids pass each as an argument of its own: "
-            "chain({...}, {...})",
-            index,
-            key,
-            reprlib.repr(value),
-        )
-
-
-# ---- what the expanders share --------------------------------------------------------------
-
-
-def _spread(
-    configs: Iterable[Config], keys: Sequence[Any], rows: Iterable[Sequence[Any]]
-) -> Iterator[Config]:
-    """Yield each configuration once for each row, with that row's values set; outermost first."""
-    rows = list(rows)
-    simple = not any(isinstance(key, str) and "." in key for key in keys)
-    simple = simple and all(type(value) in ATOMS for row in rows for value in row)
-    for config in configs:
-        for row in rows:
-            made = copy_config(config)
-            if simple:
-                made.update(zip(keys, row))  # noqa: B905 - equal lengths; strict costs a tenth
-            else:
-                assign_all(made, dict(zip(keys, row, strict=True)))
-            yield made
-
-
-def _space(expander: str, space: Any) -> dict[Any, Any]:
-    if space is None:
-        return {}
-    if not isinstance(space, Mapping):
-        raise ConfigError(
-            f'{expander}: a mapping of keys to values belongs here, as in {{"lr": [0.1, 0.01]}}, '
-            f"not {reprlib.repr(space)}"
-        )
-    return dict(space)
-
-
-def _columns(expander: str, space: Any) -> dict[Any, list[Any]]:
-    found = _space(expander, space)
-    return {key: values_of(expander, key, values) for key, values in found.items()}
-
-
-def _tell_empty(expander: str, columns: Mapping[Any, Sequence[Any]]) -> None:
-    empty = [key for key, values in columns.items() if not values]
-    if empty:
-        _log.warning(
-            "%s: no configuration is left, since there is no value for %s; leave such a key out, "
-            "or give it values",
-            expander,
-            ", ".join(map(repr, empty)),
-        )
-
-
-def _iterable(value: Any) -> bool:
-    return isinstance(value, Iterable)
+    for key, value in itertools.chain.from_iterable(item.items() for item in space):
+        if type(value) is list:
+            _log.warning(
+                "chain: space %d is a list of mappings, which is taken as variants: %r is set to "
+                "the whole list %s; for the union of grids pass each as an argument of its own: "
+                "chain({...}, {...})",
+                index,
+                key,
+                reprlib.repr(value),
+            )
+            return
 
 
 grid = _Grid()

@@ -68,6 +68,7 @@ def test_a_key_without_values_leaves_no_configuration():
         ("grid", {"param_grid": {"a": [1], "b": [], "c": []}}, "'b', 'c'"),
         ("zip", {"space": {"a": [], "b": []}}, "'a', 'b'"),
         ("chain", {"spaces": [{"b": []}, {"a": [1]}]}, "'b'"),
+        ("variants", {"variants": {"a": [], "b": []}}, "'a', 'b'"),
     ],
 )
 def test_an_empty_list_of_values_is_told_once_with_its_key(caplog, name, options, keys):
@@ -360,6 +361,12 @@ def test_one_stream_serves_all_configurations_and_keys_without_values_are_skippe
     space = {"a": values, "none": [], "b": values}
     made = expand("random_search", [{"s": 0}, {"s": 1}], space=space, n_trials=2, seed=7)
     assert made == expected
+
+
+def test_a_key_without_values_that_is_left_out_is_told(caplog):
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        expand("random_search", [{}, {}], space={"a": [1], "b": [], "c": []}, n_trials=1)
+    assert caplog.messages == ["random_search: no value for 'b', 'c'; left out"]
 
 
 def test_equal_seeds_give_equal_draws_in_another_process():
