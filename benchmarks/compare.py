@@ -56,7 +56,8 @@ class Line:
         old: for 1.0.3; ``None`` where it would take hours.
         peers: others, by name.
         target: what it is to be, in the same unit.
-        root: arguments of roots.py; the folder is the parameter ``root`` of all cells.
+        root: arguments of roots.py; the folder is the parameter ``root`` of all cells. Other
+            words keep it apart: ``changed`` (a run is replaced first), ``whole`` (none ever is).
         fresh: every column gets a root of its own without a cache.
     """
 
@@ -206,6 +207,18 @@ def lines(quick: bool) -> list[Line]:
             root=read,
             fresh=False,
         ),
+        *(
+            Line(
+                f"a launch, {many:,} done, {word} left (floor: exclude_completed alone)",
+                "all s",
+                Cell("work", "launch_of_done", {"count": many, "left": left}),
+                Cell("work", "exclude_all", {"count": many}),
+                old=None,
+                root=("runs", str(many), "whole"),
+                fresh=False,
+            )
+            for word, left in (("nothing", 0), ("ten", 10))
+        ),
         Line(
             "read back, per run",
             "us",
@@ -285,7 +298,7 @@ class Bench:
         if key not in self.roots:
             self.roots[key] = self.scratch / f"root{len(self.roots)}"
             place = str(self.roots[key])
-            args = [key[1], place, *key[2:]]
+            args = [key[1], place, *filter(str.isdigit, key[2:])]
             subprocess.run([sys.executable, HERE / "roots.py", *args], check=True)
         if fresh:
             for cache in (".ztxexp", ".index"):  # as it is called now, and was before

@@ -130,6 +130,33 @@ def exclude(scratch: Path, root: str, count: int, size: int | None = None) -> Me
     return seconds, count
 
 
+def exclude_all(scratch: Path, root: str, count: int) -> Measured:
+    """Find out that all configurations have been run: what a launch with nothing left must do."""
+    from ztxexp import ExpManager
+
+    asked = [config_of(number) for number in range(count)]
+    began = time.perf_counter()
+    left = ExpManager({}).variants(asked).exclude_completed(results_root=root).build()
+    seconds = time.perf_counter() - began
+    assert not left, len(left)
+    return seconds, count
+
+
+def launch_of_done(scratch: Path, root: str, count: int, left: int = 0) -> Measured:
+    """Launch a sweep of which all but a few configurations have been run."""
+    from ztxexp import ExperimentPipeline
+
+    os.environ.setdefault("ZTXEXP_PROGRESS", "0")
+    new = [config_of(time.time_ns() + number) for number in range(left)]  # in every round others
+    asked = [config_of(number) for number in range(count)] + new
+    began = time.perf_counter()
+    pipeline = ExperimentPipeline(results_root=root).variants(asked).exclude_completed()
+    summary = pipeline.run(nothing)
+    seconds = time.perf_counter() - began
+    assert (summary.succeeded, summary.reused) == (left, count), summary
+    return seconds, count
+
+
 def frame(scratch: Path, root: str, count: int) -> Measured:
     """Make a frame of all runs; pandas is imported before."""
     import pandas as pd

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import math
 import time
@@ -96,3 +98,17 @@ def test_an_end_that_a_handler_of_sigterm_wrote_is_still_a_timeout(root):
     assert summary.failed == 1
     assert (run["status"], run["reason"], run["error_type"]) == ("failed", "timeout", "Timeout")
     assert (run["dir"] / "checkpoints" / "saved").exists()
+
+
+@pytest.mark.parametrize("run", [ExpRunner.run, ExperimentPipeline.run])
+def test_every_setting_of_a_launch_is_an_argument_and_the_other_way_round(run):
+    names = {field.name for field in dataclasses.fields(LaunchOptions)}
+    arguments = set(inspect.signature(run).parameters)
+    of_the_pipeline = {  # metadata(), retry(), track() of the pipeline
+        "metadata", "max_attempts", "retry_on", "retry_delay", "retry_backoff",
+        "tracker_specs", "trackers",
+    }  # fmt: skip
+    other = {"self", "exp_fn", "exp_function", "allow_duplicates"}
+    older_names = {"execution_mode", "num_workers", "dynamic_cpu_threshold"}
+    assert names - of_the_pipeline <= arguments
+    assert arguments <= names | other | older_names

@@ -14,7 +14,7 @@ import pytest
 from handmade import put, write_run
 
 from ztxexp import ExpRunner
-from ztxexp.results.history import PastRun, read_history
+from ztxexp.results.history import PastRun, Snapshot, read_history
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import read_json
 from ztxexp_core.values.identity import config_identity
@@ -207,3 +207,17 @@ def test_where_it_cannot_be_told_a_run_is_under_way_and_not_known_to_live(tmp_pa
     write_run(tmp_path, "r", "running", owner=owner)
     past = of(tmp_path, {"lr": 0.1})
     assert (past.status, past.owner_alive) == ("running", None)
+
+
+def test_a_launch_that_asks_for_no_earlier_run_makes_no_index_but_uses_one(root):
+    for number in range(80):
+        write_run(root.path, f"r{number}", "succeeded", {"i": number})
+    Snapshot(root.path, make_index=False)
+    assert not (root.path / ".ztxexp").exists()
+    Snapshot(root.path)
+    (cache,) = (root.path / ".ztxexp" / "index").iterdir()
+    before = cache.read_bytes()
+    for number in range(80, 160):
+        write_run(root.path, f"r{number}", "succeeded", {"i": number})
+    Snapshot(root.path, make_index=False)
+    assert cache.read_bytes() != before
