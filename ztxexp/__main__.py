@@ -1,8 +1,6 @@
 """``python -m ztxexp``: the command line."""
 
-import sys
-
 from ztxexp.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="ztxexp")

@@ -1,39 +1,31 @@
-"""Results as records, frames, curves and tables: what a finished sweep says.
+"""Finished runs as records, frames, curves, tables and answers: :class:`ResultAnalyzer`.
 
-Everything is read through the store, so damaged and foreign entries cost themselves and are named
-in the log once. Frames and files are made in ``frames``, ``curves`` and ``tables``, what is
-read comes from ``runset``, what keeps a root in order in ``care``.
+Its methods make a :class:`~ztxexp.results.selection.Selection` of runs and hand it to a plain
+function. Damaged and foreign entries of a root cost themselves only, and are named in the log once.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis import curves, tables
-from ztxexp.analysis.frames import runs_frame
-from ztxexp.analysis.queries import Queries
-from ztxexp.analysis.reproducing import Reproducing
-from ztxexp.results.index import no_garbage_collection
-from ztxexp.results.runset import RunSet, chosen_runs, read_runs
-from ztxexp.results.selection import Selection, Tags, words
-from ztxexp.text.format import plural
-from ztxexp.text.terminal import bar
+from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
+from ztxexp.results.selection import Selection, Tags
 from ztxexp.upkeep.care import Care
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent
-from ztxexp_core.store.lines import read_jsonl
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_log = logging.getLogger("ztxexp")
+    from ztxexp.analysis.reproduction import Reproduction
 
 Record = dict[str, Any]
 
+_SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
 
-class ResultAnalyzer(Care, Queries, Reproducing):
+
+class ResultAnalyzer(Care):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has
@@ -64,11 +56,10 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             raise FileNotFoundError(
                 f"there is no results folder at {self.results_path}; give the root of a launch"
             )
-        self._hidden: set[str] = set()
 
     def to_records(
         self,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -90,12 +81,12 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         Example:
             >>> failed = ResultAnalyzer("./results_demo").to_records(statuses=("failed",))
         """
-        chosen = Selection.of(statuses, experiment_name, group, tags)
-        return list(self._read(chosen, metrics_filename).records())
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return frames.records(selection)
 
     def to_dataframe(
         self,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -121,16 +112,16 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         Example:
             >>> ResultAnalyzer("./results_demo").to_dataframe().groupby("model")["score"].mean()
         """
-        chosen = Selection.of(statuses, experiment_name, group, tags)
-        with no_garbage_collection():
-            runs = self._read(chosen, metrics_filename, params)
-            return runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return frames.dataframe(
+            selection, flatten=flatten, prefix=prefix, params=params, categories=categories
+        )
 
     def to_csv(
         self,
         output_path: str | Path,
         sort_by: Sequence[str] | None = None,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -150,19 +141,13 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         Example:
             >>> ResultAnalyzer("./results_demo").to_csv("results.csv", sort_by=["score"])
         """
-        frame = self.to_dataframe(statuses, metrics_filename, experiment_name, group, tags)
-        if frame.empty:
-            _log.info("no runs to export; %s was not written", output_path)
-            return frame
-        frame = tables.sorted_by(frame, words(sort_by, "sort_by"))
-        tables.write_csv(frame, output_path, escape_formulas)
-        _log.info("wrote %s to %s", plural(len(frame), "run"), output_path)
-        return frame
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return tables.to_csv(selection, output_path, sort_by, escape_formulas)
 
     def to_parquet(
         self,
         output_path: str | Path,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -186,23 +171,14 @@ class ResultAnalyzer(Care, Queries, Reproducing):
         Example:
             >>> ResultAnalyzer("./results_demo").to_parquet("results.parquet")
         """
-        frame = self.to_dataframe(
-            statuses,
-            metrics_filename,
-            experiment_name,
-            group,
-            tags,
-            flatten=flatten,
-            prefix=prefix,
-            params=params,
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return tables.to_parquet(
+            selection, output_path, flatten=flatten, prefix=prefix, params=params
         )
-        tables.write_parquet(frame, output_path)
-        _log.info("wrote %s to %s", plural(len(frame), "run"), output_path)
-        return frame
 
     def to_metric_events(
         self,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_stream_filename: str = "metrics.jsonl",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -220,30 +196,13 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             >>> events = ResultAnalyzer("./results_demo").to_metric_events()
             >>> losses = [event.metrics["loss"] for event in events if event.split == "valid"]
         """
-        chosen = Selection.of(statuses, experiment_name, group, tags)
-        events: list[MetricEvent] = []
-        refused = 0
-        for _, rows in self._curves(chosen, metrics_stream_filename):
-            for row in rows:
-                event = MetricEvent.from_dict(row)
-                if event is None:
-                    refused += 1
-                else:
-                    events.append(event)
-        if refused:
-            _log.warning(
-                "left out %d row(s) of %s below %s: no integer step, no timestamp, or a metric "
-                "that is no number",
-                refused,
-                metrics_stream_filename,
-                self.results_path,
-            )
-        return events
+        selection = self._select(statuses, "", experiment_name, group, tags)
+        return curves.metric_events(selection, metrics_stream_filename)
 
     def to_curve_dataframe(
         self,
         metric_key: str | None = None,
-        statuses: Sequence[str] | None = (RUN_STATUS_SUCCEEDED,),
+        statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_stream_filename: str = "metrics.jsonl",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -267,8 +226,8 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             >>> curve = ResultAnalyzer("./results_demo").to_curve_dataframe("loss")
             >>> curve.pivot(index="step", columns="run_id", values="loss").plot()
         """
-        chosen = Selection.of(statuses, experiment_name, group, tags)
-        return curves.curve_frame(self._curves(chosen, metrics_stream_filename), metric_key)
+        selection = self._select(statuses, "", experiment_name, group, tags)
+        return curves.curve_frame(selection, metric_key, metrics_stream_filename)
 
     def to_pivot_excel(
         self,
@@ -301,27 +260,208 @@ class ResultAnalyzer(Care, Queries, Reproducing):
             >>> frame = analyzer.to_dataframe()
             >>> analyzer.to_pivot_excel("scores.xlsx", frame, ["model"], ["dataset"], ["score"])
         """
-        if df.empty:
-            _log.warning("the frame is empty; no pivot was written to %s", output_path)
-            return
-        rows, columns = words(index_cols, "index_cols"), words(column_cols, "column_cols")
-        table = tables.pivot(df, rows, columns, words(value_cols, "value_cols"))
-        if add_ranking:
-            table = tables.ranked(table, ranking_ascending)
-        if tables.write_excel(table, output_path):
-            _log.info("wrote a pivot of %d rows to %s", len(table), output_path)
+        tables.to_pivot_excel(
+            output_path, df, index_cols, column_cols, value_cols, add_ranking, ranking_ascending
+        )
 
-    def _read(self, chosen: Selection, metrics_filename: str, params: bool = False) -> RunSet:
-        with bar("reading runs") as told:
-            runs = read_runs(self.results_path, chosen, metrics_filename, told)
-        runs.tell_hidden(self._hidden)
-        return runs.with_params() if params else runs
+    def best(
+        self,
+        metric: str,
+        mode: str = "max",
+        top: int = 1,
+        *,
+        statuses: Sequence[str] | None = _SUCCEEDED,
+        metrics_filename: str = "metrics.json",
+        experiment_name: str | None = None,
+        group: str | None = None,
+        tags: Tags | None = None,
+    ) -> pd.DataFrame:
+        """Return the runs with the largest or smallest value of a metric, the best one first.
 
-    def _curves(self, chosen: Selection, filename: str) -> Iterator[tuple[str, Iterator[Record]]]:
-        """Yield the id of each run and the rows of its curve."""
-        found = chosen_runs(self.results_path, chosen)
-        with bar("reading curves") as told:
-            for number, (name, run) in enumerate(found):
-                told(number, len(found))
-                rows = read_jsonl(self.results_path / name / filename)
-                yield str(run.get("run_id") or name), rows
+        Runs without the metric, and those where it is NaN or no number, are left out; the log says
+        how many. An infinity is a number like others. Of equal runs the one with the smaller id
+        comes first. (Since 2.0.)
+
+        Args:
+            metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            top: how many runs.
+
+        Returns:
+            A row for each run: ``run_id``, the metric, the configuration, the other metrics,
+            ``run_dir``.
+
+        Raises:
+            ConfigError: no run has the metric, or an argument makes no sense.
+
+        Example:
+            >>> ResultAnalyzer("./results_demo").best("score", top=3)[["run_id", "score", "lr"]]
+        """
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return queries.best(selection, metric, mode, top)
+
+    def compare(
+        self, run_ids: Iterable[str], *, metrics_filename: str = "metrics.json"
+    ) -> pd.DataFrame:
+        """Return what differs between runs, and only that.
+
+        Four parts are compared: ``config``; ``code`` (what meta.json says of the commit, the
+        machine, the command line and the like, but not names, tags and times); ``packages`` (their
+        versions, where meta.json has them); ``metrics``. Values are the same where two
+        configurations would be: 1 and 1.0 are, ``True`` and 1 are not. (Since 2.0.)
+
+        Args:
+            run_ids: ids of two or more runs of any status; the beginning of an id will do where no
+                other run's begins likewise.
+            metrics_filename: the file in a run's folder that holds its metrics.
+
+        Returns:
+            A column for each run, a row for each key that differs, with ``part`` and ``key``
+            (dotted for nested ones) as its index. A run that lacks a key has ``<NA>`` there.
+
+        Raises:
+            ConfigError: an id that is unknown or could be several (they are named), or fewer than
+                two runs.
+
+        Example:
+            >>> analyzer = ResultAnalyzer("./results_demo")
+            >>> analyzer.compare(analyzer.best("score", top=2)["run_id"]).loc["config"]
+        """
+        selection = Selection(self.results_path, metrics_filename=metrics_filename, run_ids=run_ids)
+        return comparing.compare(selection)
+
+    def varying(
+        self,
+        *,
+        statuses: Sequence[str] | None = _SUCCEEDED,
+        metrics_filename: str = "metrics.json",
+        experiment_name: str | None = None,
+        group: str | None = None,
+        tags: Tags | None = None,
+    ) -> pd.DataFrame:
+        """Return the runs with those keys of their configurations that are not the same in all.
+
+        A key that only some runs have varies. Lists are compared by what they hold. (Since 2.0.)
+
+        Returns:
+            A row for each run: ``run_id``, the keys that vary (dotted for nested ones), and all
+            metrics.
+
+        Example:
+            >>> ResultAnalyzer("./results_demo").varying().groupby("lr")["score"].mean()
+        """
+        return queries.varying(
+            self._select(statuses, metrics_filename, experiment_name, group, tags)
+        )
+
+    def aggregate(
+        self,
+        by: str | Sequence[str] | None = None,
+        over: str | None = "seed",
+        metrics: str | Sequence[str] | None = None,
+        *,
+        statuses: Sequence[str] | None = _SUCCEEDED,
+        metrics_filename: str = "metrics.json",
+        experiment_name: str | None = None,
+        group: str | None = None,
+        tags: Tags | None = None,
+    ) -> pd.DataFrame:
+        """Return mean, spread and confidence interval of metrics, over seeds, for each setting.
+
+        The interval is the 95 % confidence interval of the mean by Student's t distribution with
+        n - 1 degrees of freedom, mean +- t * sem, as for independent runs whose results are spread
+        normally; ``frame.attrs["interval"]`` says so too. The standard deviation has n - 1 in its
+        denominator. With one run, spread and interval are NaN.
+
+        What could make a mean misleading is logged: of runs that are the same in configuration
+        and seed only the latest counts; runs where a metric is missing, NaN or no number do not
+        count for it; groups that lack seeds of the fullest group; keys that differ within a group.
+        (Since 2.0.)
+
+        Args:
+            by: keys of the configuration that make a group (``"run.<key>"`` for those of
+                run.json); ``None``: all that vary, but for ``over``.
+            over: the key whose values are averaged over; ``None``: every run counts.
+            metrics: what is averaged; ``None``: all that are numbers.
+
+        Returns:
+            A row for each group, sorted by the keys of ``by``. After those keys come ``n_seeds``,
+            ``seeds`` and ``seeds_differ`` (named after ``over``; ``n_runs`` without it):
+            ``seeds_differ`` is true where the seeds are not those of the fullest group. Then, for
+            each metric: ``score_mean``, ``score_std``, ``score_sem``, ``score_ci95_low``,
+            ``score_ci95_high``, and ``score_n``, the number of runs that count for it.
+
+        Raises:
+            ConfigError: a key or metric that no run has.
+
+        Example:
+            >>> means = ResultAnalyzer("./results_demo").aggregate(["lr"], metrics=["score"])
+            >>> means[["lr", "score_mean", "score_ci95_low", "score_ci95_high", "seeds_differ"]]
+        """
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return aggregation.aggregate(selection, by, over, metrics)
+
+    def failures(
+        self,
+        *,
+        experiment_name: str | None = None,
+        group: str | None = None,
+        tags: Tags | None = None,
+    ) -> pd.DataFrame:
+        """Return the failed runs by kind, the most frequent first.
+
+        Of one kind are those with the same exception, raised at the same place, for the same
+        reason; where no place is known, those whose messages differ in numbers only. (Since 2.0.)
+
+        Args:
+            experiment_name: experiment to keep.
+            group: group to keep.
+            tags: tags to ask for.
+
+        Returns:
+            A row for each kind: ``error_type``, ``place`` (``train.py:12 in step``), ``n_runs``,
+            ``message`` of the first of them, ``reason``, ``only_when`` (a condition on the
+            configuration that holds for these and for no run that succeeded, where there is one),
+            ``run_ids``, and ``log``, the path of the first one's error.log.
+
+        Example:
+            >>> ResultAnalyzer("./results_demo").failures()[["n_runs", "error_type", "only_when"]]
+        """
+        return failures.failures(self._select(None, "", experiment_name, group, tags))
+
+    def reproduce(self, run_id: str) -> Reproduction:
+        """Say how a run came about, what differs today, and which commands lead back there.
+
+        Today is the present working folder, its repository and the running Python: call it where
+        the run was launched. Nothing is imported, run or written. Of a run with several attempts
+        it is the last one; of what 1.0.3 has not recorded it says so. (Since 2.0.)
+
+        Args:
+            run_id: the id of a run, or the beginning of one.
+
+        Returns:
+            A record that prints, with ``config``, ``commit``, ``patch``, ``command``, ``packages``,
+            ``differences``, ``steps`` and more.
+
+        Raises:
+            ConfigError: an id that is unknown (the closest one is named) or could be several.
+
+        Example:
+            >>> found = ResultAnalyzer("./results_demo").reproduce("20260301_1015")
+            >>> print(found)
+            >>> found.config["lr"], found.commit
+        """
+        from ztxexp.analysis.reproducing import reproduce  # only this needs git and hashes
+
+        return reproduce(self.results_path, run_id)
+
+    def _select(
+        self,
+        statuses: Sequence[str] | None,
+        metrics_filename: str,
+        experiment_name: str | None,
+        group: str | None,
+        tags: Tags | None,
+    ) -> Selection:
+        root = self.results_path
+        return Selection(root, statuses, metrics_filename, experiment_name, group, tags)

@@ -1,17 +1,18 @@
-"""The fluent front door: :class:`ExperimentPipeline`. No logic of its own."""
+"""The fluent entry point: :class:`ExperimentPipeline`."""
 
 from __future__ import annotations
 
+import copy
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, TimeLimit
 from ztxexp.launch.plan import Plan, plan_sweep
-from ztxexp.manager import ExpManager
 from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
@@ -20,9 +21,12 @@ from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class ExperimentPipeline:
-    """Describes a sweep and runs it.
+
+class ExperimentPipeline(ConfigBuilder):
+    """Describes a sweep and runs it; :class:`ConfigBuilder` says how configurations are made.
 
     Args:
         results_root: folder that holds a folder for every run.
@@ -38,68 +42,18 @@ class ExperimentPipeline:
     """
 
     def __init__(self, results_root: str | Path, base_config: Mapping[str, Any] | None = None):
+        super().__init__(base_config)
         self.results_root = Path(results_root)
-        self._manager = ExpManager(base_config)
-        self._metadata = RunMetadata()
-        self._retry_max_attempts = 1
-        self._retry_on: Sequence[str | type[BaseException]] = ("Exception",)
+        self._metadata: dict[str, Any] = {}
+        self._retry: dict[str, Any] = {}
         self._tracker_specs: list[dict[str, Any]] = []
-        self._retry_pauses = (0.0, 1.0)
+        self._trackers: list[Tracker] = []
         self._resume = False
         self._only_failed: frozenset[str] | None = None
-        self._trackers: list[Tracker] = []
 
     # -- which configurations
 
-    def grid(self, param_grid: Mapping[str, Sequence[Any]]) -> ExperimentPipeline:
-        """Take every combination of the values, see :meth:`ExpManager.grid`."""
-        self._manager.grid(param_grid)
-        return self
-
-    def variants(
-        self, variants: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
-    ) -> ExperimentPipeline:
-        """Take each of some partial configurations, see :meth:`ExpManager.variants`."""
-        self._manager.variants(variants)
-        return self
-
-    def random_search(
-        self, space: Mapping[str, Any], n_trials: int, seed: int = 42
-    ) -> ExperimentPipeline:
-        """Draw at random from lists or distributions, see :meth:`ExpManager.random_search`."""
-        self._manager.random_search(space=space, n_trials=n_trials, seed=seed)
-        return self
-
-    def zip(self, space: Mapping[str, Sequence[Any]]) -> ExperimentPipeline:
-        """Pair the values of several keys, see :meth:`ExpManager.zip`."""
-        self._manager.zip(space)
-        return self
-
-    def chain(self, *spaces: Any) -> ExperimentPipeline:
-        """Take the union of several spaces, see :meth:`ExpManager.chain`."""
-        self._manager.chain(*spaces)
-        return self
-
-    def expand(self, name: str, **options: Any) -> ExperimentPipeline:
-        """Apply any installed expander by name.
-
-        Example:
-            >>> pipeline.expand("grid", param_grid={"lr": [1e-3, 1e-2]})
-        """
-        self._manager.expand(name, **options)
-        return self
-
-    def modify(self, fn: Callable[[Config], Config | None]) -> ExperimentPipeline:
-        """Change every configuration, see :meth:`ExpManager.modify`."""
-        self._manager.modify(fn)
-        return self
-
-    def where(self, fn: Callable[[Config], bool], name: str | None = None) -> ExperimentPipeline:
-        """Keep the configurations for which ``fn`` is true; ``name`` is what a plan calls it."""
-        self._manager.where(fn, name)
-        return self
-
-    def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
+    def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> Self:
         """Leave out configurations that have succeeded under this results root.
 
         Launches that do so at the same time, from any number of processes or hosts on one shared
@@ -116,10 +70,9 @@ class ExperimentPipeline:
                 "exclude_completed of a pipeline looks under its own results root; "
                 f'{ignore_keys!r} is no list of keys to ignore, such as ["note"]'
             )
-        self._manager.exclude_completed(self.results_root, ignore_keys=ignore_keys)
-        return self
+        return self.exclude_root(None, ignore_keys)
 
-    def resume(self, ignore_keys: Sequence[str] | None = None) -> ExperimentPipeline:
+    def resume(self, ignore_keys: Sequence[str] | None = None) -> Self:
         """Go on where earlier launches ended; includes :meth:`exclude_completed`.
 
         Configurations whose last run failed, was interrupted or died are run again in their own
@@ -135,7 +88,7 @@ class ExperimentPipeline:
         self._resume = True
         return self.exclude_completed(ignore_keys)
 
-    def retry_failed(self, *reasons: str) -> ExperimentPipeline:
+    def retry_failed(self, *reasons: str) -> Self:
         """Limit the launch to configurations whose last run failed; they go on in their folder.
 
         Args:
@@ -154,37 +107,32 @@ class ExperimentPipeline:
         self._only_failed = frozenset(reasons)
         return self.resume()
 
-    def shuffle(self, seed: int | None = None) -> ExperimentPipeline:
-        """Run the configurations in random order."""
-        self._manager.shuffle(seed)
-        return self
-
     def build(self) -> list[Config]:
         """Return the final list of configurations, also those that stand there twice."""
         if self._only_failed is None:
-            return self._manager.build()
+            return super().build()
         return [item.config for item in self._planned(allow_duplicates=True).to_run]
 
-    # -- what the runs say of themselves
+    # -- what is recorded with each run
 
-    def name(self, experiment_name: str) -> ExperimentPipeline:
+    def name(self, experiment_name: str) -> Self:
         """Set the name of the experiment."""
-        self._metadata.experiment_name = experiment_name
+        self._metadata["experiment_name"] = experiment_name
         return self
 
-    def group(self, group_name: str) -> ExperimentPipeline:
+    def group(self, group_name: str) -> Self:
         """Set the group within the experiment."""
-        self._metadata.group = group_name
+        self._metadata["group"] = group_name
         return self
 
-    def tags(self, tags: dict[str, str] | list[str]) -> ExperimentPipeline:
+    def tags(self, tags: dict[str, str] | list[str]) -> Self:
         """Set the tags, a mapping or a list of words."""
-        self._metadata.tags = tags
+        self._metadata["tags"] = copy.copy(tags)
         return self
 
-    def lineage(self, parent_run_id: str | None) -> ExperimentPipeline:
+    def lineage(self, parent_run_id: str | None) -> Self:
         """Set the run that these runs descend from."""
-        self._metadata.parent_run_id = parent_run_id
+        self._metadata["parent_run_id"] = parent_run_id
         return self
 
     # -- how they run
@@ -195,7 +143,7 @@ class ExperimentPipeline:
         retry_on: Sequence[str | type[BaseException]] = ("Exception",),
         delay: float = 0.0,
         backoff: float = 1.0,
-    ) -> ExperimentPipeline:
+    ) -> Self:
         """Try failures again.
 
         Args:
@@ -213,12 +161,16 @@ class ExperimentPipeline:
             attempts = max(1, operator.index(max_attempts))
         except TypeError:
             raise ValueError(f"max_attempts must be a whole number, got {max_attempts!r}") from None
-        RetryRule.of(attempts, retry_on, delay, backoff)
-        self._retry_pauses = (delay, backoff)
-        self._retry_max_attempts, self._retry_on = attempts, retry_on
+        RetryRule.of(attempts, retry_on, delay, backoff)  # an error belongs to this line
+        self._retry = {
+            "max_attempts": attempts,
+            "retry_on": retry_on,
+            "retry_delay": delay,
+            "retry_backoff": backoff,
+        }
         return self
 
-    def track(self, tracker: Tracker | str, **kwargs: Any) -> ExperimentPipeline:
+    def track(self, tracker: Tracker | str, **kwargs: Any) -> Self:
         """Send the runs to a tracker as well.
 
         Args:
@@ -233,9 +185,8 @@ class ExperimentPipeline:
             >>> pipeline.track("mlflow", experiment_name="digits")
         """
         if isinstance(tracker, str):
-            name = tracker.lower()
-            registry.tracker_spec(name, kwargs)  # an error belongs to this line, not to run()
-            self._tracker_specs.append({"type": name, "kwargs": dict(kwargs)})
+            registry.tracker_spec(tracker.lower(), kwargs)  # an error belongs to this line
+            self._tracker_specs.append({"type": tracker.lower(), "kwargs": kwargs})
             return self
         if kwargs:
             raise OptionError(
@@ -313,14 +264,10 @@ class ExperimentPipeline:
             record_diff: keep what is not committed to git, as a patch in the results
                 root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
         """
-        delay, backoff = self._retry_pauses
         settings = {
             **locals(),
-            "metadata": self._metadata,
-            "max_attempts": self._retry_max_attempts,
-            "retry_on": self._retry_on,
-            "retry_delay": delay,
-            "retry_backoff": backoff,
+            **self._retry,
+            "metadata": RunMetadata(**self._metadata),
             "tracker_specs": self._tracker_specs,
             "trackers": self._trackers,
         }
@@ -329,7 +276,7 @@ class ExperimentPipeline:
 
     def _planned(self, allow_duplicates: bool) -> Plan:
         return plan_sweep(
-            self._manager,
+            self,
             self.results_root,
             resume=self._resume,
             only_failed=self._only_failed,

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from typing import Any
 from ztxexp.text.format import plural
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.delivery.state import EVENTS, EXTRAS, Receipts
-from ztxexp_core.delivery.target import Load, load_of, load_of_live, what_it_has
-from ztxexp_core.delivery.thread import Courier, Sent
+from ztxexp_core.delivery.state import EVENTS, EXTRAS, DeliveryState, delivery_state
+from ztxexp_core.delivery.target import TrackerTarget, target_for, target_for_instance
+from ztxexp_core.delivery.thread import DeliveryReport, TrackerThread
 from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
-from ztxexp_core.store.lines import whole_lines
 from ztxexp_core.store.liveness import as_it_is
 from ztxexp_core.store.run_folder import RunFiles, iter_runs, read_record
 
@@ -115,41 +114,41 @@ def sync(
     root = Path(results_root).absolute()
     if not root.is_dir():
         raise StoreError(f"there is no results root {root}; give the folder that holds the runs")
-    load = _load(tracker, kwargs, tracker_timeout)
-    report = SyncReport(load.name)
-    sample = load.make()
+    target = _target(tracker, kwargs, tracker_timeout)
+    report = SyncReport(target.name)
+    sample = target.make()
     in_a_row = 0
     for folder, run in iter_runs(root):
         report.runs += 1
         if in_a_row >= _IN_A_ROW:
             report.not_tried += 1
             continue
-        sent = _bring(folder, as_it_is(run, folder), load, sample, report)
+        sent = _bring(folder, as_it_is(run, folder), target, sample, report)
         if sent is not None:
             in_a_row = in_a_row + 1 if sent.error and not sent.started else 0
     return report
 
 
-def _load(tracker: str | Tracker, kwargs: Mapping[str, Any], patience: float) -> Load:
+def _target(tracker: str | Tracker, kwargs: Mapping[str, Any], timeout: float) -> TrackerTarget:
     if isinstance(tracker, str):
-        return load_of(registry.tracker_spec(tracker.lower(), dict(kwargs)), patience)
+        return target_for(registry.tracker_spec(tracker.lower(), dict(kwargs)), timeout)
     check_tracker(tracker)
-    return load_of_live(registry.name_of(tracker), tracker, patience)
+    return target_for_instance(registry.name_of(tracker), tracker, timeout)
 
 
 def _bring(
-    folder: Path, run: Mapping[str, Any], load: Load, sample: Tracker, report: SyncReport
-) -> Sent | None:
+    folder: Path, run: Mapping[str, Any], target: TrackerTarget, sample: Tracker, report: SyncReport
+) -> DeliveryReport | None:
     """Bring one run as far as it has come; ``None`` where there was nothing to do."""
     try:
         ctx = context_of(folder)
-        has = what_it_has(ctx, sample, load)
-        if not _lacks(has, run):
+        state = delivery_state(ctx, sample, target)
+        if not _lacks(state, run):
             return None
-        if has.in_use:
+        if state.in_use:
             report.busy.append(folder.name)
             return None
-        sent = bring_run(ctx, run, load)
+        sent = bring_run(ctx, run, target)
     except Exception as exc:  # damage, or what the tracker raises when it is asked what it has
         report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
         return None
@@ -166,48 +165,50 @@ def _bring(
 
 
 def bring_run(
-    ctx: RunContext, run: Mapping[str, Any], load: Load, until: float | None = None
-) -> Sent:
+    ctx: RunContext, run: Mapping[str, Any], target: TrackerTarget, until: float | None = None
+) -> DeliveryReport:
     """Tell a tracker what it has not got of a run, from the run's files.
 
     Args:
         ctx: of the run, see :func:`context_of`.
         run: its ``run.json``; the end is told where it says one.
-        load: the tracker.
+        target: the tracker.
         until: when to leave the rest, monotonic seconds.
     """
-    courier = Courier(ctx, load, _to_log(ctx))
-    courier.begin()
-    courier.wait_for_start()
-    courier.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
-    return courier.wait(until)
+    thread = TrackerThread(ctx, target, _to_log(ctx))
+    thread.begin()
+    thread.wait_for_start()
+    thread.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
+    return thread.wait(until)
 
 
-def tell_of_the_dead(folders: Sequence[Path], loads: Iterable[Load], seconds: float) -> None:
+def tell_of_the_dead(
+    folders: Sequence[Path], targets: Iterable[TrackerTarget], seconds: float
+) -> None:
     """Tell trackers how runs ended whose processes could not do it any more.
 
     Args:
         folders: of the runs.
-        loads: the trackers.
+        targets: the trackers.
         seconds: for all of it; what is left then is named in the log.
     """
     until = time.monotonic() + seconds
-    for load in loads if folders else ():
+    for target in targets if folders else ():
         left = len(folders)
         for folder in folders:
             if time.monotonic() >= until:
                 break
             run = read_record(RunFiles(folder).run)
             with contextlib.suppress(OSError):
-                if run is not None and bring_run(context_of(folder), run, load, until).ended:
+                if run is not None and bring_run(context_of(folder), run, target, until).ended:
                     left -= 1
         if left:
             _log.warning(
                 "tracker %r does not know yet how %s ended whose process died; "
                 "ztxexp.sync(results_root, %r, ...) tells it",
-                load.name,
+                target.name,
                 plural(left, "run"),
-                load.name,
+                target.name,
             )
 
 
@@ -248,17 +249,12 @@ def _summary(ctx: RunContext, run: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _lacks(has: Receipts, run: Mapping[str, Any]) -> bool:
+def _lacks(state: DeliveryState, run: Mapping[str, Any]) -> bool:
     """Tell whether there is anything that the tracker has not got."""
-    if not has.started:
+    if not state.started:
         return True
-    if run.get("status") != RUN_STATUS_RUNNING and has.ended != (run.get("attempt") or 1):
+    if run.get("status") != RUN_STATUS_RUNNING and state.ended != (run.get("attempt") or 1):
         return True
-    files = RunFiles(os.path.dirname(os.path.dirname(has.path)))
-    return any(_new_lines(has, files))
-
-
-def _new_lines(has: Receipts, files: RunFiles) -> Iterator[bool]:
-    for kind, path in ((EVENTS, files.curve), (EXTRAS, files.extras)):
-        yield bool(has.missed[kind])
-        yield any(True for _ in whole_lines(path, has.told_to[kind]))
+    files = RunFiles(os.path.dirname(os.path.dirname(state.path)))
+    paths = {EVENTS: files.curve, EXTRAS: files.extras}
+    return any(state.undelivered(path, kind) for kind, path in paths.items())

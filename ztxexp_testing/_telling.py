@@ -10,7 +10,7 @@ from typing import Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.delivery.target import BATCH
+from ztxexp_core.delivery.thread import BATCH
 from ztxexp_core.records import MetricEvent, RunMetadata
 from ztxexp_testing._apart import Apart
 from ztxexp_testing._runs import CALL_SEC, Run

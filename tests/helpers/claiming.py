@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from ztxexp.results.claims import Claims, Done, Mine
+from ztxexp.results.claims import Claimed, Claims, Completed
 from ztxexp_core.records import RUN_SCHEMA_VERSION
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import create_run, new_run_id, write_json
@@ -44,10 +44,10 @@ def main(root: Path, seed: str, count: int) -> None:
             for identity in list(left):
                 run_id = new_run_id()
                 verdict = claims.claim(identity, run_id)
-                if isinstance(verdict, Mine):
+                if isinstance(verdict, Claimed):
                     carry_out(root, identity, run_id, log)
                     claims.release(identity, run_id, "succeeded")
-                if isinstance(verdict, Mine | Done):
+                if isinstance(verdict, Claimed | Completed):
                     left.remove(identity)
 
 

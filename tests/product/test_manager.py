@@ -374,7 +374,7 @@ def test_a_value_that_cannot_be_compared_is_named_by_its_key(tmp_path):
         manager.build()
 
 
-# ---- the account -----------------------------------------------------------------------------
+# ---- the report -----------------------------------------------------------------------------
 
 
 def small(config, limit=3):
@@ -399,7 +399,7 @@ class Odd:
     ],
 )
 def test_a_rule_has_the_name_that_its_author_knows(rule, name, expected):
-    (filtered,) = ExpManager().grid({"a": [0, 9]}).where(rule, name).build_account().filtered_out
+    (filtered,) = ExpManager().grid({"a": [0, 9]}).where(rule, name).build_report().filtered_out
     assert filtered.rule == expected
 
 
@@ -408,34 +408,44 @@ def test_a_name_that_is_no_text_is_refused_at_once():
         ExpManager().where(small, 3)
 
 
-def test_the_account_says_which_rule_took_which_configurations():
+def test_the_report_says_which_rule_took_which_configurations():
     manager = ExpManager().grid({"a": list(range(9))})
     manager.where(lambda c: True, "all").where(lambda c: c["a"] < 7, "small")
     manager.where(lambda c: c["a"] % 2, "odd").where(lambda c: c["a"] < 7, "small")
-    account = manager.build_account()
-    assert account.configs == [{"a": 1}, {"a": 3}, {"a": 5}] == manager.build()
-    assert [(f.rule, f.count) for f in account.filtered_out] == [("small", 2), ("odd", 4)]
-    assert account.filtered_out[1].examples == ({"a": 0}, {"a": 2}, {"a": 4})
+    report = manager.build_report()
+    assert report.configs == [{"a": 1}, {"a": 3}, {"a": 5}] == manager.build()
+    assert [(f.rule, f.count) for f in report.filtered_out] == [("small", 2), ("odd", 4)]
+    assert report.filtered_out[1].examples == ({"a": 0}, {"a": 2}, {"a": 4})
 
 
 def test_examples_are_copies_of_what_the_rule_saw():
     one = {"l": [1], "a": 5}
     manager = ExpManager().grid({"x": [1, 2]}).modify(lambda c: one).where(lambda c: False)
-    (filtered,) = manager.build_account().filtered_out
+    (filtered,) = manager.build_report().filtered_out
     one["l"].append(2)
     assert filtered.examples == ({"l": [1], "a": 5},) * 2
 
 
-def test_the_account_says_which_run_stands_for_what_is_done(tmp_path):
+def test_rules_that_take_out_everything_are_named_in_a_warning(caplog):
+    manager = ExpManager().grid({"a": [1, 2, 3]}).where(lambda c: c["a"] < 3, "small")
+    assert len(manager.build()) == 2
+    assert not caplog.records
+    assert manager.where(lambda c: False, "none").build() == []
+    assert caplog.messages == [
+        "no configuration is left: where() took out all of them, by 'small' (1), 'none' (2)"
+    ]
+
+
+def test_the_report_says_which_run_stands_for_what_is_done(tmp_path):
     write_run(tmp_path / "one", "r1", {"a": 1})
     write_run(tmp_path / "two", "r2", {"a": 2, "note": "x"})
     write_run(tmp_path / "two", "r3", {"a": 3}, status="failed")
     manager = ExpManager().grid({"a": [1, 2, 3]}).exclude_completed(tmp_path / "one")
     manager.exclude_completed(tmp_path / "two", ["note"])
-    account = manager.build_account()
-    assert account.configs == [{"a": 3}] == manager.build()
-    assert [(c, past.run_id) for c, past in account.reused] == [({"a": 1}, "r1"), ({"a": 2}, "r2")]
-    assert account.reused[1][1].folder == tmp_path / "two" / "r2"
+    report = manager.build_report()
+    assert report.configs == [{"a": 3}] == manager.build()
+    assert [(c, past.run_id) for c, past in report.reused] == [({"a": 1}, "r1"), ({"a": 2}, "r2")]
+    assert report.reused[1][1].folder == tmp_path / "two" / "r2"
 
 
 def test_what_is_known_of_a_root_is_not_read_again(tmp_path):
@@ -444,15 +454,15 @@ def test_what_is_known_of_a_root_is_not_read_again(tmp_path):
     known.history(["note"])
     shutil.rmtree(tmp_path / "r")
     manager = ExpManager({"a": 1}).exclude_completed(tmp_path, ["note"])
-    assert manager.build_account(known).configs == []
-    assert manager.build_account().configs == [{"a": 1}]
+    assert manager.build_report(known).configs == []
+    assert manager.build_report().configs == [{"a": 1}]
 
 
-def test_a_chain_takes_out_what_its_parts_do_not_want_without_an_account():
+def test_a_chain_takes_out_what_its_parts_do_not_want_without_a_report():
     part = ExpManager().grid({"a": [1, 2]}).where(lambda c: c["a"] == 1)
-    account = ExpManager().chain(part).build_account()
-    assert account.configs == [{"a": 1}]
-    assert account.filtered_out == ()
+    report = ExpManager().chain(part).build_report()
+    assert report.configs == [{"a": 1}]
+    assert report.filtered_out == ()
 
 
 def test_the_keys_that_count_in_no_comparison_are_those_that_every_call_ignores(tmp_path):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import venv
 
 import pytest
+from environments import make_environment, run_quietly
 
 pytestmark = pytest.mark.slow
 
@@ -72,22 +70,12 @@ WANTED = {
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     """An interpreter with 1.0.3."""
-    home = tmp_path_factory.mktemp("old") / "venv"
-    venv.create(home, with_pip=True)
-    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "ztxexp==1.0.3"], check=True)
-    return python
+    return make_environment(tmp_path_factory.mktemp("old") / "venv", "ztxexp==1.0.3")
 
 
 def ask(python, code, root):
     """Run a piece of code in a neutral folder; returns its output."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    out = subprocess.run(
-        [python, "-c", code, root],
-        cwd=root.parent, env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert out.returncode == 0, out.stderr
-    return out.stdout
+    return run_quietly([python, "-c", code, root], root.parent)
 
 
 def read(python, root):

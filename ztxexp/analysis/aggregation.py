@@ -1,8 +1,8 @@
 """Means over seeds, with what is needed to judge them: spread, intervals, which seeds count.
 
-One row for each group of runs whose configurations agree in some keys. What could make a mean
-misleading is told in the log: runs without a number, repeated runs, other settings that are mixed
-in, groups that lack seeds.
+One row for each group of runs whose configurations agree in some keys. The log warns of what could
+make a mean misleading: runs without a number, repeated runs, mixed settings, groups with missing
+seeds.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.columns import (
     ABSENT,
-    Column,
+    NamedColumn,
     asked_for,
-    codes_at,
     codes_of,
     flattened,
-    vary,
+    varying,
     without_number,
 )
-from ztxexp.analysis.student import t_quantile
-from ztxexp.results.columns import Objects
+from ztxexp.analysis.student import t_95
+from ztxexp.results.columns import ColumnTable
+from ztxexp.results.index import no_garbage_collection
+from ztxexp.results.selection import RunSet, Selection, read_runs, words
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError
@@ -46,33 +47,46 @@ INTERVAL = (
     "95 % confidence interval of the mean, by Student's t distribution with n - 1 degrees of "
     "freedom (ci95 = mean +- t * sem)"
 )
-_TOLD = 5  # groups, runs or values that a message names
+_SHOWN = 5  # groups, runs or values that a message names
 
 
+@no_garbage_collection()
 def aggregate(
-    ids: Sequence[str],
-    parts: Mapping[str, Objects],
-    by: Sequence[str] | None,
-    over: str | None,
-    metrics: Sequence[str] | None,
+    selection: Selection,
+    by: str | Sequence[str] | None = None,
+    over: str | None = "seed",
+    metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return statistics of metrics by group, as ``ResultAnalyzer.aggregate`` describes them.
-
-    Args:
-        ids: of the runs, for messages.
-        parts: what their files say: ``config``, ``metrics``, ``run``.
-        by: keys that make a group; ``None``: all that vary, but for ``over``.
-        over: the key whose values are averaged over; ``None``: every run counts.
-        metrics: what is averaged; ``None``: all that are numbers.
+    """Return statistics of metrics by group, see ``ResultAnalyzer.aggregate``.
 
     Raises:
         ConfigError: a key or metric that no run has, or ``over`` among ``by``.
     """
-    sweep = _Sweep.of(parts, by, over)
-    sweep = sweep.without_repeated(ids, parts["run"])
-    sweep.tell_mixed()
-    measured = _measured(parts["metrics"], parts, metrics, sweep.places)
-    _tell_without_numbers(measured, len(sweep.places))
+    keys = None if by is None else words(by, "by")
+    asked = None if metrics is None else words(metrics, "metrics")
+    return aggregate_runs(read_runs(selection), keys, over, asked)
+
+
+def aggregate_runs(
+    runs: RunSet, by: Sequence[str] | None, over: str | None, metrics: Sequence[str] | None
+) -> pd.DataFrame:
+    """Return statistics of metrics of runs that have been read, by group.
+
+    Args:
+        runs: the runs.
+        by: keys that make a group; ``None``: all that vary, but for ``over``.
+        over: the key whose values are averaged over; ``None``: every run counts.
+        metrics: what is averaged; ``None``: all that are numbers.
+    """
+    sweep = _Sweep.of(runs, by, over)
+    sweep.leave_out_repeated(runs)
+    sweep.warn_mixed()
+    measured = dict(_measured(runs, metrics, sweep.positions))
+    without = {name: without_number(cells) for name, cells in measured.items()}
+    lacking = [f"{name!r} lacks {text}" for name, text in without.items() if text]
+    if lacking:
+        total = plural(len(sweep.positions), "run")
+        _log.warning("aggregate: means are not over all %s: %s", total, "; ".join(lacking))
     return _frame(sweep, measured)
 
 
@@ -84,86 +98,74 @@ class _Sweep:
         by: the keys that make a group.
         over: the key that is averaged over.
         varying: codes of the values of every key of the configurations that varies.
-        places: positions of the runs that count.
-        group: for each of these the number of its group, by order of appearance.
+        group: for each run the number of its group, by order of appearance.
+        positions: of the runs that count.
     """
 
-    by: list[Column]
-    over: Column | None
+    by: list[NamedColumn]
+    over: NamedColumn | None
     varying: dict[str, list[int]]
-    places: list[int]
-    group: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        codes = [column.codes() for column in self.by]
-        known: dict[Any, int] = {}
-        values = zip(*codes, strict=True) if codes else [()] * len(self.places)
-        self.group = [known.setdefault(value, len(known)) for value in values]
+    group: list[int]
+    positions: list[int]
 
     @classmethod
-    def of(cls, parts: Mapping[str, Objects], by: Sequence[str] | None, over: str | None) -> _Sweep:
+    def of(cls, runs: RunSet, by: Sequence[str] | None, over: str | None) -> _Sweep:
         """Sort all runs into groups."""
-        config = flattened(parts["config"])
-        coded = {key: codes_at(config, key) for key in _keys(config)}
-        varying = {key: codes for key, codes in coded.items() if vary(codes)}
+        config = flattened(runs.config)
+        varying_keys = varying(config)
         column = None
         if over is not None:
-            way_out = ", or give over=None to let every run count"
-            column = asked_for(parts, over, "config", "over", way_out)
+            hint = ", or give over=None to let every run count"
+            column = asked_for(runs.parts, over, "config", "over", hint)
         if by is None:
-            keys = [key for key in varying if column is None or not _is_below(key, column.name)]
-            groups = [Column(key, config.column(key, ABSENT), config) for key in keys]
+            keys = [key for key in varying_keys if not _is_below(key, column)]
+            groups = [NamedColumn(key, config.column(key, ABSENT), config) for key in keys]
         else:
-            groups = [asked_for(parts, key, "config", "by") for key in dict.fromkeys(by)]
+            groups = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
         if column is not None and column.name in [group.name for group in groups]:
             raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
-        return cls(groups, column, varying, list(range(config.size)))
+        number_of: dict[Any, int] = {}
+        codes = [group.codes() for group in groups]
+        values = zip(*codes, strict=True) if codes else [()] * len(runs)
+        numbers = [number_of.setdefault(value, len(number_of)) for value in values]
+        return cls(groups, column, varying_keys, numbers, list(range(len(runs))))
 
-    def without_repeated(self, ids: Sequence[str], run: Objects) -> _Sweep:
+    def leave_out_repeated(self, runs: RunSet) -> None:
         """Leave out the earlier ones of runs that are the same in everything; the log names them.
 
         Without ``over`` every run counts.
         """
-        if self.over is None or not self.places:
-            return self
-        other = self.over.codes()
-        every = zip(self.group, other, *self.varying.values(), strict=True)
+        if self.over is None or not self.positions:
+            return
         same: dict[Any, list[int]] = {}
-        for place, key in enumerate(every):
-            same.setdefault(key, []).append(place)
-        if len(same) == len(self.places):
-            return self
-        ended = _ends(run, [place for places in same.values() if places[1:] for place in places])
-        latest = {max(places, key=lambda p: (ended.get(p, 0.0), p)) for places in same.values()}
-        earlier = [place for place in self.places if place not in latest]
+        alike = zip(self.group, self.over.codes(), *self.varying.values(), strict=True)
+        for position, codes in enumerate(alike):
+            same.setdefault(codes, []).append(position)
+        if len(same) == len(self.positions):
+            return
+        repeated = [position for each in same.values() if each[1:] for position in each]
+        ended = _ends(runs.run, repeated)
+        latest = {max(each, key=lambda p: (ended.get(p, 0.0), p)) for each in same.values()}
+        ids = runs.ids()
+        earlier = [ids[position] for position in self.positions if position not in latest]
+        self.positions = sorted(latest)
         _log.warning(
             "aggregate: left out %s, since a later one of the same configuration succeeded too: %s",
             plural(len(earlier), "run"),
-            _listed([ids[place] for place in earlier]),
-        )
-        return self._only(sorted(latest))
-
-    def _only(self, kept: list[int]) -> _Sweep:
-        def only(cells: list[Any]) -> list[Any]:
-            return [cells[place] for place in kept]
-
-        return _Sweep(
-            [Column(column.name, only(column.cells)) for column in self.by],
-            None if self.over is None else Column(self.over.name, only(self.over.cells)),
-            {key: only(codes) for key, codes in self.varying.items()},
-            kept,
+            _listed(earlier),
         )
 
-    def tell_mixed(self) -> None:
+    def warn_mixed(self) -> None:
         """Log which keys differ within a group although they make none and are not ``over``."""
         if self.over is None:
             return
-        groups = len(set(self.group))
+        group = self.counting(self.group)
+        groups = len(set(group))
         mixed = [
             key
             for key, codes in self.varying.items()
-            if not _is_below(key, self.over.name)
-            and len(set(zip(self.group, codes, strict=True))) > groups
+            if not _is_below(key, self.over)
+            and len(set(zip(group, self.counting(codes), strict=True))) > groups
         ]
         if mixed:
             _log.warning(
@@ -172,16 +174,20 @@ class _Sweep:
                 ", ".join(map(repr, mixed)),
             )
 
+    def counting(self, cells: list[Any]) -> list[Any]:
+        """Return the cells of the runs that count."""
+        return [cells[position] for position in self.positions]
+
     def firsts(self) -> list[int]:
-        """Return for each group, in the order of its values, which of the runs comes first."""
+        """Return the first run of each group, the groups in the order of their values."""
         first: dict[int, int] = {}
-        for place, group in enumerate(self.group):
-            first.setdefault(group, place)
-        places = list(first.values())
-        columns = [[column.cells[place] for place in places] for column in self.by]
+        for position in self.positions:
+            first.setdefault(self.group[position], position)
+        positions = list(first.values())
+        columns = [[column.cells[position] for position in positions] for column in self.by]
         ranked = [list(map(_rank, cells, codes_of(cells))) for cells in columns]
-        ranks = [*zip(*ranked, strict=True)] if ranked else [()] * len(places)
-        return [place for _, place in sorted(zip(ranks, places, strict=True))]
+        ranks = [*zip(*ranked, strict=True)] if ranked else [()] * len(positions)
+        return [position for _, position in sorted(zip(ranks, positions, strict=True))]
 
 
 def _rank(value: Any, code: int) -> tuple[int, Any]:
@@ -193,60 +199,43 @@ def _rank(value: Any, code: int) -> tuple[int, Any]:
     return (4, 0) if value is None or value is ABSENT else (3, code)
 
 
-def _keys(objects: Objects) -> list[str]:
-    return list(dict.fromkeys(key for keys in objects.keys()[0] for key in keys))
+def _is_below(key: str, column: NamedColumn | None) -> bool:
+    """Tell whether a key is that of a column, or stands in what is nested there."""
+    return column is not None and (key == column.name or key.startswith(f"{column.name}."))
 
 
-def _is_below(key: str, other: str) -> bool:
-    return key == other or key.startswith(f"{other}.")
-
-
-def _ends(run: Objects, places: Iterable[int]) -> dict[int, float]:
+def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
     """Return when runs ended (or began, where that is all they say), as far as they say it."""
-    ends, starts, found = run.column("finished_at"), run.column("started_at"), {}
-    for place in places:
-        for text in (ends[place], starts[place]):
+    ends, starts, times = run.column("finished_at"), run.column("started_at"), {}
+    for position in positions:
+        for text in (ends[position], starts[position]):
             try:
                 when = datetime.fromisoformat(text)
                 if when.tzinfo is None:
                     when = when.replace(tzinfo=timezone.utc)
-                found[place] = when.timestamp()
+                times[position] = when.timestamp()
                 break
             except (TypeError, ValueError, OverflowError):
                 continue
-    return found
+    return times
 
 
 # ---- numbers ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A metric of the runs that count, NaN where it is no number."""
-
-    name: str
-    values: Floats
-    cells: list[Any]
-
-
 def _measured(
-    own: Objects, parts: Mapping[str, Objects], asked: Sequence[str] | None, places: list[int]
-) -> list[_Measured]:
-    import numpy as np
-
-    if asked is None:
-        flat = flattened(own)
-        columns = [Column(key, flat.column(key, ABSENT)) for key in _keys(flat)]
+    runs: RunSet, asked: Sequence[str] | None, positions: list[int]
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the metrics that are averaged, each with the cells of the runs that count."""
+    if asked is not None:
+        columns = [asked_for(runs.parts, key, "metrics", "metrics") for key in dict.fromkeys(asked)]
     else:
-        columns = [asked_for(parts, key, "metrics", "metrics") for key in dict.fromkeys(asked)]
-    found = []
+        table = flattened(runs.metrics)
+        columns = [NamedColumn(key, table.column(key, ABSENT)) for key in table.names()]
     for column in columns:
-        cells = [column.cells[place] for place in places] if column.cells else []
-        if asked is None and not any(map(is_number, cells)):
-            continue
-        values = np.array([_float(cell) for cell in cells], dtype=np.float64)
-        found.append(_Measured(column.name, values, cells))
-    return found
+        cells = [column.cells[position] for position in positions]
+        if asked is not None or any(map(is_number, cells)):
+            yield column.name, cells
 
 
 def _float(cell: Any) -> float:
@@ -258,16 +247,7 @@ def _float(cell: Any) -> float:
         return math.inf if cell > 0 else -math.inf
 
 
-def _tell_without_numbers(measured: Iterable[_Measured], size: int) -> None:
-    lacking = {each.name: without_number(each.cells) for each in measured}
-    told = [f"{name!r} lacks {text}" for name, text in lacking.items() if text]
-    if told:
-        _log.warning(
-            "aggregate: means are not over all %s: %s", plural(size, "run"), "; ".join(told)
-        )
-
-
-def _statistics(values: Floats, group: Integers, groups: int) -> dict[str, npt.NDArray[Any]]:
+def _statistics(cells: list[Any], group: Integers, groups: int) -> dict[str, npt.NDArray[Any]]:
     """Return number, mean, spread and interval of the numbers in each group.
 
     Mean and standard deviation (n - 1 in the denominator) are found in two passes from how far the
@@ -275,6 +255,7 @@ def _statistics(values: Floats, group: Integers, groups: int) -> dict[str, npt.N
     """
     import numpy as np
 
+    values: Floats = np.array([_float(cell) for cell in cells], dtype=np.float64)
     there = ~np.isnan(values)
     values, group = values[there], group[there]
     n = np.bincount(group, minlength=groups)
@@ -291,7 +272,7 @@ def _statistics(values: Floats, group: Integers, groups: int) -> dict[str, npt.N
         squares = sums((away - mean_away[group]) ** 2)
         std = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
         sem = std / np.sqrt(n)
-        half = sem * np.array([t_quantile(int(k) - 1) if k > 1 else np.nan for k in n])
+        half = sem * np.array([t_95(int(k) - 1) if k > 1 else np.nan for k in n])
     return {
         "mean": mean, "std": std, "sem": sem,
         "ci95_low": mean - half, "ci95_high": mean + half, "n": n,
@@ -301,68 +282,56 @@ def _statistics(values: Floats, group: Integers, groups: int) -> dict[str, npt.N
 # ---- the frame -------------------------------------------------------------------------------
 
 
-def _frame(sweep: _Sweep, measured: Sequence[_Measured]) -> pd.DataFrame:
+def _frame(sweep: _Sweep, measured: dict[str, list[Any]]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     firsts = sweep.firsts()
-    number_of = {sweep.group[place]: number for number, place in enumerate(firsts)}
-    group = np.array([number_of[g] for g in sweep.group], dtype=np.int64)
-    counted = _counted(sweep, group, firsts)
-    statistics = {
-        f"{each.name}_{word}": values
-        for each in measured
-        for word, values in _statistics(each.values, group, len(firsts)).items()
-    }
-    taken = {**counted, **statistics}
+    number_of = {sweep.group[position]: number for number, position in enumerate(firsts)}
+    numbers = [number_of[group] for group in sweep.counting(sweep.group)]
+    group = np.array(numbers, dtype=np.int64)
+    calculated = _counted(sweep, numbers, firsts)
+    for metric, cells in measured.items():
+        for word, values in _statistics(cells, group, len(firsts)).items():
+            calculated[f"{metric}_{word}"] = values
     columns: dict[str, Any] = {}
     for column in sweep.by:
-        name = f"config.{column.name}" if column.name in taken else column.name
-        columns[encodable(name)] = _series([column.cells[place] for place in firsts])
-    columns.update({encodable(name): values for name, values in taken.items()})
+        name = f"config.{column.name}" if column.name in calculated else column.name
+        cells = [column.cells[position] for position in firsts]
+        shown = [math.nan if cell is ABSENT else encodable(cell) for cell in cells]
+        columns[encodable(name)] = pd.Series(shown, dtype=None if shown else object)
+    columns.update({encodable(name): values for name, values in calculated.items()})
     frame: pd.DataFrame = pd.DataFrame(columns, index=pd.RangeIndex(len(firsts)))
     frame.attrs["interval"] = INTERVAL
     return frame
 
 
-def _series(cells: Sequence[Any]) -> pd.Series[Any]:
-    import pandas as pd
-
-    shown = [math.nan if cell is ABSENT else encodable(cell) for cell in cells]
-    series: pd.Series[Any] = pd.Series(shown, dtype=None if shown else object)
-    return series
-
-
-def _counted(sweep: _Sweep, group: Integers, firsts: Sequence[int]) -> dict[str, Any]:
+def _counted(sweep: _Sweep, numbers: list[int], firsts: Sequence[int]) -> dict[str, Any]:
     """Return the columns that say of which runs a group consists."""
     import numpy as np
     import pandas as pd
 
     if sweep.over is None:
-        return {"n_runs": np.bincount(group, minlength=len(firsts))}
+        return {"n_runs": np.bincount(np.array(numbers, dtype=np.int64), minlength=len(firsts))}
     word = f"{sweep.over.name.rpartition('.')[2]}s"
-    cells = [None if cell is ABSENT else cell for cell in sweep.over.cells]
+    cells = [None if cell is ABSENT else cell for cell in sweep.counting(sweep.over.cells)]
     codes = codes_of(cells)
     value_of = dict(zip(codes, cells, strict=True))
     in_order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
     rank_of = {code: rank for rank, code in enumerate(in_order)}
-    values = [_shown(value_of[code]) for code in in_order]
+    values = [encodable(value_of[code]) for code in in_order]
     sets: list[set[int]] = [set() for _ in firsts]
-    for number, code in zip(group.tolist(), codes, strict=True):
+    for number, code in zip(numbers, codes, strict=True):
         sets[number].add(rank_of[code])
-    differs = _different(sets)
     shown = [tuple([values[rank] for rank in sorted(ranks)]) for ranks in sets]
+    differs = _different(sets)
     if any(differs):
-        _tell_different(sweep, firsts, word, shown, differs)
+        _warn_different(sweep, firsts, word, shown, differs)
     return {
         f"n_{word}": np.array([len(ranks) for ranks in sets], dtype=np.int64),
         word: pd.Series(shown, dtype=object),
         f"{word}_differ": np.array(differs, dtype=bool),
     }
-
-
-def _shown(value: Any) -> Any:
-    return None if value is ABSENT else encodable(value)
 
 
 def _different(sets: Sequence[set[int]]) -> list[bool]:
@@ -375,34 +344,36 @@ def _different(sets: Sequence[set[int]]) -> list[bool]:
     return [codes != fullest for codes in sets]
 
 
-def _tell_different(
+def _warn_different(
     sweep: _Sweep,
     firsts: Sequence[int],
     word: str,
     shown: Sequence[tuple[Any, ...]],
     differs: Sequence[bool],
 ) -> None:
-    fullest = next(values for values, differ in zip(shown, differs, strict=True) if not differ)
-    told: list[str] = []
-    for place, values, differ in zip(firsts, shown, differs, strict=True):
-        if differ and len(told) < _TOLD:
-            lacking = [value for value in fullest if value not in values]
-            further = [value for value in values if value not in fullest]
-            words = [f"lacks {_listed(lacking)}"] * bool(lacking)
-            words += [f"has {_listed(further)} besides"] * bool(further)
-            config = {c.name: _shown(c.cells[place]) for c in sweep.by}
-            told.append(f"{label(config, width=60) or 'all runs'} {' and '.join(words)}")
+    """Flag groups with missing seeds."""
+    fullest = shown[differs.index(False)]
+    groups = [number for number, differ in enumerate(differs) if differ]
+    descriptions = []
+    for number in groups[:_SHOWN]:
+        missing = [value for value in fullest if value not in shown[number]]
+        further = [value for value in shown[number] if value not in fullest]
+        parts = [f"lacks {_listed(missing)}"] if missing else []
+        parts += [f"has {_listed(further)} besides"] if further else []
+        cells = {column.name: column.cells[firsts[number]] for column in sweep.by}
+        config = {name: None if c is ABSENT else encodable(c) for name, c in cells.items()}
+        descriptions.append(f"{label(config, width=60) or 'all runs'} {' and '.join(parts)}")
     _log.warning(
         "aggregate: %d of %d groups do not have the %s of the fullest one (%s), so their means "
-        "are not over the same: %s",
-        sum(differs),
+        "cannot be compared with the others: %s",
+        len(groups),
         len(differs),
         word,
         _listed(fullest),
-        "; ".join(told) + ("; ..." if sum(differs) > len(told) else ""),
+        "; ".join(descriptions) + ("; ..." if len(groups) > _SHOWN else ""),
     )
 
 
 def _listed(values: Sequence[Any]) -> str:
-    text = ", ".join(cut(str(value), 60) for value in values[: 2 * _TOLD])
-    return f"{text}, ..." if len(values) > 2 * _TOLD else text
+    text = ", ".join(cut(str(value), 60) for value in values[: 2 * _SHOWN])
+    return f"{text}, ..." if len(values) > 2 * _SHOWN else text

@@ -1,4 +1,4 @@
-"""Curves as columns: the rows of many ``metrics.jsonl`` files in one frame.
+"""What runs have logged step by step: events, and curves as one frame.
 
 Values go straight into columns, a block of rows at a time, and each block becomes compact arrays
 before the next is read: a million steps fit into a few hundred megabytes.
@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ztxexp.results.selection import Selection, chosen_runs
 from ztxexp.text.format import encodable
+from ztxexp.text.terminal import watched
 from ztxexp_core.errors import closest
+from ztxexp_core.records import MetricEvent
+from ztxexp_core.store.lines import read_jsonl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,21 +35,44 @@ _BLOCK_ROWS = 65_536
 _BATCH_ROWS = 200
 
 
-def curve_frame(
-    curves: Iterable[tuple[str, Iterator[Row]]], metric_key: str | None
-) -> pd.DataFrame:
-    """Return one row for each logged step of all curves.
+def metric_events(selection: Selection, filename: str = "metrics.jsonl") -> list[MetricEvent]:
+    """Return every logged step of every run, see ``ResultAnalyzer.to_metric_events``.
 
     Args:
-        curves: id of the run and the rows of its ``metrics.jsonl``.
+        selection: which runs.
+        filename: the file in a run's folder that holds its curve.
+    """
+    rows = chain.from_iterable(curve for _, curve in _read_curves(selection, filename))
+    parsed = list(map(MetricEvent.from_dict, rows))
+    events = [event for event in parsed if event is not None]
+    if len(events) < len(parsed):
+        _log.warning(
+            "left out %d row(s) of %s below %s: no integer step, no timestamp, or a metric that "
+            "is no number",
+            len(parsed) - len(events),
+            filename,
+            selection.root,
+        )
+    return events
+
+
+def curve_frame(
+    selection: Selection, metric_key: str | None = None, filename: str = "metrics.jsonl"
+) -> pd.DataFrame:
+    """Return one row for each logged step, see ``ResultAnalyzer.to_curve_dataframe``.
+
+    Args:
+        selection: which runs.
         metric_key: the only metric wanted; rows without it are left out.
+        filename: the file in a run's folder that holds its curve.
     """
     import pandas as pd
 
     others: set[str] = set()
+    curves = _read_curves(selection, filename)
     compact = [(block.columns(), block.attempts) for block in _blocks(curves, metric_key, others)]
     if metric_key and not compact:
-        _tell_unknown(metric_key, others)
+        _warn_unknown(metric_key, others)
     blocks = [columns for columns, _ in compact]
     if any(attempts.beyond_first() for _, attempts in compact):
         blocks = [_with_attempts(columns, attempts) for columns, attempts in compact]
@@ -59,7 +86,13 @@ def curve_frame(
     return frame
 
 
-def _tell_unknown(metric_key: str, known: set[str]) -> None:
+def _read_curves(selection: Selection, filename: str) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Yield the id of each run and the rows of its curve."""
+    for name, run in watched("reading curves", chosen_runs(selection)):
+        yield str(run.get("run_id") or name), read_jsonl(f"{selection.root}/{name}/{filename}")
+
+
+def _warn_unknown(metric_key: str, known: set[str]) -> None:
     shown = sorted(map(str, known))[:_NAMES_SHOWN]
     _log.warning(
         "no row holds the metric %r%s; the rows read hold: %s",
@@ -80,15 +113,15 @@ def _with_attempts(columns: dict[str, Any], attempts: _Attempts) -> dict[str, An
 
 
 def _blocks(
-    curves: Iterable[tuple[str, Iterator[Row]]], metric_key: str | None, others: set[str]
+    curves: Iterator[tuple[str, Iterator[Row]]], metric_key: str | None, others: set[str]
 ) -> Iterator[_Block]:
     """Yield the rows in blocks; ``others`` gets the metrics of rows before the first wanted one."""
-    block, found = _Block(metric_key), False
+    block, any_wanted = _Block(metric_key), False
     for run_id, curve in curves:
         while rows := list(islice(curve, _BATCH_ROWS)):
             block.add(run_id, rows)
-            found = found or bool(block.steps)
-            if not found:
+            any_wanted = any_wanted or bool(block.steps)
+            if not any_wanted:
                 others.update(*(m for m in (r.get("metrics") for r in rows) if isinstance(m, dict)))
             if len(block.steps) >= _BLOCK_ROWS:
                 yield block
@@ -102,11 +135,11 @@ class _Block:
 
     def __init__(self, metric_key: str | None) -> None:
         self.metric_key = metric_key
-        self.run_ids = _Words()
+        self.run_ids = _RunLengthColumn()
         self.timestamps: list[Any] = []
         self.steps: list[Any] = []
-        self.splits = _Words()
-        self.phases = _Words()
+        self.splits = _RunLengthColumn()
+        self.phases = _RunLengthColumn()
         self.attempts = _Attempts()
         self.metrics: dict[str, list[Any]] = {}
 
@@ -146,42 +179,42 @@ class _Block:
         return columns
 
 
-class _Words:
-    """A column in which neighbours mostly are equal: each word once, and how often it follows."""
+class _RunLengthColumn:
+    """A column whose neighbours mostly are equal: each value once, and how often it follows."""
 
     def __init__(self) -> None:
-        self.words: list[Any] = []
+        self.values: list[Any] = []
         self.times: list[int] = []
 
-    def add(self, word: Any, times: int) -> None:
-        self.words.append(word)
+    def add(self, value: Any, times: int) -> None:
+        self.values.append(value)
         self.times.append(times)
 
-    def extend(self, words: list[Any]) -> None:
-        if words.count(words[0]) == len(words):
-            self.add(words[0], len(words))
+    def extend(self, values: list[Any]) -> None:
+        if values.count(values[0]) == len(values):
+            self.add(values[0], len(values))
         else:
-            self.words += words
-            self.times += [1] * len(words)
+            self.values += values
+            self.times += [1] * len(values)
 
     def column(self, default: str) -> pd.Series[Any]:
-        words = [sys.intern(_text(word, default)) for word in self.words]
-        column: pd.Series[Any] = _text_column(words).repeat(self.times)
+        values = [sys.intern(_text(value, default)) for value in self.values]
+        column: pd.Series[Any] = _text_column(values).repeat(self.times)
         return column
 
 
-class _Attempts(_Words):
+class _Attempts(_RunLengthColumn):
     """Numbers of attempts; what is no such number counts as the first, as all do of 1.0.3."""
 
     def beyond_first(self) -> bool:
         """Tell whether any row is of a later attempt."""
-        return any(_attempt(word) > 1 for word in self.words)
+        return any(_attempt(value) > 1 for value in self.values)
 
     def numbers(self) -> np.ndarray[Any, Any]:
         """Return the attempts as a column."""
         import numpy as np
 
-        return np.repeat([_attempt(word) for word in self.words], self.times)
+        return np.repeat([_attempt(value) for value in self.values], self.times)
 
 
 def _attempt(value: Any) -> int:

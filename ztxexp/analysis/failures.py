@@ -1,14 +1,15 @@
-"""The failed runs of a results root by kind, as a frame; ``digest`` does the sorting."""
+"""The failed runs of a results root by kind, as a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.results.failure_groups import failure_groups
-from ztxexp.results.runset import RunSet
-from ztxexp.results.summary import FailureGroup, conditions
+from ztxexp.results.index import no_garbage_collection
+from ztxexp.results.selection import Selection, read_runs
+from ztxexp.results.summary import conditions
 from ztxexp.text.format import encodable
 from ztxexp.text.logs import read_end
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
@@ -20,77 +21,62 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TRACE_BYTES = 65_536
+_COLUMNS = (
+    "error_type", "place", "n_runs", "message", "reason", "only_when", "run_ids", "log"
+)  # fmt: skip
 
 
-def failures_frame(found: RunSet, ids: Sequence[str]) -> pd.DataFrame:
-    """Return the kinds of failures, as ``ResultAnalyzer.failures`` describes them.
+@no_garbage_collection()
+def failures(selection: Selection) -> pd.DataFrame:
+    """Return the kinds of failures, see ``ResultAnalyzer.failures``.
 
     Args:
-        found: runs of any status; those that succeeded are what failures are told from.
-        ids: their ids.
+        selection: runs of every status: failures are told from those that succeeded.
     """
     import pandas as pd
 
-    statuses = list(map(str, found.run.column("status")))
-    wanted = {RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED} if RUN_STATUS_FAILED in statuses else ()
-    places = [place for place, status in enumerate(statuses) if status in wanted]
-    root, outcomes, specs = Path(found.root), [], {}
-    run_at = found.run.getter()
-    for place, config in zip(places, found.config.at(places), strict=True):
-        run_id, folder = ids[place], root
-        outcome = RunOutcome(run_id, RUN_STATUS_SUCCEEDED)
-        if statuses[place] == RUN_STATUS_FAILED:
-            folder = root / found.names[place]
-            outcome = _failure(run_id, folder, run_at(place) or {})
-        outcomes.append(outcome)
-        specs[run_id] = RunSpec(run_id, folder, config or {}, "")
-    reasons = {outcome.run_id: outcome.reason for outcome in outcomes}
-    groups = failure_groups(outcomes, specs)
-    rows = [_row(group, reasons[group.run_ids[0]]) for group in groups]
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_row(_NO_FAILURE, None)))
+    runs = read_runs(selection)
+    outcomes: dict[str, RunOutcome] = {}
+    specs: dict[str, RunSpec] = {}
+    statuses = runs.run.column("status")
+    wanted = (RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED) if RUN_STATUS_FAILED in statuses else ()
+    run_at, config_at, root = runs.run.getter(), runs.config.getter(), Path(runs.root)
+    for at, (run_id, name) in enumerate(zip(runs.ids(), runs.names, strict=True)):
+        if statuses[at] in wanted:
+            folder, outcomes[run_id] = root, RunOutcome(run_id, RUN_STATUS_SUCCEEDED)
+            if statuses[at] == RUN_STATUS_FAILED:
+                folder = root / name
+                outcomes[run_id] = _failure(run_id, folder, run_at(at) or {})
+            specs[run_id] = RunSpec(run_id, folder, config_at(at) or {}, "")
+    rows = []
+    for group in failure_groups(outcomes.values(), specs):
+        shown = (group.error_type, group.place, len(group.run_ids), group.error_message)
+        rest = (outcomes[group.run_ids[0]].reason, conditions(group) or None)
+        rows.append([*map(encodable, shown + rest), group.run_ids, group.log])
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_COLUMNS))
     return frame
-
-
-_NO_FAILURE = FailureGroup("", "", None, (), "")
-
-
-def _row(group: FailureGroup, reason: str | None) -> dict[str, Any]:
-    return {
-        "error_type": encodable(group.error_type),
-        "place": encodable(group.place),
-        "n_runs": len(group.run_ids),
-        "message": encodable(group.error_message),
-        "reason": encodable(reason),
-        "only_when": conditions(group) or None,
-        "run_ids": group.run_ids,
-        "log": group.log,
-    }
 
 
 def _failure(run_id: str, folder: Path, run: Mapping[str, Any]) -> RunOutcome:
     """Return how a run failed, from its record; whatever may stand in it."""
-    error_type, reason, place = (_text(run, key) for key in ("error_type", "reason", "error_place"))
+    texts = {name: None if run.get(name) is None else str(run[name]) for name in _TEXTS}
+    error_type, reason, place = texts["error_type"], texts["reason"], texts["error_place"]
     if not reason:  # 1.0.3 wrote none
         reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
     if place is None and reason == "exception":
         log = RunFiles(folder).error
         place = place_in(read_end(log, _TRACE_BYTES)[1].decode(errors="replace"))
+    exit_code, signal = run.get("exit_code"), run.get("signal")
     return RunOutcome(
         run_id,
         RUN_STATUS_FAILED,
         error_type=error_type,
-        error_message=_text(run, "error_message"),
+        error_message=texts["error_message"],
         reason=reason,
-        exit_code=_whole(run.get("exit_code")),
-        signal=_whole(run.get("signal")),
+        exit_code=exit_code if type(exit_code) is int else None,
+        signal=signal if type(signal) is int else None,
         place=place,
     )
 
 
-def _text(run: Mapping[str, Any], key: str) -> str | None:
-    value = run.get(key)
-    return None if value is None else str(value)
-
-
-def _whole(value: Any) -> int | None:
-    return value if type(value) is int else None
+_TEXTS = ("error_type", "error_message", "error_place", "reason")

@@ -1,20 +1,44 @@
-"""Frames of many runs, made column by column from what the runs' files say."""
+"""Records and frames of many runs, the frames made column by column from what the files say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.columns import flattened
-from ztxexp.results.columns import Coded, Objects
+from ztxexp.results.columns import Column, DictColumn
+from ztxexp.results.index import no_garbage_collection
+from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ztxexp.results.runset import RunSet
+_MISSING = object()
+_EXACT = 2**53  # up to it a float holds every integer
 
-_FEW = 2  # a text column of which at most every second value is new is a category
+
+def records(selection: Selection) -> list[dict[str, Any]]:
+    """Return one flat record for each run, see ``ResultAnalyzer.to_records``."""
+    runs = read_runs(selection)
+    runs.warn_hidden()
+    return list(runs.records())
+
+
+@no_garbage_collection()
+def dataframe(
+    selection: Selection,
+    *,
+    flatten: bool = False,
+    prefix: bool = False,
+    params: bool = False,
+    categories: bool = False,
+) -> pd.DataFrame:
+    """Return the records as a frame, see ``ResultAnalyzer.to_dataframe``."""
+    runs = read_runs(selection, params)
+    if not prefix:
+        runs.warn_hidden()
+    return runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
 
 
 def runs_frame(
@@ -23,113 +47,88 @@ def runs_frame(
     """Make a frame of runs: a row each, a column for every key that any of them has.
 
     Columns stand in the order in which a reader of the records would meet them, ``run_dir`` at the
-    end. Where two files
-    have the same key, the later replaces the earlier, as in ``ResultAnalyzer.to_records``.
+    end. Where two files have the same key, the later replaces the earlier, as in
+    ``ResultAnalyzer.to_records``.
 
     Args:
         runs: the runs.
         flatten: nested values become columns with dotted names.
-        prefix: every column says where it comes from, ``config.lr``, ``metrics.loss``, and two
-            of the same name do not get into each other's way.
-        categories: texts that come again and again become categories, which take little memory and
-            are grouped fast.
+        prefix: every column says where it comes from, ``config.lr``, ``metrics.loss``, so that two
+            of the same name stay apart.
+        categories: texts that recur become categories, which take little memory and are grouped
+            fast.
     """
     import pandas as pd
 
-    parts = [(name, flattened(part) if flatten else part) for name, part in runs.parts()]
-    before = {name: f"{name}." if prefix else "" for name, _ in parts}
-    columns: dict[str, Any] = {}
-    for key, sources in _sources(parts, before, len(runs)).items():
-        columns[encodable(key)] = _series(sources, len(runs), categories)
+    tables = [flattened(table) if flatten else table for table in runs.parts.values()]
+    before = [f"{part}." if prefix else "" for part in runs.parts]
+    parts = [table.columns(_MISSING) for table in tables]
+    series = {}
+    for name, sources in _sources(before, [table.keys() for table in tables]).items():
+        cells = [parts[number][key] for number, key in sorted(sources.items())]
+        series[name] = _series(cells)
+        if categories and _recurs(series[name]):
+            series[name] = series[name].astype("category")
     if len(runs):
-        columns[f"{before['run']}run_dir"] = pd.Series(runs.folders(), dtype=object).infer_objects()
-    frame: pd.DataFrame = pd.DataFrame(columns, copy=False)
+        folders = pd.Series(runs.folders(), dtype=object).infer_objects()
+        series[f"{before[-1]}run_dir"] = folders
+    if not all(map(str.isascii, series)):
+        series = {encodable(name): column for name, column in series.items()}
+    frame: pd.DataFrame = pd.DataFrame(series, copy=False)
     return frame
 
 
-_Source = tuple[Objects, str]  # a part, and the key as it stands there
-
-
 def _sources(
-    parts: Iterable[tuple[str, Objects]], before: Mapping[str, str], size: int
-) -> dict[str, list[_Source]]:
-    """Return for every column where its values come from, in the order of the columns."""
-    parts = list(parts)
-    keys = [part.keys() for _, part in parts]
-    combinations = dict.fromkeys(zip(*(which for _, which in keys), strict=True)) if size else {}
-    found: dict[str, list[_Source]] = {}
-    for combination in combinations:
-        for number, (name, part), (different, _) in zip(combination, parts, keys, strict=True):
-            for key in different[number]:
-                sources = found.setdefault(before[name] + key, [])
-                if (part, key) not in ((p, k) for p, k in sources if p is part):
-                    sources.append((part, key))
-    order = {id(part): place for place, (_, part) in enumerate(parts)}
-    for sources in found.values():
-        sources.sort(key=lambda source: order[id(source[0])])
-    return found
+    before: Sequence[str], keys: Sequence[tuple[list[tuple[str, ...]], list[int]]]
+) -> dict[str, dict[int, str]]:
+    """Return for every column, in their order, which parts it is in, and by which key."""
+    sources: dict[str, dict[int, str]] = {}
+    for combination in dict.fromkeys(zip(*(which for _, which in keys), strict=True)):
+        for number, (lists, _) in enumerate(keys):
+            for key in lists[combination[number]]:
+                sources.setdefault(before[number] + key, {})[number] = key
+    return sources
 
 
-def _series(sources: Sequence[_Source], size: int, categories: bool) -> pd.Series[Any]:
-    import pandas as pd
+def _recurs(series: pd.Series[Any]) -> bool:
+    """Tell whether a column holds texts, of which at most every second one is new."""
+    from pandas.api.types import infer_dtype
 
-    series = _values(sources, size)
-    if categories and _is_text(series) and series.nunique() * _FEW <= size:
-        series = pd.Series(series, dtype="category")
-    return series
-
-
-def _values(sources: Sequence[_Source], size: int) -> pd.Series[Any]:
-    if len(sources) == 1:
-        part, key = sources[0]
-        whole = part.whole(key)
-        if isinstance(whole, Coded):
-            return _series_of_coded(whole)
-        if whole is not None:
-            return _with_missing(whole)
-    cells: list[Any] = [_MISSING] * size
-    for part, key in sources:
-        for place, value in _cells(part, key):
-            cells[place] = value
-    return _with_missing(cells)
+    is_text = infer_dtype(series, skipna=True) == "string"
+    return is_text and series.nunique() * 2 <= len(series)
 
 
-_MISSING = object()
-_EXACT = 2**53  # up to it a float holds every integer
+def _series(columns: Sequence[Column]) -> pd.Series[Any]:
+    """Return a column of a frame; of several with the same name the later one counts."""
+    first, *later = columns
+    if isinstance(first, DictColumn) and not later:
+        import numpy as np
+        import pandas as pd
+
+        values = _series_of(first.values)
+        taken: pd.Series[Any] = pd.Series(values.array.take(np.array(first.codes)))
+        return taken
+    cells = list(first)
+    for column in later:
+        pairs = zip(cells, column, strict=True)
+        cells = [old if new is _MISSING else new for old, new in pairs]
+    return _series_with_missing(cells)
 
 
-def _with_missing(cells: list[Any]) -> pd.Series[Any]:
+def _series_with_missing(cells: list[Any]) -> pd.Series[Any]:
     """Return values as pandas keeps them best, where some may be missing."""
     import pandas as pd
 
     kinds = set(map(type, cells))
     if len(kinds) > 1 and kinds <= {int, object, type(None)}:
-        found = [cell for cell in cells if type(cell) is int]
-        if max(found, default=0) > _EXACT or min(found, default=0) < -_EXACT:
+        integers = [cell for cell in cells if type(cell) is int]
+        if max(integers, default=0) > _EXACT or min(integers, default=0) < -_EXACT:
             with_none = [cell if type(cell) is int else None for cell in cells]
-            fits = min(found) >= -(2**63) and max(found) < 2**63
+            fits = min(integers) >= -(2**63) and max(integers) < 2**63
             return pd.Series(with_none, dtype="Int64" if fits else object)
     if object in kinds:
         cells = [float("nan") if cell is _MISSING else cell for cell in cells]
     return _series_of(cells)
-
-
-def _cells(part: Objects, key: str) -> Iterator[tuple[int, Any]]:
-    for group in part.groups:
-        if key in group.keys:
-            column = group.columns[group.keys.index(key)]
-            cells: Iterable[Any]
-            if isinstance(column, Coded):
-                values, codes = column.values, column.codes
-                cells = (values[codes[row]] for row in group.rows)
-            else:
-                cells = (column[row] for row in group.rows)
-            for place, cell in zip(group.places, cells, strict=True):
-                if place not in part.single:
-                    yield place, cell
-    for place, one in part.single.items():
-        if key in one:
-            yield place, one[key]
 
 
 def _series_of(cells: list[Any]) -> pd.Series[Any]:
@@ -143,19 +142,3 @@ def _series_of(cells: list[Any]) -> pd.Series[Any]:
     except OverflowError:  # an integer beyond all floats, beside a cell that is missing
         series = pd.Series(cells, dtype=object)
     return series
-
-
-def _series_of_coded(column: Coded) -> pd.Series[Any]:
-    import numpy as np
-    import pandas as pd
-
-    values = _series_of(column.values)
-    codes = np.array(column.codes)
-    found: pd.Series[Any] = pd.Series(values.array.take(codes))
-    return found
-
-
-def _is_text(series: pd.Series[Any]) -> bool:
-    from pandas.api.types import infer_dtype
-
-    return infer_dtype(series, skipna=True) == "string"

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ztxexp.analysis.comparing import resolved
 from ztxexp.analysis.reproduction import Difference, Reproduction
 from ztxexp.provenance.code_identity import hashes_in_file
 from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
@@ -27,6 +26,7 @@ from ztxexp.provenance.provenance import (
     packages_of,
     read_shared,
 )
+from ztxexp.results.selection import Selection
 from ztxexp_core.store.run_folder import RunFiles, read_record
 from ztxexp_core.values.codec import numbers
 
@@ -46,7 +46,7 @@ def retraced(root: Path, run_id: str) -> Reproduction:
     Raises:
         ConfigError: an id that is unknown, or could be several.
     """
-    folder = root / resolved(root, [run_id])[0]
+    folder = root / Selection(root, run_ids=[run_id]).folder_names()[0]
     files = RunFiles(folder)
     meta = _Meta(read_record(files.meta) or {})
     patch, packages = read_shared(root, meta.git_diff, PATCH), packages_of(root, meta.said)

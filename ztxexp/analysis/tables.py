@@ -1,7 +1,6 @@
-"""Tables on their way out: records to a frame, a frame to a CSV file or an Excel pivot.
+"""Tables on their way out: CSV and Parquet files of runs, Excel pivots of a frame.
 
-Only frames and files come in here; where the records come from is the analyzer's matter. What a
-spreadsheet would execute is made text on the way, see ``texts``.
+What a spreadsheet would execute is made text on the way, see ``texts``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.text.format import encodable, escape_formula, sheet_text
+from ztxexp.analysis.frames import dataframe
+from ztxexp.results.selection import Selection, words
+from ztxexp.text.format import encodable, escape_formula, plural, sheet_text
 from ztxexp_core.errors import ConfigError, ZtxexpError, closest
 from ztxexp_core.values.codec import encode
 
@@ -24,7 +25,88 @@ _log = logging.getLogger("ztxexp")
 _MEDALS = {1.0: " (1st)", 2.0: " (2nd)", 3.0: " (3rd)"}
 
 
-def sorted_by(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+def to_csv(
+    selection: Selection,
+    path: str | Path,
+    sort_by: Iterable[str] | None = None,
+    escape_formulas: bool = True,
+) -> pd.DataFrame:
+    """Write runs to a CSV file and return their frame, see ``ResultAnalyzer.to_csv``."""
+    frame = dataframe(selection)
+    if not _is_empty(frame, selection, path):
+        frame = _sorted_by(frame, words(sort_by, "sort_by"))
+        _write_csv(frame, path, escape_formulas)
+        _log.info("wrote %s to %s", plural(len(frame), "run"), path)
+    return frame
+
+
+def to_parquet(
+    selection: Selection,
+    path: str | Path,
+    *,
+    flatten: bool = True,
+    prefix: bool = True,
+    params: bool = False,
+) -> pd.DataFrame:
+    """Write runs to a Parquet file and return their frame, see ``ResultAnalyzer.to_parquet``.
+
+    Raises:
+        ZtxexpError: pyarrow cannot be used.
+    """
+    frame = dataframe(selection, flatten=flatten, prefix=prefix, params=params)
+    if not _is_empty(frame, selection, path):
+        _write_parquet(frame, path)
+        _log.info("wrote %s to %s", plural(len(frame), "run"), path)
+    return frame
+
+
+def to_pivot_excel(
+    path: str | Path,
+    frame: pd.DataFrame,
+    index: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[str],
+    add_ranking: bool = True,
+    ranking_ascending: bool = False,
+) -> None:
+    """Write the means of value columns to an Excel file, see ``ResultAnalyzer.to_pivot_excel``.
+
+    Raises:
+        ConfigError: columns that the frame does not have.
+    """
+    if frame.empty:
+        _log.warning("the frame is empty; no pivot was written to %s", path)
+        return
+    rows, heads = words(index, "index_cols"), words(columns, "column_cols")
+    table = _pivot(frame, rows, heads, words(values, "value_cols"))
+    if add_ranking:
+        table = _ranked(table, ranking_ascending)
+    if _write_excel(table, path):
+        _log.info("wrote a pivot of %d rows to %s", len(table), path)
+
+
+def _is_empty(frame: pd.DataFrame, selection: Selection, path: str | Path) -> bool:
+    """Tell whether there is nothing to write, which a warning says."""
+    if frame.empty:
+        statuses = selection.statuses
+        wanted = "any" if statuses is None else ", ".join(sorted(statuses)) or "none"
+        _log.warning(
+            "no runs to export below %s (asked for: statuses %s, experiment_name %r, group %r, "
+            "tags %r); %s was not written",
+            selection.root,
+            wanted,
+            selection.experiment_name,
+            selection.group,
+            selection.tags,
+            path,
+        )
+    return bool(frame.empty)
+
+
+# ---- CSV -------------------------------------------------------------------------------------
+
+
+def _sorted_by(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Return the frame sorted by those of the columns that it has; unchanged where it has none.
 
     A column that mixes kinds is sorted numbers first, then everything else by its text. The log
@@ -59,7 +141,7 @@ def _order_key(value: Any) -> tuple[int, float, str]:
     return (0, value, "") if isinstance(value, (int, float)) else (1, 0, str(value))
 
 
-def write_csv(frame: pd.DataFrame, path: str | Path, escape_formulas: bool) -> None:
+def _write_csv(frame: pd.DataFrame, path: str | Path, escape_formulas: bool) -> None:
     """Write a frame as CSV in UTF-8, without its index; the frame itself is not touched."""
     if escape_formulas:
         frame = _escaped(frame)
@@ -93,7 +175,10 @@ def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
     return escaped
 
 
-def pivot(
+# ---- Excel -----------------------------------------------------------------------------------
+
+
+def _pivot(
     frame: pd.DataFrame, index: Sequence[str], columns: Sequence[str], values: Sequence[str]
 ) -> pd.DataFrame:
     """Return the means of the value columns over every combination of the key columns.
@@ -160,7 +245,7 @@ def _groupable(column: pd.Series[Any]) -> pd.Series[Any]:
     return groupable
 
 
-def ranked(table: pd.DataFrame, ascending: bool) -> pd.DataFrame:
+def _ranked(table: pd.DataFrame, ascending: bool) -> pd.DataFrame:
     """Return the numbers as text with the best three of each column marked, ``0.9000 (1st)``.
 
     Equal values share the better place; a missing value becomes an empty text.
@@ -177,7 +262,7 @@ def _ranked_cell(value: float, rank: float) -> str:
     return "" if value != value else f"{value:.4f}{_MEDALS.get(rank, '')}"
 
 
-def write_excel(table: pd.DataFrame, path: str | Path) -> bool:
+def _write_excel(table: pd.DataFrame, path: str | Path) -> bool:
     """Write a pivot to an Excel file; ``False``, with a line in the log, without openpyxl."""
     table = table.copy(deep=False)
     table.index = _sheet_labels(table.index)
@@ -195,7 +280,23 @@ def write_excel(table: pd.DataFrame, path: str | Path) -> bool:
     return True
 
 
-def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
+def _sheet_labels(labels: pd.Index[Any]) -> pd.Index[Any]:
+    """Return labels, and the names of their levels, that a sheet can hold and does not execute."""
+    import pandas as pd
+
+    if labels.nlevels == 1:
+        mapped: pd.Index[Any] = labels.map(sheet_text).rename(sheet_text(labels.name))
+        return mapped
+    texts = [tuple(sheet_text(part) for part in label) for label in labels]
+    names = [sheet_text(name) for name in labels.names]
+    levels: pd.MultiIndex = pd.MultiIndex.from_tuples(texts, names=names)
+    return levels
+
+
+# ---- Parquet ---------------------------------------------------------------------------------
+
+
+def _write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a frame to a Parquet file; what Parquet has no type for is written as JSON texts.
 
     Raises:
@@ -227,16 +328,3 @@ def _is_mixed(cells: pd.Series[Any]) -> bool:
 
 def _json_text(cell: Any) -> str | None:
     return None if cell is None or cell != cell else encode(cell).decode()
-
-
-def _sheet_labels(labels: pd.Index[Any]) -> pd.Index[Any]:
-    """Return labels, and the names of their levels, that a sheet can hold and does not execute."""
-    import pandas as pd
-
-    if labels.nlevels == 1:
-        mapped: pd.Index[Any] = labels.map(sheet_text).rename(sheet_text(labels.name))
-        return mapped
-    texts = [tuple(sheet_text(part) for part in label) for label in labels]
-    names = [sheet_text(name) for name in labels.names]
-    levels: pd.MultiIndex = pd.MultiIndex.from_tuples(texts, names=names)
-    return levels

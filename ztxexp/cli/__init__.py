@@ -1,1 +1,1 @@
-"""The commands of the command line, a module each: ``add_arguments(parser)``, ``run(args)``."""
+"""The command line: a file per command, which ``main.py`` lists."""

@@ -1,45 +1,37 @@
-"""``ztxexp doctor``: whether machine, packages, plugins and a results root are in order."""
+"""``ztxexp doctor``: check this machine, its packages and a results folder."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from ztxexp.cli._output import add_json, show, show_json
-from ztxexp.doctor.doctor import examine
-from ztxexp.doctor.health import BAD, OK, WARN
+import click
+
+from ztxexp.cli.shared import json_option, print_json, print_line, timeout_option
+from ztxexp.doctor.doctor import BAD, OK, WARN, run_checks
 from ztxexp.plugin_tools.plugin_states import IMPORT_SEC
 
 _STYLES = {OK: "green", WARN: "yellow", BAD: "bold red"}
 _WIDTH = 18
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument(
-        "root", metavar="ROOT", nargs="?", type=Path, help="look at this results root as well"
-    )
-    add_json(parser)
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=IMPORT_SEC,
-        metavar="SECONDS",
-        help="how long the import of a plugin may take (%(default)g)",
-    )
+@click.command("doctor")
+@click.argument("root", required=False, type=click.Path(path_type=Path))
+@json_option
+@timeout_option(IMPORT_SEC, "the import of a plugin")
+def command(root: Path | None, as_json: bool, timeout: float) -> int:
+    """Check this machine, its packages and, if given, the results folder ROOT.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Print what is found; 1 where anything is bad."""
-    found = []
-    for line in examine(args.root, args.timeout):
-        found.append(line)
-        if not args.json:
-            style = _STYLES[line.level]
-            show((f"{line.level:<5}", style), f"{line.subject:<{_WIDTH}} ", line.what)
-            if line.way_out:
-                show(f"{'':<{_WIDTH + 6}}", ("-> ", style), line.way_out)
-    if args.json:
-        show_json([asdict(line) for line in found])
-    return int(any(line.level == BAD for line in found))
+    The exit code is 1 if anything is bad.
+    """
+    checks = []
+    for check in run_checks(root, timeout):
+        checks.append(check)
+        if not as_json:
+            style = _STYLES[check.level]
+            print_line((f"{check.level:<5}", style), f"{check.subject:<{_WIDTH}} {check.text}")
+            if check.hint:
+                print_line(f"{'':<{_WIDTH + 6}}", ("-> ", style), check.hint)
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    return int(any(check.level == BAD for check in checks))

@@ -1,100 +1,92 @@
 """The command line: ``ztxexp COMMAND ...``, the same as ``python -m ztxexp COMMAND ...``.
 
-Results go to standard output, everything else to standard error. A command is a module of
-:mod:`ztxexp.cli` that stands in :data:`COMMANDS`; it is imported when it is asked for.
+Results go to standard output, everything else to standard error. A command is a click command
+called ``command`` in the module of its name, listed in :data:`COMMANDS`, and returns its exit code.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from ztxexp import cli as commands
-from ztxexp.plugin_tools.versions import version_of
+import click
+
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, ZtxexpError
 
-OK, FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
-"""Exit codes; a command returns one of the first three."""
+FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+"""Exit codes besides 0."""
 
 COMMANDS = {
-    "plugins": "list the installed plugins, or show one with its options",
-    "plugin": "begin a plugin package of your own",
-    "sync": "send a tracker what it has not got yet of the runs of a results root",
-    "doctor": "look whether this machine, its packages and a results root are in order",
+    "plugins": "List the installed plugins, or show one with its options.",
+    "plugin": "Write a plugin package of your own.",
+    "sync": "Upload what a tracker is missing.",
+    "doctor": "Check this machine, its packages and a results folder.",
 }
-"""Name to help; the module of that name has ``add_arguments(parser)`` and ``run(args) -> int``."""
-
-_WHAT_WAS_TYPED = (UnknownPluginError, OptionError, ConfigError)
+"""Name to help text, so that ``ztxexp --help`` imports no command."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line.
+class LazyGroup(click.Group):
+    """Imports a command when it is asked for, and turns exceptions into exit codes."""
 
-    Args:
-        argv: the words behind ``ztxexp``; those of this process by default.
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
 
-    Returns:
-        The exit code: 0 where all went well, 1 for a failure, 2 for a command line that makes no
-        sense, 130 after Ctrl-C, 141 where nobody reads on.
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"ztxexp.cli.{cmd_name}").command
+        return command
 
-    Raises:
-        SystemExit: from argparse, for ``--help`` and unknown words.
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
-    Example:
-        >>> main(["plugins", "--json"])
-        0
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
-    _let_any_character_pass()
-    try:
-        args = _parser(words).parse_args(words)
-        code = int(args.run(args))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        _leave_output_alone()
-        return BROKEN_PIPE
-    except ZtxexpError as exc:
-        sys.stderr.write(f"ztxexp: {exc}\n")
-        return USAGE if isinstance(exc, _WHAT_WAS_TYPED) else FAILURE
-    return code
-
-
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ztxexp",
-        description="Experiment sweeps: what is installed, what is going on, what there is.",
-        epilog="Exit codes: 0 all well, 1 failure, 2 usage. NO_COLOR switches colours off.",
-    )
-    version = f"ztxexp {version_of('ztxexp') or '(not installed)'}"
-    parser.add_argument("--version", action="version", version=version)
-    chosen_from = parser.add_subparsers(metavar="COMMAND", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, told in COMMANDS.items():
-        sentence = f"{told[0].upper()}{told[1:]}."
-        command = chosen_from.add_parser(name, help=told, description=sentence)
-        if name == chosen:
-            module = import_module(f"{commands.__name__}.{name}")
-            command.set_defaults(run=module.run)
-            module.add_arguments(command)
-    return parser
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; its return value is the exit code."""
+        _accept_any_character()
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except BrokenPipeError:  # nobody reads the output any more
+            _discard_output()
+            code = BROKEN_PIPE
+        except ZtxexpError as exc:
+            click.echo(f"ztxexp: {exc}", err=True)
+            typed_wrong = isinstance(exc, (UnknownPluginError, OptionError, ConfigError))
+            code = USAGE if typed_wrong else FAILURE
+        ctx.exit(code or 0)
 
 
-def _let_any_character_pass() -> None:
-    """Have characters that the terminal cannot show spelt out, instead of an error."""
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error. NO_COLOR=1 switches colors off. "
+    'Shell completion: eval "$(_ZTXEXP_COMPLETE=bash_source ztxexp)"; also zsh_source and '
+    "fish_source.",
+)
+@click.version_option(package_name="ztxexp", message="ztxexp %(version)s")
+def main() -> None:
+    """Run experiment sweeps and look after their results."""
+
+
+def _accept_any_character() -> None:
+    """Spell out characters that the terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _leave_output_alone() -> None:
-    """Let the interpreter flush into nothing when it ends."""
+def _discard_output() -> None:
+    """Let the interpreter flush standard output without an error when it exits."""
     with contextlib.suppress(OSError, ValueError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

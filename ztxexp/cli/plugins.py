@@ -2,94 +2,100 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 
-from ztxexp.cli._output import Cell, add_json, show, show_json, show_table
+import click
+
+from ztxexp.cli.shared import (
+    Cell,
+    complete_plugin,
+    json_option,
+    print_json,
+    print_line,
+    print_table,
+    timeout_option,
+)
 from ztxexp.plugin_tools.plugin_states import IMPORT_SEC, READY, PluginState, plugin_states
 
 _STYLES = {READY: "green", "missing": "yellow", "blocked": "dim"}
 _BAD = "bold red"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="show this one, with its options")
-    add_json(parser)
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=IMPORT_SEC,
-        metavar="SECONDS",
-        help="how long the import of a plugin may take (%(default)g)",
-    )
+@click.command("plugins")
+@click.argument("name", required=False, shell_complete=complete_plugin)
+@json_option
+@timeout_option(IMPORT_SEC, "the import of a plugin")
+def command(name: str | None, as_json: bool, timeout: float) -> int:
+    """List the installed plugins, or show the plugin NAME with its options.
 
-
-def run(args: argparse.Namespace) -> int:
-    """List the plugins; 1 where the one that was asked for is not ready."""
-    found = plugin_states(args.name, args.timeout)
-    if args.json:
-        show_json([asdict(plugin) for plugin in found])
-    elif args.name is None:
-        _list(found)
+    The exit code is 1 if the plugin NAME does not work.
+    """
+    plugins = plugin_states(name, timeout)
+    if as_json:
+        print_json([asdict(plugin) for plugin in plugins])
+    elif name is None:
+        _list(plugins)
     else:
-        for plugin in found:
+        for plugin in plugins:
             _show(plugin)
-    return int(args.name is not None and any(plugin.state != READY for plugin in found))
+    return int(name is not None and any(plugin.state != READY for plugin in plugins))
 
 
-def _list(found: list[PluginState]) -> None:
+def _list(plugins: list[PluginState]) -> None:
     rows: list[list[Cell]] = [
         [
             plugin.kind,
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             plugin.source,
-            (plugin.state, _STYLES.get(plugin.state, _BAD)),
-            _time(plugin),
+            _state(plugin),
+            _import_time(plugin),
         ]
-        for plugin in found
+        for plugin in plugins
     ]
-    show_table(["kind", "name", "from", "source", "state", "import"], rows)
-    wrong = [plugin for plugin in found if plugin.problem]
-    if wrong:
-        show("")
-    for plugin in wrong:
-        show((f"{plugin.kind} {plugin.name}", "bold"), f": {_sentence(plugin)}")
+    print_table(["kind", "name", "from", "source", "state", "import"], rows)
+    problems = [plugin for plugin in plugins if plugin.problem]
+    if problems:
+        click.echo()
+    for plugin in problems:
+        print_line((f"{plugin.kind} {plugin.name}", "bold"), f": {_problem(plugin)}")
 
 
 def _show(plugin: PluginState) -> None:
-    state = (plugin.state, _STYLES.get(plugin.state, _BAD))
-    show(
-        (f"{plugin.kind} {plugin.name}", "bold"), ": ", plugin.about or "it says nothing of itself"
-    )
+    name = (f"{plugin.kind} {plugin.name}", "bold")
+    print_line(name, f": {plugin.about or '(no description)'}")
     rows: list[list[Cell]] = [
         ["  from", f"{plugin.distribution} {plugin.version}"],
         ["  source", plugin.source],
-        ["  state", state],
-        ["  import", _time(plugin)],
+        ["  state", _state(plugin)],
+        ["  import", _import_time(plugin)],
         ["  supports", ", ".join(plugin.supports) or "-"],
     ]
-    show_table([], rows)
+    print_table(["", ""], rows)
     if plugin.problem:
-        show(f"  {_sentence(plugin)}")
+        print_line(f"  {_problem(plugin)}")
     if plugin.options:
-        show("")
-        show_table(["  option", "type", "default", "what it does"], map(_option, plugin.options))
+        click.echo()
+        header = ["  option", "type", "default", "what it does"]
+        print_table(header, map(_option, plugin.options))
     elif plugin.state == READY:
-        show("  no options")
-    show("")
+        print_line("  no options")
+    click.echo()
 
 
 def _option(option: dict[str, str | None]) -> list[Cell]:
     name, kind, default = option["name"], option["type"], option["default"]
-    needed: Cell = ("needed", "yellow") if default is None else default
-    return [f"  {name}", kind or "", needed, option["help"] or ""]
+    shown: Cell = ("required", "yellow") if default is None else default
+    return [f"  {name}", kind or "", shown, option["help"] or ""]
 
 
-def _sentence(plugin: PluginState) -> str:
-    return "; ".join(part for part in (plugin.problem, plugin.way_out) if part)
+def _state(plugin: PluginState) -> Cell:
+    return plugin.state, _STYLES.get(plugin.state, _BAD)
 
 
-def _time(plugin: PluginState) -> str:
+def _problem(plugin: PluginState) -> str:
+    return "; ".join(filter(None, (plugin.problem, plugin.hint)))
+
+
+def _import_time(plugin: PluginState) -> str:
     return "-" if plugin.import_ms is None else f"{plugin.import_ms:.0f} ms"

@@ -1,1 +1,1 @@
-"""What a machine and a results root are like: ``ztxexp doctor``."""
+"""Checks of a machine and of a results folder: ``ztxexp doctor``."""

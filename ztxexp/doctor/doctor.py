@@ -1,20 +1,23 @@
-"""What a person would look at first when something does not work: :func:`examine`.
+"""Check what most often goes wrong: the machine, packages, GPUs, plugins, a results folder.
 
-The machine, the packages, the GPUs, the plugins, and a results root. Nothing is changed.
+Nothing is changed.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ztxexp_core
-from ztxexp.doctor.health import BAD, OK, WARN, Line
-from ztxexp.doctor.root_check import check_root
 from ztxexp.plugin_tools.plugin_states import (
     BROKEN,
     CLASH,
@@ -23,203 +26,306 @@ from ztxexp.plugin_tools.plugin_states import (
     READY,
     plugin_states,
 )
-from ztxexp.plugin_tools.versions import (
-    Mismatch,
-    extras_of,
-    names_in,
-    requirements_of,
-    unmet,
-    version_of,
-)
-from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.plugin_tools.versions import extras_of, is_met, requirements_of, version_of
+from ztxexp.text.format import plural, sanitize_for_terminal, size
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
 from ztxexp_core.machine.gpu_names import VISIBLE, find, label
-from ztxexp_core.machine.nvml import Device, Nvml, ask_nvidia_smi
+from ztxexp_core.machine.nvml import Device, Nvml
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
+from ztxexp_core.store.run_folder import STAGING_PREFIX, run_names
+from ztxexp_core.store.shared import DAMAGED, shared_folder
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+OK, WARN, BAD = "ok", "warn", "bad"
 
 _GIB = 2**30
-_LITTLE_MEMORY = _GIB
-_FOR_DEVELOPERS = ("all", "dev", "docs", "testing")
+_LOW_MEMORY = _LOW_SPACE = _GIB
+_FEW_FILES = 10_000  # a run has about ten
+_CLOCK_SEC = 5.0
+_EXTRAS_FOR_DEVELOPERS = ("all", "dev", "docs", "testing")
+_TEMPORARY = ("tmpfs", "ramfs", "overlay")
+_ANOTHER_FILE_SYSTEM = "keep results on another file system"
 
 
-def examine(root: Path | None = None, timeout: float = IMPORT_SEC) -> Iterator[Line]:
-    """Look at everything, one thing after the other.
+@dataclass(frozen=True)
+class Check:
+    """The result of one check.
+
+    Attributes:
+        level: ``"ok"``; ``"warn"`` for what may do harm; ``"bad"`` for what does.
+        subject: what was checked, in one or two words.
+        text: the result.
+        hint: what to do about it; empty if nothing has to be done.
+    """
+
+    level: str
+    subject: str
+    text: str
+    hint: str = ""
+
+
+def run_checks(root: Path | None = None, timeout: float = IMPORT_SEC) -> Iterator[Check]:
+    """Run all checks, one after the other.
 
     Args:
-        root: a results root that is looked at as well.
+        root: a results folder to check as well.
         timeout: seconds that the import of a plugin may take.
 
     Yields:
-        A line for each thing, as soon as it is known.
+        The result of each check as soon as it is known.
 
     Example:
-        >>> [line.what for line in examine(Path("results")) if line.level == "bad"]
-        ['nothing can be written there (Read-only file system)']
+        >>> [check.text for check in run_checks(Path("results")) if check.level == "bad"]
+        ['not writable (Read-only file system)']
     """
     yield from _python()
     yield from _machine()
     yield from _packages()
-    yield from _extras()
     yield from _gpus()
     yield from _plugins(timeout)
     if root is not None:
         yield from check_root(root)
 
 
-# ---- Python and the machine ------------------------------------------------------------------
+# ---- Python, the machine, packages -----------------------------------------------------------
 
 
-def _python() -> Iterator[Line]:
+def _python() -> Iterator[Check]:
     version = version_of(OWN_DISTRIBUTION)
     if version is None:
-        way_out = "pip install ztxexp: plugins are found by what is installed"
-        yield Line(BAD, "ztxexp", "is not installed, only imported", way_out)
+        yield Check(BAD, "ztxexp", "not installed, so no plugins are found", "pip install ztxexp")
     else:
-        place = sanitize_for_terminal(str(Path(ztxexp_core.__file__).parents[1]))
-        yield Line(OK, "ztxexp", f"{version} in {place}")
-    what = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
-    yield Line(OK, "Python", sanitize_for_terminal(what))
+        folder = Path(ztxexp_core.__file__).parents[1]
+        yield Check(OK, "ztxexp", sanitize_for_terminal(f"{version} in {folder}"))
+    python = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
+    yield Check(OK, "Python", sanitize_for_terminal(python))
 
 
-def _machine() -> Iterator[Line]:
+def _machine() -> Iterator[Check]:
     import psutil
 
-    yield Line(OK, "platform", platform.platform())
+    yield Check(OK, "platform", platform.platform())
     cores, all_cores = available_cores(), os.cpu_count() or 1
-    shown = f"{cores}" if cores == all_cores else f"{cores} of {all_cores} may be used"
-    yield Line(OK, "cores", shown)
+    yield Check(OK, "cores", f"{cores}" if cores == all_cores else f"{cores} of {all_cores} usable")
     memory = psutil.virtual_memory()
-    limits = [text for folder in control_groups("memory") for text in _limit(folder)]
-    total = min([memory.total, *limits])
-    said = f"{min(memory.available, total) / _GIB:.1f} GiB free of {total / _GIB:.1f} GiB"
-    little = memory.available < _LITTLE_MEMORY
-    way_out = "use fewer workers, or min_free_memory of the dynamic executor" if little else ""
-    yield Line(WARN if little else OK, "memory", said, way_out)
-    methods = multiprocessing.get_all_start_methods()
-    method = "forkserver" if "forkserver" in methods else "spawn"
-    yield Line(OK, "workers", f"started by {method}")
+    total = min([memory.total, *_memory_limits()])
+    free = min(memory.available, total)
+    low = free < _LOW_MEMORY
+    hint = "use fewer workers, or min_free_memory of the dynamic executor" if low else ""
+    yield Check(WARN if low else OK, "memory", f"{size(free)} free of {size(total)}", hint)
 
 
-def _limit(folder: Path) -> Iterator[int]:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        try:
-            text = (folder / name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            yield int(text)
+def _memory_limits() -> Iterator[int]:
+    for folder in control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
+                yield int((folder / name).read_text())
 
 
-# ---- packages --------------------------------------------------------------------------------
-
-
-def _packages() -> Iterator[Line]:
-    required = requirements_of(OWN_DISTRIBUTION)
-    wrong = unmet(required)
-    for mismatch in wrong:
-        yield Line(BAD, "packages", _told(mismatch), f'pip install "{mismatch.wanted}"')
-    if required and not wrong:
-        yield Line(OK, "packages", ", ".join(map(_with_version, names_in(required))))
-
-
-def _extras() -> Iterator[Line]:
-    required = requirements_of(OWN_DISTRIBUTION)
+def _packages() -> Iterator[Check]:
+    yield _installed("packages", requirements_of(OWN_DISTRIBUTION))
     for extra in extras_of(OWN_DISTRIBUTION):
-        if extra in _FOR_DEVELOPERS:
-            continue
-        wrong = unmet(required, extra)
-        pip = f'pip install "{OWN_DISTRIBUTION}[{extra}]"'
-        if not wrong:
-            found = ", ".join(map(_with_version, names_in(required, extra)))
-            yield Line(OK, f"extra {extra}", found)
+        if extra not in _EXTRAS_FOR_DEVELOPERS:
+            yield _installed(f"extra {extra}", requirements_of(OWN_DISTRIBUTION, extra), extra)
+
+
+def _installed(subject: str, requirements: Sequence[Requirement], extra: str = "") -> Check:
+    """Check that required packages are installed; those of an extra may be missing."""
+    unmet = [requirement for requirement in requirements if not is_met(requirement)]
+    if not unmet:
+        versions = [f"{needed.name} {version_of(needed.name)}" for needed in requirements]
+        return Check(OK, subject, ", ".join(versions))
+    texts, level = [], OK if extra else BAD
+    for needed in unmet:
+        version, wanted = version_of(needed.name), f"{needed.name}{needed.specifier}"
+        if version is None:
+            texts.append(f"{wanted} is not installed")
         else:
-            too_old = any(mismatch.found for mismatch in wrong)
-            said = "; ".join(map(_told, wrong))
-            yield Line(WARN if too_old else OK, f"extra {extra}", said, pip)
+            texts.append(f"{wanted} is required, {needed.name} {version} is installed")
+            level = WARN if extra else BAD
+    to_install = [f"{needed.name}{needed.specifier}" for needed in unmet]
+    if extra:
+        to_install = [f"{OWN_DISTRIBUTION}[{extra}]"]
+    hint = " ".join(["pip install", *(f'"{name}"' for name in to_install)])
+    return Check(level, subject, "; ".join(texts), hint)
 
 
-def _with_version(name: str) -> str:
-    return f"{name} {version_of(name)}"
+# ---- GPUs and plugins ------------------------------------------------------------------------
 
 
-def _told(mismatch: Mismatch) -> str:
-    if mismatch.found is None:
-        return f"{mismatch.wanted} is not installed"
-    return f"{mismatch.found} does not do, {mismatch.wanted} is needed"
-
-
-# ---- GPUs ------------------------------------------------------------------------------------
-
-
-def _gpus() -> Iterator[Line]:
-    value = os.environ.get(VISIBLE)
+def _gpus() -> Iterator[Check]:
     try:
         nvml = Nvml()
     except OptionError as exc:
-        found, why = ask_nvidia_smi()
-        if not found:
-            yield Line(OK, "GPUs", f"none of NVIDIA's to be seen: {exc}; {why}")
-            return
-        said = f"{len(found)}, named by nvidia-smi alone ({exc})"
-        yield Line(
-            OK, "GPUs", said, f'pip install "{OWN_DISTRIBUTION}[gpu]", to watch their memory'
-        )
-    else:
-        found = nvml.devices
-        for number, device in enumerate(found):
-            yield _gpu(nvml, number, device)
-        nvml.close()
-        if not found:
-            yield Line(OK, "GPUs", "the driver knows none")
-            return
-    yield from _visible(value, found)
-    if "+cpu" in (version_of("torch") or ""):
-        said = f"torch {version_of('torch')} is built without CUDA"
-        yield Line(WARN, "torch", said, "install the build for the driver, see pytorch.org")
+        yield Check(OK, "GPUs", sanitize_for_terminal(f"no NVIDIA GPU found ({exc})"))
+        return
+    devices = nvml.devices
+    for number, device in enumerate(devices):
+        yield _gpu(nvml, number, device)
+    nvml.close()
+    if not devices:
+        yield Check(OK, "GPUs", "no NVIDIA GPU found")
+        return
+    yield _visible(os.environ.get(VISIBLE), devices)
+    torch = version_of("torch") or ""
+    if "+cpu" in torch:
+        text = f"torch {torch} is built without CUDA"
+        yield Check(WARN, "torch", text, "install the build for the driver, see pytorch.org")
 
 
-def _gpu(nvml: Nvml, number: int, device: Device) -> Line:
+def _gpu(nvml: Nvml, number: int, device: Device) -> Check:
     name = sanitize_for_terminal(device.name or device.uuid)
     if device.parts is not None:
-        name += f", in MIG mode with {len(device.parts)} parts"
+        name += f" in MIG mode with {plural(len(device.parts), 'part')}"
     try:
         free, total = nvml.memory(str(number))
     except nvml.error as exc:
-        return Line(WARN, f"GPU {number}", f"{name}: its memory cannot be told ({exc})")
-    return Line(OK, f"GPU {number}", f"{name}, {free:.1f} GiB free of {total:.1f} GiB")
+        return Check(WARN, f"GPU {number}", f"{name}, memory unknown ({exc})")
+    return Check(OK, f"GPU {number}", f"{name}, {free:.1f} GiB free of {total:.1f} GiB")
 
 
-def _visible(value: str | None, found: list[Device]) -> Iterator[Line]:
+def _visible(value: str | None, devices: list[Device]) -> Check:
     if value is None:
-        yield Line(OK, VISIBLE, "is not set: all of them may be used")
+        return Check(OK, VISIBLE, "not set: all GPUs are visible")
+    try:
+        entries = find("auto", value, devices, "")
+    except OptionError as exc:
+        return Check(
+            BAD, VISIBLE, sanitize_for_terminal(str(exc)), "unset it, or name existing GPUs"
+        )
+    names = ", ".join(map(label, entries))
+    return Check(OK, VISIBLE, sanitize_for_terminal(f"{value!r} leaves {len(entries)}: {names}"))
+
+
+def _plugins(timeout: float) -> Iterator[Check]:
+    plugins = plugin_states(timeout=timeout)
+    for kind in dict.fromkeys(plugin.kind for plugin in plugins):
+        ready = [p.name for p in plugins if (p.kind, p.state) == (kind, READY)]
+        yield Check(OK, f"{kind}s", ", ".join(ready) or "none ready")
+    for plugin in plugins:
+        if plugin.state != READY:
+            level = BAD if plugin.state in (BROKEN, CLASH) else WARN
+            if plugin.state == MISSING and plugin.distribution == OWN_DISTRIBUTION:
+                level = OK  # an extra that is not installed
+            text = f"{plugin.state}: {plugin.problem}"
+            yield Check(level, f"{plugin.kind} {plugin.name}", text, plugin.hint)
+
+
+# ---- a results folder ------------------------------------------------------------------------
+
+
+def check_root(root: str | Path) -> Iterator[Check]:
+    """Check a results folder in a hidden folder of its own, which is removed again.
+
+    Args:
+        root: the folder; if it does not exist yet, the nearest existing one above it is checked.
+    """
+    root = Path(root).absolute()
+    folder = next(path for path in (root, *root.parents) if path.exists())
+    path = sanitize_for_terminal(str(root))
+    if not folder.is_dir():
+        yield Check(BAD, "root", f"{path} is a file or lies below one", "choose a folder")
+        return
+    if folder == root:
+        yield Check(OK, "root", f"{path}, {plural(len(run_names(root)), 'run folder')}")
+    else:
+        yield Check(OK, "root", f"{path} does not exist yet; {folder} is checked instead")
+    yield _file_system(folder)
+    yield from _space(folder)
+    try:
+        trial = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}doctor-", dir=folder))
+    except OSError as exc:
+        hint = "choose another folder, or change its permissions"
+        yield Check(BAD, "writing", f"not writable ({exc.strerror})", hint)
         return
     try:
-        entries = find("auto", value, found, "")
-    except OptionError as exc:
-        yield Line(
-            BAD, VISIBLE, sanitize_for_terminal(str(exc)), "unset it, or name GPUs that there are"
-        )
-        return
-    named = ", ".join(map(label, entries))
-    yield Line(
-        OK,
-        VISIBLE,
-        f"{sanitize_for_terminal(value)!r} leaves {len(entries)}: {sanitize_for_terminal(named)}",
-    )
+        yield _renaming(trial)
+        yield _locking(trial / "lock")
+        yield _clock(trial / "clock")
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+    if folder == root:
+        yield _set_aside(root)
 
 
-# ---- plugins ---------------------------------------------------------------------------------
+def _file_system(folder: Path) -> Check:
+    import psutil
+
+    folder = folder.resolve()
+    mounts = [
+        mount
+        for mount in psutil.disk_partitions(all=True)
+        if folder.is_relative_to(mount.mountpoint) or mount.mountpoint == "/"
+    ]
+    if not mounts:
+        return Check(OK, "file system", "unknown")
+    # The longest mount point counts; of several mounted there, the last one.
+    mount = max(reversed(mounts), key=lambda mount: len(mount.mountpoint))
+    text = f"{mount.fstype} on {sanitize_for_terminal(mount.mountpoint)}"
+    if mount.fstype in _TEMPORARY:
+        hint = "may be lost with the container or at a restart; mount a volume"
+        return Check(WARN, "file system", text, hint)
+    return Check(OK, "file system", text)
 
 
-def _plugins(timeout: float) -> Iterator[Line]:
-    found = plugin_states(timeout=timeout)
-    for kind in dict.fromkeys(plugin.kind for plugin in found):
-        names = [plugin.name for plugin in found if (plugin.kind, plugin.state) == (kind, READY)]
-        yield Line(OK, f"{kind}s", ", ".join(names) or "none is ready")
-    for plugin in found:
-        if plugin.state != READY:
-            known = plugin.state == MISSING and plugin.distribution == OWN_DISTRIBUTION
-            level = OK if known else BAD if plugin.state in (BROKEN, CLASH) else WARN
-            said = f"{plugin.state}: {plugin.problem}"
-            yield Line(level, f"{plugin.kind} {plugin.name}", said, plugin.way_out)
+def _space(folder: Path) -> Iterator[Check]:
+    usage = shutil.disk_usage(folder)
+    low = usage.free < _LOW_SPACE
+    text = f"{size(usage.free)} free of {size(usage.total)}"
+    yield Check(WARN if low else OK, "space", text, "delete what is not needed" if low else "")
+    if hasattr(os, "statvfs"):
+        status = os.statvfs(folder)
+        if status.f_files > 0 and status.f_favail < _FEW_FILES:  # 0: no fixed number
+            text = f"room for {status.f_favail} more files; a run has about ten"
+            yield Check(WARN, "files", text, "delete small files")
+
+
+def _renaming(folder: Path) -> Check:
+    old, new = folder / "old", folder / "new"
+    try:
+        old.write_text("old")
+        new.write_text("new")
+        os.replace(new, old)
+    except OSError as exc:
+        return Check(BAD, "renaming", f"files cannot be replaced ({exc})", _ANOTHER_FILE_SYSTEM)
+    return Check(OK, "renaming", "files can be replaced")
+
+
+def _locking(path: Path) -> Check:
+    try:
+        import fcntl
+    except ImportError:
+        return Check(OK, "locking", "not checked on this system")
+    try:
+        with path.open("wb") as file:
+            for lock in (fcntl.flock, fcntl.lockf):
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file, fcntl.LOCK_UN)
+    except OSError as exc:
+        hint = "run one `ztxexp sync` at a time, and keep databases such as mlflow.db elsewhere"
+        return Check(WARN, "locking", f"files cannot be locked ({exc.strerror})", hint)
+    return Check(OK, "locking", "files can be locked")
+
+
+def _clock(path: Path) -> Check:
+    before = time.time()
+    path.touch()
+    after = time.time()
+    modified = path.stat().st_mtime
+    offset = max(before - modified, modified - after, 0.0)
+    if offset > _CLOCK_SEC:
+        text = f"the file server's clock is off by {offset:.1f} s"
+        return Check(WARN, "clock", text, "synchronize the clocks by NTP")
+    return Check(OK, "clock", "in sync")
+
+
+def _set_aside(root: Path) -> Check:
+    folder = Path(shared_folder(root, DAMAGED))
+    count = len(os.listdir(folder)) if folder.is_dir() else 0
+    if count:
+        text = f"{plural(count, 'damaged run')} in {folder.relative_to(root)}"
+        return Check(WARN, "set aside", text, "look at them, then delete the folder")
+    return Check(OK, "set aside", "none (for damaged runs: ResultAnalyzer(root).check())")

@@ -112,7 +112,7 @@ def launch(
             patience = shared.tracker_timeout
             try:
                 interrupts.stop = queue.stop
-                sweep.carry_out(executor, min(workers, len(specs)), settings)
+                sweep.run(executor, min(workers, len(specs)), settings)
                 interrupts.raise_if_received()
             except KeyboardInterrupt:
                 _log.warning("%s", sweep.interrupted_message(plan.snapshot is not None))

@@ -1,4 +1,4 @@
-"""One launch under way: collects outcomes, tries again, makes up for what an executor lost."""
+"""One launch under way: collects outcomes, retries what died, reconciles what an executor lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, settle
+from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
@@ -38,19 +38,19 @@ class StopRule:
 
     failures: int | None = None
     in_a_row: int | None = None
-    _seen: int = 0
+    _failed: int = 0
     _row: int = 0
 
-    def says(self, status: str) -> str | None:
-        """Take note of a run's end; returns why the launch is to end, if it is."""
+    def after(self, status: str) -> str | None:
+        """Count a run's end; return why the launch has to stop, ``None`` where it has not."""
         if status == RUN_STATUS_SUCCEEDED:
             self._row = 0
         if status != RUN_STATUS_FAILED:
             return None
-        self._seen += 1
+        self._failed += 1
         self._row += 1
-        failed, row = plural(self._seen, "run"), plural(self._row, "run")
-        if self.failures is not None and self._seen >= self.failures:
+        failed, row = plural(self._failed, "run"), plural(self._row, "run")
+        if self.failures is not None and self._failed >= self.failures:
             return f"{failed} failed (max_failures={self.failures})"
         if self.in_a_row is not None and self._row >= self.in_a_row:
             return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
@@ -58,14 +58,14 @@ class StopRule:
 
 
 class Sweep:
-    """One launch: collects outcomes, tries again what died, makes up for what an executor lost.
+    """One launch: collects outcomes, retries what died, reconciles what an executor lost.
 
     Args:
         queue: what is to be run.
-        run_one: carries out one run, in whichever process.
+        run_one: carries out one run, in any process.
         retry: which deaths are tried again.
         stop_rule: when to give up.
-        progress: told of each end.
+        progress: counts the ends.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Sweep:
         self.outcomes: dict[str, RunOutcome] = {}
         self.due_again: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
-        self.told: set[str] = set()
+        self._notices: set[str] = set()
         self.dead: list[Path] = []  # folders of runs whose end was written here
         self.in_process = False
         self._deaths = 0
 
-    def carry_out(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
+    def run(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
         """Call the executor until every spec has an outcome, or it makes no progress.
 
         Raises:
@@ -103,16 +103,16 @@ class Sweep:
             while self.queue.has_more():
                 before = self._moved()
                 problem = self._call(executor, workers, options)
-                said = f"{type(problem).__name__}: {problem}" if problem else ""
-                self._reconcile("lost", said)
+                cause = f"{type(problem).__name__}: {problem}" if problem else ""
+                self._reconcile_all("lost", cause)
                 if self.queue.broken is not None:
                     raise self.queue.broken
-                self._check_progress(executor, problem, said, self._moved() > before)
+                self._check_progress(executor, problem, cause, self._moved() > before)
         finally:
             self._end_retries()
 
     def _end_retries(self) -> None:
-        """Let the last end stand of runs whose further attempt has not come about."""
+        """Record the last end of runs whose next attempt has not been started."""
         for run_id, outcome in self.due_again.items():
             if run_id not in self.queue.settled_elsewhere:
                 self.outcomes[run_id] = outcome
@@ -121,22 +121,22 @@ class Sweep:
         self.due_again.clear()
 
     def _moved(self) -> int:
-        """Return a number that grows with whatever comes of a call."""
+        """Return a number that grows with any progress."""
         return len(self.outcomes) + self._deaths + len(self.queue.settled_elsewhere)
 
     def _check_progress(
-        self, executor: Plugin, problem: Exception | None, said: str, moved: bool
+        self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
     ) -> None:
         left = plural(self.queue.left(), "run")
         if not moved and self.queue.has_more():
-            # Raised on purpose it has said all there is, and need not be said twice.
-            cause = None if isinstance(problem, ExecutorError) else problem
+            # The message of an ExecutorError says it all: chaining it would show it twice.
+            chained = None if isinstance(problem, ExecutorError) else problem
             raise ExecutorError(
                 f"executor {executor.ref.name!r} ({executor.ref.distribution} "
-                f"{executor.ref.version}) started none of {left}" + (f": {said}" * bool(said))
-            ) from cause
+                f"{executor.ref.version}) started none of {left}{f': {cause}' if cause else ''}"
+            ) from chained
         if problem:
-            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, said, left)
+            _log.warning("executor %r failed (%s); %s to do", executor.ref.name, cause, left)
 
     def _call(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> Exception | None:
         """Make one call; returns what the executor itself raised, if anything."""
@@ -165,7 +165,7 @@ class Sweep:
             try:
                 _close(outcomes)
             finally:  # also after a second Ctrl-C
-                self._reconcile("interrupted")
+                self._reconcile_all("interrupted")
             raise
 
     # ---- one outcome ---------------------------------------------------------------------------
@@ -176,8 +176,8 @@ class Sweep:
             return  # an executor's mistake; what is on disk stands
         self.queue.hung = tuple(dict.fromkeys((*self.queue.hung, *outcome.hung)))
         for notice in outcome.notices:
-            if notice not in self.told:
-                self.told.add(notice)
+            if notice not in self._notices:
+                self._notices.add(notice)
                 _log.warning("run %s: %s", outcome.run_id, notice)
         if outcome.reason == "interrupted" and self.in_process:
             raise KeyboardInterrupt
@@ -191,7 +191,7 @@ class Sweep:
             or outcome.status not in FINAL
             or not spec.run_dir.exists()
         ):
-            outcome = self._settle(spec, outcome)
+            outcome = self._reconciled(spec, outcome)
             if self._tried_again(spec, outcome):
                 return
         self._final(outcome)
@@ -201,13 +201,13 @@ class Sweep:
         self.outcomes[outcome.run_id] = outcome
         self.queue.ended(outcome)
         self.progress.ended(outcome)
-        because = self.stop_rule.says(outcome.status)
+        because = self.stop_rule.after(outcome.status)
         if because and self.stopped_because is None:
             self.stopped_because = because
             self.queue.stop()
 
     def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
-        """Put a run whose process died back into the queue, where the rule of retries says so."""
+        """Put a run whose process died back into the queue, where the retry rule allows it."""
         tries = spec.tries + 1 + outcome.attempt - spec.attempt
         if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
             return False
@@ -221,29 +221,29 @@ class Sweep:
         self.queue.again(further, self.retry.pause(tries))
         return True
 
-    def _settle(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
-        """Make disk and outcome agree; what becomes of a run that cannot be written is told.
+    def _reconciled(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
+        """Make disk and outcome agree; warn of a run whose record cannot be written.
 
         Raises:
             StoreError: the root cannot be written either, so no further run could be.
         """
-        taken, told = time.monotonic() - self.queue.under_way[spec.run_id], outcome
+        seconds, reported = time.monotonic() - self.queue.under_way[spec.run_id], outcome
         try:
-            outcome = settle(spec, told, self.run_one, taken)
+            outcome = reconcile(spec, reported, self.run_one, seconds)
         except OSError as exc:
-            said = f"run {spec.run_id}: its record could not be written: {exc}"
+            problem = f"run {spec.run_id}: its record could not be written: {exc}"
             if not can_be_written(spec.run_dir.parent):
-                raise StoreError(f"{said}; the launch ends here") from exc
-            _log.warning("%s; what is known of it: %s", said, told.error_message)
-            return dataclasses.replace(told, status=RUN_STATUS_FAILED, reason="unrecorded")
-        if told.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
-            raise StoreError(f"run {spec.run_id}: {told.error_message}; the launch ends here")
+                raise StoreError(f"{problem}; the launch ends here") from exc
+            _log.warning("%s; its outcome: %s", problem, reported.error_message)
+            return dataclasses.replace(reported, status=RUN_STATUS_FAILED, reason="unrecorded")
+        if reported.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
+            raise StoreError(f"run {spec.run_id}: {reported.error_message}; the launch ends here")
         if outcome.status == RUN_STATUS_FAILED:
             self.dead.append(spec.run_dir)
         return outcome
 
-    def _reconcile(self, reason: str, because: str = "") -> None:
-        """Find out from the disk about every run that was taken but got no outcome."""
+    def _reconcile_all(self, reason: str, because: str = "") -> None:
+        """Ask the disk about every run that the executor took and gave no outcome for."""
         broken: StoreError | None = None
         for run_id in list(self.queue.under_way):
             spec = self.queue.taken[run_id]
@@ -256,7 +256,7 @@ class Sweep:
                 message = f"{lost.error_message} ({because})"
                 lost = dataclasses.replace(lost, error_message=message)
             try:
-                self._final(self._settle(spec, lost))
+                self._final(self._reconciled(spec, lost))
             except StoreError as exc:
                 broken = broken or exc  # first the others
         if broken is not None:
@@ -265,7 +265,7 @@ class Sweep:
     # ---- what came of it -----------------------------------------------------------------------
 
     def interrupted_message(self, compares: bool) -> str:
-        """Say what was done, what was not, and how to go on.
+        """Return what was done, what was not, and how to continue.
 
         Args:
             compares: whether the same command would look at what is done.

@@ -6,8 +6,6 @@ Nothing is written or started here.
 from __future__ import annotations
 
 import contextlib
-import copy
-import html
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ztxexp.configs.rules import FilteredOut
-from ztxexp.manager import ExpManager
+from ztxexp.configs.builder import ConfigBuilder
+from ztxexp.configs.report import FilteredOut
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
@@ -149,9 +147,9 @@ class Plan:
     @property
     def counts(self) -> dict[Action, int]:
         """How many configurations there are of each action that occurs, in the order of actions."""
-        found = Counter([item.action for item in self.items])
-        found[Action.FILTERED] = sum(rule.count for rule in self.filtered_out)
-        return {action: found[action] for action in Action if found[action]}
+        counts = Counter([item.action for item in self.items])
+        counts[Action.FILTERED] = sum(rule.count for rule in self.filtered_out)
+        return {action: counts[action] for action in Action if counts[action]}
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return a flat dict for each item, for a data frame say.
@@ -164,7 +162,7 @@ class Plan:
         """
         return [item.to_record() for item in self.items]
 
-    # ---- in words ----------------------------------------------------------------------------
+    # ---- as text -----------------------------------------------------------------------------
 
     def one_line(self) -> str:
         """Return the counts, those of nothing left out.
@@ -189,9 +187,6 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join([self._title(), *self._rows(), *self._ends()])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
     def _title(self) -> str:
         of_root = "" if self.root is None else f" for {sanitize_for_terminal(str(self.root))}"
@@ -224,7 +219,7 @@ class Plan:
 
 
 def _note(action: Action, items: Sequence[PlannedRun]) -> str:
-    """Return what is to be said of all items of an action."""
+    """Return a remark on all items of an action."""
     if action is Action.REUSE:
         more = ", e.g." if len(items) > 1 else " in"
         return f"succeeded before{more} {sanitize_for_terminal(str(items[0].run_id))}"
@@ -247,20 +242,18 @@ def _how_it_stands(item: PlannedRun) -> str:
     return str(item.past.reason) if failed else item.past.status
 
 
-def _tally(words: Iterable[str | None]) -> str:
-    counted = Counter(map(str, words)).most_common()
-    return ", ".join(f"{count} {sanitize_for_terminal(word)}" for word, count in counted)
+def _tally(reasons: Iterable[str | None]) -> str:
+    counted = Counter(map(str, reasons)).most_common()
+    return ", ".join(f"{count} {sanitize_for_terminal(reason)}" for reason, count in counted)
 
 
 def _rules(filtered: Sequence[FilteredOut]) -> str:
     ordered = sorted(filtered, key=lambda rule: -rule.count)
-    shown = [
-        f"{sanitize_for_terminal(rule.rule)!r} ({rule.count})" for rule in ordered[:_RULES_SHOWN]
-    ]
-    others = ordered[_RULES_SHOWN:]
+    counts = [(f"{sanitize_for_terminal(rule.rule)!r}", rule.count) for rule in ordered]
+    others = counts[_RULES_SHOWN:]
     if others:
-        shown.append(f"{plural(len(others), 'other rule')} ({sum(rule.count for rule in others)})")
-    return f"by {', '.join(shown)}"
+        counts[_RULES_SHOWN:] = [(plural(len(others), "other rule"), sum(n for _, n in others))]
+    return f"by {', '.join(f'{name} ({count})' for name, count in counts)}"
 
 
 # ---- deciding ----------------------------------------------------------------------------------
@@ -270,32 +263,32 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
     """Return the plan that runs every configuration of a list, whatever ran before.
 
     Raises:
-        ConfigError: a configuration that cannot be told from others; it names its place and key.
+        ConfigError: a configuration without an identity; the error names its place and key.
     """
     items = []
     for index, config in enumerate(configs):
         with _naming(index, len(configs)):
-            identity = config_identity(config)
-        items.append(PlannedRun(config, identity, None, Action.NEW, _NOT_COMPARED))
+            items.append(
+                PlannedRun(config, config_identity(config), None, Action.NEW, _NOT_COMPARED)
+            )
     return Plan(None, items)
 
 
 def plan_sweep(
-    manager: ExpManager,
+    builder: ConfigBuilder,
     root: str | Path,
     *,
     resume: bool = False,
     only_failed: Collection[str] | None = None,
     allow_duplicates: bool = False,
 ) -> Plan:
-    """Plan the launch of what a manager builds.
+    """Plan the launch of what a builder builds.
 
     Without ``exclude_completed`` for this root, ``resume`` and ``only_failed``, earlier runs are
-    not looked at and everything is new. With ``allow_duplicates`` and without ``only_failed``,
-    what is to be run is what :meth:`ExpManager.build` returns, in that order.
+    not read and everything is new.
 
     Args:
-        manager: makes the configurations.
+        builder: makes the configurations.
         root: the results root; it need not exist, and is not made.
         resume: configurations whose last run failed go on in its folder; includes
             ``exclude_completed``.
@@ -304,35 +297,35 @@ def plan_sweep(
         allow_duplicates: run a configuration as often as it stands in the list.
 
     Raises:
-        TypeError, ConfigError: as :meth:`ExpManager.build`.
+        TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
     """
     root = Path(root)
-    if (resume or only_failed is not None) and manager.keys_ignored(root) is None:
-        manager = copy.copy(manager).exclude_completed(root)
-    ignore_keys = manager.keys_ignored(root)
+    if (resume or only_failed is not None) and builder.keys_ignored(root) is None:
+        builder = builder.copy().exclude_root(root)
+    ignore_keys = builder.keys_ignored(root)
     snapshot = history = None
     if ignore_keys is not None:
         with bar("reading runs") as on_progress:
             snapshot = Snapshot(root, on_progress)
             history = snapshot.history(ignore_keys)
-    account = manager.build_account(snapshot)
+    report = builder.build_report(snapshot)
     decisions = _Decisions(history, resume, only_failed)
     items: list[PlannedRun] = []
     first: dict[str, int] = {}
-    for index, config in enumerate(account.configs):
-        with _naming(index, len(account.configs)):
-            identity = account.identity(config)
-            key = None if ignore_keys is None else account.identity(config, ignore_keys)
+    for index, config in enumerate(report.configs):
+        with _naming(index, len(report.configs)):
+            identity = report.identity(config)
+            key = None if ignore_keys is None else report.identity(config, ignore_keys)
         earlier = first.setdefault(identity, index)
         if earlier != index and not allow_duplicates:
             why = f"the same as configuration {earlier} of the list, counted from 0"
             items.append(PlannedRun(config, identity, key, Action.DUPLICATE, why, None, 0))
         else:
             items.append(PlannedRun(config, identity, key, *decisions.on(key)))
-    for config, past in account.reused:
-        identity, key = account.identity(config), account.identity(config, ignore_keys or ())
+    for config, past in report.reused:
+        identity, key = report.identity(config), report.identity(config, ignore_keys or ())
         items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
-    return Plan(root, items, account.filtered_out, snapshot)
+    return Plan(root, items, report.filtered_out, snapshot)
 
 
 @contextlib.contextmanager
@@ -369,9 +362,8 @@ class _Decisions:
         if past is None:
             return self._unless_limited(Action.NEW, "no run of it is known", None)
         if past.status == RUN_STATUS_SKIPPED:
-            return self._unless_limited(
-                Action.NEW, f"skipped in {sanitize_for_terminal(past.run_id)}", past
-            )
+            why = f"skipped in {sanitize_for_terminal(past.run_id)}"
+            return self._unless_limited(Action.NEW, why, past)
         if past.status == RUN_STATUS_RUNNING:
             return self._unless_limited(Action.BUSY, _under_way(past), past)
         return self._on_failure(past)
@@ -403,7 +395,7 @@ def _under_way(past: PastRun) -> str:
     name = sanitize_for_terminal(past.run_id)
     if past.owner_alive:
         return f"under way in {name}"
-    return f"{name} says that it is under way; whether it is cannot be told from here"
+    return f"{name} is recorded as running; whether it is cannot be seen from here"
 
 
 def _failure(past: PastRun) -> str:

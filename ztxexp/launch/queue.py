@@ -1,8 +1,7 @@
-"""Which run is started next: what is waiting, what is due again, what is free to be taken.
+"""Which run is started next: :class:`RunQueue`, from which an executor pulls its specs.
 
-An executor pulls its specs from here, possibly from a thread of its own. A run is handed out when
-there is a GPU for it (where GPUs were asked for) and no other launch is at work on its
-configuration (where launches share the work).
+A run is given out when there is a GPU for it (where GPUs were asked for) and no other launch is
+running its configuration (where launches share the work).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
-from ztxexp.results.claims import Claims, Done, Taken
+from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
@@ -29,25 +28,24 @@ _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are l
 
 
 class RunQueue:
-    """Iterator over the specs of one launch.
+    """Iterator over the specs of one launch; may be pulled from any thread.
 
     Args:
         specs: what is to be run, in order.
-        progress: told of each start, and of what others have carried out.
+        progress: shows each start, and what other launches have done.
         claims: where launches share the work; ``None`` where this one does not.
         claim_keys: the key of each run's configuration among the claims, by run id.
         slots: GPUs; ``None`` where none were asked for.
-        busy: folder of a run of the same configuration that was under way when this launch looked,
-            by run id; its owner may be a launch that makes no claims.
+        busy: by run id, the folder of a run of the same configuration that was under way at the
+            snapshot; its owner may be a launch that makes no claims.
 
     Attributes:
-        taken: every spec handed out, by run id, as it was handed out last.
-        under_way: the runs that have been handed out and have not ended, by id; the monotonic
-            time at which that was.
-        settled_elsewhere: run ids of this launch, and how another launch has ended theirs.
+        taken: every spec given out, by run id, as it was given out last.
+        under_way: by id, the runs that have not ended, with the monotonic time of their start.
+        settled_elsewhere: by run id of this launch, how another launch has ended the configuration.
         refill: whether the executor understands ``None``.
-        broken: why nothing more can be handed out, where that is so.
-        hung: trackers that the runs to come have to do without.
+        broken: why nothing more can be given out, if so.
+        hung: names of trackers that are not called any more.
     """
 
     def __init__(
@@ -77,7 +75,7 @@ class RunQueue:
         self._busy = busy or {}
         self._stopped = False
         self._why_not: str | None = None
-        self._told: str | None = None
+        self._shown_reason: str | None = None
         self._lock = threading.RLock()
 
     # ---- what the executor sees ----------------------------------------------------------------
@@ -113,7 +111,7 @@ class RunQueue:
                 raise StopIteration
             self._wait()
 
-    # ---- what the sweep tells ------------------------------------------------------------------
+    # ---- what the sweep calls ------------------------------------------------------------------
 
     def has_more(self) -> bool:
         """Tell whether there is anything left to start, now or later."""
@@ -124,24 +122,24 @@ class RunQueue:
         return len(self._waiting) + len(self._again) + len(self._held_elsewhere)
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Give out nothing more."""
         self._stopped = True
 
     def ended(self, outcome: RunOutcome) -> None:
-        """Take note of how a run has ended; this launch does not start it again."""
+        """Record how a run has ended; this launch does not start it again."""
         with self._lock:
             self._is_over(outcome.run_id)
             key = self._claim_keys.get(outcome.run_id)
             if self._claims is None or key is None:
                 return
             if outcome.reason == "interrupted":
-                # Not only when this launch is over: it may wait for one that waits for this run.
+                # Now, not when this launch is over: another launch may wait for this run.
                 self._claims.give_up(key, outcome.run_id)
             else:
                 self._claims.release(key, outcome.run_id, outcome.status)
 
     def put_back(self, spec: RunSpec) -> None:
-        """Start a run later that never began."""
+        """Start later a run that never began."""
         with self._lock:
             self._is_over(spec.run_id)
             self._waiting.append(spec)
@@ -176,14 +174,14 @@ class RunQueue:
             if environment is None:
                 self._waiting.appendleft(spec)
                 break
-            if self._is_mine(spec):
-                self._tell_why_not()
+            if self._is_free(spec):
+                self._show_why_not()
                 if environment:
                     return dataclasses.replace(spec, environment=environment)
                 return spec
             if self._slots is not None:
                 self._slots.free(spec.run_id)
-        self._tell_why_not()
+        self._show_why_not()
         return None
 
     def _fill(self) -> bool:
@@ -204,7 +202,7 @@ class RunQueue:
             self._why_not = self._slots.busy_reason()
         return environment
 
-    def _is_mine(self, spec: RunSpec) -> bool:
+    def _is_free(self, spec: RunSpec) -> bool:
         status = self._status_elsewhere(spec)
         if status is None:
             return True
@@ -216,14 +214,14 @@ class RunQueue:
         return False
 
     def _status_elsewhere(self, spec: RunSpec) -> str | None:
-        """Return how far another launch is with a configuration; ``None`` where this one may go."""
+        """Return the status in another launch; ``None`` where this launch may run it."""
         key = self._claim_keys.get(spec.run_id)
         if self._claims is None or key is None:
             return self._status_without_claim(spec)
         verdict = self._claims.claim(key, spec.run_id)
-        if isinstance(verdict, Done):
+        if isinstance(verdict, Completed):
             return verdict.status
-        if isinstance(verdict, Taken):
+        if isinstance(verdict, Held):
             return RUN_STATUS_RUNNING
         status = self._status_without_claim(spec)
         if status is not None:
@@ -231,19 +229,19 @@ class RunQueue:
         return status
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
-        """Return the status of a run that somebody has begun without a claim, if it counts."""
+        """Return the status of a run that was started without a claim, if it counts."""
         if spec.attempt > 1:  # in its own folder, which others may go on in as well
             return status_elsewhere(spec.run_dir, spec.attempt)
         folder = self._busy.get(spec.run_id)
         return None if folder is None else status_elsewhere(folder)
 
-    def _tell_why_not(self) -> None:
+    def _show_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:
             self._why_not = (
                 f"{plural(len(self._held_elsewhere), 'run')} under way in another launch"
             )
-        if self._why_not != self._told:
-            self._told = self._why_not
+        if self._why_not != self._shown_reason:
+            self._shown_reason = self._why_not
             self._progress.waiting_for(self._why_not)
 
     def _wait(self) -> None:

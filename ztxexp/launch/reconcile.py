@@ -1,7 +1,7 @@
 """Makes disk and outcome agree for a run that did not report its end itself.
 
-The disk decides: an end that stands in ``run.json`` is the truth, whatever was told. Anything else
-is closed as failed, with what is known about how it went.
+The disk decides: an end in ``run.json`` is the truth, whatever the executor reports. Any other
+record is closed as failed, with what is known of the cause.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _LINES_KEPT = 20
 _ROOM_BYTES = 65_536
 
 
-def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> RunOutcome:
-    """Return the outcome that stands on disk; write the one that was told where none does.
+def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: float) -> RunOutcome:
+    """Return the outcome on disk; write the reported one where there is none.
 
     Args:
         spec: the run, as it was handed out.
-        told: what its executor says.
-        run_one: what goes along with a run that died before it had a record.
+        reported: what its executor yields.
+        run_one: has the metadata for a run that died before it had a record.
         seconds: how long ago it was handed out.
 
     Raises:
@@ -53,16 +53,16 @@ def settle(spec: RunSpec, told: RunOutcome, run_one: RunOne, seconds: float) -> 
     record = read_record(RunFiles(spec.run_dir).run)
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
-    if record.get("status") not in FINAL or _found_dead(record, told):
+    if record.get("status") not in FINAL or _found_dead(record, reported):
         took = _duration(record, seconds)
         record = {**record, "attempt": attempt_of(record), "duration_sec": took}
-        _write_what_is_known(spec.run_dir, told)
-        record = close_run(spec.run_dir, record, **_told_fields(told))
-    elif told.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
+        _write_what_is_known(spec.run_dir, reported)
+        record = close_run(spec.run_dir, record, **_reported_fields(reported))
+    elif reported.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
         # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
-        record = {**record, **_told_fields(told)}
+        record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)
-    return _outcome(told, record)
+    return _outcome(reported, record)
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
@@ -77,7 +77,7 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
 
 
 def can_be_written(root: Path) -> bool:
-    """Tell whether there is room in a results root, by writing as much as a record may take."""
+    """Tell whether a results root has room, by writing as much as a record may take."""
     try:
         with tempfile.TemporaryFile(dir=root) as file:
             file.write(bytes(_ROOM_BYTES))
@@ -88,7 +88,7 @@ def can_be_written(root: Path) -> bool:
 
 
 def has_begun(spec: RunSpec) -> bool:
-    """Tell whether a run that was handed out has got as far as its record."""
+    """Tell whether a run that an executor took has written its record."""
     if not spec.run_dir.exists():
         return False
     record = read_record(RunFiles(spec.run_dir).run)
@@ -96,7 +96,7 @@ def has_begun(spec: RunSpec) -> bool:
 
 
 def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> dict[str, Any]:
-    """Return the record of a run that died before it had written one, with what goes along."""
+    """Make the folder and record of a run that died before it could."""
     record, meta = first_record(spec, run_one.metadata)
     if earlier is not None:
         reopen_run(spec.run_dir, spec.config, record, meta.to_dict())
@@ -106,17 +106,14 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
     return record
 
 
-def _found_dead(record: dict[str, Any], told: RunOutcome) -> bool:
-    """Tell whether another launch has closed a run of whose death this one knows more."""
-    knows = told.error_type in DEATHS or told.reason == "interrupted"
+def _found_dead(record: dict[str, Any], reported: RunOutcome) -> bool:
+    """Tell whether another launch closed the run as lost while this one knows the cause."""
+    knows = reported.error_type in DEATHS or reported.reason == "interrupted"
     return record.get("reason") == "lost" and knows
 
 
 def _duration(record: dict[str, Any], at_most: float) -> float:
-    """Return the seconds from a run's start until now, for a run that cannot say them.
-
-    It may have waited for its process, so its own start counts; but the clock may have been set.
-    """
+    """Return the seconds from a run's start until now; the clock may have been set meanwhile."""
     try:
         started = datetime.fromisoformat(record["started_at"])
         took = (datetime.now(timezone.utc) - started).total_seconds()
@@ -125,52 +122,52 @@ def _duration(record: dict[str, Any], at_most: float) -> float:
     return round(took if 0 <= took <= at_most else at_most, 6)
 
 
-def _told_fields(told: RunOutcome) -> dict[str, Any]:
+def _reported_fields(reported: RunOutcome) -> dict[str, Any]:
     return {
-        "error_type": told.error_type or "RunLost",
-        "error_message": told.error_message or "the executor reported an end without a record",
-        "reason": told.reason or "lost",
-        "exit_code": told.exit_code,
-        "signal": told.signal,
-        "peak_memory": told.peak_memory,
-        **({"error_place": told.place} if told.place else {}),
+        "error_type": reported.error_type or "RunLost",
+        "error_message": reported.error_message or "the executor reported an end without a record",
+        "reason": reported.reason or "lost",
+        "exit_code": reported.exit_code,
+        "signal": reported.signal,
+        "peak_memory": reported.peak_memory,
+        **({"error_place": reported.place} if reported.place else {}),
     }
 
 
-def _outcome(told: RunOutcome, record: dict[str, Any]) -> RunOutcome:
+def _outcome(reported: RunOutcome, record: dict[str, Any]) -> RunOutcome:
     return RunOutcome(
-        run_id=told.run_id,
+        run_id=reported.run_id,
         status=str(record.get("status")),
         attempt=attempt_of(record),
         duration_sec=float(record.get("duration_sec") or 0.0),
         error_type=record.get("error_type"),
         error_message=record.get("error_message"),
         reason=record.get("reason"),
-        exit_code=told.exit_code,
-        signal=told.signal,
-        notices=told.notices,
+        exit_code=reported.exit_code,
+        signal=reported.signal,
+        notices=reported.notices,
         place=record.get("error_place"),
-        peak_memory=told.peak_memory,
+        peak_memory=reported.peak_memory,
     )
 
 
 def _older(record: dict[str, Any], spec: RunSpec) -> bool:
     """Tell whether the record is that of an earlier attempt: this one never began.
 
-    Not where it says success, which whoever was thought to be dead has written meanwhile.
+    A success counts in any case: a process that looked dead has written it meanwhile.
     """
     succeeded = record.get("status") == RUN_STATUS_SUCCEEDED
     return not succeeded and attempt_of(record) < spec.attempt
 
 
-def _write_what_is_known(run_dir: Path, told: RunOutcome) -> None:
-    """Write the ``error.log`` of a run that cannot: the cause, its memory, what it said last."""
+def _write_what_is_known(run_dir: Path, reported: RunOutcome) -> None:
+    """Write ``error.log`` for a run that died: the cause, its memory, its last lines."""
     files = RunFiles(run_dir)
-    lines = [str(told.error_message)]
-    if told.peak_memory:
-        lines.append(f"most memory seen: {told.peak_memory / 2**20:.0f} MiB")
-    said = lines_before_death(files.log, _LINES_KEPT)
-    if said:
-        lines += ["", f"last lines of {os.path.basename(files.log)}:", *said]
+    lines = [str(reported.error_message)]
+    if reported.peak_memory:
+        lines.append(f"most memory seen: {reported.peak_memory / 2**20:.0f} MiB")
+    last_lines = lines_before_death(files.log, _LINES_KEPT)
+    if last_lines:
+        lines += ["", f"last lines of {os.path.basename(files.log)}:", *last_lines]
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too
         write_bytes(files.error, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))

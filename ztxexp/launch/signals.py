@@ -32,7 +32,7 @@ class Interrupts:
     Example:
         >>> with Interrupts() as interrupts:
         ...     interrupts.stop = queue.stop
-        ...     sweep.carry_out(executor, workers, options)
+        ...     sweep.run(executor, workers, options)
         ...     interrupts.raise_if_received()
     """
 

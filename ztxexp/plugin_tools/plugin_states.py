@@ -1,7 +1,7 @@
-"""What is installed, and whether it works: every plugin with its state, for people who look.
+"""Every installed plugin with its state: whether it works, and if not, why and what to do.
 
-Each plugin is imported in a process of its own, several at a time, see
-:mod:`ztxexp.plugin_tools.probing`; whatever an import does, the listing is whole.
+Each plugin is imported in a process of its own (:mod:`ztxexp.plugin_tools.probing`), so an import
+that exits, crashes, hangs or prints does no harm to the list.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
-from typing import IO, Any
+from typing import Any
 
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM, READY
-from ztxexp.plugin_tools.versions import Mismatch, unmet
+from ztxexp.plugin_tools.versions import is_met, requirements_of, version_of
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
@@ -32,11 +32,10 @@ from ztxexp_core.plugins.entries import (
     blocks,
     clash_error,
     listing,
-    metadata_of,
     pip_line,
     ref_of,
 )
-from ztxexp_core.plugins.registry import Registry, executors, expanders, trackers
+from ztxexp_core.plugins.registry import executors, expanders, trackers
 
 __all__ = ["BLOCKED", "BROKEN", "CLASH", "INCOMPATIBLE", "MISSING", "READY", "PluginState"]
 __all__ += ["plugin_states"]
@@ -44,8 +43,9 @@ __all__ += ["plugin_states"]
 BLOCKED, CLASH, INCOMPATIBLE = "blocked", "name clash", "incompatible"
 
 IMPORT_SEC = 20.0
-_AT_ONCE = 8
-_SHOWN_BYTES = 4096
+_MAX_PROCESSES = 8
+_POLL_SEC = 0.01
+_ERROR_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class PluginState:
         source: ``module:attribute``, or ``module`` alone.
         state: ``"ready"``, ``"missing"`` (a package that it needs), ``"broken"``, ``"blocked"``,
             ``"name clash"``, or ``"incompatible"`` with this version of ztxexp.
-        problem: what is wrong, in words; empty where nothing is.
-        way_out: what to do about it.
-        import_ms: how long its import took, milliseconds; ``None`` where it was not imported.
+        problem: what is wrong; empty if nothing is.
+        hint: what to do about it.
+        import_ms: how long its import took, milliseconds; ``None`` if it was not imported.
         about: the first paragraph of its docstring.
         supports: capabilities of an executor or expander; optional members of a tracker.
         options: its settings: ``name``, ``type``, ``default`` as a text (``None`` without one) and
@@ -76,7 +76,7 @@ class PluginState:
     source: str
     state: str
     problem: str = ""
-    way_out: str = ""
+    hint: str = ""
     import_ms: float | None = None
     about: str = ""
     supports: tuple[str, ...] = ()
@@ -100,128 +100,46 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
         >>> [plugin.name for plugin in plugin_states() if plugin.state == "broken"]
         ['their_tracker']
     """
-    registries = (executors(), trackers(), expanders())
-    found = [(registry, entry) for registry in registries for entry in registry.entries]
+    entries = {
+        ref_of(registry.kind, entry): entry
+        for registry in (executors(), trackers(), expanders())
+        for entry in registry.entries
+    }
     if name is not None:
-        named = [item for item in found if item[1].name == name]
-        if not named:
-            raise _unknown(name, {entry.name for _, entry in found})
-        found = named
-    unique = {ref_of(registry.kind, entry): (registry, entry) for registry, entry in found}
-    at_first = {ref: _without_import(ref, *found, unique) for ref, found in unique.items()}
-    to_import = [ref for ref, state in at_first.items() if state is None]
-    with _Children() as children:
-        looked = children.map(
-            lambda ref: _imported(ref, *unique[ref], children, timeout), to_import
-        )
-        states = {**at_first, **dict(zip(to_import, looked, strict=True))}
-    return sorted(filter(None, states.values()), key=lambda s: (_ORDER[s.kind], s.name, s.source))
+        known = sorted({ref.name for ref in entries})
+        entries = {ref: entry for ref, entry in entries.items() if ref.name == name}
+        if not entries:
+            message = f"no installed plugin is named {name!r}{closest(name, known)}"
+            raise UnknownPluginError(f"{message}; known: {', '.join(known)}", plugin=name)
+    states = {ref: _state_by_metadata(ref, entry, entries) for ref, entry in entries.items()}
+    unknown = [ref for ref, state in states.items() if state is None]
+    answers = _probe_all([_question(ref, entries[ref]) for ref in unknown], timeout)
+    for ref, answer in zip(unknown, answers, strict=True):
+        states[ref] = _state_by_import(ref, entries[ref], answer)
+    order = {kind: rank for rank, kind in enumerate(("executor", "tracker", "expander"))}
+    return sorted(filter(None, states.values()), key=lambda s: (order[s.kind], s.name, s.source))
 
 
-_ORDER = {"executor": 0, "tracker": 1, "expander": 2}
+def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> PluginState:
+    """Return a state without the description of the plugin."""
+    origin = (ref.name, ref.distribution, ref.version, ref.target)
+    name, distribution, version, source = map(sanitize_for_terminal, origin)
+    problem, hint = sanitize_for_terminal(problem), sanitize_for_terminal(hint)
+    return PluginState(ref.kind, name, distribution, version, source, state, problem, hint)
 
 
-class _Children(ThreadPoolExecutor):
-    """Processes that look at plugins, a few at a time; leaving early ends them."""
-
-    def __init__(self) -> None:
-        super().__init__(min(_AT_ONCE, available_cores()))
-        self._alive: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
-
-    def __exit__(self, *exc: Any) -> None:
-        self._closed = True
-        for child in tuple(self._alive):  # only after an error or Ctrl-C are there any
-            _end(child)
-        self.shutdown(cancel_futures=True)
-
-    def ask(self, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Let a new process look at a plugin; whatever becomes of that is told as well."""
-        with tempfile.TemporaryFile() as errors:
-            child = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
-            self._alive.add(child)
-            try:
-                out, _ = child.communicate(
-                    json.dumps(asked).encode(), 0 if self._closed else seconds
-                )
-            except subprocess.TimeoutExpired:
-                return {"state": BROKEN, "problem": f"its import takes longer than {seconds:g} s"}
-            finally:
-                _end(child)
-                self._alive.discard(child)
-            with contextlib.suppress(ValueError):
-                answer = json.loads(out)
-                if isinstance(answer, dict):
-                    return answer
-            return {"state": BROKEN, "problem": _how_it_ended(child.returncode, errors)}
+# ---- what the metadata say -------------------------------------------------------------------
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a process and, where there are sessions, all that it has started."""
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
-        with contextlib.suppress(OSError, AttributeError):
-            pipe.close()  # type: ignore[union-attr]  # communicate may have closed it
-
-
-def _how_it_ended(code: int, errors: IO[bytes]) -> str:
-    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _SHOWN_BYTES))
-    said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-    how = f"exit code {code}"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            how = signal.Signals(-code).name
-    return f"its import ends the process ({how})" + "".join(f": {line}" for line in said)
-
-
-def _unknown(name: str, known: Iterable[str]) -> UnknownPluginError:
-    known = sorted(known)
-    return UnknownPluginError(
-        f"no installed plugin is named {name!r}{closest(name, known)}; known: {', '.join(known)}",
-        plugin=name,
-    )
-
-
-def _state(ref: PluginRef, state: str, problem: str = "", way_out: str = "") -> PluginState:
-    kind, name, distribution = (
-        ref.kind,
-        sanitize_for_terminal(ref.name),
-        sanitize_for_terminal(ref.distribution),
-    )
-    origin = (distribution, sanitize_for_terminal(ref.version), sanitize_for_terminal(ref.target))
-    return PluginState(
-        kind,
-        name,
-        *origin,
-        state,
-        sanitize_for_terminal(problem),
-        way_out=sanitize_for_terminal(way_out),
-    )
-
-
-# ---- what the metadata tell ------------------------------------------------------------------
-
-
-def _without_import(
-    ref: PluginRef, registry: Registry, entry: EntryPoint, all_refs: Iterable[PluginRef]
+def _state_by_metadata(
+    ref: PluginRef, entry: EntryPoint, all_refs: Iterable[PluginRef]
 ) -> PluginState | None:
     """Return the state of a plugin that need not be imported to know it."""
     words = blocking_words()
-    hits = [word for word in words if blocks(word, ref)]
-    if hits:
-        way_out = f"take {listing(hits)} out of the environment variable {BLOCKING_VARIABLE}"
-        return _state(ref, BLOCKED, f"{BLOCKING_VARIABLE} names it", way_out)
+    blocking = [word for word in words if blocks(word, ref)]
+    if blocking:
+        hint = f"remove {listing(blocking)} from the environment variable {BLOCKING_VARIABLE}"
+        return _state(ref, BLOCKED, f"{BLOCKING_VARIABLE} names it", hint)
     rivals = [
         other
         for other in all_refs
@@ -229,52 +147,128 @@ def _without_import(
         and not any(blocks(word, other) for word in words)
     ]
     if len({other.target for other in rivals}) > 1:
-        problem, _, way_out = str(clash_error(rivals)).rpartition("; ")
-        return _state(ref, CLASH, problem, way_out)
+        problem, _, hint = str(clash_error(rivals)).rpartition("; ")
+        return _state(ref, CLASH, problem, hint)
     mismatch = _mismatch(ref, entry)
-    if mismatch is not None:
-        problem = f"it asks for {mismatch.wanted}, this is {mismatch.found}"
-        return _state(ref, INCOMPATIBLE, problem, f"pip install --upgrade {ref.distribution}")
+    if mismatch:
+        return _state(ref, INCOMPATIBLE, mismatch, f"pip install --upgrade {ref.distribution}")
     return None
 
 
-def _mismatch(ref: PluginRef, entry: EntryPoint) -> Mismatch | None:
-    """Return the requirement by which a plugin's distribution excludes this version of ztxexp."""
-    if entry.dist is None or ref.distribution == OWN_DISTRIBUTION:
-        return None
-    metadata = metadata_of(entry.dist)
-    required = metadata.get_all("Requires-Dist") if hasattr(metadata, "get_all") else None
-    # Where ztxexp is run without being installed there is no version to compare.
-    excluded = [m for m in unmet(required or (), of=OWN_DISTRIBUTION) if m.found]
-    return excluded[0] if excluded else None
+def _mismatch(ref: PluginRef, entry: EntryPoint) -> str:
+    """Return why a plugin's distribution excludes this version of ztxexp; empty if it does not."""
+    from packaging.utils import canonicalize_name
+
+    version = version_of(OWN_DISTRIBUTION)
+    if entry.dist is None or ref.distribution == OWN_DISTRIBUTION or version is None:
+        return ""
+    for requirement in requirements_of(entry.dist):
+        if canonicalize_name(requirement.name) == OWN_DISTRIBUTION and not is_met(requirement):
+            wanted = f"{requirement.name}{requirement.specifier}"
+            return f"it requires {wanted}, this is {OWN_DISTRIBUTION} {version}"
+    return ""
 
 
-# ---- what the import tells -------------------------------------------------------------------
+# ---- what the import says --------------------------------------------------------------------
 
 
-def _imported(
-    ref: PluginRef, registry: Registry, entry: EntryPoint, children: _Children, seconds: float
-) -> PluginState:
-    asked = {"kind": registry.kind, "name": entry.name, "value": entry.value}
-    answer = children.ask({**asked, "group": registry.group, "path": sys.path}, seconds)
-    state, problem = str(answer["state"]), str(answer.get("problem", ""))
-    missing = answer.get("missing", [])
+def _question(ref: PluginRef, entry: EntryPoint) -> str:
+    """Return the argument of :data:`PROGRAM` that asks for a plugin."""
+    asked = {"kind": ref.kind, "name": entry.name, "value": entry.value, "group": entry.group}
+    return json.dumps({**asked, "path": sys.path})
+
+
+def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) -> PluginState:
+    state, problem, hint = str(answer["state"]), str(answer.get("problem", "")), ""
     if state == MISSING:
+        missing = answer["missing"]
         problem = f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        way_out = pip_line(entry) or f"pip install {' '.join(missing)}"
-    else:
-        way_out = f"mend or reinstall {ref.distribution}" if state == BROKEN else ""
+        hint = pip_line(entry) or f"pip install {' '.join(missing)}"
+    elif state == BROKEN:
+        hint = f"fix or reinstall {ref.distribution}"
+    options = [
+        {key: text if text is None else sanitize_for_terminal(text) for key, text in option.items()}
+        for option in answer.get("options", ())
+    ]
     return replace(
-        _state(ref, state, problem, way_out),
+        _state(ref, state, problem, hint),
         import_ms=answer.get("import_ms"),
         about=sanitize_for_terminal(answer.get("about", "")),
         supports=tuple(map(sanitize_for_terminal, answer.get("supports", ()))),
-        options=tuple(map(_harmless_option, answer.get("options", ()))),
+        options=tuple(options),
     )
 
 
-def _harmless_option(option: dict[str, str | None]) -> dict[str, str | None]:
-    return {
-        key: value if value is None else sanitize_for_terminal(value)
-        for key, value in option.items()
-    }
+def _probe_all(questions: list[str], timeout: float) -> Iterable[dict[str, Any]]:
+    """Return the answers of one process per question, a few at a time."""
+    answers: dict[int, dict[str, Any]] = {}
+    running: dict[int, _Probe] = {}
+    waiting = list(enumerate(questions))[::-1]
+    try:
+        while waiting or running:
+            while waiting and len(running) < min(_MAX_PROCESSES, available_cores()):
+                number, question = waiting.pop()
+                running[number] = _Probe(question, timeout)
+            for number, probe in list(running.items()):
+                if probe.is_over():
+                    answers[number] = running.pop(number).answer()
+            time.sleep(_POLL_SEC)
+    finally:  # Ctrl-C
+        for probe in running.values():
+            probe.end()
+    return [answers[number] for number in range(len(questions))]
+
+
+class _Probe:
+    """A process that imports a plugin."""
+
+    def __init__(self, question: str, timeout: float):
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed in answer()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, question],
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def is_over(self) -> bool:
+        """Return whether it has ended or run out of time."""
+        return self._process.poll() is not None or time.monotonic() > self._deadline
+
+    def end(self) -> None:
+        """Kill the process and, on POSIX, all that it has started."""
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        self._process.wait()
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the process found out, or how it ended."""
+        code = self._process.poll()
+        self.end()
+        with self._out as out, self._errors as errors:
+            if code is None:
+                problem = f"its import takes longer than {self._timeout:g} s"
+                return {"state": BROKEN, "problem": problem}
+            out.seek(0)
+            with contextlib.suppress(ValueError):
+                found = json.loads(out.read())
+                if isinstance(found, dict):
+                    return found
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
+            last_line = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            reason = ": ".join([_how_it_ended(code), *last_line])
+            return {"state": BROKEN, "problem": f"its import ends the process {reason}"}
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"({signal.Signals(-code).name})"
+    return f"(exit code {code})"

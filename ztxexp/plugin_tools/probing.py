@@ -1,18 +1,15 @@
-"""What a plugin is, seen by importing it: the part of a listing that runs in a process of its own.
-
-So an import that exits, crashes, hangs or prints costs nobody anything; see
-:mod:`ztxexp.plugin_tools.plugin_states`, which asks.
-"""
+"""Import one plugin and describe it: what runs in the processes of a plugin list."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import time
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from ztxexp.plugin_tools.option_help import first_paragraph, help_by_name
 from ztxexp_core.errors import PluginError, PluginImportError
 from ztxexp_core.plugins.entries import cause
 from ztxexp_core.plugins.options import NEEDED
@@ -22,26 +19,26 @@ from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 READY, MISSING, BROKEN = "ready", "missing", "broken"
 
 PROGRAM = (
-    "import json, sys; asked = json.load(sys.stdin); sys.path[:] = asked.pop('path'); "
-    f"from {__name__} import answer; answer(**asked)"
+    "import json, sys; question = json.loads(sys.argv.pop()); sys.path[:] = question.pop('path'); "
+    f"from {__name__} import answer; answer(**question)"
 )
-"""For ``python -c``; takes ``path`` and the arguments of :func:`answer` as JSON."""
+"""For ``python -c``; its argument holds ``path`` and the arguments of :func:`probe` as JSON."""
 
 
-def answer(**entry: str) -> None:
-    """Write what :func:`look` has found as JSON to standard output, and nothing else; then end.
+def answer(**question: str) -> None:
+    """Write the result of :func:`probe` as JSON to standard output, nothing else, and exit.
 
     Args:
-        **entry: as for :func:`look`.
+        **question: as for :func:`probe`.
     """
     out = os.dup(1)
-    os.dup2(2, 1)  # what the plugin prints
-    os.write(out, json.dumps(look(**entry)).encode())
+    os.dup2(2, 1)  # for what the plugin prints
+    os.write(out, json.dumps(probe(**question)).encode())
     os._exit(0)  # whatever threads the plugin has started
 
 
-def look(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
-    """Import a plugin, hold it against its contract, and tell what it is.
+def probe(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
+    """Import a plugin, check it against its contract, and describe it.
 
     Args:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
@@ -50,55 +47,91 @@ def look(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
         group: of the entry point.
 
     Returns:
-        ``state``, ``problem``, ``missing`` (packages), ``import_ms`` and, of one that can be
-        imported, ``about``, ``supports`` and ``options``; all of them fit for JSON.
+        ``state``, ``problem``, ``missing`` (packages), ``import_ms`` and, if it can be imported,
+        ``about``, ``supports`` and ``options``; all of them fit for JSON.
     """
     registry = Registry(kind, group, lambda: [EntryPoint(name, value, group)])
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
         plugin = registry.load(name)
-        took = (time.perf_counter() - began) * 1000
+        import_ms = round((time.perf_counter() - start) * 1000, 1)
         missing = plugin.missing_packages()
-        description = _described(plugin)
+        description = _describe(plugin)
     except PluginError as exc:
-        return {
-            "state": BROKEN,
-            "problem": _problem(registry, name, exc),
-            **_missing_module(value, exc),
-        }
+        missing_module = _missing_module(exc, value.partition(":")[0].partition(".")[0])
+        if missing_module:
+            return {"state": MISSING, "missing": [missing_module]}
+        if isinstance(exc, PluginImportError) and exc.__cause__ is not None:
+            return {"state": BROKEN, "problem": cause(exc.__cause__)}
+        return {"state": BROKEN, "problem": str(exc).removeprefix(f"{registry.resolve(name)} ")}
     state = {"state": MISSING, "missing": missing} if missing else {"state": READY}
-    return {**state, "import_ms": round(took, 1), **description}
+    return {**state, "import_ms": import_ms, **description}
 
 
-def _problem(registry: Registry, name: str, exc: PluginError) -> str:
-    if isinstance(exc, PluginImportError) and exc.__cause__ is not None:
-        return cause(exc.__cause__)
-    return str(exc).removeprefix(f"{registry.resolve(name)} ")
-
-
-def _missing_module(value: str, exc: PluginError) -> dict[str, Any]:
-    """Tell a package that is not there from a plugin that is broken."""
+def _missing_module(exc: PluginError, own: str) -> str:
+    """Return the package that a plugin cannot import, unless it is the plugin's own."""
     reason = exc.__cause__
     if not isinstance(reason, ModuleNotFoundError) or not reason.name:
-        return {}
-    module, own = reason.name.partition(".")[0], value.partition(":")[0].partition(".")[0]
-    return {} if module == own else {"state": MISSING, "missing": [module]}
+        return ""
+    module = reason.name.partition(".")[0]
+    return "" if module == own else module
 
 
-def _described(plugin: Plugin) -> dict[str, Any]:
+def _describe(plugin: Plugin) -> dict[str, Any]:
     implementation = plugin.implementation
     supports = sorted(plugin.supports)
     if plugin.ref.kind == "tracker":
         supports = [name for name in OPTIONAL_MEMBERS if hasattr(implementation, name)]
-    helps = help_by_name(plugin.options_class or implementation)
+    declared = plugin.options_class or implementation
     options = [
         {
             "name": option.name,
             "type": option.type,
             "default": None if option.default is NEEDED else repr(option.default),
-            "help": option.help or helps.get(option.name, ""),
+            "help": option.help or option_help(declared, option.name),
         }
         for option in plugin.options()
     ]
     about = first_paragraph(implementation) or first_paragraph(type(implementation))
     return {"about": about, "supports": supports, "options": options}
+
+
+# ---- docstrings ------------------------------------------------------------------------------
+
+
+def first_paragraph(thing: Any) -> str:
+    """Return the first paragraph of a docstring in one line; empty without one.
+
+    Example:
+        >>> first_paragraph(str.upper)
+        'Return a copy of the string converted to uppercase.'
+    """
+    return " ".join(_doc(thing).partition("\n\n")[0].split())
+
+
+def option_help(declared: Any, name: str) -> str:
+    """Return what a docstring says of an option, in one line; empty if it says nothing.
+
+    It is looked for in ``Args:`` and ``Attributes:``, and in lines that begin with its name in
+    double backticks, of the docstring and of that of ``__init__``.
+
+    Args:
+        declared: a dataclass, or a tracker's class or factory.
+        name: of the option.
+    """
+    in_section = rf"^( +){name}(?: \([^)]*\))?:(.*(?:\n\1 .*)*)"
+    in_backticks = rf"^``{name}``:(.*(?:\n.+)*)"
+    for doc in (_doc(declared), _doc(getattr(declared, "__init__", None))):
+        match = re.search(f"{in_section}|{in_backticks}", doc, re.MULTILINE)
+        if match:
+            return " ".join((match[2] or match[3] or "").split())
+    return ""
+
+
+def _doc(thing: Any) -> str:
+    doc = getattr(thing, "__doc__", None)
+    if not isinstance(doc, str):
+        return ""
+    # A dataclass without a docstring gets its own signature as one.
+    is_signature = isinstance(thing, type) and doc.startswith(f"{thing.__name__}(")
+    return "" if is_signature else inspect.cleandoc(doc)

@@ -1,11 +1,12 @@
-"""The files of claims: a chain of small files for each configuration, made without a lock.
+"""The files of claims: for each configuration a chain of small files, made without a lock.
 
-The first claim on a configuration is ``<root>/.ztxexp/claims/<identity>.json``. Whoever takes it
-over makes the file that says who comes after it, ``<identity>.after-<token>.json``, and so on; the
-last of the chain counts. A file is made exclusively and whole, tokens are never used twice, and
-only who made a claim ever writes its end: of any number of takers one wins, and nobody's end hides
-another's claim. There is no lock, since its holder can be stopped, or its host lost, and then
-everybody waits. When the last claim ends, the chain is folded into its first file.
+The first claim on a configuration is ``<root>/.ztxexp/claims/<identity>.json``. A launch that takes
+a claim over makes the file ``<identity>.after-<token>.json``, named after the claim before it, and
+so on; the last of the chain counts. A file is made exclusively and whole, a token is never used
+twice, and only the launch that made a claim writes its end. So one of any number of launches wins,
+and no end hides another launch's claim. There is no lock: a process that holds one can be stopped,
+or its host lost, and then every launch would wait. When the last claim ends, the chain is folded
+into its first file.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _NO_LINKS.add(errno.EOPNOTSUPP)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim as it stands on disk, or is about to.
+    """A claim, on disk or about to be.
 
     Attributes:
-        token: its own, never used again.
+        token: unique, never used again.
         run_id: the run for which the configuration is claimed.
-        status: ``running``, or how the run ended, ``given_up``, ``damaged``.
+        status: ``running``, how the run ended, ``given_up`` or ``damaged``.
         owner: record of the claiming process.
         path: where it was read.
     """
@@ -86,7 +87,7 @@ class ClaimFiles:
         return chain
 
     def make(self, identity: str, claim: Claim, after: str = "") -> bool:
-        """Make a claim's file; false where another one has that place.
+        """Make a claim's file; false where another launch has made it first.
 
         Raises:
             OSError: it cannot be written.

@@ -1,17 +1,18 @@
-"""Who carries out which configuration, where several launches share one folder: :class:`Claims`.
+"""Which of several launches runs a configuration: :class:`Claims`.
 
-A launch that wants to carry out a configuration makes a file for it below
-``<root>/.ztxexp/claims``: its claim. When the run has ended, the claim says so and stays. A claim
-whose launch died, or whose run failed in an earlier launch or was deleted, is taken over. How the
-files keep takers apart is told in ``claim_files``.
+Before a launch runs a configuration it makes a file for it below ``<root>/.ztxexp/claims``, its
+claim. When the run has ended, the claim says so and stays. A claim is taken over when its launch
+has died, or when its run failed before this launch or was deleted. :mod:`claim_files` explains how
+the files keep launches apart.
 
-What is guaranteed: of the launches that ask, one gets a configuration. It is carried out again only
-if that launch died before the end of the run was recorded, or was silent on another host for so
-long that it looked dead (see ``heartbeat``): at least once, and exactly once but for that. Nobody
-ever waits for a launch that has died. Not covered are launches that do not ask, such as those of
-versions before 2.0: what they have begun is seen by their runs' records (see ``handout``), unless
-both begin at the same moment. On file systems without hard links a claim can be met half-written;
-it counts as taken for a few seconds.
+Guarantee: of the launches that ask, one gets the configuration. It runs again only if that launch
+died before the end was recorded, or sent no heartbeat from another host for so long that it looked
+dead: at least once, and exactly once otherwise. No launch waits for a dead one.
+
+Not covered: launches that make no claims, such as those of versions before 2.0. The records of
+their runs are looked at instead (see :mod:`ztxexp.launch.queue`), unless both begin at the same
+moment. On file systems without hard links a claim can be read half-written; it counts as held for
+a few seconds.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ _CUT_SHORT = ("lost", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
-    """The configuration is this launch's to carry out."""
+class Claimed:
+    """This launch runs the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """Another launch has carried it out.
+class Completed:
+    """Another launch has run the configuration.
 
     Attributes:
         run_id: its run.
-        status: how that ended.
+        status: how the run ended.
     """
 
     run_id: str
@@ -66,19 +67,19 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Somebody is at work on it; ask again later.
+class Held:
+    """Another launch is running the configuration; ask again later.
 
     Attributes:
-        run_id: the run, empty where that is not known (yet).
-        owner: record of the process at work, as of ``liveness.this_process``.
+        run_id: the run, empty where it is not known (yet).
+        owner: the process that runs it, as ``liveness.this_process`` describes it.
     """
 
     run_id: str
     owner: Mapping[str, Any]
 
 
-Verdict = Mine | Done | Taken
+Verdict = Claimed | Completed | Held
 
 
 class Claims:
@@ -88,18 +89,18 @@ class Claims:
 
     Args:
         root: the results root, absolute; it exists.
-        known: identities of which this launch saw runs when it looked, with the last one's id. A
-            failure or skip that came after that look, or was not seen then, is not tried again.
-        since: when the look was taken, as of ``heartbeat.stamp(root)``; now, if left out.
-        own: ids of all runs of this launch, of which some go on in folders of earlier ones. Such a
-            run is the end of the one that claims it, not of another whose claim it was before.
+        known: identities that had a run at the snapshot of this launch, with the last run's id. A
+            failure or skip that came later, or was not in the snapshot, is not tried again.
+        since: when the snapshot was taken, by ``heartbeat.stamp(root)``; now by default.
+        own: ids of all runs of this launch. Some continue in folders of earlier runs: the end of
+            such a run belongs to the launch that claims it now, not to the one before.
 
     Raises:
         StoreError: claims cannot be written below the root.
 
     Example:
         >>> with Claims(root, known) as claims:
-        ...     if claims.claim(spec.identity, spec.run_id) == Mine():
+        ...     if claims.claim(spec.identity, spec.run_id) == Claimed():
         ...         outcome = run_one(spec)
         ...         claims.release(spec.identity, spec.run_id, outcome.status)
     """
@@ -118,7 +119,7 @@ class Claims:
         self._since = stamp(root) if since is None else since
         self._held: dict[str, list[Claim]] = {}  # by identity: the chain up to our own claim
         self._lock = threading.Lock()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._pid = os.getpid()
         try:
             self._files.prepare()
@@ -135,11 +136,11 @@ class Claims:
 
         Args:
             identity: of the configuration.
-            run_id: the run that would carry it out.
+            run_id: the run that this launch would make of it.
 
         Returns:
-            ``Mine``: it is this launch's, until :meth:`release` or :meth:`give_up`. ``Done``:
-            another launch has carried it out. ``Taken``: another is at work on it.
+            :class:`Claimed` until :meth:`release` or :meth:`give_up`, :class:`Completed` or
+            :class:`Held`.
 
         Raises:
             StoreError: claims cannot be written (any more).
@@ -148,11 +149,11 @@ class Claims:
             held = self._held.get(identity)
             if held is not None:
                 mine = held[-1].run_id == run_id
-                return Mine() if mine else Taken(held[-1].run_id, held[-1].owner)
+                return Claimed() if mine else Held(held[-1].run_id, held[-1].owner)
             try:
                 try:
                     return self._claim(identity, run_id)
-                except FileNotFoundError:  # somebody has cleared the claims away
+                except FileNotFoundError:  # somebody has deleted the claims
                     self._files.prepare()
                     return self._claim(identity, run_id)
             except OSError as exc:
@@ -162,69 +163,69 @@ class Claims:
         mine = Claim(os.urandom(8).hex(), run_id, RUN_STATUS_RUNNING, this_process())
         chain = self._files.chain(identity)
         for _ in range(_TRIES):
-            verdict = self._judged(identity, run_id, chain[-1]) if chain else None
+            verdict = self._verdict(identity, run_id, chain[-1]) if chain else None
             if verdict is not None:
                 return verdict
             after = chain[-1].token if chain else ""
             made = self._files.make(identity, mine, after)
             if made and not chain:
                 return self._hold(identity, [mine])
-            # Looked at again, made or not: over a network a file can be made and said not to be.
+            # Read again either way: over NFS a file can be made although the call reports an error.
             chain = self._files.chain(identity)
             if chain and chain[-1].token == mine.token:
                 return self._hold(identity, chain)
             if made and mine.token not in [claim.token for claim in chain]:
-                # What it was to come after has been folded meanwhile: another was quicker.
+                # The claim before it has been folded meanwhile: another launch was faster.
                 self._files.discard(identity, after)
-        return Taken(chain[-1].run_id, chain[-1].owner) if chain else Taken("", {})
+        return Held(chain[-1].run_id, chain[-1].owner) if chain else Held("", {})
 
-    def _hold(self, identity: str, chain: list[Claim]) -> Mine:
+    def _hold(self, identity: str, chain: list[Claim]) -> Claimed:
         self._held[identity] = chain
-        return Mine()
+        return Claimed()
 
-    # -- who may have it
+    # -- whose it is
 
-    def _judged(self, identity: str, run_id: str, claim: Claim) -> Verdict | None:
-        """Return who has a configuration, by the last claim on it; ``None`` where nobody has."""
+    def _verdict(self, identity: str, run_id: str, claim: Claim) -> Verdict | None:
+        """Return who has a configuration by its last claim; ``None`` where it is free."""
         if claim.status == _GIVEN_UP:
             return None
         if claim.status == DAMAGED:
-            return self._judged_damaged(claim)
+            return self._verdict_on_damaged(claim)
         held, files = claim.status == RUN_STATUS_RUNNING, RunFiles(f"{self._root}/{claim.run_id}")
         if held:
             signs = (claim.path, files.run, files.curve, files.events)
             if not process_is_dead(claim.owner, self._root, signs):
-                return Taken(claim.run_id, claim.owner)
+                return Held(claim.run_id, claim.owner)
         if claim.run_id != run_id and claim.run_id in self._own:
             return None
-        return self._judged_by_run(identity, claim.run_id, cut_short=_CUT_SHORT if held else ())
+        return self._verdict_by_run(identity, claim.run_id, cut_short=_CUT_SHORT if held else ())
 
-    def _judged_by_run(
+    def _verdict_by_run(
         self, identity: str, run_id: str, cut_short: tuple[str, ...]
     ) -> Verdict | None:
-        """Return what became of the run of a claim that nobody holds any more."""
+        """Return what became of the run of a claim whose launch has died or ended."""
         run_dir = f"{self._root}/{run_id}"
         path = RunFiles(run_dir).run
         run = read_record(path)
-        if run is None:  # it never began, or its folder was deleted
+        if run is None:  # it never started, or its folder was deleted
             return None
         status = run.get("status")
         if status == RUN_STATUS_SUCCEEDED:
-            return Done(run_id, RUN_STATUS_SUCCEEDED)
+            return Completed(run_id, RUN_STATUS_SUCCEEDED)
         if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
-            return Taken(run_id, run["owner"])  # a worker that outlives its launch
+            return Held(run_id, run["owner"])  # a worker that outlives its launch
         if status not in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) or run.get("reason") in cut_short:
             return None
         # By date, for the file system has one clock: ids bear the time of the host that made them.
         if identity in self._known and (modified(path) or 0.0) <= self._since:
             return None
-        return Done(run_id, status)
+        return Completed(run_id, status)
 
-    def _judged_damaged(self, claim: Claim) -> Verdict | None:
+    def _verdict_on_damaged(self, claim: Claim) -> Verdict | None:
         at = modified(claim.path)
         if at is not None and abs(file_system_now(self._root) - at) < _WRITING_SEC:
-            return Taken("", {})
-        self._tell(f"the claim {claim.path} is damaged; it is taken over")
+            return Held("", {})
+        self._warn_once(f"the claim {claim.path} is damaged; it is taken over")
         return None
 
     # -- giving back
@@ -249,7 +250,7 @@ class Claims:
                 if not self._files.fold(identity, chain, end):
                     _log.debug("the claim of run %s was taken over by another launch", run_id)
             except OSError as exc:
-                self._tell(f"claims below {self._files.folder} cannot be given back: {exc}")
+                self._warn_once(f"claims below {self._files.folder} cannot be given back: {exc}")
 
     def give_up(self, identity: str, run_id: str) -> None:
         """Let any launch have a configuration whose run did not begin or was interrupted."""
@@ -270,10 +271,10 @@ class Claims:
 
     # -- messages
 
-    def _tell(self, said: str) -> None:
-        if said not in self._told:
-            self._told.add(said)
-            _log.warning("%s", said)
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _log.warning("%s", message)
 
     def _unwritable(self, exc: OSError) -> StoreError:
         return StoreError(

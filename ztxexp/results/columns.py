@@ -1,8 +1,8 @@
-"""Many JSON objects, kept by column: what the files of one kind say in all runs of a root.
+"""Many JSON objects, kept by column: what the files of one kind hold in all runs of a root.
 
-Objects with the same keys in the same order share their list of keys. A column of texts or
-containers in which few values come again and again holds each of them once. So tens of thousands
-of records are read from a cache, and turned into a frame, without being taken apart one by one.
+Objects with the same keys in the same order share one list of keys. A column of texts or containers
+in which few values recur holds each of them once. So tens of thousands of records go from the cache
+into a frame without being taken apart one by one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import orjson
 Object = dict[str, Any]
 Tree = dict[str, Any]
 
-_SAMPLE = 200  # values that may all be different before a column is given up
-_CODED = frozenset({str, list, dict, type(None)})  # of which equal ones are written alike
+_SAMPLE = 200  # values that may all be different before dictionary coding is given up
+_CODED = frozenset({str, list, dict, type(None)})  # equal values of these types are written alike
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
-    """A column in which few values come again and again.
+class DictColumn:
+    """A dictionary-coded column, for values that recur.
 
     Attributes:
-        values: each of them once.
-        codes: for each row which one it holds.
+        values: each value once.
+        codes: for each row the index of its value.
     """
 
     values: list[Any]
@@ -43,191 +43,186 @@ class Coded:
         return map(self.values.__getitem__, self.codes)
 
 
-Column = "Coded | list[Any]"
+Column = DictColumn | list[Any]
 
 
 @dataclass(slots=True)
-class Group:
-    """Objects with the same keys.
+class KeyGroup:
+    """Objects with the same keys in the same order.
 
     Attributes:
-        keys: in their order.
+        keys: the keys.
         columns: one for each key.
-        rows: the rows of the columns that count.
-        places: for each of these the position of its object among all.
+        rows: which rows of the columns belong to the group.
+        positions: for each of these rows the position of its object in the table.
     """
 
     keys: tuple[str, ...]
-    columns: list[Coded | list[Any]]
+    columns: list[Column]
     rows: Sequence[int]
-    places: Sequence[int]
+    positions: Sequence[int]
 
     def object_at(self, row: int) -> Object:
-        """Return the object of a row of the columns; nothing in it is another one's, too."""
+        """Return the object of a row; it shares no list or dict with other objects."""
         cells = [
-            copy_of(column[row]) if isinstance(column, Coded) else column[row]
+            copy_of(column[row]) if isinstance(column, DictColumn) else column[row]
             for column in self.columns
         ]
         return dict(zip(self.keys, cells, strict=True))
 
-    def cells(self, key: str) -> list[Any]:
-        """Return one key's value of every object of the group."""
+    def column(self, key: str) -> Column:
+        """Return one key's value of every object of the group; not to be changed."""
         column = self.columns[self.keys.index(key)]
-        return list(column) if self.is_whole else [column[row] for row in self.rows]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all rows of the columns count, which are then in their order."""
-        return len(self.rows) == len(self.columns[0]) if self.columns else not self.rows
+        if len(self.rows) == len(column):
+            return column
+        if isinstance(column, DictColumn):
+            return DictColumn(column.values, list(map(column.codes.__getitem__, self.rows)))
+        return list(map(column.__getitem__, self.rows))
 
 
 @dataclass(slots=True)
-class Objects:
-    """Objects by position; at some positions there is none.
+class ColumnTable:
+    """Objects by position; a position may have none.
 
     Attributes:
         size: number of positions.
-        groups: the objects, by their keys.
-        single: objects by position that come in place of those in the groups, or in addition.
+        groups: the objects, grouped by their keys.
+        overrides: objects by position, which replace those in the groups or come in addition.
     """
 
     size: int
-    groups: list[Group] = field(default_factory=list)
-    single: dict[int, Object] = field(default_factory=dict)
+    groups: list[KeyGroup] = field(default_factory=list)
+    overrides: dict[int, Object] = field(default_factory=dict)
 
     def column(self, key: str, default: Any = None) -> list[Any]:
-        """Return one key's value at every position; they may share what must not be changed.
+        """Return one key's value at every position, in a list of the caller's own.
 
         Args:
             key: the key.
-            default: where there is no object, or it does not have the key.
+            default: the value where there is no object, or it does not have the key.
         """
+        return list(self.stored_column(key, default))
+
+    def stored_column(self, key: str, default: Any = None) -> Column:
+        """Return what :meth:`column` returns, as it is stored where possible; not to be changed."""
+        if len(self.groups) == 1 and not self.overrides:
+            (group,) = self.groups
+            if group.positions == range(self.size) and key in group.keys:
+                return group.column(key)
         cells = [default] * self.size
         for group in self.groups:
             if key in group.keys:
-                if len(group.places) == self.size:
-                    cells = group.cells(key)
-                else:
-                    for place, value in zip(group.places, group.cells(key), strict=True):
-                        cells[place] = value
-        for place, single in self.single.items():
-            cells[place] = single.get(key, default)
+                for position, value in zip(group.positions, group.column(key), strict=True):
+                    cells[position] = value
+        for position, one in self.overrides.items():
+            cells[position] = one.get(key, default)
         return cells
 
-    def at(self, places: Iterable[int]) -> Iterator[Object | None]:
-        """Return the objects at some positions, ``None`` where there is none."""
-        return map(self.getter(), places)
+    def columns(self, default: Any = None) -> dict[str, Column]:
+        """Return every key's column, as :meth:`stored_column` does."""
+        return {name: self.stored_column(name, default) for name in self.names()}
 
-    def getter(self) -> Callable[[int], Object | None]:
-        """Return a function that returns the object at a position, ``None`` where there is none."""
-        where = {}
-        for group in self.groups:
-            for place, row in zip(group.places, group.rows, strict=True):
-                where[place] = group, row
-
-        def object_at(place: int) -> Object | None:
-            if place in self.single:
-                return self.single[place]
-            group, row = where.get(place, _NOWHERE)
-            return None if group is None else group.object_at(row)
-
-        return object_at
-
-    def chosen(self, places: Sequence[int]) -> Objects:
-        """Return the objects at some positions, in their order, numbered from 0."""
-        if len(places) == self.size and isinstance(_positions(places), range):
-            return self
-        number_of = {place: number for number, place in enumerate(places)}
-        groups = []
-        for group in self.groups:
-            if places and len(group.places) == self.size and isinstance(group.places, range):
-                wanted = [group.rows[place] for place in places]
-                groups.append(Group(group.keys, group.columns, wanted, range(len(places))))
-                continue
-            pairs = [
-                (row, number_of[place])
-                for place, row in zip(group.places, group.rows, strict=True)
-                if place in number_of
-            ]
-            if pairs:
-                rows, numbers = zip(*pairs, strict=True)
-                groups.append(Group(group.keys, group.columns, rows, _positions(numbers)))
-        single = {number_of[at]: one for at, one in self.single.items() if at in number_of}
-        return Objects(len(places), groups, single)
-
-    def map_values(self, change: Callable[[Any], Any], kinds: Collection[type]) -> None:
-        """Replace every value of some types by what a function makes of it."""
-        for group in self.groups:
-            for column in group.columns:
-                values = column.values if isinstance(column, Coded) else column
-                if not set(map(type, values)).isdisjoint(kinds):
-                    values[:] = [change(v) if type(v) in kinds else v for v in values]
-        for one in self.single.values():
-            one.update({key: change(v) for key, v in one.items() if type(v) in kinds})
-
-    def all(self) -> Iterator[Object | None]:
-        """Return the object at every position."""
-        return self.at(range(self.size))
-
-    def whole(self, key: str) -> Coded | list[Any] | None:
-        """Return one key's column, where all positions have an object with the same keys."""
-        if self.single or len(self.groups) != 1:
-            return None
-        (group,) = self.groups
-        if group.places != range(self.size) or key not in group.keys:
-            return None
-        column = group.columns[group.keys.index(key)]
-        if group.is_whole:
-            return column
-        take = operator.itemgetter(*group.rows, group.rows[0])  # one more: of one it makes no tuple
-        if isinstance(column, Coded):
-            return Coded(column.values, list(take(column.codes)[:-1]))
-        return list(take(column)[:-1])
-
-    def all_keys(self) -> set[str]:
-        """Return the keys that any of the objects has."""
-        found = {key for group in self.groups for key in group.keys}
-        return found.union(*self.single.values())
+    def names(self) -> list[str]:
+        """Return the keys that any of the objects has, in the order of the positions."""
+        if len(self.groups) == 1 and not self.overrides:
+            return list(self.groups[0].keys)
+        return list(dict.fromkeys(key for keys in self.keys()[0] for key in keys))
 
     def keys(self) -> tuple[list[tuple[str, ...]], list[int]]:
         """Return the different lists of keys, and which one the object at each position has.
 
-        The first is that of no object: no key. The others stand in the order of the positions.
+        The first list is that of no object: no key. The others are in the order of the positions.
         """
-        different: dict[tuple[str, ...], int] = {(): 0}
+        number_of: dict[tuple[str, ...], int] = {(): 0}
         which = [0] * self.size
         for group in self.groups:
-            number = different.setdefault(group.keys, len(different))
-            if len(group.places) == self.size:
+            number = number_of.setdefault(group.keys, len(number_of))
+            if len(group.positions) == self.size:
                 which = [number] * self.size
                 continue
-            for place in group.places:
-                which[place] = number
-        for place, single in self.single.items():
-            which[place] = different.setdefault(tuple(single), len(different))
-        lists = list(different)
+            for position in group.positions:
+                which[position] = number
+        for position, one in self.overrides.items():
+            which[position] = number_of.setdefault(tuple(one), len(number_of))
+        lists = list(number_of)
         order = list(dict.fromkeys((0, *which)))
         if order == list(range(len(lists))):
             return lists, which
         new = dict(zip(order, range(len(order)), strict=True))
         return [lists[number] for number in order], [new[number] for number in which]
 
-    def packed(self) -> Objects:
-        """Return the same objects, all in groups."""
-        return pack(self.all(), self.size)
+    def getter(self) -> Callable[[int], Object | None]:
+        """Return a function that returns the object at a position, ``None`` where there is none."""
+        where = {}
+        for group in self.groups:
+            for position, row in zip(group.positions, group.rows, strict=True):
+                where[position] = group, row
+
+        def object_at(position: int) -> Object | None:
+            if position in self.overrides:
+                return self.overrides[position]
+            if position not in where:
+                return None
+            group, row = where[position]
+            return group.object_at(row)
+
+        return object_at
+
+    def at(self, positions: Iterable[int]) -> Iterator[Object | None]:
+        """Return the objects at some positions, ``None`` where there is none."""
+        return map(self.getter(), positions)
+
+    def all(self) -> Iterator[Object | None]:
+        """Return the object at every position, ``None`` where there is none."""
+        return self.at(range(self.size))
+
+    def chosen(self, positions: Sequence[int]) -> ColumnTable:
+        """Return the objects at some positions, which are in rising order, numbered from 0."""
+        if len(positions) == self.size and isinstance(_as_range(positions), range):
+            return self
+        number_of = {position: number for number, position in enumerate(positions)}
+        groups = []
+        for group in self.groups:
+            if positions and group.positions == range(self.size):
+                wanted = [group.rows[position] for position in positions]
+                groups.append(KeyGroup(group.keys, group.columns, wanted, range(len(positions))))
+            else:
+                groups += moved(group, number_of)
+        overrides = {number_of[at]: one for at, one in self.overrides.items() if at in number_of}
+        return ColumnTable(len(positions), groups, overrides)
+
+    def map_values(self, change: Callable[[Any], Any], kinds: Collection[type]) -> None:
+        """Replace every value of some types by what a function returns for it."""
+        for group in self.groups:
+            for column in group.columns:
+                values = column.values if isinstance(column, DictColumn) else column
+                if not set(map(type, values)).isdisjoint(kinds):
+                    values[:] = [change(v) if type(v) in kinds else v for v in values]
+        for one in self.overrides.values():
+            one.update({key: change(v) for key, v in one.items() if type(v) in kinds})
 
 
-_NOWHERE: tuple[Group | None, int] = (None, 0)
+def moved(group: KeyGroup, position_of: dict[int, int]) -> list[KeyGroup]:
+    """Return a group with new positions, without the rows that have none; no group without rows."""
+    pairs = [
+        (row, position_of[position])
+        for position, row in zip(group.positions, group.rows, strict=True)
+        if position in position_of
+    ]
+    if not pairs:
+        return []
+    rows, positions = zip(*pairs, strict=True)
+    return [KeyGroup(group.keys, group.columns, rows, _as_range(positions))]
 
 
-def _positions(places: Sequence[int]) -> Sequence[int]:
-    """Return positions, as a range where they are all from 0 on: that is seen at a glance."""
-    every = range(len(places))
-    return every if all(map(operator.eq, places, every)) else places
+def _as_range(positions: Sequence[int]) -> Sequence[int]:
+    """Return positions, as a range where they count up from 0."""
+    every = range(len(positions))
+    return every if all(map(operator.eq, positions, every)) else positions
 
 
 def copy_of(value: Any) -> Any:
-    """Return a value of JSON that shares nothing that could be changed."""
+    """Return a JSON value that shares no list or dict with the original."""
     if type(value) is list:
         return [copy_of(item) for item in value]
     if type(value) is dict:
@@ -235,7 +230,7 @@ def copy_of(value: Any) -> Any:
     return value
 
 
-def pack(objects: Iterable[Object | None], size: int) -> Objects:
+def pack(objects: Iterable[Object | None], size: int) -> ColumnTable:
     """Put objects into groups.
 
     Args:
@@ -247,59 +242,59 @@ def pack(objects: Iterable[Object | None], size: int) -> Objects:
         [0.1, None, 0.2]
     """
     by_keys: dict[tuple[str, ...], tuple[list[int], list[Any]]] = {}
-    for place, one in enumerate(objects):
+    for position, one in enumerate(objects):
         if one is not None:
-            places, rows = by_keys.setdefault(tuple(one), ([], []))
-            places.append(place)
+            positions, rows = by_keys.setdefault(tuple(one), ([], []))
+            positions.append(position)
             rows.append(one.values())
-    groups = [
-        Group(keys, list(map(list, zip(*rows, strict=True))), range(len(rows)), _positions(places))
-        for keys, (places, rows) in by_keys.items()
-    ]
-    return Objects(size, groups)
+    groups = []
+    for keys, (positions, rows) in by_keys.items():
+        columns: list[Column] = [list(cells) for cells in zip(*rows, strict=True)]
+        groups.append(KeyGroup(keys, columns, range(len(rows)), _as_range(positions)))
+    return ColumnTable(size, groups)
 
 
 # ---- as a tree of JSON -----------------------------------------------------------------------
 
 
-def to_tree(objects: Objects, wanted: Collection[int]) -> list[Tree]:
+def to_tree(table: ColumnTable, wanted: Collection[int]) -> list[Tree]:
     """Return the objects at some positions as a tree that JSON can hold.
 
     Args:
-        objects: all in groups, as :meth:`Objects.packed` leaves them.
+        table: the objects; its ``overrides`` are left out.
         wanted: the positions.
     """
     trees = []
-    for group in objects.groups:
-        pairs = zip(group.places, group.rows, strict=True)
-        kept = [(place, row) for place, row in pairs if place in wanted]
+    for group in table.groups:
+        pairs = zip(group.positions, group.rows, strict=True)
+        kept = [(position, row) for position, row in pairs if position in wanted]
         if kept:
-            places, rows = zip(*kept, strict=True)
-            columns = [_column_tree([column[row] for row in rows]) for column in group.columns]
-            trees.append({"keys": group.keys, "places": places, "columns": columns})
+            positions, rows = zip(*kept, strict=True)
+            columns = [_coded([column[row] for row in rows]) for column in group.columns]
+            trees.append({"keys": group.keys, "places": positions, "columns": columns})
     return trees
 
 
-def from_tree(trees: Sequence[Tree], size: int) -> Objects:
-    """Return the objects that :func:`to_tree` has made a tree of.
+def from_tree(trees: Sequence[Tree], size: int) -> ColumnTable:
+    """Return the objects of a tree that :func:`to_tree` made.
 
     Raises:
         ValueError, TypeError, LookupError: it is no such tree.
     """
     groups = []
     for tree in trees:
-        keys, places = tuple(tree["keys"]), tree["places"]
-        columns = [_column_of(column) for column in tree["columns"]]
-        if len(keys) != len(columns) or any(len(column) != len(places) for column in columns):
+        keys, positions = tuple(tree["keys"]), tree["places"]
+        columns = [_decoded(column) for column in tree["columns"]]
+        if len(keys) != len(columns) or any(len(column) != len(positions) for column in columns):
             raise ValueError("columns that do not fit")
-        if places and not 0 <= min(places) <= max(places) < size:
+        if positions and not 0 <= min(positions) <= max(positions) < size:
             raise ValueError("positions that do not exist")
-        groups.append(Group(keys, columns, range(len(places)), _positions(places)))
-    return Objects(size, groups)
+        groups.append(KeyGroup(keys, columns, range(len(positions)), _as_range(positions)))
+    return ColumnTable(size, groups)
 
 
-def _column_tree(column: list[Any]) -> Any:
-    """Return a column as it is written: a list, or what a :class:`Coded` column consists of."""
+def _coded(column: list[Any]) -> Any:
+    """Return a column as it is written: a list, or the parts of a :class:`DictColumn`."""
     if not _CODED.issuperset(map(type, column)):  # 1, 1.0 and True would pass for one value
         return column
     codes: dict[Any, int] = {}
@@ -314,15 +309,13 @@ def _column_tree(column: list[Any]) -> Any:
             if len(values) > _SAMPLE and 2 * len(values) > len(coded):
                 return column
         coded.append(code)
-    if 2 * len(values) > len(column):
-        return column
-    return {"values": values, "codes": coded}
+    return {"values": values, "codes": coded} if 2 * len(values) <= len(column) else column
 
 
-def _column_of(tree: Any) -> Coded | list[Any]:
+def _decoded(tree: Any) -> Column:
     if isinstance(tree, list):
         return tree
-    column = Coded(tree["values"], tree["codes"])
+    column = DictColumn(tree["values"], tree["codes"])
     if column.codes and not 0 <= min(column.codes) <= max(column.codes) < len(column.values):
-        raise ValueError("codes that stand for nothing")
+        raise ValueError("codes without a value")
     return column

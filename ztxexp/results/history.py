@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.columns import Object, Objects
+from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import Kind, no_garbage_collection, read_all
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
@@ -133,9 +133,9 @@ class Snapshot:
         self._make_index = make_index
         self._histories: dict[Any, History] = {}
         kinds = [Kind("run.json")]
-        (self._runs,) = self._read(self.names, kinds) if self.names else (Objects(0),)
+        (self._runs,) = self._read(self.names, kinds) if self.names else (ColumnTable(0),)
 
-    def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[Objects]:
+    def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[ColumnTable]:
         return read_all(str(self.root), names, kinds, self._on_progress, self._make_index)
 
     def _places(self, statuses: Collection[str]) -> list[int]:
@@ -152,13 +152,10 @@ class Snapshot:
 
     def dead_runs(self) -> list[Path]:
         """Return the folders of runs that say ``running`` although their process has ended."""
-        record_at = self._runs.getter()
-        dead = []
-        for place in self._places({RUN_STATUS_RUNNING}):
-            folder = self.root / self.names[place]
-            if owner_is_dead(record_at(place) or {}, folder):
-                dead.append(folder)
-        return dead
+        running = self._places({RUN_STATUS_RUNNING})
+        record_at = self._runs.getter() if running else None
+        folders = [(place, self.root / self.names[place]) for place in running]
+        return [f for place, f in folders if record_at and owner_is_dead(record_at(place) or {}, f)]
 
     def history(
         self, ignore_keys: Collection[str] = (), statuses: Collection[str] = VALID_RUN_STATUSES
@@ -228,7 +225,7 @@ class History(Mapping[str, PastRun]):
     A :class:`PastRun` is made when it is asked for.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], runs: Objects):
+    def __init__(self, root: Path, names: Sequence[str], runs: ColumnTable):
         self._root = root
         self._names = names
         self._run_at = runs.getter()

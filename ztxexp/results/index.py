@@ -1,10 +1,10 @@
-"""What the files of one kind say in all runs of a root, with a cache that spares reading most.
+"""What the files of one kind hold in all runs of a root, with a cache that spares reading most.
 
 The cache is a file below ``<root>/.ztxexp/index`` for each kind (``run.json``, ``config.json``,
-...). It is only a cache: at every use each file is asked for its dates, size and number, and read
-again where these are not the same. Where the cache is missing, damaged or of another version,
-everything is read. It holds JSON and numbers, nothing that could be executed, and is replaced
-whole, so any number of processes may read and write it.
+...). At every use each file's dates, size and inode number are compared with those in the cache,
+and a file is read again where they differ. Where the cache is missing, damaged or of another
+version, everything is read. It holds JSON and numbers, nothing that could be executed, and is
+replaced whole, so any number of processes may read and write it.
 
 A file that was changed within a tick of its file system's clock before it was read could change
 once more without showing it (git calls such an entry racy); it is not kept.
@@ -19,13 +19,12 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
-from ztxexp.results.columns import Group, Object, Objects, from_tree, to_tree
+from ztxexp.results.columns import ColumnTable, Object, from_tree, moved, pack, to_tree
 from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.run_folder import open_regular, read_record_exactly, write_bytes
 from ztxexp_core.store.shared import INDEX, shared_folder
@@ -35,9 +34,10 @@ _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may 
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
 _COARSE_TICK_SEC = 2.1  # for one without, as FAT is
-_TOLD_EVERY = 1000
+_PROGRESS_EVERY = 1000
 
 Mark = tuple[int, int, int, int]
+Progress = Callable[[int, int], None]
 _NO_MARK: Mark = (0, 0, 0, 0)  # of a file that is not there, or whose content is not kept
 _63_BITS = 2**63 - 1
 _mark_of = operator.attrgetter("st_mtime_ns", "st_ctime_ns", "st_size", "st_ino")
@@ -49,7 +49,7 @@ class Kind:
 
     Attributes:
         filename: its name in a run's folder; strict JSON that holds one object.
-        derive: makes of the file's path and object what is wanted of it, or nothing.
+        derive: is given the file's path and object, returns what is wanted of it, or ``None``.
         kept_as: name of the cache; the file's by default. What is derived needs a name of its own,
             which changes when ``derive`` does.
     """
@@ -63,143 +63,134 @@ def read_all(
     root: str,
     names: Sequence[str],
     kinds: Sequence[Kind],
-    told: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
     make: bool = True,
-) -> list[Objects]:
+) -> list[ColumnTable]:
     """Read some files of every run; where one is missing or damaged there is no object.
 
-    What a later kind says is never older than what an earlier one says: a run whose ``run.json``
+    What a later kind holds is never older than what an earlier one holds: a run whose ``run.json``
     says that it has succeeded has its metrics, if ``run.json`` is asked for first.
 
     Args:
         root: the results root.
         names: names of the runs' folders, each once.
         kinds: which files.
-        told: called every now and then with how many files of a kind were read, and have to be.
+        on_progress: called now and then with how many files of a kind were read, and have to be.
         make: whether a first cache is written; else one that is there is used and renewed.
 
     Example:
-        >>> (found,) = read_all("./results", ["20260101_a"], [Kind("run.json")])
-        >>> found.column("status")
+        >>> (table,) = read_all("./results", ["20260101_a"], [Kind("run.json")])
+        >>> table.column("status")
         ['succeeded']
     """
     with no_garbage_collection():
-        marks = _marks(root, names, [kind.filename for kind in kinds])
-        changed: dict[int, None] = {}
-        return [
-            _read(root, names, kind, of_kind, changed, told, make)
-            for kind, of_kind in zip(kinds, marks, strict=True)
-        ]
+        all_marks = _marks(root, names, [kind.filename for kind in kinds])
+        changed: set[int] = set()
+        tables = []
+        for kind, marks in zip(kinds, all_marks, strict=True):
+            scan = IndexScan(root, names, kind, marks)
+            scan.stat_again(changed)
+            tables.append(scan.read(on_progress, make))
+            changed.update(scan.fresh)
+        return tables
 
 
-def _read(
-    root: str,
-    names: Sequence[str],
-    kind: Kind,
-    marks: array[int],
-    changed: dict[int, None],
-    told: Callable[[int, int], None] | None,
-    make: bool,
-) -> Objects:
-    """Read the files of a kind; ``changed`` are the positions where one was read, and grows."""
-    filename = f"{kind.kept_as or kind.filename}{_ENDING}"
-    kept = _load(f"{shared_folder(root, INDEX)}/{filename}")
-    _mark_again(root, names, kind.filename, marks, changed, not kept.names)
-    reading = _Reading(root, kind, told)
-    reading.read(names, marks, kept)
-    changed.update(dict.fromkeys(reading.fresh))
-    objects = _joined(kept, reading, len(names))
-    if (make or kept.names) and len(reading.fresh) > _WORTH_KEEPING + len(names) // 100:
-        objects = objects.packed()
-        _keep(root, filename, names, objects, marks)
-    return objects
-
-
-class _Reading:
-    """One look at the files of a kind.
+class IndexScan:
+    """Reads the files of one kind: from the cache what has not changed, the rest anew.
 
     Attributes:
-        fresh: what was read, by position.
-        same: everything is as it is in the cache.
-        moved: otherwise, of what is still right in the cache, old and new positions.
+        marks: dates, size and inode number of each file, as numbers in one array.
+        fresh: what was read anew, by position.
     """
 
-    def __init__(self, root: str, kind: Kind, told: Callable[[int, int], None] | None):
+    def __init__(self, root: str, names: Sequence[str], kind: Kind, marks: array[int]):
         self.root = root
+        self.names = names
         self.kind = kind
-        self.told = told
+        self.marks = marks
         self.fresh: dict[int, Object | None] = {}
-        self.same = False
-        self.moved: dict[int, int] = {}
+        self._cache_name = f"{kind.kept_as or kind.filename}{_ENDING}"
+        self._cache = _load(f"{shared_folder(root, INDEX)}/{self._cache_name}")
         self._now: float | None = None
 
-    def read(self, names: Sequence[str], marks: array[int], kept: _Kept) -> None:
-        """Read what has changed; ``marks`` keeps those of which the content may be kept."""
-        if names == kept.names and marks.tobytes() == kept.marks:
-            self.same = True
-            return
-        places = dict(zip(kept.names, range(len(kept.names)), strict=True))
-        known, get = _each(array("q", kept.marks)), places.get
-        moved, changed = self.moved, []
-        for position, (name, mark) in enumerate(zip(names, _each(marks), strict=True)):
-            place = get(name)
-            if place is not None and known[place] == mark:
-                moved[place] = position
+    def stat_again(self, changed: Collection[int]) -> None:
+        """Re-stat files whose run changed since the first stat; ``changed`` are its positions."""
+        positions = list(changed)
+        if not self._cache.names:  # then every file that was there is read in any case
+            positions = [at for at in positions if not any(self.marks[4 * at : 4 * at + 4])]
+        if positions:
+            names = [self.names[at] for at in positions]
+            (again,) = _marks(self.root, names, [self.kind.filename])
+            for number, at in enumerate(positions):
+                self.marks[4 * at : 4 * at + 4] = again[4 * number : 4 * number + 4]
+
+    def read(self, on_progress: Progress | None, make: bool) -> ColumnTable:
+        """Return the objects of all files, and write another cache where that is worth it."""
+        cached = self._cache
+        if self.names == cached.names and self.marks.tobytes() == cached.marks:
+            return cached.table
+        unchanged = self._read_changed(on_progress)
+        groups = [part for group in cached.table.groups for part in moved(group, unchanged)]
+        there = {position: one for position, one in self.fresh.items() if one is not None}
+        table = ColumnTable(len(self.names), groups, there)
+        is_worth_it = len(self.fresh) > _WORTH_KEEPING + len(self.names) // 100
+        if is_worth_it and (make or cached.names):
+            table = pack(table.all(), table.size)
+            self._write_cache(table)
+        return table
+
+    def _read_changed(self, on_progress: Progress | None) -> dict[int, int]:
+        """Read what has changed; returns the new position of each cached one that has not."""
+        cached_at = dict(zip(self._cache.names, range(len(self._cache.names)), strict=True))
+        cached_marks = _tuples(array("q", self._cache.marks))
+        unchanged, changed = {}, []
+        for position, (name, mark) in enumerate(zip(self.names, _tuples(self.marks), strict=True)):
+            at = cached_at.get(name)
+            if at is not None and cached_marks[at] == mark:
+                unchanged[at] = position
             elif mark != _NO_MARK:
                 changed.append((position, mark))
         for done, (position, mark) in enumerate(changed):
-            if self.told is not None and not done % _TOLD_EVERY:
-                self.told(done, len(changed))
-            if not self._read_anew(position, names[position], mark):
-                marks[4 * position : 4 * position + 4] = array("q", _NO_MARK)
+            if on_progress is not None and not done % _PROGRESS_EVERY:
+                on_progress(done, len(changed))
+            if not self._read_file(position, mark):
+                self.marks[4 * position : 4 * position + 4] = array("q", _NO_MARK)
+        return unchanged
 
-    def _read_anew(self, position: int, name: str, mark: Mark) -> bool:
+    def _read_file(self, position: int, mark: Mark) -> bool:
         """Read a file; returns whether its content may be kept."""
         if self._now is None:
             self._now = stamp(self.root)  # before the first is read
-        path = f"{self.root}/{name}/{self.kind.filename}"
-        found, exact = read_record_exactly(path)
-        if found is not None and self.kind.derive is not None:
-            found = self.kind.derive(path, found)
-        self.fresh[position] = found
-        return exact and found is not None and not _is_racy(mark, self._now)
+        path = f"{self.root}/{self.names[position]}/{self.kind.filename}"
+        one, exact = read_record_exactly(path)
+        if one is not None and self.kind.derive is not None:
+            one = self.kind.derive(path, one)
+        self.fresh[position] = one
+        tick = _TICK_SEC if mark[0] % 1_000_000_000 else _COARSE_TICK_SEC
+        racy = max(mark[0], mark[1]) > (self._now - tick) * 1e9
+        return exact and one is not None and not racy
+
+    def _write_cache(self, table: ColumnTable) -> None:
+        """Write a line of JSON and the marks; where that cannot be done, there is no cache."""
+        there = {at for at, mark in enumerate(_tuples(self.marks)) if mark != _NO_MARK}
+        absent = len(self.names) - len(there)
+        # TypeError: a foreign name that is no UTF-8, or a file nested deeper than orjson writes.
+        with contextlib.suppress(OSError, TypeError):
+            tree = {"names": self.names, "absent": absent, "groups": to_tree(table, there)}
+            body = orjson.dumps(tree) + b"\n" + self.marks.tobytes()
+            folder = shared_folder(self.root, INDEX, make=True)
+            write_bytes(f"{folder}/{self._cache_name}", _head(body) + body)
 
 
-def _is_racy(mark: Mark, now: float) -> bool:
-    """Tell whether a file could have changed once more without another date."""
-    changed = max(mark[0], mark[1])
-    tick = _TICK_SEC if mark[0] % 1_000_000_000 else _COARSE_TICK_SEC
-    return changed > (now - tick) * 1e9
-
-
-def _joined(kept: _Kept, reading: _Reading, size: int) -> Objects:
-    """Return what is right of the cache, and what was read, by their positions now."""
-    moved = reading.moved
-    objects = Objects(size)
-    objects.single = {place: one for place, one in reading.fresh.items() if one is not None}
-    for group in kept.objects.groups:
-        if not reading.same:
-            pairs = [
-                (row, moved[place])
-                for place, row in zip(group.places, group.rows, strict=True)
-                if place in moved
-            ]
-            rows, places = zip(*pairs, strict=True) if pairs else ((), ())
-            group = Group(group.keys, group.columns, rows, places)
-        objects.groups.append(group)
-    return objects
-
-
-def _each(marks: array[int]) -> list[Mark]:
-    """Return marks as tuples."""
-    one = iter(marks)
-    return list(zip(one, one, one, one, strict=True))
+def _tuples(marks: array[int]) -> list[Mark]:
+    numbers = iter(marks)
+    return list(zip(numbers, numbers, numbers, numbers, strict=True))
 
 
 def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
-    """Return dates, size and number of every file, four zeros where there is none to be had."""
-    found = [array("q") for _ in filenames]
-    ends = [(f"/{name}", of_kind) for name, of_kind in zip(filenames, found, strict=True)]
+    """Return dates, size and inode number of every file, four zeros where there is none."""
+    all_marks = [array("q") for _ in filenames]
+    ends = [(f"/{name}", marks) for name, marks in zip(filenames, all_marks, strict=True)]
     stat = os.stat
     if stat in os.supports_dir_fd:  # a third faster than by the whole path
         fd: int | None = os.open(root, os.O_RDONLY)
@@ -207,50 +198,24 @@ def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[ar
         fd, names = None, [f"{root}/{name}" for name in names]
     try:
         for name in names:  # this loop is most of what a checked cache costs
-            for end, of_kind in ends:
+            for end, marks in ends:
                 try:
-                    of_kind.extend(_mark_of(stat(name + end, dir_fd=fd)))
+                    marks.extend(_mark_of(stat(name + end, dir_fd=fd)))
                 except OSError:
-                    of_kind.extend(_NO_MARK)
-                except OverflowError:  # a network file system may number its files beyond 63 bits
-                    del of_kind[len(of_kind) // 4 * 4 :]
+                    marks.extend(_NO_MARK)
+                except OverflowError:  # a network file system's inode numbers may exceed 63 bits
+                    del marks[len(marks) // 4 * 4 :]
                     mark = _mark_of(stat(name + end, dir_fd=fd))
-                    of_kind.extend(number & _63_BITS for number in mark)
+                    marks.extend(number & _63_BITS for number in mark)
     finally:
         if fd is not None:
             os.close(fd)
-    return found
-
-
-def _mark_again(
-    root: str,
-    names: Sequence[str],
-    filename: str,
-    marks: array[int],
-    changed: Iterable[int],
-    missing_only: bool,
-) -> None:
-    """Ask once more where another file of the run was read after this one was asked for its dates.
-
-    Args:
-        root: the results root.
-        names: of the runs' folders.
-        filename: the file.
-        marks: of it; mended.
-        changed: the positions of those runs.
-        missing_only: what was there will be read in any case.
-    """
-    none = array("q", _NO_MARK)
-    places = [p for p in changed if not missing_only or marks[4 * p : 4 * p + 4] == none]
-    if places:
-        (again,) = _marks(root, [names[place] for place in places], [filename])
-        for number, place in enumerate(places):
-            marks[4 * place : 4 * place + 4] = again[4 * number : 4 * number + 4]
+    return all_marks
 
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep it from walking, again and again, through millions of values that are all in use."""
+    """Pause garbage collection, which would walk again and again through values all in use."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -263,52 +228,35 @@ def no_garbage_collection() -> Iterator[None]:
 # ---- the cache -------------------------------------------------------------------------------
 
 
-class _Kept:
-    """What a cache holds; nothing where there is none, or a damaged one.
+@dataclass
+class _Cache:
+    """What a cache file holds: names of the runs' folders, their marks as bytes, the objects."""
 
-    Attributes:
-        names: of the runs' folders.
-        marks: dates, size and number of the file, by position, as bytes.
-        objects: what it holds.
-    """
-
-    def __init__(self, tree: Mapping[str, Any] | None = None, marks: bytes = b""):
-        tree = tree or {"names": [], "absent": 0, "groups": []}
-        self.names: list[str] = tree["names"]
-        self.marks = marks
-        size = len(self.names)
-        self.objects = from_tree(tree["groups"], size)
-        if len(marks) != 4 * array("q").itemsize * size:
-            raise ValueError("lists of different lengths")
-        if sum(len(group.places) for group in self.objects.groups) != size - tree["absent"]:
-            raise ValueError("objects that are missing")
+    names: list[str] = field(default_factory=list)
+    marks: bytes = b""
+    table: ColumnTable = field(default_factory=lambda: ColumnTable(0))
 
 
-def _load(path: str) -> _Kept:
+def _load(path: str) -> _Cache:
+    """Return the cache; an empty one where there is none, or a damaged one."""
     try:
         with open(open_regular(path), "rb") as file:
             head, body = file.readline(), file.read()
         if head != _head(body):
-            return _Kept()
-        tree, _, marks = body.partition(b"\n")
-        return _Kept(orjson.loads(tree), marks)
+            return _Cache()
+        json, _, marks = body.partition(b"\n")
+        tree = orjson.loads(json)
+        names = tree["names"]
+        table = from_tree(tree["groups"], len(names))
+        objects = sum(len(group.positions) for group in table.groups)
+        whole = len(marks) == 4 * array("q").itemsize * len(names)
+        if whole and objects == len(names) - tree["absent"]:
+            return _Cache(names, marks, table)
     except (OSError, ValueError, TypeError, LookupError):
-        return _Kept()
+        pass
+    return _Cache()
 
 
 def _head(body: bytes) -> bytes:
     order = sys.byteorder.encode()
     return b"ztxexp index %d %s %08x\n" % (_VERSION, order, zlib.crc32(body))
-
-
-def _keep(
-    root: str, filename: str, names: Sequence[str], objects: Objects, marks: array[int]
-) -> None:
-    """Write the cache, a line of JSON and the marks; where that cannot be done, there is none."""
-    there = {place for place, mark in enumerate(_each(marks)) if mark != _NO_MARK}
-    # TypeError: a foreign name that is no UTF-8, or a file nested deeper than orjson writes.
-    with contextlib.suppress(OSError, TypeError):
-        groups = to_tree(objects, there)
-        tree = {"names": names, "absent": len(names) - len(there), "groups": groups}
-        body = orjson.dumps(tree) + b"\n" + marks.tobytes()
-        write_bytes(f"{shared_folder(root, INDEX, make=True)}/{filename}", _head(body) + body)

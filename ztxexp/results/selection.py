@@ -1,63 +1,123 @@
-"""Which runs a reader wants: the filters that all of them share."""
+"""Which runs a reader wants, and what their files say: :class:`Selection` and :class:`RunSet`.
+
+Everything that analyses runs takes a selection and reads it here, by way of the cache of
+:mod:`ztxexp.results.index`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ztxexp.results.columns import ColumnTable, Object, pack
+from ztxexp.results.index import Kind, no_garbage_collection, read_all
+from ztxexp.text.format import encodable
+from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
-from ztxexp_core.records import VALID_RUN_STATUSES
+from ztxexp_core.records import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING, VALID_RUN_STATUSES
+from ztxexp_core.store.extras import PARAMS
+from ztxexp_core.store.lines import read_jsonl
+from ztxexp_core.store.liveness import RUN_LOST, as_it_is
+from ztxexp_core.store.run_folder import is_ours, read_record, run_names
+from ztxexp_core.values.codec import numbers
+
+_log = logging.getLogger("ztxexp")
 
 Tags = dict[str, str] | list[str]
 
+PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
+_RUN_DIR = "run_dir"
+_CANDIDATES_SHOWN = 5
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Selection:
-    """Filters judged on ``run.json`` alone; what is ``None`` or empty keeps every run.
+    """The runs of a results root that a reader wants.
+
+    A filter that is ``None`` or empty keeps every run; an empty ``statuses`` keeps none.
 
     Attributes:
-        statuses: statuses to keep; an empty set keeps none.
+        root: the results root.
+        statuses: statuses to keep.
+        metrics_filename: the file in a run's folder that holds its metrics.
         experiment_name: experiment to keep.
         group: group to keep.
         tags: pairs (compared as text), or words to find among words, keys or values.
+        run_ids: ids of runs, or the beginnings of ids.
+
+    Raises:
+        ConfigError: a word among ``statuses`` that is no status, or a filter of another type.
+
+    Example:
+        >>> read_runs(Selection("./results", statuses=["failed"])).names
+        ['20260301_101500_05f0c3d1a2b3c4d']
     """
 
-    statuses: frozenset[str] | None
-    experiment_name: str | None
-    group: str | None
-    tags: Tags | None
+    root: str | Path
+    statuses: Collection[str] | None = None
+    metrics_filename: str = "metrics.json"
+    experiment_name: str | None = None
+    group: str | None = None
+    tags: Tags | None = None
+    run_ids: Iterable[str] | None = None
 
-    @classmethod
-    def of(
-        cls,
-        statuses: Sequence[str] | None,
-        experiment_name: str | None,
-        group: str | None,
-        tags: Tags | None,
-    ) -> Selection:
-        """Make a selection from the arguments that readers take.
-
-        Raises:
-            ConfigError: a word among ``statuses`` that is no status, or what is no text.
-        """
-        for name, value in (("experiment_name", experiment_name), ("group", group)):
+    def __post_init__(self) -> None:
+        for name, value in (("experiment_name", self.experiment_name), ("group", self.group)):
             if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name} must be a text, got {value!r}")
-        if not isinstance(tags, Mapping):
-            words(tags, "tags")
-        wanted = None if statuses is None else frozenset(status_words(statuses))
-        return cls(wanted, experiment_name, group, tags)
+        if not isinstance(self.tags, Mapping):
+            words(self.tags, "tags")
+        if self.statuses is not None:
+            object.__setattr__(self, "statuses", frozenset(status_words(self.statuses)))
+        if self.run_ids is not None:
+            object.__setattr__(self, "run_ids", tuple(words(self.run_ids, "run_ids")))
 
-    def accepts(self, run: Mapping[str, Any]) -> bool:
-        """Tell whether a run is wanted, whatever stands in its record."""
-        return self.takes_status(run.get("status")) and self.takes_labels(
-            run.get("experiment_name"), run.get("group"), run.get("tags")
-        )
+    def folder_names(self) -> list[str]:
+        """Return the names of the folders of ``run_ids``, each once, in the order of the ids.
 
-    def takes_status(self, status: Any) -> bool:
-        """Tell whether a run of this status may be wanted."""
-        return self.statuses is None or (isinstance(status, str) and status in self.statuses)
+        An id that is there as it is written counts before longer ones that begin with it. Where a
+        folder was renamed, the id in its ``run.json`` is found as well.
+
+        Raises:
+            ConfigError: an id that is unknown or could be several runs, or its folder holds no run.
+
+        Example:
+            >>> Selection("./results", run_ids=["20260301_1015"]).folder_names()
+            ['20260301_101500_05f0c3d1a2b3c4d']
+        """
+        names = run_names(self.root)
+        resolved = dict.fromkeys(self._folder_name(run_id, names) for run_id in self.run_ids or ())
+        for name in resolved:
+            if read_record(f"{self.root}/{name}/run.json") is None:
+                raise ConfigError(
+                    f"{os.path.join(self.root, name)} holds no run.json that can be read, so it is "
+                    "no run that could be compared"
+                )
+        return list(resolved)
+
+    def _folder_name(self, run_id: str, names: list[str]) -> str:
+        if not isinstance(run_id, str) or not run_id:
+            raise ConfigError(f"an id of a run is a text that is not empty, got {run_id!r}")
+        matching = _matching(run_id, {name: name for name in names})
+        if not matching:
+            recorded = chosen_runs(Selection(self.root))
+            ids = {name: str(run.get("run_id") or name) for name, run in recorded}
+            matching = _matching(run_id, ids)
+        if not matching:
+            hint = closest(run_id, names)
+            raise ConfigError(f"no run below {self.root} has the id {run_id!r}{hint}")
+        if len(matching) > 1:
+            more = ", ..." if len(matching) > _CANDIDATES_SHOWN else ""
+            raise ConfigError(
+                f"{run_id!r} could be {len(matching)} runs: "
+                f"{', '.join(matching[:_CANDIDATES_SHOWN])}{more}; give more of the id"
+            )
+        return matching[0]
 
     def takes_labels(self, experiment_name: Any, group: Any, tags: Any) -> bool:
         """Tell whether a run with these labels may be wanted."""
@@ -66,6 +126,22 @@ class Selection:
         if self.group and group != self.group:
             return False
         return not self.tags or _tags_match(tags, self.tags)
+
+
+def _matching(run_id: str, ids: Mapping[str, str]) -> list[str]:
+    """Return the folders, given with their ids, that an id or its beginning may mean."""
+    exact = [folder for folder, known in ids.items() if known == run_id]
+    return exact or [folder for folder, known in ids.items() if known.startswith(run_id)]
+
+
+def _tags_match(tags: Any, wanted: Tags) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(tags, dict) and all(
+            key in tags and str(tags[key]) == str(value) for key, value in wanted.items()
+        )
+    if isinstance(tags, dict):
+        tags = [*tags, *tags.values()]
+    return isinstance(tags, list) and all(word in tags for word in words(wanted, "tags"))
 
 
 def words(names: Iterable[str] | None, argument: str) -> list[str]:
@@ -88,26 +164,227 @@ def words(names: Iterable[str] | None, argument: str) -> list[str]:
 
 
 def status_words(statuses: Iterable[str] | None) -> list[str]:
-    """Return statuses as a list, each held against those that a run can have.
+    """Return statuses as a list, after a check that a run can have each of them.
 
     Raises:
         ConfigError: one that no run can have; a ``ValueError``.
     """
-    found = words(statuses, "statuses")
-    for word in found:
+    listed = words(statuses, "statuses")
+    for word in listed:
         if not isinstance(word, str) or word not in VALID_RUN_STATUSES:
             raise ConfigError(
                 f"{word!r} is no status of a run{closest(word, VALID_RUN_STATUSES)}; known: "
                 f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
             )
-    return found
+    return listed
 
 
-def _tags_match(tags: Any, wanted: Tags) -> bool:
-    if isinstance(wanted, Mapping):
-        return isinstance(tags, dict) and all(
-            key in tags and str(tags[key]) == str(value) for key, value in wanted.items()
-        )
-    if isinstance(tags, dict):
-        tags = [*tags, *tags.values()]
-    return isinstance(tags, list) and all(word in tags for word in words(wanted, "tags"))
+# ---- what the files of the runs say ----------------------------------------------------------
+
+
+@dataclass
+class RunSet:
+    """Runs below a root, in the order of their folders' names.
+
+    In all tables but ``run`` "NaN" and "Infinity", as they are stored, are floats.
+
+    Attributes:
+        root: absolute path of the root.
+        names: of the runs' folders.
+        run: what each ``run.json`` says; a run whose process is gone is shown as failed.
+        config: what each ``config.json`` says; nothing where there is none.
+        metrics: what each file of metrics says.
+        params: what each run has logged by ``ctx.log_params``, where that was asked for.
+    """
+
+    root: str
+    names: list[str]
+    run: ColumnTable
+    config: ColumnTable
+    metrics: ColumnTable
+    params: ColumnTable
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def parts(self) -> dict[str, ColumnTable]:
+        """What the runs' files say, by name; of a key in several the later one counts."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def folders(self) -> list[str]:
+        """Return the absolute paths of the runs' folders."""
+        return [f"{self.root}{os.sep}{name}" for name in self.names]
+
+    def ids(self) -> list[str]:
+        """Return the runs' ids; the folder's name where a run has none, or shares it."""
+        ids = self.run.column("run_id")
+        if ids == self.names and "".join(self.names).isascii():
+            return self.names
+        count = Counter(run_id for run_id in ids if isinstance(run_id, str))
+        return [
+            encodable(run_id if isinstance(run_id, str) and count[run_id] == 1 else name)
+            for run_id, name in zip(ids, self.names, strict=True)
+        ]
+
+    def chosen(self, positions: Sequence[int]) -> RunSet:
+        """Return the runs at some positions, which are in rising order."""
+        names = [self.names[position] for position in positions]
+        parts = {name: table.chosen(positions) for name, table in self.parts.items()}
+        return RunSet(self.root, names, **parts)
+
+    def records(self) -> Iterator[Object]:
+        """Yield one flat record for each run, as ``ResultAnalyzer.to_records`` describes them."""
+        each = zip(self.folders(), *(table.all() for table in self.parts.values()), strict=True)
+        for folder, *parts in each:
+            merged: Object = {}
+            for part in parts:
+                merged.update(part or {})
+            merged[_RUN_DIR] = folder
+            yield merged
+
+    def warn_hidden(self) -> None:
+        """Log which values a record does not show, once for each name, root and process."""
+        known = _warned[self.root]
+        names = {part: set(table.names()) for part, table in self.parts.items()}
+        for first, later, what in (
+            ("config", "metrics", "metric"),
+            ("config", "run", "key of the configuration"),
+            ("metrics", "run", "metric"),
+        ):
+            hidden = self._hidden(first, later, names[first] & names[later] - known)
+            if hidden:
+                known.update(hidden)
+                _log.warning(
+                    "records show only the later of config, metrics and run.json for: %s (first "
+                    "seen in run %s); rename the %s where you need both values, or ask for "
+                    "prefix=True",
+                    ", ".join(sorted(hidden)),
+                    min(hidden.values()),
+                    what,
+                )
+        for part in PARTS:
+            if _RUN_DIR in names[part] - known:
+                known.add(_RUN_DIR)
+                _log.warning(
+                    "the run_dir of %s is not shown: records have the run's folder there; rename "
+                    "it, or ask for prefix=True",
+                    part,
+                )
+
+    def _hidden(self, first: str, later: str, keys: Iterable[str]) -> dict[str, str]:
+        """Return the keys whose values differ in two parts, each with the first such run."""
+        hidden: dict[str, str] = {}
+        tables = self.parts
+        for key in keys:
+            one, other = (tables[part].column(key, _ABSENT) for part in (first, later))
+            for name, a, b in zip(self.names, one, other, strict=True):
+                if a is not _ABSENT and b is not _ABSENT and a != b:
+                    hidden[key] = name
+                    break
+        return hidden
+
+
+_ABSENT = object()
+_warned: defaultdict[str, set[str]] = defaultdict(set)  # names by root
+
+
+@no_garbage_collection()
+def read_runs(selection: Selection, params: bool = False) -> RunSet:
+    """Read the runs of a selection.
+
+    Damaged and foreign entries are left out and named once in the log. A run whose configuration
+    is damaged is left out too; one that has none has an empty one.
+
+    Args:
+        selection: which runs.
+        params: read what the runs have logged by ``ctx.log_params``, too: one more file of each.
+
+    Raises:
+        ConfigError: an id among ``run_ids`` that is unknown or could be several runs.
+    """
+    root, names = str(selection.root), run_names(selection.root)
+    files = {"config": "config.json", "metrics": selection.metrics_filename}
+    with bar("reading runs") as on_progress:
+        kinds = [Kind("run.json"), *map(Kind, files.values())]
+        run, config, metrics = read_all(root, names, kinds, on_progress)
+    positions, ended = _accepted(root, names, run, selection)
+    for table, filename in ((config, files["config"]), (metrics, files["metrics"])):
+        for at in ended:
+            record = read_record(f"{root}/{names[at]}/{filename}")
+            if record is not None:
+                table.overrides[at] = record
+    damaged = _damaged(root, names, config, positions)
+    positions = [at for at in positions if at not in damaged]
+    nothing = ColumnTable(len(names))
+    runs = RunSet(os.path.realpath(root), names, run, config, metrics, nothing).chosen(positions)
+    for table in (runs.config, runs.metrics):
+        table.map_values(numbers, (str, list, dict))
+    if params:
+        runs.params = pack(map(_params, runs.folders()), len(runs))
+    return runs
+
+
+def chosen_runs(selection: Selection) -> list[tuple[str, Object]]:
+    """Return the names of the runs of a selection, and what their ``run.json`` says.
+
+    Raises:
+        ConfigError: an id among ``run_ids`` that is unknown or could be several runs.
+    """
+    root, names = str(selection.root), run_names(selection.root)
+    (run,) = read_all(root, names, [Kind("run.json")])
+    positions, _ = _accepted(root, names, run, selection)
+    return [(names[at], one or {}) for at, one in zip(positions, run.at(positions), strict=True)]
+
+
+def _accepted(
+    root: str, names: list[str], run: ColumnTable, selection: Selection
+) -> tuple[list[int], list[int]]:
+    """Return the positions of the runs that are wanted; runs that are dead are shown as failed.
+
+    The second list are the positions of runs that have ended since their records were read: what
+    was read of their other files is older than what is shown of them.
+    """
+    versions, (key_lists, which) = run.column("schema_version"), run.keys()
+    statuses = run.column("status")
+    ended: list[int] = []
+    running = [at for at, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
+    for at, one in zip(running, run.at(running), strict=True):
+        run.overrides[at] = shown = as_it_is(one or {}, f"{root}/{names[at]}")
+        statuses[at] = shown.get("status")
+        if statuses[at] != RUN_STATUS_RUNNING and shown.get("error_type") != RUN_LOST:
+            ended.append(at)
+    positions = [
+        at
+        for at, version in enumerate(versions)
+        if key_lists[which[at]]
+        and (version == RUN_SCHEMA_VERSION or is_ours(version, f"{root}/{names[at]}/run.json"))
+    ]
+    wanted = selection.statuses
+    if wanted is not None:  # a damaged status may be a list, which no set can be asked about
+        positions = [p for p in positions if isinstance(statuses[p], str) and statuses[p] in wanted]
+    if selection.experiment_name or selection.group or selection.tags:
+        labels = [run.column(name) for name in ("experiment_name", "group", "tags")]
+        positions = [p for p in positions if selection.takes_labels(*(of[p] for of in labels))]
+    if selection.run_ids is not None:
+        folders = set(selection.folder_names())
+        positions = [p for p in positions if names[p] in folders]
+    return positions, ended
+
+
+def _damaged(
+    root: str, names: list[str], config: ColumnTable, positions: Iterable[int]
+) -> set[int]:
+    """Return the positions of runs whose configuration is there and cannot be read."""
+    key_lists, which = config.keys()
+    keyless = [at for at in positions if not key_lists[which[at]]]
+    absent = [at for at, one in zip(keyless, config.at(keyless), strict=True) if one is None]
+    return {at for at in absent if os.path.lexists(f"{root}/{names[at]}/config.json")}
+
+
+def _params(folder: str) -> Object | None:
+    params: Object = {}
+    for row in read_jsonl(f"{folder}/extras.jsonl"):
+        if row.get("event") == PARAMS and isinstance(row.get("params"), dict):
+            params.update(numbers(row["params"]))
+    return params or None

@@ -7,10 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+if TYPE_CHECKING:  # imported when something is shown
+    from rich.console import Console
 
 PROGRESS_VARIABLE = "ZTXEXP_PROGRESS"
 _DELAY_SEC = 1.0  # no bar for what takes less
+_UNLIMITED = 100_000  # columns
 
 OnProgress = Callable[[int, int], None]
 """Takes how many items are done, and how many there are."""
@@ -101,3 +105,25 @@ class _Bar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def console(stream: TextIO, **options: Any) -> Console:
+    """Return a rich console that prints text as it is.
+
+    Nothing in it is markup, an emoji or highlighted, and what goes to a file or pipe is not folded.
+    If nobody reads the pipe any more, printing raises ``BrokenPipeError``.
+
+    Args:
+        stream: where to print.
+        **options: further arguments of ``rich.console.Console``.
+    """
+    from rich.console import Console
+
+    width = None if stream.isatty() else _UNLIMITED
+    made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False, **options)
+    made.on_broken_pipe = _raise_again  # type: ignore[method-assign,unused-ignore]  # it would exit
+    return made
+
+
+def _raise_again() -> None:
+    raise  # called by rich while it handles the error

@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.runset import chosen_runs, read_runs
-from ztxexp.results.selection import Selection, status_words
+from ztxexp.results.selection import Selection, chosen_runs, read_runs, status_words
 from ztxexp.text.format import plural, size
-from ztxexp.text.terminal import bar, watched
+from ztxexp.text.terminal import watched
 from ztxexp.upkeep import cleaning, collecting, weighing
 from ztxexp.upkeep.checking import StoreReport, check_root
 from ztxexp.upkeep.repairing import RepairReport, repair_root
@@ -227,12 +226,12 @@ class Care:
         metrics_filename: str,
     ) -> list[cleaning.Candidate]:
         """Return the runs that may go by status or predicate, with ``run.json`` as it stands."""
-        asked, every = set(status_words(statuses)), Selection.of(None, None, None, None)
+        asked = set(status_words(statuses))
+        every = Selection(self.results_path, metrics_filename=metrics_filename)
         if predicate is None:  # the records are not needed
-            shown = chosen_runs(self.results_path, every)
+            shown = chosen_runs(every)
         else:
-            with bar("reading runs") as told:
-                found = read_runs(self.results_path, every, metrics_filename, told)
+            found = read_runs(every)
             shown = list(zip(found.names, found.records(), strict=True))
         matching = []
         for name, record in shown:

@@ -1,1 +1,1 @@
-"""Bringing runs to trackers, from the runs' files, while they go on or later."""
+"""Delivery of runs to trackers: from the runs' files, while they go on or later."""

@@ -1,9 +1,9 @@
-"""What a tracker has got of a run: a file in the run's folder for each tracker and destination.
+"""How much of a run a tracker has received: one file per run, tracker and destination.
 
-``trackers/<name>-<hash>.jsonl``. Its first line says up to where ``metrics.jsonl`` and
-``extras.jsonl`` have been told, and is written over in place; the lines after it tell what was left
-out on the way, or brought later, and how each session began and ended. One session writes at a
-time.
+``trackers/<name>-<hash>.jsonl``. Its first line holds the offsets up to which ``metrics.jsonl`` and
+``extras.jsonl`` have been delivered, and is overwritten in place. The lines after it name the gaps
+before these offsets, those that were filled later, and how each session began and ended. One
+session writes at a time.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ztxexp_core.store.lines import ends_mid_line, read_jsonl, whole_lines
+from ztxexp_core.context import RunContext
+from ztxexp_core.records import MetricEvent
+from ztxexp_core.store.lines import Line, ends_mid_line, read_jsonl, whole_lines
 from ztxexp_core.store.liveness import process_is_dead, this_process
-from ztxexp_core.store.run_folder import CLOEXEC, utc_now
+from ztxexp_core.store.run_folder import CLOEXEC, RunFiles, utc_now
 from ztxexp_core.values.codec import encode
+
+if TYPE_CHECKING:
+    from ztxexp_core.delivery.target import TrackerTarget
 
 FOLDER = "trackers"
 EVENTS, EXTRAS = "events", "extras"
@@ -33,38 +39,39 @@ class Range(NamedTuple):
     end: int
 
 
-class Receipts:
-    """What one tracker has got of one run; made by :meth:`open`, which begins a session.
+class DeliveryState:
+    """How much of one run one tracker has received; :meth:`open` begins a session.
 
     Attributes:
-        told_to: up to where each of the two files has been told, but for what was missed.
-        missed: lines that were left out on the way, for each of the two files, in order.
-        ended: the attempt whose end it was told; 0 where none.
-        started: whether the tracker has ever been told a start.
+        offsets: how far each of the two files has been delivered, apart from the gaps.
+        gaps: lines before the offset that the tracker has not received, for each file, in order.
+        ended: the attempt whose end was delivered; 0 where none.
+        started: whether the tracker was ever told the start.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.told_to = {EVENTS: 0, EXTRAS: 0}
-        self.missed: dict[str, list[Range]] = {EVENTS: [], EXTRAS: []}
+        self.offsets = {EVENTS: 0, EXTRAS: 0}
+        self.gaps: dict[str, list[Range]] = {EVENTS: [], EXTRAS: []}
         self.ended = 0
         self.started = False
         self._session: Mapping[str, Any] | None = None
         self._fd: int | None = None
         self._map: mmap.mmap | None = None  # of the first line
         for row in read_jsonl(path):
-            self._learn(row)
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                self._learn(row)  # a damaged row: at worst something is delivered twice
 
     @classmethod
-    def of(cls, run_dir: str | Path, name: str, destination: str) -> Receipts:
-        """Read what is known; nothing is written.
+    def of(cls, run_dir: str | Path, name: str, destination: str) -> DeliveryState:
+        """Read the state; nothing is written.
 
         Args:
             run_dir: the run's folder.
             name: of the tracker, as the user knows it.
             destination: where it sends to.
         """
-        import hashlib  # takes long, and most runs have no receipts
+        import hashlib  # slow to import, and most runs have no such file
 
         digest = hashlib.blake2b(destination.encode(errors="replace"), digest_size=6).hexdigest()
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
@@ -72,35 +79,38 @@ class Receipts:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process that is alive is telling the tracker of this run."""
+        """Whether a process that is alive is delivering this run to the tracker."""
         if self._session is None:
             return False
         root = os.path.dirname(os.path.dirname(os.path.dirname(self.path)))
         return process_is_dead(self._session.get("owner"), root, (self.path,)) is False
 
-    def correct(self, kind: str, told_to: int, missed: list[Range], started: bool) -> None:
-        """Believe what the tracker itself can show.
+    def undelivered(self, path: str, kind: str) -> int:
+        """Count the lines of a file that the tracker has not received."""
+        parts = [*self.gaps[kind], (self.offsets[kind], None)]
+        return sum(1 for start, end in parts for _ in whole_lines(path, start, end))
 
-        Args:
-            kind: which of the two files.
-            told_to: where its last whole line ends.
-            missed: lines that the tracker has not got.
-            started: whether it has got the start of the run.
-        """
-        self.told_to[kind], self.missed[kind], self.started = told_to, missed, started
+    def bytes_left(self, path: str, kind: str) -> int:
+        """Return how many bytes of a file come after its offset; 0 where there is no file."""
+        try:
+            return max(os.stat(path).st_size - self.offsets[kind], 0)
+        except OSError:
+            return 0
+
+    # ---- a session -----------------------------------------------------------------------------
 
     def open(self, **session: Any) -> None:
         """Begin a session.
 
         Args:
-            session: what to write down of it, such as the tracker's name.
+            session: what to record of it, such as the tracker's name.
 
         Raises:
             BlockingIOError: another process has one.
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        # Not in append mode: the first line is written over.
+        # Not in append mode: the first line is overwritten.
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o666)
         try:
             _lock(self._fd)
@@ -113,88 +123,70 @@ class Receipts:
         elif ends_mid_line(self.path):  # torn by a kill
             os.lseek(self._fd, 0, os.SEEK_END)
             os.write(self._fd, b"\n")
-        with contextlib.suppress(OSError, ValueError):  # a file system that cannot do this
-            # As durable as a write, for a kill as well, but no call of the system's for each event:
-            # each would let go of the interpreter, and the training thread wait to have it back.
+        with contextlib.suppress(OSError, ValueError):  # a file system that cannot map files
+            # As durable as a write when the process is killed, but without a system call per event:
+            # each would release the interpreter, and the training thread would wait to get it back.
             self._map = mmap.mmap(self._fd, len(_HEAD % (0, 0)))
         self.ended = 0
         self._append({**session, "begun": utc_now(), "owner": this_process()})
 
-    def close(self, **how: Any) -> None:
+    def close(self, **result: Any) -> None:
         """End the session."""
         if self._fd is not None:
-            self._append({"left": utc_now(), **how})
+            self._append({"left": utc_now(), **result})
             if self._map is not None:
                 self._map.close()
                 self._map = None
-            _unlock(self._fd)  # a forked child may hold the file open
+            _lock(self._fd, release=True)  # a forked child may hold the file open
             os.close(self._fd)
             self._fd = None
 
-    # ---- what happens in a session -------------------------------------------------------------
-
-    def has_started(self) -> None:
-        """Take note that the tracker was told the start."""
+    def set_started(self) -> None:
+        """Record that the tracker was told the start."""
         self._append({"started": True})
 
-    def told(self, kind: str, to: int) -> None:
-        """Take note that a file was told up to a position."""
-        self.told_to[kind] = to
+    def advance(self, kind: str, to: int) -> None:
+        """Record that a file was delivered up to an offset."""
+        self.offsets[kind] = to
         self._write_head()
 
-    def left_out(self, kind: str, lines: Range) -> None:
-        """Take note that the lines from the position told so far on were not taken."""
-        self.missed[kind].append(lines)
+    def skip(self, kind: str, lines: Range) -> None:
+        """Record that the lines at the offset were refused: a gap."""
+        self.gaps[kind].append(lines)
         self._append({"missed": kind, "from": lines.start, "to": lines.end})
-        self.told(kind, lines.end)
+        self.advance(kind, lines.end)
 
-    def brought(self, kind: str, lines: Range) -> None:
-        """Take note that lines which had been missed were told."""
+    def fill(self, kind: str, lines: Range) -> None:
+        """Record that lines in a gap were delivered."""
         self._append({"brought": kind, "from": lines.start, "to": lines.end})
-        self.missed[kind] = list(_without(self.missed[kind], lines))
+        self.gaps[kind] = list(_without(self.gaps[kind], lines))
 
-    def has_ended(self, attempt: int, status: str) -> None:
-        """Take note that the tracker was told how an attempt ended."""
+    def set_ended(self, attempt: int, status: str) -> None:
+        """Record that the tracker was told how an attempt ended."""
         self.ended = attempt
         self._append({"ended": attempt, "status": status})
-
-    def bytes_left(self, path: str | Path, which: str) -> int:
-        """Return how much of a file comes after what was told; 0 where there is no file."""
-        try:
-            return max(os.stat(path).st_size - self.told_to[which], 0)
-        except OSError:
-            return 0
-
-    def undelivered(self, path: str, kind: str) -> int:
-        """Count the lines of a file that the tracker has not got."""
-        behind = sum(1 for _ in whole_lines(path, self.told_to[kind]))
-        left = sum(1 for part in self.missed[kind] for _ in whole_lines(path, *part))
-        return behind + left
 
     # ---- the file ------------------------------------------------------------------------------
 
     def _learn(self, row: Mapping[str, Any]) -> None:
-        try:
-            if "events_to" in row:
-                self.told_to = {kind: int(row[f"{kind}_to"]) for kind in (EVENTS, EXTRAS)}
-            elif "missed" in row:
-                self.missed[row["missed"]].append(Range(int(row["from"]), int(row["to"])))
-            elif "brought" in row:
-                kind, lines = row["brought"], Range(int(row["from"]), int(row["to"]))
-                self.missed[kind] = list(_without(self.missed[kind], lines))
-            elif "ended" in row:
-                self.ended = int(row["ended"])
-            elif "started" in row:
-                self.started = True
-            elif "begun" in row:
-                self._session, self.ended = row, 0
-            elif "left" in row:
-                self._session = None
-        except (KeyError, TypeError, ValueError):
-            pass  # not ours, or damaged: at worst something is told once more
+        if "events_to" in row:
+            self.offsets = {kind: int(row[f"{kind}_to"]) for kind in (EVENTS, EXTRAS)}
+        elif "missed" in row:
+            self.gaps[row["missed"]].append(Range(int(row["from"]), int(row["to"])))
+        elif "brought" in row:
+            kind, lines = row["brought"], Range(int(row["from"]), int(row["to"]))
+            self.gaps[kind] = list(_without(self.gaps[kind], lines))
+        elif "ended" in row:
+            self.ended = int(row["ended"])
+        elif "started" in row:
+            self.started = True
+        elif "begun" in row:
+            self._session, self.ended = row, 0
+        elif "left" in row:
+            self._session = None
 
     def _write_head(self) -> None:
-        head = _HEAD % (self.told_to[EVENTS], self.told_to[EXTRAS])
+        head = _HEAD % (self.offsets[EVENTS], self.offsets[EXTRAS])
         if self._map is not None:
             self._map[:] = head
         elif self._fd is not None:
@@ -207,33 +199,91 @@ class Receipts:
             os.write(self._fd, encode(row) + b"\n")
 
 
-def _lock(fd: int) -> None:
-    """Keep a file to this process, until it is closed."""
+def _lock(fd: int, release: bool = False) -> None:
+    """Lock a file for this process, or release it.
+
+    Not by filelock, which truncates the file that it locks: it would need a second one per tracker
+    in every run's folder.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows: the owner's record has to do
+    except ImportError:  # Windows: the owner in the file must do
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:  # a file system without locks
         pass
 
 
-def _unlock(fd: int) -> None:
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
-
-def _without(parts: list[Range], gone: Range) -> Iterator[Range]:
+def _without(parts: list[Range], removed: Range) -> Iterator[Range]:
     for part in parts:
-        if part.end <= gone.start or gone.end <= part.start:
+        if part.end <= removed.start or removed.end <= part.start:
             yield part
             continue
-        if part.start < gone.start:
-            yield Range(part.start, gone.start)
-        if gone.end < part.end:
-            yield Range(gone.end, part.end)
+        if part.start < removed.start:
+            yield Range(part.start, removed.start)
+        if removed.end < part.end:
+            yield Range(removed.end, part.end)
+
+
+# ---- what a tracker has received ---------------------------------------------------------------
+
+
+def delivery_state(ctx: RunContext, tracker: Any, target: TrackerTarget) -> DeliveryState:
+    """Return the delivery state, from the tracker itself if it can report it.
+
+    Raises:
+        OSError: the state file, or the run's own files, cannot be read.
+    """
+    files = RunFiles(ctx.run_dir)
+    destination = shown_destination(tracker) or target.destination
+    state = DeliveryState.of(ctx.run_dir, target.name, destination)
+    received = getattr(tracker, "received", None)
+    if ctx.replayed and received is not None:
+        report = received(ctx)
+        state.started = report.started
+        state.ended = (ctx.meta.attempt or 1) if report.ended else 0
+        state.offsets[EVENTS], state.gaps[EVENTS] = _compare(files.curve, report.events)
+        if not report.started:  # whatever it had received is gone
+            state.offsets[EXTRAS], state.gaps[EXTRAS] = 0, []
+    if not (hasattr(tracker, "on_params") or hasattr(tracker, "on_artifact")):
+        # There is nothing that it could receive.
+        state.offsets[EXTRAS] = max((line.end for line in whole_lines(files.extras)), default=0)
+    return state
+
+
+def _compare(path: str, events: Any) -> tuple[int, list[Range]]:
+    """Return where a file ends, and the gaps: its lines that are not among some events."""
+    have = Counter(event.to_json() for event in events)
+    gaps: list[Range] = []
+    end = 0
+    for line in whole_lines(path):
+        end = line.end
+        event = event_of(line)
+        if event is None:
+            continue
+        text = event.to_json()
+        if have[text] > 0:
+            have[text] -= 1
+        elif gaps and gaps[-1].end == line.start:
+            gaps[-1] = Range(gaps[-1].start, line.end)
+        else:
+            gaps.append(Range(line.start, line.end))
+    return end, gaps
+
+
+def shown_destination(tracker: Any) -> str | None:
+    """Return what a tracker says of where it sends to, if it does."""
+    destination = getattr(tracker, "destination", None)
+    return destination if isinstance(destination, str) else None
+
+
+def event_of(line: Line) -> MetricEvent | None:
+    """Return the event that a line holds; ``None`` for a damaged line."""
+    row = line.row()
+    event = None if row is None else MetricEvent.from_dict(row)
+    if event is not None:
+        event.position = line.start
+    return event

@@ -1,61 +1,63 @@
-"""Brings a run to a tracker: from the run's files, in a thread of its own.
+"""The thread that delivers a run to one tracker, from the run's files.
 
-The run writes its files and never waits for a tracker, but for a stated time at the start and at
-the end. What the courier does while a run goes on is what a replay does years later: it reads what
-the tracker has not got yet, tells it, and takes note of that
+The run writes its files and never waits for a tracker, apart from a stated time at its start and at
+its end. What this thread does while a run goes on is what a replay does years later: it reads what
+the tracker has not received yet, calls the tracker, and records that
 (:mod:`ztxexp_core.delivery.state`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.delivery.budget import Ration
-from ztxexp_core.delivery.state import EVENTS, EXTRAS, Range, Receipts
-from ztxexp_core.delivery.target import (
-    BATCH,
-    Load,
-    events_of,
-    in_batches,
+from ztxexp_core.delivery.state import (
+    EVENTS,
+    EXTRAS,
+    DeliveryState,
+    Range,
+    delivery_state,
+    event_of,
     shown_destination,
-    what_it_has,
 )
-from ztxexp_core.records import MetricEvent
+from ztxexp_core.delivery.target import TrackerTarget
 from ztxexp_core.store.extras import ARTIFACT, PARAMS
 from ztxexp_core.store.lines import Line, whole_lines
 from ztxexp_core.store.run_folder import RunFiles
 
 Report = Callable[[str, str, BaseException], None]
-"""Told once per run and tracker: its name, the call, what it raised."""
+"""Called once per run and tracker: with its name, the call that failed, and the exception."""
 
-STRIKES = 3  # after so many failures in a row a tracker is told no more of this run but its end
-# Between two looks at the files, twice as long each time: each time that this thread wakes up costs
-# the training thread. The end of the run is not waited for.
-_NAPS_SEC = (0.1, 1.0)
-_LOOK_SEC = 0.05  # between two looks at a call that is under way
+BATCH = 1000  # events in one call
+STRIKES = 3  # after so many failures in a row a tracker gets no more of this run but its end
+# Seconds between two looks at the files, from the first to the longest, twice as long each time:
+# each time that this thread wakes up costs the training thread. The end of a run is not waited for.
+_PAUSES_SEC = (0.1, 1.0)
+_POLL_SEC = 0.05  # between two looks at a call that is under way
 
 
 @dataclass
-class Sent:
-    """What a courier has done.
+class DeliveryReport:
+    """What was delivered to a tracker.
 
     Attributes:
-        started: whether the start was told.
-        events: metric events that were told.
-        params: calls of ``ctx.log_params`` that were told.
-        artifacts: artifacts that were told.
-        ended: whether the end was told.
-        lacking: lines that the tracker has not got.
-        error: the first thing that went wrong, in words.
+        started: whether the start was.
+        events: metric events that were.
+        params: calls of ``ctx.log_params`` that were.
+        artifacts: artifacts that were.
+        ended: whether the end was.
+        lacking: lines that the tracker has not received.
+        error: the first failure, as text.
         hung: a call took too long.
-        busy: another process is telling the tracker of this run.
+        busy: another process is delivering the run to this tracker.
     """
 
     started: bool = False
@@ -69,61 +71,102 @@ class Sent:
     busy: bool = False
 
 
-class Courier:
-    """Brings one run to one tracker.
+class CpuBudget:
+    """Limits the CPU time of a tracker thread while the run goes on.
+
+    Python code of two threads takes turns, so the training waits for what this thread computes
+    (measured: without a limit ``log_metric`` takes twice as long). So little is delivered while the
+    run goes on, and the rest when its function has returned; unless the backlog is so large that it
+    would delay the end of the run.
+    """
+
+    SHARE = 0.002  # of the time since the last look at the files
+    LEAST_SEC = 0.0005
+    BACKLOG_SEC = 2.0
+
+    def __init__(self) -> None:
+        self._until = math.inf
+        self._began = self._spent = 0.0
+        self._backlog = self._delivered = 0
+
+    def renew(self, pause: float, backlog: int) -> None:
+        """Grant CPU time, after a pause of some seconds and for a backlog of some bytes."""
+        needed = backlog * self._spent / self._delivered if self._delivered else 0.0
+        self._began, self._backlog = time.thread_time(), backlog
+        granted = max(self.SHARE * pause, self.LEAST_SEC)
+        self._until = math.inf if needed > self.BACKLOG_SEC else self._began + granted
+
+    def record(self, backlog: int) -> None:
+        """Learn from the bytes that are left how long they will take."""
+        self._spent += time.thread_time() - self._began
+        self._delivered += max(self._backlog - backlog, 0)
+
+    def lift(self) -> None:
+        """Grant all that is needed: the run no longer computes."""
+        self._until = math.inf
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether what was granted has been used."""
+        return time.thread_time() >= self._until
+
+
+class TrackerThread:
+    """Delivers one run to one tracker.
 
     Args:
         ctx: the run; replace :attr:`ctx` when a further attempt has another one.
-        load: the tracker.
-        report: told of the first failure.
+        target: the tracker.
+        report: called with the first failure.
 
     Example:
-        >>> courier = Courier(ctx, load, report)
-        >>> courier.begin()
-        >>> courier.wait_for_start()
-        >>> with courier.in_run():
+        >>> thread = TrackerThread(ctx, target, report)
+        >>> thread.begin()
+        >>> thread.wait_for_start()
+        >>> with thread.in_run():
         ...     exp_fn(ctx)
-        >>> courier.end(summary)
-        >>> courier.wait(until=time.monotonic() + 10).lacking
+        >>> thread.end(summary)
+        >>> thread.wait(until=time.monotonic() + 10).lacking
         0
     """
 
-    def __init__(self, ctx: RunContext, load: Load, report: Report):
+    def __init__(self, ctx: RunContext, target: TrackerTarget, report: Report):
         self.ctx = ctx
-        self.name = load.name
-        self.sent = Sent()
-        self._load = load
+        self.name = target.name
+        self.delivered = DeliveryReport()
+        self._target = target
         self._report = report
-        self._files = RunFiles(ctx.run_dir)
+        files = RunFiles(ctx.run_dir)
+        self._files = {EVENTS: files.curve, EXTRAS: files.extras}
         self._tracker: Any = None
-        self._in_batches = False
-        self._receipts: Receipts  # there from the moment that the tracker is made
+        self._state: DeliveryState  # set when the tracker has been made
         self._summary: dict[str, object] | None = None
         self._started = threading.Event()
         self._closing = threading.Event()
-        self._last_words = threading.Event()
+        self._out_of_time = threading.Event()
         self._done = threading.Event()
         self._lock = threading.Lock()
         self._abandoned = False
-        self._call = ""
+        self._call_name = ""
         self._call_began: float | None = None
         self._strikes = 0
-        self._ration = Ration()
-        self._thread = threading.Thread(target=self._work, name=f"ztxexp-{load.name}", daemon=True)
+        self._budget = CpuBudget()
+        name = f"ztxexp-{target.name}"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
-    # ---- in the thread of the run --------------------------------------------------------------
+    # ---- called in the thread of the run -------------------------------------------------------
 
     def begin(self) -> None:
-        """Let the tracker be made and told the start; does not wait."""
+        """Start the thread, which makes the tracker and tells it the start; does not wait."""
         self._thread.start()
 
     def wait_for_start(self) -> None:
-        """Wait until the start is told, or took too long."""
+        """Wait until the tracker was told the start, or took too long."""
         self._await(self._started)
 
     @contextlib.contextmanager
     def in_run(self) -> Iterator[None]:
-        """Enter what the tracker wants entered around the experiment function."""
+        """Enter the context that the tracker wants around the experiment function, if any."""
         enter = None if self._abandoned else getattr(self._tracker, "in_run", None)
         with contextlib.ExitStack() as stack:
             if enter is not None:
@@ -132,12 +175,12 @@ class Courier:
             try:
                 yield
             finally:
-                # What the function raised is told, and goes on its way whatever is answered.
-                told = sys.exc_info()
-                self._guarded("in_run", lambda: leave.__exit__(*told))
+                # The tracker sees what the function raised, and cannot hold it back.
+                exc_info = sys.exc_info()
+                self._guarded("in_run", lambda: leave.__exit__(*exc_info))
 
     def end(self, summary: dict[str, object] | None) -> None:
-        """Let what is left be brought, and the end; does not wait.
+        """Let the rest and the end be delivered; does not wait.
 
         Args:
             summary: of the end; ``None`` for a run that has not ended.
@@ -145,53 +188,54 @@ class Courier:
         self._summary = summary
         self._closing.set()
 
-    def wait(self, until: float | None = None) -> Sent:
-        """Wait until all is brought; a call that takes too long ends the waiting.
+    def wait(self, until: float | None = None) -> DeliveryReport:
+        """Wait until all is delivered; a call that takes too long ends the waiting.
 
         Args:
-            until: when to leave undelivered what is left, monotonic seconds; half-way the end is
-                told, whatever is left before it.
-
-        Returns:
-            What was told and what was not.
+            until: when to leave the rest undelivered, monotonic seconds. Half a timeout before, the
+                end is delivered, whatever is left before it.
         """
         if until is not None:
-            self._await(self._done, until - self._load.patience / 2)
-            self._last_words.set()  # it is slow: the end matters more than the rest
+            self._await(self._done, until - self._target.timeout / 2)
+            self._out_of_time.set()  # the end matters more than the rest
             self._await(self._done, until)
             if not self._done.is_set():
                 self._abandon(self._call_began)
         self._await(self._done)
-        if not self.sent.started:  # what was logged since is lacking too
+        if not self.delivered.started:  # also what was logged since then is lacking
             self._count_lacking()
-        return self.sent
+        return self.delivered
 
     def _await(self, event: threading.Event, until: float | None = None) -> None:
-        """Wait for something as long as no call takes too long."""
+        """Wait for an event as long as no call takes too long."""
         while not event.is_set() and not self._abandoned:
             began, now = self._call_began, time.monotonic()
-            left = _LOOK_SEC if began is None else self._load.patience - (now - began)
+            left = _POLL_SEC if began is None else self._target.timeout - (now - began)
             if left <= 0:
                 self._abandon(began)
             elif until is not None and now >= until:
                 return
             else:
-                event.wait(min(left, _LOOK_SEC if until is None else max(until - now, 0.0)))
+                event.wait(min(left, _POLL_SEC if until is None else max(until - now, 0.0)))
 
     def _abandon(self, began: float | None) -> None:
         """Wait no longer for a call that began then."""
         with self._lock:
-            if self._call_began != began:  # it has come back at this very moment
+            if self._call_began != began:  # it has just returned
                 return
             self._abandoned = True
-        self.sent.hung = True
-        patience = f"{self._load.patience:g} s"
-        problem = TimeoutError(f"it took longer than {patience} and is left alone from now on")
-        self._fail(self._call, problem)
+        self.delivered.hung = True
+        self._fail(
+            self._call_name,
+            TimeoutError(
+                f"it took longer than {self._target.timeout:g} s and will not be called again; "
+                "raise tracker_timeout, or run `ztxexp sync` later"
+            ),
+        )
         self._count_lacking()
         self._close()
 
-    # ---- in the thread of the tracker ----------------------------------------------------------
+    # ---- called in the thread of the tracker ---------------------------------------------------
 
     def _work(self) -> None:
         try:
@@ -211,157 +255,130 @@ class Courier:
 
     def _start(self) -> bool:
         made: list[Any] = []
-        if not self._told("its constructor", lambda: made.append(self._load.make())):
+        if not self._call("its constructor", lambda: made.append(self._target.make())):
             return False
         self._tracker = made[0]
-        self._in_batches = hasattr(self._tracker, "on_metrics")
-        self._receipts = what_it_has(self.ctx, self._tracker, self._load)
+        self._state = delivery_state(self.ctx, self._tracker, self._target)
         try:
-            self._receipts.open(tracker=self.name, destination=shown_destination(self._tracker))
+            self._state.open(tracker=self.name, destination=shown_destination(self._tracker))
         except BlockingIOError:
-            self.sent.busy = True
-            self.sent.error = "another process is telling it of the run at this moment"
+            self.delivered.busy = True
+            self.delivered.error = "another process is delivering the run to it at this moment"
             return False
-        if not self._told("on_run_start", self._tracker.on_run_start, self.ctx, self.ctx.meta):
+        if not self._call("on_run_start", self._tracker.on_run_start, self.ctx, self.ctx.meta):
             return False
-        self._receipts.has_started()
-        self.sent.started = True
+        self._state.set_started()
+        self.delivered.started = True
         return True
 
     def _follow(self) -> None:
-        self._bring_missed_extras()  # what earlier sessions had to leave out
-        self._bring_extras()
-        self._bring_missed_events()
-        nap, longest = _NAPS_SEC
+        state, events = self._state, self._files[EVENTS]
+        for kind in (EXTRAS, EVENTS):
+            for part in list(state.gaps[kind]):  # of earlier sessions
+                self._deliver(kind, whole_lines(self._files[kind], *part), state.fill)
+        pause, longest = _PAUSES_SEC
         while True:
             last = self._closing.is_set()  # before looking: what comes after it is not ours
-            self._bring_extras()
-            self._ration.give(nap, self._receipts.bytes_left(self._files.curve, EVENTS))
+            self._deliver_new(EXTRAS)
+            self._budget.renew(pause, state.bytes_left(events, EVENTS))
             if last:
-                self._ration.lift()
-            self._bring_events()
+                self._budget.lift()
+            self._deliver_new(EVENTS)
             if last:
                 break
-            self._ration.take_note(self._receipts.bytes_left(self._files.curve, EVENTS))
-            self._closing.wait(nap)
-            nap = min(2 * nap, longest)
+            self._budget.record(state.bytes_left(events, EVENTS))
+            self._closing.wait(pause)
+            pause = min(2 * pause, longest)
         summary = self._summary
-        if summary is not None and self._told(
+        if summary is not None and self._call(
             "on_run_end", self._tracker.on_run_end, self.ctx, dict(summary)
         ):
-            self.sent.ended = True
+            self.delivered.ended = True
             attempt = summary.get("attempt")
             number = attempt if isinstance(attempt, int) else 1
-            self._receipts.has_ended(number, str(summary.get("status")))
+            state.set_ended(number, str(summary.get("status")))
 
-    # -- events
-
-    def _bring_events(self) -> None:
-        receipts = self._receipts
-        self._bring_lines(
-            whole_lines(self._files.curve, receipts.told_to[EVENTS]),
-            lambda told: receipts.told(EVENTS, told.end),
-            lambda refused: receipts.left_out(EVENTS, refused),
+    def _deliver_new(self, kind: str) -> None:
+        state = self._state
+        self._deliver(
+            kind,
+            whole_lines(self._files[kind], state.offsets[kind]),
+            lambda kind, lines: state.advance(kind, lines.end),
+            state.skip,
         )
 
-    def _bring_missed_events(self) -> None:
-        for part in list(self._receipts.missed[EVENTS]):
-            self._bring_lines(
-                whole_lines(self._files.curve, *part),
-                lambda told: self._receipts.brought(EVENTS, told),
-                lambda refused: None,
-            )
-
-    def _bring_lines(
+    def _deliver(
         self,
+        kind: str,
         lines: Iterator[Line],
-        told: Callable[[Range], object],
-        refused: Callable[[Range], object],
+        delivered: Callable[[str, Range], object],
+        refused: Callable[[str, Range], object] = lambda kind, lines: None,
     ) -> None:
-        if self._gives_up():
-            return
-        for batch in in_batches(lines, BATCH if self._in_batches else 1):
-            if self._in_batches and len(batch) > 1 and self._tell(events_of(batch)):
-                told(Range(batch[0].start, batch[-1].end))
-                if self._ration.is_used_up():
-                    return
-                continue
-            for line in batch:  # also where all together failed: one of them may be the cause
-                if self._gives_up() or self._ration.is_used_up():
-                    return
-                note = told if self._tell(events_of([line])) else refused
-                note(Range(line.start, line.end))
+        """Deliver lines of a file in order, and record which arrived and which were refused."""
+        batched = kind == EVENTS and hasattr(self._tracker, "on_metrics")
+        while batch := list(islice(lines, BATCH if batched else 1)):
             if self._gives_up():
                 return
-
-    def _tell(self, events: list[MetricEvent]) -> bool:
-        """Tell events, one where the tracker does not take several; true for none."""
-        if not events:
-            return True
-        if self._in_batches:
-            worked = self._told("on_metrics", self._tracker.on_metrics, self.ctx, events)
-        else:
-            (event,) = events
-            worked = self._told("on_metric", self._tracker.on_metric, self.ctx, event)
-        self.sent.events += len(events) * worked
-        return worked
-
-    # -- what the run said of itself
-
-    def _bring_extras(self) -> None:
-        for line in whole_lines(self._files.extras, self._receipts.told_to[EXTRAS]):
-            if self._gives_up():
-                return
-            if self._tell_extra(line):
-                self._receipts.told(EXTRAS, line.end)
-            else:
-                self._receipts.left_out(EXTRAS, Range(line.start, line.end))
-
-    def _tell_extra(self, line: Line) -> bool:
-        """Tell one line; true also where there is nothing to tell, or nobody who can take it."""
-        row = line.row() or {}
-        tracker, event = self._tracker, row.get("event")
-        if event == PARAMS and hasattr(tracker, "on_params"):
-            if not self._told("on_params", tracker.on_params, self.ctx, row.get("params") or {}):
-                return False
-            self.sent.params += 1
-        elif event == ARTIFACT and hasattr(tracker, "on_artifact"):
-            name = str(row.get("name"))
-            path = self.ctx.artifacts_dir / name
-            if not path.exists():  # the user has removed it since
-                return True
-            if not self._told("on_artifact", tracker.on_artifact, self.ctx, path, name):
-                return False
-            self.sent.artifacts += 1
-        return True
-
-    def _bring_missed_extras(self) -> None:
-        for part in list(self._receipts.missed[EXTRAS]):
-            for line in whole_lines(self._files.extras, *part):
+            whole = len(batch) > 1 and self._send(kind, batch)
+            if whole:
+                delivered(kind, Range(batch[0].start, batch[-1].end))
+            for line in () if whole else batch:  # one of them may be why all together failed
                 if self._gives_up():
                     return
-                if self._tell_extra(line):
-                    self._receipts.brought(EXTRAS, Range(line.start, line.end))
+                record = delivered if self._send(kind, [line]) else refused
+                record(kind, Range(line.start, line.end))
+                if kind == EVENTS and self._budget.exhausted:
+                    return
+            if kind == EVENTS and self._budget.exhausted:
+                return
+
+    def _gives_up(self) -> bool:
+        return self._strikes >= STRIKES or self._out_of_time.is_set()
+
+    def _send(self, kind: str, lines: Iterable[Line]) -> bool:
+        """Call the tracker with some lines; true also where there is nothing that it could take."""
+        tracker, report = self._tracker, self.delivered
+        if kind == EVENTS:
+            events = [event for line in lines if (event := event_of(line)) is not None]
+            if not events:
+                return True
+            if hasattr(tracker, "on_metrics"):
+                worked = self._call("on_metrics", tracker.on_metrics, self.ctx, events)
+            else:
+                worked = self._call("on_metric", tracker.on_metric, self.ctx, events[0])
+            report.events += len(events) if worked else 0
+            return worked
+        (line,) = lines
+        row = line.row() or {}
+        if row.get("event") == PARAMS and hasattr(tracker, "on_params"):
+            params = row.get("params") or {}
+            worked = self._call("on_params", tracker.on_params, self.ctx, params)
+            report.params += int(worked)
+            return worked
+        if row.get("event") == ARTIFACT and hasattr(tracker, "on_artifact"):
+            name = str(row.get("name"))
+            path = self.ctx.artifacts_dir / name
+            if path.exists():  # the user may have removed it since
+                worked = self._call("on_artifact", tracker.on_artifact, self.ctx, path, name)
+                report.artifacts += int(worked)
+                return worked
+        return True
 
     # ---- calls ---------------------------------------------------------------------------------
 
-    def _gives_up(self) -> bool:
-        return self._strikes >= STRIKES or self._last_words.is_set()
-
-    def _told(self, call: str, method: Callable[..., Any], *args: Any) -> bool:
-        """Make a call of the tracker's; whatever it raises stays here."""
+    def _call(self, name: str, method: Callable[..., Any], *args: Any) -> bool:
+        """Call the tracker; returns whether that worked, whatever it raises."""
         with self._lock:
             if self._abandoned:
                 raise _Abandoned
-            self._call, self._call_began = call, time.monotonic()
+            self._call_name, self._call_began = name, time.monotonic()
+        worked = False
         try:
             method(*args)
+            worked = True
         except BaseException as exc:
             if not self._abandoned:
-                self._fail(call, exc)
-            worked = False
-        else:
-            worked = True
+                self._fail(name, exc)
         with self._lock:
             self._call_began = None
             if self._abandoned:
@@ -369,34 +386,33 @@ class Courier:
         self._strikes = 0 if worked else self._strikes + 1
         return worked
 
-    def _guarded(self, call: str, do: Callable[[], object]) -> None:
+    def _guarded(self, name: str, call: Callable[[], object]) -> None:
         try:
-            do()
+            call()
         except KeyboardInterrupt:  # the user's
             raise
         except BaseException as exc:
-            self._fail(call, exc)
+            self._fail(name, exc)
 
     def _fail(self, call: str, exc: BaseException) -> None:
-        if self.sent.error is None:
-            self.sent.error = f"{call}: {type(exc).__name__}: {exc}"
+        if self.delivered.error is None:
+            self.delivered.error = f"{call}: {type(exc).__name__}: {exc}"
             self._report(self.name, call, exc)
 
-    # ---- what is left --------------------------------------------------------------------------
+    # ---- the state file ------------------------------------------------------------------------
 
     def _count_lacking(self) -> None:
-        if hasattr(self, "_receipts"):
+        if hasattr(self, "_state"):
             with contextlib.suppress(OSError):
-                self.sent.lacking = self._receipts.undelivered(
-                    self._files.curve, EVENTS
-                ) + self._receipts.undelivered(self._files.extras, EXTRAS)
+                counts = (self._state.undelivered(path, kind) for kind, path in self._files.items())
+                self.delivered.lacking = sum(counts)
 
     def _close(self) -> None:
-        how = {"lacking": self.sent.lacking, "error": self.sent.error}
-        if hasattr(self, "_receipts"):
+        result = {"lacking": self.delivered.lacking, "error": self.delivered.error}
+        if hasattr(self, "_state"):
             with contextlib.suppress(OSError):
-                self._receipts.close(**{key: value for key, value in how.items() if value})
+                self._state.close(**{key: value for key, value in result.items() if value})
 
 
 class _Abandoned(BaseException):
-    """Nobody waits any more: a call took too long."""
+    """Nobody waits for this thread any more: a call took too long."""

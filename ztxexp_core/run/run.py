@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.delivery.thread import Sent
+from ztxexp_core.delivery.thread import DeliveryReport
 from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.records import (
@@ -382,7 +382,7 @@ class _Run:
         self.events.close()
         self.logger.close()
 
-    def _undelivered(self, name: str, sent: Sent) -> None:
+    def _undelivered(self, name: str, sent: DeliveryReport) -> None:
         lines = f"{sent.lacking} line" + "s" * (sent.lacking != 1)
         self.logger.warning("tracker %r lacks %s of this run", name, lines)
         self._event("tracker_lacks", tracker=name, lines=sent.lacking, error_message=sent.error)

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.delivery.target import Load, load_of, load_of_live
-from ztxexp_core.delivery.thread import Courier, Report, Sent
+from ztxexp_core.delivery.target import TrackerTarget, target_for, target_for_instance
+from ztxexp_core.delivery.thread import DeliveryReport, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.run.sink import GuardedTracker
@@ -33,7 +33,7 @@ class Telling:
         self._launch = launch
         self._without = spec.without
         self._report = report
-        self._couriers: list[Courier] = []
+        self._threads: list[TrackerThread] = []
         self.local: list[GuardedTracker] = []
         self.hung: list[str] = []
 
@@ -46,16 +46,16 @@ class Telling:
             if getattr(live, "local", False):
                 self._start_local(ctx, name, live)
             elif name not in self._without:
-                self._begin(ctx, load_of_live(name, live, self._launch.tracker_timeout))
-        for courier in self._couriers:
-            courier.wait_for_start()
+                self._begin(ctx, target_for_instance(name, live, self._launch.tracker_timeout))
+        for thread in self._threads:
+            thread.wait_for_start()
 
     def _start(self, ctx: RunContext, spec: TrackerSpec) -> None:
         try:
             if spec.local:
                 self._start_local(ctx, spec.name, make_tracker(spec))
             else:
-                self._begin(ctx, load_of(spec, self._launch.tracker_timeout))
+                self._begin(ctx, target_for(spec, self._launch.tracker_timeout))
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
@@ -66,45 +66,47 @@ class Telling:
         guarded.start(ctx, ctx.meta)
         self.local.append(guarded)
 
-    def _begin(self, ctx: RunContext, load: Load) -> None:
-        courier = Courier(ctx, load, self._report)
-        self._couriers.append(courier)
-        courier.begin()
+    def _begin(self, ctx: RunContext, target: TrackerTarget) -> None:
+        thread = TrackerThread(ctx, target, self._report)
+        self._threads.append(thread)
+        thread.begin()
 
     @contextlib.contextmanager
     def in_run(self) -> Iterator[None]:
         """Enter what trackers want entered around the experiment function."""
         with contextlib.ExitStack() as stack:
-            for courier in self._couriers:
-                stack.enter_context(courier.in_run())
+            for thread in self._threads:
+                stack.enter_context(thread.in_run())
             yield
 
     def goes_on_with(self, ctx: RunContext) -> None:
         """Let trackers be told of a further attempt by its own context."""
-        for courier in self._couriers:
-            courier.ctx = ctx
+        for thread in self._threads:
+            thread.ctx = ctx
 
-    def end(self, ctx: RunContext, summary: dict[str, object]) -> Iterator[tuple[str, Sent]]:
+    def end(
+        self, ctx: RunContext, summary: dict[str, object]
+    ) -> Iterator[tuple[str, DeliveryReport]]:
         """Tell all of them the end, each once, also where Ctrl-C comes in between.
 
         Yields:
             The name of each tracker that lacks something, and what it has got.
         """
-        for courier in self._couriers:
-            courier.end(summary)
+        for thread in self._threads:
+            thread.end(summary)
         while self.local:
             self.local.pop(0).end(ctx, summary)
         until = time.monotonic() + self._launch.tracker_timeout
-        while self._couriers:
-            courier = self._couriers.pop(0)
-            sent = courier.wait(until)
-            if sent.hung:
-                self.hung.append(courier.name)
-            if sent.lacking:
-                yield courier.name, sent
+        while self._threads:
+            thread = self._threads.pop(0)
+            report = thread.wait(until)
+            if report.hung:
+                self.hung.append(thread.name)
+            if report.lacking:
+                yield thread.name, report
 
 
-def distant(launch: Launch, without: Collection[str], patience: float) -> Iterator[Load]:
+def distant(launch: Launch, without: Collection[str], patience: float) -> Iterator[TrackerTarget]:
     """Yield the trackers of a launch that do not only write into the run's folder.
 
     Args:
@@ -114,7 +116,7 @@ def distant(launch: Launch, without: Collection[str], patience: float) -> Iterat
     """
     for spec in launch.trackers:
         if spec.name not in without and not spec.local:
-            yield load_of(spec, patience)
+            yield target_for(spec, patience)
     for name, live in launch.live_trackers:
         if name not in without and not getattr(live, "local", False):
-            yield load_of_live(name, live, patience)
+            yield target_for_instance(name, live, patience)

@@ -1,4 +1,4 @@
-"""courier: trackers are told from the files, by a thread of their own, and hold nothing up."""
+"""Runs are delivered to trackers from their files, by a thread of its own, and nothing waits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.delivery import thread as courier_module
-from ztxexp_core.delivery.state import EVENTS, Receipts
-from ztxexp_core.delivery.target import Load
-from ztxexp_core.delivery.thread import Courier, Sent
+from ztxexp_core.delivery import thread as thread_module
+from ztxexp_core.delivery.state import EVENTS, DeliveryState
+from ztxexp_core.delivery.target import TrackerTarget
+from ztxexp_core.delivery.thread import CpuBudget, DeliveryReport, TrackerThread
 from ztxexp_core.records import MetricEvent, RunMetadata
 
 SUMMARY: dict[str, object] = {"status": "succeeded", "attempt": 1}
@@ -63,9 +63,9 @@ class InBatches(Recorder):
 
 
 class Desk:
-    """A run, its files, and a courier for a tracker."""
+    """A run, its files, and the thread of a tracker."""
 
-    def __init__(self, folder: Path, tracker: Any, patience: float = 10.0):
+    def __init__(self, folder: Path, tracker: Any, timeout: float = 10.0):
         self.run_dir = folder / "run"
         (self.run_dir / "artifacts").mkdir(parents=True, exist_ok=True)
         path = self.run_dir / "metrics.jsonl"
@@ -73,26 +73,26 @@ class Desk:
         self.ctx = RunContext("run", self.run_dir, {}, logging.getLogger("t"), meta, path)
         self.tracker = tracker
         self.reports: list[tuple[str, str, BaseException]] = []
-        self.courier = self.another(patience)
+        self.thread = self.another(timeout)
 
-    def another(self, patience: float = 10.0) -> Courier:
-        load = Load("mine", lambda: self.tracker, "here", patience)
-        return Courier(self.ctx, load, lambda *said: self.reports.append(said))
+    def another(self, timeout: float = 10.0) -> TrackerThread:
+        target = TrackerTarget("mine", lambda: self.tracker, "here", timeout)
+        return TrackerThread(self.ctx, target, lambda *said: self.reports.append(said))
 
     def start(self) -> None:
-        self.courier.begin()
-        self.courier.wait_for_start()
+        self.thread.begin()
+        self.thread.wait_for_start()
 
-    def end(self, seconds: float | None = None) -> Sent:
-        self.courier.end(SUMMARY)
-        return self.courier.wait(None if seconds is None else time.monotonic() + seconds)
+    def end(self, seconds: float | None = None) -> DeliveryReport:
+        self.thread.end(SUMMARY)
+        return self.thread.wait(None if seconds is None else time.monotonic() + seconds)
 
     def log(self, count: int, first: int = 0) -> None:
         for step in range(first, first + count):
             self.ctx.log_metric(step, {"loss": step / 2})
 
-    def receipts(self) -> Receipts:
-        return Receipts.of(self.run_dir, "mine", "here")
+    def state(self) -> DeliveryState:
+        return DeliveryState.of(self.run_dir, "mine", "here")
 
 
 def steps(tracker: Recorder) -> list[int]:
@@ -207,7 +207,7 @@ def test_what_a_tracker_wants_entered_is_entered_around_the_function_in_its_thre
 
     desk = Desk(tmp_path, Enters())
     desk.start()
-    with pytest.raises(KeyError), desk.courier.in_run():
+    with pytest.raises(KeyError), desk.thread.in_run():
         desk.tracker.calls.append("function")
         raise KeyError("the user's own")
     desk.end()
@@ -232,12 +232,12 @@ def test_whatever_a_tracker_raises_is_reported_once_and_written_down(
     sent = desk.end()
     assert desk.reports == [("mine", call, fault)]
     assert type(fault).__name__ in str(sent.error)
-    (receipt,) = (desk.run_dir / "trackers").iterdir()
-    assert type(fault).__name__ in receipt.read_text()
+    (path,) = (desk.run_dir / "trackers").iterdir()
+    assert type(fault).__name__ in path.read_text()
     assert sent.lacking == {"on_run_start": 2, "on_metric": 2, "on_run_end": 0}[call]
 
 
-def test_an_event_that_is_not_taken_is_missed_and_brought_by_the_next_courier(
+def test_an_event_that_is_not_taken_is_missed_and_brought_by_the_next_thread(
     tmp_path: Path,
 ) -> None:
     tracker = Recorder()
@@ -250,12 +250,12 @@ def test_an_event_that_is_not_taken_is_missed_and_brought_by_the_next_courier(
     assert (sent.events, sent.lacking, sent.ended) == (3, 1, True)
     assert steps(tracker) == [0, 2, 3]
     tracker.faults.clear()
-    desk.courier = desk.another()
+    desk.thread = desk.another()
     desk.start()
     assert desk.end().events == 1
     assert steps(tracker) == [0, 2, 3, 1]
-    assert desk.receipts().missed[EVENTS] == []
-    desk.courier = desk.another()
+    assert desk.state().gaps[EVENTS] == []
+    desk.thread = desk.another()
     desk.start()
     assert desk.end().events == 0
 
@@ -291,7 +291,7 @@ def test_a_call_that_hangs_is_waited_for_no_longer_than_said(tmp_path: Path, cal
     release = threading.Event()
     tracker = Recorder()
     tracker.faults[call] = lambda: release.wait(60) and None
-    desk = Desk(tmp_path, tracker, patience=0.3)
+    desk = Desk(tmp_path, tracker, timeout=0.3)
     began = time.monotonic()
     desk.start()
     desk.log(3)
@@ -300,30 +300,30 @@ def test_a_call_that_hangs_is_waited_for_no_longer_than_said(tmp_path: Path, cal
     assert (sent.hung, sent.ended) == (True, False)
     ((_, said, problem),) = desk.reports
     assert (said, type(problem)) == (call, TimeoutError)
-    assert not desk.receipts().in_use
+    assert not desk.state().in_use
     calls = list(tracker.calls)
     release.set()
-    desk.courier._thread.join(30)
+    desk.thread._thread.join(30)
     assert tracker.calls == calls  # it comes back to nobody
 
 
 def test_a_slow_tracker_gets_the_end_in_time_and_the_rest_later(tmp_path: Path) -> None:
     tracker = Recorder()
     tracker.faults["on_metric"] = lambda: time.sleep(0.05)
-    desk = Desk(tmp_path, tracker, patience=1.0)
+    desk = Desk(tmp_path, tracker, timeout=1.0)
     desk.start()
     desk.log(2000)
     sent = desk.end(1.0)
     assert (sent.ended, sent.hung, sent.error) == (True, False, None)
     assert 0 < sent.lacking < 2000
     tracker.faults.clear()
-    desk.courier = desk.another()
+    desk.thread = desk.another()
     desk.start()
     assert desk.end().lacking == 0
     assert sorted(steps(tracker)) == list(range(2000))
 
 
-def test_a_run_is_told_to_a_destination_by_one_courier_at_a_time(tmp_path: Path) -> None:
+def test_a_run_is_told_to_a_destination_by_one_thread_at_a_time(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Recorder())
     desk.start()
     second = desk.another()
@@ -359,21 +359,21 @@ def test_a_killed_process_may_leave_one_event_in_doubt_and_no_more(tmp_path: Pat
     desk.log(20)
     pid = os.fork()
     if pid == 0:  # a process that dies while its tracker is being told
-        desk.courier = desk.another()
+        desk.thread = desk.another()
         desk.start()
         desk.end()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
-    assert not desk.receipts().in_use
+    assert not desk.state().in_use
     desk.tracker = Recorder()
-    desk.courier = desk.another()
+    desk.thread = desk.another()
     desk.start()
     desk.end()
     assert (tmp_path / "got").read_text().split() == list(map(str, range(8)))
     assert steps(desk.tracker) == list(range(7, 20))  # 7 was under way
 
 
-def test_the_receipts_tell_what_was_told_and_how_it_ended(tmp_path: Path) -> None:
+def test_the_state_file_records_what_was_delivered_and_how_it_ended(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Recorder())
     desk.start()
     desk.log(2)
@@ -398,10 +398,95 @@ def strict_line(line: str) -> dict[str, Any]:
 def test_a_wait_ends_as_soon_as_the_tracker_has_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier_module, "_NAPS_SEC", (60.0, 60.0))
+    monkeypatch.setattr(thread_module, "_PAUSES_SEC", (60.0, 60.0))
     desk = Desk(tmp_path, Recorder())
     began = time.monotonic()
     desk.start()
     desk.log(1)
     assert desk.end().events == 1
     assert time.monotonic() - began < 30
+
+
+# ---- the budget ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock of computing time that moves when it is told to."""
+    now = [100.0]
+    monkeypatch.setattr(thread_module.time, "thread_time", lambda: now[0])
+
+    def goes_on(seconds: float) -> None:
+        now[0] += seconds
+
+    return goes_on
+
+
+def test_before_the_first_look_the_budget_has_no_limit(clock):
+    clock(1000.0)
+    assert not CpuBudget().exhausted
+
+
+def test_the_budget_is_a_share_of_the_time_that_has_passed(clock):
+    budget = CpuBudget()
+    budget.renew(pause=10.0, backlog=1000)
+    clock(0.9 * 10.0 * CpuBudget.SHARE)
+    assert not budget.exhausted
+    clock(0.2 * 10.0 * CpuBudget.SHARE)
+    assert budget.exhausted
+
+
+def test_the_budget_has_no_limit_where_the_backlog_would_delay_the_end(clock):
+    budget = CpuBudget()
+    budget.renew(pause=1.0, backlog=1000)
+    clock(0.01)
+    budget.record(backlog=900)  # 100 bytes took 10 ms: 30,000 would take 3 s
+    budget.renew(pause=1.0, backlog=30_000)
+    clock(5.0)
+    assert not budget.exhausted
+    budget.record(backlog=0)
+    budget.renew(pause=1.0, backlog=100)
+    clock(5.0)
+    assert budget.exhausted
+
+
+def test_the_budget_can_be_lifted(clock):
+    budget = CpuBudget()
+    budget.renew(pause=1.0, backlog=10)
+    budget.lift()
+    clock(5.0)
+    assert not budget.exhausted
+
+
+class Computes:
+    """A tracker that needs 20 milliseconds of computing for each event."""
+
+    def on_run_start(self, ctx, meta):
+        self.told = []
+
+    def on_metric(self, ctx, event):
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        self.told.append((event.step, time.monotonic()))
+
+    def on_run_end(self, ctx, summary):
+        pass
+
+
+def test_what_is_left_is_told_when_the_function_has_returned(tmp_path: Path) -> None:
+    from ztxexp import ExpRunner
+
+    tracker, returned = Computes(), []
+
+    def train(ctx):
+        for step in range(40):
+            ctx.log_metric(step, {"loss": 1.0})
+        time.sleep(1.0)  # in which all could be told
+        returned.append(time.monotonic())
+
+    summary = ExpRunner([{}], tmp_path, train).run(trackers=[tracker], progress=False)
+    assert summary.succeeded == 1
+    assert [step for step, _ in tracker.told] == list(range(40))
+    beside = [step for step, at in tracker.told if at < returned[0]]
+    assert 1 <= len(beside) <= 6  # one at each look

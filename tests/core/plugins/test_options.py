@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Optional, Union
 import numpy as np
 import pytest
 
-from ztxexp.plugin_tools.option_help import first_paragraph, help_by_name
 from ztxexp.runner import ExpRunner
 from ztxexp_core.errors import OptionError, PluginContractError
 from ztxexp_core.plugins import registry
@@ -117,10 +116,6 @@ def test_the_options_of_a_dataclass_have_types_defaults_and_help():
         ("rate", "float", NEEDED),
         ("name", "str", "x"),
     ]
-    assert help_by_name(Base) == {
-        "rate": "how fast it goes, in hertz: never mind where.",
-        "name": "of the thing",
-    }
     told = options_of(Derived)
     assert [option.name for option in told] == ["rate", "name", "tags", "odd"]
     assert (told[2].default, told[2].help, told[3].type) == ([], "words", "NotKnown")
@@ -143,8 +138,6 @@ def test_the_options_of_a_tracker_are_those_of_its_constructor():
 
     told = options_of(Mine)
     assert [(o.name, o.type) for o in told] == [("url", "str"), ("tries", "int")]
-    assert help_by_name(Mine) == {"url": "where to.", "tries": "how often."}
-    assert first_paragraph(Mine) == "Sends."
 
 
 def test_a_factory_and_a_dataclass_are_trackers_too():
@@ -157,16 +150,6 @@ def test_a_factory_and_a_dataclass_are_trackers_too():
     assert [(o.name, o.default) for o in options_of(make)] == [("url", "x")]
     assert [(o.name, o.type) for o in options_of(Tracker)] == [("depth", "int")]
     assert options_of(dict) == []  # written in C: it does not tell
-
-
-def test_lines_that_begin_with_a_name_in_backticks_are_help():
-    class Told:
-        """``space``: key to list of values, all
-        equally long.
-        """
-
-    assert help_by_name(Told) == {"space": "key to list of values, all equally long."}
-    assert help_by_name(Derived) == {}  # what dataclass writes itself is no help
 
 
 # ---- what is refused -------------------------------------------------------------------------

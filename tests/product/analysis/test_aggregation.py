@@ -15,9 +15,10 @@ from reading import warned
 from scipy import stats
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
-from ztxexp.analysis.aggregation import aggregate
-from ztxexp.analysis.student import t_quantile
-from ztxexp.results.columns import pack
+from ztxexp.analysis.aggregation import aggregate_runs
+from ztxexp.analysis.student import t_95
+from ztxexp.results.columns import ColumnTable, pack
+from ztxexp.results.selection import RunSet
 
 WORDS = ("mean", "std", "sem", "ci95_low", "ci95_high", "n")
 
@@ -33,12 +34,15 @@ def of(configs, metrics, by=None, over="seed", asked=None, **run):
     """Aggregate runs that are on no disk; ``run`` gives columns of run.json."""
     size = len(configs)
     records = [{key: values[place] for key, values in run.items()} for place in range(size)]
-    parts = {
-        "config": pack(configs, size),
-        "metrics": pack(metrics, size),
-        "run": pack(records, size),
-    }
-    return aggregate([f"run{place}" for place in range(size)], parts, by, over, asked)
+    runs = RunSet(
+        root="results",
+        names=[f"run{place}" for place in range(size)],
+        run=pack(records, size),
+        config=pack(configs, size),
+        metrics=pack(metrics, size),
+        params=ColumnTable(size),
+    )
+    return aggregate_runs(runs, by, over, asked)
 
 
 def seeds(*scores, **config):
@@ -50,17 +54,19 @@ def seeds(*scores, **config):
 # ---- the figures -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
-def test_quantiles_of_student_are_those_of_scipy(level):
-    freedoms = [*range(1, 1001), 5000, 10**6]
-    expected = stats.t.ppf((1 + level) / 2, freedoms)
-    np.testing.assert_allclose([t_quantile(f, level) for f in freedoms], expected, rtol=1e-10)
+# scipy.stats.t.ppf(0.975, n)
+QUANTILES = {
+    1: 12.706204736174694, 2: 4.302652729749462, 3: 3.1824463052837078, 5: 2.5705818356363146,
+    10: 2.228138851986274, 11: 2.200985160091639, 12: 2.1788128296672284, 15: 2.131449545559776,
+    20: 2.085963447265864, 30: 2.0422724563012378, 100: 1.9839715185235518,
+    1000: 1.9623390808264083, 10**6: 1.959966356814107,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("freedom", "level"), [(0, 0.95), (3, 0.0), (3, 1.0), (3, math.nan)])
-def test_quantiles_that_do_not_exist_are_refused(freedom, level):
-    with pytest.raises(ValueError, match="no t of"):
-        t_quantile(freedom, level)
+def test_quantiles_of_student_are_those_of_scipy():
+    for freedom, expected in QUANTILES.items():
+        assert t_95(freedom) == pytest.approx(expected, rel=3e-6)
+    assert all(t_95(n) > t_95(n + 1) for n in range(1, 200))
 
 
 def test_figures_are_those_of_pandas_and_scipy():

@@ -15,7 +15,7 @@ from reading import warned
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.analysis.columns import ABSENT, asked_for, cells_of, codes_of, flattened
-from ztxexp.results.columns import Coded, Group, Objects, pack
+from ztxexp.results.columns import ColumnTable, DictColumn, KeyGroup, pack
 from ztxexp_core.run.outcome import place_in
 from ztxexp_core.values.copying import flat
 
@@ -474,7 +474,7 @@ def test_flat_columns_are_what_flat_makes_of_each():
         {},
     ]
     objects = pack(trees, len(trees))
-    objects.single[6] = {"s": {"t": 1}}
+    objects.overrides[6] = {"s": {"t": 1}}
     expected = [tree and dict(flat(tree)) for tree in trees]
     expected[6] = {"s.t": 1}
     assert list(flattened(objects).all()) == expected
@@ -482,10 +482,10 @@ def test_flat_columns_are_what_flat_makes_of_each():
 
 
 def test_coded_columns_are_flattened_as_they_are():
-    column = Coded([{"b": 1, "c": [2]}, {"b": 3, "c": [4]}], [1, 0, 1])
-    objects = Objects(3, [Group(("a",), [column], range(3), range(3))])
+    column = DictColumn([{"b": 1, "c": [2]}, {"b": 3, "c": [4]}], [1, 0, 1])
+    objects = ColumnTable(3, [KeyGroup(("a",), [column], range(3), range(3))])
     (group,) = flattened(objects).groups
-    assert group.keys == ("a.b", "a.c") and isinstance(group.columns[0], Coded)
+    assert group.keys == ("a.b", "a.c") and isinstance(group.columns[0], DictColumn)
     assert next(flattened(objects).all()) == {"a.b": 3, "a.c": [4]}
 
 
@@ -502,7 +502,7 @@ def test_codes_are_equal_where_identities_are():
 def test_many_known_names_are_not_all_told():
     config = pack([{f"key{number:03}": 1 for number in range(99)}], 1)
     with pytest.raises(ConfigError, match=r"key000, .*key019, \.\.\.$"):
-        asked_for({"config": config}, "other", "config")
+        asked_for({"config": config}, "other", "config", "by")
 
 
 def test_a_damaged_run_costs_itself_only(folder):

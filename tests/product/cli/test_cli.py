@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from terminals import on_terminal
 
 from ztxexp import ExpRunner
-from ztxexp.cli import main as cli
+from ztxexp.cli.main import COMMANDS, main
 from ztxexp.plugin_tools.plugin_states import plugin_states
 from ztxexp_testing import FakeDistribution
 
@@ -29,13 +31,10 @@ HOOK = """
 """
 
 
-def run(capsys, *words):
+def run(*words):
     """Return exit code, standard output and standard error."""
-    try:
-        code = cli.main(words)
-    except SystemExit as exc:
-        code = exc.code
-    return (code, *capsys.readouterr())
+    result = CliRunner(catch_exceptions=False).invoke(main, words, prog_name="ztxexp")
+    return result.exit_code, result.stdout, result.stderr
 
 
 def start(*words, **env):
@@ -44,26 +43,26 @@ def start(*words, **env):
     )
 
 
-def states(capsys, *words):
-    code, out, _ = run(capsys, "plugins", "--json", *words)
+def states(*words):
+    code, out, _ = run("plugins", "--json", *words)
     return code, {(plugin["kind"], plugin["name"]): plugin for plugin in json.loads(out)}
 
 
 # ---- the frame -------------------------------------------------------------------------------
 
 
-def test_every_command_has_its_module_and_help(capsys):
-    for name in cli.COMMANDS:
-        code, out, err = run(capsys, name, "--help")
-        assert (code, err) == (0, "") and out.startswith(f"usage: ztxexp {name} ")
-    code, out, _ = run(capsys, "--help")
-    assert code == 0 and all(f"  {name} " in out for name in cli.COMMANDS)
+def test_every_command_has_its_module_and_help():
+    for name in COMMANDS:
+        code, out, err = run(name, "--help")
+        assert (code, err) == (0, "") and out.startswith(f"Usage: ztxexp {name} ")
+    code, out, _ = run("--help")
+    assert code == 0 and all(f"  {name} " in out for name in COMMANDS)
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["plugins", "--nonsense"], ["plugin", "old"]])
-def test_a_command_line_that_makes_no_sense_is_told_on_standard_error(capsys, words):
-    code, out, err = run(capsys, *words)
-    assert (code, out) == (2, "") and "usage: ztxexp" in err
+def test_a_command_line_that_makes_no_sense_is_told_on_standard_error(words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "") and "Usage: ztxexp" in err
 
 
 def test_the_script_that_pip_makes_and_the_module_are_the_same():
@@ -79,7 +78,7 @@ def test_help_is_quick_for_it_imports_no_command():
         "except SystemExit: pass\n"
         "heavy = {'pandas', 'numpy', 'rich', 'pluggy', 'orjson', 'psutil', 'packaging'}\n"
         "found = heavy & set(sys.modules)\n"
-        "found |= {m for m in sys.modules if m.startswith('ztxexp.cli.')} - {main.__module__}\n"
+        "found |= {m for m in sys.modules if m.startswith('ztxexp.cli.')} - {'ztxexp.cli.main'}\n"
         "sys.exit(repr(found) if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -114,32 +113,41 @@ def test_nobody_reading_on_is_no_error():
     assert child.wait(30) == 141
 
 
-def test_colours_are_for_terminals_and_not_for_who_does_not_want_them(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    _, out, _ = run(capsys, "plugins", "sequential")
-    assert "\x1b[32mready" in out
-    monkeypatch.setenv("NO_COLOR", "1")
-    _, out, _ = run(capsys, "plugins", "sequential")
-    assert "ready" in out and "\x1b[3" not in out
+@pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals")
+@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals_and_not_for_who_does_not_want_them(tmp_path, variable, coloured):
+    script = "from ztxexp.cli.main import main\nmain(['plugins', 'sequential'])"
+    seen = on_terminal(tmp_path, script, **variable)
+    assert any("ready" in line for line in seen.lines)
+    assert (b"\x1b[32mready" in seen.raw) == coloured and (b"\x1b[3" in seen.raw) == coloured
+
+
+def test_a_shell_can_complete_commands_and_names_of_plugins():
+    words = {
+        "ztxexp plug": "plugins",
+        "ztxexp sync . jso": "jsonl",
+        "ztxexp plugins seq": "sequential",
+    }
+    for typed, completed in words.items():
+        count = str(len(typed.split()) - 1)
+        done = start(_ZTXEXP_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=count)
+        assert f"plain,{completed}\n" in done.stdout
 
 
 # ---- plugins ---------------------------------------------------------------------------------
 
 
-def test_every_built_in_plugin_is_listed_with_its_origin_and_is_ready(capsys):
-    code, found = states(capsys)
+def test_every_built_in_plugin_is_listed_with_its_origin_and_is_ready():
+    code, found = states()
     assert code == 0
     ours = {key: p for key, p in found.items() if p["distribution"] == "ztxexp"}
     assert {("executor", "joblib"), ("tracker", "jsonl"), ("expander", "grid")} <= set(ours)
     assert len(ours) >= 13
     for plugin in ours.values():
-        assert plugin["state"] == "ready" and plugin["problem"] == plugin["way_out"] == ""
+        assert plugin["state"] == "ready" and plugin["problem"] == plugin["hint"] == ""
         assert plugin["version"] == "2.0.0.dev0" and plugin["import_ms"] > 0 and plugin["about"]
     assert ours["tracker", "mlflow"]["source"] == "ztxexp_trackers.mlflow:MlflowTracker"
-    code, out, err = run(capsys, "plugins")
+    code, out, err = run("plugins")
     assert (code, err) == (0, "")
     assert "kind" in out.splitlines()[0] and len(out.splitlines()) == len(found) + 1
 
@@ -167,26 +175,26 @@ SAID = {
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_whatever_an_import_does_the_list_is_whole_and_says_it(capsys):
+def test_whatever_an_import_does_the_list_is_whole_and_says_it():
     modules = {f"bad_{name}": source for name, source in BAD.items()}
     entries = {name: f"bad_{name}" for name in BAD}
     with FakeDistribution("bad", modules, executors=entries, extras=["lacks"]):
-        code, found = states(capsys, "--timeout", "3")
-        told, out, _ = run(capsys, "plugins", "raises")
+        code, found = states("--timeout", "3")
+        told, out, _ = run("plugins", "raises")
     assert code == 0 and found["executor", "sequential"]["state"] == "ready"
     for name, said in SAID.items():
         plugin = found["executor", name]
         assert plugin["state"] == "broken", name
         assert plugin["problem"].startswith(said)
-        assert plugin["way_out"] == "mend or reinstall bad" and plugin["import_ms"] is None
+        assert plugin["hint"] == "fix or reinstall bad" and plugin["import_ms"] is None
     lacks = found["executor", "lacks"]
     assert (lacks["state"], lacks["problem"]) == ("missing", "'no_such_package' is not installed")
-    assert lacks["way_out"] == 'pip install "bad[lacks]"'
+    assert lacks["hint"] == 'pip install "bad[lacks]"'
     assert found["executor", "loud"]["state"] == "ready"
-    assert told == 1 and "ZeroDivisionError: division by zero; mend or reinstall bad" in out
+    assert told == 1 and "ZeroDivisionError: division by zero; fix or reinstall bad" in out
 
 
-def test_a_tracker_that_lacks_a_package_says_what_to_install(capsys):
+def test_a_tracker_that_lacks_a_package_says_what_to_install():
     source = """
         class Needy:
             requires = ("no_such_package", "json")
@@ -195,25 +203,25 @@ def test_a_tracker_that_lacks_a_package_says_what_to_install(capsys):
             def on_run_end(self, ctx, summary): ...
     """
     with FakeDistribution("needy", {"needy": source}, trackers={"needy": "needy:Needy"}):
-        _, found = states(capsys, "needy")
-        code, out, _ = run(capsys, "plugins", "needy")
+        _, found = states("needy")
+        code, out, _ = run("plugins", "needy")
     assert found["tracker", "needy"]["state"] == "missing"
     assert code == 1
     assert "'no_such_package' is not installed; pip install no_such_package" in out
 
 
-def test_blocked_plugins_and_clashes_are_listed_as_such(capsys, monkeypatch):
+def test_blocked_plugins_and_clashes_are_listed_as_such(monkeypatch):
     one = FakeDistribution("one", {"one": HOOK}, executors={"same": "one", "only": "one"})
     two = FakeDistribution("two", {"two": HOOK}, executors={"same": "two"})
     with one, two:
         found = plugin_states("same")
         assert [plugin.state for plugin in found] == ["name clash"] * 2
         assert "claimed twice" in found[0].problem and "two 1.0, two" in found[0].problem
-        assert "ZTXEXP_DISABLE_PLUGINS=one:same or two:same" in found[0].way_out
+        assert "ZTXEXP_DISABLE_PLUGINS=one:same or two:same" in found[0].hint
         monkeypatch.setenv("ZTXEXP_DISABLE_PLUGINS", "two, only")
-        _, states_ = states(capsys)
+        _, states_ = states()
         assert states_["executor", "only"]["state"] == "blocked"
-        assert "take 'only' out of the environment" in states_["executor", "only"]["way_out"]
+        assert "remove 'only' from the environment" in states_["executor", "only"]["hint"]
         found = {plugin.distribution: plugin.state for plugin in plugin_states("same")}
         assert found == {"one": "ready", "two": "blocked"}
 
@@ -235,14 +243,14 @@ def test_a_package_that_asks_for_another_version_is_incompatible(requires, state
         (plugin,) = plugin_states("aged")
     assert plugin.state == state
     if state == "incompatible":
-        assert "it asks for" in plugin.problem and "this is" in plugin.problem
+        assert "it requires" in plugin.problem and "this is" in plugin.problem
         assert "<2" in plugin.problem or ">=3" in plugin.problem
         assert "ztxexp 2.0.0.dev0".lower() in plugin.problem.lower()
-        assert plugin.way_out == "pip install --upgrade aged" and plugin.import_ms is None
+        assert plugin.hint == "pip install --upgrade aged" and plugin.import_ms is None
 
 
-def test_one_plugin_is_shown_with_its_options(capsys):
-    code, out, _ = run(capsys, "plugins", "dynamic")
+def test_one_plugin_is_shown_with_its_options():
+    code, out, _ = run("plugins", "dynamic")
     assert code == 0
     assert out.startswith("executor dynamic: A pool of worker processes that starts a further run")
     assert "supports  fresh_process, gpus, refill, timeout" in out
@@ -250,7 +258,7 @@ def test_one_plugin_is_shown_with_its_options(capsys):
     assert row.split()[1:5] == ["float", "|", "None", "None"] and "GiB that have to be free" in row
 
 
-def test_a_name_of_several_kinds_shows_each(capsys):
+def test_a_name_of_several_kinds_shows_each():
     tracker = """
         class T:
             def on_run_start(self, ctx, meta): ...
@@ -258,19 +266,19 @@ def test_a_name_of_several_kinds_shows_each(capsys):
             def on_run_end(self, ctx, summary): ...
     """
     with FakeDistribution("more", {"more": tracker}, trackers={"grid": "more:T"}):
-        _, found = states(capsys, "grid")
+        _, found = states("grid")
     assert set(found) == {("tracker", "grid"), ("expander", "grid")}
 
 
-def test_an_unknown_name_tells_the_nearest(capsys):
-    code, out, err = run(capsys, "plugins", "dynamik")
+def test_an_unknown_name_tells_the_nearest():
+    code, out, err = run("plugins", "dynamik")
     assert (code, out) == (2, "") and "did you mean 'dynamic'?" in err
 
 
-def test_what_plugins_say_of_themselves_does_nothing_to_the_terminal(capsys):
+def test_what_plugins_say_of_themselves_does_nothing_to_the_terminal():
     source = '"""Red\\x1b[31m [bold]and[/bold] \\x07 :smile:."""' + HOOK
     with FakeDistribution("odd", {"odd": source.replace("\n    ", "\n")}, executors={"odd": "odd"}):
-        _, out, _ = run(capsys, "plugins", "odd")
+        _, out, _ = run("plugins", "odd")
     assert out.startswith("executor odd: Red [bold]and[/bold] \\x07 :smile:.\n")
 
 
@@ -286,12 +294,12 @@ def results(tmp_path):
     return str(tmp_path / "r")
 
 
-def test_sync_sends_what_is_missing_and_says_what(capsys, results, tmp_path):
+def test_sync_sends_what_is_missing_and_says_what(results, tmp_path):
     words = ["sync", results, "tensorboard", f"log_dir={tmp_path / 'tb'}"]
-    code, out, _ = run(capsys, *words)
+    code, out, _ = run(*words)
     assert code == 0 and out.startswith("tensorboard: 2 of 2 runs sent, 2 events, ")
     assert len(list((tmp_path / "tb").iterdir())) == 2
-    code, out, _ = run(capsys, *words, "--json")
+    code, out, _ = run(*words, "--json")
     assert code == 0 and json.loads(out)["sent"] == [] and json.loads(out)["runs"] == 2
 
 
@@ -312,20 +320,20 @@ TRACKER = """
 """
 
 
-def test_words_become_values_of_the_types_that_the_tracker_declares(capsys, results):
+def test_words_become_values_of_the_types_that_the_tracker_declares(results):
     words = ["name=7", "tries=3", 'tags=["a"]', "on=True", "rate=null", "anything=x=y"]
     with FakeDistribution("typed", {"typed": TRACKER}, trackers={"typed": "typed:Typed"}):
         with pytest.raises(ValueError, match="told") as caught:
-            cli.main(["sync", results, "typed", *words])
+            run("sync", results, "typed", *words)
         told = "{'name': '7', 'tries': 3, 'tags': ['a'], 'on': True, 'rate': None} 'x=y'"
         assert told in str(caught.value)
-        code, _, err = run(capsys, "sync", results, "typed", "name=a", "tries=many")
+        code, _, err = run("sync", results, "typed", "name=a", "tries=many")
         assert code == 2 and "option 'tries' must be int, got 'many' (str)" in err
 
 
-def test_runs_that_cannot_be_sent_are_a_failure_and_json_stays_alone(capsys, results):
+def test_runs_that_cannot_be_sent_are_a_failure_and_json_stays_alone(results):
     with FakeDistribution("typed", {"typed": TRACKER}, trackers={"typed": "typed:Typed"}):
-        code, out, err = run(capsys, "sync", results, "typed", "name=a", "--json")
+        code, out, err = run("sync", results, "typed", "name=a", "--json")
     report = json.loads(out)
     assert code == 1 and len(report["failed"]) == 2 and "noise" in err
 
@@ -339,10 +347,8 @@ def test_runs_that_cannot_be_sent_are_a_failure_and_json_stays_alone(capsys, res
         ([".", "jsonl", "file=x"], 2, "its arguments are 'events_filename'"),
     ],
 )
-def test_what_cannot_be_synced_is_said_in_one_line(
-    capsys, monkeypatch, tmp_path, words, code, said
-):
+def test_what_cannot_be_synced_is_said_in_one_line(monkeypatch, tmp_path, words, code, said):
     monkeypatch.chdir(tmp_path)
-    found, out, err = run(capsys, "sync", *words)
+    found, out, err = run("sync", *words)
     assert (found, out) == (code, "")
     assert err.startswith("ztxexp: ") and said in err and err.count("\n") == 1

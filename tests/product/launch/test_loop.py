@@ -12,7 +12,7 @@ from reading import lines, strict, warned
 from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.reconcile import tidy_root
-from ztxexp.results.claims import Claims, Mine
+from ztxexp.results.claims import Claimed, Claims
 from ztxexp.results.history import Snapshot
 from ztxexp_core import RunOutcome, hookimpl
 from ztxexp_core.records import RUN_SCHEMA_VERSION
@@ -300,7 +300,7 @@ def test_what_was_interrupted_is_free_for_others_while_its_launch_goes_on(root):
         if ctx.config["i"] == 0:
             raise KeyboardInterrupt
         with Claims(ctx.run_dir.parent, {}) as others:
-            return {"free": others.claim(interrupted, "another") == Mine()}
+            return {"free": others.claim(interrupted, "another") == Claimed()}
 
     pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1]}).exclude_completed()
     summary = pipeline.run(train, mode="process_pool", workers=1)

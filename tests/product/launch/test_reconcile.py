@@ -1,4 +1,4 @@
-"""settling: disk and outcome agree for a run that did not report its end itself."""
+"""reconcile: disk and outcome agree for a run that did not report its end itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handmade import put
 from reading import strict
 
 from ztxexp import ExpRunner, RunMetadata
-from ztxexp.launch.reconcile import has_begun, settle
+from ztxexp.launch.reconcile import has_begun, reconcile
 from ztxexp_core import RunOutcome, RunSpec
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.run.run import RunOne
@@ -36,7 +36,7 @@ def changed(spec, **fields):
 def test_an_attempt_that_never_began_leaves_the_earlier_one_known(failed):
     earlier = strict(failed.run_dir / "run.json")
     assert not has_begun(failed)
-    outcome = settle(failed, RunOutcome.lost(failed, because=WHY), LAUNCH, 3.0)
+    outcome = reconcile(failed, RunOutcome.lost(failed, because=WHY), LAUNCH, 3.0)
     assert (outcome.status, outcome.attempt, outcome.error_message) == ("failed", 2, WHY)
     run = strict(failed.run_dir / "run.json")
     assert (run["attempt"], run["retry_count"], run["error_message"]) == (2, 1, WHY)
@@ -52,7 +52,7 @@ def test_an_attempt_that_never_began_leaves_the_earlier_one_known(failed):
 def test_a_record_of_1_0_3_without_an_attempt_is_that_of_the_first_one(failed):
     changed(failed, attempt=None)
     assert not has_begun(failed)
-    assert settle(failed, RunOutcome.lost(failed, because=WHY), LAUNCH, 3.0).attempt == 2
+    assert reconcile(failed, RunOutcome.lost(failed, because=WHY), LAUNCH, 3.0).attempt == 2
 
 
 @pytest.mark.parametrize("reason", ["lost", "killed", "unrecorded", "interrupted", "timeout"])
@@ -62,7 +62,7 @@ def test_a_record_that_says_succeeded_is_never_closed(failed, reason):
     before = (failed.run_dir / "run.json").read_bytes()
     told = RunOutcome(failed.run_id, "failed", 2, error_type="WorkerDied", reason=reason)
     assert has_begun(failed)
-    outcome = settle(failed, told, LAUNCH, 3.0)
+    outcome = reconcile(failed, told, LAUNCH, 3.0)
     assert (outcome.status, outcome.attempt, outcome.reason) == ("succeeded", 1, None)
     assert (failed.run_dir / "run.json").read_bytes() == before
 
@@ -79,7 +79,7 @@ def test_a_record_that_says_succeeded_is_never_closed(failed, reason):
 def test_who_saw_a_run_die_knows_more_than_who_found_it_dead(failed, told, error_type):
     first = RunSpec(failed.run_id, failed.run_dir, {"i": 1}, failed.identity, timeout=5.0)
     changed(first, error_type="RunLost", reason="lost")
-    outcome = settle(first, RunOutcome.lost(first, **told), LAUNCH, 3.0)
+    outcome = reconcile(first, RunOutcome.lost(first, **told), LAUNCH, 3.0)
     run = strict(first.run_dir / "run.json")
     assert (outcome.error_type, outcome.reason) == (error_type, told["reason"])
     assert (run["error_type"], run["reason"]) == (error_type, told["reason"])
@@ -94,14 +94,14 @@ def test_a_run_that_cannot_say_how_long_it_took_is_told_by_its_start(failed):
     hour = timedelta(hours=1)
     for began, least in [(now - hour, 3600), (now + hour, 9000), (now - 9 * hour, 9000)]:
         changed(first, status="running", started_at=began.isoformat(), duration_sec=None)
-        outcome = settle(first, RunOutcome.lost(first, "killed", signal=9), LAUNCH, 9000.0)
+        outcome = reconcile(first, RunOutcome.lost(first, "killed", signal=9), LAUNCH, 9000.0)
         assert least <= outcome.duration_sec <= min(9000, least + 600)
         assert strict(first.run_dir / "run.json")["duration_sec"] == outcome.duration_sec
     changed(first, status="running", started_at=None)
-    assert settle(first, RunOutcome.lost(first), LAUNCH, 9000.0).duration_sec == 9000
+    assert reconcile(first, RunOutcome.lost(first), LAUNCH, 9000.0).duration_sec == 9000
 
 
 def test_an_end_that_the_run_itself_has_written_stands(failed):
     first = RunSpec(failed.run_id, failed.run_dir, {"i": 1}, failed.identity)
-    outcome = settle(first, RunOutcome.lost(first, "killed", signal=9), LAUNCH, 3.0)
+    outcome = reconcile(first, RunOutcome.lost(first, "killed", signal=9), LAUNCH, 3.0)
     assert (outcome.error_type, outcome.reason) == ("ValueError", "exception")

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
-from ztxexp.cli import main as cli
+from ztxexp.cli.main import main
 from ztxexp.plugin_tools.scaffold import KINDS, new_plugin
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_testing import FakeDistribution
@@ -61,9 +62,14 @@ def test_what_is_written_is_clean_typed_and_has_no_gaps(tmp_path, kind):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path, capsys):
-    assert cli.main(["plugin", "new", "expander", "twice", "--into", str(tmp_path / "deep")]) == 0
-    out, err = capsys.readouterr()
+def command(*words):
+    return CliRunner().invoke(main, ["plugin", "new", *words])
+
+
+def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path):
+    result = command("expander", "twice", "--into", str(tmp_path / "deep"))
+    out, err = result.stdout, result.stderr
+    assert result.exit_code == 0
     folder = tmp_path / "deep" / "ztxexp-expander-twice"
     assert err == "" and out.startswith(f"{folder}\n")
     assert f'pip install -e "{folder}[test]"' in out
@@ -97,14 +103,14 @@ def test_a_name_that_is_taken_is_refused_with_who_has_it(tmp_path, monkeypatch):
         new_plugin("tracker", "mine", tmp_path)
 
 
-def test_nothing_is_ever_overwritten(tmp_path, capsys):
+def test_nothing_is_ever_overwritten(tmp_path):
     folder = tmp_path / "ztxexp-tracker-mine"
     folder.mkdir()
     (folder / "README.md").write_text("my own")
     with pytest.raises(StoreError, match="is there already"):
         new_plugin("tracker", "mine", tmp_path)
-    assert cli.main(["plugin", "new", "tracker", "mine", "--into", str(tmp_path)]) == 1
-    assert "is there already" in capsys.readouterr().err
+    result = command("tracker", "mine", "--into", str(tmp_path))
+    assert result.exit_code == 1 and "is there already" in result.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["ztxexp-tracker-mine", "README.md"]
 
 
@@ -121,9 +127,8 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         new_plugin("tracker", "mine", tmp_path / "file")
 
 
-def test_an_unknown_kind_is_refused(tmp_path, capsys):
+def test_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no plugin of kind 'trakker'"):
         new_plugin("trakker", "mine", tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["plugin", "new", "trakker", "mine"])
-    assert caught.value.code == 2 and "tracker" in capsys.readouterr().err
+    result = command("trakker", "mine")
+    assert result.exit_code == 2 and "tracker" in result.stderr

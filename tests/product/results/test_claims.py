@@ -24,7 +24,7 @@ import pytest
 
 from ztxexp.analyzer import ResultAnalyzer
 from ztxexp.results.claim_files import Claim, ClaimFiles
-from ztxexp.results.claims import Claims, Done, Mine, Taken
+from ztxexp.results.claims import Claimed, Claims, Completed, Held
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store import heartbeat
 from ztxexp_core.store.liveness import this_process
@@ -79,7 +79,7 @@ def launch(root: Path, *claimed: tuple[str, str]) -> subprocess.Popen[str]:
     process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, text=True)
     assert process.stdout is not None
     for _ in claimed:
-        assert process.stdout.readline() == "Mine()\n"
+        assert process.stdout.readline() == "Claimed()\n"
     process.stdout.readline()
     return process
 
@@ -107,19 +107,19 @@ def test_of_two_launches_one_gets_a_configuration_and_the_other_learns_how_it_en
     root: Path,
 ) -> None:
     with Claims(root, {}) as ours, Claims(root, {}) as theirs:
-        assert ours.claim(ID, "r1") == Mine()
-        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+        assert ours.claim(ID, "r1") == Claimed()
+        assert theirs.claim(ID, "r2") == Held("r1", this_process())
         put_run(root, "r1", "succeeded")
         ours.release(ID, "r1", "succeeded")
-        assert theirs.claim(ID, "r2") == Done("r1", "succeeded")
-        assert theirs.claim("1:another", "r3") == Mine()
+        assert theirs.claim(ID, "r2") == Completed("r1", "succeeded")
+        assert theirs.claim("1:another", "r3") == Claimed()
 
 
 def test_a_launch_that_asks_again_for_its_own_run_has_it(root: Path) -> None:
     with Claims(root, {}) as claims:
         claims.claim(ID, "r1")
-        assert claims.claim(ID, "r1") == Mine()
-        assert claims.claim(ID, "r2") == Taken("r1", this_process())
+        assert claims.claim(ID, "r1") == Claimed()
+        assert claims.claim(ID, "r2") == Held("r1", this_process())
 
 
 @pytest.mark.parametrize("how", ["give_up", "close"])
@@ -127,7 +127,7 @@ def test_what_is_given_up_is_free(root: Path, how: str) -> None:
     ours, theirs = Claims(root, {}), Claims(root, {})
     ours.claim(ID, "r1")
     ours.give_up(ID, "r1") if how == "give_up" else ours.close()
-    assert theirs.claim(ID, "r2") == Mine()
+    assert theirs.claim(ID, "r2") == Claimed()
     theirs.close()
 
 
@@ -137,7 +137,7 @@ def test_only_the_run_that_holds_a_claim_gives_it_back(root: Path) -> None:
         ours.release(ID, "another", "succeeded")
         theirs.release(ID, "r1", "succeeded")
         theirs.give_up(ID, "r1")
-        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+        assert theirs.claim(ID, "r2") == Held("r1", this_process())
 
 
 def test_a_launch_beats_while_it_has_claims(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,12 +163,12 @@ def test_what_failed_before_is_tried_once_more_by_one_of_the_launches(
         put_run(root, "r1", status)
         earlier.release(ID, "r1", status)
     with Claims(root, {ID: "r1"}) as ours, Claims(root, {ID: "r1"}) as theirs:
-        assert ours.claim(ID, "r2") == Mine()
-        assert theirs.claim(ID, "r3") == Taken("r2", this_process())
+        assert ours.claim(ID, "r2") == Claimed()
+        assert theirs.claim(ID, "r3") == Held("r2", this_process())
         time.sleep(0.02)  # a tick of the file system's clock
         put_run(root, "r2", status)
         ours.release(ID, "r2", status)
-        assert theirs.claim(ID, "r3") == Done("r2", status)
+        assert theirs.claim(ID, "r3") == Completed("r2", status)
     assert len(files(root)) == 1
 
 
@@ -177,13 +177,13 @@ def test_a_run_that_another_launch_resumed_and_that_failed_again_is_not_tried_ag
 ) -> None:
     put_run(root, "r1", "failed")
     with Claims(root, {ID: "r1"}) as ours, Claims(root, {ID: "r1"}) as theirs:
-        assert ours.claim(ID, "r1") == Mine()
+        assert ours.claim(ID, "r1") == Claimed()
         time.sleep(0.02)  # a tick of the file system's clock
         put_run(root, "r1", "failed")
         ours.release(ID, "r1", "failed")
-        assert theirs.claim(ID, "r1") == Done("r1", "failed")
+        assert theirs.claim(ID, "r1") == Completed("r1", "failed")
     with Claims(root, {ID: "r1"}) as later:
-        assert later.claim(ID, "r1") == Mine()
+        assert later.claim(ID, "r1") == Claimed()
 
 
 def test_what_ended_between_the_look_and_the_claims_ended_meanwhile(root: Path) -> None:
@@ -194,7 +194,7 @@ def test_what_ended_between_the_look_and_the_claims_ended_meanwhile(root: Path) 
         put_run(root, "r1", "failed")
         theirs.release(ID, "r1", "failed")
     with Claims(root, {ID: "r1"}, since) as ours:
-        assert ours.claim(ID, "r2") == Done("r1", "failed")
+        assert ours.claim(ID, "r2") == Completed("r1", "failed")
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "running"])
@@ -207,12 +207,12 @@ def test_a_run_that_this_launch_goes_on_in_counts_once(root: Path, status: str) 
             earlier.release(identity, run_id, "failed")
     known = {ID: "r2", f"{ID}-2": "r2"}
     with Claims(root, known, own=["r2", "r3"]) as claims, Claims(root, known) as theirs:
-        assert claims.claim(ID, "r2") == Mine()
+        assert claims.claim(ID, "r2") == Claimed()
         time.sleep(0.02)
         put_run(root, "r2", status)
-        assert claims.claim(f"{ID}-2", "r3") == Mine()
+        assert claims.claim(f"{ID}-2", "r3") == Claimed()
         claims.give_up(f"{ID}-2", "r3")
-        assert theirs.claim(ID, "r4") == Taken("r2", this_process())
+        assert theirs.claim(ID, "r4") == Held("r2", this_process())
 
 
 def test_a_worker_that_died_is_an_end_like_any_other_where_its_launch_lives(root: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_worker_that_died_is_an_end_like_any_other_where_its_launch_lives(root
         ours.claim(ID, "r1")
         put_run(root, "r1", "failed", reason="lost")
         ours.release(ID, "r1", "failed")
-        assert theirs.claim(ID, "r2") == Done("r1", "failed")
+        assert theirs.claim(ID, "r2") == Completed("r1", "failed")
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
@@ -231,7 +231,7 @@ def test_a_claim_is_void_once_the_folder_of_its_run_is_deleted(root: Path, statu
         earlier.release(ID, "r1", status)
     shutil.rmtree(root / "r1")
     with Claims(root, {}) as claims:
-        assert claims.claim(ID, "r2") == Mine()
+        assert claims.claim(ID, "r2") == Claimed()
         claims.release(ID, "r2", "failed")
     assert read_json(claim_file(root))["run_id"] == "r2"
 
@@ -242,7 +242,7 @@ def test_a_claim_is_void_once_the_folder_of_its_run_is_deleted(root: Path, statu
 def test_the_claim_of_a_launch_that_was_killed_is_free_at_once(root: Path) -> None:
     dead_launch(root, (ID, "r1"))
     with Claims(root, {}) as claims:
-        assert claims.claim(ID, "r2") == Mine()
+        assert claims.claim(ID, "r2") == Claimed()
         claims.release(ID, "r2", "succeeded")
     assert len(files(root)) == 1
 
@@ -256,24 +256,24 @@ def test_a_stopped_launch_keeps_its_claims(root: Path) -> None:
             time.sleep(0.005)
         with Claims(root, {}) as claims:
             verdict = claims.claim(ID, "r2")
-            assert isinstance(verdict, Taken)
+            assert isinstance(verdict, Held)
             assert verdict.owner["pid"] == process.pid
-            assert claims.claim("1:another", "r3") == Mine()  # and holds up nobody
+            assert claims.claim("1:another", "r3") == Claimed()  # and holds up nobody
     finally:
         process.kill()
         process.communicate()
 
 
 ENDS = [
-    ({"status": "succeeded"}, Done("r1", "succeeded")),
-    ({"status": "failed", "reason": "exception"}, Done("r1", "failed")),
-    ({"status": "failed", "reason": "oom"}, Done("r1", "failed")),
-    ({"status": "skipped"}, Done("r1", "skipped")),
-    ({"status": "failed", "reason": "lost"}, Mine()),  # as the next launch closes it
-    ({"status": "failed", "reason": "interrupted"}, Mine()),
-    ({"status": "running"}, Taken("r1", this_process())),  # a worker that outlives its launch
-    ({"status": "running", "owner": None}, Mine()),
-    ({"status": "odd"}, Mine()),
+    ({"status": "succeeded"}, Completed("r1", "succeeded")),
+    ({"status": "failed", "reason": "exception"}, Completed("r1", "failed")),
+    ({"status": "failed", "reason": "oom"}, Completed("r1", "failed")),
+    ({"status": "skipped"}, Completed("r1", "skipped")),
+    ({"status": "failed", "reason": "lost"}, Claimed()),  # as the next launch closes it
+    ({"status": "failed", "reason": "interrupted"}, Claimed()),
+    ({"status": "running"}, Held("r1", this_process())),  # a worker that outlives its launch
+    ({"status": "running", "owner": None}, Claimed()),
+    ({"status": "odd"}, Claimed()),
 ]
 
 
@@ -291,16 +291,16 @@ def test_a_launch_elsewhere_keeps_its_claims_while_its_heart_beats(root: Path) -
     ours, theirs = Claims(root, {}), Claims(root, {})
     ours.claim(ID, "r1")
     send_away(root, silent=20)
-    assert isinstance(theirs.claim(ID, "r2"), Taken)  # young
+    assert isinstance(theirs.claim(ID, "r2"), Held)  # young
     send_away(root, silent=1e6)
     beat = root / ALIVE / heartbeat.own_name()
     beat.parent.mkdir()
     beat.touch()
-    assert isinstance(theirs.claim(ID, "r2"), Taken)
+    assert isinstance(theirs.claim(ID, "r2"), Held)
     os.utime(beat, (time.time() + 5000,) * 2)  # a clock that was set
-    assert isinstance(theirs.claim(ID, "r2"), Taken)
+    assert isinstance(theirs.claim(ID, "r2"), Held)
     os.utime(beat, (time.time() - 150,) * 2)
-    assert theirs.claim(ID, "r2") == Mine()
+    assert theirs.claim(ID, "r2") == Claimed()
 
 
 @pytest.mark.parametrize("before", [0, 1])
@@ -313,14 +313,14 @@ def test_a_launch_that_comes_back_does_not_touch_what_another_has_taken_over(
     ours, theirs, third = Claims(root, {}), Claims(root, {}), Claims(root, {})
     ours.claim(ID, "r1")
     send_away(root, silent=1e6)
-    assert theirs.claim(ID, "r2") == Mine()
+    assert theirs.claim(ID, "r2") == Claimed()
     if back == "while its successor is at work":
         ours.release(ID, "r1", "failed")
-        assert third.claim(ID, "r3") == Taken("r2", this_process())
+        assert third.claim(ID, "r3") == Held("r2", this_process())
     put_run(root, "r2", "succeeded")
     theirs.release(ID, "r2", "succeeded")
     ours.close()
-    assert third.claim(ID, "r3") == Done("r2", "succeeded")
+    assert third.claim(ID, "r3") == Completed("r2", "succeeded")
     assert len(files(root)) == 1
     assert read_json(claim_file(root))["run_id"] == "r2"
 
@@ -335,13 +335,13 @@ def test_who_takes_over_what_another_has_taken_over_and_ended_meanwhile_has_noth
         def late(files: ClaimFiles, identity: str) -> list[Claim]:
             monkeypatch.setattr(ClaimFiles, "chain", look)  # once: between ours and its next step
             found = look(files, identity)
-            assert theirs.claim(ID, "r2") == Mine()
+            assert theirs.claim(ID, "r2") == Claimed()
             put_run(root, "r2", "succeeded")
             theirs.release(ID, "r2", "succeeded")
             return found
 
         monkeypatch.setattr(ClaimFiles, "chain", late)
-        assert ours.claim(ID, "r3") == Done("r2", "succeeded")
+        assert ours.claim(ID, "r3") == Completed("r2", "succeeded")
     assert len(files(root)) == 1
 
 
@@ -359,13 +359,13 @@ def test_a_damaged_claim_is_taken_over_and_told(
         path = claim_file(root)
     path.write_text(text, errors="surrogateescape")
     with Claims(root, {}) as ours, Claims(root, {}) as theirs:
-        assert isinstance(ours.claim(ID, "r2"), Taken)  # it may be being written
+        assert isinstance(ours.claim(ID, "r2"), Held)  # it may be being written
         os.utime(path, (1e9, 1e9))
-        assert ours.claim(ID, "r2") == Mine()
-        assert isinstance(theirs.claim(ID, "r3"), Taken)
+        assert ours.claim(ID, "r2") == Claimed()
+        assert isinstance(theirs.claim(ID, "r3"), Held)
         put_run(root, "r2", "succeeded")
         ours.release(ID, "r2", "succeeded")
-        assert theirs.claim(ID, "r3") == Done("r2", "succeeded")
+        assert theirs.claim(ID, "r3") == Completed("r2", "succeeded")
     (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert str(path) in warning.getMessage()
     assert len(files(root)) == 1
@@ -379,11 +379,11 @@ def test_a_file_system_without_hard_links_will_do(
 
     monkeypatch.setattr(os, "link", no_links)
     with Claims(root, {}) as ours, Claims(root, {}) as theirs:
-        assert ours.claim(ID, "r1") == Mine()
-        assert theirs.claim(ID, "r2") == Taken("r1", this_process())
+        assert ours.claim(ID, "r1") == Claimed()
+        assert theirs.claim(ID, "r2") == Held("r1", this_process())
         ours.give_up(ID, "r1")
-        assert theirs.claim(ID, "r2") == Mine()
-        assert ours.claim(ID, "r3") == Taken("r2", this_process())
+        assert theirs.claim(ID, "r2") == Claimed()
+        assert ours.claim(ID, "r3") == Held("r2", this_process())
 
 
 def test_claims_that_cannot_be_written_are_an_error_that_says_so(root: Path) -> None:
@@ -410,7 +410,7 @@ def test_claims_that_are_cleared_away_in_the_middle_cost_nothing(root: Path) -> 
         claims.claim("1:01", "r1")
         shutil.rmtree(root / CLAIMS)
         claims.release("1:01", "r1", "succeeded")
-        assert claims.claim("1:02", "r2") == Mine()
+        assert claims.claim("1:02", "r2") == Claimed()
 
 
 def test_a_root_that_is_removed_does_not_come_back(root: Path) -> None:
@@ -431,7 +431,7 @@ def test_a_forked_child_on_its_way_out_gives_nothing_back(root: Path) -> None:
             ours.close()
             os._exit(0)
         os.waitpid(pid, 0)
-        assert isinstance(theirs.claim(ID, "r2"), Taken)
+        assert isinstance(theirs.claim(ID, "r2"), Held)
 
 
 def test_readers_and_clean_up_pass_claims_and_heartbeats_by(root: Path) -> None:
@@ -461,7 +461,7 @@ def test_of_many_that_take_over_at_the_same_moment_one_wins(root: Path) -> None:
         with Claims(root, {}) as claims:
             for identity in identities:
                 barrier.wait()
-                if claims.claim(identity, f"r{n}") == Mine():
+                if claims.claim(identity, f"r{n}") == Claimed():
                     got[identity] += 1
             barrier.wait()  # nobody gives up before all have asked
 

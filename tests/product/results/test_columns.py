@@ -1,4 +1,4 @@
-"""Many JSON objects, kept by column."""
+"""Many JSON table, kept by column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ztxexp.analysis.columns import ABSENT, codes_at, codes_of
-from ztxexp.results.columns import Coded, Objects, from_tree, pack, to_tree
+from ztxexp.results.columns import ColumnTable, DictColumn, from_tree, pack, to_tree
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from([1.0, 0.5, "1", "a", ""]),
@@ -33,7 +33,7 @@ def test_what_is_packed_comes_out_as_it_went_in(given_):
     assert alike(list(packed.all()), given_)
     for key in ("lr", "seed", "model"):
         assert alike(packed.column(key, "none"), [(g or {}).get(key, "none") for g in given_])
-    assert packed.all_keys() == {key for one in given_ for key in one or {}}
+    assert set(packed.names()) == {key for one in given_ for key in one or {}}
 
 
 @given(OBJECTS, st.data())
@@ -45,21 +45,20 @@ def test_a_choice_is_numbered_anew(given_, data):
 
 
 @given(OBJECTS)
-def test_the_tree_that_is_written_gives_the_same_objects(given_):
+def test_the_tree_that_is_written_gives_the_same_table(given_):
     packed = pack(given_, len(given_))
     trees = orjson.loads(orjson.dumps(to_tree(packed, range(len(given_)))))
     assert alike(list(from_tree(trees, len(given_)).all()), given_)
 
 
 @given(OBJECTS, st.data())
-def test_single_objects_come_before_those_of_the_groups(given_, data):
+def test_single_table_come_before_those_of_the_groups(given_, data):
     packed = pack(given_, len(given_))
     for place in data.draw(st.sets(st.sampled_from(range(len(given_))))) if given_ else ():
-        packed.single[place] = given_[place] = {"new": place, "lr": None}
+        packed.overrides[place] = given_[place] = {"new": place, "lr": None}
     assert alike(list(packed.all()), given_)
     assert alike(packed.column("lr", 7), [(one or {}).get("lr", 7) for one in given_])
-    assert packed.whole("lr") is None or not packed.single
-    assert alike(list(packed.packed().all()), given_)
+    assert alike(list(pack(packed.all(), packed.size).all()), given_)
 
 
 def test_values_that_come_again_are_kept_once():
@@ -78,10 +77,10 @@ def test_values_that_only_look_alike_are_kept_apart():
 
 
 def test_an_object_shares_nothing_with_others():
-    objects = from_tree([{"keys": ["a"], "places": [0, 1], "columns": [COLUMN]}], 2)
-    first, second = objects.all()
+    table = from_tree([{"keys": ["a"], "places": [0, 1], "columns": [COLUMN]}], 2)
+    first, second = table.all()
     first["a"].append(3)
-    assert (second, next(objects.at([0]))) == ({"a": [1]}, {"a": [1]})
+    assert (second, next(table.at([0]))) == ({"a": [1]}, {"a": [1]})
 
 
 COLUMN = {"values": [[1]], "codes": [0, 0]}
@@ -106,22 +105,22 @@ def test_what_is_no_such_tree_is_refused(tree):
 
 
 def test_a_whole_column_is_handed_on_as_it_is_kept():
-    objects = Objects(
+    table = ColumnTable(
         2, from_tree([{"keys": ["a"], "places": [0, 1], "columns": [COLUMN]}], 2).groups
     )
-    whole = objects.whole("a")
-    assert isinstance(whole, Coded) and whole.codes == [0, 0]
-    assert pack([{"a": 1}, None], 2).whole("a") is None
-    assert pack([{"a": 1}, {"b": 1, "a": 2}], 2).whole("a") is None
-    assert pack([{"a": n} for n in range(5)], 5).chosen([1, 3]).whole("a") == [1, 3]
+    whole = table.stored_column("a")
+    assert isinstance(whole, DictColumn) and whole.codes == [0, 0]
+    assert pack([{"a": 1}, None], 2).stored_column("a", 7) == [1, 7]
+    assert pack([{"a": 1}, {"b": 1, "a": 2}], 2).stored_column("a") == [1, 2]
+    assert pack([{"a": n} for n in range(5)], 5).chosen([1, 3]).stored_column("a") == [1, 3]
 
 
 def test_values_of_some_kinds_can_be_replaced():
-    objects = pack([{"a": "NaN", "b": 1}, {"a": "x", "b": 2}], 2)
-    objects.single[1] = {"a": "NaN", "b": 3}
-    objects.map_values(lambda value: value.lower(), {str})
-    assert objects.column("a") == ["nan", "nan"]
-    assert objects.column("b") == [1, 3]
+    table = pack([{"a": "NaN", "b": 1}, {"a": "x", "b": 2}], 2)
+    table.overrides[1] = {"a": "NaN", "b": 3}
+    table.map_values(lambda value: value.lower(), {str})
+    assert table.column("a") == ["nan", "nan"]
+    assert table.column("b") == [1, 3]
 
 
 @given(OBJECTS)
@@ -135,7 +134,7 @@ def test_codes_by_column_are_those_by_cell(given_):
 
 
 def test_lists_of_keys_stand_in_the_order_of_the_positions():
-    objects = pack([{"b": 1}, {"a": 1}, {"b": 2}], 3)
-    objects.single[0] = {"c": 1}
-    assert objects.keys() == ([(), ("c",), ("a",), ("b",)], [1, 2, 3])
+    table = pack([{"b": 1}, {"a": 1}, {"b": 2}], 3)
+    table.overrides[0] = {"c": 1}
+    assert table.keys() == ([(), ("c",), ("a",), ("b",)], [1, 2, 3])
     assert pack([{"b": 1}, {"a": 1}], 2).keys() == ([(), ("b",), ("a",)], [1, 2])

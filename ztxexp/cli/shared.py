@@ -1,0 +1,65 @@
+"""What several commands share: options, and output as JSON or as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from ztxexp.text.terminal import console
+
+Cell = str | tuple[str, str]
+"""A text, or a text and its style."""
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def timeout_option(default: float, what: str) -> Callable[[_Command], _Command]:
+    """Return the option ``--timeout``, in seconds."""
+    text = f"Limit for {what}; {default:g} by default."
+    return click.option("--timeout", default=default, metavar="SECONDS", help=text)
+
+
+def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of an installed plugin; that of a tracker for an argument TRACKER."""
+    from ztxexp_core.plugins import registry
+
+    registries = [registry.trackers()]
+    if param.name != "tracker":
+        registries += [registry.executors(), registry.expanders()]
+    names = [entry.name for one in registries for entry in one.entries]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as strict JSON."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False, default=str))
+
+
+def print_line(*cells: Cell) -> None:
+    """Print texts in one line, some of them in a style."""
+    from rich.text import Text
+
+    console(sys.stdout).print(Text.assemble(*cells), soft_wrap=True)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print a table; its columns are folded only if a terminal is too narrow.
+
+    Args:
+        header: names of the columns; a table without names has no header.
+        rows: the cells of each row.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(header))
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(cell) if isinstance(cell, str) else Text(*cell) for cell in row])
+    console(sys.stdout).print(table)
