@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import EntryPoint
 
@@ -47,21 +46,6 @@ def pretended(monkeypatch):
         module = PretendedNvml(*args, **kwargs)
         monkeypatch.setitem(sys.modules, "pynvml", module)
         return module
-
-    return put
-
-
-@pytest.fixture
-def smi(tmp_path):
-    """Puts a shell script in the place of nvidia-smi."""
-    if os.name == "nt":
-        pytest.skip("the stand-in for nvidia-smi is a shell script")
-
-    def put(script):
-        path = tmp_path / "bin" / "nvidia-smi"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
 
     return put
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         importing,
     )
     from ztxexp_core.machine.cores import available_cores, control_groups
-    from ztxexp_core.machine.gpu_memory import GpuMemory
+    from ztxexp_core.machine.gpus import GpuMemory
     from ztxexp_core.pickling import pickle_by_value
     from ztxexp_core.records import Config, MetricEvent, RunMetadata, SkipRun
     from ztxexp_core.run.output import output_before_runs
@@ -83,7 +83,7 @@ _HOMES = {
     "Config": "records",
     "ConfigError": "errors",
     "ExecutorError": "errors",
-    "GpuMemory": "machine.gpu_memory",
+    "GpuMemory": "machine.gpus",
     "JsonlWriter": "store.lines",
     "MetricError": "errors",
     "MetricEvent": "records",

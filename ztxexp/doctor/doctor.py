@@ -30,8 +30,7 @@ from ztxexp.plugin_tools.versions import extras_of, is_met, requirements_of, ver
 from ztxexp.text.format import plural, sanitize_for_terminal, size
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
-from ztxexp_core.machine.gpu_names import VISIBLE, find, label
-from ztxexp_core.machine.nvml import Device, Nvml
+from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, find, label
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.run_folder import STAGING_PREFIX, run_names
 from ztxexp_core.store.shared import DAMAGED, shared_folder

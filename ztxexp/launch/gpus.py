@@ -1,26 +1,28 @@
 """GPU slots: which GPUs a launch may use, and which of them each run is given.
 
-A run learns its GPUs from ``CUDA_VISIBLE_DEVICES`` alone; nothing here touches CUDA, and the driver
-is asked through NVML (the extra ``gpu``) or ``nvidia-smi`` only where the answer matters. NVIDIA
-only: AMD's runtime obeys the same variable, so numbers may do there, but nothing is looked up.
+A run learns its GPUs from ``CUDA_VISIBLE_DEVICES`` alone; nothing here touches CUDA. NVIDIA only:
+AMD's runtime obeys the same variable, so numbers may work there, but nothing is checked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import threading
+import time
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from ztxexp_core.errors import OptionError
-from ztxexp_core.machine.gpu_memory import asked
-from ztxexp_core.machine.gpu_names import VISIBLE, find, kind_of, label
-from ztxexp_core.machine.nvml import Device, Memory
+from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, connect, find, kind_of, label
+
+_log = logging.getLogger("ztxexp")
 
 _ORDER = "CUDA_DEVICE_ORDER"
+_POLL_SEC = 0.5  # how old an answer about a GPU's memory may be
 
 
 class GpuSlots:
@@ -45,7 +47,7 @@ class GpuSlots:
         runs_per_gpu: int = 1,
         gpus_per_run: int = 1,
         extra: dict[str, str] | None = None,
-        memory: Memory | None = None,
+        memory: _Memory | None = None,
     ):
         self.gpus = tuple(gpus)
         self.capacity = int(len(self.gpus) * runs_per_gpu // gpus_per_run)
@@ -95,22 +97,25 @@ class GpuSlots:
                 )
             return None
         with contextlib.ExitStack() as stack:
-            nvml, machine, why = asked(stack)
-            found = find(gpus, os.environ.get(VISIBLE), machine, why)
-            _check_sets(found, gpus_per_run)
-            extra = _order_for(found)
+            nvml, reason = connect()
+            if nvml is not None:
+                stack.callback(nvml.close)
+            devices = None if nvml is None else nvml.devices
+            entries = find(gpus, os.environ.get(VISIBLE), devices, reason)
+            _check_sets(entries, gpus_per_run)
+            extra = _order_for(entries)
             if memory_free is None:
-                return cls(found, runs_per_gpu, gpus_per_run, extra)
+                return cls(entries, runs_per_gpu, gpus_per_run, extra)
             if nvml is None:
                 raise OptionError(
-                    f"gpu_memory_free cannot be watched ({why}); it needs the extra ztxexp[gpu] "
+                    f"gpu_memory_free cannot be watched ({reason}); it needs the extra ztxexp[gpu] "
                     "and NVIDIA's driver, or leave it out"
                 )
-            _check_order(found, machine or (), extra)
-            memory = Memory(nvml, found, memory_free)
-            found = memory.large_enough(found, gpus_per_run)
+            _check_order(entries, nvml.devices, extra)
+            memory = _Memory(nvml, entries, memory_free)
+            entries = memory.large_enough(entries, gpus_per_run)
             stack.pop_all()  # NVML stays open
-            return cls(found, runs_per_gpu, gpus_per_run, extra, memory)
+            return cls(entries, runs_per_gpu, gpus_per_run, extra, memory)
 
     def take(self, run_id: str) -> dict[str, str] | None:
         """Give a run its GPUs.
@@ -185,11 +190,86 @@ class GpuSlots:
         return f"{label(self.gpus[gpu])} has {max(0.0, room[gpu]):.1f} of {need:g} GiB free"
 
 
+class _Memory:
+    """Watches the free memory of GPUs; asks the driver only when it is needed.
+
+    Args:
+        nvml: open connection; it is closed with this object.
+        gpus: their numbers on the bus, or UUIDs.
+        need: GiB that a run takes of each of its GPUs.
+
+    Raises:
+        OptionError: NVML cannot tell the memory of one of them.
+    """
+
+    def __init__(self, nvml: Nvml, gpus: Sequence[str], need: float):
+        self.need = float(need)
+        self.close = nvml.close
+        self._nvml = nvml
+        self._failed = False
+        self._read: dict[str, tuple[float, float]] = {}  # when it was asked, GiB
+        self._unused: dict[str, float] = {}  # GiB free without our runs
+        self._total: dict[str, float] = {}
+        for gpu in gpus:
+            try:
+                _, self._total[gpu] = nvml.memory(gpu)
+            except nvml.error as exc:
+                raise OptionError(
+                    f"gpu_memory_free: NVML cannot tell the memory of {gpu}: {exc}; leave it out"
+                ) from exc
+
+    def large_enough(self, gpus: Sequence[str], count: int) -> list[str]:
+        """Leave out GPUs that can never have so much free, with a warning.
+
+        Raises:
+            OptionError: fewer than ``count`` are left.
+        """
+        large = [gpu for gpu in gpus if self._total[gpu] >= self.need]
+        shown = ", ".join(f"{gpu}: {self._total[gpu]:.1f} GiB" for gpu in gpus)
+        if len(large) < count:
+            raise OptionError(
+                f"gpu_memory_free={self.need:g} GiB is more than the GPUs have ({shown}); ask for "
+                "less, or for other GPUs"
+            )
+        if len(large) < len(gpus):
+            _log.warning(
+                "GPUs with less than gpu_memory_free=%g GiB are left out (%s)", self.need, shown
+            )
+        return large
+
+    def room(self, gpu: str, runs: int) -> float:
+        """Return the GiB that are free for one more run, at most half a second old.
+
+        Args:
+            gpu: one of those that are watched.
+            runs: how many of ours it has. Each counts with its full need from the start, since it
+                takes its memory only after it has imported, loaded and built its model.
+        """
+        now = time.monotonic()
+        asked, free = self._read.get(gpu, (-math.inf, 0.0))
+        if now - asked >= _POLL_SEC:
+            free = self._ask(gpu)
+            self._read[gpu] = now, free
+            before = self._unused.get(gpu, free)
+            self._unused[gpu] = max(before, free) if runs else free
+        return min(free, self._unused[gpu] - runs * self.need)
+
+    def _ask(self, gpu: str) -> float:
+        try:
+            return self._nvml.memory(gpu)[0]
+        except self._nvml.error as exc:
+            if not self._failed:
+                _log.warning("NVML cannot tell the free memory of a GPU any more: %s", exc)
+                _log.warning("runs are started as if gpu_memory_free were not asked for")
+            self._failed = True
+            return math.inf
+
+
 def _order_for(gpus: list[str]) -> dict[str, str]:
-    # Left alone, CUDA numbers GPUs from the fastest on, NVML and nvidia-smi by their place on the
-    # bus. Numbers that come from the latter, or that a user has read there, must mean the same GPU
-    # in the run. Not so where the user has set either variable: the numbers in it are in the order
-    # that CUDA goes by for them, and another order would reach for GPUs that they kept out.
+    # By default CUDA numbers GPUs from the fastest on, NVML and nvidia-smi by their place on the
+    # bus. A number from the latter must mean the same GPU in the run. Where the user has set either
+    # variable, its numbers are in CUDA's order, and another order would reach GPUs that they
+    # excluded.
     if VISIBLE in os.environ or _ORDER in os.environ or kind_of(gpus[0]) != "number":
         return {}
     return {_ORDER: "PCI_BUS_ID"}

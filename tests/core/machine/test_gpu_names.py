@@ -1,6 +1,6 @@
-"""gpu_names: what the user wrote, within what CUDA_VISIBLE_DEVICES leaves.
+"""What the user wrote, within what CUDA_VISIBLE_DEVICES leaves.
 
-Nobody can be asked about the machine here: names are taken at their word.
+The driver cannot be asked here, so names are not checked.
 """
 
 from __future__ import annotations
@@ -61,15 +61,11 @@ def test_numbers_reach_uuids_of_the_variable(visible):
 
 def test_a_uuid_must_be_one_that_the_variable_leaves(visible):
     visible("GPU-8932f937,GPU-1e2f")
-    assert GpuSlots.of(["GPU-1e2f-77"]).gpus == ("GPU-1e2f",)
-    assert GpuSlots.of(["GPU-89"]).gpus == ("GPU-8932f937",)
-    with pytest.raises(OptionError, match=r"'GPU-cc' is not one of those .*GPU-8932f937,GPU-1e2f"):
+    assert GpuSlots.of(["GPU-1e2f"]).gpus == ("GPU-1e2f",)
+    with pytest.raises(OptionError, match=r"no GPU 'GPU-cc' in .*GPU-8932f937,GPU-1e2f"):
         GpuSlots.of(["GPU-cc"])
-    visible("GPU-891,GPU-892")
-    with pytest.raises(OptionError, match="'GPU-89' is not one of those"):
-        GpuSlots.of(["GPU-89"])
     visible("0,1")
-    with pytest.raises(OptionError, match="name them as the variable does"):
+    with pytest.raises(OptionError, match="name it as nvidia-smi -L or the variable does"):
         GpuSlots.of(["GPU-89"])
 
 
@@ -82,23 +78,22 @@ def test_numbers_and_uuids_are_believed_where_nobody_can_be_asked():
 @pytest.mark.parametrize(
     ("gpus", "said"),
     [
-        (2, r"gpus=2: write gpus=\[0, 1\], the GPUs and not how many"),
+        (2, r"gpus=2: write gpus=\[0, 1\]"),
         (True, r'write gpus=\[0, 1\].* or gpus="auto"'),
         (1.5, r'write gpus=\[0, 1\], or gpus="auto"'),
         ({0, 1}, "write gpus="),
         ([], "names no GPU"),
         ([0, 0], r"twice \(0\)"),
-        (["GPU-aa", "GPU-aabb"], r"twice \(GPU-aa\)"),
-        ([-1], "-1 is no GPU"),
-        ([True], "True is no GPU"),
+        (["GPU-aa", "GPU-aa"], r"twice \(GPU-aa\)"),
+        ([-1], "-1 is not a GPU"),
+        ([True], "True is not a GPU"),
         (["0"], "without quotes"),
-        ([None], "None is no GPU"),
-        ([0.0], "0.0 is no GPU"),
+        ([None], "None is not a GPU"),
+        ([0.0], "0.0 is not a GPU"),
         ([0, "GPU-aa"], "all by number or all by UUID"),
-        ("0,1", r"did you mean \[0, 1\]\?"),
-        ("GPU-aa", r"did you mean \['GPU-aa'\]\?"),
+        ("0,1", r"gpus='0,1': write gpus=\[0, 1\]"),
         ("autto", "did you mean 'auto'"),
-        ("", 'write gpus="auto" for all'),
+        ("", 'or gpus="auto" for all'),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_way_out(gpus, said):

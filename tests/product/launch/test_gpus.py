@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended_gpus import UUIDS
 
+from ztxexp.launch import gpus
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp_core.errors import OptionError
-from ztxexp_core.machine import nvml
 
 pytestmark = pytest.mark.usefixtures("no_gpus_known")
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_gpus_known")
 def clock(monkeypatch):
     """A clock that stands still until it is set forward; only the age of answers goes by it."""
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(nvml, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(gpus, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
