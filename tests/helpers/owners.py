@@ -21,16 +21,14 @@ def dead_owner() -> dict:
 
 
 @contextlib.contextmanager
-def at_work(opens=None):
-    """Yield the owner record of a process that is at work; ``opens``: a file it has open."""
+def at_work():
+    """Yield the owner record of a process that is at work."""
     code = (
-        "import json, sys; from ztxexp_core.store.liveness import this_process;"
-        "held = [open(path, 'a') for path in sys.argv[1:]];"
+        "import json; from ztxexp_core.store.liveness import this_process;"
         "print(json.dumps(this_process()), flush=True); input()"
     )
     pipe = subprocess.PIPE
-    command = [sys.executable, "-c", code, *([str(opens)] if opens else [])]
-    child = subprocess.Popen(command, stdin=pipe, stdout=pipe)
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
     try:
         yield json.loads(child.stdout.readline())
     finally:

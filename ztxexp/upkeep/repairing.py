@@ -1,14 +1,15 @@
-"""Putting a results root in order again: :func:`repair_root`.
+"""Put a results root in order again: :func:`repair`.
 
-The rules of this room: nothing is deleted, what is in the way is moved into
-``<root>/.ztxexp/damaged``, where readers do not look; no link is followed and none is moved;
-nothing is touched that somebody may be at work on. Every entry is looked at once more right before
-it is touched, and one that another process has moved meanwhile is no error.
+Nothing is deleted: what is damaged is moved to ``<root>/.ztxexp/damaged``, where readers do not
+look. No link is followed or moved, and nothing is touched that may be in use. Every entry is
+inspected again right before it is touched; one that another process has moved meanwhile is no
+error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -17,49 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.checking import KEPT_SEC, age_of, check_root, staging_findings
-from ztxexp.upkeep.cleaning import may_be_at_work
-from ztxexp.upkeep.evidence import SignsOfWork
-from ztxexp.upkeep.findings import (
-    DAMAGED_CONFIG,
-    DAMAGED_METRICS,
-    DAMAGED_RUN,
-    LEFT_OVER,
-    LOST_METRICS,
-    MISSING_RUN,
-    NOT_CLOSED,
-    STALE,
-    Finding,
+from ztxexp.upkeep.checking import IN_USE_SEC, SHOWN, age_of, check, check_staging
+from ztxexp.upkeep.findings import DAMAGED_RUN, DEAD_RUN, LEFT_OVER, LOST_METRICS, Finding
+from ztxexp.upkeep.inspecting import (
+    Inspected,
+    inspect_run,
+    last_event,
+    read_object,
+    reason,
 )
-from ztxexp.upkeep.inspecting import Inspected, inspect_run, said
-from ztxexp.upkeep.reporting import SHOWN, Report, below
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.store.heartbeat import file_system_now
+from ztxexp_core.store.heartbeat import SILENT_SEC, file_system_now
 from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import as_it_is, close_run
-from ztxexp_core.store.run_folder import STAGING_PREFIX, utc_now, write_json, write_new
-from ztxexp_core.store.shared import DAMAGED, shared_folder
+from ztxexp_core.store.liveness import as_it_is, close_run, owner_is_dead, process_is_dead
+from ztxexp_core.store.run_folder import STAGING_PREFIX, RunFiles, utc_now, write_json, write_new
+from ztxexp_core.store.shared import ALIVE, CLAIMS, DAMAGED, FOLDER, shared_folder
 
 _log = logging.getLogger("ztxexp")
 
-_LOG = "moves.jsonl"
-_HOW = "README.txt"
-_OWN = (_LOG, _HOW)
-_README = """\
-Here lies what ResultAnalyzer.repair() has set aside. Readers do not look into this folder; ztxexp
-never deletes anything in it.
-
-moves.jsonl says of each entry, a line each, where it was ("from", below the results root), what it
-is called here ("to"), when it was moved ("at", UTC), and why.
-
-To undo a move: mend what "why" says, then move the entry back to where it was, for example
-    mv .ztxexp/damaged/20260301_101500_5f0c 20260301_101500_5f0c
-To be rid of it all: delete this folder.
-"""
-
-_ASIDE = (DAMAGED_RUN, MISSING_RUN, DAMAGED_CONFIG, DAMAGED_METRICS)
+# A launch that is younger than its first heartbeat (10 s) has changed its runs more recently than
+# that; version 1.0.3 makes a run's folder first and its run.json a moment later.
+_RECENT_SEC = 60.0
 
 CLOSED, RESTORED, SET_ASIDE = "closed", "restored", "set aside"
 LEFT_ALONE, FAILED = "left alone", "failed"
@@ -70,11 +52,10 @@ class Repair:
     """What ``repair()`` has done, or would do, with one entry of a results root.
 
     Attributes:
-        path: the entry, as it was called before.
+        path: the entry before the repair.
         action: ``"closed"`` (a dead run is ``failed`` now), ``"restored"`` (its metrics.json is
-            written anew), ``"set aside"``, ``"left alone"`` (somebody may be at work on it), or
-            ``"failed"``.
-        why: what was wrong with it; of one that was left alone or failed, the reason.
+            written again), ``"set aside"``, ``"left alone"`` (it may be in use), or ``"failed"``.
+        why: what was wrong with it; for ``"left alone"`` and ``"failed"`` the reason.
         to: where it was moved.
     """
 
@@ -85,227 +66,279 @@ class Repair:
 
 
 class RepairReport(Report[Repair]):
-    """What ``repair()`` has done: a sequence of :class:`Repair` that prints as text.
+    """What ``repair()`` has done: a sequence of :class:`Repair`.
 
     Attributes:
         root: the results root as it was given.
         items: what was done, in the order of the entries' names.
-        dry_run: it was only looked at what would be done.
+        dry_run: nothing was changed.
 
     Example:
         >>> print(ResultAnalyzer("./results").repair())
         ./results: 1 closed, 1 set aside
-        closed      20260301_101500_5f0c: process 4711 on node3 has ended without writing how
-        set aside   20260301_101733_a41e: its status is None
+        closed      20260301_101500_5f0c: process 4711 on node3 has ended without recording how
+        set aside   20260301_101733_a41e: run.json: its status is None
                       now .ztxexp/damaged/20260301_101733_a41e
     """
+
+    WORDS = ("action",)
 
     def __init__(self, root: Path, items: Iterable[Repair], dry_run: bool):
         super().__init__(root, items)
         self.dry_run = dry_run
 
-    def of(self, action: str) -> list[Repair]:
-        """Return what was done in one way.
-
-        Example:
-            >>> [repair.to for repair in report.of("set aside")]
-            [PosixPath('results/.ztxexp/damaged/20260301_101733_a41e')]
-        """
-        return [repair for repair in self.items if repair.action == action]
-
     def one_line(self) -> str:
-        """Return the counts.
-
-        Example:
-            >>> report.one_line()
-            './results: 1 closed, 1 set aside'
-        """
-        actions = dict.fromkeys(repair.action for repair in self.items)
-        told = ", ".join([f"{len(self.of(action))} {action}" for action in actions])
-        dry = " (dry run: nothing was touched)" if self.dry_run and told else ""
-        return f"{sanitize_for_terminal(str(self.root))}: {told or 'nothing to repair'}{dry}"
+        """Return the counts, as in ``'./results: 1 closed, 1 set aside'``."""
+        actions = dict.fromkeys(item.action for item in self.items)
+        counts = ", ".join([f"{len(self.of(action))} {action}" for action in actions])
+        note = " (dry run: nothing was changed)" if self.dry_run and counts else ""
+        return f"{sanitize_for_terminal(str(self.root))}: {counts or 'nothing to repair'}{note}"
 
     def lines(self) -> Iterator[str]:
-        """Yield what was done with each entry; of many of one kind the first few."""
+        """Yield what was done with each entry, the first few of each action."""
         becomes = "would be" if self.dry_run else "now"
-        for action in dict.fromkeys(repair.action for repair in self.items):
-            done = self.of(action)
-            for repair in done[:SHOWN]:
-                yield f"{action:<10}  {self.named(repair.path)}: {repair.why}"
-                if repair.to is not None:
-                    yield f"{'':<10}    {becomes} {self.named(repair.to)}"
-            if len(done) > SHOWN:
-                yield f"{'':<10}  and {len(done) - SHOWN} more, see .of({action!r})"
+        for action in dict.fromkeys(item.action for item in self.items):
+            items = self.of(action)
+            for item in items[:SHOWN]:
+                yield f"{action:<10}  {shown_path(self.root, item.path)}: {item.why}"
+                if item.to is not None:
+                    yield f"{'':<10}    {becomes} {shown_path(self.root, item.to)}"
+            if len(items) > SHOWN:
+                yield f"{'':<10}  and {len(items) - SHOWN} more, see .of({action!r})"
 
 
-def repair_root(root: Path, dry_run: bool = False) -> RepairReport:
+def repair(root: Path, dry_run: bool = False) -> RepairReport:
     """Put a results root in order again; see ``ResultAnalyzer.repair``.
 
     Raises:
-        StoreError: ``<root>/.ztxexp/damaged`` is no folder, or cannot be made.
+        StoreError: the folder for damaged runs cannot be made.
     """
-    mender = _Mender(root, dry_run)
-    done: list[Repair] = []
-    # Lines are not asked about: a torn one is tolerated by every reader, and left as it is.
-    found = _by_entry(check_root(root, lines=False).items, root)
-    for folder, findings in watched("repairing runs", found.items()):
-        done += mender.mend(folder, findings)
-    return RepairReport(root, done, dry_run)
+    by_entry: dict[Path, list[Finding]] = {}
+    for finding in check(root, lines=False):
+        if finding.path != root:
+            entry = root / finding.path.relative_to(root).parts[0]
+            by_entry.setdefault(entry, []).append(finding)
+    repairer = Repairer(root, dry_run)
+    repairs: list[Repair] = []
+    for entry, findings in watched("repairing runs", sorted(by_entry.items())):
+        repairs += repairer.repair(entry, findings)
+    return RepairReport(root, repairs, dry_run)
 
 
-def _by_entry(findings: Iterable[Finding], root: Path) -> dict[Path, list[Finding]]:
-    """Sort findings by the entry of the root that they are about, in the order of the names."""
-    found: dict[Path, list[Finding]] = {}
-    for finding in findings:
-        inside = finding.path != root
-        entry = root / finding.path.relative_to(root).parts[0] if inside else root
-        found.setdefault(entry, []).append(finding)
-    return dict(sorted(found.items()))
+class Repairer:
+    """Repairs the entries of one root.
 
-
-class _Mender:
-    """Does what can be done about the findings of one root."""
+    Args:
+        root: the results root.
+        dry_run: only say what would be done.
+    """
 
     def __init__(self, root: Path, dry_run: bool):
-        self.root = root
-        self.dry_run = dry_run
-        self.shelf = _Shelf(root)
-        self._signs: SignsOfWork | None = None
+        self._root = root
+        self._dry_run = dry_run
+        self._quarantine = Quarantine(root)
 
-    def mend(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
-        """Do what can be done about one entry of the root."""
+    def repair(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
+        """Do what can be done about the findings of one entry of the root."""
         kinds = {finding.kind for finding in findings}
         try:
-            if not os.path.islink(entry):
-                if kinds & {kind.name for kind in (*_ASIDE, STALE, NOT_CLOSED, LOST_METRICS)}:
-                    yield from self._mend_run(entry)
-                if LEFT_OVER.name in kinds:
-                    yield from self._put_away(entry, findings)
+            if os.path.islink(entry):
+                return
+            if kinds & {DAMAGED_RUN.name, DEAD_RUN.name, LOST_METRICS.name}:
+                yield from self._repair_run(entry)
+            if LEFT_OVER.name in kinds:
+                yield from self._move_left_over(entry, findings)
         except FileNotFoundError:  # another process was faster
             return
         except StoreError:
             raise
-        except OSError as exc:  # another user's, or a full disk: no reason not to go on
-            _log.warning("repair: %s could not be mended: %s", entry, exc)
-            yield Repair(entry, FAILED, said(exc))
+        except OSError as exc:  # another user's, or a full disk: go on with the others
+            _log.warning("repair: %s could not be repaired: %s", entry, exc)
+            yield Repair(entry, FAILED, reason(exc))
 
-    # -- runs
-
-    def _mend_run(self, folder: Path) -> Iterator[Repair]:
-        seen = inspect_run(folder, lines=False)  # as it stands now
-        if seen is None:
+    def _repair_run(self, folder: Path) -> Iterator[Repair]:
+        inspected = inspect_run(folder, lines=False)  # as it is now
+        if inspected is None:
             return
-        stale = seen.has(STALE, NOT_CLOSED)
-        if stale is not None and seen.run is not None:
-            yield from self._close(folder, seen.run, stale)
-        why = seen.has(*_ASIDE)
-        if why is not None:
-            busy = self._at_work(seen)
-            if busy is None:
-                yield self._set_aside(folder, f"{below(folder, why.path)}: {why.what}")
+        dead, damaged = inspected.first(DEAD_RUN), inspected.first(DAMAGED_RUN)
+        lost = inspected.first(LOST_METRICS)
+        if dead is not None and inspected.run is not None:
+            yield from self._close(folder, inspected.run, dead)
+        if damaged is not None:
+            in_use = self._why_in_use(inspected)
+            if in_use is None:
+                why = f"{shown_path(folder, damaged.path)}: {damaged.what}"
+                yield self._set_aside(folder, why)
             else:
-                yield Repair(folder, LEFT_ALONE, f"{why.what}; {busy}")
-            return
-        lost = seen.has(LOST_METRICS)
-        if lost is not None:
-            yield from self._restore(seen, lost)
+                yield Repair(folder, LEFT_ALONE, f"{damaged.what}; {in_use}")
+        elif lost is not None:
+            if not self._dry_run:
+                if os.path.lexists(lost.path):
+                    self._quarantine.take(lost.path, lost.what)
+                write_json(lost.path, inspected.metrics)
+            yield Repair(lost.path, RESTORED, lost.what)
 
-    def _close(self, folder: Path, run: dict[str, Any], why: Finding) -> Iterator[Repair]:
-        # Shown as failed where its process has ended, and as it stands where it says so already.
-        shown = as_it_is(run, folder)
-        if shown.get("status") == RUN_STATUS_RUNNING:
-            return
-        if not self.dry_run:
-            close_run(folder, shown)
-        yield Repair(folder, CLOSED, why.what)
+    def _close(self, folder: Path, run: dict[str, Any], dead: Finding) -> Iterator[Repair]:
+        record = as_it_is(run, folder)
+        if record.get("status") != RUN_STATUS_RUNNING:
+            if not self._dry_run:
+                close_run(folder, record)
+            yield Repair(folder, CLOSED, dead.what)
 
-    def _restore(self, seen: Inspected, why: Finding) -> Iterator[Repair]:
-        if not self.dry_run:
-            if os.path.lexists(why.path):
-                self.shelf.take(why.path, why.what)
-            write_json(why.path, seen.figures)
-        yield Repair(why.path, RESTORED, why.what)
-
-    def _at_work(self, seen: Inspected) -> str | None:
-        """Say why somebody may be at work on a run; ``None`` where nobody is."""
-        run = seen.run
-        if run is not None and (run.get("status") != RUN_STATUS_RUNNING or run.get("owner")):
-            return "still running" if may_be_at_work(run, seen.folder) else None
-        # Its record does not say who: what else shows it counts.
-        if self._signs is None:
-            self._signs = SignsOfWork(self.root)
-        return self._signs.of_work_on(seen.folder, new=seen.has(MISSING_RUN) is not None)
-
-    # -- what was left over
-
-    def _put_away(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
-        seen = None if entry.name.startswith(".") else inspect_run(entry, lines=False)
-        if seen is not None and self._at_work(seen) is not None:
-            return  # it may be writing them
-        now = file_system_now(self.root)  # by which files are dated; hosts disagree
+    def _move_left_over(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
+        inspected = None if entry.name.startswith(".") else inspect_run(entry, lines=False)
+        if inspected is not None and self._why_in_use(inspected) is not None:
+            return  # the run may be writing them
         for finding in findings:
-            if finding.kind == LEFT_OVER.name and self._is_left_over(finding.path, now):
+            if finding.kind != LEFT_OVER.name:
+                continue
+            if finding.path.name.startswith(STAGING_PREFIX):
+                old = bool(check_staging(finding.path))
+            else:
+                old = (age_of(finding.path, self._now) or 0.0) > IN_USE_SEC
+            if old:
                 yield self._set_aside(finding.path, finding.what)
 
-    def _is_left_over(self, path: Path, now: float) -> bool:
-        if path.name.startswith(STAGING_PREFIX):
-            return any(f.kind == LEFT_OVER.name for f in staging_findings(path, now))
-        age = age_of(path, now)
-        return age is not None and age > KEPT_SEC
-
     def _set_aside(self, path: Path, why: str) -> Repair:
-        to = self.shelf.place(path) if self.dry_run else self.shelf.take(path, why)
+        quarantine = self._quarantine
+        to = quarantine.place(path) if self._dry_run else quarantine.take(path, why)
         return Repair(path, SET_ASIDE, why, to)
 
+    # -- what may be in use
 
-# ---- where things are set aside --------------------------------------------------------------
+    def _why_in_use(self, inspected: Inspected) -> str | None:
+        """Say why a process may be at work on a run; ``None`` where none is."""
+        run, folder = inspected.run, inspected.folder
+        if run is not None and (run.get("status") != RUN_STATUS_RUNNING or run.get("owner")):
+            return "still running" if may_be_running(run, folder) else None
+        # The record does not name a process.
+        if folder.name in self._claimed:
+            return "a launch that is under way has claimed it"
+        if last_event(RunFiles(folder).events, ("start", "end")).get("event") == "end":
+            return None
+        unchanged = self._seconds_unchanged(folder)
+        if unchanged < _RECENT_SEC:
+            return "it has just changed; repair again in a minute"
+        if unchanged < IN_USE_SEC and launch_under_way(self._root):
+            return "launches are under way in this root; repair again when they have ended"
+        return None
+
+    @functools.cached_property
+    def _now(self) -> float:
+        return file_system_now(self._root)  # by which files are dated; hosts disagree
+
+    @functools.cached_property
+    def _claimed(self) -> set[str]:
+        return set(_claimed_runs(self._root))
+
+    def _seconds_unchanged(self, folder: Path) -> float:
+        paths = [str(folder)]
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            paths += [entry.path for entry in entries]
+        ages = [age_of(path, self._now) for path in paths]
+        return min([age for age in ages if age is not None], default=0.0)
 
 
-class _Shelf:
-    """The folder into which things are moved, with the account of what was moved."""
+def may_be_running(run: dict[str, Any], folder: Path) -> bool:
+    """Return whether a process may still be at work on a run, by its record.
+
+    A process that cannot be asked from here counts as alive. A record of version 1.0.3 names no
+    process and counts as dead: ``clean_results`` is documented to delete those.
+    """
+    if run.get("status") != RUN_STATUS_RUNNING or run.get("owner") is None:
+        return False
+    return not owner_is_dead(run, folder)
+
+
+def launch_under_way(root: Path) -> bool:
+    """Return whether heartbeats show that a process runs experiments in a root."""
+    try:
+        with os.scandir(shared_folder(root, ALIVE)) as entries:
+            paths = [entry.path for entry in entries if not entry.name.startswith(".")]
+    except OSError:  # no launch has ever taken that long
+        return False
+    now = file_system_now(root) if paths else 0.0
+    ages = [age_of(path, now) for path in paths]
+    return any(age is not None and age <= SILENT_SEC for age in ages)
+
+
+def _claimed_runs(root: Path) -> Iterator[str]:
+    folder = shared_folder(root, CLAIMS)
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".json")]
+    except OSError:  # there are none
+        return
+    for name in names:
+        path = f"{folder}/{name}"
+        claim = read_object(path)[0] or {}
+        if claim.get("status") == RUN_STATUS_RUNNING:
+            files = RunFiles(f"{root}/{claim.get('run_id')}")
+            if not process_is_dead(claim.get("owner"), root, (path, files.curve, files.events)):
+                yield str(claim.get("run_id"))
+
+
+# ---- where damaged entries are moved ---------------------------------------------------------
+
+_LOG, _README = "moves.jsonl", "README.txt"
+_README_TEXT = f"""\
+ResultAnalyzer.repair() has moved these entries here. Readers do not look into this folder, and
+ztxexp never deletes anything in it.
+
+moves.jsonl has a line for each entry: where it was ("from", below the results root), its name here
+("to"), when it was moved ("at", UTC), and why.
+
+To undo a move, repair what "why" names, then move the entry back, for example
+    mv {FOLDER}/{DAMAGED}/20260301_101500_5f0c 20260301_101500_5f0c
+To discard all entries, delete this folder.
+"""
+
+
+class Quarantine:
+    """The folder to which damaged entries of a root are moved, with a log of the moves."""
 
     def __init__(self, root: Path):
-        self.root = root
-        self.folder = Path(shared_folder(root, DAMAGED))
+        self._root = root
+        self._folder = Path(shared_folder(root, DAMAGED))
         self._ready = False
 
     def place(self, path: Path) -> Path:
-        """Return where an entry would be moved: its own name, or one with a number behind it."""
-        name = ".".join(path.relative_to(self.root).parts).lstrip(".") or "entry"
-        place, number = self.folder / name, 1
-        while os.path.lexists(place) or place.name in _OWN:
+        """Return where an entry would be moved: its own name, with a number if that is taken."""
+        name = ".".join(path.relative_to(self._root).parts).lstrip(".") or "entry"
+        place, number = self._folder / name, 1
+        while os.path.lexists(place) or place.name in (_LOG, _README):
             number += 1
-            place = self.folder / f"{name}-{number}"
+            place = self._folder / f"{name}-{number}"
         return place
 
     def take(self, path: Path, why: str) -> Path:
-        """Move an entry; returns where it is now.
+        """Move an entry, and return where it is now.
 
         Raises:
             FileNotFoundError: another process has moved it.
-            OSError: it cannot be moved.
+            StoreError: the folder cannot be made.
+            OSError: the entry cannot be moved.
         """
         self._prepare()
         place = self.place(path)
         os.rename(path, place)
-        moved = {"from": path.relative_to(self.root).as_posix(), "to": place.name}
-        with contextlib.suppress(OSError), JsonlWriter(self.folder / _LOG) as log:
+        moved = {"from": path.relative_to(self._root).as_posix(), "to": place.name}
+        with contextlib.suppress(OSError), JsonlWriter(self._folder / _LOG) as log:
             log.append({"at": utc_now(), **moved, "why": why})
-        _log.warning("repair: moved %s to %s: %s", below(self.root, path), place, why)
+        _log.warning("repair: moved %s to %s: %s", shown_path(self._root, path), place, why)
         return place
 
     def _prepare(self) -> None:
         if self._ready:
             return
         try:
-            shared_folder(self.root, DAMAGED, make=True)
+            shared_folder(self._root, DAMAGED, make=True)
             with contextlib.suppress(FileExistsError):
-                write_new(f"{self.folder}/{_HOW}", _README.encode())
+                write_new(f"{self._folder}/{_README}", _README_TEXT.encode())
         except OSError as exc:
             raise StoreError(
                 exc.errno,
-                f"there is no folder to set damaged runs aside in ({exc.strerror}); nothing was "
-                "moved. Move away what is there, or mend the permissions of the root",
-                str(self.folder),
+                f"the folder for damaged runs cannot be made ({exc.strerror}); nothing was moved. "
+                "Move away what has its name, or correct the permissions of the root",
+                str(self._folder),
             ) from exc
         self._ready = True

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from experiments import score
@@ -52,6 +53,14 @@ def state(root):
 def old(path):
     os.utime(path, (0, 0), follow_symlinks=False)
     return path
+
+
+def tear(made, name="run.json"):
+    """Damage a run that nobody has touched for a long time."""
+    put(made / name, "{")
+    for path in (*made.iterdir(), made):
+        old(path)
+    return made
 
 
 # ---- dead runs -------------------------------------------------------------------------------
@@ -119,7 +128,7 @@ def test_a_damaged_run_is_set_aside_whole_and_the_account_says_why(folder, name)
     made = write_run(folder, "torn", metrics={"score": 2}, curve=['{"step": 1}'])
     (made / "checkpoints").mkdir()
     (made / "checkpoints" / "model").write_text("weights")
-    put(made / name, "{")
+    tear(made, name)
     files = sorted(path.relative_to(made) for path in made.rglob("*"))
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
     aside = folder / ".ztxexp/damaged" / "torn"
@@ -156,8 +165,7 @@ def test_its_configuration_is_run_again_and_what_was_moved_can_be_moved_back(roo
     aside = root.path / ".ztxexp/damaged" / victim.name
     (aside / "run.json").write_bytes(whole)
     aside.rename(victim)
-    report = ResultAnalyzer(root.path).check()
-    assert report.ok and [finding.kind for finding in report] == ["same configuration"]
+    assert list(ResultAnalyzer(root.path).check()) == []
 
 
 def test_what_readers_can_do_without_stays_where_it_is(folder):
@@ -199,9 +207,9 @@ def test_figures_that_the_events_still_have_are_restored(folder, damaged):
 
 def test_a_second_entry_of_a_name_gets_a_number(folder):
     for _ in range(3):
-        put(write_run(folder, "torn") / "run.json", "{")
+        tear(write_run(folder, "torn"))
         done(folder)
-    put(write_run(folder, "README.txt") / "run.json", "{")
+    tear(write_run(folder, "README.txt"))
     done(folder)
     assert names(folder / ".ztxexp/damaged") == [
         "README.txt", "README.txt-2", "moves.jsonl", "torn", "torn-2", "torn-3"
@@ -251,7 +259,7 @@ def _written(path):
 def test_nothing_is_moved_out_of_the_root_by_way_of_the_folder_for_damaged_runs(
     folder, tmp_path, kind, name
 ):
-    put(write_run(folder, "torn") / "run.json", "{")
+    tear(write_run(folder, "torn"))
     (tmp_path / "elsewhere").mkdir()
     (folder / name).parent.mkdir(exist_ok=True)
     if kind == "link":
@@ -263,9 +271,9 @@ def test_nothing_is_moved_out_of_the_root_by_way_of_the_folder_for_damaged_runs(
     assert names(tmp_path / "elsewhere") == [] and (folder / "torn").is_dir()
 
 
-def test_what_cannot_be_mended_is_told_and_the_others_are_mended(folder, monkeypatch, caplog):
+def test_what_cannot_be_repaired_is_told_and_the_others_are_repaired(folder, monkeypatch, caplog):
     for name in ("one", "two"):
-        put(write_run(folder, name) / "run.json", "{")
+        tear(write_run(folder, name))
     real = os.rename  # a fault that the superuser cannot provoke with real files
 
     def refuse(source, target):
@@ -275,11 +283,11 @@ def test_what_cannot_be_mended_is_told_and_the_others_are_mended(folder, monkeyp
 
     monkeypatch.setattr(os, "rename", refuse)
     assert done(folder) == [("failed", "one", None), ("set aside", "two", ".ztxexp/damaged/two")]
-    assert "one could not be mended" in caplog.text
+    assert "one could not be repaired" in caplog.text
 
 
 def test_an_entry_that_another_process_has_moved_is_no_error(folder, monkeypatch):
-    put(write_run(folder, "torn") / "run.json", "{")
+    tear(write_run(folder, "torn"))
     real = os.rename
 
     def faster(source, target):
@@ -293,34 +301,54 @@ def test_an_entry_that_another_process_has_moved_is_no_error(folder, monkeypatch
 def test_an_entry_that_was_mended_meanwhile_is_left_alone(folder, monkeypatch):
     import ztxexp.upkeep.repairing as repairing
 
-    torn, real = write_run(folder, "torn", metrics={}), repairing.check_root
+    torn, real = write_run(folder, "torn", metrics={}), repairing.check
     whole = (torn / "run.json").read_bytes()
-    put(torn / "run.json", "{")
+    tear(torn)
 
-    def check_then_mend(*args, **kwargs):
+    def check_then_repair(*args, **kwargs):
         report = real(*args, **kwargs)
         (torn / "run.json").write_bytes(whole)
         return report
 
-    monkeypatch.setattr(repairing, "check_root", check_then_mend)
+    monkeypatch.setattr(repairing, "check", check_then_repair)
     assert done(folder) == [] and names(folder) == ["good", "torn"]
 
 
 # ---- who may be at work on a run whose record is damaged -------------------------------------
 
 
+def change(made, seconds_ago):
+    """Give a run's newest file an age."""
+    at = time.time() - seconds_ago
+    os.utime(made / "run.json", (at, at))
+
+
 @pytest.fixture
 def torn(folder):
-    made = write_run(folder, "torn")
-    put(made / "run.json", "{")
-    return made
+    return tear(write_run(folder, "torn"))
 
 
-def test_a_run_whose_files_a_process_has_open_is_left_alone(folder, torn):
-    with at_work(opens=torn / "events.jsonl"):
-        assert done(folder) == [("left alone", "torn", None)]
-        assert "files in it open" in str(ResultAnalyzer(folder).repair())
+def test_a_run_that_has_just_changed_is_left_alone(folder, torn):
+    change(torn, seconds_ago=30)
+    assert done(folder) == [("left alone", "torn", None)]
+    assert "just changed" in str(ResultAnalyzer(folder).repair())
+    change(torn, seconds_ago=90)
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
+
+
+@pytest.mark.parametrize(
+    ("events", "action"),
+    [
+        (["start", "end"], "set aside"),
+        (["start", "end", "start"], "left alone"),
+        ([], "left alone"),
+    ],
+)
+def test_a_run_whose_events_say_that_it_has_ended_is_set_aside_at_once(
+    folder, torn, events, action
+):
+    (torn / "events.jsonl").write_text("".join(f'{{"event": "{each}"}}\n' for each in events))
+    assert [action for action, *_ in done(folder)] == [action]
 
 
 def test_a_run_that_is_claimed_by_a_living_launch_is_left_alone(folder, torn):
@@ -334,15 +362,15 @@ def test_a_run_that_is_claimed_by_a_living_launch_is_left_alone(folder, torn):
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
 
 
-def test_while_somebody_beats_in_the_root_only_runs_that_do_not_change_are_touched(folder, torn):
+def test_while_launches_are_under_way_a_run_that_has_changed_within_the_hour_stays(folder, torn):
     (folder / ".ztxexp/alive").mkdir(parents=True)
     beat = _written(folder / ".ztxexp/alive" / "elsewhere-1-abc")
+    change(torn, seconds_ago=1000)
     assert done(folder) == [("left alone", "torn", None)]
     assert "under way in this root" in str(ResultAnalyzer(folder).repair())
-    for path in (*torn.iterdir(), torn):
-        old(path)
+    change(torn, seconds_ago=4000)
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
-    put(write_run(folder, "torn") / "run.json", "{")
+    change(tear(write_run(folder, "torn")), seconds_ago=1000)
     old(beat)
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn-2")]
 
@@ -368,7 +396,7 @@ def spoilt(folder):
     """Spoil a root in every way that can be repaired."""
     write_run(folder, "dead", "running", owner=dead_owner())
     for name in ("run.json", "config.json", "metrics.json"):
-        put(write_run(folder, f"torn_{name}", metrics={}) / name, "{")
+        tear(write_run(folder, f"torn_{name}", metrics={}), name)
     restorable = write_run(folder, "restorable")
     (restorable / "events.jsonl").write_text(json.dumps(END) + "\n")
     (folder / ".new-x").mkdir()
@@ -386,7 +414,7 @@ def test_a_dry_run_tells_the_same_and_touches_nothing(folder):
     assert state(folder) == before
     assert sorted(action for action, *_ in said) == ALL
     report = ResultAnalyzer(folder).repair(dry_run=True)
-    assert report.dry_run and "dry run: nothing was touched" in report.one_line()
+    assert report.dry_run and "dry run: nothing was changed" in report.one_line()
     assert done(folder) == said
 
 
@@ -411,7 +439,7 @@ def test_nothing_is_ever_lost(folder):
 
 def test_several_processes_may_repair_at_once(folder):
     for i in range(60):
-        put(write_run(folder, f"torn{i}") / "run.json", "{")
+        tear(write_run(folder, f"torn{i}"))
     code = (
         "import sys; from ztxexp import ResultAnalyzer; input();"
         "print(len(ResultAnalyzer(sys.argv[1]).repair().of('set aside')))"
@@ -445,19 +473,21 @@ def test_after_random_damage_the_records_that_are_left_are_those_that_were_whole
         data = (made / victim).read_bytes()
         cut = data[: rng.randrange(1, len(data))]
         (made / victim).write_bytes(cut if rng.random() < 0.5 else bytes(len(data)))
+        for path in (*made.iterdir(), made):
+            old(path)
     ResultAnalyzer(folder).repair()
     assert {record["run_id"] for record in ResultAnalyzer(folder).to_records()} == whole
     assert ResultAnalyzer(folder).check().of("damage") == []
 
 
 def test_the_report_prints_what_was_done(folder):
-    put(write_run(folder, "torn") / "run.json", "[]")
+    put(write_run(folder, "torn") / "config.json", "[]")
     write_run(folder, "dead", "running", owner=dead_owner())
     report = ResultAnalyzer(folder).repair()
     lines = str(report).splitlines()
     assert lines[0] == f"{folder}: 1 closed, 1 set aside"
     assert lines[1].startswith("closed      dead: process ")
-    assert lines[2] == "set aside   torn: run.json: holds a list, not an object"
+    assert lines[2] == "set aside   torn: config.json: holds a list, not an object"
     assert lines[3] == "              now .ztxexp/damaged/torn"
     assert [repair.to.name for repair in report.of("set aside")] == ["torn"]
     assert repr(report) == f"<RepairReport: {lines[0]}>"

@@ -19,8 +19,8 @@ from owners import at_work, dead_owner
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
 from ztxexp.text.format import size
-from ztxexp.upkeep.collecting import seconds_of
-from ztxexp.upkeep.weighing import size_of
+from ztxexp.upkeep.deleting import size_of
+from ztxexp.upkeep.rules import seconds_of
 
 DAY = 86_400
 
@@ -160,8 +160,8 @@ def test_a_dead_run_goes_as_running_and_as_failed(tmp_path):
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({}, "no rule"),
-        ({"only": "checkpoints"}, "no rule"),
+        ({}, "needs a rule"),
+        ({"only": "checkpoints"}, "needs a rule"),
         ({"keep_best": 3}, "go together"),
         ({"metric": "score", "older_than": 1}, "go together"),
         ({"keep_best": 0, "metric": "score"}, "from 1"),
@@ -208,7 +208,7 @@ def test_a_run_at_work_stays(folder, caplog):
     with at_work() as owner:
         run(folder, "busy", "running", owner=owner)
         assert "busy" not in collect(folder, older_than=0)
-    assert names(folder) == ["busy"] and "gc: 1 run(s) left alone, still running" in caplog.text
+    assert names(folder) == ["busy"] and "gc: 1 run left alone, still running" in caplog.text
 
 
 def test_damaged_and_foreign_entries_stay(folder):
@@ -319,7 +319,7 @@ def test_a_person_is_asked_with_what_it_frees(folder, monkeypatch, answer, gone,
     terminal(monkeypatch, lambda question: asked.append(question) or answer)
     report = ResultAnalyzer(folder).gc(older_than="4d", only=only, dry_run=False)
     assert len(report) == 2 and len(report.folders) == gone
-    what = "2 run folder(s) (2." if only is None else "the checkpoints of 2 runs (2.0 KiB)"
+    what = "Delete 2 runs (2." if only is None else "the checkpoints of 2 runs (2.0 KiB)"
     assert len(asked) == 1 and what in asked[0] and "r4, r5" in asked[0]
     assert ("r5" in names(folder)) == (gone == 0 or only is not None)
 
@@ -365,7 +365,7 @@ def test_the_report_is_an_aligned_table_of_the_largest(folder):
         keep_best=2, metric="score", per="net.model", statuses=("skipped", "succeeded")
     )
     lines = str(report).splitlines()
-    assert lines[0].startswith(f"{folder}: 32 of 37 runs may go, 3.0 MiB")
+    assert lines[0].startswith(f"{folder}: would delete 32 of 37 runs and free 3.0 MiB")
     assert lines[1] == (
         "not among the 2 with the largest score of each net.model, skipped or succeeded"
     )
@@ -379,7 +379,7 @@ def test_the_report_is_an_aligned_table_of_the_largest(folder):
 def test_the_report_of_what_was_deleted_says_what_it_freed(folder):
     report = ResultAnalyzer(folder).gc(older_than="5d", dry_run=False, confirm=False)
     lines = str(report).splitlines()
-    assert lines[0] == f"{folder}: 1 of 7 runs deleted, {size(report.size)} freed"
+    assert lines[0] == f"{folder}: deleted 1 of 7 runs, {size(report.size)} freed"
     assert lines[1] == "ended more than 5 d ago"
     assert lines[3].split()[1] == "succeeded"
     (record,) = report.to_records()
@@ -418,10 +418,10 @@ def digits_of(paths):
     return {path.stem[-1] for path in paths}
 
 
-def test_what_no_run_names_any_more_goes_with_the_runs(kept):
+def test_files_to_which_only_deleted_runs_refer_are_deleted_too(kept):
     report = ResultAnalyzer(kept).gc(older_than="5d")
-    assert digits_of(report.provenance) == set("0ab")
-    assert "patches and lists of packages that no run names any more, 300 B" in str(report)
+    assert digits_of(report.unreferenced) == set("0ab")
+    assert "and 3 files of patches and packages that no other run refers to, 300 B" in str(report)
     assert left(kept) == set("01ab")
     whole = report.size
     report = ResultAnalyzer(kept).gc(older_than="5d", dry_run=False, confirm=False)
@@ -429,32 +429,32 @@ def test_what_no_run_names_any_more_goes_with_the_runs(kept):
     assert ResultAnalyzer(kept).check().ok
 
 
-def test_of_provenance_nothing_goes_without_runs(kept):
+def test_without_deleted_runs_no_unreferenced_file_is_deleted(kept):
     assert collect(kept, older_than="30d") == []
     assert collect(kept, older_than="5d", only="checkpoints") == ["old"]
     assert left(kept) == set("01ab")
 
 
-def test_what_is_younger_than_a_day_may_be_about_to_be_named(kept):
+def test_a_file_younger_than_a_day_stays(kept):
     os.utime(kept / PATCH.format("a" * 64))
     collect(kept, older_than="5d")
     assert left(kept) == set("1a")
 
 
-def test_while_a_launch_is_under_way_it_stays(kept):
+def test_while_a_launch_is_under_way_unreferenced_files_stay(kept):
     (kept / ".ztxexp/alive").mkdir(parents=True)
     (kept / ".ztxexp/alive" / "elsewhere.1").touch()
     assert collect(kept, older_than="5d") == ["old"]
     assert left(kept) == set("01ab")
 
 
-def test_where_a_run_cannot_say_what_it_names_everything_stays(kept):
+def test_where_a_run_cannot_say_to_what_it_refers_everything_stays(kept):
     put(run(kept, "odd") / "meta.json", "{")
     assert collect(kept, older_than="5d") == ["old"]
     assert left(kept) == set("01ab")
 
 
-def test_a_run_that_was_set_aside_names_what_it_named(kept):
+def test_files_to_which_a_run_that_was_set_aside_refers_stay(kept):
     odd = run(kept / ".ztxexp/damaged", "odd")
     put(odd / "meta.json", {"packages": None, "git_diff": "a" * 64})
     collect(kept, older_than="5d")

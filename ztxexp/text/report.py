@@ -1,26 +1,28 @@
-"""Reports on a results root: sequences of findings or deeds that print as text."""
+"""Reports: sequences that print as text in a terminal and in a notebook."""
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from ztxexp.text.format import sanitize_for_terminal
 
 Item = TypeVar("Item")
 
-SHOWN = 10  # of one kind; the report itself holds them all
-
 
 class Report(Sequence[Item], Generic[Item]):
-    """What was found or done below a results root: a sequence that prints as text.
+    """What was found or done below a results root: a sequence of dataclasses.
 
     Attributes:
         root: the results root as it was given.
-        items: what was found or done, in the order of the entries' names.
+        items: the dataclasses.
     """
+
+    WORDS: ClassVar[tuple[str, ...]] = ()
+    """Fields of an item by which :meth:`of` selects."""
 
     def __init__(self, root: Path, items: Iterable[Item]):
         self.root = root
@@ -36,12 +38,21 @@ class Report(Sequence[Item], Generic[Item]):
     def __getitem__(self, index: Any) -> Any:
         return self.items[index]
 
+    def of(self, word: str) -> list[Item]:
+        """Return the items of a kind, such as ``report.of("damage")``."""
+        return [item for item in self if word in [getattr(item, name) for name in self.WORDS]]
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a dict for each item, for a data frame; paths are texts."""
+        rows = [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
+        return [{k: str(v) if isinstance(v, Path) else v for k, v in row.items()} for row in rows]
+
     def one_line(self) -> str:
-        """Return the report in one line, the first of its text."""
+        """Return a summary in one line."""
         raise NotImplementedError
 
     def lines(self) -> Iterable[str]:
-        """Yield the lines of its text that follow the first one."""
+        """Yield the lines that follow the summary."""
         return ()
 
     def __repr__(self) -> str:
@@ -53,16 +64,12 @@ class Report(Sequence[Item], Generic[Item]):
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def named(self, path: Path) -> str:
-        """Return a path as it is shown: below the root without the root, fit for a terminal."""
-        return below(self.root, path)
 
-
-def below(root: Path, path: Path) -> str:
-    """Return a path below a root without the root, fit for a terminal.
+def shown_path(root: Path, path: Path) -> str:
+    """Return a path as people see it: relative to the root where it lies below it.
 
     Example:
-        >>> below(Path("results"), Path("results/20260301_101500_5f0c/run.json"))
+        >>> shown_path(Path("results"), Path("results/20260301_101500_5f0c/run.json"))
         '20260301_101500_5f0c/run.json'
     """
     inside = path != root and path.is_relative_to(root)

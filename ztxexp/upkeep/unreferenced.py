@@ -1,4 +1,4 @@
-"""Patches and lists of packages below a root that no run names any more."""
+"""Patches and lists of packages below a root to which no run refers any more."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
 from ztxexp.results.columns import Object
 from ztxexp.results.index import Kind, read_all
 from ztxexp.upkeep.checking import age_of
-from ztxexp.upkeep.evidence import launch_under_way
-from ztxexp.upkeep.findings import ASIDE
+from ztxexp.upkeep.findings import QUARANTINE
+from ztxexp.upkeep.repairing import launch_under_way
 from ztxexp_core.store.run_folder import read_record, run_names
 
-_KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run names it
+_KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run refers to it
 _FIELDS = {"git_diff": PATCH, "packages": PACKAGES}
 
 
-def unnamed(root: Path, gone: Collection[str] = ()) -> list[Path]:
-    """Return the patches and package lists that may go; none while a launch is under way.
+def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
+    """Return the files to which no run refers; none while a launch is under way.
 
     Args:
         root: the results root.
-        gone: names of runs' folders that do not count, since they go, too.
+        deleted: names of runs' folders that do not count.
     """
     now = time.time()
-    old = [path for path in _kept(root) if (age_of(path, now) or 0.0) > _KEPT_SEC]
+    old = [path for path in _files(root) if (age_of(path, now) or 0.0) > _KEPT_SEC]
     if not old or launch_under_way(root):
         return []
-    named = _named(root, gone)
-    return [] if named is None else [path for path in old if path.name not in named]
+    referenced = _referenced(root, deleted)
+    return [] if referenced is None else [path for path in old if path.name not in referenced]
 
 
-def _kept(root: Path) -> list[Path]:
+def _files(root: Path) -> list[Path]:
     try:
         with os.scandir(root) as entries:
             shared = [e for e in entries if SHARED_FILE.fullmatch(e.name)]
@@ -44,13 +44,13 @@ def _kept(root: Path) -> list[Path]:
     return [root / name for name in names]
 
 
-def _named(root: Path, gone: Collection[str]) -> set[str] | None:
-    """Return the names of the files that runs name; ``None`` where not all of them can be read."""
-    names = [name for name in run_names(root) if name not in set(gone)]
-    (found,) = read_all(str(root), names, [Kind("meta.json", _fields, "provenance")])
+def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
+    """Return the names of the files to which runs refer; ``None`` if a run cannot be read."""
+    names = [name for name in run_names(root) if name not in set(deleted)]
+    (table,) = read_all(str(root), names, [Kind("meta.json", _fields, "provenance")])
     records = [
-        *((root / name / "meta.json", one) for name, one in zip(names, found.all(), strict=True)),
-        *((path, read_record(path)) for path in (root / ASIDE).glob("*/meta.json")),
+        *((root / name / "meta.json", one) for name, one in zip(names, table.all(), strict=True)),
+        *((path, read_record(path)) for path in (root / QUARANTINE).glob("*/meta.json")),
     ]
     if any(one is None and os.path.lexists(path) for path, one in records):
         return None

@@ -1,0 +1,353 @@
+"""Delete runs: :func:`gc` and :func:`clean_results`, by one engine.
+
+Only a real folder directly below the root is deleted, whose record was read, still says what it
+said when it was chosen, and on which no process works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ztxexp.results.selection import status_words, words
+from ztxexp.text.format import age, cut, plural, sanitize_for_terminal, size
+from ztxexp.text.report import Report, shown_path
+from ztxexp.text.terminal import in_notebook, watched
+from ztxexp.upkeep.repairing import may_be_running
+from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, read_infos, seconds_of
+from ztxexp.upkeep.unreferenced import unreferenced
+from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.store.liveness import as_it_is
+from ztxexp_core.store.run_folder import STAGING_PREFIX, read_record
+
+_log = logging.getLogger("ztxexp")
+
+_NAMES_SHOWN = 20
+_NAME_WIDTH = 48
+
+Record = dict[str, Any]
+RecordPredicate = Callable[[Record], bool]
+
+
+class GcReport(Report[RunInfo]):
+    """What ``gc()`` would delete or has deleted: a sequence of ``RunInfo``.
+
+    Attributes:
+        root: the results root as it was given.
+        items: the runs that were chosen, in the order of the folders' names.
+        rules: the rules.
+        total: how many runs the root has.
+        dry_run: nothing was to be deleted.
+        unreferenced: the files that only deleted runs refer to, with their sizes in bytes.
+
+    Example:
+        >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
+        ./results: would delete 2 of 4 runs and free 830.4 MiB (dry run: nothing was deleted)
+        not among the 2 with the largest score
+        run                        status     score  ended          size
+        20260301_101500_5f0c       succeeded   0.71  3 d ago   410.2 MiB
+        20260301_101733_a41e       succeeded   0.68  3 d ago   420.2 MiB
+    """
+
+    WORDS = ("status",)
+
+    def __init__(
+        self, root: Path, items: Iterable[RunInfo], rules: Rules, total: int, dry_run: bool
+    ):
+        super().__init__(root, items)
+        self.rules = rules
+        self.total = total
+        self.dry_run = dry_run
+        self.unreferenced: dict[Path, int] = {}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the runs that would be deleted (``dry_run``), or were."""
+        return [info.folder for info in self.items if self.dry_run or info.deleted]
+
+    @property
+    def size(self) -> int:
+        """The bytes that would be freed (``dry_run``), or were."""
+        of_runs = sum(info.size for info in self.items if self.dry_run or info.deleted)
+        return of_runs + sum(self.unreferenced.values())
+
+    def to_records(self) -> list[Record]:
+        """Return a dict for each run, for a data frame; its folder is a text.
+
+        Example:
+            >>> pandas.DataFrame(report.to_records()).groupby("status")["size"].sum()
+        """
+        hidden = ("run", "group")
+        return [{k: v for k, v in row.items() if k not in hidden} for row in super().to_records()]
+
+    def one_line(self) -> str:
+        """Return how many runs would be deleted, or were, and what that frees."""
+        part = f"the {self.rules.only} of " if self.rules.only else ""
+        what = f"{part}{len(self.folders)} of {plural(self.total, 'run')}"
+        root = sanitize_for_terminal(str(self.root))
+        if self.dry_run:
+            freed = f"and free {size(self.size)} (dry run: nothing was deleted)"
+            return f"{root}: would delete {what} {freed}"
+        left = len(self.items) - len(self.folders)
+        rest = f"; {left} left alone" if left else ""
+        return f"{root}: deleted {what}, {size(self.size)} freed{rest}"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the rules and a table of the largest runs."""
+        yield str(self.rules)
+        if not self.items:
+            return
+        shown = sorted(self.items, key=lambda info: -info.size)[:_NAMES_SHOWN]
+        head = ["run", "status", self.rules.metric or "", "ended", "size", ""]
+        yield from _table([head, *[self._row(info) for info in shown]])
+        rest = len(self.items) - len(shown)
+        if rest:
+            more = sum(info.size for info in self.items) - sum(info.size for info in shown)
+            yield f"and {plural(rest, 'run')} more, {size(more)}"
+        if self.unreferenced:
+            files = plural(len(self.unreferenced), "file")
+            freed = size(sum(self.unreferenced.values()))
+            yield f"and {files} of patches and packages that no other run refers to, {freed}"
+
+    def _row(self, info: RunInfo) -> list[str]:
+        return [
+            cut(shown_path(self.root, info.folder), _NAME_WIDTH),
+            sanitize_for_terminal(info.status),
+            "" if info.value is None else f"{info.value:.6g}",
+            f"{age(info.age)} ago",
+            size(info.size),
+            "" if self.dry_run or info.deleted else "left",
+        ]
+
+
+def _table(rows: list[list[str]]) -> Iterator[str]:
+    """Yield rows as lines with aligned columns, without empty columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if number in (2, 4) else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+# ---- the two entry points --------------------------------------------------------------------
+
+
+def gc(
+    root: Path,
+    keep_best: int | None = None,
+    metric: str | None = None,
+    mode: str = "max",
+    per: str | Sequence[str] | None = None,
+    older_than: Age | None = None,
+    statuses: Sequence[str] | None = None,
+    only: str | None = None,
+    dry_run: bool = True,
+    confirm: bool = True,
+) -> GcReport:
+    """Delete runs, or only their checkpoints or artifacts, by rule; see ``ResultAnalyzer.gc``.
+
+    Raises:
+        ConfigError: no rule, one that makes no sense, or a metric or key that no run has; nothing
+            was deleted.
+    """
+    rules = Rules(
+        keep_best,
+        metric,
+        mode,
+        tuple(words(per, "per")),
+        None if older_than is None else seconds_of(older_than),
+        None if statuses is None else frozenset(status_words(statuses)),
+        only,
+    )
+    infos = [info for info, _ in read_infos(root, rules)]
+    chosen = choose(rules, infos)
+    report = _delete("gc", root, chosen, rules, len(infos), dry_run, confirm)
+    if report.folders and not rules.only:
+        files = unreferenced(root, [folder.name for folder in report.folders])
+        report.unreferenced = {path: os.lstat(path).st_size for path in files}
+        for path in [] if dry_run else files:
+            with _logging_failure("gc", path):
+                os.unlink(path)
+    if report:
+        _log.warning("gc: %s", report.one_line())
+    return report
+
+
+def clean_results(
+    root: Path,
+    statuses: Sequence[str] | None,
+    predicate: RecordPredicate | None = None,
+    dry_run: bool = True,
+    metrics_filename: str = "metrics.json",
+    confirm: bool = True,
+) -> list[Path]:
+    """Delete runs by status or predicate; see ``ResultAnalyzer.clean_results``.
+
+    Raises:
+        ConfigError: a word among ``statuses`` that is no status.
+        ZtxexpError: the predicate raised; nothing was deleted.
+    """
+    asked = frozenset(status_words(statuses))
+    rules = Rules(statuses=asked)
+    pairs = read_infos(root, rules, metrics_filename)
+    chosen = [
+        info for info, record in pairs if asked & info.statuses or _matches(predicate, record)
+    ]
+    report = _delete("clean_results", root, chosen, rules, len(pairs), dry_run, confirm)
+    if report:
+        names = f": {_names(report.folders)}" if report.folders else ""
+        _log.warning("clean_results: %s%s", report.one_line(), names)
+    return report.folders
+
+
+def _matches(predicate: RecordPredicate | None, record: Record) -> bool:
+    try:
+        return predicate is not None and bool(predicate(record))
+    except Exception as exc:
+        raise ZtxexpError(
+            f"clean_results: the predicate failed on {record['run_dir']} "
+            f"({type(exc).__name__}: {exc}); nothing was deleted"
+        ) from exc
+
+
+# ---- deleting --------------------------------------------------------------------------------
+
+
+def _delete(
+    who: str,
+    root: Path,
+    chosen: Sequence[RunInfo],
+    rules: Rules,
+    total: int,
+    dry_run: bool,
+    confirm: bool,
+) -> GcReport:
+    """Delete runs that were chosen, unless a process works on them or nobody agrees."""
+    busy = {info.folder for info in chosen if may_be_running(dict(info.run), info.folder)}
+    if busy:
+        what = "left alone, still running (or its host cannot be asked)"
+        _log.warning("%s: %s %s: %s", who, plural(len(busy), "run"), what, _names(sorted(busy)))
+    infos = [
+        dataclasses.replace(info, size=size_of(info.folder / (rules.only or "")))
+        for info in watched("measuring runs", chosen)
+        if info.folder not in busy and not (rules.only and _is_empty(info.folder / rules.only))
+    ]
+    agreed = not dry_run and infos and (not confirm or _confirm(who, infos, rules.only))
+    if agreed:
+        infos = [
+            dataclasses.replace(info, deleted=_delete_one(who, info, rules.only))
+            for info in watched("deleting runs", infos)
+        ]
+    return GcReport(root, infos, rules, total, dry_run)
+
+
+def _confirm(who: str, infos: Sequence[RunInfo], only: str | None) -> bool:
+    """Ask in the terminal or notebook whether to delete; where nobody can be asked, it is no."""
+    what = plural(len(infos), "run")
+    what = f"the {only} of {what}" if only else what
+    names = _names([info.folder for info in infos])
+    freed = size(sum(info.size for info in infos))
+    question = f"Delete {what} ({freed}) for good: {names}? Type yes: "
+    try:
+        if in_notebook() or (sys.stdin is not None and sys.stdin.isatty()):
+            return input(question).strip().lower() == "yes"
+    except (EOFError, ValueError, RuntimeError):  # closed, or a kernel whose front end cannot ask
+        pass
+    _log.warning(
+        "%s deleted nothing: there is no terminal to ask on; pass confirm=False to delete %s "
+        "without a question",
+        who,
+        what,
+    )
+    return False
+
+
+def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
+    """Delete a run, or empty one folder of it; returns whether that was done."""
+    folder = info.folder
+    # Minutes may lie between the question and its answer: a retry may have begun meanwhile.
+    record = None if os.path.islink(folder) else read_record(folder / "run.json")
+    changed = record is None or as_it_is(record, folder) != info.run
+    if changed or may_be_running(record or {}, folder):
+        _log.warning("%s left %s alone: it has changed since it was chosen", who, folder)
+        return False
+    target = folder / only if only else folder
+    with _logging_failure(who, target) as done:
+        if only:
+            _empty(target)
+        else:
+            _remove(target)
+        done.append(True)
+    return bool(done)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder by another name, so that no reader meets a run without some of its files.
+
+    What a kill leaves under that name, a later launch removes.
+    """
+    hidden = folder.with_name(f"{STAGING_PREFIX}{folder.name}.deleted")
+    os.rename(folder, hidden)
+    names = sorted(os.listdir(hidden))
+    try:
+        shutil.rmtree(hidden)
+    except OSError:
+        if sorted(os.listdir(hidden)) == names:  # nothing is lost
+            os.rename(hidden, folder)
+        raise
+
+
+def _empty(folder: Path) -> None:
+    if os.path.islink(folder):  # meanwhile
+        raise OSError("is a link")
+    with os.scandir(folder) as entries:
+        listed = list(entries)
+    for entry in listed:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def _logging_failure(who: str, path: Path) -> Iterator[list[bool]]:
+    try:
+        yield []
+    except OSError as exc:
+        _log.warning("%s could not delete %s: %s", who, path, exc)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing that could be deleted; a link is not followed."""
+    try:
+        return os.path.islink(folder) or not os.listdir(folder)
+    except OSError:  # there is none
+        return True
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what cannot be read counts nothing."""
+    total = 0
+    for base, folders, files in os.walk(folder):  # which follows no links
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                status = os.lstat(f"{base}/{name}")
+                total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    return total
+
+
+def _names(folders: Sequence[Path]) -> str:
+    shown = [sanitize_for_terminal(folder.name) for folder in folders[:_NAMES_SHOWN]]
+    more = len(folders) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,266 @@
+"""Which runs ``gc`` deletes: its rules, and the runs as the rules see them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import os
+import re
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp.results.selection import Selection, read_runs
+from ztxexp.text.format import age, sanitize_for_terminal
+from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
+from ztxexp_core.store.liveness import RUN_LOST
+from ztxexp_core.store.run_folder import SUBFOLDERS, RunFiles
+from ztxexp_core.values.codec import is_number, number
+from ztxexp_core.values.copying import flat, lookup
+from ztxexp_core.values.identity import canonical
+
+Age = float | datetime.timedelta | str
+
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of ``gc``: a run is deleted where all that are given allow it.
+
+    Raises:
+        ConfigError: no rule, or one that makes no sense.
+
+    Attributes:
+        keep_best: so many runs of each group stay.
+        metric: by which they are the best.
+        mode: ``"max"`` or ``"min"``.
+        per: keys of the configuration by which runs are grouped.
+        older_than: seconds since their end.
+        statuses: which they have.
+        only: the folder of a run that is emptied; ``None``: the whole run is deleted.
+    """
+
+    keep_best: int | None = None
+    metric: str | None = None
+    mode: str = "max"
+    per: tuple[str, ...] = ()
+    older_than: float | None = None
+    statuses: frozenset[str] | None = None
+    only: str | None = None
+
+    def __post_init__(self) -> None:
+        best, metric = self.keep_best, self.metric
+        is_count = isinstance(best, int) and not isinstance(best, bool) and best > 0
+        if best is not None and not is_count:
+            raise ConfigError(f"keep_best must be a whole number from 1, got {best!r}")
+        if metric is not None and not isinstance(metric, str):
+            raise ConfigError(f"metric must be a text, got {metric!r}")
+        if (best is None) != (metric is None):
+            raise ConfigError('keep_best and metric go together, as in keep_best=3, metric="score"')
+        if self.per and best is None:
+            raise ConfigError("per groups the runs for keep_best: give keep_best and metric too")
+        if best is None and self.older_than is None and self.statuses is None:
+            raise ConfigError("gc needs a rule: give keep_best and metric, older_than, or statuses")
+        _check_choice("mode", self.mode, ("max", "min"))
+        if self.only is not None:
+            _check_choice("only", self.only, SUBFOLDERS)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.keep_best is not None:
+            group = f" of each {', '.join(self.per)}" if self.per else ""
+            best = "largest" if self.mode == "max" else "smallest"
+            parts.append(f"not among the {self.keep_best} with the {best} {self.metric}{group}")
+        if self.older_than is not None:
+            parts.append(f"ended more than {age(self.older_than)} ago")
+        if self.statuses is not None:
+            parts.append(" or ".join(sorted(self.statuses)) or "no status")
+        return sanitize_for_terminal(", ".join(parts))
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        known = " or ".join(map(repr, choices))
+        raise ConfigError(f"{name} is {known}, not {value!r}{closest(value, choices)}")
+
+
+def seconds_of(age: Age) -> float:
+    """Return an age in seconds.
+
+    Args:
+        age: seconds, a ``timedelta``, or a number with a unit: s, min, h, d, w.
+
+    Raises:
+        ConfigError: it is none of these.
+
+    Example:
+        >>> seconds_of("30d"), seconds_of(datetime.timedelta(hours=1))
+        (2592000.0, 3600.0)
+    """
+    if isinstance(age, datetime.timedelta):
+        age = age.total_seconds()
+    if isinstance(age, str):
+        match = _AGE.fullmatch(age)
+        if match and match[2] in _UNITS:
+            return float(match[1]) * _UNITS[match[2]]
+    elif is_number(age) and 0 <= age < math.inf:
+        return float(age)
+    raise ConfigError(
+        f"older_than must be seconds, a timedelta, or a text such as '30d', got {age!r}; the units "
+        f"are {', '.join(_UNITS)}"
+    )
+
+
+# ---- runs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run that may be deleted.
+
+    Attributes:
+        folder: its folder, below the root as that was given.
+        status: how it ended.
+        age: seconds since it ended.
+        value: its metric; ``None`` where it has none, or none was asked for.
+        size: bytes in it, or in the folder that is emptied; targets of links do not count.
+        deleted: whether it was deleted, or that folder emptied.
+        run: its ``run.json``, as readers see it.
+        group: values of the configuration by which the best are chosen.
+    """
+
+    folder: Path
+    status: str
+    age: float
+    value: float | None = None
+    size: int = 0
+    deleted: bool = False
+    run: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    group: bytes = field(default=b"", repr=False)
+
+    @property
+    def statuses(self) -> set[str]:
+        """Its status; that of a dead run is also what its record still says, ``"running"``."""
+        is_open = self.run.get("error_type") == RUN_LOST and not self.run.get("finished_at")
+        return {self.status, RUN_STATUS_RUNNING} if is_open else {self.status}
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it can be among the best."""
+        return self.value is not None and self.status == RUN_STATUS_SUCCEEDED
+
+
+def read_infos(
+    root: Path, rules: Rules, metrics_filename: str = "metrics.json"
+) -> list[tuple[RunInfo, dict[str, Any]]]:
+    """Return every run with its record as of ``to_records``; no links, and no damaged records.
+
+    Raises:
+        ConfigError: no run has the metric, or none has a key of ``per``.
+    """
+    runs = read_runs(Selection(root, metrics_filename=metrics_filename))
+    parts = [table.all() for table in (runs.run, runs.config, runs.metrics)]
+    pairs, now = [], time.time()
+    known_keys: set[str] = set()
+    known_metrics: set[str] = set()
+    for name, record, run, config, metrics in zip(runs.names, runs.records(), *parts, strict=True):
+        folder = root / name
+        if os.path.islink(folder):  # it must not be kept as the best in place of its target
+            continue
+        if rules.metric:
+            numbers = [key for key, value in flat(metrics or {}) if _value(value) is not None]
+            known_metrics.update(numbers)
+        if rules.per:
+            known_keys.update(config or {}, (key for key, _ in flat(config or {})))
+        try:
+            group = canonical({key: lookup(config or {}, key) for key in rules.per})
+        except ConfigError:  # nested without end
+            continue
+        value = _value(lookup(metrics or {}, rules.metric)) if rules.metric else None
+        seconds = now - _ended_at(folder, run or {}, now)
+        status = str((run or {}).get("status"))
+        info = RunInfo(folder, status, seconds, value, run=run or {}, group=group)
+        pairs.append((info, record))
+    _check_names(rules, [info for info, _ in pairs], known_metrics, known_keys)
+    return pairs
+
+
+def _ended_at(folder: Path, run: Mapping[str, Any], now: float) -> float:
+    """Return when a run ended; without a date, when a file of it was last written."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        ended = datetime.datetime.fromisoformat(run["finished_at"])
+        if ended.tzinfo is None:
+            ended = ended.replace(tzinfo=datetime.timezone.utc)
+        return ended.timestamp()
+    files, written = RunFiles(folder), []
+    for path in (files.run, files.curve, files.events):
+        with contextlib.suppress(OSError):
+            written.append(os.stat(path).st_mtime)
+    return max(written, default=now)
+
+
+def _value(value: Any) -> float | None:
+    value = number(value)
+    try:
+        float(value)
+    except (TypeError, ValueError, OverflowError):  # not a number, or too large for a float
+        return None
+    return value if is_number(value) else None
+
+
+def _check_names(
+    rules: Rules, infos: Sequence[RunInfo], metrics: Collection[str], keys: Collection[str]
+) -> None:
+    # With a misspelt metric no run would be among the best.
+    succeeded = any(info.status == RUN_STATUS_SUCCEEDED for info in infos)
+    if rules.metric and succeeded and not any(info.is_ranked for info in infos):
+        raise ConfigError(
+            f"no run that succeeded has a number {rules.metric!r} in its metrics.json"
+            f"{closest(rules.metric, metrics)}; known: {', '.join(sorted(metrics)) or 'none'}"
+        )
+    for key in rules.per:
+        if infos and key not in keys:
+            raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, keys)}")
+
+
+def choose(rules: Rules, infos: Sequence[RunInfo]) -> list[RunInfo]:
+    """Return the runs that all rules allow to delete, in their order.
+
+    The best stay whatever the other rules say. A run that cannot be ranked is chosen only where
+    ``statuses`` names its status; one that succeeded without the metric stays.
+    """
+    best = _best(rules, infos)
+    return [info for info in infos if _is_chosen(rules, info, best)]
+
+
+def _is_chosen(rules: Rules, info: RunInfo, best: Collection[Path]) -> bool:
+    if rules.statuses is not None and rules.statuses.isdisjoint(info.statuses):
+        return False
+    if rules.older_than is not None and not info.age > rules.older_than:
+        return False
+    if rules.keep_best is None or info.is_ranked:
+        return info.folder not in best
+    return rules.statuses is not None and info.status != RUN_STATUS_SUCCEEDED
+
+
+def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
+    """Return the folders of the best runs; a copy of one, with its run_id, stays with it."""
+    groups: dict[bytes, list[tuple[bool, float, Path, str]]] = {}
+    for info in infos:
+        if rules.keep_best is not None and info.is_ranked and info.value is not None:
+            is_nan = math.isnan(info.value)  # never the best
+            order = 0.0 if is_nan else -info.value if rules.mode == "max" else info.value
+            run_id = str(info.run.get("run_id") or info.folder.name)
+            groups.setdefault(info.group, []).append((is_nan, order, info.folder, run_id))
+    best: set[Path] = set()
+    for group in groups.values():
+        ids = dict.fromkeys(run_id for *_, run_id in sorted(group))
+        kept = set(list(ids)[: rules.keep_best])
+        best |= {folder for *_, folder, run_id in group if run_id in kept}
+    return best
