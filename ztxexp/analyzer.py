@@ -25,7 +25,7 @@ from ztxexp_core.records import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ztxexp.analysis.reproduction import Reproduction
+    from ztxexp.analysis.reproducing import Reproduction
 
 Record = dict[str, Any]
 
@@ -460,7 +460,7 @@ class ResultAnalyzer:
         """
         from ztxexp.analysis.reproducing import reproduce  # only this needs git and hashes
 
-        return reproduce(self.results_path, run_id)
+        return reproduce(Selection(self.results_path, run_ids=[run_id]))
 
     def check(self, lines: bool = True) -> checking.StoreReport:
         """Find what is damaged, foreign, dead or left over below the root; change nothing.

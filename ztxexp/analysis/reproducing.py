@@ -1,28 +1,361 @@
-"""What it takes to have a run again.
+"""How a run came about, what differs today, and the way back there: :func:`reproduce`.
 
-Found out in ``retracing``, which is imported when it is asked for: nothing else of the analysis
-needs git and hashes.
+What was is read from the run's folder and from the files beside it; what is today from git, the
+installed packages and the source. Nothing of the user's is imported, nothing is written.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import html
+import json
+import os
+import platform
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from ztxexp.analysis.reproduction import Reproduction
+from ztxexp.provenance import provenance
+from ztxexp.provenance.code_identity import hashes_in_file
+from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
+from ztxexp.provenance.masking import MASK
+from ztxexp.results.selection import Selection
+from ztxexp.text.format import cut, sanitize_for_terminal
+from ztxexp.text.labels import label
+from ztxexp_core.store.run_folder import RunFiles, read_record
+from ztxexp_core.values.codec import numbers
+
+_SHOWN = 10  # differences; the record holds them all
+_WIDTH = 160
+_DIGITS = 12  # of a hash, as people compare them
+_FEW_PACKAGES = 10
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")  # nothing that git would take for an option
+_INTERPRETER = re.compile(r"(?:\S*/)?python[\d.]*(?= |$)")
+_MODULE_OPTION = re.compile(r" -\w*m ?(\S+)")
+_COMMITTED, _NOT_COMMITTED, _PACKAGE = "commit", "what is not committed", "package "
+_NOT_INSTALLED = "not installed"
 
 
-def reproduce(root: str | Path, run_id: str) -> Reproduction:
+class Difference(NamedTuple):
+    """Something that is not today as it was when a run was launched.
+
+    Attributes:
+        what: such as ``commit``, ``Python``, ``function`` or ``package numpy``.
+        then: as it was.
+        today: as it is.
+    """
+
+    what: str
+    then: str
+    today: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """What is known of how a run came about, what differs today, and how to get there.
+
+    ``None`` stands for what was not recorded. Printed, it is a text for people.
+
+    Attributes:
+        run_id: the run.
+        folder: its folder.
+        config: its configuration.
+        commit: that was checked out in the working folder.
+        branch: likewise.
+        dirty: whether anything was not committed.
+        patch: what was not committed, as a text.
+        patch_path: the file that holds it, for ``git apply`` at the top of the repository.
+        patch_note: what the patch lacks, or why there is none.
+        working_folder: where the command was given, below the top of the repository.
+        command: the line that started the launch, secrets masked.
+        function: the experiment function, ``module:name``.
+        function_file: its file, below the top of the repository or absolute.
+        python_version: for example ``3.12.1``.
+        packages: version of each installed package by its name; empty where not recorded.
+        not_recorded: what is not known, in words.
+        differences: what is not today as it was then, as far as both are known.
+        steps: lines for a shell that bring today's state back to that of the run. The last one runs
+            its configuration again, alone; where that cannot be done by name, the whole launch.
+    """
+
+    run_id: str
+    folder: Path
+    config: dict[str, Any] | None
+    commit: str | None
+    branch: str | None
+    dirty: bool | None
+    patch: str | None
+    patch_path: Path | None
+    patch_note: str | None
+    working_folder: str | None
+    command: str | None
+    function: str | None
+    function_file: str | None
+    python_version: str | None
+    packages: Mapping[str, str]
+    not_recorded: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    steps: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Reproduction of {self.run_id}: {len(self.differences)} differences today>"
+
+    def __str__(self) -> str:
+        return "\n".join(map(sanitize_for_terminal, self._lines()))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _lines(self) -> Iterator[str]:
+        nothing = "nothing" if self.dirty is False and not self.patch_note else ""
+        changes = filter(None, [str(self.patch_path or ""), self.patch_note, nothing])
+        branch = f" on {self.branch}" if self.branch else ""
+        file = f" in {self.function_file}" if self.function_file else ""
+        known = {
+            "configuration": self.config and label(self.config, width=_WIDTH),
+            "commit": self.commit and f"{self.commit}{branch}",
+            "not committed": "; ".join(changes),
+            "folder": self.working_folder,
+            "command": self.command,
+            "function": self.function and f"{self.function}{file}",
+            "Python": self.python_version,
+            "packages": str(len(self.packages) or ""),
+            "not recorded": ", ".join(self.not_recorded),
+        }
+        yield f"run {self.run_id}"
+        yield from (f"  {name:<14} {cut(value, _WIDTH)}" for name, value in known.items() if value)
+        yield "what differs today"
+        for what, then, today in self.differences[:_SHOWN]:
+            yield f"  {what}: {then} -> {today}"
+        if len(self.differences) > _SHOWN:
+            yield f"  and {len(self.differences) - _SHOWN} more, see .differences"
+        if not self.differences:
+            yield "  nothing of what was recorded"
+        yield "to get there"
+        yield from (f"  {step}" for step in self.steps)
+
+
+def reproduce(selection: Selection) -> Reproduction:
     """Return what it takes to reproduce a run, see ``ResultAnalyzer.reproduce``.
 
     Args:
-        root: the results root.
-        run_id: the id of a run, or the beginning of one.
+        selection: its one run id counts.
 
     Raises:
         ConfigError: an id that is unknown, or could be several.
     """
-    from ztxexp.analysis.retracing import retraced
+    folder = Path(selection.root, selection.folder_names()[0])
+    files = RunFiles(folder)
+    config, meta = numbers(read_record(files.config)), _Meta(read_record(files.meta) or {})
+    patch = provenance.read_shared(selection.root, meta.git_diff, provenance.PATCH)
+    packages = provenance.packages_of(selection.root, meta.record)
+    today, changes = find_checkout() or Checkout(None, ".", None, None), None
+    if today.top is not None and meta.git_commit is not None:
+        with GitDiff(today, folder.parent) as diff:
+            changes = diff.result()
+    differences = tuple(_differences(meta, packages, today, changes))
+    steps = _steps(meta, folder.parent, today.top, changes, differences)
+    return Reproduction(
+        run_id=folder.name,
+        folder=folder,
+        config=config,
+        commit=meta.git_commit,
+        branch=meta.git_branch,
+        dirty=meta.git_dirty,
+        patch=patch[1].decode(errors="surrogateescape") if patch else None,
+        patch_path=patch[0] if patch else None,
+        patch_note=meta.git_diff_note,
+        working_folder=meta.git_folder,
+        command=meta.launch_command,
+        function=meta.function,
+        function_file=meta.function_file,
+        python_version=meta.python_version,
+        packages=packages,
+        not_recorded=tuple(_not_recorded(meta, patch is not None, packages)),
+        differences=differences,
+        steps=(*steps, *_start(meta, _run_alone(meta, folder) if config is not None else None)),
+    )
 
-    return retraced(Path(root), run_id)
+
+class _Meta:
+    """What ``meta.json`` says, where it is of the type that it should be."""
+
+    def __init__(self, record: Mapping[str, Any]):
+        self.record = record
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.record.get(name)
+        return value if isinstance(value, bool if name == "git_dirty" else str) else None
+
+    @property
+    def launch_command(self) -> str | None:
+        """The command; 1.0.3 has recorded no more than ``sys.argv``."""
+        if self.command or not self.started_cmd:
+            return self.command or None
+        is_script = self.started_cmd.split(" ", 1)[0].endswith((".py", ".py'"))
+        return f"python {self.started_cmd}" if is_script else str(self.started_cmd)
+
+
+def _not_recorded(meta: _Meta, patch: bool, packages: Mapping[str, str]) -> Iterator[str]:
+    recorded = {
+        "commit": (meta.git_commit, None),
+        "Python": (meta.python_version, None),
+        "code of the function": (meta.function_hash, None),
+        "what was not committed": (patch or meta.git_dirty is False, meta.git_diff),
+        "packages": (packages, meta.packages),
+        "command": (meta.launch_command, None),
+    }
+    for name, (value, file) in recorded.items():
+        if not value:
+            yield f"{name}, the file is gone or damaged" if file else name
+
+
+# ---- what differs today ----------------------------------------------------------------------
+
+
+def _differences(
+    meta: _Meta, packages: Mapping[str, str], today: Checkout, changes: Uncommitted | None
+) -> Iterator[Difference]:
+    if meta.git_commit is not None:
+        if today.commit != meta.git_commit:
+            yield Difference(_COMMITTED, meta.git_commit, today.commit or "none")
+        recorded = meta.git_diff is not None or meta.git_dirty is False
+        if recorded and changes is not None and changes.dirty is not None:
+            now = _patch(provenance.content_hash(changes.patch) if changes.patch else None)
+            if changes.dirty and not changes.patch:
+                now = f"something ({changes.note})"
+            if now != _patch(meta.git_diff):
+                yield Difference(_NOT_COMMITTED, _patch(meta.git_diff), now)
+    yield from _code(meta, today.top or os.curdir)
+    python = platform.python_version()
+    if meta.python_version not in (None, python):
+        yield Difference("Python", meta.python_version, python)
+    installed = provenance.installed() if packages else {}
+    for name in sorted({*packages, *installed}):
+        then, now = packages.get(name, _NOT_INSTALLED), installed.get(name, _NOT_INSTALLED)
+        if then != now:
+            yield Difference(f"{_PACKAGE}{name}", then, now)
+
+
+def _patch(name: str | None) -> str:
+    return f"patch {name[:_DIGITS]}" if name else "nothing"
+
+
+def _code(meta: _Meta, top: str) -> Iterator[Difference]:
+    """Compare the source of today with what was recorded."""
+    file, function, recorded = meta.function_file, meta.function, meta.function_hash
+    if file is None or function is None or not (recorded or "").startswith("ast:"):
+        return
+    module_hash, hashes = hashes_in_file(os.path.join(top, file), function.partition(":")[2])
+    where = f"{function} in {file}"
+    if module_hash is None:
+        yield Difference("function", where, "there is no such file, or it is no Python")
+    elif not hashes:
+        yield Difference("function", where, "there is none of that name")
+    elif recorded not in hashes:
+        yield Difference("function", _short(recorded), _short(hashes[0]))
+    elif meta.module_hash not in (None, module_hash):
+        what = f"the function's file {file}"
+        yield Difference(what, _short(meta.module_hash), _short(module_hash))
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:_DIGITS]
+
+
+# ---- how to get there ------------------------------------------------------------------------
+
+
+def _steps(
+    meta: _Meta,
+    root: Path,
+    top: str | None,
+    changes: Uncommitted | None,
+    differences: Sequence[Difference],
+) -> Iterator[str]:
+    """Yield the lines that bring back Python, code and packages."""
+    then = {each.what: each.then for each in differences}
+    if "Python" in then:
+        yield f"# with Python {then['Python']}"
+    patch = provenance.read_shared(root, meta.git_diff, provenance.PATCH)
+    # No setting of the user's may mend the white space of what was run.
+    apply = patch and f"git apply --whitespace=nowarn {shlex.quote(str(patch[0].absolute()))}"
+    if meta.git_commit is None and apply:
+        yield from ("# in an empty folder:", apply)
+    elif _COMMITTED in then or _NOT_COMMITTED in then:
+        yield f"cd {shlex.quote(top)}" if top else "# in a clone of the repository:"
+        unclean = changes is None or changes.dirty is not False
+        if unclean:
+            yield "# commit or move away what is not committed there now"
+        if (_COMMITTED in then or unclean) and _COMMIT.fullmatch(meta.git_commit):
+            yield f"git checkout {meta.git_commit}"
+        if apply:
+            yield apply
+        if meta.git_diff_note:
+            yield f"# of what was not committed: {meta.git_diff_note}"
+        if meta.git_folder not in (None, "."):
+            yield f"cd {shlex.quote(meta.git_folder)}"
+    elif top and meta.git_folder:
+        folder = os.path.normpath(os.path.join(top, meta.git_folder))
+        if folder != os.path.realpath(os.curdir):
+            yield f"cd {shlex.quote(folder)}"
+    versions = [
+        (what.removeprefix(_PACKAGE), was) for what, was in then.items() if _PACKAGE in what
+    ]
+    wanted = [f"{name}=={was}" for name, was in versions if was != _NOT_INSTALLED]
+    listed = provenance.read_shared(root, meta.packages, provenance.PACKAGES)
+    if listed and len(wanted) > _FEW_PACKAGES:
+        yield f"python -m pip install -r {shlex.quote(str(listed[0].absolute()))}"
+    elif wanted:
+        yield f"python -m pip install {shlex.join(wanted)}"
+
+
+def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
+    """Yield the lines that run the configuration again, or else the whole launch."""
+    command = meta.launch_command
+    if command is not None:
+        if MASK in command:
+            yield f"# {MASK} stands for what was masked"
+        if " -c ..." in command:
+            yield "# ... stands for a program that was given by -c"
+        command = _INTERPRETER.sub("python", command, count=1)
+        if alone is None:
+            yield "# starts the whole launch: the run's function cannot be imported by name"
+            yield command
+        else:
+            yield f"# the whole launch: {command}"
+    if alone is not None:
+        yield "# this run alone; a script must start launches under if __name__ == '__main__':"
+        yield alone
+
+
+def _run_alone(meta: _Meta, folder: Path) -> str | None:
+    """Return a line that runs a configuration again, in the folder where the launch was started.
+
+    ``None`` where the function cannot be imported by its name.
+    """
+    module, _, name = (meta.function or "").partition(":")
+    path, ending = os.path.splitext(meta.function_file or "")
+    if ending != ".py" or not all(map(str.isidentifier, name.split("."))):
+        return None
+    if module == "__main__":
+        option = _MODULE_OPTION.search(meta.command or "")
+        module = option[1] if option else os.path.basename(path)
+    top = "" if os.path.isabs(path) else "/"
+    path = f"{top}{path}".replace(os.sep, "/").removesuffix("/__init__")
+    above = path.removesuffix("/" + module.replace(".", "/"))
+    if above == path:  # as of a package's __main__.py
+        return None
+    found = os.path.relpath(above[1:] or ".", meta.git_folder or ".") if top else above
+    root = json.dumps(os.path.realpath(folder.parent))
+    lines = [
+        "from importlib import import_module",
+        "from ztxexp import ExpRunner, ResultAnalyzer",
+        f"config = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)}).config",
+        f"ExpRunner([config], {root}).run(import_module({json.dumps(module)}).{name})",
+    ]
+    if found != ".":
+        lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(found)})")
+    return f"python -c {shlex.quote('; '.join(lines))}"

@@ -111,7 +111,6 @@ class IndexScan:
         self.fresh: dict[int, Object | None] = {}
         self._cache_name = f"{kind.kept_as or kind.filename}{_ENDING}"
         self._cache = _load(f"{shared_folder(root, INDEX)}/{self._cache_name}")
-        self._now: float | None = None
 
     def stat_again(self, changed: Collection[int]) -> None:
         """Re-stat files whose run changed since the first stat; ``changed`` are its positions."""
@@ -129,18 +128,24 @@ class IndexScan:
         cached = self._cache
         if self.names == cached.names and self.marks.tobytes() == cached.marks:
             return cached.table
-        unchanged = self._read_changed(on_progress)
+        unchanged, changed = self._compare()
+        is_worth_it = len(changed) > _WORTH_KEEPING + len(self.names) // 100
+        keep = is_worth_it and (make or bool(cached.names))
+        now = stamp(self.root) if keep else None  # before the first is read
+        for done, position in enumerate(changed):
+            if on_progress is not None and not done % _PROGRESS_EVERY:
+                on_progress(done, len(changed))
+            self._read_file(position, now)
         groups = [part for group in cached.table.groups for part in moved(group, unchanged)]
         there = {position: one for position, one in self.fresh.items() if one is not None}
         table = ColumnTable(len(self.names), groups, there)
-        is_worth_it = len(self.fresh) > _WORTH_KEEPING + len(self.names) // 100
-        if is_worth_it and (make or cached.names):
+        if keep:
             table = pack(table.all(), table.size)
             self._write_cache(table)
         return table
 
-    def _read_changed(self, on_progress: Progress | None) -> dict[int, int]:
-        """Read what has changed; returns the new position of each cached one that has not."""
+    def _compare(self) -> tuple[dict[int, int], list[int]]:
+        """Return the new position of each cached object, and the positions of what has changed."""
         cached_at = dict(zip(self._cache.names, range(len(self._cache.names)), strict=True))
         cached_marks = _tuples(array("q", self._cache.marks))
         unchanged, changed = {}, []
@@ -149,26 +154,23 @@ class IndexScan:
             if at is not None and cached_marks[at] == mark:
                 unchanged[at] = position
             elif mark != _NO_MARK:
-                changed.append((position, mark))
-        for done, (position, mark) in enumerate(changed):
-            if on_progress is not None and not done % _PROGRESS_EVERY:
-                on_progress(done, len(changed))
-            if not self._read_file(position, mark):
-                self.marks[4 * position : 4 * position + 4] = array("q", _NO_MARK)
-        return unchanged
+                changed.append(position)
+        return unchanged, changed
 
-    def _read_file(self, position: int, mark: Mark) -> bool:
-        """Read a file; returns whether its content may be kept."""
-        if self._now is None:
-            self._now = stamp(self.root)  # before the first is read
+    def _read_file(self, position: int, now: float | None) -> None:
+        """Read a file; takes away its mark where its content must not be kept."""
         path = f"{self.root}/{self.names[position]}/{self.kind.filename}"
         one, exact = read_record_exactly(path)
         if one is not None and self.kind.derive is not None:
             one = self.kind.derive(path, one)
         self.fresh[position] = one
-        tick = _TICK_SEC if mark[0] % 1_000_000_000 else _COARSE_TICK_SEC
-        racy = max(mark[0], mark[1]) > (self._now - tick) * 1e9
-        return exact and one is not None and not racy
+        if now is not None:
+            mark = slice(4 * position, 4 * position + 4)
+            modified, changed = self.marks[mark][:2]
+            tick = _TICK_SEC if modified % 1_000_000_000 else _COARSE_TICK_SEC
+            racy = max(modified, changed) > (now - tick) * 1e9
+            if racy or not exact or one is None:
+                self.marks[mark] = array("q", _NO_MARK)
 
     def _write_cache(self, table: ColumnTable) -> None:
         """Write a line of JSON and the marks; where that cannot be done, there is no cache."""

@@ -1,4 +1,4 @@
-"""reproducing, retracing: how a run came about, what differs today, and the way back."""
+"""How a run came about, what differs today, and the way back."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reading import names, strict
 from repositories import Repository, alone
 
 from ztxexp import ConfigError, ResultAnalyzer
-from ztxexp.analysis import retracing
-from ztxexp.analysis.reproducing import reproduce
+from ztxexp.analysis import reproducing
+from ztxexp.provenance import provenance
 from ztxexp.provenance.provenance import installed
 
 SCRIPT = '''
@@ -34,6 +34,10 @@ def train(ctx):
 if __name__ == "__main__":
     ExpRunner([{"lr": 0.5}], sys.argv[1]).run(train)
 '''
+
+
+def reproduce(root, run_id):
+    return ResultAnalyzer(root).reproduce(run_id)
 
 
 class Lab:
@@ -54,7 +58,7 @@ class Lab:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        (run_id,) = (n for n in names(self.root) if n not in before and n[0] != ".")
+        run_id, *_ = (n for n in names(self.root) if n not in before and n[0] != ".")
         return run_id
 
     def meta(self, run_id: str, **changes: Any) -> None:
@@ -94,11 +98,11 @@ def test_of_a_run_just_launched_everything_is_known_and_nothing_differs(lab):
     assert found.python_version == platform.python_version()
     assert found.packages == installed()
     assert (found.not_recorded, found.differences) == ((), ())
-    assert found.steps == (
+    assert found.steps[:-2] == (
         "# *** stands for what was masked",
-        "# starts the whole launch; for this run alone, give its configuration",
-        f"python train.py {lab.root} --token ***",
+        f"# the whole launch: python train.py {lab.root} --token ***",
     )
+    assert found.steps[-2].startswith("# this run alone") and run_id in found.steps[-1]
     assert not any("of-mine" in path.read_text() for path in lab.root.rglob("*") if path.is_file())
 
 
@@ -248,8 +252,8 @@ def test_other_versions_of_packages_and_python_differ(lab, monkeypatch):
     run_id = lab.launch("train.py", str(lab.root))
     today = {**installed(), "pluggy": "0.1", "extra": "2"}
     del today["orjson"]
-    monkeypatch.setattr(retracing, "installed", lambda: today)
-    monkeypatch.setattr(retracing.platform, "python_version", lambda: "3.99.1")
+    monkeypatch.setattr(provenance, "installed", lambda: today)
+    monkeypatch.setattr(reproducing.platform, "python_version", lambda: "3.99.1")
     found = reproduce(lab.root, run_id)
     then = found.packages
     assert found.differences == (
@@ -262,7 +266,7 @@ def test_other_versions_of_packages_and_python_differ(lab, monkeypatch):
         f"# with Python {platform_version}",
         f"python -m pip install orjson=={then['orjson']} pluggy=={then['pluggy']}",
     )
-    monkeypatch.setattr(retracing, "installed", dict)
+    monkeypatch.setattr(provenance, "installed", dict)
     found = reproduce(lab.root, run_id)
     assert len(found.differences) > 20 and "more, see .differences" in str(found)
     (listed,) = lab.root.glob(".packages-*.txt")
@@ -285,8 +289,8 @@ def test_files_that_are_gone_or_damaged_are_said_to_be_so(lab):
     (lab.root / run_id / "config.json").write_text("{")
     found = reproduce(lab.root, run_id)
     assert found.not_recorded == (
-        "what was not committed, its file is gone or damaged",
-        "packages, their file is gone or damaged",
+        "what was not committed, the file is gone or damaged",
+        "packages, the file is gone or damaged",
     )
     assert (found.config, found.patch, found.packages) == (None, None, {})
 
@@ -312,6 +316,85 @@ def test_a_program_given_by_c_is_neither_recorded_nor_promised(lab):
     assert found.command.endswith(f"python -c ... {lab.root}") or "-c ..." in found.command
     assert "# ... stands for a program that was given by -c" in found.steps
     assert not any("of-mine" in path.read_text() for path in lab.root.rglob("*") if path.is_file())
+
+
+# ---- one run alone -------------------------------------------------------------------------------
+
+LAUNCH = """
+import sys
+from ztxexp import ExpRunner
+from pkg.model import {name}
+ExpRunner([{{"lr": 0.5, "clip": float("inf")}}, {{"lr": 0.7}}], sys.argv[1]).run({name})
+"""
+MODEL = """
+def train(ctx):
+    return {"score": ctx.config["lr"] * 2}
+
+class Model:
+    @staticmethod
+    def fit(ctx):
+        return {"score": ctx.config["lr"] * 2}
+
+def make():
+    return lambda ctx: {"score": 1.0}
+
+made = make()
+"""
+
+
+def type_last_step(step: str, folder: Path) -> None:
+    assert step.startswith("python -c ")
+    line = step.replace("python", sys.executable, 1)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(["sh", "-e", "-c", line], cwd=folder, env=clean, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["train.py"], "."),
+        (["../train.py"], "pkg"),
+        (["-m", "train"], "."),
+        (["go.py"], "."),
+        (["../go.py"], "pkg"),
+        (["fit-it.py"], "."),
+        (["-m", "pkg.model"], "."),
+    ],
+)
+def test_the_last_step_runs_the_same_configuration_alone(lab, words, folder, monkeypatch):
+    lab.repo.write(
+        {
+            "go.py": LAUNCH.format(name="train"),
+            "fit-it.py": SCRIPT.replace('{"lr": 0.5}', '{"lr": 0.5, "clip": float("inf")}'),
+            "pkg/model.py": f"size = 3\n{MODEL}\nif __name__ == '__main__':\n    import sys\n"
+            "    from ztxexp import ExpRunner\n    ExpRunner([{'lr': 1}], sys.argv[1]).run(train)\n",
+        }
+    )
+    lab.launch(*words, str(lab.root), folder=folder)
+    run_id = names(lab.root)[-1]
+    monkeypatch.chdir(lab.repo.top / folder)
+    type_last_step(reproduce(lab.root, run_id).steps[-1], lab.repo.top / folder)
+    (again,) = {name for name in names(lab.root) if name > run_id and name[0] != "."}
+    for filename in ("config.json", "metrics.json"):
+        first, second = (strict(lab.root / name / filename) for name in (run_id, again))
+        assert first == second
+    first, second = (strict(lab.root / name / "run.json") for name in (run_id, again))
+    assert first["identity"] == second["identity"]
+
+
+@pytest.mark.parametrize(("name", "alone"), [("Model", True), ("made", False)])
+def test_a_function_without_a_name_to_import_gives_the_whole_launch(lab, name, alone):
+    lab.repo.write({"go.py": LAUNCH.format(name=name), "pkg/model.py": MODEL})
+    if alone:
+        lab.repo.write({"go.py": LAUNCH.format(name=name).replace("run(Model)", "run(Model.fit)")})
+    lab.launch("go.py", str(lab.root))
+    run_id = names(lab.root)[-1]
+    last = reproduce(lab.root, run_id).steps[-1]
+    if alone:
+        type_last_step(last, lab.repo.top)
+        assert len([n for n in names(lab.root) if n[0] != "."]) == 3
+    else:
+        assert last == f"python go.py {lab.root}"
 
 
 # ---- earlier versions, and which run -------------------------------------------------------------
@@ -346,7 +429,7 @@ def test_of_a_run_of_1_0_3_what_is_missing_is_said(tmp_path, monkeypatch):
         "# in a clone of the repository:",
         "# commit or move away what is not committed there now",
         f"git checkout {commit}",
-        "# starts the whole launch; for this run alone, give its configuration",
+        "# starts the whole launch: the run's function cannot be imported by name",
         "python train.py --lr 1",
     )
     assert "not recorded" in str(found)
