@@ -341,6 +341,13 @@ def make():
 made = make()
 """
 
+GUARDED = """
+if __name__ == "__main__":
+    import sys
+    from ztxexp import ExpRunner
+    ExpRunner([{"lr": 1}], sys.argv[1]).run(train)
+"""
+
 
 def type_last_step(step: str, folder: Path) -> None:
     assert step.startswith("python -c ")
@@ -366,8 +373,7 @@ def test_the_last_step_runs_the_same_configuration_alone(lab, words, folder, mon
         {
             "go.py": LAUNCH.format(name="train"),
             "fit-it.py": SCRIPT.replace('{"lr": 0.5}', '{"lr": 0.5, "clip": float("inf")}'),
-            "pkg/model.py": f"size = 3\n{MODEL}\nif __name__ == '__main__':\n    import sys\n"
-            "    from ztxexp import ExpRunner\n    ExpRunner([{'lr': 1}], sys.argv[1]).run(train)\n",
+            "pkg/model.py": f"size = 3\n{MODEL}\n{GUARDED}",
         }
     )
     lab.launch(*words, str(lab.root), folder=folder)
