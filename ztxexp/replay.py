@@ -21,8 +21,8 @@ from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
-from ztxexp_core.store.liveness import as_it_is
-from ztxexp_core.store.run_folder import RunFiles, iter_runs, read_record
+from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.run_folder import effective_record, iter_runs
 
 _log = logging.getLogger("ztxexp")
 
@@ -123,7 +123,7 @@ def sync(
         if in_a_row >= _IN_A_ROW:
             report.not_tried += 1
             continue
-        sent = _bring(folder, as_it_is(run, folder), target, sample, report)
+        sent = _bring(folder, effective_record(run, folder), target, sample, report)
         if sent is not None:
             in_a_row = in_a_row + 1 if sent.error and not sent.started else 0
     return report

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
     from ztxexp_core.machine.cores import available_cores, control_groups
     from ztxexp_core.machine.gpus import GpuMemory
     from ztxexp_core.pickling import pickle_by_value
-    from ztxexp_core.records import Config, MetricEvent, RunMetadata, SkipRun
+    from ztxexp_core.records import (
+        Config,
+        MetricEvent,
+        RunMetadata,
+        RunOutcome,
+        RunSpec,
+        SkipRun,
+        TrackerSpec,
+    )
     from ztxexp_core.run.output import output_before_runs
-    from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
-    from ztxexp_core.store.lines import JsonlWriter, read_jsonl
-    from ztxexp_core.store.run_folder import utc_now
+    from ztxexp_core.store.files import JsonlWriter, read_jsonl, utc_now
     from ztxexp_core.values.codec import encode as encode_json
     from ztxexp_core.values.codec import is_number, plain
     from ztxexp_core.values.copying import flat
@@ -84,7 +90,7 @@ _HOMES = {
     "ConfigError": "errors",
     "ExecutorError": "errors",
     "GpuMemory": "machine.gpus",
-    "JsonlWriter": "store.lines",
+    "JsonlWriter": "store.files",
     "MetricError": "errors",
     "MetricEvent": "records",
     "OptionError": "errors",
@@ -95,12 +101,12 @@ _HOMES = {
     "RunContext": "context",
     "RunEndedError": "errors",
     "RunMetadata": "records",
-    "RunOutcome": "specs",
-    "RunSpec": "specs",
+    "RunOutcome": "records",
+    "RunSpec": "records",
     "SkipRun": "records",
     "StoreError": "errors",
     "Tracker": "contracts",
-    "TrackerSpec": "specs",
+    "TrackerSpec": "records",
     "UnknownPluginError": "errors",
     "ZtxexpError": "errors",
     "available_cores": "machine.cores",
@@ -113,8 +119,8 @@ _HOMES = {
     "output_before_runs": "run.output",
     "pickle_by_value": "pickling",
     "plain": "values.codec",
-    "read_jsonl": "store.lines",
-    "utc_now": "store.run_folder",
+    "read_jsonl": "store.files",
+    "utc_now": "store.files",
 }
 
 

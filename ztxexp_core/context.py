@@ -94,7 +94,7 @@ class RunContext:
         Example:
             >>> ctx.log_metric(step=1, metrics={"loss": 0.91}, split="valid")
         """
-        (self._sink or self._own_sink()).log(step, metrics, split, phase)
+        (self._sink or self._own_sink()).log_metric(step, metrics, split, phase)
 
     def log_params(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record what the run has found out about itself, such as the size of its model.
@@ -112,7 +112,7 @@ class RunContext:
         Example:
             >>> ctx.log_params(n_parameters=1_200_000, device="cuda:0")
         """
-        (self._sink or self._own_sink()).params(_merged(params, more))
+        (self._sink or self._own_sink()).log_params(_merged(params, more))
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> Path:
         """Keep a file or folder among the run's artifacts.
@@ -136,7 +136,7 @@ class RunContext:
         Example:
             >>> ctx.log_artifact("model.pt")
         """
-        return (self._sink or self._own_sink()).artifact(path, name)
+        return (self._sink or self._own_sink()).log_artifact(path, name)
 
     def set_summary(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Set final figures before the end, such as the best score so far.
@@ -156,7 +156,7 @@ class RunContext:
         Example:
             >>> ctx.set_summary(best_accuracy=0.93, best_epoch=7)
         """
-        (self._sink or self._own_sink()).summary(_merged(values, more))
+        (self._sink or self._own_sink()).set_summary(_merged(values, more))
 
     def _own_sink(self) -> FileSink:
         # A context made by hand, or in a process that the run started: files, no trackers.

@@ -88,8 +88,7 @@ from typing import Any, NamedTuple, Protocol
 import pluggy
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.records import Config, MetricEvent, RunMetadata
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import Config, MetricEvent, RunMetadata, RunOutcome, RunSpec
 
 PROJECT_NAME = "ztxexp"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)

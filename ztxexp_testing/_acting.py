@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 
 PATIENCE_SEC = 60.0  # until a run takes what it waits for as not coming
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)

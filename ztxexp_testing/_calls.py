@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 from ztxexp_testing._apart import Apart
 
 _MOST_TAKEN = 2000  # of a stream without end

@@ -16,8 +16,9 @@ from ztxexp.results.summary import RunSummary
 from ztxexp.runner import ExpRunner
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.run_folder import RunFiles, read_record, run_folders
+from ztxexp_core.records import RunOutcome, RunSpec
+from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.run_folder import run_folders
 from ztxexp_testing._acting import Acts, over_file
 from ztxexp_testing._apart import in_time
 from ztxexp_testing._calls import Call, spec

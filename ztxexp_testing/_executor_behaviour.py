@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ztxexp_core.errors import OptionError, closest
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 from ztxexp_testing._acting import Acts, environment, fact
 from ztxexp_testing._calls import Call
 from ztxexp_testing._executing import ExecutorBase

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ztxexp_core.specs import RunSpec
+from ztxexp_core.records import RunSpec
 from ztxexp_testing._acting import (
     KILL,
     WAYS_TO_DIE,

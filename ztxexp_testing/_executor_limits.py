@@ -11,7 +11,7 @@ import pytest
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp_core.errors import OptionError
-from ztxexp_core.specs import RunSpec
+from ztxexp_core.records import RunSpec
 from ztxexp_testing._acting import KILL, Acts, fact, noted
 from ztxexp_testing._executing import ExecutorBase
 from ztxexp_testing._leftovers import alive, soon

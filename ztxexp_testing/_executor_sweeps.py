@@ -14,9 +14,8 @@ import pytest
 
 from ztxexp_core.contracts import hookimpl
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.lines import read_jsonl
-from ztxexp_core.store.run_folder import RunFiles, read_record
+from ztxexp_core.records import RunOutcome, RunSpec
+from ztxexp_core.store.files import RunFiles, read_jsonl, read_record
 from ztxexp_testing._executing import ExecutorBase
 from ztxexp_testing._given import given
 from ztxexp_testing._leftovers import GONE_SEC, Script

@@ -10,7 +10,8 @@ import pytest
 
 from ztxexp.replay import sync
 from ztxexp_core.records import MetricEvent
-from ztxexp_core.store.run_folder import read_record, run_folders
+from ztxexp_core.store.files import read_record
+from ztxexp_core.store.run_folder import run_folders
 from ztxexp_testing._base import SuiteBase
 from ztxexp_testing._runs import CALL_SEC, configs
 from ztxexp_testing._telling import Flaky, Teller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -23,16 +22,16 @@ from ztxexp_core.records import (
     RunMetadata,
     SkipRun,
 )
-from ztxexp_core.store.extras import ExtrasLog
-from ztxexp_core.store.lines import JsonlWriter, read_jsonl
-from ztxexp_core.store.run_folder import (
+from ztxexp_core.store.files import (
+    JsonlWriter,
     RunFiles,
-    create_run,
+    read_jsonl,
     read_record,
-    reopen_run,
     utc_now,
     write_json,
 )
+from ztxexp_core.store.run_folder import create_run, reopen_run
+from ztxexp_core.store.sink import FileSink
 from ztxexp_core.values.codec import plain
 
 CALL_SEC = 120.0  # a tracker that takes longer for a call hangs
@@ -99,13 +98,16 @@ class Run:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Write parameters down, to be told later."""
-        with contextlib.closing(ExtrasLog(self.ctx.run_dir, self.ctx.attempt)) as extras:
-            self.waiting_extras.append(("on_params", (extras.params(params),)))
+        self._sink().log_params(params)
+        self.waiting_extras.append(("on_params", (plain(dict(params)),)))
 
     def log_artifact(self, path: Path, name: str) -> None:
         """Keep a file or folder, to be told later."""
-        with contextlib.closing(ExtrasLog(self.ctx.run_dir, self.ctx.attempt)) as extras:
-            self.waiting_extras.append(("on_artifact", extras.artifact(path, name)))
+        target = self._sink().log_artifact(path, name)
+        self.waiting_extras.append(("on_artifact", (target, name)))
+
+    def _sink(self) -> FileSink:
+        return FileSink(self.folder, self.ctx.attempt, _log, self.files.curve)
 
     def ends(
         self, status: str, reason: str | None = None, figures: Mapping[str, Any] | None = None

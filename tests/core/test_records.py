@@ -18,8 +18,7 @@ import pytest
 from ztxexp.results.summary import RunSummary
 from ztxexp_core import records as types
 from ztxexp_core.context import RunContext
-from ztxexp_core.records import MetricEvent, RunMetadata, SkipRun
-from ztxexp_core.specs import RunOutcome, RunSpec, TrackerSpec
+from ztxexp_core.records import MetricEvent, RunMetadata, RunOutcome, RunSpec, SkipRun, TrackerSpec
 
 NEEDED = dataclasses.MISSING
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ztxexp.results.claims import Claimed, Claims, Completed
 from ztxexp_core.records import RUN_SCHEMA_VERSION
+from ztxexp_core.store.files import write_json
 from ztxexp_core.store.liveness import this_process
-from ztxexp_core.store.run_folder import create_run, new_run_id, write_json
+from ztxexp_core.store.run_folder import create_run, new_run_id
 
 
 def record(run_id: str, status: str) -> dict[str, object]:

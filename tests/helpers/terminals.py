@@ -28,7 +28,7 @@ def wait():
     sys.stdin.readline()
 from pathlib import Path
 from ztxexp.progress.progress import Progress
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 def spec(i, **config):
     return RunSpec(f"run{i}", Path("runs", f"run{i}"), config or {"i": i}, str(i))
 def end(i, status="succeeded", **fields):

@@ -17,7 +17,7 @@ from ztxexp import ExperimentPipeline, ExpRunner, RunMetadata, RunSummary
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 from ztxexp_core.plugins.registry import executors
-from ztxexp_core.store import heartbeat
+from ztxexp_core.store import liveness, run_folder
 
 
 class Flaky:
@@ -325,8 +325,6 @@ def test_an_executor_that_yields_something_else_is_told_what(root, flaky, caplog
 def test_a_dead_run_that_cannot_be_closed_does_not_hold_up_the_next_launch(
     root, monkeypatch, caplog
 ):
-    from ztxexp_core.store import liveness
-
     code = (
         "import os, sys; from ztxexp import ExpRunner\n"
         "ExpRunner([{'i': 0}], sys.argv[1]).run(lambda ctx: os._exit(1))"
@@ -336,7 +334,7 @@ def test_a_dead_run_that_cannot_be_closed_does_not_hold_up_the_next_launch(
     def refuses(*args):
         raise PermissionError(13, "another user's")
 
-    monkeypatch.setattr(liveness, "write_json", refuses)
+    monkeypatch.setattr(run_folder, "write_json", refuses)
     with caplog.at_level(logging.WARNING, "ztxexp"):
         assert five(root).succeeded == 5
     assert "cannot be closed" in caplog.text
@@ -348,9 +346,9 @@ def test_a_launch_beats_once(root, shares):
     pipeline = ExperimentPipeline(root.path, {"i": 1})
     if shares:
         pipeline.exclude_completed()
-    assert pipeline.run(lambda ctx: held.append(dict(heartbeat._holders))).succeeded == 1
+    assert pipeline.run(lambda ctx: held.append(dict(liveness._launches))).succeeded == 1
     assert held == [{str(root.path): 1}]
-    assert not heartbeat._holders
+    assert not liveness._launches
 
 
 async def _async(ctx):

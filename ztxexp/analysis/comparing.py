@@ -10,7 +10,7 @@ from ztxexp.results.columns import pack
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import encodable
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.store.run_folder import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.copying import flat
 

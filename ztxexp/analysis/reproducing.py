@@ -24,7 +24,7 @@ from ztxexp.provenance.masking import MASK
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.labels import label
-from ztxexp_core.store.run_folder import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.values.codec import numbers
 
 _SHOWN = 10  # differences; the record holds them all

@@ -32,8 +32,8 @@ from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
 from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, find, label
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
-from ztxexp_core.store.run_folder import STAGING_PREFIX, run_names
-from ztxexp_core.store.shared import DAMAGED, shared_folder
+from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
+from ztxexp_core.store.run_folder import run_names
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

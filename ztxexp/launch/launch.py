@@ -30,12 +30,11 @@ from ztxexp_core.pickling import pickle_by_value, refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.plugins.trackers import check_tracker
-from ztxexp_core.records import RunMetadata
+from ztxexp_core.records import RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.run.trackers import distant
-from ztxexp_core.specs import RunSpec, TrackerSpec
-from ztxexp_core.store.heartbeat import beating
+from ztxexp_core.run.trackers import remote_targets
+from ztxexp_core.store.liveness import beating
 from ztxexp_core.store.run_folder import new_run_id, prepare_root
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import copy_config
@@ -119,7 +118,7 @@ def launch(
                 patience = min(patience, _INTERRUPTED_SEC)
                 raise
             finally:
-                targets = distant(shared, queue.hung, patience)
+                targets = remote_targets(shared, queue.hung, patience)
                 tell_of_the_dead(sweep.dead, targets, patience)
     summary = sweep.summary(time.monotonic() - started, reused)
     _log_the_end(summary)

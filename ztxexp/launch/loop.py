@@ -18,10 +18,15 @@ from ztxexp.results.summary import RunSummary
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    RunOutcome,
+    RunSpec,
+)
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.specs import RunOutcome, RunSpec
 from ztxexp_core.store.run_folder import discard_staged
 
 _log = logging.getLogger("ztxexp")

@@ -20,9 +20,8 @@ from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
-from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.liveness import status_elsewhere
+from ztxexp_core.records import RUN_STATUS_RUNNING, RunOutcome, RunSpec
+from ztxexp_core.store.run_folder import status_elsewhere
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
 

@@ -15,22 +15,25 @@ from typing import Any
 
 from ztxexp.results.history import Snapshot
 from ztxexp.text.logs import lines_before_death
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
-from ztxexp_core.run.launch import DEATHS
-from ztxexp_core.run.run import RunOne, first_record
-from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.heartbeat import remove_old
-from ztxexp_core.store.liveness import close_dead_run, close_run
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    RunOutcome,
+    RunSpec,
+)
+from ztxexp_core.run.launch import DEATHS, first_record
+from ztxexp_core.run.run import RunOne
+from ztxexp_core.store.files import RunFiles, read_record, write_bytes, write_json
+from ztxexp_core.store.liveness import remove_old
 from ztxexp_core.store.run_folder import (
-    RunFiles,
     attempt_of,
+    close_dead_run,
+    close_run,
     create_run,
     discard_staged,
-    read_record,
     remove_old_staging,
     reopen_run,
-    write_bytes,
-    write_json,
 )
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})

@@ -22,8 +22,7 @@ from ztxexp.progress.running import Running, Sights
 from ztxexp.results.summary import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec
 
 _log = logging.getLogger("ztxexp")
 

@@ -16,8 +16,8 @@ from ztxexp.progress.display import Row
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.labels import KeyPath, label
 from ztxexp.text.logs import read_end
-from ztxexp_core.specs import RunSpec
-from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.records import RunSpec
+from ztxexp_core.store.files import RunFiles
 from ztxexp_core.values.codec import decode, number
 
 _TAILS = (4096, 65536)  # bytes; the second where an event alone is longer than the first

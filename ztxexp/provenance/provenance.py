@@ -26,7 +26,7 @@ from ztxexp.provenance.git_state import GitDiff, Uncommitted, find_checkout
 from ztxexp.provenance.masking import command_line, mask_command
 from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
-from ztxexp_core.store.run_folder import open_regular, write_bytes
+from ztxexp_core.store.files import open_regular, write_bytes
 
 _log = logging.getLogger("ztxexp")
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.store.heartbeat import modified, remove_old
-from ztxexp_core.store.run_folder import read_json, write_bytes, write_new
-from ztxexp_core.store.shared import CLAIMS, shared_folder
+from ztxexp_core.store.files import CLAIMS, read_json, shared_folder, write_bytes, write_new
+from ztxexp_core.store.liveness import modified, remove_old
 from ztxexp_core.values.codec import encode
 
 DAMAGED = "damaged"  # the status of a claim that cannot be read

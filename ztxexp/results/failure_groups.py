@@ -12,9 +12,8 @@ from typing import Any
 
 from ztxexp.results.summary import FailureGroup, failure_kind
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
-from ztxexp_core.specs import RunOutcome, RunSpec
-from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
+from ztxexp_core.store.files import RunFiles
 from ztxexp_core.values.codec import encode, plain
 
 

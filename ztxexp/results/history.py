@@ -21,9 +21,8 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
-from ztxexp_core.store.heartbeat import stamp
-from ztxexp_core.store.liveness import as_it_is, owner_is_dead
-from ztxexp_core.store.run_folder import attempt_of, is_ours, list_root
+from ztxexp_core.store.liveness import owner_is_dead, stamp
+from ztxexp_core.store.run_folder import attempt_of, effective_record, is_known_schema, list_root
 from ztxexp_core.values.identity import VERSION, config_identity
 
 _log = logging.getLogger("ztxexp")
@@ -63,7 +62,7 @@ class PastRun:
         status, alive = str(run.get("status")), None
         if status == RUN_STATUS_RUNNING:
             folder = root / name
-            run = as_it_is(run, folder)
+            run = effective_record(run, folder)
             status = str(run.get("status"))
             if status == RUN_STATUS_RUNNING and owner_is_dead(run, folder) is False:
                 alive = True
@@ -147,7 +146,7 @@ class Snapshot:
             # A damaged status may be a list, which no set can be asked about.
             if isinstance(status, str)
             and status in statuses
-            and is_ours(versions[place], f"{self.root}/{self.names[place]}/run.json")
+            and is_known_schema(versions[place], f"{self.root}/{self.names[place]}/run.json")
         ]
 
     def dead_runs(self) -> list[Path]:

@@ -25,9 +25,14 @@ from dataclasses import dataclass, field
 import orjson
 
 from ztxexp.results.columns import ColumnTable, Object, from_tree, moved, pack, to_tree
-from ztxexp_core.store.heartbeat import stamp
-from ztxexp_core.store.run_folder import open_regular, read_record_exactly, write_bytes
-from ztxexp_core.store.shared import INDEX, shared_folder
+from ztxexp_core.store.files import (
+    INDEX,
+    open_regular,
+    read_record_exactly,
+    shared_folder,
+    write_bytes,
+)
+from ztxexp_core.store.liveness import stamp
 
 _VERSION = 2
 _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it

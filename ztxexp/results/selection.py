@@ -20,10 +20,9 @@ from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING, VALID_RUN_STATUSES
-from ztxexp_core.store.extras import PARAMS
-from ztxexp_core.store.lines import read_jsonl
-from ztxexp_core.store.liveness import RUN_LOST, as_it_is
-from ztxexp_core.store.run_folder import is_ours, read_record, run_names
+from ztxexp_core.store.files import read_jsonl, read_record
+from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
+from ztxexp_core.store.sink import PARAMS
 from ztxexp_core.values.codec import numbers
 
 _log = logging.getLogger("ztxexp")
@@ -350,7 +349,7 @@ def _accepted(
     ended: list[int] = []
     running = [at for at, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
     for at, one in zip(running, run.at(running), strict=True):
-        run.overrides[at] = shown = as_it_is(one or {}, f"{root}/{names[at]}")
+        run.overrides[at] = shown = effective_record(one or {}, f"{root}/{names[at]}")
         statuses[at] = shown.get("status")
         if statuses[at] != RUN_STATUS_RUNNING and shown.get("error_type") != RUN_LOST:
             ended.append(at)
@@ -358,7 +357,10 @@ def _accepted(
         at
         for at, version in enumerate(versions)
         if key_lists[which[at]]
-        and (version == RUN_SCHEMA_VERSION or is_ours(version, f"{root}/{names[at]}/run.json"))
+        and (
+            version == RUN_SCHEMA_VERSION
+            or is_known_schema(version, f"{root}/{names[at]}/run.json")
+        )
     ]
     wanted = selection.statuses
     if wanted is not None:  # a damaged status may be a list, which no set can be asked about

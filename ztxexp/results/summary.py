@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
 from ztxexp.text.logs import last_lines, read_end
-from ztxexp_core.specs import RunOutcome
-from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.records import RunOutcome
+from ztxexp_core.store.files import RunFiles
 
 _KINDS_SHOWN = 5
 _TAILS_SHOWN = 2  # of the most frequent kinds

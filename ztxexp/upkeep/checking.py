@@ -30,9 +30,16 @@ from ztxexp.upkeep.inspecting import (
     read_object,
     reason,
 )
+from ztxexp_core.store.files import (
+    ALIVE,
+    CLAIMS,
+    INDEX,
+    SHARED_FOLDER,
+    STAGING_PREFIX,
+    shared_folder,
+)
 from ztxexp_core.store.liveness import owner_is_dead
-from ztxexp_core.store.run_folder import STAGING_PREFIX, SUBFOLDERS
-from ztxexp_core.store.shared import ALIVE, CLAIMS, FOLDER, INDEX, shared_folder
+from ztxexp_core.store.run_folder import SUBFOLDERS
 
 IN_USE_SEC = 3600.0  # what is younger may still be in the making
 
@@ -161,7 +168,7 @@ def _check_hidden(path: Path) -> Iterator[Finding]:
         yield from check_staging(path)
     elif TEMPORARY.fullmatch(path.name):
         yield from _left_over(path, "is an unfinished file")
-    elif path.name == FOLDER and not os.path.islink(path):
+    elif path.name == SHARED_FOLDER and not os.path.islink(path):
         parts = [Path(shared_folder(path.parent, part)) for part in (ALIVE, CLAIMS, INDEX)]
         yield from _temporary_files(*parts)
 

@@ -25,8 +25,8 @@ from ztxexp.upkeep.repairing import may_be_running
 from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, read_infos, seconds_of
 from ztxexp.upkeep.unreferenced import unreferenced
 from ztxexp_core.errors import ZtxexpError
-from ztxexp_core.store.liveness import as_it_is
-from ztxexp_core.store.run_folder import STAGING_PREFIX, read_record
+from ztxexp_core.store.files import STAGING_PREFIX, read_record
+from ztxexp_core.store.run_folder import effective_record
 
 _log = logging.getLogger("ztxexp")
 
@@ -278,7 +278,7 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
     folder = info.folder
     # Minutes may lie between the question and its answer: a retry may have begun meanwhile.
     record = None if os.path.islink(folder) else read_record(folder / "run.json")
-    changed = record is None or as_it_is(record, folder) != info.run
+    changed = record is None or effective_record(record, folder) != info.run
     if changed or may_be_running(record or {}, folder):
         _log.warning("%s left %s alone: it has changed since it was chosen", who, folder)
         return False

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ztxexp.text.format import cut, sanitize_for_terminal
-from ztxexp_core.store.shared import DAMAGED, FOLDER
+from ztxexp_core.store.files import DAMAGED, SHARED_FOLDER
 
 NOTE, WARNING, DAMAGE = "note", "warning", "damage"
 
-QUARANTINE = f"{FOLDER}/{DAMAGED}"  # below the root: where repair() moves things
+QUARANTINE = f"{SHARED_FOLDER}/{DAMAGED}"  # below the root: where repair() moves things
 
 _WIDTH = 160
 

@@ -39,8 +39,9 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
-from ztxexp_core.store.liveness import as_it_is, owner_is_dead
-from ztxexp_core.store.run_folder import SUBFOLDERS, RunFiles, open_regular, read_json
+from ztxexp_core.store.files import RunFiles, open_regular, read_json
+from ztxexp_core.store.liveness import owner_is_dead
+from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.codec import decode
 from ztxexp_core.values.identity import VERSION, config_identity
 
@@ -153,7 +154,7 @@ def _check_record(result: Inspected, files: RunFiles, run: dict[str, Any]) -> No
     if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
         result.add(files.run, DAMAGED_RUN, f"its status is {status!r}")
         return
-    if status == RUN_STATUS_RUNNING and as_it_is(run, result.folder) is not run:
+    if status == RUN_STATUS_RUNNING and effective_record(run, result.folder) is not run:
         # Read again: the owner may have written the end between our reading and its own end.
         run = read_object(files.run)[0] or run
     result.run = run

@@ -31,11 +31,21 @@ from ztxexp.upkeep.inspecting import (
 )
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.store.heartbeat import SILENT_SEC, file_system_now
-from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import as_it_is, close_run, owner_is_dead, process_is_dead
-from ztxexp_core.store.run_folder import STAGING_PREFIX, RunFiles, utc_now, write_json, write_new
-from ztxexp_core.store.shared import ALIVE, CLAIMS, DAMAGED, FOLDER, shared_folder
+from ztxexp_core.store.files import (
+    ALIVE,
+    CLAIMS,
+    DAMAGED,
+    SHARED_FOLDER,
+    STAGING_PREFIX,
+    JsonlWriter,
+    RunFiles,
+    shared_folder,
+    utc_now,
+    write_json,
+    write_new,
+)
+from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead, process_is_dead
+from ztxexp_core.store.run_folder import close_run, effective_record
 
 _log = logging.getLogger("ztxexp")
 
@@ -179,7 +189,7 @@ class Repairer:
             yield Repair(lost.path, RESTORED, lost.what)
 
     def _close(self, folder: Path, run: dict[str, Any], dead: Finding) -> Iterator[Repair]:
-        record = as_it_is(run, folder)
+        record = effective_record(run, folder)
         if record.get("status") != RUN_STATUS_RUNNING:
             if not self._dry_run:
                 close_run(folder, record)
@@ -288,7 +298,7 @@ moves.jsonl has a line for each entry: where it was ("from", below the results r
 ("to"), when it was moved ("at", UTC), and why.
 
 To undo a move, repair what "why" names, then move the entry back, for example
-    mv {FOLDER}/{DAMAGED}/20260301_101500_5f0c 20260301_101500_5f0c
+    mv {SHARED_FOLDER}/{DAMAGED}/20260301_101500_5f0c 20260301_101500_5f0c
 To discard all entries, delete this folder.
 """
 

@@ -17,8 +17,8 @@ from ztxexp.results.selection import Selection, read_runs
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.liveness import RUN_LOST
-from ztxexp_core.store.run_folder import SUBFOLDERS, RunFiles
+from ztxexp_core.store.files import RunFiles
+from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number, number
 from ztxexp_core.values.copying import flat, lookup
 from ztxexp_core.values.identity import canonical

@@ -13,7 +13,8 @@ from ztxexp.results.index import Kind, read_all
 from ztxexp.upkeep.checking import age_of
 from ztxexp.upkeep.findings import QUARANTINE
 from ztxexp.upkeep.repairing import launch_under_way
-from ztxexp_core.store.run_folder import read_record, run_names
+from ztxexp_core.store.files import read_record
+from ztxexp_core.store.run_folder import run_names
 
 _KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run refers to it
 _FIELDS = {"git_diff": PATCH, "packages": PACKAGES}

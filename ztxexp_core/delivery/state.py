@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.records import MetricEvent
-from ztxexp_core.store.lines import Line, ends_mid_line, read_jsonl, whole_lines
+from ztxexp_core.store.files import (
+    CLOEXEC,
+    Line,
+    RunFiles,
+    ends_mid_line,
+    read_jsonl,
+    utc_now,
+    whole_lines,
+)
 from ztxexp_core.store.liveness import process_is_dead, this_process
-from ztxexp_core.store.run_folder import CLOEXEC, RunFiles, utc_now
 from ztxexp_core.values.codec import encode
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.plugins.trackers import make_tracker
-from ztxexp_core.specs import TrackerSpec
+from ztxexp_core.records import TrackerSpec
 from ztxexp_core.values.codec import encode, plain
 
 if TYPE_CHECKING:  # it needs pluggy, which workers do not

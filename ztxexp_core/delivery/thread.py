@@ -29,9 +29,8 @@ from ztxexp_core.delivery.state import (
     shown_destination,
 )
 from ztxexp_core.delivery.target import TrackerTarget
-from ztxexp_core.store.extras import ARTIFACT, PARAMS
-from ztxexp_core.store.lines import Line, whole_lines
-from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.store.files import Line, RunFiles, whole_lines
+from ztxexp_core.store.sink import ARTIFACT, PARAMS
 
 Report = Callable[[str, str, BaseException], None]
 """Called once per run and tracker: with its name, the call that failed, and the exception."""

@@ -44,7 +44,7 @@ from ztxexp_core.plugins.options import (
     options_of,
 )
 from ztxexp_core.plugins.trackers import _checked_targets, check_factory, import_target
-from ztxexp_core.specs import TrackerSpec
+from ztxexp_core.records import TrackerSpec
 
 if TYPE_CHECKING:  # slow to import
     from importlib.metadata import EntryPoint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ztxexp_core.errors import PluginContractError, PluginImportError
 from ztxexp_core.plugins.entries import PluginRef, cause, contract_error
-from ztxexp_core.specs import TrackerSpec
+from ztxexp_core.records import TrackerSpec
 
 if TYPE_CHECKING:  # it needs pluggy, which workers do not
     from ztxexp_core.contracts import Tracker

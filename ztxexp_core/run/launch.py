@@ -1,31 +1,37 @@
-"""What all runs of one launch share: function, metadata, trackers, the rule of retries."""
+"""What all runs of one launch share: the record that goes to workers, and the rule of retries."""
 
 from __future__ import annotations
 
 import builtins
+import contextlib
+import copy
+import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.records import RunMetadata
-from ztxexp_core.specs import TrackerSpec
+from ztxexp_core.records import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_RUNNING,
+    RunMetadata,
+    RunSpec,
+    TrackerSpec,
+)
+from ztxexp_core.store.files import utc_now
+from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.codec import is_number
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
 
-DEATHS = frozenset({"WorkerDied", "Timeout"})
-"""Error types of runs that did not end by themselves."""
+TRACKER_TIMEOUT_SEC = 10.0
 
-# By every name that they have: IOError is another one of OSError.
-_BUILT_IN = {
-    name: kind.__name__
-    for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and issubclass(kind, BaseException)
-}
+DEATHS = frozenset({"WorkerDied", "Timeout"})
+"""Error types of runs whose process ended before they did."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,11 @@ class RetryRule:
     Attributes:
         max_attempts: attempts that one launch makes of a run, at least 1.
         names: class names, with or without a module (``torch.cuda.OutOfMemoryError``); a parent's
-            name covers its children. ``WorkerDied`` and ``Timeout``
-            stand for the death of the run's process and for its time limit.
+            name covers its children. ``WorkerDied`` and ``Timeout`` stand for the death of the
+            run's process and for its time limit.
         classes: exception classes.
         delay: seconds before the second attempt.
-        backoff: by which the delay is multiplied before each further one.
+        backoff: factor of the delay before each further attempt.
     """
 
     max_attempts: int = 1
@@ -66,15 +72,18 @@ class RetryRule:
             retry_on = (retry_on,)
         if not isinstance(retry_on, Iterable):
             raise TypeError(f"retry_on must be a list of exceptions, got {retry_on!r}")
-        retry_on = list(retry_on)
-        names = frozenset(_BUILT_IN.get(item, item) for item in retry_on if isinstance(item, str))
-        rest = [item for item in retry_on if not isinstance(item, str)]
-        for item in rest:
-            if not (isinstance(item, type) and issubclass(item, BaseException)):
+        names, classes = set(), []
+        for item in retry_on:
+            if isinstance(item, str):
+                builtin = getattr(builtins, item, None)  # IOError is another name of OSError
+                names.add(builtin.__name__ if isinstance(builtin, type) else item)
+            elif isinstance(item, type) and issubclass(item, BaseException):
+                classes.append(item)
+            else:
                 raise TypeError(
                     f"retry_on takes names of exceptions and exception classes, got {item!r}"
                 )
-        return cls(max_attempts, names, tuple(rest), float(delay), float(backoff))
+        return cls(max_attempts, frozenset(names), tuple(classes), float(delay), float(backoff))
 
     def covers(self, exc: BaseException, tries: int) -> bool:
         """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
@@ -83,12 +92,14 @@ class RetryRule:
         if isinstance(exc, self.classes):
             return True
         parents = type(exc).__mro__
-        return any(
-            not self.names.isdisjoint((cls.__name__, _path_of(cls))) for cls in parents
-        ) or any(_named(name) in parents for name in self.names if "." in name)
+        for parent in parents:
+            path = f"{parent.__module__}.{parent.__qualname__}"
+            if parent.__name__ in self.names or path in self.names:
+                return True
+        return any(_loaded_class(name) in parents for name in self.names if "." in name)
 
     def covers_death(self, error_type: str | None, tries: int) -> bool:
-        """Tell whether the run is tried again after its process has died, or was ended."""
+        """Tell whether the run is tried again after its process died or was ended."""
         return tries < self.max_attempts and error_type in DEATHS and error_type in self.names
 
     def pause(self, tries: int) -> float:
@@ -96,24 +107,16 @@ class RetryRule:
         return float(self.delay * self.backoff ** (tries - 1))
 
 
-def _path_of(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+def _loaded_class(path: str) -> Any:
+    """Return what a dotted name stands for in a loaded module; ``None`` if there is nothing.
 
-
-def _named(path: str) -> Any:
-    """Return what a dotted name stands for in the modules that are loaded; ``None`` for nothing.
-
-    A class that was raised need not be called what its home is called: ``torch.cuda`` shows one of
-    ``torch``.
+    A class may be known under another module's name: ``torch.cuda`` re-exports one of ``torch``.
     """
     module, _, name = path.rpartition(".")
     try:
         return getattr(sys.modules.get(module), name, None)
-    except Exception:  # a module that finds its names itself
+    except Exception:  # from a module's own __getattr__
         return None
-
-
-TRACKER_TIMEOUT_SEC = 10.0
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,12 @@ class Launch:
 
     Attributes:
         function: the experiment function.
-        metadata: filled in, but for the fields that differ between runs.
+        metadata: complete, but for the fields that differ between runs.
         retry: which failures are tried again.
         trackers: made anew for every run.
-        live_trackers: instances of the user, and what they are called.
-        own_process: runs happen in processes of their own, whose output belongs into ``run.log``.
-        tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
+        live_trackers: names and tracker instances of the user.
+        own_process: runs happen in worker processes, whose output belongs into ``run.log``.
+        tracker_timeout: seconds that a tracker may hold up a run, at its start and at its end.
     """
 
     function: ExperimentFn
@@ -139,12 +142,70 @@ class Launch:
     tracker_timeout: float = TRACKER_TIMEOUT_SEC
 
     def parts(self) -> Iterator[tuple[str, Any]]:
-        """Yield what has to reach the workers, with a name for messages."""
+        """Yield each part that is sent to workers, with its name for messages."""
         name = getattr(self.function, "__qualname__", repr(self.function))
         yield f"the experiment function {name!r}", self.function
         yield "the metadata", self.metadata
-        for tracker in self.trackers:
-            yield f"an argument of tracker {tracker.name!r}", tracker
-        for name, live in self.live_trackers:
-            yield f"the tracker {name}", live
+        for spec in self.trackers:
+            yield f"an argument of tracker {spec.name!r}", spec
+        for name, tracker in self.live_trackers:
+            yield f"the tracker {name}", tracker
         yield "an exception class in retry_on", self.retry
+
+
+# ---- the first record of a run -------------------------------------------------------------------
+
+
+def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], RunMetadata]:
+    """Return ``run.json`` as it is when a run begins in this process, and the run's metadata.
+
+    Args:
+        spec: the run.
+        template: metadata that the runs of its launch share.
+    """
+    config = spec.config
+    meta = dataclasses.replace(
+        template,
+        attempt=spec.attempt,
+        seed=_seed(config.get("seed") if template.seed is None else template.seed),
+        dataset_version=template.dataset_version or _dataset_version(config),
+        tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
+        extras=copy.deepcopy(template.extras),
+    )
+    record: dict[str, Any] = {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "status": RUN_STATUS_RUNNING,
+        "started_at": utc_now(),
+        "finished_at": None,
+        "duration_sec": None,
+        "error_type": None,
+        "error_message": None,
+        "experiment_name": meta.experiment_name,
+        "group": meta.group,
+        "tags": template.tags,
+        "parent_run_id": meta.parent_run_id,
+        "attempt": spec.attempt,
+        "retry_count": 0,
+        "reason": None,
+        "identity": spec.identity,
+        "owner": this_process(),
+    }
+    return record, meta
+
+
+def _seed(value: Any) -> int | None:
+    """Return a whole number or a text of digits as a number; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (Integral, str)):
+        return None
+    with contextlib.suppress(ValueError):
+        return int(value)
+    return None
+
+
+def _dataset_version(config: Mapping[str, Any]) -> str | None:
+    for key in ("dataset_version", "data_version"):
+        value = config.get(key)
+        if value is not None and str(value):
+            return str(value)
+    return None

@@ -1,10 +1,9 @@
-"""What a run prints, by Python, by C or in processes that it starts, goes to its ``run.log``.
+"""``run.log``: what a run logs and, in a worker process, what it prints.
 
-The file takes the place of file descriptors 1 and 2 and keeps it until the process begins its next
-run: what a thread prints late and what the interpreter says at exit belong to the run before. A
-process that a run leaves behind keeps the log of that run.
-
-For worker processes only; in the launching process the output is the user's.
+In a worker everything printed by Python, by C or by processes that the run starts goes there. The
+file replaces file descriptors 1 and 2 until the next run of that process begins: what a thread
+prints late and what the interpreter prints at exit belong to the run before. A process that a run
+leaves behind keeps the log of that run. In the launching process the output is the user's.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import contextlib
 import faulthandler
 import functools
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +20,68 @@ from typing import Any
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_FORMAT = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
+
+
+class _LogFile(logging.FileHandler):
+    """A log file; that it cannot be written ends no run."""
+
+    broken: OSError | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the file could not be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        exc = sys.exc_info()[1]
+        if isinstance(exc, OSError):
+            self.broken = self.broken or exc
+        else:  # arguments that do not fit the message
+            super().handleError(record)
+
+
+class RunLogger(logging.Logger):
+    """The logger of one run, ``ctx.logger``.
+
+    Not from ``logging.getLogger``, which would keep one logger per run for ever. It can be sent to
+    a process that the run starts, which then writes to the same file.
+
+    Args:
+        run_id: id of the run.
+        path: the file; it is opened at the first message.
+    """
+
+    def __init__(self, run_id: str, path: str):
+        super().__init__(f"ztxexp.run.{run_id}", logging.INFO)
+        self._made_from = run_id, path
+        self._file = _LogFile(path, encoding="utf-8", errors="backslashreplace", delay=True)
+        self._file.setFormatter(_FORMAT)
+        self.addHandler(self._file)
+
+    @property
+    def broken(self) -> OSError | None:
+        """The first error that kept a message from being written."""
+        return self._file.broken
+
+    def getChild(self, suffix: str) -> RunLogger:
+        """Return a logger for a part of the run, with the same file."""
+        child = RunLogger(*self._made_from)
+        child.name, child.handlers = f"{self.name}.{suffix}", self.handlers
+        child._file = self._file
+        return child
+
+    def close(self) -> None:
+        """Close the file; a later message opens it again."""
+        for handler in self.handlers:
+            handler.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunLogger, self._made_from
+
+
+# ---- output of a worker --------------------------------------------------------------------------
 
 # Of this process: what it printed before its first run, and fork servers not yet seen to end.
 _early = bytearray()

@@ -1,32 +1,40 @@
-"""The trackers of one run: made, told the start, entered, told the end."""
+"""The trackers of one run.
+
+A local tracker, which only writes into the run's folder, is called in the run's thread. Any other
+is fed from the run's files, in a thread of its own (:mod:`ztxexp_core.delivery.thread`). What a
+tracker raises is reported once per run and never reaches the experiment.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ztxexp_core.context import RunContext
+from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.target import TrackerTarget, target_for, target_for_instance
 from ztxexp_core.delivery.thread import DeliveryReport, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
+from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
-from ztxexp_core.run.sink import GuardedTracker
-from ztxexp_core.specs import RunSpec, TrackerSpec
+from ztxexp_core.store.sink import FileSink
+
+_MAX_FAILURES = 3  # in a row; then only the end of the run is reported to the tracker
 
 
-class Telling:
+class RunTrackers:
     """All trackers of one run.
 
     Args:
-        launch: which trackers there are, and how long a call of theirs may take.
-        spec: the run; says which of them have hung before.
-        report: told of the first failure of each.
+        launch: its trackers, and how long a call of theirs may take.
+        spec: the run; names the trackers that have hung before.
+        report: called for the first failure of each tracker.
 
     Attributes:
-        local: those that only write into the run's folder; they are told where the run is.
-        hung: names of those that took too long.
+        local: the local trackers.
+        hung: names of trackers that took too long.
     """
 
     def __init__(self, launch: Launch, spec: RunSpec, report: Report):
@@ -38,15 +46,17 @@ class Telling:
         self.hung: list[str] = []
 
     def start(self, ctx: RunContext) -> None:
-        """Make the trackers and tell them the start."""
+        """Make the trackers and call ``on_run_start``."""
         for spec in self._launch.trackers:
             if spec.name not in self._without:
                 self._start(ctx, spec)
-        for name, live in self._launch.live_trackers:
-            if getattr(live, "local", False):
-                self._start_local(ctx, name, live)
+        for name, tracker in self._launch.live_trackers:
+            if getattr(tracker, "local", False):
+                self._start_local(ctx, name, tracker)
             elif name not in self._without:
-                self._begin(ctx, target_for_instance(name, live, self._launch.tracker_timeout))
+                self._start_remote(
+                    ctx, target_for_instance(name, tracker, self._launch.tracker_timeout)
+                )
         for thread in self._threads:
             thread.wait_for_start()
 
@@ -55,7 +65,7 @@ class Telling:
             if spec.local:
                 self._start_local(ctx, spec.name, make_tracker(spec))
             else:
-                self._begin(ctx, target_for(spec, self._launch.tracker_timeout))
+                self._start_remote(ctx, target_for(spec, self._launch.tracker_timeout))
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
@@ -66,31 +76,31 @@ class Telling:
         guarded.start(ctx, ctx.meta)
         self.local.append(guarded)
 
-    def _begin(self, ctx: RunContext, target: TrackerTarget) -> None:
+    def _start_remote(self, ctx: RunContext, target: TrackerTarget) -> None:
         thread = TrackerThread(ctx, target, self._report)
         self._threads.append(thread)
         thread.begin()
 
     @contextlib.contextmanager
     def in_run(self) -> Iterator[None]:
-        """Enter what trackers want entered around the experiment function."""
+        """Enter the ``in_run`` contexts of the trackers around the experiment function."""
         with contextlib.ExitStack() as stack:
             for thread in self._threads:
                 stack.enter_context(thread.in_run())
             yield
 
-    def goes_on_with(self, ctx: RunContext) -> None:
-        """Let trackers be told of a further attempt by its own context."""
+    def continue_with(self, ctx: RunContext) -> None:
+        """Use the context of a further attempt from now on."""
         for thread in self._threads:
             thread.ctx = ctx
 
     def end(
         self, ctx: RunContext, summary: dict[str, object]
     ) -> Iterator[tuple[str, DeliveryReport]]:
-        """Tell all of them the end, each once, also where Ctrl-C comes in between.
+        """Call ``on_run_end``, once for each tracker, also if Ctrl-C interrupts it.
 
         Yields:
-            The name of each tracker that lacks something, and what it has got.
+            The name of each tracker that lacks something, and what was sent.
         """
         for thread in self._threads:
             thread.end(summary)
@@ -106,17 +116,95 @@ class Telling:
                 yield thread.name, report
 
 
-def distant(launch: Launch, without: Collection[str], patience: float) -> Iterator[TrackerTarget]:
-    """Yield the trackers of a launch that do not only write into the run's folder.
+def remote_targets(
+    launch: Launch, without: Collection[str], patience: float
+) -> Iterator[TrackerTarget]:
+    """Yield the trackers of a launch that are not local.
 
     Args:
         launch: the launch.
-        without: names of trackers that are left alone.
+        without: names of trackers to leave out.
         patience: seconds that a call may take.
     """
     for spec in launch.trackers:
         if spec.name not in without and not spec.local:
             yield target_for(spec, patience)
-    for name, live in launch.live_trackers:
-        if name not in without and not getattr(live, "local", False):
-            yield target_for_instance(name, live, patience)
+    for name, tracker in launch.live_trackers:
+        if name not in without and not getattr(tracker, "local", False):
+            yield target_for_instance(name, tracker, patience)
+
+
+class GuardedTracker:
+    """A local tracker whose exceptions stay here.
+
+    Args:
+        name: under which the user knows it.
+        tracker: the tracker.
+        report: called for its first failure.
+    """
+
+    __slots__ = ("_failures", "_name", "_off", "_report", "_reported", "_tracker")
+
+    def __init__(self, name: str, tracker: Tracker, report: Report):
+        self._name = name
+        self._tracker = tracker
+        self._report = report
+        self._reported = False
+        self._failures = 0
+        self._off = False
+
+    def start(self, ctx: RunContext, meta: RunMetadata) -> None:
+        """Call ``on_run_start``; a tracker that raises here is left out of this run."""
+        if not self._off and not self._guarded("on_run_start", ctx, meta):
+            self._off = True
+
+    def metric(self, ctx: RunContext, event: MetricEvent) -> None:
+        """Call ``on_metric`` unless the tracker failed too often."""
+        if not self._off and self._failures < _MAX_FAILURES:
+            self._guarded("on_metric", ctx, event)
+
+    def extra(self, call: str, ctx: RunContext, *args: Any) -> None:
+        """Call ``on_params`` or ``on_artifact`` if the tracker has it."""
+        if not self._off and self._failures < _MAX_FAILURES and hasattr(self._tracker, call):
+            self._guarded(call, ctx, *args)
+
+    def end(self, ctx: RunContext, summary: dict[str, object]) -> None:
+        """Call ``on_run_end``, also after failed metrics, so that it can close its files."""
+        if not self._off:
+            self._guarded("on_run_end", ctx, dict(summary))
+
+    def _guarded(self, call: str, *args: Any) -> bool:
+        try:
+            getattr(self._tracker, call)(*args)
+        except KeyboardInterrupt:  # the user's Ctrl-C
+            raise
+        except BaseException as exc:
+            self._failures += 1
+            if not self._reported:
+                self._reported = True
+                self._report(self._name, call, exc)
+            return False
+        self._failures = 0
+        return True
+
+
+class RunSink(FileSink):
+    """Receives the logging calls of one run's context: writes the files, calls local trackers.
+
+    Args:
+        ctx: the run, whose ``_metrics_jsonl_path`` is the file of its metric events.
+        trackers: called after the files have been written.
+    """
+
+    def __init__(self, ctx: RunContext, trackers: Sequence[GuardedTracker]):
+        super().__init__(ctx.run_dir, ctx.meta.attempt, ctx.logger, ctx._metrics_jsonl_path)
+        self._ctx = ctx
+        self._trackers = trackers
+
+    def _on_metric(self, event: MetricEvent) -> None:
+        for tracker in self._trackers:
+            tracker.metric(self._ctx, event)
+
+    def _on_extra(self, call: str, *args: Any) -> None:
+        for tracker in self._trackers:
+            tracker.extra(call, self._ctx, *args)

@@ -1,84 +1,279 @@
-"""Who is at work on a run, and the closing of records whose owner has gone.
+"""Which processes are alive: the owner of a run, and the heartbeat that other hosts see.
 
-A ``running`` record names its owner: host, process id, start of the process. On this host the
-process itself is asked: a stopped or slow one is alive, only one that has ended is dead. On others,
-and in other containers, its heartbeat decides.
+A ``running`` record names its owner: host, process id, start of the process. On the same host the
+process itself is looked up: a stopped or slow one is alive. A process on another host, or in
+another container, cannot be looked up. Therefore every process that carries out runs touches a file
+of its own in ``<root>/.ztxexp/alive``; after ``SILENT_SEC`` without a touch it counts as dead. The
+age is measured by the file system's clock, because clocks of hosts differ.
+
+The limits of this: a process elsewhere that is stopped, whose machine sleeps, or that keeps the
+interpreter's lock in one call for longer than ``SILENT_SEC`` looks dead.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.records import (
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
-)
-from ztxexp_core.store.heartbeat import SILENT_SEC, is_silent, own_name
-from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.run_folder import (
-    RunFiles,
-    attempt_of,
-    read_record,
-    utc_now,
-    write_bytes,
-    write_json,
-)
+from ztxexp_core.store.files import ALIVE, STAGING_PREFIX, RunFiles, shared_folder
 
 _log = logging.getLogger("ztxexp")
+
+BEAT_SEC = 10.0  # also before the first beat: short launches leave no file
+SILENT_SEC = 120.0  # NFS clients see a touch up to 60 s late
+_KEPT_SEC = 86_400.0  # then the file of a killed process is removed
+_CLOCK_KEPT_SEC = 60.0
+_JOIN_SEC = 1.0  # a beat may hang in a file system that does not answer
+
+
+# ---- this process --------------------------------------------------------------------------------
+
+_me: dict[str, Any] | None = None
+_beat_names: dict[int, str] = {}  # by process id: a fork copies it
 
 
 def this_process() -> dict[str, Any]:
     """Return the owner record of the present process: host, process, its start, its heartbeat."""
     global _me
     if _me is None or _me["pid"] != os.getpid():
+        boot = pid_namespace = None  # what a process id depends on: the boot, the container
+        with contextlib.suppress(OSError):  # Linux only
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            pid_namespace = os.readlink("/proc/self/ns/pid")
         _me = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_started": _process_start(os.getpid()),
-            **_surroundings(),
+            "boot": boot,
+            "pid_namespace": pid_namespace,
             "beat": own_name(),
         }
     return _me
 
 
-_me: dict[str, Any] | None = None
+def own_name() -> str:
+    """Return the name of this process's heartbeat file, the same in every root."""
+    pid = os.getpid()
+    if pid not in _beat_names:
+        host = re.sub(r"[^\w.-]", "_", socket.gethostname())[:64]
+        # Random, because hosts and containers may share a name.
+        _beat_names.setdefault(pid, f"{host}-{pid}-{os.urandom(6).hex()}")
+    return _beat_names[pid]
 
 
-def _surroundings() -> dict[str, Any]:
-    """Return what gives a process number its meaning: this start of the machine, this container."""
-    found: dict[str, Any] = {"boot": None, "pid_namespace": None}
-    with contextlib.suppress(OSError):  # Linux only
-        found["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        found["pid_namespace"] = os.readlink("/proc/self/ns/pid")
-    return found
+# ---- the heartbeat of this process ---------------------------------------------------------------
+
+_beats: dict[str, _Beat] = {}  # by root
+_launches: dict[str, int] = {}  # launches under way, by root
+_lock = threading.Lock()
+_hooked = False
+
+
+def beat_for(root: str | Path) -> None:
+    """Show other hosts, until this process ends, that it works in a root; never raises.
+
+    Args:
+        root: the results root, absolute.
+    """
+    key = str(root)
+    if key in _beats:
+        return
+    _hook_exit()
+    beat = _Beat(key)
+    if _beats.setdefault(key, beat) is beat:
+        beat.begin()
+
+
+@contextlib.contextmanager
+def beating(root: str | Path) -> Iterator[None]:
+    """Beat during a launch; the last launch of this process to leave a root ends the heartbeat.
+
+    Args:
+        root: the results root, absolute.
+    """
+    key, beat = str(root), None
+    with _lock:
+        _launches[key] = _launches.get(key, 0) + 1
+        beat_for(key)
+    try:
+        yield
+    finally:
+        with _lock:
+            _launches[key] = _launches.get(key, 1) - 1
+            if _launches[key] <= 0:
+                del _launches[key]
+                beat = _beats.pop(key, None)
+        if beat is not None:
+            beat.end()
+
+
+class _Beat:
+    """A thread that touches this process's heartbeat file in one root."""
+
+    def __init__(self, root: str):
+        self._root = root
+        self._path = f"{shared_folder(root, ALIVE)}/{own_name()}"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="ztxexp-beat", daemon=True)
+        self._written = self._warned = False
+
+    def begin(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # no room for a thread, or the interpreter is ending
+            _beats.pop(self._root, None)  # the next run tries again
+            _log.debug("no heartbeat in %s: %s", self._root, exc)
+
+    def _loop(self) -> None:
+        while not self._stop.wait(BEAT_SEC):
+            try:
+                self._touch()
+            except (FileNotFoundError, NotADirectoryError):
+                _log.debug("the heartbeat ends: %s is gone", self._root)
+                break
+            except OSError as exc:  # such as a full disk; try again at the next beat
+                if not self._warned:
+                    self._warned = True
+                    _log.warning(
+                        "the heartbeat in %s cannot be written (%s); other hosts may take these "
+                        "runs for dead",
+                        self._root,
+                        exc,
+                    )
+        if _beats.get(self._root) is self:
+            _beats.pop(self._root, None)
+
+    def _touch(self) -> None:
+        try:
+            os.utime(self._path)  # no time given: the file system's clock counts
+        except FileNotFoundError:
+            shared_folder(self._root, ALIVE, make=True)
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666))
+        self._written = True
+
+    def end(self) -> None:
+        """Stop, and remove the file."""
+        self._stop.set()
+        with contextlib.suppress(RuntimeError):  # it never started
+            self._thread.join(_JOIN_SEC)
+        if self._written and not self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+
+def _hook_exit() -> None:
+    global _hooked
+    if _hooked:
+        return
+    _hooked = True
+    atexit.register(_end_all)
+    # Workers of multiprocessing end without atexit.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, _end_all, exitpriority=10)
+
+
+def _end_all() -> None:
+    while _beats:
+        _beats.popitem()[1].end()
+
+
+def _forget_parent() -> None:
+    """In a forked child: the threads, the files and the launches belong to its parent."""
+    global _lock, _hooked
+    _hooked, _lock = False, threading.Lock()
+    _beat_names.clear()
+    _beats.clear()
+    _launches.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+# ---- other processes -----------------------------------------------------------------------------
+
+
+def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> bool | None:
+    """Tell whether the process that owns a ``running`` record has ended.
+
+    A stopped or slow process is alive. ``None`` if it is unknown: the record names no owner, or one
+    elsewhere without a heartbeat (written by an earlier version).
+
+    Args:
+        run: the record.
+        run_dir: the run's folder; without it nothing is known about owners elsewhere.
+    """
+    if run_dir is None:
+        return process_is_dead(run.get("owner"))
+    files = RunFiles(run_dir)
+    signs = (files.run, files.curve, files.events)
+    return process_is_dead(run.get("owner"), os.path.dirname(run_dir), signs)
+
+
+def process_is_dead(
+    owner: object, root: str | Path | None = None, signs: Iterable[str] = ()
+) -> bool | None:
+    """Tell whether the process of an owner record has ended; ``None`` if it is unknown.
+
+    Args:
+        owner: what :func:`this_process` returned there and then.
+        root: the results root in which it beats.
+        signs: paths of other files that the process writes while it is alive.
+    """
+    if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
+        return None
+    here, boot, limit = this_process(), owner.get("boot"), SILENT_SEC
+    restarted = None
+    if owner["host"] == here["host"]:
+        if boot == here["boot"] and owner.get("pid_namespace") == here["pid_namespace"]:
+            return _has_ended(owner.get("pid"), owner.get("process_started"), bool(boot))
+        if boot != here["boot"] and isinstance(boot, str) and here["boot"]:
+            # This machine before a reboot; or another machine of that name, if it has given a sign
+            # of life since.
+            restarted, limit = True, min(SILENT_SEC, _seconds_up())
+    beat = owner.get("beat")
+    if root is None or not isinstance(beat, str):
+        return restarted
+    return is_silent(root, beat, signs, limit)
+
+
+def _has_ended(pid: object, started: object, in_ticks: bool) -> bool | None:
+    if not isinstance(pid, int):
+        return None
+    now = _process_start(pid)
+    if now is None:
+        return True
+    # A newer process may have the same number. Starts in seconds are inexact.
+    return isinstance(started, float) and abs(now - started) > (0.5 if in_ticks else 2.0)
 
 
 def _process_start(pid: int) -> float | None:
-    """Return when a living process started, ``None`` where there is none.
+    """Return when a living process started, ``None`` if there is none.
 
-    On Linux in ticks since the machine started, elsewhere in seconds since 1970: the ticks do not
-    move when the clock is set.
+    On Linux in ticks since boot, which do not move when the clock is set; elsewhere in seconds.
     """
     if sys.platform != "linux":
         return _process_start_elsewhere(pid)
-    try:  # read here: a worker would wait longer for the import of psutil than for anything else
-        said = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    try:  # no psutil: a worker would wait for its import
+        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except PermissionError:
-        return math.nan  # there, but not ours to ask: no start time differs from this one
+        return math.nan  # it exists; NaN differs from no start
     except (OSError, ValueError):  # no process has that number
         return None
-    # The name of the program, in brackets, may itself hold blanks and brackets.
-    fields = said.rpartition(")")[2].split()
+    # The program's name, in brackets, may itself hold blanks and brackets.
+    fields = line.rpartition(")")[2].split()
     return None if fields[0] in "ZXx" else float(fields[19])
 
 
@@ -96,60 +291,6 @@ def _process_start_elsewhere(pid: int) -> float | None:
         return None
 
 
-def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> bool | None:
-    """Tell whether the process that owns a ``running`` record has ended.
-
-    A stopped or slow process is alive. ``None`` means that it cannot be told from here: the record
-    names no owner, or one elsewhere without a heartbeat (written by an earlier version).
-
-    Args:
-        run: the record.
-        run_dir: the run's folder; without it nothing can be told about owners elsewhere.
-    """
-    if run_dir is None:
-        return process_is_dead(run.get("owner"))
-    files = RunFiles(run_dir)
-    signs = (files.run, files.curve, files.events)
-    return process_is_dead(run.get("owner"), os.path.dirname(run_dir), signs)
-
-
-def process_is_dead(
-    owner: object, root: str | Path | None = None, signs: Iterable[str] = ()
-) -> bool | None:
-    """Tell whether the process of an owner record has ended; ``None`` where that cannot be told.
-
-    Args:
-        owner: what :func:`this_process` returned there and then.
-        root: the results root in which it beats.
-        signs: paths of other files that the process writes while it is alive.
-    """
-    if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
-        return None
-    here, boot, limit = this_process(), owner.get("boot"), SILENT_SEC
-    restarted = None
-    if owner["host"] == here["host"]:
-        if boot == here["boot"] and owner.get("pid_namespace") == here["pid_namespace"]:
-            return _has_ended(owner.get("pid"), owner.get("process_started"), bool(boot))
-        if boot != here["boot"] and isinstance(boot, str) and here["boot"]:
-            # This machine before it was started again, or another one of that name: the latter
-            # if it has shown itself since.
-            restarted, limit = True, min(SILENT_SEC, _seconds_up())
-    beat = owner.get("beat")
-    if root is None or not isinstance(beat, str):
-        return restarted
-    return is_silent(root, beat, signs, limit)
-
-
-def _has_ended(pid: object, started: object, in_ticks: bool) -> bool | None:
-    if not isinstance(pid, int):
-        return None
-    now = _process_start(pid)
-    if now is None:
-        return True
-    # The same number may belong to a newer process. Where it is seconds, not to the tick.
-    return isinstance(started, float) and abs(now - started) > (0.5 if in_ticks else 2.0)
-
-
 def _seconds_up() -> float:
     try:
         return float(Path("/proc/uptime").read_text().split()[0])
@@ -157,90 +298,88 @@ def _seconds_up() -> float:
         return SILENT_SEC
 
 
-def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
-    """Return the status of a run to which nothing is to be done here; ``None`` for any other.
-
-    That is a run that has succeeded, or that a living process is at work on.
-
-    Args:
-        run_dir: the run's folder.
-        attempt: number of the attempt that is to be made in it, if one is: likewise a run of which
-            that one has been made by somebody else, and has ended.
-    """
-    run = read_record(RunFiles(run_dir).run) or {}
-    status = run.get("status")
-    if status == RUN_STATUS_SUCCEEDED:
-        return RUN_STATUS_SUCCEEDED
-    if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
-        return RUN_STATUS_RUNNING
-    made = attempt is not None and attempt_of(run) >= attempt
-    return str(status) if made and status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) else None
-
-
-# What a run is whose process has ended without writing how.
-RUN_LOST = "RunLost"  # error_type of a run whose process has gone without a word
-_LOST = {
-    "status": RUN_STATUS_FAILED,
-    "error_type": RUN_LOST,
-    "error_message": "the process that ran it ended without writing how",
-    "reason": "lost",
-}
-
-
-def as_it_is(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
-    """Return ``run.json``, with a run whose process is gone shown as the failure that it is.
-
-    A process may have written the end, and ended, since the record was read: it is read once more
-    before that is said.
+def is_silent(
+    root: str | Path, beat: str, signs: Iterable[str] = (), limit: float = SILENT_SEC
+) -> bool:
+    """Tell whether a process elsewhere has given no sign of life for too long.
 
     Args:
-        run: the record.
-        run_dir: the run's folder, without which owners on other hosts count as alive.
+        root: the results root.
+        beat: name of the process's heartbeat file.
+        signs: paths of other files that it writes; missing ones do not count.
+        limit: how many seconds of silence, by the file system's clock, are too long.
+
+    Example:
+        >>> is_silent(root, run["owner"]["beat"], [f"{run_dir}/run.json"])
     """
-    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
-        return run
-    again = None if run_dir is None else read_record(f"{run_dir}/run.json")
-    if again is not None and again != run:
-        return as_it_is(again, run_dir)
-    return {**run, **_LOST}
-
-
-def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """Write the end of a run whose process cannot do so any more: ``failed``, and why.
-
-    Args:
-        run_dir: the run's folder.
-        run: its ``run.json`` as it stands.
-        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``.
-
-    Returns:
-        The record as written.
-    """
-    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
-    files = RunFiles(run_dir)
-    if not os.path.exists(files.error):
-        write_bytes(files.error, f"{closed.get('error_message')}\n".encode())
-    write_json(files.run, closed)
-    told = ("run_id", "status", "error_type", "error_message", "retry_count", "attempt")
-    summary = {name: closed.get(name) for name in told}
-    with JsonlWriter(files.events) as events:
-        events.append(
-            {"event": "end", "run_id": run_dir.name, "timestamp": utc_now(), "summary": summary}
-        )
-    return closed
-
-
-def close_dead_run(folder: Path) -> bool:
-    """Write the end of a run whose process was found dead; returns whether that was done.
-
-    Its record is read first: the owner may have written the end before its own.
-    """
-    run = read_record(RunFiles(folder).run)
-    if run is None or run.get("status") != RUN_STATUS_RUNNING:
-        return False
-    try:
-        close_run(folder, run, **_LOST)
-    except OSError as exc:  # another user's, or a full disk: no reason not to go on
-        _log.warning("the dead run %s cannot be closed: %s", folder, exc)
-        return False
+    now = file_system_now(root)
+    for path in (f"{shared_folder(root, ALIVE)}/{os.path.basename(beat)}", *signs):
+        at = modified(path)
+        if at is not None and now - at <= limit:  # or in the future: a clock was set
+            return False
     return True
+
+
+def modified(path: str) -> float | None:
+    """Return when the file system says that a file was last written; ``None`` if it is missing."""
+    try:
+        # Opened, because an NFS client answers a mere stat from memory.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError):  # the name may come from a hostile record
+        with contextlib.suppress(OSError, ValueError):
+            return os.stat(path).st_mtime
+        return None
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+
+
+_clocks: dict[str, tuple[float, float]] = {}  # root: (its clock minus ours, when it was read)
+
+
+def file_system_now(root: str | Path) -> float:
+    """Return the time by the clock that dates a root's files; it is read once a minute."""
+    key, at = str(root), time.monotonic()
+    clock = _clocks.get(key)
+    if clock is None or at - clock[1] > _CLOCK_KEPT_SEC:
+        clock = _clocks[key] = (stamp(root) - at, at)
+    return clock[0] + at
+
+
+def stamp(root: str | Path) -> float:
+    """Return the date of a folder made in a root now; this host's time if none can be made."""
+    name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
+    for folder in (shared_folder(root, ALIVE), str(root)):
+        try:
+            os.mkdir(f"{folder}/{name}")
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        try:
+            return os.stat(f"{folder}/{name}").st_mtime
+        finally:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{folder}/{name}")
+    return time.time()
+
+
+def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
+    """Remove files of processes that have been silent for more than a day; never raises.
+
+    Args:
+        root: the results root.
+        part: the part of the shared folder that holds the files.
+        ending: only files whose names end so.
+    """
+    try:
+        with os.scandir(shared_folder(root, part)) as scanned:
+            entries = [entry for entry in scanned if entry.name.endswith(ending)]
+        limit = file_system_now(root) - _KEPT_SEC if entries else 0.0
+        old = [e for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
+    except OSError:  # most roots have no such folder
+        return
+    for entry in old:
+        with contextlib.suppress(OSError):
+            (os.rmdir if entry.is_dir(follow_symlinks=False) else os.unlink)(entry.path)

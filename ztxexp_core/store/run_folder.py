@@ -1,9 +1,7 @@
-"""The run store: one folder per run, written here and read here, nowhere else.
+"""The folder of one run: made, reopened, closed, found below a results root.
 
-A run's folder appears whole: it is staged under a hidden name and renamed into place. Every
-``.json`` is replaced whole (``.jsonl`` files are :mod:`ztxexp_core.store.lines`), so a reader at
-any instant sees valid files. Readers never raise because of a damaged or foreign entry; they leave
-it out and name it once.
+A run's folder appears whole: it is staged under a hidden name and renamed into place. Readers never
+raise because of a damaged or foreign entry; they leave it out and name it once.
 """
 
 from __future__ import annotations
@@ -13,76 +11,50 @@ import errno
 import logging
 import os
 import shutil
-import stat
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import StoreError
-from ztxexp_core.records import RUN_SCHEMA_VERSION, RUN_STATUS_SUCCEEDED
-from ztxexp_core.values.codec import decode, decode_exactly, encode, plain
+from ztxexp_core.records import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+)
+from ztxexp_core.store.files import (
+    STAGING_PREFIX,
+    JsonlWriter,
+    RunFiles,
+    document,
+    read_record,
+    utc_now,
+    warn_once,
+    write_bytes,
+    write_json,
+    write_new,
+)
+from ztxexp_core.store.liveness import owner_is_dead
 
 _log = logging.getLogger("ztxexp")
 
-STAGING_PREFIX = ".new-"
-_STAGING_KEPT_SEC = 3600.0  # an unfinished staging folder older than this belongs to nobody
-_READ_LIMIT = 64 * 2**20  # bytes; a record larger than this is damaged, not large
-_ATTEMPTS = 10**9  # a record that counts more of them is damaged
-
-
-def utc_now() -> str:
-    """Return the present time as ISO 8601 in UTC."""
-    return datetime.now(timezone.utc).isoformat()
-
-
-class RunFiles:
-    """The paths of the files in a run's folder, as texts.
-
-    Args:
-        run_dir: the folder.
-
-    Attributes:
-        base: the folder.
-        config: the configuration as it was asked for.
-        run: status, times, error, owner: the record that says how the run ended.
-        meta: where the run comes from.
-        metrics: what the experiment function returned.
-        curve: every logged metric event, a line each.
-        events: the life of the run, a line each.
-        extras: what the run said of itself: parameters, artifacts, summary figures, a line each.
-        log: what ``ctx.logger`` was told.
-        error: traceback of the last failure.
-    """
-
-    # Texts made once, not Path properties: a Path per file would cost a fifth of an empty run.
-    __slots__ = (
-        "base", "config", "curve", "error", "events", "extras", "log", "meta", "metrics", "run"
-    )  # fmt: skip
-
-    def __init__(self, run_dir: str | Path):
-        self.base = base = str(run_dir)
-        self.config = f"{base}/config.json"
-        self.run = f"{base}/run.json"
-        self.meta = f"{base}/meta.json"
-        self.metrics = f"{base}/metrics.json"
-        self.curve = f"{base}/metrics.jsonl"
-        self.events = f"{base}/events.jsonl"
-        self.extras = f"{base}/extras.jsonl"
-        self.log = f"{base}/run.log"
-        self.error = f"{base}/error.log"
-
-    def error_of(self, attempt: int) -> str:
-        """Return the path of the traceback of an earlier attempt."""
-        return f"{self.base}/error-attempt{attempt}.log"
-
-
 SUBFOLDERS = ("artifacts", "checkpoints")
+_STAGING_KEPT_SEC = 3600.0  # an older staging folder was left by a process that died
+_MAX_ATTEMPTS = 10**9  # a record that counts more is damaged
+
+RUN_LOST = "RunLost"
+"""The ``error_type`` of a run whose process ended without writing how."""
+_LOST = {
+    "status": RUN_STATUS_FAILED,
+    "error_type": RUN_LOST,
+    "error_message": "the process that ran it ended without writing how",
+    "reason": "lost",
+}
 
 
-# ---- writing ---------------------------------------------------------------------------------
+# ---- making --------------------------------------------------------------------------------------
 
 
 def new_run_id() -> str:
@@ -90,59 +62,6 @@ def new_run_id() -> str:
     now = time.time()
     part = int(now % 1 * 1_000_000)  # microseconds, so that ids sort within a second too
     return f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime(now))}_{part:05x}{os.urandom(5).hex()}"
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Replace a file whole: at every instant it is the old one or the new one.
-
-    Raises:
-        OSError: as the system says; the old file stands and nothing is left behind.
-    """
-    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
-    try:
-        write_new(temporary, data, os.O_TRUNC)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as strict JSON, indented, whole."""
-    write_bytes(path, _document(value))
-
-
-def _document(value: Any) -> bytes:
-    return encode(value, indent=True) + b"\n"
-
-
-CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-
-def write_new(path: str, data: bytes, how: int = os.O_EXCL) -> None:
-    """Write a file; where that fails half-way, it is removed again.
-
-    Args:
-        path: the file.
-        data: all that it is to hold.
-        how: ``os.O_EXCL`` where it must not be there yet, ``os.O_TRUNC`` where it may.
-
-    Raises:
-        OSError: as the system says.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how | CLOEXEC, 0o666)
-    try:
-        try:
-            done = os.write(fd, data)
-            while done < len(data):  # a full disk: follow up so that the cause is raised
-                done += os.write(fd, data[done:])
-        finally:
-            os.close(fd)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
 
 
 def create_run(
@@ -155,9 +74,12 @@ def create_run(
     """
     root, name = os.path.split(run_dir)
     staged = f"{root}/{STAGING_PREFIX}{name}"
+    files = RunFiles(staged)
+    records = ((files.config, config), (files.meta, meta), (files.run, run))
+    documents = [(path, document(record)) for path, record in records]
     try:
         os.mkdir(staged)
-    except FileExistsError:  # somebody else's: not to be cleared away
+    except FileExistsError:  # another process's
         raise
     except BaseException:  # an interrupt
         shutil.rmtree(staged, ignore_errors=True)
@@ -165,10 +87,8 @@ def create_run(
     try:
         for folder in SUBFOLDERS:
             os.mkdir(f"{staged}/{folder}")
-        files = RunFiles(staged)
-        records = ((files.config, plain(config)), (files.meta, meta), (files.run, run))
-        for path, record in records:  # whole even here: a kill may come at any moment
-            write_new(f"{path}.tmp", _document(record))
+        for path, data in documents:  # each whole, because a kill may come at any moment
+            write_new(f"{path}.tmp", data)
             os.rename(f"{path}.tmp", path)
         write_new(files.log, b"")
         if os.path.lexists(run_dir):  # renaming would replace an empty folder
@@ -182,13 +102,13 @@ def create_run(
 def reopen_run(
     run_dir: Path, config: Mapping[str, Any], run: dict[str, Any], meta: Mapping[str, Any]
 ) -> None:
-    """Make the folder of an earlier attempt that of a further one; its files stay.
+    """Start a further attempt in the folder of an earlier one; its files stay.
 
-    Where the earlier attempt ended, and how, goes into ``earlier_attempts`` of the new record; its
-    ``error.log`` becomes ``error-attempt1.log``; what it had written as its result is taken away.
+    How the earlier attempt ended goes into ``earlier_attempts`` of the new record; its
+    ``error.log`` becomes ``error-attempt1.log``; its ``metrics.json`` is removed.
 
     Raises:
-        OSError: the folder cannot be written, or there is none.
+        OSError: there is no such folder, or it cannot be written.
     """
     files = RunFiles(run_dir)
     before = read_record(files.run) or {}
@@ -198,39 +118,123 @@ def reopen_run(
     earlier = before.get("earlier_attempts")
     run["earlier_attempts"] = [
         *(earlier if isinstance(earlier, list) else ()),
-        {"attempt": number, **{name: before.get(name) for name in _OF_AN_ATTEMPT}},
+        {"attempt": number, **{name: before.get(name) for name in _ATTEMPT_FIELDS}},
     ]
     run["retry_count"] = len(run["earlier_attempts"])
     for folder in SUBFOLDERS:
         os.makedirs(f"{run_dir}/{folder}", exist_ok=True)
-    write_json(files.run, run)  # first: from here on it is known to be under way
+    write_json(files.run, run)  # first: from now on the run is under way
     write_json(files.meta, meta)
     if before.get("identity") != run["identity"]:  # it differs in a key that does not count
-        write_json(files.config, plain(config))
+        write_json(files.config, config)
     with contextlib.suppress(FileNotFoundError):
         os.replace(files.error, files.error_of(number))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(files.metrics)
 
 
-_OF_AN_ATTEMPT = (
+_ATTEMPT_FIELDS = (
     "status", "error_type", "error_message", "reason", "started_at", "finished_at", "duration_sec"
 )  # fmt: skip
 
 
 def attempt_of(run: Mapping[str, Any]) -> int:
-    """Return the number of a run's last attempt; 1 where its record holds no such number."""
-    number = run.get("attempt")  # it becomes part of a file's name, and anybody may have written it
-    return number if type(number) is int and 0 < number < _ATTEMPTS else 1
+    """Return the number of a run's last attempt; 1 if its record holds no valid number."""
+    number = run.get("attempt")  # checked, because it becomes part of a file's name
+    return number if type(number) is int and 0 < number < _MAX_ATTEMPTS else 1
 
 
 def discard_staged(run_dir: Path) -> None:
-    """Remove what a process that died while making a run's folder has left of it."""
+    """Remove the staging folder of a run whose process died while making it."""
     shutil.rmtree(f"{run_dir.parent}/{STAGING_PREFIX}{run_dir.name}", ignore_errors=True)
 
 
+# ---- the status, and closing ---------------------------------------------------------------------
+
+
+def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
+    """Return the status of a run that needs no work here; ``None`` for any other.
+
+    That is a run that has succeeded, or one that a living process is carrying out.
+
+    Args:
+        run_dir: the run's folder.
+        attempt: number of the attempt about to start, if any. Also return the status if another
+            launch has already finished this attempt.
+    """
+    run = read_record(RunFiles(run_dir).run) or {}
+    status = run.get("status")
+    if status == RUN_STATUS_SUCCEEDED:
+        return RUN_STATUS_SUCCEEDED
+    if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
+        return RUN_STATUS_RUNNING
+    made = attempt is not None and attempt_of(run) >= attempt
+    return str(status) if made and status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) else None
+
+
+def effective_record(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
+    """Return ``run.json``; a run whose process is dead is shown as ``failed``.
+
+    Before that the record is read again: the process may have written its end in the meantime.
+
+    Args:
+        run: the record.
+        run_dir: the run's folder, without which owners on other hosts count as alive.
+    """
+    if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
+        return run
+    again = None if run_dir is None else read_record(f"{run_dir}/run.json")
+    if again is not None and again != run:
+        return effective_record(again, run_dir)
+    return {**run, **_LOST}
+
+
+def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Write the end of a run whose process cannot: ``failed``, and why.
+
+    Args:
+        run_dir: the run's folder.
+        run: its ``run.json``.
+        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``.
+
+    Returns:
+        The record as written.
+    """
+    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
+    files = RunFiles(run_dir)
+    if not os.path.exists(files.error):
+        write_bytes(files.error, f"{closed.get('error_message')}\n".encode())
+    write_json(files.run, closed)
+    shown = ("run_id", "status", "error_type", "error_message", "retry_count", "attempt")
+    summary = {name: closed.get(name) for name in shown}
+    with JsonlWriter(files.events) as events:
+        events.append(
+            {"event": "end", "run_id": run_dir.name, "timestamp": utc_now(), "summary": summary}
+        )
+    return closed
+
+
+def close_dead_run(folder: Path) -> bool:
+    """Write the end of a run whose process was found dead; return whether it was written.
+
+    Its record is read again: the owner may have written the end just before it ended.
+    """
+    run = read_record(RunFiles(folder).run)
+    if run is None or run.get("status") != RUN_STATUS_RUNNING:
+        return False
+    try:
+        close_run(folder, run, **_LOST)
+    except OSError as exc:  # another user's folder, or a full disk: go on
+        _log.warning("the dead run %s cannot be closed: %s", folder, exc)
+        return False
+    return True
+
+
+# ---- the results root ----------------------------------------------------------------------------
+
+
 def prepare_root(root: Path) -> Path:
-    """Make the results root where it is missing, and check that runs can be written.
+    """Make the results root if it is missing, and check that runs can be written.
 
     Returns:
         The absolute path of the root.
@@ -255,110 +259,24 @@ def prepare_root(root: Path) -> Path:
         raise StoreError(
             exc.errno,
             f"the results root is not writable ({exc.strerror}); no run was started. Choose "
-            "another folder or mend its permissions",
+            "another folder or correct its permissions",
             str(root),
         ) from exc
     return root
 
 
 def remove_old_staging(root: str | Path, staged: Iterable[str], now: float) -> None:
-    """Remove the staging folders that processes have left which died an hour ago or earlier.
+    """Remove staging folders whose processes died an hour ago or earlier.
 
     Args:
         root: the results root.
         staged: names of its staging folders, as :func:`list_root` returns them.
-        now: by the clock of the file system.
+        now: the time by the file system's clock.
     """
     for name in staged:
         with contextlib.suppress(OSError):
             if os.lstat(f"{root}/{name}").st_mtime < now - _STAGING_KEPT_SEC:
                 shutil.rmtree(f"{root}/{name}", ignore_errors=True)
-
-
-# ---- reading ---------------------------------------------------------------------------------
-
-_told: set[tuple[str, str]] = set()
-
-
-def tell_once(path: str, problem: str) -> None:
-    """Name an entry that is left out, once in this process for each problem."""
-    if (path, problem) not in _told:
-        _told.add((path, problem))
-        _log.warning("left out %s: %s", path, problem)
-
-
-def read_json(path: str | Path) -> Any:
-    """Read one JSON file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        OSError, ValueError: it cannot be read, or is no JSON.
-    """
-    return decode(_read_bytes(path))
-
-
-def _read_bytes(path: str | Path) -> bytes:
-    # By hand: an open() per file would double the time to read a root.
-    fd, size = _open_sized(path)
-    try:
-        if size > _READ_LIMIT:
-            raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
-        data = os.read(fd, size + 1)
-        while len(data) < size and (more := os.read(fd, size)):
-            data += more
-    finally:
-        os.close(fd)
-    return data
-
-
-def open_regular(path: str | Path) -> int:
-    """Open a file for reading and return its descriptor.
-
-    Raises:
-        FileNotFoundError: there is none.
-        OSError, ValueError: it cannot be read, or is a pipe, a device, a folder.
-    """
-    return _open_sized(path)[0]
-
-
-# Without blocking: what has the name of a record may be a pipe, which nobody ever fills.
-_READING = os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0)
-
-
-def _open_sized(path: str | Path) -> tuple[int, int]:
-    """Open a file as :func:`open_regular` does; returns its size in bytes, too."""
-    fd = os.open(path, _READING)
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(fd)
-        raise ValueError("is no regular file")
-    return fd, found.st_size
-
-
-def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Read a JSON file that holds one object; ``None`` where it is missing or damaged.
-
-    A damaged one is named once in the log.
-    """
-    return read_record_exactly(path)[0]
-
-
-def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
-    """Read as :func:`read_record` does, and tell whether it could be kept as orjson writes it.
-
-    That is not so with what orjson cannot write: NaN and infinities, integers beyond 64 bits.
-    """
-    try:
-        value, exact = decode_exactly(_read_bytes(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None, False
-    except (OSError, ValueError) as exc:
-        tell_once(str(path), f"{type(exc).__name__}: {exc}")
-        return None, False
-    if not isinstance(value, dict):
-        tell_once(str(path), f"holds a {type(value).__name__}, not an object")
-        return None, False
-    return value, exact
 
 
 def list_root(root: str | Path) -> tuple[list[str], list[str]]:
@@ -387,10 +305,7 @@ def run_folders(root: str | Path) -> Iterator[Path]:
 
 
 def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield ``(folder, run.json)`` of every readable run of this schema below a root.
-
-    A folder without a ``run.json`` is no run; a damaged or foreign ``run.json`` is named once.
-    """
+    """Yield ``(folder, run.json)`` of every readable run of this schema below a root."""
     for folder in run_folders(root):
         run = read_run(folder)
         if run is not None:
@@ -398,15 +313,15 @@ def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def read_run(folder: str | Path) -> dict[str, Any] | None:
-    """Return a run's ``run.json``; ``None`` where it is missing, damaged, or of another schema."""
+    """Return a run's ``run.json``; ``None`` if it is missing, damaged, or of another schema."""
     path = f"{folder}/run.json"
     run = read_record(path)
-    return run if run is not None and is_ours(run.get("schema_version"), path) else None
+    return run if run is not None and is_known_schema(run.get("schema_version"), path) else None
 
 
-def is_ours(schema_version: Any, path: str) -> bool:
-    """Tell whether a ``run.json`` is of this schema; another one is named once."""
+def is_known_schema(schema_version: Any, path: str) -> bool:
+    """Tell whether a ``run.json`` is of this schema; name one of another schema once."""
     if schema_version == RUN_SCHEMA_VERSION:
         return True
-    tell_once(path, f"schema_version {schema_version!r}, not {RUN_SCHEMA_VERSION}")
+    warn_once(path, f"schema_version {schema_version!r}, not {RUN_SCHEMA_VERSION}")
     return False

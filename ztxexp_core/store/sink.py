@@ -1,29 +1,34 @@
-"""What stands behind the logging calls of a run: its own files.
+"""What a run logs, written to its own files: metric events, parameters, artifacts, summary values.
 
-A run that has trackers uses the sink of :mod:`ztxexp_core.run.sink`, which extends this one.
+A run that has trackers uses :class:`ztxexp_core.run.trackers.RunSink`, which extends this one.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import operator
+import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from numbers import Integral, Real
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.records import MetricEvent
-from ztxexp_core.store.extras import ExtrasLog
-from ztxexp_core.store.lines import JsonlWriter
+from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now
 from ztxexp_core.values.codec import encode, float_text, plain
+
+PARAMS, ARTIFACT, SUMMARY = "params", "artifact", "summary"
+"""The kinds of lines in ``extras.jsonl``."""
 
 
 class _LoggedEvent(MetricEvent):
-    """An event that knows the line which was written for it, so that nobody encodes it again."""
+    """An event with its encoded line, so that it is encoded once only."""
 
     __slots__ = ("line",)
     line: bytes
@@ -40,13 +45,13 @@ class FileSink:
 
     Args:
         run_dir: the run's folder.
-        attempt: number of the attempt, as it stands in every line.
+        attempt: number of the attempt, part of every line.
         logger: told of values that are not recorded.
         curve: path of ``metrics.jsonl``; ``None`` writes no files.
 
     Attributes:
-        refused: name of each metric with a value that was no number, and the type of that value.
-        refusals: what else could not be recorded, in words.
+        summary: the summary values set so far, in plain form.
+        refusals: a message for each value that was not recorded.
     """
 
     def __init__(
@@ -56,17 +61,17 @@ class FileSink:
         logger: logging.Logger,
         curve: str | Path | None = None,
     ):
-        self._run_id = run_dir.name
+        self._run_dir = run_dir
         self._attempt = attempt
         self._logger = logger
         self._curve = None if curve is None else JsonlWriter(curve)
-        self._extras = ExtrasLog(run_dir, attempt, writes=curve is not None)
+        self._extras = None if curve is None else JsonlWriter(RunFiles(run_dir).extras)
         self._lock = threading.RLock()  # a tracker may itself log
         self._ended = False
-        self.refused: dict[str, str] = {}
-        self.refusals: list[str] = []
+        self.summary: dict[str, Any] = {}
+        self.refusals: dict[str, None] = {}  # in order, each once
 
-    def log(
+    def log_metric(
         self, step: int, metrics: Mapping[str, float], split: str = "train", phase: str = "fit"
     ) -> None:
         """Record one event, see :meth:`RunContext.log_metric`."""
@@ -79,72 +84,76 @@ class FileSink:
             self._attempt,
         )
         if metrics and not event.metrics:
-            return  # each value was refused, and said so
+            return  # every value was refused
         event.line = _line(event)
         with self._lock:
             if self._ended:
-                self._refuse_after_end()
+                self._raise_ended()
             if self._curve is not None:
                 self._curve.append_bytes(event.line + b"\n")
-            self._tell_metric(event)
+            self._on_metric(event)
 
-    def params(self, params: Mapping[str, Any]) -> None:
+    def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters, see :meth:`RunContext.log_params`."""
-        found = plain_values(params, self._not_kept("parameter"))
+        values = plain_values(params, self._refuse_as("parameter"))
         with self._lock:
-            if self._ended:
-                self._refuse_after_end()
-            self._extras.params(found)
-            self._tell("on_params", found)
+            self._write_extra(PARAMS, params=values)
+            self._on_extra("on_params", values)
 
-    def artifact(self, path: str | Path, name: str | None = None) -> Path:
+    def log_artifact(self, path: str | Path, name: str | None = None) -> Path:
         """Keep a file or folder, see :meth:`RunContext.log_artifact`."""
         if self._ended:
-            self._refuse_after_end()
-        kept, name = self._extras.artifact(path, name)
+            self._raise_ended()
+        target, name = _keep_artifact(self._run_dir / "artifacts", path, name)
         with self._lock:
-            self._tell("on_artifact", kept, name)
-        return kept
+            self._write_extra(ARTIFACT, name=name)
+            self._on_extra("on_artifact", target, name)
+        return target
 
-    def summary(self, values: Mapping[str, Any]) -> None:
-        """Set final figures, see :meth:`RunContext.set_summary`."""
-        found = plain_values(values, self._not_kept("summary figure"))
+    def set_summary(self, values: Mapping[str, Any]) -> None:
+        """Set summary values, see :meth:`RunContext.set_summary`."""
+        values = plain_values(values, self._refuse_as("summary value"))
         with self._lock:
-            if self._ended:
-                self._refuse_after_end()
-            self._extras.set_summary(found)
+            self._write_extra(SUMMARY, summary=values)
+            self.summary.update(values)
 
-    @property
-    def figures(self) -> dict[str, Any]:
-        """The final figures that were set, as they would stand in ``metrics.json``."""
-        return self._extras.summary
+    def refuse(self, message: str) -> None:
+        """Log that a value is not recorded; it costs that value only, not hours of training."""
+        if message not in self.refusals:
+            self.refusals[message] = None
+            self._logger.error(message)
 
     def end(self) -> None:
-        """Refuse whatever is logged from now on, and close the local files."""
+        """Refuse whatever is logged from now on, and close the files."""
         with self._lock:
             self._ended = True
-            self._extras.close()
-            if self._curve is not None:
-                self._curve.close()
+            for writer in (self._curve, self._extras):
+                if writer is not None:
+                    writer.close()
 
-    def _tell_metric(self, event: MetricEvent) -> None:
-        """Tell whoever follows the run; here nobody does."""
+    def _on_metric(self, event: MetricEvent) -> None:
+        """Called for each event, after it is in the file."""
 
-    def _tell(self, call: str, *args: Any) -> None:
-        """Tell whoever follows the run, by a call that it may lack."""
+    def _on_extra(self, call: str, *args: Any) -> None:
+        """Called for parameters and artifacts, with the method of a tracker that takes them."""
 
-    def _refuse_after_end(self) -> None:
+    def _write_extra(self, kind: str, **fields: Any) -> None:
+        if self._ended:
+            self._raise_ended()
+        if self._extras is not None:
+            row = {"event": kind, "timestamp": utc_now(), "attempt": self._attempt, **fields}
+            self._extras.append(row)
+
+    def _raise_ended(self) -> None:
         raise RunEndedError(
-            f"run {self._run_id} has ended; whatever it logs has to come before exp_fn returns"
+            f"run {self._run_dir.name} has ended; whatever it logs has to come before exp_fn "
+            "returns"
         )
 
-    def _not_kept(self, what: str) -> Callable[[str, str], None]:
-        def refuse(name: str, kind: str) -> None:
-            self.refusals.append(
-                f"the {what} {name!r} was not recorded: a {kind} cannot be written down"
-            )
-
-        return refuse
+    def _refuse_as(self, what: str) -> Callable[[str, str], None]:
+        return lambda name, kind: self.refuse(
+            f"the {what} {name!r} was not recorded: a {kind} cannot be written down"
+        )
 
     def _numbers(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         if not isinstance(metrics, Mapping):
@@ -155,19 +164,14 @@ class FileSink:
         values: dict[str, float] = {}
         for name, value in metrics.items():
             if type(value) is not float and type(value) is not int:
-                found = as_number(value)
-                if found is None:
-                    self._refuse(name, value)
+                number = as_number(value)
+                if number is None:
+                    kind = type(value).__qualname__
+                    self.refuse(f"metric {str(name)!r} was not recorded: a {kind} is no number")
                     continue
-                value = found
+                value = number
             values[name if type(name) is str else str(name)] = value
         return values
-
-    def _refuse(self, name: object, value: object) -> None:
-        # Costs this value and no more: a long training must not end because of one odd figure.
-        if str(name) not in self.refused:
-            kind = self.refused[str(name)] = type(value).__qualname__
-            self._logger.error("metric %r is not recorded: a %s is no number", name, kind)
 
 
 def _line(event: MetricEvent) -> bytes:
@@ -177,50 +181,92 @@ def _line(event: MetricEvent) -> bytes:
         raise MetricError(f"the event cannot be written: {exc}") from exc
 
 
+def _step(step: Any) -> int:
+    try:
+        return operator.index(step)
+    except TypeError:
+        if isinstance(step, Real) and step % 1 == 0:  # an epoch given as 3.0
+            return int(float(step))
+        raise MetricError(f"step must be an integer (epoch or global step), got {step!r}") from None
+
+
+# ---- values --------------------------------------------------------------------------------------
+
+
 def plain_values(values: Mapping[Any, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:
-    """Return values as JSON can hold them; one that cannot be written down costs itself only.
+    """Return values in the form that JSON can hold, without those that have none.
 
     Args:
         values: name to value; numbers of any kind, texts, lists and dicts of them.
-        refuse: told the name and the type of each that has to be left out.
+        refuse: called with the name and the type of each value that is left out.
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in values.items():
         try:
-            found.update(plain({name: value}))
+            result.update(plain({name: value}))
         except ConfigError:
             number = as_number(value)  # what can be logged as a metric can be kept
             if number is None:
                 refuse(str(name), type(value).__qualname__)
             else:
-                found[str(name)] = number if math.isfinite(number) else float_text(number)
-    return found
+                result[str(name)] = number if math.isfinite(number) else float_text(number)
+    return result
 
 
 def as_number(value: Any) -> float | None:
     """Return a Python, NumPy or one-element tensor number as a Python number, else ``None``."""
     try:
-        return _as_number(value)
+        if isinstance(value, Integral):  # bool, NumPy integers
+            return int(value)
+        if isinstance(value, Real) or type(value).__name__ == "Decimal":  # NumPy floats, fractions
+            return float(value)
+        item = value.item() if callable(getattr(value, "item", None)) else None
+        return as_number(item) if isinstance(item, Real) else None
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        return None  # spans of time, several elements, what is larger than any float
+        return None  # time spans, several elements, numbers larger than any float
 
 
-def _as_number(value: Any) -> float | None:
-    if isinstance(value, Integral):  # bool, NumPy integers
-        return int(value)
-    if isinstance(value, Real) or type(value).__name__ == "Decimal":  # NumPy floats, fractions
-        return float(value)
-    item = getattr(value, "item", None)
-    if callable(item):
-        found = item()
-        return _as_number(found) if isinstance(found, Real) else None
-    return None
+# ---- artifacts -----------------------------------------------------------------------------------
 
 
-def _step(step: Any) -> int:
+def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple[Path, str]:
+    """Copy a file or folder to a run's artifacts; return where it is, and its name there.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the name leads out of the folder.
+        OSError: it cannot be copied.
+    """
+    source, home = Path(path).absolute(), artifacts.absolute()
+    if not source.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such artifact", str(path))
+    if name is None:
+        inside = source != home and source.is_relative_to(home) and ".." not in source.parts
+        name = (source.relative_to(home) if inside else Path(source.name)).as_posix()
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name:
+        raise ValueError(
+            f"artifact name {name!r} leads out of the run's artifacts; "
+            'give a name or a path below it, such as "figures/loss.png"'
+        )
+    target = home / name
+    if not (target.exists() and os.path.samefile(source, target)):
+        _copy(source, target)
+    return target, name
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy whole: an earlier artifact of that name stays until the copy is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        return operator.index(step)
-    except TypeError:
-        if isinstance(step, Real) and step % 1 == 0:  # an epoch that comes as 3.0
-            return int(float(step))
-        raise MetricError(f"step must be an integer (epoch or global step), got {step!r}") from None
+        if source.is_dir():
+            shutil.copytree(source, temporary)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            shutil.copy2(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
+        raise

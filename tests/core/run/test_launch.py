@@ -36,9 +36,14 @@ def test_a_class_is_found_under_another_modules_name_for_it():
     assert json.JSONDecodeError.__module__ == "json.decoder"
 
 
-def test_near_misses_of_what_is_built_in_are_told():
-    rule = RetryRule.of(2, ["OSErorr", "Timeot", "MyIOError", "json.JSONDecodeError", "WorkerDied"])
-    assert rule.misspelt() == {"OSErorr": "OSError", "Timeot": "Timeout"}
+def test_a_name_that_is_not_built_in_is_taken_for_a_class_of_the_users():
+    assert RetryRule.of(2, ["OSErorr", "Flaky"]).names == {"OSErorr", "Flaky"}
+
+
+@pytest.mark.parametrize("wrong", [1, [None], [int], [ValueError()]])
+def test_what_is_neither_a_name_nor_an_exception_class_is_refused(wrong):
+    with pytest.raises(TypeError, match="retry_on"):
+        RetryRule.of(2, wrong)
 
 
 def test_a_module_that_raises_when_it_is_asked_costs_nothing(monkeypatch):

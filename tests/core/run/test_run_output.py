@@ -164,7 +164,7 @@ def test_lines_of_the_runs_logger_and_printed_ones_stay_whole(tmp_path):
     log = tmp_path / "run.log"
     script = (
         "import threading, sys; from ztxexp_core.run.output import *\n"
-        "from ztxexp_core.run.logger import RunLogger\n"
+        "from ztxexp_core.run.output import RunLogger\n"
         f"path = {str(log)!r}\n"
         "redirect_output(path); logger = RunLogger('r', path)\n"
         "def tell():\n"

@@ -21,15 +21,10 @@ from ztxexp.launch.reconcile import tidy_root
 from ztxexp.results import history
 from ztxexp.results.history import Snapshot
 from ztxexp_core.records import RUN_SCHEMA_VERSION
-from ztxexp_core.store import heartbeat, liveness
-from ztxexp_core.store.liveness import (
-    as_it_is,
-    close_run,
-    owner_is_dead,
-    status_elsewhere,
-    this_process,
-)
-from ztxexp_core.store.run_folder import create_run, read_json, read_record, write_json
+from ztxexp_core.store import liveness
+from ztxexp_core.store.files import read_json, read_record, write_json
+from ztxexp_core.store.liveness import owner_is_dead, this_process
+from ztxexp_core.store.run_folder import close_run, create_run, effective_record, status_elsewhere
 
 ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -164,7 +159,7 @@ def test_another_machine_of_the_same_name_is_not_taken_for_this_one_started_agai
 ) -> None:
     folder = make(tmp_path, "r", running({**this_process(), "boot": "of-the-other-one"}))
     assert judged(folder) is False  # it wrote after this machine had started
-    silent_for(folder, heartbeat.SILENT_SEC + 20)
+    silent_for(folder, liveness.SILENT_SEC + 20)
     assert judged(folder) is True
 
 
@@ -258,9 +253,9 @@ def test_an_owner_elsewhere_is_alive_while_its_heart_beats(
     folder = make(tmp_path, "r", running({**this_process(), **where}))
     assert judged(folder) is False  # young: the first beat is yet to come
     away(folder).touch()
-    silent_for(folder, heartbeat.SILENT_SEC - 20)
+    silent_for(folder, liveness.SILENT_SEC - 20)
     assert judged(folder) is False
-    silent_for(folder, heartbeat.SILENT_SEC + 20)
+    silent_for(folder, liveness.SILENT_SEC + 20)
     assert judged(folder) is True
     away(folder).touch()
     assert judged(folder) is False
@@ -288,9 +283,10 @@ def test_a_beat_in_the_future_is_alive(tmp_path: Path) -> None:
 def test_a_run_elsewhere_that_fell_silent_is_shown_and_closed_as_failed(tmp_path: Path) -> None:
     folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
     run = read_json(folder / "run.json")
-    assert as_it_is(run, folder) is run
+    assert effective_record(run, folder) is run
     silent_for(folder, 1e6)
-    assert (as_it_is(run, folder)["status"], as_it_is(run)["status"]) == ("failed", "running")
+    assert effective_record(run, folder)["status"] == "failed"
+    assert effective_record(run)["status"] == "running"
     assert close_dead_runs(tmp_path) == [folder]
 
 

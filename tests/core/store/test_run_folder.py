@@ -18,24 +18,26 @@ from reading import names, python, warned
 
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.records import RUN_SCHEMA_VERSION
-from ztxexp_core.store import run_folder as store
-from ztxexp_core.store.heartbeat import stamp
-from ztxexp_core.store.run_folder import (
+from ztxexp_core.store import files
+from ztxexp_core.store.files import (
     STAGING_PREFIX,
     RunFiles,
+    read_json,
+    read_record,
+    write_bytes,
+    write_json,
+    write_new,
+)
+from ztxexp_core.store.liveness import stamp
+from ztxexp_core.store.run_folder import (
     create_run,
     iter_runs,
     list_root,
     new_run_id,
     prepare_root,
-    read_json,
-    read_record,
     remove_old_staging,
     reopen_run,
     run_folders,
-    write_bytes,
-    write_json,
-    write_new,
 )
 
 GOOD = {"schema_version": RUN_SCHEMA_VERSION, "status": "succeeded"}
@@ -225,7 +227,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     done = python(
         """
         import resource, signal, sys
-        from ztxexp_core.store.run_folder import write_bytes
+        from ztxexp_core.store.files import write_bytes
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
         try:
@@ -544,7 +546,7 @@ def test_a_record_that_changes_its_damage_is_told_again(
 def test_an_enormous_record_is_damaged_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_READ_LIMIT", 2**20)
+    monkeypatch.setattr(files, "_READ_LIMIT", 2**20)
     (tmp_path / "f").write_bytes(b"[" + b" " * 2**20 + b"]")
     with pytest.raises(ValueError, match="larger than 1 MiB"):
         read_json(tmp_path / "f")

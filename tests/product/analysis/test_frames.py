@@ -17,7 +17,7 @@ from owners import dead_owner
 
 from ztxexp import ExpRunner, ResultAnalyzer, ZtxexpError
 from ztxexp.results import index
-from ztxexp_core.store import liveness
+from ztxexp_core.store import run_folder
 from ztxexp_core.values.copying import flat, lookup
 
 
@@ -301,7 +301,7 @@ def test_nested_and_dotted_keys_make_the_same_columns_whatever_the_cache(folder,
 
 def test_a_run_that_ends_while_it_is_looked_at_is_shown_as_it_ended(folder, monkeypatch):
     made = write_run(folder, "a", "running", owner=dead_owner())
-    real = liveness.owner_is_dead
+    real = run_folder.owner_is_dead
 
     def ends_just_now(run, run_dir=None):
         put(made / "metrics.json", {"s": 1})
@@ -311,6 +311,6 @@ def test_a_run_that_ends_while_it_is_looked_at_is_shown_as_it_ended(folder, monk
         )
         return real(run, run_dir)
 
-    monkeypatch.setattr(liveness, "owner_is_dead", ends_just_now)
+    monkeypatch.setattr(run_folder, "owner_is_dead", ends_just_now)
     frame = ResultAnalyzer(folder).to_dataframe(None)
     assert frame[["status", "s"]].values.tolist() == [["succeeded", 1]]

@@ -179,7 +179,7 @@ def test_a_kernel_shows_one_output_that_ends_with_the_last_state() -> None:
     code = """
 from pathlib import Path
 from ztxexp.progress.progress import Progress
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 with Progress(1, mode="sequential") as progress:
     progress.started(RunSpec("a", Path("a"), {}, ""))
     print("from the run")

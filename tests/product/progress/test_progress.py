@@ -19,7 +19,7 @@ import pytest
 
 from ztxexp.progress.progress import Progress, eta
 from ztxexp.results.summary import failure_kind
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 
 
 @pytest.fixture

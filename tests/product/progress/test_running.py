@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from ztxexp.progress.running import Running, Sights
-from ztxexp_core.records import MetricEvent
-from ztxexp_core.specs import RunSpec
-from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.run_folder import RunFiles
+from ztxexp_core.records import MetricEvent, RunSpec
+from ztxexp_core.store.files import JsonlWriter, RunFiles
 
 
 def spec(folder: Path = Path("none"), run_id: str = "run", **config: Any) -> RunSpec:

@@ -14,7 +14,7 @@ import pytest
 from terminals import on_terminal
 
 from ztxexp.progress.progress import Progress
-from ztxexp_core.specs import RunOutcome
+from ztxexp_core.records import RunOutcome
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
 

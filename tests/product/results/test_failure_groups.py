@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import FailureGroup
-from ztxexp_core.specs import RunOutcome, RunSpec
+from ztxexp_core.records import RunOutcome, RunSpec
 
 ROOT = pathlib.Path("/results")
 

@@ -15,8 +15,8 @@ from handmade import put, write_run
 
 from ztxexp import ExpRunner
 from ztxexp.results.history import PastRun, Snapshot, read_history
+from ztxexp_core.store.files import read_json
 from ztxexp_core.store.liveness import this_process
-from ztxexp_core.store.run_folder import read_json
 from ztxexp_core.values.identity import config_identity
 
 

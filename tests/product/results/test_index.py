@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ztxexp.results import index
 from ztxexp.results.index import Kind, read_all
-from ztxexp_core.store.run_folder import read_record, run_names
-from ztxexp_core.store.shared import INDEX, shared_folder
+from ztxexp_core.store.files import INDEX, read_record, shared_folder
+from ztxexp_core.store.run_folder import run_names
 
 
 @pytest.fixture(autouse=True)

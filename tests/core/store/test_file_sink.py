@@ -13,7 +13,7 @@ from reading import strict
 from ztxexp.runner import ExpRunner
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import RunEndedError
-from ztxexp_core.store.lines import read_jsonl
+from ztxexp_core.store.files import read_jsonl
 
 
 def rows(folder: Path) -> list[dict]:
@@ -79,7 +79,7 @@ def test_a_value_that_cannot_be_written_down_costs_itself_and_is_told(root, capl
     (run,) = root.runs()
     assert [row.get("params") or row.get("summary") for row in rows(run["dir"])] == [{"n": 3}] * 2
     assert "parameter 'model' was not recorded: a function" in caplog.text
-    assert "summary figure 'model' was not recorded" in (run["dir"] / "run.log").read_text()
+    assert "summary value 'model' was not recorded" in (run["dir"] / "run.log").read_text()
 
 
 @pytest.mark.parametrize("call", ["log_params", "set_summary"])

@@ -1,4 +1,4 @@
-"""fanout: the local file first, then the trackers, none of which can hurt the run or another."""
+"""The sink of a run: the file first, then the trackers; none of them hurts the run or another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import MetricError, RunEndedError
 from ztxexp_core.records import MetricEvent, RunMetadata
-from ztxexp_core.run.sink import GuardedTracker, RunSink
+from ztxexp_core.run.trackers import GuardedTracker, RunSink
 from ztxexp_core.store.sink import as_number
 
 NAN, INF = math.nan, math.inf
@@ -56,7 +56,7 @@ class Recorder:
 
 
 class Desk:
-    """A run with its fan and guarded trackers, and what was reported about them."""
+    """A run with its sink and guarded trackers, and what was reported about them."""
 
     def __init__(self, run_dir: Path, *trackers: Any, attempt: int | None = 1):
         self.path = run_dir / "metrics.jsonl"
@@ -82,6 +82,10 @@ class Desk:
 
     def lines(self) -> list[dict[str, Any]]:
         return strict_lines(self.path)
+
+
+def refusal(name: str, kind: str) -> str:
+    return f"metric {name!r} was not recorded: a {kind} is no number"
 
 
 def strict_lines(path: Path) -> list[dict[str, Any]]:
@@ -274,7 +278,7 @@ def test_every_kind_of_number_is_kept(tmp_path: Path, value: Any, stored: Any) -
     desk.ctx.log_metric(1, {"m": value})
     assert desk.lines()[0]["metrics"] == {"m": stored}
     assert type(tracker.events[0].metrics["m"]) in (int, float)
-    assert desk.sink.refused == {}
+    assert not desk.sink.refusals
 
 
 def test_tensors_of_one_element_are_kept(tmp_path: Path) -> None:
@@ -334,7 +338,7 @@ def test_what_is_no_number_costs_that_value_only_and_is_told_once(
     assert [line["metrics"] for line in desk.lines()] == [{"a": 1, "z": 0.5}] * 3
     assert [event.metrics for event in tracker.events] == [{"a": 1, "z": 0.5}] * 3
     kind = type(value).__qualname__
-    assert desk.sink.refused == {"odd": kind}
+    assert list(desk.sink.refusals) == [refusal("odd", kind)]
     told = [r.getMessage() for r in caplog.records if r.name == "test.run"]
     assert len(told) == 1
     assert "'odd'" in told[0]
@@ -345,7 +349,7 @@ def test_each_odd_name_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFix
     desk = Desk(tmp_path)
     for step in range(3):
         desk.ctx.log_metric(step, {"a": None, "b": "x", "ok": 1})  # type: ignore[dict-item]
-    assert desk.sink.refused == {"a": "NoneType", "b": "str"}
+    assert list(desk.sink.refusals) == [refusal("a", "NoneType"), refusal("b", "str")]
     assert len([r for r in caplog.records if r.name == "test.run"]) == 2
 
 
@@ -354,7 +358,7 @@ def test_an_event_of_which_nothing_is_left_is_not_written(tmp_path: Path) -> Non
     desk = Desk(tmp_path, tracker)
     desk.ctx.log_metric(1, {"odd": None})  # type: ignore[dict-item]
     assert (desk.lines(), tracker.events) == ([], [])
-    assert desk.sink.refused == {"odd": "NoneType"}
+    assert list(desk.sink.refusals) == [refusal("odd", "NoneType")]
 
 
 def test_names_that_are_no_text_are_written_as_text(tmp_path: Path) -> None:
@@ -442,7 +446,7 @@ def test_a_run_without_a_local_file_still_tells_the_trackers(tmp_path: Path) -> 
     desk = Desk(tmp_path, tracker)
     desk.ctx._metrics_jsonl_path = None
     sink = RunSink(desk.ctx, desk.guarded)
-    sink.log(1, {"loss": 0.5})
+    sink.log_metric(1, {"loss": 0.5})
     sink.end()
     assert [event.step for event in tracker.events] == [1]
     assert desk.lines() == []

@@ -1,4 +1,4 @@
-"""lines: every line is one append, a torn one costs itself, a growing file is read whole."""
+"""files: each line is one append and a torn one costs itself only; the shared folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import pytest
 from reading import names, python, warned
 
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.store.lines import JsonlWriter, read_jsonl, whole_lines
+from ztxexp_core.store.files import (
+    CLAIMS,
+    INDEX,
+    JsonlWriter,
+    read_jsonl,
+    shared_folder,
+    whole_lines,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits or signals")
 
@@ -76,7 +83,7 @@ def test_the_torn_line_of_a_killed_process_is_closed_off_by_the_next_writer(
     done = python(
         """
         import os, signal, sys
-        from ztxexp_core.store.lines import JsonlWriter
+        from ztxexp_core.store.files import JsonlWriter
         writer = JsonlWriter(sys.argv[1])
         writer.append({"i": 0})
         writer.append_bytes(b'{"i": 1, "to')
@@ -99,7 +106,7 @@ def test_a_line_cut_short_by_a_full_disk_is_told_and_does_not_spoil_the_next(
     done = python(
         """
         import resource, signal, sys
-        from ztxexp_core.store.lines import JsonlWriter
+        from ztxexp_core.store.files import JsonlWriter
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         writer = JsonlWriter(sys.argv[1])
         writer.append({"i": 0})
@@ -158,3 +165,49 @@ def test_a_reader_of_a_growing_file_waits_for_the_end_of_a_line(tmp_path: Path) 
         torn.start,
         second.start,
     ]
+
+
+# ---- the shared folder ---------------------------------------------------------------------------
+
+
+def test_asking_for_the_path_makes_nothing(tmp_path: Path) -> None:
+    assert shared_folder(tmp_path, CLAIMS) == f"{tmp_path}/.ztxexp/claims"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_part_is_made_once_and_git_ignores_all_of_them(tmp_path: Path) -> None:
+    for part in (CLAIMS, CLAIMS, INDEX):
+        assert os.path.isdir(shared_folder(tmp_path, part, make=True))
+    assert os.listdir(tmp_path) == [".ztxexp"]
+    assert sorted(os.listdir(tmp_path / ".ztxexp")) == [".gitignore", "claims", "index"]
+    assert (tmp_path / ".ztxexp/.gitignore").read_text() == "*\n"
+
+
+def test_the_users_own_gitignore_stays(tmp_path: Path) -> None:
+    shared_folder(tmp_path, CLAIMS, make=True)
+    (tmp_path / ".ztxexp/.gitignore").write_text("index/\n")
+    shared_folder(tmp_path, INDEX, make=True)
+    assert (tmp_path / ".ztxexp/.gitignore").read_text() == "index/\n"
+
+
+def test_a_root_that_is_gone_does_not_come_back(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        shared_folder(tmp_path / "gone", CLAIMS, make=True)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [".ztxexp", ".ztxexp/claims"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_is_made_through_a_link_or_in_place_of_a_file(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    outside.mkdir()
+    (root / name).parent.mkdir(parents=True)
+    if kind == "link":
+        (root / name).symlink_to(outside)
+    else:
+        (root / name).write_text("x")
+    with pytest.raises(NotADirectoryError):
+        shared_folder(root, CLAIMS, make=True)
+    assert os.listdir(outside) == []

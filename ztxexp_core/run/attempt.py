@@ -1,32 +1,71 @@
-"""How an attempt ended, and the words for it."""
+"""One attempt of a run: calling the experiment function, and how the attempt ended."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ztxexp_core.records import RUN_STATUS_FAILED
-from ztxexp_core.store.run_folder import utc_now
+from ztxexp_core.store.files import utc_now
 
-CALLERS = tuple(str(Path(__file__).with_name(name)) for name in ("run.py", "calling.py"))
+CALLERS = tuple(str(Path(__file__).with_name(name)) for name in ("run.py", "attempt.py"))
 """The files whose frames stand between a process and the user's function."""
 
+_MESSAGE_LIMIT = 10_000  # characters: the message is part of several files of the run
 
-_TEXT_KEPT = 10_000  # characters of a message: it stands in several files of the run
+_T = TypeVar("_T")
+
+
+def call_in_own_process(function: Callable[[Any], _T], argument: Any) -> _T:
+    """Call a function; a child process that it makes with ``os.fork`` ends here.
+
+    Otherwise a child that returns or raises would write the end of its parent's run, and go on with
+    the sweep. It exits as a script does: with 0 if it returns, with the code of ``sys.exit``, with
+    a traceback and 1 if it raises.
+    """
+    pid = os.getpid()
+    try:
+        returned = function(argument)
+    except BaseException as exc:
+        if os.getpid() != pid:
+            _exit_child(exc)
+        raise
+    if os.getpid() != pid:
+        _exit_child(None)
+    return returned
+
+
+def _exit_child(exc: BaseException | None) -> None:
+    code = 0
+    try:
+        if isinstance(exc, SystemExit):
+            if exc.code is None or isinstance(exc.code, int):
+                code = int(exc.code or 0) & 0xFF
+            else:
+                code = 1
+                print(exc.code, file=sys.stderr)  # noqa: T201  as sys.exit does
+        elif exc is not None:
+            code = 1
+            traceback.print_exception(exc)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
 
 
 @dataclass
-class Ending:
+class AttemptEnd:
     """How an attempt ended.
 
     Attributes:
         status: ``succeeded``, ``failed`` or ``skipped``.
-        metrics: the returned figures, ready for JSON.
+        metrics: the final metrics, in plain form.
         has_metrics: whether there is a ``metrics.json`` to write, an empty one included.
         error_type: name of the exception's class.
         error_message: its text.
@@ -43,7 +82,7 @@ class Ending:
     place: str | None = None
 
     @classmethod
-    def failed(cls, exc: BaseException) -> Ending:
+    def failed(cls, exc: BaseException) -> AttemptEnd:
         """Return the end of an attempt that raised."""
         reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
         return cls(
@@ -55,7 +94,7 @@ class Ending:
         )
 
     def as_attempt(self, number: int) -> dict[str, Any]:
-        """Return this end as an entry of ``earlier_attempts`` in ``run.json``."""
+        """Return the entry for ``earlier_attempts`` in ``run.json``."""
         return {
             "attempt": number,
             "status": self.status,
@@ -69,14 +108,17 @@ class Ending:
         return {"error_type": self.error_type, "error_message": self.error_message}
 
 
+# ---- exceptions in words -------------------------------------------------------------------------
+
+
 def text_of(exc: BaseException) -> str:
-    """Return the message of an exception, also of one that cannot tell it."""
+    """Return the message of an exception, also if its ``__str__`` raises."""
     try:
         text = str(exc)
-    except Exception:  # an exception whose own __str__ raises
+    except Exception:
         return f"<{type(exc).__name__} without a readable message>"
-    if len(text) > _TEXT_KEPT:
-        text = f"{text[:_TEXT_KEPT]}... ({len(text):,} characters in all, see error.log)"
+    if len(text) > _MESSAGE_LIMIT:
+        text = f"{text[:_MESSAGE_LIMIT]}... ({len(text):,} characters in all, see error.log)"
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -89,35 +131,33 @@ def trace_of(exc: BaseException) -> str:
 
 
 def place_of(exc: BaseException) -> str | None:
-    """Return where an exception was raised: the last line of the user's own code on its way."""
+    """Return the last line of the user's own code in the traceback of an exception."""
     frames = traceback.extract_tb(exc.__traceback__)
-    return _place([(frame.filename, str(frame.lineno), frame.name) for frame in frames])
+    return _last_own_frame([(frame.filename, str(frame.lineno), frame.name) for frame in frames])
 
 
 def place_in(trace: str) -> str | None:
-    """Return the same from a traceback as it was written down; ``None`` where there is none.
+    """Return the same from the text of a traceback; ``None`` if it is no traceback.
 
     Example:
         >>> place_in('Traceback (most recent call last):\\n  File "train.py", line 12, in step')
         'train.py:12 in step'
     """
     _, begun, last = trace.rpartition(_BEGIN)  # of a chain the exception that was raised last
-    return _place(_FRAME.findall(last)) if begun else None
+    return _last_own_frame(_FRAME.findall(last)) if begun else None
 
 
-def _place(frames: Iterable[tuple[str, str, str]]) -> str | None:
-    """Return the last of some file names, lines and functions that is the user's own."""
+def _last_own_frame(frames: Iterable[tuple[str, str, str]]) -> str | None:
+    """Return the last frame (file, line, function) that is not ours, preferably the user's."""
     others = [frame for frame in frames if _CORE not in frame[0]]
     if not others:
         return None
-    own = [f for f in others if not any(part in f[0] for part in _NOT_THE_USERS)]
+    own = [frame for frame in others if not any(part in frame[0] for part in _LIBRARIES)]
     filename, line, name = (own or others)[-1]
     return f"{os.path.basename(filename)}:{line} in {name}"
 
 
 _BEGIN = "Traceback (most recent call last):"
 _FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in ([^\n]+)')
-
-
 _CORE = str(Path(__file__).parents[1])
-_NOT_THE_USERS = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python", "<frozen ")
+_LIBRARIES = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python", "<frozen ")

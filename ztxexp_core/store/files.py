@@ -1,0 +1,389 @@
+"""The files of a run: their names, and how they are written and read.
+
+A ``.json`` file is replaced whole, so a reader at any instant sees a valid one. A line of a
+``.jsonl`` file is one append, so only the last line can be torn, by a kill; the next writer closes
+it off and readers leave it out. Readers of runs leave out damaged files and name each one once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ztxexp_core.errors import StoreError
+from ztxexp_core.values.codec import decode, decode_exactly, encode
+
+_log = logging.getLogger("ztxexp")
+
+STAGING_PREFIX = ".new-"  # of folders that are being made
+CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+_READ_LIMIT = 64 * 2**20  # bytes; a larger record is damaged
+
+
+def utc_now() -> str:
+    """Return the present time as ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+class RunFiles:
+    """The paths of the files in a run's folder, as texts.
+
+    Args:
+        run_dir: the folder.
+
+    Attributes:
+        base: the folder.
+        config: the configuration as it was asked for.
+        run: status, times, error, owner: the record that says how the run ended.
+        meta: where the run comes from.
+        metrics: what the experiment function returned.
+        curve: every logged metric event, a line each.
+        events: the life of the run, a line each.
+        extras: logged parameters, artifacts and summary values, a line each.
+        log: what ``ctx.logger`` was told.
+        error: traceback of the last failure.
+    """
+
+    # Plain texts: pathlib would take a fifth of the time of an empty run.
+    __slots__ = (
+        "base", "config", "curve", "error", "events", "extras", "log", "meta", "metrics", "run"
+    )  # fmt: skip
+
+    def __init__(self, run_dir: str | Path):
+        self.base = base = str(run_dir)
+        self.config = f"{base}/config.json"
+        self.run = f"{base}/run.json"
+        self.meta = f"{base}/meta.json"
+        self.metrics = f"{base}/metrics.json"
+        self.curve = f"{base}/metrics.jsonl"
+        self.events = f"{base}/events.jsonl"
+        self.extras = f"{base}/extras.jsonl"
+        self.log = f"{base}/run.log"
+        self.error = f"{base}/error.log"
+
+    def error_of(self, attempt: int) -> str:
+        """Return the path of the traceback of an earlier attempt."""
+        return f"{self.base}/error-attempt{attempt}.log"
+
+
+# Parts of the shared folder: heartbeats of processes; which launch has which configuration; what
+# repair() has set aside; a cache of the runs' records.
+ALIVE, CLAIMS, DAMAGED, INDEX = "alive", "claims", "damaged", "index"
+SHARED_FOLDER = ".ztxexp"
+
+
+def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
+    """Return the path of a part of ``<root>/.ztxexp``, the only folder beside the runs.
+
+    Args:
+        root: the results root.
+        part: :data:`ALIVE`, :data:`CLAIMS`, :data:`DAMAGED` or :data:`INDEX`.
+        make: make the part if it is missing; never the root itself.
+
+    Raises:
+        FileNotFoundError: there is no root to make it in.
+        OSError: it cannot be made, or a link or a file has its name.
+
+    Example:
+        >>> shared_folder("results", "claims")
+        'results/.ztxexp/claims'
+    """
+    folder = f"{root}/{SHARED_FOLDER}"
+    path = f"{folder}/{part}"
+    if make:
+        _make(folder)
+        with contextlib.suppress(FileExistsError):
+            write_new(f"{folder}/.gitignore", b"*\n")
+        _make(path)
+    return path
+
+
+def _make(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    # Through a link, whoever provides a results root would choose where we write.
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "is a link or a file, not a folder", path)
+
+
+# ---- writing whole files -------------------------------------------------------------------------
+
+
+def document(value: Any) -> bytes:
+    """Return a value as an indented JSON file holds it."""
+    return encode(value, indent=True) + b"\n"
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace a file by ``value`` as strict, indented JSON, see :func:`write_bytes`."""
+    write_bytes(path, document(value))
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replace a file whole: at every instant it is the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old file stands and nothing else is left behind.
+    """
+    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
+    try:
+        write_new(temporary, data, os.O_TRUNC)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_new(path: str, data: bytes, flag: int = os.O_EXCL) -> None:
+    """Write a file; where that fails half-way, remove it again.
+
+    Args:
+        path: the file.
+        data: its content.
+        flag: ``os.O_EXCL`` if the file must not exist yet, ``os.O_TRUNC`` if it may.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | flag | CLOEXEC, 0o666)
+    try:
+        try:
+            done = os.write(fd, data)
+            while done < len(data):  # a full disk: write on, so that the cause is raised
+                done += os.write(fd, data[done:])
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+# ---- reading whole files -------------------------------------------------------------------------
+
+_warned: set[tuple[str, str]] = set()
+
+
+def warn_once(path: str, problem: str) -> None:
+    """Log that a file is left out, once in this process for each problem."""
+    if (path, problem) not in _warned:
+        _warned.add((path, problem))
+        _log.warning("left out %s: %s", path, problem)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read one JSON file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, or is not JSON.
+    """
+    return decode(_read_bytes(path))
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """Read a JSON file that holds one object; ``None`` if it is missing or damaged."""
+    return read_record_exactly(path)[0]
+
+
+def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
+    """Read as :func:`read_record` does; also tell whether orjson can write what was read.
+
+    It cannot write NaN, infinities and integers beyond 64 bits.
+    """
+    try:
+        value, exact = decode_exactly(_read_bytes(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None, False
+    except (OSError, ValueError) as exc:
+        warn_once(str(path), f"{type(exc).__name__}: {exc}")
+        return None, False
+    if not isinstance(value, dict):
+        warn_once(str(path), f"holds a {type(value).__name__}, not an object")
+        return None, False
+    return value, exact
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    # os.read: open() would double the time to read a root.
+    fd, size = _open_sized(path)
+    try:
+        if size > _READ_LIMIT:
+            raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
+        data = os.read(fd, size + 1)
+        while len(data) < size and (more := os.read(fd, size)):
+            data += more
+    finally:
+        os.close(fd)
+    return data
+
+
+def open_regular(path: str | Path) -> int:
+    """Open a file for reading and return its descriptor.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, or is a pipe, a device, a folder.
+    """
+    return _open_sized(path)[0]
+
+
+def _open_sized(path: str | Path) -> tuple[int, int]:
+    fd = os.open(path, os.O_RDONLY | CLOEXEC | _NO_WAIT)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise ValueError("is no regular file")
+    return fd, status.st_size
+
+
+# ---- files of lines ------------------------------------------------------------------------------
+
+
+class JsonlWriter:
+    """Appends lines to a ``.jsonl`` file, one write each, from any thread.
+
+    The file is opened at the first line and kept open until :meth:`close`.
+
+    Example:
+        >>> with JsonlWriter(Path("events.jsonl")) as writer:
+        ...     writer.append({"event": "start"})
+    """
+
+    __slots__ = ("_fd", "_lock", "path")
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self._fd: int | None = None
+        self._lock = threading.Lock()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append one object as one line.
+
+        Raises:
+            OSError: the line could not be written.
+            ConfigError: the row has no form in JSON.
+        """
+        self.append_bytes(encode(row) + b"\n")
+
+    def append_bytes(self, line: bytes) -> None:
+        """Append one encoded line, its line end included."""
+        fd = self._fd
+        if fd is None:
+            fd = self._open()
+        if os.write(fd, line) != len(line):
+            self.close()  # the next line opens it again and closes off the torn one
+            raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
+
+    def _open(self) -> int:
+        with self._lock:
+            if self._fd is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | CLOEXEC | _NO_WAIT
+                fd = os.open(self.path, flags, 0o666)
+                if os.fstat(fd).st_size and ends_mid_line(self.path):  # torn by a kill
+                    os.write(fd, b"\n")
+                self._fd = fd
+            return self._fd
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        with self._lock:
+            fd, self._fd = self._fd, None  # first: an interrupt must not lead to a second close
+            if fd is not None:
+                os.close(fd)
+
+    def __del__(self) -> None:
+        if self._fd is not None:
+            self.close()
+
+    def __enter__(self) -> JsonlWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def ends_mid_line(path: str | Path) -> bool:
+    """Tell whether the last line of a file that is not empty has no end."""
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) != b"\n"
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a ``.jsonl`` file; damaged lines are left out and counted in the log."""
+    damaged = 0
+    try:
+        with open(open_regular(path), "rb") as handle:
+            for line in handle:
+                row = _row(line)
+                if row is not None:
+                    yield row
+                elif line.strip():
+                    damaged += 1
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as exc:
+        warn_once(str(path), f"{type(exc).__name__}: {exc}")
+    if damaged:
+        warn_once(str(path), f"{damaged} line(s) are no JSON objects; the others were read")
+
+
+class Line(NamedTuple):
+    """A line of a file.
+
+    Attributes:
+        start: where it begins, in bytes.
+        end: where the next one begins.
+        text: the line with its end.
+    """
+
+    start: int
+    end: int
+    text: bytes
+
+    def row(self) -> dict[str, Any] | None:
+        """Return the JSON object in the line; ``None`` if there is none."""
+        return _row(self.text)
+
+
+def whole_lines(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[Line]:
+    """Yield the complete lines of a file that may still grow.
+
+    Args:
+        path: the file; a missing one has no lines.
+        start: where the first line begins, in bytes.
+        end: lines that begin there or later are left out.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        fd = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
+    with open(fd, "rb") as handle:
+        handle.seek(start)
+        for text in handle:
+            if not text.endswith(b"\n") or (end is not None and start >= end):
+                return
+            yield Line(start, start + len(text), text)
+            start += len(text)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = decode(line, exact=False)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
