@@ -180,6 +180,13 @@ def test_module_paths_of_1_0_3_give_the_same_objects(module):
         assert getattr(importlib.import_module(module), name) is getattr(ztxexp, name)
 
 
+def test_modules_of_1_0_3_are_attributes_without_an_import():
+    modules = sorted({module for module in MODULES if module.count(".") == 1})
+    modules += ["ztxexp.constants", "ztxexp.utils"]
+    lines = "\n".join(f"assert {module}.__name__ == '{module}'" for module in modules)
+    subprocess.run([sys.executable, "-c", f"import ztxexp\n{lines}"], check=True)
+
+
 def test_constants_are_those_of_1_0_3():
     from ztxexp import constants
 

@@ -99,11 +99,19 @@ __all__ = [  # noqa: RUF022 - the documented order
 ]
 
 
+# Modules that ``import ztxexp`` of 1.0.3 loads: ``ztxexp.utils.save_json`` works without an import.
+_MODULES = frozenset(
+    "analyzer constants environment manager pipeline runner tracking types utils".split()
+)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
+    if name in _MODULES:
+        return import_module(f"ztxexp.{name}")
     raise AttributeError(f"module 'ztxexp' has no attribute {name!r}")
 
 
