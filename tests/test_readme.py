@@ -1,4 +1,4 @@
-"""The README is tested as it stands."""
+"""README and docs/architecture.md are tested as they stand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parent.parent
-README = (HOUSE / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def block(after: str) -> str:
@@ -86,13 +86,41 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
 
 
 def test_every_linked_file_exists():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (HOUSE / target).exists(), target
+    for page in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_architecture_names_every_package_and_every_file_it_names_exists():
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("| package |") : page.index("## From a configuration")]
+    named = re.findall(r"^\| \**`([\w.]+)`", table, re.M)
+    folders = [
+        init.parent.relative_to(REPOSITORY) for init in REPOSITORY.glob("ztxexp*/**/__init__.py")
+    ]
+    packages = [".".join(folder.parts) for folder in folders if "templates" not in folder.parts]
+    assert sorted(named) == sorted(packages)
+    for file in re.findall(r"`(ztxexp\w*/[\w/]*\.py)`", page):
+        assert (REPOSITORY / file).is_file(), file
+
+
+def test_every_decision_is_numbered_and_listed_with_its_title():
+    folder = REPOSITORY / "docs" / "decisions"
+    pages = sorted(folder.glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    titles = [page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for page in pages]
+    lines = [
+        f"- [{page.name[:4]}]({page.name}) {title}"
+        for page, title in zip(pages, titles, strict=True)
+    ]
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    assert re.findall(r"^- .*$", index, re.M) == lines
 
 
 @pytest.mark.slow
 def test_the_digits_example_trains_prints_its_table_and_is_done_the_second_time(tmp_path):
-    script = HOUSE / "examples" / "digits_sweep.py"
+    script = REPOSITORY / "examples" / "digits_sweep.py"
     env = {**os.environ, "PYTHONWARNINGS": "ignore"}
     first, second = (
         subprocess.run(

@@ -100,9 +100,10 @@ __all__ = [  # noqa: RUF022 - the documented order
 
 
 # Modules that ``import ztxexp`` of 1.0.3 loads: ``ztxexp.utils.save_json`` works without an import.
-_MODULES = frozenset(
-    "analyzer constants environment manager pipeline runner tracking types utils".split()
-)
+_MODULES = {
+    *("analyzer", "constants", "environment", "manager", "pipeline", "runner"),
+    *("tracking", "types", "utils"),
+}
 
 
 def __getattr__(name: str) -> Any:
