@@ -15,7 +15,6 @@ from ztxexp.launch.loop import StopRule, Sweep
 from ztxexp.launch.options import LaunchOptions
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import tidy_root
 from ztxexp.launch.signals import Interrupts
 from ztxexp.progress.progress import Progress
 from ztxexp.provenance.provenance import describe_launch
@@ -34,8 +33,13 @@ from ztxexp_core.records import RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.trackers import remote_targets
-from ztxexp_core.store.liveness import beating
-from ztxexp_core.store.run_folder import new_run_id, prepare_root
+from ztxexp_core.store.liveness import beating, remove_old
+from ztxexp_core.store.run_folder import (
+    close_dead_run,
+    new_run_id,
+    prepare_root,
+    remove_old_staging,
+)
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import copy_config
 
@@ -118,20 +122,31 @@ def launch(
                 patience = min(patience, _INTERRUPTED_SEC)
                 raise
             finally:
-                targets = remote_targets(shared, queue.hung, patience)
-                tell_of_the_dead(sweep.dead, targets, patience)
+                if sweep.dead:
+                    targets = remote_targets(shared, queue.hung, patience)
+                    tell_of_the_dead(sweep.dead, targets, patience)
     summary = sweep.summary(time.monotonic() - started, reused)
     _log_the_end(summary)
     return summary
+
+
+def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
+    """Close the runs that a snapshot shows as dead; remove what dead processes have left.
+
+    Returns:
+        The folders of the runs that were closed.
+    """
+    remove_old_staging(root, snapshot.staged, snapshot.taken_at)
+    remove_old(root)
+    return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
 
 
 def _log_the_end(summary: RunSummary) -> None:
     if summary.stopped_because:
         left = f"{plural(summary.not_started, 'run')} not started"
         _log.warning("stopped: %s; %s", summary.stopped_because, left)
-    failures = failures_text(summary.failures, summary.total)
-    if failures:
-        _log.warning("%s", failures)
+    if summary.failures:
+        _log.warning("%s", failures_text(summary.failures, summary.total))
 
 
 # ---- what is checked before anything runs ------------------------------------------------------

@@ -296,17 +296,18 @@ class Sweep:
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
         elsewhere = list(self.queue.settled_elsewhere.values())
+        failed = by_status[RUN_STATUS_FAILED]
         return RunSummary(
             total=len(self.outcomes),
             succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
-            failed=len(by_status[RUN_STATUS_FAILED]),
+            failed=len(failed),
             skipped=len(by_status[RUN_STATUS_SKIPPED]),
             duration_sec=round(duration, 6),
-            failed_run_ids=by_status[RUN_STATUS_FAILED],
+            failed_run_ids=failed,
             reused=reused + len(elsewhere),
             not_started=self.queue.left(),
             stopped_because=self.stopped_because,
-            failures=failure_groups(self.outcomes.values(), self.queue.taken),
+            failures=failure_groups(self.outcomes.values(), self.queue.taken) if failed else [],
             failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
         )
 

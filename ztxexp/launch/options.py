@@ -109,6 +109,9 @@ class LaunchOptions:
         Raises:
             OptionError: they do not exist, or a value is out of range.
         """
+        shares = (self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
+        if self.gpus is None and shares == (1, 1, None):
+            return None
         return GpuSlots.of(self.gpus, self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
 
     def worker_count(self, slots: GpuSlots | None = None) -> int:

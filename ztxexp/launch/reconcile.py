@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.history import Snapshot
 from ztxexp.text.logs import lines_before_death
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -25,14 +24,11 @@ from ztxexp_core.records import (
 from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.store.files import RunFiles, read_record, write_bytes, write_json
-from ztxexp_core.store.liveness import remove_old
 from ztxexp_core.store.run_folder import (
     attempt_of,
-    close_dead_run,
     close_run,
     create_run,
     discard_staged,
-    remove_old_staging,
     reopen_run,
 )
 
@@ -66,17 +62,6 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
         record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)
     return _outcome(reported, record)
-
-
-def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
-    """Close the runs that a snapshot shows as dead; remove what dead processes have left.
-
-    Returns:
-        The folders of the runs that were closed.
-    """
-    remove_old_staging(root, snapshot.staged, snapshot.taken_at)
-    remove_old(root)
-    return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
 
 
 def can_be_written(root: Path) -> bool:

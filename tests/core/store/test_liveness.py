@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from ztxexp.analyzer import ResultAnalyzer
-from ztxexp.launch.reconcile import tidy_root
+from ztxexp.launch.launch import tidy_root
 from ztxexp.results import history
 from ztxexp.results.history import Snapshot
 from ztxexp_core.records import RUN_SCHEMA_VERSION

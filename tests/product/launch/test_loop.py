@@ -10,8 +10,8 @@ import pytest
 from reading import lines, strict, warned
 
 from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp.launch.launch import tidy_root
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import tidy_root
 from ztxexp.results.claims import Claimed, Claims
 from ztxexp.results.history import Snapshot
 from ztxexp_core import RunOutcome, hookimpl
