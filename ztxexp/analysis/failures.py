@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import Selection, read_runs
-from ztxexp.results.summary import conditions
 from ztxexp.text.format import encodable
 from ztxexp.text.logs import read_end
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
@@ -50,7 +49,7 @@ def failures(selection: Selection) -> pd.DataFrame:
     rows = []
     for group in failure_groups(outcomes.values(), specs):
         shown = (group.error_type, group.place, len(group.run_ids), group.error_message)
-        rest = (outcomes[group.run_ids[0]].reason, conditions(group) or None)
+        rest = (outcomes[group.run_ids[0]].reason, group.conditions() or None)
         rows.append([*map(encodable, shown + rest), group.run_ids, group.log])
     frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_COLUMNS))
     return frame

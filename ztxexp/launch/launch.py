@@ -21,8 +21,7 @@ from ztxexp.provenance.provenance import describe_launch
 from ztxexp.replay import tell_of_the_dead
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
-from ztxexp.results.summary import RunSummary, failures_text
-from ztxexp.text.format import plural
+from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
 from ztxexp_core.pickling import pickle_by_value, refuse_while_loading
@@ -126,7 +125,9 @@ def launch(
                     targets = remote_targets(shared, queue.hung, patience)
                     tell_of_the_dead(sweep.dead, targets, patience)
     summary = sweep.summary(time.monotonic() - started, reused)
-    _log_the_end(summary)
+    problems = summary.problems()
+    if problems:
+        _log.warning("%s", problems)
     return summary
 
 
@@ -139,14 +140,6 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
     remove_old_staging(root, snapshot.staged, snapshot.taken_at)
     remove_old(root)
     return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
-
-
-def _log_the_end(summary: RunSummary) -> None:
-    if summary.stopped_because:
-        left = f"{plural(summary.not_started, 'run')} not started"
-        _log.warning("stopped: %s; %s", summary.stopped_because, left)
-    if summary.failures:
-        _log.warning("%s", failures_text(summary.failures, summary.total))
 
 
 # ---- what is checked before anything runs ------------------------------------------------------

@@ -295,6 +295,7 @@ class Sweep:
             status: [o.run_id for o in self.outcomes.values() if o.status == status]
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
+        failed = by_status[RUN_STATUS_FAILED]
         elsewhere = list(self.queue.settled_elsewhere.values())
         failed = by_status[RUN_STATUS_FAILED]
         return RunSummary(

@@ -19,7 +19,7 @@ from typing import TextIO
 from ztxexp.progress import terminal
 from ztxexp.progress.display import Display, Lines, Notebook, View
 from ztxexp.progress.running import Running, Sights
-from ztxexp.results.summary import failure_kind
+from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec

@@ -1,20 +1,79 @@
-"""Failures, digested: which are of one kind, and which configuration key tells them from success.
-
-What is found is put into words in :mod:`ztxexp.results.summary`.
-"""
+"""Failures by kind, and the configuration keys that tell them from runs that succeeded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from ztxexp.results.summary import FailureGroup, failure_kind
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SUCCEEDED,
+    Config,
+    RunOutcome,
+    RunSpec,
+)
 from ztxexp_core.store.files import RunFiles
-from ztxexp_core.values.codec import encode, plain
+from ztxexp_core.values.codec import encode, numbers, plain
+from ztxexp_core.values.copying import flat
+
+_NUMBERS = re.compile(r"0[xX][0-9a-fA-F]+|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_MESSAGE_COMPARED = 300  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures of one kind: the same exception at the same place.
+
+    Attributes:
+        error_type: name of the exception's class, ``WorkerDied`` or ``Timeout``.
+        error_message: message of the first of them.
+        place: where in the user's code it was raised, ``train.py:12 in step``; ``None`` where
+            there is no such place, as for a worker that was killed.
+        run_ids: the runs, in the order in which they ended.
+        log: path of the ``error.log`` of the first one.
+        separated_by: configuration keys, dotted for nested ones, each of which alone tells these
+            runs from those that succeeded, with a text for the values that fail, such as
+            ``{"lr": ">= 0.5"}`` or ``{"optimizer": "in ('lion', 'adam')"}``.
+    """
+
+    error_type: str
+    error_message: str
+    place: str | None
+    run_ids: tuple[str, ...]
+    log: str
+    separated_by: dict[str, str] = field(default_factory=dict)
+
+    def conditions(self) -> str:
+        """Return ``separated_by`` in words; empty where no key tells these failures apart.
+
+        Example:
+            >>> group.conditions()
+            "lr >= 0.5 (equally: opt == 'lion')"
+        """
+        conditions = [sanitize_for_terminal(f"{k} {v}") for k, v in self.separated_by.items()]
+        if len(conditions) > 1:
+            return f"{conditions[0]} (equally: {', '.join(conditions[1:])})"
+        return "".join(conditions)
+
+
+def failure_kind(outcome: RunOutcome) -> object:
+    """Return a value that is equal for failures of one kind.
+
+    They are the same exception, raised at the same place, for the same reason. Where no place is
+    known (a worker that died), their messages differ in numbers only.
+    """
+    where = outcome.place
+    if where is None:
+        message = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
+        where = _NUMBERS.sub("0", message)
+    # Signal and exit code count by themselves: they are what differs between two deaths.
+    kind = outcome.error_type, outcome.place is None, where, outcome.reason
+    return *kind, outcome.signal, outcome.exit_code
 
 
 def failure_groups(
@@ -23,7 +82,7 @@ def failure_groups(
     """Sort failed runs by kind; takes time in proportion to the number of runs.
 
     Args:
-        outcomes: how the runs of a launch ended, in that order; those that did not fail count too,
+        outcomes: how the runs of a launch ended, in that order; those that succeeded count too,
             see ``FailureGroup.separated_by``.
         specs: the same runs as they were asked for, by id.
 
@@ -35,44 +94,42 @@ def failure_groups(
         [(8, 'OutOfMemoryError'), (1, 'WorkerDied')]
     """
     kinds: dict[object, list[RunOutcome]] = {}
-    passing = []
+    passing: list[Config] = []
     for outcome in outcomes:
         if outcome.status == RUN_STATUS_FAILED:
             kinds.setdefault(failure_kind(outcome), []).append(outcome)
         elif outcome.status == RUN_STATUS_SUCCEEDED:
-            passing.append(outcome.run_id)
-    groups = sorted(kinds.values(), key=len, reverse=True)
-    worth_it = (
-        bool(groups) and len(groups[0]) >= _FEWEST_FAILING and len(passing) >= _FEWEST_PASSING
-    )
-    separator = _Separator([specs[i].config for i in passing], len(specs)) if worth_it else None
-    return [_group(failed, specs, separator) for failed in groups]
-
-
-def _group(
-    failed: list[RunOutcome], specs: Mapping[str, RunSpec], separator: _Separator | None
-) -> FailureGroup:
-    first = failed[0]
-    separated = {}
-    if separator is not None and len(failed) >= _FEWEST_FAILING:
-        separated = separator.of([specs[outcome.run_id].config for outcome in failed])
-    return FailureGroup(
-        error_type=first.error_type or "Failure",
-        error_message=first.error_message or "",
-        place=first.place,
-        run_ids=tuple([outcome.run_id for outcome in failed]),
-        log=RunFiles(specs[first.run_id].run_dir).error,
-        separated_by=separated,
-    )
+            passing.append(specs[outcome.run_id].config)
+    if not kinds:
+        return []
+    ordered = sorted(kinds.values(), key=len, reverse=True)
+    separator = None
+    if len(ordered[0]) >= _FEWEST and len(passing) >= _FEWEST:
+        separator = _Separator(passing, launched=len(specs))
+    groups = []
+    for failed in ordered:
+        first, separated_by = failed[0], dict[str, str]()
+        if separator is not None and len(failed) >= _FEWEST:
+            separated_by = separator.conditions([specs[run.run_id].config for run in failed])
+        groups.append(
+            FailureGroup(
+                error_type=first.error_type or "Failure",
+                error_message=first.error_message or "",
+                place=first.place,
+                run_ids=tuple([outcome.run_id for outcome in failed]),
+                log=RunFiles(specs[first.run_id].run_dir).error,
+                separated_by=separated_by,
+            )
+        )
+    return groups
 
 
 # ---- which key tells failing from passing runs -----------------------------------------------
 #
-# With enough distinct values every key separates: an index, or a seed drawn for each run, has a
-# value for each failing run that no passing run has. A key is named only where that would be
-# improbable if the f failures had hit any f of the n = f + p runs alike. All comb(n, f) choices
-# are equally probable then, and a rule (see _rule) is one of `ways` rules at most as complicated,
-# each of which fits one choice only. With k keys that vary, the chance that any of them is named
+# With enough distinct values every key separates: an index, or a seed drawn for each run. A key is
+# named only where that would be improbable if the f failures had hit any f of the n runs alike, so
+# that all comb(n, f) choices are equally probable. A rule is one of `ways` rules at most as
+# complicated, each of which fits one choice. With k keys that vary, the chance that any is named
 # wrongly is at most
 #
 #     k * ways / comb(n, f)   which must not exceed _CHANCE
@@ -84,15 +141,13 @@ def _group(
 #                                           that fail or as those that pass (after a threshold, for
 #                                           numbers); never more than the 2**m - 2 divisions of m
 #
-# A key with a value for each run has m = n, so ways > comb(n, f): it is never listed. As a
-# threshold it may be named (a learning rate drawn for each run), unless it counts the runs.
-
-# Where nothing is certain enough, a key is named nevertheless if it is the only one whose values
-# separate and repeat among the failing runs: in a grid of eight that is what everybody would say.
+# A key with a value for each run has m = n, so it is never listed. As a threshold it may be named
+# (a learning rate drawn for each run), unless it counts the runs. Where nothing is certain enough,
+# a key is named nevertheless if it is the only one whose values separate and repeat among the
+# failing runs: in a grid of eight that is what everybody would say.
 
 _CHANCE = 0.05
-_FEWEST_FAILING = 2  # one failure is an anecdote
-_FEWEST_PASSING = 2
+_FEWEST = 2  # failing, and passing, runs: one is an anecdote
 _KEYS_NAMED = 3
 _VALUES_LISTED = 4
 
@@ -102,186 +157,102 @@ _Value = str | int | float | tuple[str] | None
 _ABSENT = ("(absent)",)
 
 
-@dataclass(frozen=True, slots=True)
 class _Column:
-    """What some runs have under one key; bounds where all of it is numbers."""
+    """The values that some runs have under one key; their bounds where all are numbers."""
 
-    values: frozenset[_Value]
-    runs: int
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, found: list[_Value], runs: int) -> _Column:
-        values = frozenset(found) if len(found) == runs else frozenset((*found, _ABSENT))
-        numbers = [value for value in values if isinstance(value, (int, float))]
-        if len(numbers) < len(values):
-            return cls(values, runs, None, None)
-        return cls(values, runs, min(numbers), max(numbers))
-
-    def is_number_of_run(self) -> bool:
-        whole = all(isinstance(value, (int, float)) and value % 1 == 0 for value in self.values)
-        return whole and len(self.values) == self.runs
+    def __init__(self, values: Sequence[_Value], runs: int):
+        self.values = frozenset(values) | ({_ABSENT} if len(values) < runs else set())
+        amounts = [value for value in self.values if isinstance(value, (int, float))]
+        numeric = len(amounts) == len(self.values)
+        self.bounds = (min(amounts), max(amounts)) if numeric else None
+        whole = numeric and all(value % 1 == 0 for value in amounts)
+        self.counts_runs = whole and len(amounts) == runs
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What all failing values and no passing ones have in common; in how many ways it could."""
+class _Rule(NamedTuple):
+    """What all failing values and no passing ones have in common; the simplest rule is the least.
 
-    text: str
+    Attributes:
+        ways: of how many rules it is one.
+        values: how many values it names.
+        text: the rule.
+    """
+
     ways: int
     values: int
+    text: str
 
 
 class _Separator:
-    """Knows the passing runs, and finds the keys that tell failing ones from them."""
+    """Finds the keys that tell failing runs from those that passed."""
 
-    def __init__(self, passing: list[Mapping[str, Any]], launched: int):
-        self._runs = len(passing)
+    def __init__(self, passing: Sequence[Config], launched: int):
+        self._count = len(passing)
         self._launched = launched
         self._passing = _columns(passing)
-        self._absent = _Column.of([], self._runs)
 
-    def of(self, configs: list[Mapping[str, Any]]) -> dict[str, str]:
+    def conditions(self, failing: Sequence[Config]) -> dict[str, str]:
         """Return the few best keys with a text for the values that fail, simplest first."""
-        failing = _columns(configs)
+        columns, count = _columns(failing), len(failing)
         varying = 0
-        rules: list[tuple[str, _Rule]] = []
-        for name in {**failing, **self._passing}:
-            there = self._passing.get(name, self._absent)
-            here = failing.get(name) or _Column.of([], len(configs))
-            varying += len(here.values) > 1 or here.values != there.values
-            rule = _rule(here, there, self._launched)
+        rules: dict[str, _Rule] = {}
+        for key in {**columns, **self._passing}:
+            fails = columns.get(key) or _Column([], count)
+            passes = self._passing.get(key) or _Column([], self._count)
+            varying += len(fails.values) > 1 or fails.values != passes.values
+            rule = _rule(fails, passes, self._launched)
             if rule is not None:
-                rules.append((name, rule))
-        least = _log_comb(self._runs + len(configs), len(configs)) + math.log(_CHANCE)
-        good = [each for each in rules if math.log(varying * each[1].ways) <= least]
-        if not good:  # a sweep too small for chance to be ruled out: what a reader sees at a glance
-            repeated = [each for each in rules if self._repeats(failing.get(each[0]), configs)]
-            good = repeated if len(repeated) == 1 else []
-        good.sort(key=lambda each: (each[1].ways, each[1].values))
-        return {name: rule.text for name, rule in good[:_KEYS_NAMED]}
-
-    @staticmethod
-    def _repeats(column: _Column | None, configs: list[Mapping[str, Any]]) -> bool:
-        """Tell whether the failing runs share values, two and more of them each on average."""
-        return column is not None and 2 * len(column.values) <= len(configs)
+                rules[key] = rule
+        limit = _log_comb(self._count + count, count) + math.log(_CHANCE)
+        named = {k: rule for k, rule in rules.items() if math.log(varying * rule.ways) <= limit}
+        if (
+            not named
+        ):  # a sweep too small for chance to be ruled out: what a reader sees at a glance
+            repeat = [k for k in rules if k in columns and 2 * len(columns[k].values) <= count]
+            named = {key: rules[key] for key in repeat} if len(repeat) == 1 else {}
+        simplest = sorted(named, key=lambda key: named[key][:2])
+        return {key: named[key].text for key in simplest[:_KEYS_NAMED]}
 
 
 def _log_comb(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _rule(failing: _Column, passing: _Column, launched: int) -> _Rule | None:
+def _rule(fails: _Column, passes: _Column, launched: int) -> _Rule | None:
     """Return the simplest rule for failing values that no passing value follows."""
-    if not failing.values.isdisjoint(passing.values):
+    if not fails.values.isdisjoint(passes.values):
         return None
-    here, there = len(failing.values), len(passing.values)
-    threshold = _threshold(failing, passing)
-    if threshold and not _counts_runs(failing, passing, launched):
-        return _Rule(_equal(failing.values) if here == 1 else threshold, 2, here)
-    listed = min(here, there)
+    failing, passing = len(fails.values), len(passes.values)
+    threshold = _threshold(fails, passes, launched)
+    if threshold:
+        return _Rule(2, failing, _listed(fails.values) if failing == 1 else threshold)
+    listed, values = min(failing, passing), failing + passing
     if listed > _VALUES_LISTED:
         return None
-    ways = _ways_to_list(here + there, listed) + (2 if failing.low is not None else 0)
-    if here <= there:
-        return _Rule(_equal(failing.values), ways, here)
-    return _Rule(_unequal(passing.values), ways, there)
+    ways = 2**values - 2
+    if values > 2 * listed:
+        ways = 2 * sum(math.comb(values, count) for count in range(1, listed + 1))
+    if fails.bounds:
+        ways += 2
+    if failing <= passing:
+        return _Rule(ways, failing, _listed(fails.values))
+    return _Rule(ways, passing, _listed(passes.values, negated=True))
 
 
-def _ways_to_list(values: int, listed: int) -> int:
-    if values <= 2 * listed:
-        return int(2**values) - 2
-    return 2 * sum(math.comb(values, count) for count in range(1, listed + 1))
+def _threshold(fails: _Column, passes: _Column, launched: int) -> str | None:
+    """Return the bound that all failing values keep and no passing one does, if there is one.
 
-
-def _counts_runs(failing: _Column, passing: _Column, launched: int) -> bool:
-    """Tell whether a key is the number of the run: another one for each, with few left out."""
-    if not (failing.is_number_of_run() and passing.is_number_of_run()):
-        return False
-    bounds = [failing.low, failing.high, passing.low, passing.high]
-    known = [bound for bound in bounds if bound is not None]
-    return max(known) - min(known) < 2 * launched
-
-
-# ---- configurations, key by key --------------------------------------------------------------
-
-
-def _columns(configs: list[Mapping[str, Any]]) -> dict[str, _Column]:
-    found: dict[str, list[_Value]] = {}
-    for config in configs:
-        flat: dict[str, _Value] = {}
-        _flatten(config, "", flat)
-        for name, value in flat.items():
-            found.setdefault(name, []).append(value)
-    return {name: _Column.of(values, len(configs)) for name, values in found.items()}
-
-
-def _flatten(config: Mapping[Any, Any], prefix: str, flat: dict[str, _Value]) -> None:
-    for key, value in config.items():
-        kind = type(value)
-        if type(key) is not str:
-            _flatten(_plain({key: value}), prefix, flat)
-        elif kind is str or kind is int or value is None:
-            flat[prefix + key] = value
-        elif kind is float:
-            flat[prefix + key] = value if value == value else ("nan",)
-        elif kind is dict and value:
-            _flatten(value, f"{prefix}{key}.", flat)
-        elif kind is bool:
-            flat[prefix + key] = (str(value),)
-        elif kind is dict or kind is list:
-            flat[prefix + key] = (_json(value),)
-        else:
-            _flatten(_plain({key: value}), prefix, flat)
-
-
-def _plain(item: dict[Any, Any]) -> dict[str, Any]:
-    try:
-        tree: dict[str, Any] = plain(item)
-    except ConfigError:  # changed by the run since it was checked
-        return {str(key): f"<{type(value).__name__}>" for key, value in item.items()}
-    return tree
-
-
-def _json(value: Any) -> str:
-    return encode(_plain({"": value})[""]).decode()
-
-
-# ---- rules in words --------------------------------------------------------------------------
-
-
-def _equal(values: frozenset[_Value]) -> str:
-    if values == {_ABSENT}:
-        return "is absent"
-    return f"== {_list(values)}" if len(values) == 1 else f"in ({_list(values)})"
-
-
-def _unequal(values: frozenset[_Value]) -> str:
-    if values == {_ABSENT}:
-        return "is there"
-    return f"!= {_list(values)}" if len(values) == 1 else f"not in ({_list(values)})"
-
-
-def _list(values: frozenset[_Value]) -> str:
-    numbers = sorted(value for value in values if isinstance(value, (int, float)))
-    others = sorted(_shown(v) for v in values if not isinstance(v, (int, float)))
-    return ", ".join([*map(_shown, numbers), *others])
-
-
-def _shown(value: _Value) -> str:
-    text = value[0] if isinstance(value, tuple) else repr(value)
-    return text if len(text) <= 40 else f"{text[:24]}...{text[-13:]}"
-
-
-def _threshold(failing: _Column, passing: _Column) -> str | None:
-    """Return the bound that all failing values keep and no passing one does, if there is one."""
-    if failing.low is None or failing.high is None or passing.low is None or passing.high is None:
+    There is none for a key that is the number of the run: another one for each, few left out.
+    """
+    if fails.bounds is None or passes.bounds is None:
         return None
-    if failing.low > passing.high:
-        return f">= {_bound(failing.low, passing.high)}"
-    if failing.high < passing.low:
-        return f"<= {_bound(failing.high, passing.low)}"
+    bounds = (*fails.bounds, *passes.bounds)
+    if fails.counts_runs and passes.counts_runs and max(bounds) - min(bounds) < 2 * launched:
+        return None
+    if fails.bounds[0] > passes.bounds[1]:
+        return f">= {_bound(fails.bounds[0], passes.bounds[1])}"
+    if fails.bounds[1] < passes.bounds[0]:
+        return f"<= {_bound(fails.bounds[1], passes.bounds[0])}"
     return None
 
 
@@ -294,3 +265,42 @@ def _bound(failing: float, passing: float) -> str:
             if min(failing, passing) < float(shorter) < max(failing, passing):
                 return shorter
     return text
+
+
+def _listed(values: frozenset[_Value], negated: bool = False) -> str:
+    """Return a condition that lists values, such as ``in ('a', 'b')`` or ``!= 3``."""
+    if values == {_ABSENT}:
+        return "is there" if negated else "is absent"
+    amounts = sorted(value for value in values if isinstance(value, (int, float)))
+    others = sorted(_shown(value) for value in values if not isinstance(value, (int, float)))
+    text = ", ".join([*map(_shown, amounts), *others])
+    if len(values) == 1:
+        return f"{'!=' if negated else '=='} {text}"
+    return f"{'not in' if negated else 'in'} ({text})"
+
+
+def _shown(value: _Value) -> str:
+    text = value[0] if isinstance(value, tuple) else repr(value)
+    return text if len(text) <= 40 else f"{text[:24]}...{text[-13:]}"
+
+
+def _columns(configs: Sequence[Config]) -> dict[str, _Column]:
+    values: dict[str, list[_Value]] = {}
+    for config in configs:
+        for key, value in flat(_plain(config)):
+            if isinstance(value, (list, dict)):
+                value = (encode(value).decode(),)
+            elif isinstance(value, bool) or value != value:
+                value = (str(value),)
+            values.setdefault(key, []).append(value)
+    return {key: _Column(column, len(configs)) for key, column in values.items()}
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    try:
+        tree: dict[str, Any] = numbers(plain(config))
+        return tree
+    except ConfigError:  # changed by the run since it was checked
+        if len(config) == 1:
+            return {str(key): f"<{type(value).__name__}>" for key, value in config.items()}
+    return {key: value for item in config.items() for key, value in _plain(dict([item])).items()}

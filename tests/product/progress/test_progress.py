@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ztxexp.progress.progress import Progress, eta
-from ztxexp.results.summary import failure_kind
+from ztxexp.results.failure_groups import failure_kind
 from ztxexp_core.records import RunOutcome, RunSpec
 
 

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ztxexp.results.failure_groups import failure_groups
-from ztxexp.results.summary import FailureGroup
+from ztxexp.results.failure_groups import FailureGroup, failure_groups
 from ztxexp_core.records import RunOutcome, RunSpec
 
 ROOT = pathlib.Path("/results")
