@@ -43,44 +43,28 @@ if TYPE_CHECKING:
 
 __version__ = "2.0.0.dev0"
 
-_HOMES = {
-    "ExpManager": "ztxexp.manager",
-    "ExpRunner": "ztxexp.runner",
-    "ResultAnalyzer": "ztxexp.analyzer",
-    "ExperimentPipeline": "ztxexp.pipeline",
-    "RunContext": "ztxexp_core.context",
-    "RunMetadata": "ztxexp_core.records",
-    "MetricEvent": "ztxexp_core.records",
-    "RunSummary": "ztxexp.results.summary",
-    "SkipRun": "ztxexp_core.records",
-    "Tracker": "ztxexp_core.contracts",
-    "JsonlTracker": "ztxexp_trackers.jsonl",
-    "MlflowTracker": "ztxexp_trackers.mlflow",
-    "WandbTracker": "ztxexp_trackers.wandb",
-    "init_torch_env": "ztxexp.environment",
-    "set_process_priority": "ztxexp.environment",
-    # Not in __all__, the documented names of 1.0.3: errors, and what 2.0 adds.
-    "ConfigError": "ztxexp_core.errors",
-    "ExecutorError": "ztxexp_core.errors",
-    "MetricError": "ztxexp_core.errors",
-    "OptionError": "ztxexp_core.errors",
-    "PluginContractError": "ztxexp_core.errors",
-    "PluginError": "ztxexp_core.errors",
-    "PluginImportError": "ztxexp_core.errors",
-    "RunEndedError": "ztxexp_core.errors",
-    "StoreError": "ztxexp_core.errors",
-    "UnknownPluginError": "ztxexp_core.errors",
-    "ZtxexpError": "ztxexp_core.errors",
-    "SyncReport": "ztxexp.replay",
-    "TensorboardTracker": "ztxexp_trackers.tensorboard",
-    "choice": "ztxexp.configs.distributions",
-    "integers": "ztxexp.configs.distributions",
-    "loguniform": "ztxexp.configs.distributions",
-    "sync": "ztxexp.replay",
-    "uniform": "ztxexp.configs.distributions",
+_NAMES = {
+    "ztxexp.analyzer": "ResultAnalyzer",
+    "ztxexp.configs.distributions": "choice integers loguniform uniform",
+    "ztxexp.environment": "init_torch_env set_process_priority",
+    "ztxexp.manager": "ExpManager",
+    "ztxexp.pipeline": "ExperimentPipeline",
+    "ztxexp.replay": "SyncReport sync",
+    "ztxexp.results.summary": "RunSummary",
+    "ztxexp.runner": "ExpRunner",
+    "ztxexp_core.context": "RunContext",
+    "ztxexp_core.contracts": "Tracker",
+    "ztxexp_core.errors": "ConfigError ExecutorError MetricError OptionError PluginContractError "
+    "PluginError PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError",
+    "ztxexp_core.records": "MetricEvent RunMetadata SkipRun",
+    "ztxexp_trackers.jsonl": "JsonlTracker",
+    "ztxexp_trackers.mlflow": "MlflowTracker",
+    "ztxexp_trackers.tensorboard": "TensorboardTracker",
+    "ztxexp_trackers.wandb": "WandbTracker",
 }
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [  # noqa: RUF022 - the documented order
+__all__ = [  # noqa: RUF022 - the documented names of 1.0.3, in the documented order
     "ExpManager",
     "ExpRunner",
     "ResultAnalyzer",
@@ -107,8 +91,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
+    if name in _MODULE_OF:
+        value = getattr(import_module(_MODULE_OF[name]), name)
         globals()[name] = value
         return value
     if name in _MODULES:
@@ -117,4 +101,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULE_OF})

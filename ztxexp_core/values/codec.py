@@ -49,6 +49,9 @@ def encode(value: Any, indent: bool = False) -> bytes:
     return data
 
 
+encode_json = encode  # the name for plugins
+
+
 def _finite(value: Any) -> bool:
     """Tell whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
     # A loop, not a call for each value: this is asked of every record with a null in it.
