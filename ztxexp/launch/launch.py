@@ -91,6 +91,7 @@ def launch(
             mode=executor.ref.name,
             workers=workers,
             reused=reused,
+            in_process=not shared.own_process,
             shown=options.progress,
         ) as progress,
     ):

@@ -1,1 +1,1 @@
-"""How a sweep is going: counted, timed, and shown."""
+"""How far a launch is: counted, timed and displayed."""

@@ -1,50 +1,53 @@
-"""How progress looks: the words that all displays share, and the displays without a terminal.
-
-A display is told what to show (:class:`View`); it knows nothing of runs and reads no file. The one
-for terminals has a room of its own, ``terminal.py``.
-"""
+"""How progress looks: a live display on a terminal, an output in a notebook, or plain lines."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections import deque
+import io
+import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ztxexp.text.format import clock
+from ztxexp.text.terminal import console
 
-_QUIET_SEC = 5.0  # a sweep that is over by then prints nothing into a file
+if TYPE_CHECKING:  # imported when something is displayed
+    from rich.console import RenderableType
+
+_QUIET_SEC = 5.0  # a launch that is over by then prints no counts into a file
 _FIRST_PAUSE_SEC = 10.0
 _LONGEST_PAUSE_SEC = 60.0
 _SIGN_OF_LIFE_SEC = 600.0  # some CI services end a job that prints nothing for longer
 _LINES_KEPT = 50
+_NOTEBOOK_WIDTH = 100
 
 
 class Row(NamedTuple):
-    """One running configuration: what it is called, its seconds so far, its last metric."""
+    """A running configuration: its label, its seconds so far, its last metric."""
 
     label: str
-    seconds: float
+    seconds: int
     metric: str
 
 
 @dataclass(frozen=True)
 class View:
-    """A sweep at one instant.
+    """A launch at one instant.
 
     Attributes:
-        total: configurations that this launch carries out.
-        done: how many of them have ended, in whichever way.
-        running: how many are under way.
+        total: configurations that this launch runs.
+        done: how many of them have ended, whatever their status.
+        running: how many are running.
         failed: how many ended as failed.
         skipped: how many ended as skipped.
         reused: configurations beside ``total`` that were done already.
         elapsed: seconds since the start.
-        eta: seconds that the rest will take, ``None`` where that is not known.
-        waiting: what the sweep waits for, if anything.
-        rows: the longest running configurations.
+        eta: seconds that the rest will take; ``None`` if unknown.
+        waiting: what the launch waits for, if anything.
+        rows: the configurations that have been running longest.
     """
 
     total: int
@@ -53,205 +56,274 @@ class View:
     failed: int = 0
     skipped: int = 0
     reused: int = 0
-    elapsed: float = 0.0
-    eta: float | None = None
+    elapsed: int = 0
+    eta: int | None = None
     waiting: str | None = None
     rows: tuple[Row, ...] = ()
 
 
-class Display(Protocol):
-    """What draws. ``give_back`` may be called from any thread, the others from one at a time.
+class Display:
+    """Shows views. ``release`` may be called from any thread, the rest from one at a time.
 
     Attributes:
         tick: seconds between two calls of ``draw``.
-        rows: how many running configurations it can show.
+        rows: how many running configurations it shows.
     """
 
-    tick: float
-    rows: int
+    tick = 0.5
+    rows = 0
 
-    def open(self, view: View) -> None:
-        """Begin, in the main thread."""
+    def draw(self, view: View, lines: Sequence[str]) -> None:
+        """Show new lines, which stay, and the present state."""
+        raise NotImplementedError
 
-    def tell(self, line: str) -> None:
-        """Show a line that stays."""
+    def close(self, view: View, lines: Sequence[str]) -> None:
+        """Show new lines and the last state, which stays."""
+        self.draw(view, lines)
 
-    def draw(self, view: View) -> None:
-        """Show how it stands now."""
-
-    def close(self, view: View) -> None:
-        """Show how it ended, and leave it standing."""
-
-    def give_back(self) -> None:
-        """Give back what was taken from the process; raises nothing, waits for nothing."""
+    def release(self) -> None:
+        """Restore what was changed in the process, without waiting for anything."""
 
 
-# ---- words -----------------------------------------------------------------------------------
-
-
-class Piece(NamedTuple):
-    """A part of the status line: what stands between it and the part before, text, style."""
-
-    gap: str
-    text: str
-    style: str = ""
-
-
-def status(view: View) -> list[Piece]:
-    """Return the parts of the status line, those that count nothing left out."""
+def status(view: View) -> list[tuple[str, str]]:
+    """Return counts and times, each a text with its style; counts of zero are left out."""
     counts = (
         (view.running, "running", ""),
         (view.failed, "failed", "bold red"),
         (view.skipped, "skipped", "yellow"),
         (view.reused, "reused", ""),
     )
-    pieces = [Piece("", f"{view.done}/{view.total} done", "bold")]
-    pieces += [Piece(" · ", f"{n} {word}", style) for n, word, style in counts if n]
-    pieces.append(Piece("   ", f"elapsed {clock(view.elapsed)}", "dim"))
+    parts = [(f"{view.done}/{view.total} done", "bold")]
+    parts += [(f"{count} {word}", style) for count, word, style in counts if count]
+    parts.append((f"elapsed {clock(view.elapsed)}", "dim"))
     if view.eta is not None:
-        pieces.append(Piece("   ", f"ETA {clock(view.eta)}", "dim"))
-    return pieces
+        parts.append((f"ETA {clock(view.eta)}", "dim"))
+    if view.waiting:
+        parts.append((f"waiting: {view.waiting}", "dim"))
+    return parts
 
 
-def row_lines(view: View, width: int, most: int = 8) -> Iterator[str]:
-    """Yield the running configurations in columns, what cannot be shown as a number."""
-    rows = view.rows[:most]
-    metric = max((cells(row.metric) for row in rows), default=0)
-    longest = max((cells(row.label) for row in rows), default=0)
-    # Indent, time, and the gaps on both sides of it; a label may be cut for the sake of a metric.
-    column = min(longest, max(16, width - 4 - 2 - 7 - 3 - metric))
-    for label, seconds, last in rows:
-        yield f"    {fit(label, column)}  {clock(seconds):>7}   {last}".rstrip()
+def render(view: View, width: int, height: int = 24) -> RenderableType:
+    """Return the status line and, below it, as many running configurations as fit."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    parts.append(Text("  ") + Text(" · ").join(Text(*part) for part in status(view)))
+    rows = view.rows[: max(0, height - 4)]
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(style="dim")  # the only one that is shortened to fit
+    table.add_column(style="dim", justify="right", no_wrap=True)
+    table.add_column(style="dim", no_wrap=True)
+    for row in rows:
+        metric = Text(row.metric)
+        metric.truncate(width // 2, overflow="ellipsis")
+        name = Text(row.label, no_wrap=True, overflow="ellipsis")
+        table.add_row(name, clock(row.seconds), metric)
+    if rows:
+        parts.append(Padding(table, (0, 0, 0, 4)))
     if rows and view.running > len(rows):
-        yield f"    and {view.running - len(rows)} more"
+        parts.append(Text(f"    and {view.running - len(rows)} more"))
+    return Group(*parts)
 
 
-def cells(text: str) -> int:
-    """Return how many columns a text takes; characters of East Asian scripts take two."""
-    if text.isascii():
-        return len(text)
-    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+# ---- a terminal ------------------------------------------------------------------------------
+
+_live: Live | None = None  # of this process: there is room for one
 
 
-def fit(text: str, width: int) -> str:
-    """Return a text cut or filled to a number of columns."""
-    room = cells(text)
-    if room > width:
-        while room >= width and text:
-            room -= cells(text[-1])
-            text = text[:-1]
-        text, room = f"{text}…", room + 1
-    return text + " " * (width - room)
+def can_be_live(stream: TextIO) -> bool:
+    """Return whether a live display can be drawn on a stream by this process now."""
+    try:
+        if not stream.isatty() or not (stream.encoding or "").lower().startswith("utf"):
+            return False
+        if os.tcgetpgrp(stream.fileno()) != os.getpgrp():  # in the background of a shell
+            return False
+    except (AttributeError, ValueError, OSError):  # Windows; closed; not this session's terminal
+        pass
+    return _live is None and console(stream).is_interactive
 
 
-# ---- a file, a pipe, CI ----------------------------------------------------------------------
-
-
-class Lines:
-    """Plain lines, few of them, and none at all for a short sweep without a failure.
+class Live(Display):
+    """A live display by rich: a few lines at the bottom, what is printed goes above them.
 
     Args:
-        stream: where they go.
-        name: what each begins with.
+        stream: a terminal for which :func:`can_be_live` is true.
+        view: the first view.
     """
 
-    tick = 0.5
-    rows = 0
+    tick = 0.25
+    rows = 8
+
+    def __init__(self, stream: TextIO, view: View):
+        global _live
+        from rich.live import Live as RichLive
+
+        self._console = console(stream, force_terminal=True, force_jupyter=False)
+        self._view = view
+        self._live = RichLive(
+            console=self._console,
+            get_renderable=self._render,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,  # rich would restore them only when the terminal takes output
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._streams: list[tuple[str, TextIO, Any]] = []
+        self._handlers: list[tuple[Any, TextIO, Any]] = []
+        with self._console:
+            self._live.start(refresh=True)
+            self._console.show_cursor(True)  # a launch that is killed leaves it visible
+        self._redirect()
+        _live = self
+
+    def _render(self) -> RenderableType:
+        return render(self._view, self._console.width, self._console.height)
+
+    def draw(self, view: View, lines: Sequence[str]) -> None:
+        """Draw, unless nothing has changed."""
+        if view == self._view and not lines:
+            return
+        with self._console:  # in one write
+            self._view = view
+            self._print(lines)
+            self._live.refresh()
+
+    def close(self, view: View, lines: Sequence[str]) -> None:
+        """Replace the live lines by the last state."""
+        for _, _, proxy in self._streams:
+            proxy.flush()  # an incomplete line
+        with self._console:
+            self._view = view
+            self._print(lines)
+            self._live.stop()
+            self._console.print(self._render())
+
+    def _print(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._console.print(line, soft_wrap=True)
+
+    def _redirect(self) -> None:
+        """Let what goes to the terminal appear above the live lines; pipes stay as they are."""
+        from rich.file_proxy import FileProxy
+
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and stream.isatty():
+                proxy: Any = FileProxy(self._console, stream)
+                self._streams.append((name, stream, proxy))
+                setattr(sys, name, proxy)
+        for handler in _stream_handlers():  # they keep the stream that they were made with
+            for _, stream, proxy in self._streams:
+                if handler.stream is stream:
+                    self._handlers.append((handler, stream, proxy))
+                    handler.stream = proxy
+
+    def release(self) -> None:
+        """Restore the streams; also in a forked child, whose locks may be held for ever."""
+        global _live
+        for name, stream, proxy in self._streams:
+            if getattr(sys, name) is proxy:
+                setattr(sys, name, stream)
+        for handler, stream, proxy in self._handlers:
+            if handler.stream is proxy:
+                handler.stream = stream
+        if _live is self:
+            _live = None
+
+
+def _stream_handlers() -> Iterator[Any]:
+    for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and "stream" in vars(handler):
+                yield handler
+
+
+# ---- a notebook ------------------------------------------------------------------------------
+
+
+class Notebook(Display):
+    """One output below the cell, replaced when something changes; needs no widgets.
+
+    Made in the main thread, so that the output belongs to the current cell.
+    """
+
+    rows = 8
+
+    def __init__(self, view: View):
+        from IPython.display import display
+
+        self._lines: list[str] = []
+        self._text = self._render(view)
+        self._handle: Any = display(_bundle(self._text), raw=True, display_id=True)
+
+    def draw(self, view: View, lines: Sequence[str]) -> None:
+        """Replace the output if it has changed."""
+        self._lines = [*self._lines, *lines][-_LINES_KEPT:]
+        text = self._render(view)
+        if text != self._text:
+            self._text = text
+            self._handle.update(_bundle(text), raw=True)
+
+    def _render(self, view: View) -> str:
+        out = console(io.StringIO(), force_jupyter=False, color_system=None)
+        out.width = _NOTEBOOK_WIDTH
+        out.print(render(view, _NOTEBOOK_WIDTH))
+        state: str = out.file.getvalue()  # type: ignore[attr-defined]
+        return "\n".join([*self._lines, *(line.rstrip() for line in state.splitlines())])
+
+
+def _bundle(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": f"<pre>{escape(text)}</pre>"}
+
+
+# ---- a file, a pipe, CI, or a terminal on which runs print --------------------------------------
+
+
+class Lines(Display):
+    """Plain lines, few of them, and no counts for a short launch without a failure.
+
+    Args:
+        stream: where they are written.
+        name: what each begins with.
+    """
 
     def __init__(self, stream: TextIO, name: str):
         self._stream = stream
         self._name = name
         self._next = _QUIET_SEC
         self._pause = _FIRST_PAUSE_SEC
-        self._spoken_at: float | None = None
-        self._said: tuple[object, ...] = ()
+        self._written_at: float | None = None
+        self._counts: tuple[object, ...] = ()
 
-    def open(self, view: View) -> None:
-        """Nothing yet."""
-
-    def tell(self, line: str) -> None:
-        """Write a line."""
-        self._write(line)
-        self._spoken_at = self._spoken_at or 0.0
-
-    def draw(self, view: View) -> None:
-        """Write a line where it is time for one and something has changed since the last."""
-        news = (view.done, view.total, view.running, view.reused, view.waiting)
-        silent = view.elapsed - (self._spoken_at or 0.0)
-        if view.elapsed < self._next or (news == self._said and silent < _SIGN_OF_LIFE_SEC):
+    def draw(self, view: View, lines: Sequence[str]) -> None:
+        """Write new lines, and the counts if they have changed and it is time for them."""
+        self._write(lines)
+        counts = (view.done, view.total, view.running, view.reused, view.waiting)
+        silence = view.elapsed - (self._written_at or 0.0)
+        unchanged = counts == self._counts and silence < _SIGN_OF_LIFE_SEC
+        if view.elapsed < self._next or unchanged:
             return
-        self._write(self._line(view))
-        self._said, self._spoken_at = news, view.elapsed
+        self._write([", ".join(text for text, _ in status(view))])
+        self._counts, self._written_at = counts, view.elapsed
         self._next = view.elapsed + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_SEC)
 
-    def close(self, view: View) -> None:
-        """Write how it ended, if anything was written before."""
-        if self._spoken_at is not None and view.total:
-            self._write(self._line(view))
+    def close(self, view: View, lines: Sequence[str]) -> None:
+        """Write new lines, and the last counts if anything was written before."""
+        self._write(lines)
+        if self._written_at is not None and view.total:
+            self._write([", ".join(text for text, _ in status(view))])
 
-    def give_back(self) -> None:
-        """Nothing was taken."""
-
-    def _line(self, view: View) -> str:
-        counts = ", ".join(piece.text for piece in status(view))
-        return f"{counts}, waiting: {view.waiting}" if view.waiting else counts
-
-    def _write(self, text: str) -> None:
+    def _write(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        self._written_at = self._written_at or 0.0
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        line = f"{self._name}: {text}\n"
-        # In one piece: other processes write into the same file.
-        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        text = "".join(f"{self._name}: {line}\n" for line in lines)
+        # In one piece, because other processes may write into the same file.
+        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self._stream.flush()
-
-
-# ---- a notebook ------------------------------------------------------------------------------
-
-
-class Notebook:
-    """One output below the cell, replaced again and again; needs no widgets."""
-
-    tick = 0.5
-    rows = 8
-    _WIDTH = 100
-
-    def __init__(self) -> None:
-        self._told: deque[str] = deque(maxlen=_LINES_KEPT)
-        self._shown: list[str] = []
-        self._handle: Any = None
-
-    def open(self, view: View) -> None:
-        """Make the output; in the main thread, so that it belongs to the cell under way."""
-        from IPython.display import display
-
-        self._shown = self._lines(view)
-        self._handle = display(_bundle(self._shown), raw=True, display_id=True)
-
-    def tell(self, line: str) -> None:
-        """Keep a line above the status line."""
-        self._told.append(line)
-
-    def draw(self, view: View) -> None:
-        """Replace the output where it has changed."""
-        lines = self._lines(view)
-        if lines != self._shown:
-            self._shown = lines
-            self._handle.update(_bundle(lines), raw=True)
-
-    def close(self, view: View) -> None:
-        """Replace the output by the last state."""
-        self.draw(view)
-
-    def give_back(self) -> None:
-        """Nothing was taken."""
-
-    def _lines(self, view: View) -> list[str]:
-        lines = [*self._told, "".join(piece.gap + piece.text for piece in status(view))]
-        if view.waiting:
-            lines.append(f"    waiting: {view.waiting}")
-        return [*lines, *row_lines(view, self._WIDTH, self.rows)]
-
-
-def _bundle(lines: Sequence[str]) -> dict[str, str]:
-    text = "\n".join(lines)
-    return {"text/plain": text, "text/html": f"<pre>{escape(text)}</pre>"}

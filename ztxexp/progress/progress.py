@@ -1,11 +1,7 @@
-"""How a sweep is going: counted here as it happens, drawn by a thread of its own.
-
-One display for one sweep, in the launching process only; a run has none.
-"""
+"""Count what a launch does, and show it until the launch is over."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
@@ -16,9 +12,8 @@ from itertools import islice
 from types import TracebackType
 from typing import TextIO
 
-from ztxexp.progress import terminal
-from ztxexp.progress.display import Display, Lines, Notebook, View
-from ztxexp.progress.running import Running, Sights
+from ztxexp.progress.display import Display, Lines, Live, Notebook, View, can_be_live
+from ztxexp.progress.rows import Running, RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
@@ -26,27 +21,28 @@ from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcom
 
 _log = logging.getLogger("ztxexp")
 
-_LEAVE_SEC = 2.0  # for the last drawing; a stopped terminal (Ctrl-S) would hold it up for ever
-_KINDS_TOLD = 10
+_CLOSE_SEC = 2.0  # for the last drawing: a stopped terminal (Ctrl-S) would block for ever
+_KINDS_SHOWN = 10
 _MESSAGE_WIDTH = 200
-_SPECS_SEEN = 500  # between two drawings; what a faster sweep has more is not looked at
+_MAX_NEW_SPECS = 500  # between two drawings; of a faster launch the rest is not looked at
 
 
 class Progress:
-    """Counts what the sweep tells, and shows it until the ``with`` block ends.
+    """Counts runs, and shows the counts until the ``with`` block ends.
 
     A terminal gets a live display, a notebook an output that is replaced, anything else a few
-    plain lines on ``sys.stderr``. Whatever goes wrong with it ends the display, with a warning, and
-    nothing else.
+    plain lines on ``sys.stderr``; so does a terminal on which the runs themselves print. If the
+    display fails, it ends with a warning and the launch goes on.
 
     Args:
-        total: configurations that the launch carries out.
+        total: configurations that the launch runs.
         mode: name of the executor.
         workers: how many of them run at a time.
-        reused: configurations beside ``total`` that an earlier launch has carried out.
-        shown: whether there is a display; ``None`` leaves it to the environment variable
-            ``ZTXEXP_PROGRESS`` (``0``, ``off``, ``false`` and ``no`` mean none), and to whether
-            this is a child process, which has none.
+        reused: configurations beside ``total`` that an earlier launch has completed.
+        in_process: whether the runs are carried out, and print, in this process.
+        shown: whether there is a display; ``None`` asks the environment variable
+            ``ZTXEXP_PROGRESS`` (``0``, ``off``, ``false`` and ``no`` mean none), and shows none in
+            a child process.
         stream: where to show it, in place of ``sys.stderr``.
 
     Example:
@@ -62,6 +58,7 @@ class Progress:
         mode: str,
         workers: int = 1,
         reused: int = 0,
+        in_process: bool = False,
         shown: bool | None = None,
         stream: TextIO | None = None,
     ) -> None:
@@ -69,32 +66,33 @@ class Progress:
         self._mode = mode
         self._workers = max(1, workers)
         self._reused = reused
-        self._shown = _wanted() if shown is None else shown
+        self._in_process = in_process
+        self._shown = _is_wanted() if shown is None else shown
         self._stream = stream
         self._done = self._failed = self._skipped = 0
         self._waiting: str | None = None
         self._running: dict[str, Running] = {}
-        self._kinds: set[object] = set()
+        self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
-        self._unseen: deque[RunSpec] = deque(maxlen=_SPECS_SEEN)
-        self._sights = Sights()
+        self._new_specs: deque[RunSpec] = deque(maxlen=_MAX_NEW_SPECS)
+        self._rows = RunningRows()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._display: Display | None = None
         self._thread: threading.Thread | None = None
-        self._begun = self._last_end = time.monotonic()
+        self._start = self._last_end = time.monotonic()
 
-    # -- what the sweep tells: from any thread, a few microseconds each
+    # -- called by the launch, from any thread; each takes a few microseconds
 
     def started(self, spec: RunSpec) -> None:
         """Count a run as running; its configuration and last metric are shown."""
         if self._shown:
             with self._lock:
                 self._running[spec.run_id] = Running(spec, time.monotonic())
-                self._unseen.append(spec)
+                self._new_specs.append(spec)
 
     def ended(self, outcome: RunOutcome) -> None:
-        """Count a run as done, once and for all."""
+        """Count a run as done."""
         if not self._shown:
             return
         with self._lock:
@@ -106,70 +104,75 @@ class Progress:
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1
                 if outcome.reason != "interrupted":
-                    self._tell_kind(outcome)
+                    self._say_failure(outcome)
+        self._draw_between_runs()
 
     def retried(self, outcome: RunOutcome) -> None:
-        """Count a run as running no longer: it has ended, and will be started again."""
+        """Count a run as no longer running: it will be started again."""
         if self._shown:
             with self._lock:
                 self._running.pop(outcome.run_id, None)
 
     def reused(self, count: int = 1) -> None:
-        """Take configurations that another launch has carried out from the total.
-
-        They are counted as reused, as in :class:`~ztxexp.results.summary.RunSummary`: at the end
-        ``done`` is the total, and neither is ever work that this launch has done.
-        """
-        with self._lock:
-            self._total -= count
-            self._reused += count
+        """Move configurations that another launch has completed from the total to the reused."""
+        if self._shown:
+            with self._lock:
+                self._total -= count
+                self._reused += count
 
     def waiting_for(self, text: str | None) -> None:
-        """Show what the sweep waits for, until ``None``; such as ``2 runs of another launch``."""
+        """Show what the launch waits for, such as ``2 runs of another launch``, until ``None``."""
         self._waiting = None if text is None else sanitize_for_terminal(text)
 
     def say(self, text: str) -> None:
-        """Show a line that stays; nothing where there is no display."""
+        """Show lines that stay."""
         if self._shown:
             self._lines.extend(sanitize_for_terminal(line) for line in text.splitlines())
+            self._draw_between_runs()
 
-    def _tell_kind(self, outcome: RunOutcome) -> None:
-        """Tell the first failure of a kind."""
+    def _say_failure(self, outcome: RunOutcome) -> None:
+        """Show the first failure of each kind."""
         kind = failure_kind(outcome)
-        if kind in self._kinds or len(self._kinds) > _KINDS_TOLD:
+        if kind in self._failure_kinds or len(self._failure_kinds) > _KINDS_SHOWN:
             return
-        self._kinds.add(kind)
-        if len(self._kinds) > _KINDS_TOLD:
+        self._failure_kinds.add(kind)
+        if len(self._failure_kinds) > _KINDS_SHOWN:
             self._lines.append("failures of further kinds are counted only")
             return
-        message = next(iter((outcome.error_message or "").splitlines()), "")
+        first_line = next(iter((outcome.error_message or "").splitlines()), "")
+        message = cut(sanitize_for_terminal(first_line), _MESSAGE_WIDTH)
         place = f" ({outcome.place})" if outcome.place else ""
-        said = cut(sanitize_for_terminal(message), _MESSAGE_WIDTH)
-        self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {said}{place}")
+        self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {message}{place}")
 
     # -- the display
 
     def __enter__(self) -> Progress:
-        self._begun = self._last_end = time.monotonic()
+        self._start = self._last_end = time.monotonic()
         stream = self._stream or sys.stderr
-        if not self._shown or stream is None:
-            self._shown = False
+        self._shown = self._shown and stream is not None
+        if not self._shown:
             return self
-        notebook = self._stream is None and in_notebook()
-        self._display = display = Notebook() if notebook else _display_on(stream, self._mode)
-        self._thread = threading.Thread(
-            target=self._draw_on, args=(display,), name="ztxexp-progress", daemon=True
-        )
         _watch_forks(self)
         try:
-            display.open(self._view(0))
-            self._thread.start()
+            self._display = self._open(stream)
+            if not (isinstance(self._display, Lines) and self._in_process and stream.isatty()):
+                self._thread = threading.Thread(
+                    target=self._keep_drawing, name="ztxexp-progress", daemon=True
+                )
+                self._thread.start()
         except Exception as exc:
-            self._give_up(display, exc)
+            self._give_up(exc)
         except BaseException:  # Ctrl-C
-            self._forget()
+            self._release()
             raise
         return self
+
+    def _open(self, stream: TextIO) -> Display:
+        if self._stream is None and in_notebook():
+            return Notebook(self._view(0))
+        if not self._in_process and can_be_live(stream):
+            return Live(stream, self._view(0))
+        return Lines(stream, f"ztxexp {self._mode}")
 
     def __exit__(
         self,
@@ -177,129 +180,121 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        display, thread = self._display, self._thread
-        if display is None or thread is None:  # silent, given up, or a forked child's copy
+        if self._display is None:  # silent, failed, or a forked child's copy
             return
         self._over.set()
         try:
-            thread.join(_LEAVE_SEC)
+            if self._thread is None:
+                self._draw()
+            else:
+                self._thread.join(_CLOSE_SEC)
         finally:  # also after a second Ctrl-C
-            self._forget()
+            self._release()
 
-    def _draw_on(self, display: Display) -> None:
+    def _keep_drawing(self) -> None:
+        display = self._display
+        while display is not None and not self._over.wait(display.tick):
+            self._draw()
+        self._draw()
+
+    def _draw_between_runs(self) -> None:
+        """Draw at once if no thread draws: the runs print on the same terminal."""
+        if self._thread is None:
+            self._draw()
+
+    def _draw(self) -> None:
+        display, over = self._display, self._over.is_set()
+        if display is None:
+            return
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         try:
-            while not self._over.wait(display.tick):
-                self._tell(display)
-                display.draw(self._view(display.rows))
-            self._tell(display)
-            display.close(self._view(0))
+            if over:
+                display.close(self._view(0), lines)
+            else:
+                display.draw(self._view(display.rows), lines)
         except Exception as exc:
-            self._give_up(display, exc)
-
-    def _tell(self, display: Display) -> None:
-        while self._lines:
-            display.tell(self._lines.popleft())
+            self._give_up(exc)
 
     def _view(self, rows: int) -> View:
         now = time.monotonic()
         with self._lock:
             over = self._over.is_set()
             waiting = None if over else self._waiting
-            under_way = 0 if over else len(self._running)
-            view = View(
-                total=self._total,
-                done=self._done,
-                running=under_way,
-                failed=self._failed,
-                skipped=self._skipped,
-                reused=self._reused,
-                elapsed=now - self._begun,
-                eta=None if over or (waiting and not under_way) else self._eta(now),
-                waiting=waiting,
-            )
+            running = 0 if over else len(self._running)
+            eta = None if over or (waiting and not running) else self._eta(now)
             shown = list(islice(self._running.values(), rows))
-            unseen = list(self._unseen)
-            self._unseen.clear()
-        if not rows:
-            return view
-        self._sights.learn(unseen)
-        return dataclasses.replace(view, rows=self._sights.rows(shown, now))
+            new_specs = list(self._new_specs)
+            self._new_specs.clear()
+            counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
+        self._rows.add(new_specs)
+        elapsed = int(now - self._start)
+        return View(*counts, elapsed, eta, waiting, self._rows.rows(shown, now))
 
-    def _eta(self, now: float) -> float | None:
+    def _eta(self, now: float) -> int | None:
         if self._done < self._workers:
             return None
-        took, since = self._last_end - self._begun, now - self._last_end
+        took, since = self._last_end - self._start, now - self._last_end
         return eta(self._done, self._total - self._done, len(self._running), took, since)
 
-    def _give_up(self, display: Display, exc: Exception) -> None:
+    def _give_up(self, exc: Exception) -> None:
         self._shown = False
-        self._forget()
+        self._over.set()
+        self._release()
         _log.warning(
-            "the progress display has stopped (%s: %s); the sweep goes on", type(exc).__name__, exc
+            "the progress display has stopped (%s: %s); the launch goes on", type(exc).__name__, exc
         )
 
-    def _forget(self) -> None:
-        """Give back what the display took; in a forked child too, whose locks may be held."""
+    def _release(self) -> None:
+        """Stop displaying; takes no lock, which in a forked child may be held for ever."""
         display, self._display = self._display, None
         if display is not None:
-            display.give_back()
-        _entered.discard(self)
-
-    def _leave_to_launcher(self) -> None:
-        """Be silent, in a forked child; its copies of the locks may be held by nobody for ever."""
-        self._shown = False
-        self._lock = threading.Lock()
-        self._forget()
+            display.release()
+        _open.discard(self)
 
 
-def eta(done: int, to_go: int, under_way: int, took: float, since: float) -> float | None:
+def eta(done: int, to_go: int, running: int, took: float, since: float) -> int | None:
     """Return the seconds to go, judged by the runs that have ended; ``None`` for less than one.
 
     Args:
         done: runs that have ended, at least one.
-        to_go: runs that have not, those under way included.
-        under_way: runs that have begun and not ended.
-        took: seconds from the start of the sweep to the last end of a run.
+        to_go: runs that have not, those running included.
+        running: runs that have begun and not ended.
+        took: seconds from the start of the launch to the last end of a run.
         since: seconds since then.
 
     Example:
-        >>> eta(done=4, to_go=6, under_way=2, took=20.0, since=3.0)
-        27.0
+        >>> eta(done=4, to_go=6, running=2, took=20.0, since=3.0)
+        27
     """
     each = took / done
     # It counts down to the next end, but not below what the runs not yet begun will take.
-    seconds = max(to_go * each - since, (to_go - under_way) * each)
-    return seconds if seconds >= 1 else None
+    seconds = max(to_go * each - since, (to_go - running) * each)
+    return round(seconds) if seconds >= 1 else None
 
 
-_entered: set[Progress] = set()
-_watching = _is_child = False
+_open: set[Progress] = set()
+_watching = _is_forked = False
 
 
 def _watch_forks(progress: Progress) -> None:
-    """A run may fork this process: the copy has no thread that draws, and must not draw."""
+    """Keep a process forked by a run silent: its copy has no thread that draws."""
     global _watching
-    _entered.add(progress)
+    _open.add(progress)
     if not _watching and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_in_child)
+        os.register_at_fork(after_in_child=_silence_child)
         _watching = True
 
 
-def _in_child() -> None:
-    global _is_child
-    for progress in list(_entered):
-        _is_child = True
-        progress._leave_to_launcher()
+def _silence_child() -> None:
+    global _is_forked
+    for progress in list(_open):
+        _is_forked = True
+        progress._shown = False
+        progress._release()
 
 
-def _wanted() -> bool:
-    """Tell whether there is a display where nobody has said so."""
-    processes = sys.modules.get("multiprocessing.process")  # of a child they are imported
-    child = _is_child or (processes is not None and processes.parent_process() is not None)
+def _is_wanted() -> bool:
+    """Return whether there is a display if the caller leaves it open."""
+    processes = sys.modules.get("multiprocessing.process")  # imported in every child
+    child = _is_forked or (processes is not None and processes.parent_process() is not None)
     return not child and not switched_off(PROGRESS_VARIABLE)
-
-
-def _display_on(stream: TextIO, mode: str) -> Display:
-    if terminal.suits(stream):
-        return terminal.Terminal(stream)
-    return Lines(stream, f"ztxexp {mode}")

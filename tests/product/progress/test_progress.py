@@ -154,7 +154,7 @@ def test_a_run_that_takes_longer_than_others_moves_the_time_no_further_than_know
 
 def test_there_is_no_guess_before_every_worker_has_ended_a_run(out) -> None:
     with Progress(9, mode="m", workers=3, stream=out) as progress:
-        progress._begun -= 60
+        progress._start -= 60
         for i in range(4):
             progress.started(spec(i))
         for i in range(2):
@@ -169,7 +169,7 @@ def test_there_is_no_guess_before_every_worker_has_ended_a_run(out) -> None:
 
 def test_there_is_no_guess_while_it_all_depends_on_another_launch(out) -> None:
     with Progress(9, mode="m", stream=out) as progress:
-        progress._begun -= 60
+        progress._start -= 60
         progress.ended(ended(0))
         assert progress._view(0).eta is not None
         progress.waiting_for("8 runs of another launch")
@@ -273,7 +273,7 @@ def test_a_broken_pipe_costs_the_display_and_one_warning(caplog) -> None:
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("ztxexp", logging.WARNING)
     assert "has stopped (BrokenPipeError" in record.getMessage()
-    assert "the sweep goes on" in record.getMessage()
+    assert "the launch goes on" in record.getMessage()
 
 
 def test_telling_costs_less_than_writing_down_a_configuration(out) -> None:
