@@ -1,5 +1,6 @@
 # make demo   sets up an environment and runs a real sweep
 # make test   sets up an environment and runs every check
+# make quick  the same without the slow tests, in under three minutes
 # make bench  measures it beside ztxexp 1.0.3 and others, into docs/performance.md
 # All need nothing but Python (3.10 or newer), pip and git. PYTHON=python3.12 chooses another one.
 
@@ -9,13 +10,16 @@ TEST := .venv-test
 EXAMPLES := $(wildcard plugins-example/*/pyproject.toml)
 BENCH := .venv-bench
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test quick lint bench clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
 
 test: lint
 	$(TEST)/bin/python -m pytest -n 2
+
+quick: lint
+	$(TEST)/bin/python -m pytest -n 2 -m "not slow"
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .
