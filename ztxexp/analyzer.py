@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 _SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
+_UNFINISHED = (RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED)
 
 
 class ResultAnalyzer:
@@ -577,24 +578,20 @@ class ResultAnalyzer:
         """
         return deleting.gc(
             self.results_path,
-            keep_best=keep_best,
-            metric=metric,
-            mode=mode,
-            per=per,
-            older_than=older_than,
-            statuses=statuses,
-            only=only,
-            dry_run=dry_run,
-            confirm=confirm,
+            keep_best,
+            metric,
+            mode,
+            per,
+            older_than,
+            statuses,
+            only,
+            dry_run,
+            confirm,
         )
 
     def clean_results(
         self,
-        statuses: Sequence[str] | None = (
-            RUN_STATUS_FAILED,
-            RUN_STATUS_RUNNING,
-            RUN_STATUS_SKIPPED,
-        ),
+        statuses: Sequence[str] | None = _UNFINISHED,
         predicate: deleting.RecordPredicate | None = None,
         dry_run: bool = True,
         metrics_filename: str = "metrics.json",
@@ -628,13 +625,6 @@ class ResultAnalyzer:
             self.results_path, statuses, predicate, dry_run, metrics_filename, confirm
         )
 
-    def _select(
-        self,
-        statuses: Sequence[str] | None,
-        metrics_filename: str,
-        experiment_name: str | None,
-        group: str | None,
-        tags: Tags | None,
-    ) -> Selection:
-        root = self.results_path
-        return Selection(root, statuses, metrics_filename, experiment_name, group, tags)
+    def _select(self, *filters: Any) -> Selection:
+        """Return a selection by the filters that most methods share, in their order."""
+        return Selection(self.results_path, *filters)

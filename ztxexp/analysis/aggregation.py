@@ -34,12 +34,7 @@ from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import is_number
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
-
-    Floats = npt.NDArray[np.float64]
-    Integers = npt.NDArray[np.int64]
 
 _log = logging.getLogger("ztxexp")
 
@@ -247,32 +242,23 @@ def _float(cell: Any) -> float:
         return math.inf if cell > 0 else -math.inf
 
 
-def _statistics(cells: list[Any], group: Integers, groups: int) -> dict[str, npt.NDArray[Any]]:
+def _statistics(cells: list[Any], group: list[int]) -> dict[str, pd.Series[Any]]:
     """Return number, mean, spread and interval of the numbers in each group.
 
-    Mean and standard deviation (n - 1 in the denominator) are found in two passes from how far the
-    values are away from one of their group: nothing cancels out, and equal ones have no spread.
+    They are found from how far the values are away from the first of their group: so nothing
+    cancels out, and equal values have no spread.
     """
     import numpy as np
+    import pandas as pd
 
-    values: Floats = np.array([_float(cell) for cell in cells], dtype=np.float64)
-    there = ~np.isnan(values)
-    values, group = values[there], group[there]
-    n = np.bincount(group, minlength=groups)
-
-    def sums(of: Floats) -> Floats:
-        return np.asarray(np.bincount(group, weights=of, minlength=groups), dtype=np.float64)
-
+    values = pd.Series([_float(cell) for cell in cells], dtype=np.float64)
     with np.errstate(all="ignore"):  # infinities; groups of one or of none
-        shift = np.zeros(groups)
-        shift[group[::-1]] = np.where(np.isfinite(values), values, 0.0)[::-1]  # the first of each
-        away = values - shift[group]
-        mean_away = sums(away) / n
-        mean: Floats = np.where(n > 0, shift + mean_away, np.nan)
-        squares = sums((away - mean_away[group]) ** 2)
-        std = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
+        finite = values.where(np.isfinite(values)).groupby(group)
+        away = (values - finite.transform("first").fillna(0.0)).groupby(group)
+        n, std = away.count(), away.std()
+        mean = away.mean() + finite.first().fillna(0.0)
         sem = std / np.sqrt(n)
-        half = sem * np.array([t_95(int(k) - 1) if k > 1 else np.nan for k in n])
+        half = sem * [t_95(k - 1) if k > 1 else math.nan for k in n]
     return {
         "mean": mean, "std": std, "sem": sem,
         "ci95_low": mean - half, "ci95_high": mean + half, "n": n,
@@ -283,16 +269,14 @@ def _statistics(cells: list[Any], group: Integers, groups: int) -> dict[str, npt
 
 
 def _frame(sweep: _Sweep, measured: dict[str, list[Any]]) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     firsts = sweep.firsts()
     number_of = {sweep.group[position]: number for number, position in enumerate(firsts)}
-    numbers = [number_of[group] for group in sweep.counting(sweep.group)]
-    group = np.array(numbers, dtype=np.int64)
-    calculated = _counted(sweep, numbers, firsts)
+    group = [number_of[number] for number in sweep.counting(sweep.group)]
+    calculated = _counted(sweep, group, firsts)
     for metric, cells in measured.items():
-        for word, values in _statistics(cells, group, len(firsts)).items():
+        for word, values in _statistics(cells, group).items():
             calculated[f"{metric}_{word}"] = values
     columns: dict[str, Any] = {}
     for column in sweep.by:
@@ -306,13 +290,13 @@ def _frame(sweep: _Sweep, measured: dict[str, list[Any]]) -> pd.DataFrame:
     return frame
 
 
-def _counted(sweep: _Sweep, numbers: list[int], firsts: Sequence[int]) -> dict[str, Any]:
+def _counted(sweep: _Sweep, group: list[int], firsts: Sequence[int]) -> dict[str, Any]:
     """Return the columns that say of which runs a group consists."""
     import numpy as np
     import pandas as pd
 
     if sweep.over is None:
-        return {"n_runs": np.bincount(np.array(numbers, dtype=np.int64), minlength=len(firsts))}
+        return {"n_runs": np.bincount(np.array(group, dtype=np.int64), minlength=len(firsts))}
     word = f"{sweep.over.name.rpartition('.')[2]}s"
     cells = [None if cell is ABSENT else cell for cell in sweep.counting(sweep.over.cells)]
     codes = codes_of(cells)
@@ -321,7 +305,7 @@ def _counted(sweep: _Sweep, numbers: list[int], firsts: Sequence[int]) -> dict[s
     rank_of = {code: rank for rank, code in enumerate(in_order)}
     values = [encodable(value_of[code]) for code in in_order]
     sets: list[set[int]] = [set() for _ in firsts]
-    for number, code in zip(numbers, codes, strict=True):
+    for number, code in zip(group, codes, strict=True):
         sets[number].add(rank_of[code])
     shown = [tuple([values[rank] for rank in sorted(ranks)]) for ranks in sets]
     differs = _different(sets)

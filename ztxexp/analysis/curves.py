@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ztxexp")
 
 Row = dict[str, Any]
+Columns = dict[str, Any]
 BASE_COLUMNS = ("run_id", "timestamp", "step", "split", "phase")
 _NAMES_SHOWN = 20
 _BLOCK_ROWS = 65_536
@@ -74,8 +75,8 @@ def curve_frame(
     if metric_key and not compact:
         _warn_unknown(metric_key, others)
     blocks = [columns for columns, _ in compact]
-    if any(attempts.beyond_first() for _, attempts in compact):
-        blocks = [_with_attempts(columns, attempts) for columns, attempts in compact]
+    if any(max(_attempts(column)) > 1 for _, column in compact):
+        blocks = [_with_attempts(columns, column) for columns, column in compact]
     names = dict.fromkeys(name for block in blocks for name in block)
     sizes = [len(block["step"]) for block in blocks]
     columns = {
@@ -102,14 +103,21 @@ def _warn_unknown(metric_key: str, known: set[str]) -> None:
     )
 
 
-def _with_attempts(columns: dict[str, Any], attempts: _Attempts) -> dict[str, Any]:
+def _with_attempts(columns: Columns, attempts: _RunLengthColumn) -> Columns:
     """Return the columns with that of the attempts, and a metric of its name out of its way."""
+    import numpy as np
+
     placed = {}
     for name, column in columns.items():
         placed["metrics.attempt" if name == "attempt" else name] = column
         if name == "phase":
-            placed["attempt"] = attempts.numbers()
+            placed["attempt"] = np.repeat(_attempts(attempts), attempts.times)
     return placed
+
+
+def _attempts(column: _RunLengthColumn) -> list[int]:
+    """Return numbers of attempts, 1 for what is none, as all are of 1.0.3."""
+    return [v if type(v) is int and 0 < v < 2**31 else 1 for v in column.values]
 
 
 def _blocks(
@@ -140,7 +148,7 @@ class _Block:
         self.steps: list[Any] = []
         self.splits = _RunLengthColumn()
         self.phases = _RunLengthColumn()
-        self.attempts = _Attempts()
+        self.attempts = _RunLengthColumn()
         self.metrics: dict[str, list[Any]] = {}
 
     def add(self, run_id: str, rows: list[Row]) -> None:
@@ -150,7 +158,7 @@ class _Block:
             rows = [row for row in rows if self.metric_key in row["metrics"]]
         if rows:
             self._add_metrics([row["metrics"] for row in rows])
-            self.run_ids.add(run_id, len(rows))
+            self.run_ids.extend([run_id] * len(rows))
             self.timestamps += [row.get("timestamp") for row in rows]
             self.steps += [row.get("step") for row in rows]
             self.splits.extend([row.get("split") for row in rows])
@@ -164,14 +172,14 @@ class _Block:
             column += [math.nan] * (len(self.steps) - len(column))
             column += [values.get(name, math.nan) for values in metrics]
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> Columns:
         """Return the lists as compact columns; a metric named like a base column gets a prefix."""
-        columns = {
-            "run_id": self.run_ids.column(""),
+        columns: Columns = {
+            "run_id": self.run_ids.texts(""),
             "timestamp": _text_column(self.timestamps),
             "step": _number_column(self.steps),
-            "split": self.splits.column("train"),
-            "phase": self.phases.column("fit"),
+            "split": self.splits.texts("train"),
+            "phase": self.phases.texts("fit"),
         }
         for name, values in self.metrics.items():
             values += [math.nan] * (len(self.steps) - len(values))
@@ -186,43 +194,19 @@ class _RunLengthColumn:
         self.values: list[Any] = []
         self.times: list[int] = []
 
-    def add(self, value: Any, times: int) -> None:
-        self.values.append(value)
-        self.times.append(times)
-
     def extend(self, values: list[Any]) -> None:
         if values.count(values[0]) == len(values):
-            self.add(values[0], len(values))
+            self.values.append(values[0])
+            self.times.append(len(values))
         else:
             self.values += values
             self.times += [1] * len(values)
 
-    def column(self, default: str) -> pd.Series[Any]:
-        values = [sys.intern(_text(value, default)) for value in self.values]
-        column: pd.Series[Any] = _text_column(values).repeat(self.times)
+    def texts(self, default: str) -> pd.Series[Any]:
+        """Return the column as texts, with a default for ``None``."""
+        texts = [sys.intern(default if v is None else str(v)) for v in self.values]
+        column: pd.Series[Any] = _text_column(texts).repeat(self.times)
         return column
-
-
-class _Attempts(_RunLengthColumn):
-    """Numbers of attempts; what is no such number counts as the first, as all do of 1.0.3."""
-
-    def beyond_first(self) -> bool:
-        """Tell whether any row is of a later attempt."""
-        return any(_attempt(value) > 1 for value in self.values)
-
-    def numbers(self) -> np.ndarray[Any, Any]:
-        """Return the attempts as a column."""
-        import numpy as np
-
-        return np.repeat([_attempt(value) for value in self.values], self.times)
-
-
-def _attempt(value: Any) -> int:
-    return value if type(value) is int and 0 < value < 2**31 else 1
-
-
-def _text(value: Any, default: str) -> str:
-    return default if value is None else str(value)
 
 
 def _text_column(values: list[Any]) -> pd.Series[Any]:

@@ -33,71 +33,77 @@ def to_csv(
 ) -> pd.DataFrame:
     """Write runs to a CSV file and return their frame, see ``ResultAnalyzer.to_csv``."""
     frame = dataframe(selection)
-    if not _is_empty(frame, selection, path):
-        frame = _sorted_by(frame, words(sort_by, "sort_by"))
-        _write_csv(frame, path, escape_formulas)
-        _log.info("wrote %s to %s", plural(len(frame), "run"), path)
+    if _is_empty(frame, selection, path):
+        return frame
+    frame = _sorted_by(frame, words(sort_by, "sort_by"))
+    written = _escaped(frame) if escape_formulas else frame
+    # The csv module quotes only what its line end consists of: a bare carriage return in a cell
+    # would begin a new row, and what follows it a new cell.
+    line_end = "\r\n" if _holds_return(written) else "\n"
+    written.to_csv(
+        path, index=False, encoding="utf-8", errors="backslashreplace", lineterminator=line_end
+    )
+    _log.info("wrote %s to %s", plural(len(frame), "run"), path)
     return frame
 
 
 def to_parquet(
     selection: Selection,
     path: str | Path,
-    *,
     flatten: bool = True,
     prefix: bool = True,
     params: bool = False,
 ) -> pd.DataFrame:
     """Write runs to a Parquet file and return their frame, see ``ResultAnalyzer.to_parquet``.
 
+    What Parquet has no type for is written as JSON texts.
+
     Raises:
         ZtxexpError: pyarrow cannot be used.
     """
     frame = dataframe(selection, flatten=flatten, prefix=prefix, params=params)
-    if not _is_empty(frame, selection, path):
-        _write_parquet(frame, path)
-        _log.info("wrote %s to %s", plural(len(frame), "run"), path)
+    if _is_empty(frame, selection, path):
+        return frame
+    written = frame.rename(columns=str)
+    as_texts = [at for at in range(frame.shape[1]) if _is_mixed(frame.iloc[:, at])]
+    for at in as_texts:
+        written.isetitem(at, [_json_text(cell) for cell in frame.iloc[:, at]])
+    if as_texts:
+        names = ", ".join(written.columns[as_texts])
+        _log.warning("written as JSON texts, for which Parquet has no type: %s", names)
+    try:
+        written.to_parquet(path, engine="pyarrow", index=False)
+    except ImportError as exc:
+        raise ZtxexpError(
+            f"no Parquet file was written to {path}: pyarrow cannot be used ({exc}); run "
+            'pip install "ztxexp[parquet]"'
+        ) from exc
+    _log.info("wrote %s to %s", plural(len(frame), "run"), path)
     return frame
 
 
-def to_pivot_excel(
-    path: str | Path,
-    frame: pd.DataFrame,
-    index: Sequence[str],
-    columns: Sequence[str],
-    values: Sequence[str],
-    add_ranking: bool = True,
-    ranking_ascending: bool = False,
-) -> None:
-    """Write the means of value columns to an Excel file, see ``ResultAnalyzer.to_pivot_excel``.
+def _is_mixed(cells: pd.Series[Any]) -> bool:
+    """Tell whether a column of objects holds something else than texts, or booleans, or nothing."""
+    if cells.dtype != object:
+        return False
+    return {type(cell) for cell in cells if cell is not None and cell == cell} not in _UNMIXED
 
-    Raises:
-        ConfigError: columns that the frame does not have.
-    """
-    if frame.empty:
-        _log.warning("the frame is empty; no pivot was written to %s", path)
-        return
-    rows, heads = words(index, "index_cols"), words(columns, "column_cols")
-    table = _pivot(frame, rows, heads, words(values, "value_cols"))
-    if add_ranking:
-        table = _ranked(table, ranking_ascending)
-    if _write_excel(table, path):
-        _log.info("wrote a pivot of %d rows to %s", len(table), path)
+
+_UNMIXED: tuple[set[type], ...] = (set(), {str}, {bool})
+
+
+def _json_text(cell: Any) -> str | None:
+    return None if cell is None or cell != cell else encode(cell).decode()
 
 
 def _is_empty(frame: pd.DataFrame, selection: Selection, path: str | Path) -> bool:
     """Tell whether there is nothing to write, which a warning says."""
     if frame.empty:
-        statuses = selection.statuses
-        wanted = "any" if statuses is None else ", ".join(sorted(statuses)) or "none"
+        statuses = "any status" if selection.statuses is None else ", ".join(selection.statuses)
         _log.warning(
-            "no runs to export below %s (asked for: statuses %s, experiment_name %r, group %r, "
-            "tags %r); %s was not written",
+            "no runs to export: none below %s is selected (%s); %s was not written",
             selection.root,
-            wanted,
-            selection.experiment_name,
-            selection.group,
-            selection.tags,
+            statuses or "no status",
             path,
         )
     return bool(frame.empty)
@@ -113,14 +119,15 @@ def _sorted_by(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     names the columns that the frame does not have.
     """
     wanted = dict.fromkeys(columns)
-    keys = [column for column in wanted if column in frame.columns]
     absent = [f"{c!r}{closest(c, frame.columns)}" for c in wanted if c not in frame.columns]
     if absent:
         _log.warning("not sorted by %s: there is no such column", ", ".join(absent))
+    keys = [column for column in wanted if column in frame.columns]
     if not keys:
         return frame
-    ordered = frame[keys].apply(_orderable).sort_values(by=keys, kind="stable")
-    in_order: pd.DataFrame = frame.loc[ordered.index].reset_index(drop=True)
+    in_order: pd.DataFrame = frame.sort_values(
+        keys, key=_orderable, kind="stable", ignore_index=True
+    )
     return in_order
 
 
@@ -141,21 +148,9 @@ def _order_key(value: Any) -> tuple[int, float, str]:
     return (0, value, "") if isinstance(value, (int, float)) else (1, 0, str(value))
 
 
-def _write_csv(frame: pd.DataFrame, path: str | Path, escape_formulas: bool) -> None:
-    """Write a frame as CSV in UTF-8, without its index; the frame itself is not touched."""
-    if escape_formulas:
-        frame = _escaped(frame)
-    # The csv module quotes only what its line end consists of: a bare carriage return in a cell
-    # would begin a new row, and what follows it a new cell.
-    line_end = "\r\n" if _holds_return(frame) else "\n"
-    frame.to_csv(
-        path, index=False, encoding="utf-8", errors="backslashreplace", lineterminator=line_end
-    )
-
-
 def _holds_return(frame: pd.DataFrame) -> bool:
     texts = frame.select_dtypes(exclude="number")
-    cells = (cell for place in range(texts.shape[1]) for cell in texts.iloc[:, place].tolist())
+    cells = (cell for at in range(texts.shape[1]) for cell in texts.iloc[:, at].tolist())
     return any(isinstance(cell, str) and "\r" in cell for cell in chain(frame.columns, cells))
 
 
@@ -164,13 +159,13 @@ def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
     from pandas.api.types import is_numeric_dtype
 
     escaped: pd.DataFrame = frame.copy(deep=False)
-    for place, kind in enumerate(frame.dtypes):
+    for at, kind in enumerate(frame.dtypes):
         if not is_numeric_dtype(kind):
-            cells = frame.iloc[:, place].tolist()
+            cells = frame.iloc[:, at].tolist()
             safe = [escape_formula(cell) for cell in cells]
             if any(new is not old for new, old in zip(safe, cells, strict=True)):
                 # As objects: pandas would make 1.0 of a 1 beside an empty cell.
-                escaped.isetitem(place, pd.Series(safe, index=frame.index, dtype=object))
+                escaped.isetitem(at, pd.Series(safe, index=frame.index, dtype=object))
     escaped.columns = escaped.columns.map(escape_formula)
     return escaped
 
@@ -178,23 +173,65 @@ def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
 # ---- Excel -----------------------------------------------------------------------------------
 
 
-def _pivot(
-    frame: pd.DataFrame, index: Sequence[str], columns: Sequence[str], values: Sequence[str]
-) -> pd.DataFrame:
-    """Return the means of the value columns over every combination of the key columns.
+def to_pivot_excel(
+    path: str | Path,
+    frame: pd.DataFrame,
+    index: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[str],
+    add_ranking: bool = True,
+    ranking_ascending: bool = False,
+) -> None:
+    """Write the means of value columns to an Excel file, see ``ResultAnalyzer.to_pivot_excel``.
 
     Raises:
         ConfigError: columns that the frame does not have, or values without a number.
     """
-    keys, values = [*index, *columns], list(values)
+    if frame.empty:
+        _log.warning("the frame is empty; no pivot was written to %s", path)
+        return
+    rows, heads = words(index, "index_cols"), words(columns, "column_cols")
+    table = _pivot(frame, rows, heads, words(values, "value_cols"))
+    if add_ranking:
+        table = _ranked(table, ranking_ascending)
+    table.index = _sheet_labels(table.index)
+    table.columns = _sheet_labels(table.columns)
+    try:
+        table.to_excel(path, engine="openpyxl")
+    except ImportError as exc:
+        problem = f"openpyxl cannot be used ({exc})"
+        way_out = 'run pip install "ztxexp[excel]"'
+        _log.warning("no Excel file was written to %s: %s; %s", path, problem, way_out)
+    else:
+        _log.info("wrote a pivot of %d rows to %s", len(table), path)
+
+
+def _pivot(
+    frame: pd.DataFrame, index: list[str], columns: list[str], values: list[str]
+) -> pd.DataFrame:
+    """Return the means of the value columns over every combination of the key columns."""
+    import pandas as pd
+
+    keys = [*index, *columns]
     if not keys or not values:
         raise ConfigError(
             "to_pivot_excel needs at least one of value_cols, and one of index_cols or column_cols"
         )
-    _check_columns(frame, [*keys, *values])
-    data = frame[list(dict.fromkeys([*keys, *values]))].copy()
+    wanted = list(dict.fromkeys([*keys, *values]))
+    missing = [str(name) for name in wanted if name not in frame.columns]
+    if missing:
+        raise ConfigError(
+            f"to_pivot_excel was asked for columns that the frame does not have: "
+            f"{', '.join(missing)}; it has: {', '.join(map(str, frame.columns))}"
+        )
+    data = frame[wanted].copy()
     for name in values:
-        data[name] = _numeric(data[name], name)
+        data[name] = pd.to_numeric(data[name], errors="coerce")
+        if not data[name].notna().any():
+            raise ConfigError(
+                f"to_pivot_excel cannot average column {name!r}: it holds no numbers; give columns "
+                "with numbers as value_cols"
+            )
     for name in dict.fromkeys(keys):
         data[name] = _groupable(data[name])
     lost = int(data[keys].isna().any(axis=1).sum())
@@ -202,30 +239,8 @@ def _pivot(
         _log.warning(
             "left %d of %d rows out of the pivot: no value in a key column", lost, len(data)
         )
-    table: pd.DataFrame = data.pivot_table(index=list(index), columns=list(columns), values=values)
+    table: pd.DataFrame = data.pivot_table(index=index, columns=columns, values=values)
     return table
-
-
-def _check_columns(frame: pd.DataFrame, wanted: Iterable[str]) -> None:
-    missing = [name for name in dict.fromkeys(wanted) if name not in frame.columns]
-    if missing:
-        known = ", ".join(map(str, frame.columns))
-        raise ConfigError(
-            f"to_pivot_excel was asked for columns that the frame does not have: "
-            f"{', '.join(map(str, missing))}; it has: {known}"
-        )
-
-
-def _numeric(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    import pandas as pd
-
-    numbers: pd.Series[Any] = pd.to_numeric(column, errors="coerce")
-    if not numbers.notna().any():
-        raise ConfigError(
-            f"to_pivot_excel cannot average column {name!r}: it holds no numbers; give columns "
-            "with numbers as value_cols"
-        )
-    return numbers
 
 
 def _groupable(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -252,79 +267,15 @@ def _ranked(table: pd.DataFrame, ascending: bool) -> pd.DataFrame:
     """
     ranks = table.rank(method="min", ascending=ascending)
     shown: pd.DataFrame = table.astype(object)
-    for place in range(table.shape[1]):
-        cells = zip(table.iloc[:, place], ranks.iloc[:, place], strict=True)
-        shown.isetitem(place, [_ranked_cell(value, rank) for value, rank in cells])
+    for at in range(table.shape[1]):
+        pairs = zip(table.iloc[:, at], ranks.iloc[:, at], strict=True)
+        texts = ["" if v != v else f"{v:.4f}{_MEDALS.get(rank, '')}" for v, rank in pairs]
+        shown.isetitem(at, texts)
     return shown
-
-
-def _ranked_cell(value: float, rank: float) -> str:
-    return "" if value != value else f"{value:.4f}{_MEDALS.get(rank, '')}"
-
-
-def _write_excel(table: pd.DataFrame, path: str | Path) -> bool:
-    """Write a pivot to an Excel file; ``False``, with a line in the log, without openpyxl."""
-    table = table.copy(deep=False)
-    table.index = _sheet_labels(table.index)
-    table.columns = _sheet_labels(table.columns)
-    try:
-        table.to_excel(path, engine="openpyxl")
-    except ImportError as exc:
-        _log.warning(
-            "no Excel file was written to %s: openpyxl cannot be used (%s); run "
-            'pip install "ztxexp[excel]"',
-            path,
-            exc,
-        )
-        return False
-    return True
 
 
 def _sheet_labels(labels: pd.Index[Any]) -> pd.Index[Any]:
     """Return labels, and the names of their levels, that a sheet can hold and does not execute."""
-    import pandas as pd
-
-    if labels.nlevels == 1:
-        mapped: pd.Index[Any] = labels.map(sheet_text).rename(sheet_text(labels.name))
-        return mapped
-    texts = [tuple(sheet_text(part) for part in label) for label in labels]
-    names = [sheet_text(name) for name in labels.names]
-    levels: pd.MultiIndex = pd.MultiIndex.from_tuples(texts, names=names)
-    return levels
-
-
-# ---- Parquet ---------------------------------------------------------------------------------
-
-
-def _write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a frame to a Parquet file; what Parquet has no type for is written as JSON texts.
-
-    Raises:
-        ZtxexpError: pyarrow cannot be used.
-    """
-    written = frame.rename(columns=str)
-    as_texts = [place for place, kind in enumerate(frame.dtypes) if str(kind) == "object"]
-    as_texts = [place for place in as_texts if _is_mixed(frame.iloc[:, place])]
-    for place in as_texts:
-        texts = [_json_text(cell) for cell in frame.iloc[:, place]]
-        written.isetitem(place, texts)
-    if as_texts:
-        names = ", ".join(written.columns[as_texts])
-        _log.warning("written as JSON texts, for which Parquet has no type: %s", names)
-    try:
-        written.to_parquet(path, engine="pyarrow", index=False)
-    except ImportError as exc:
-        raise ZtxexpError(
-            f"no Parquet file was written to {path}: pyarrow cannot be used ({exc}); run "
-            'pip install "ztxexp[parquet]"'
-        ) from exc
-
-
-def _is_mixed(cells: pd.Series[Any]) -> bool:
-    """Tell whether a column of objects holds something else than texts, or booleans, or nothing."""
-    kinds = {type(cell) for cell in cells if cell is not None and cell == cell}
-    return not any(kinds <= {kind} for kind in (str, bool))
-
-
-def _json_text(cell: Any) -> str | None:
-    return None if cell is None or cell != cell else encode(cell).decode()
+    change = sheet_text if labels.nlevels == 1 else lambda label: tuple(map(sheet_text, label))
+    mapped: pd.Index[Any] = labels.map(change).set_names(list(map(sheet_text, labels.names)))
+    return mapped

@@ -245,46 +245,28 @@ class RunSet:
     def warn_hidden(self) -> None:
         """Log which values a record does not show, once for each name, root and process."""
         known = _warned[self.root]
-        names = {part: set(table.names()) for part, table in self.parts.items()}
-        for first, later, what in (
-            ("config", "metrics", "metric"),
-            ("config", "run", "key of the configuration"),
-            ("metrics", "run", "metric"),
-        ):
-            hidden = self._hidden(first, later, names[first] & names[later] - known)
-            if hidden:
-                known.update(hidden)
-                _log.warning(
-                    "records show only the later of config, metrics and run.json for: %s (first "
-                    "seen in run %s); rename the %s where you need both values, or ask for "
-                    "prefix=True",
-                    ", ".join(sorted(hidden)),
-                    min(hidden.values()),
-                    what,
-                )
-        for part in PARTS:
-            if _RUN_DIR in names[part] - known:
-                known.add(_RUN_DIR)
-                _log.warning(
-                    "the run_dir of %s is not shown: records have the run's folder there; rename "
-                    "it, or ask for prefix=True",
-                    part,
-                )
-
-    def _hidden(self, first: str, later: str, keys: Iterable[str]) -> dict[str, str]:
-        """Return the keys whose values differ in two parts, each with the first such run."""
         hidden: dict[str, str] = {}
-        tables = self.parts
-        for key in keys:
-            one, other = (tables[part].column(key, _ABSENT) for part in (first, later))
-            for name, a, b in zip(self.names, one, other, strict=True):
-                if a is not _ABSENT and b is not _ABSENT and a != b:
-                    hidden[key] = name
-                    break
-        return hidden
+        names = {part: set(table.names()) - known for part, table in self.parts.items()}
+        for first, later in (("config", "metrics"), ("config", "run"), ("metrics", "run")):
+            for key in names[first] & names[later]:
+                one, other = (getattr(self, part).column(key, _ABSENT) for part in (first, later))
+                for name, a, b in zip(self.names, one, other, strict=True):
+                    if a is not _ABSENT and b is not _ABSENT and a != b:
+                        hidden.setdefault(key, f"{key} of {first} by that of {later} in run {name}")
+                        break
+        for part in PARTS:
+            if _RUN_DIR in names[part]:
+                hidden[_RUN_DIR] = f"{_RUN_DIR} of {part} by the run's folder"
+        if hidden:
+            known.update(hidden)
+            _log.warning(
+                "records have one value for a name, so they hide: %s; rename what you need beside "
+                "the other, or ask for prefix=True",
+                ", ".join(sorted(hidden.values())),
+            )
 
 
-_ABSENT = object()
+_ABSENT: Any = object()
 _warned: defaultdict[str, set[str]] = defaultdict(set)  # names by root
 
 

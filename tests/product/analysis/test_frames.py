@@ -237,7 +237,9 @@ def test_infinities_of_configurations_are_numbers(folder):
 def test_a_key_named_like_the_folder_is_told(folder, caplog):
     write_run(folder, "a", config={"run_dir": "x"})
     frame = ResultAnalyzer(folder).to_dataframe()
-    assert frame["run_dir"][0].endswith("a") and "the run_dir of config is not shown" in caplog.text
+    assert (
+        frame["run_dir"][0].endswith("a") and "run_dir of config by the run's folder" in caplog.text
+    )
 
 
 def test_a_dotted_key_beside_a_nested_one_costs_neither(folder):
