@@ -114,13 +114,13 @@ class _Sweep:
             column = asked_for(runs.parts, over, "config", "over", hint)
         if by is None:
             keys = [key for key in varying_keys if not _is_below(key, column)]
-            groups = [NamedColumn(key, config.column(key, ABSENT), config) for key in keys]
+            groups = [NamedColumn(key, config.column(key, ABSENT)) for key in keys]
         else:
             groups = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
         if column is not None and column.name in [group.name for group in groups]:
             raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
         number_of: dict[Any, int] = {}
-        codes = [group.codes() for group in groups]
+        codes = [codes_of(group.cells) for group in groups]
         values = zip(*codes, strict=True) if codes else [()] * len(runs)
         numbers = [number_of.setdefault(value, len(number_of)) for value in values]
         return cls(groups, column, varying_keys, numbers, list(range(len(runs))))
@@ -133,7 +133,7 @@ class _Sweep:
         if self.over is None or not self.positions:
             return
         same: dict[Any, list[int]] = {}
-        alike = zip(self.group, self.over.codes(), *self.varying.values(), strict=True)
+        alike = zip(self.group, codes_of(self.over.cells), *self.varying.values(), strict=True)
         for position, codes in enumerate(alike):
             same.setdefault(codes, []).append(position)
         if len(same) == len(self.positions):

@@ -10,8 +10,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, moved, pack
 from ztxexp_core.errors import ConfigError, closest
@@ -25,23 +24,16 @@ _UNKNOWN = {"config": "no configuration has the key", "metrics": "no run has the
 _NAMES_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class NamedColumn:
+class NamedColumn(NamedTuple):
     """What the runs have under a key that somebody asked for.
 
     Attributes:
         name: the key; with the name of the part before it where that is not the expected one.
         cells: a value for each run, ``ABSENT`` where it has none.
-        table: holds these cells under that very name, if it is at hand.
     """
 
     name: str
     cells: list[Any]
-    table: ColumnTable | None = field(default=None, repr=False, compare=False)
-
-    def codes(self) -> list[int]:
-        """Return a number for each cell, equal for equal values."""
-        return codes_of(self.cells) if self.table is None else codes_at(self.table, self.name)
 
 
 def asked_for(
@@ -70,7 +62,7 @@ def asked_for(
     table = parts[expected]
     cells = cells_of(table, key)
     if _has_any(cells):
-        return NamedColumn(key, cells, None if "." in key else table)
+        return NamedColumn(key, cells)
     part, _, rest = key.partition(".")
     if rest and part in parts:
         cells_of_part = cells_of(parts[part], rest)
@@ -103,13 +95,6 @@ def cells_of(table: ColumnTable, key: str) -> list[Any]:
     return cells
 
 
-def all_numbers(cells: Sequence[Any]) -> bool:
-    """Tell, faster than one by one, that all cells hold numbers, and none NaN; else false."""
-    if not {int, float}.issuperset(map(type, cells)):
-        return False
-    return not any(map(operator.ne, cells, cells))
-
-
 def without_number(cells: Sequence[Any]) -> str:
     """Say how many cells hold no number that could be compared, and what they hold instead.
 
@@ -120,7 +105,8 @@ def without_number(cells: Sequence[Any]) -> str:
         >>> without_number([0.5, float("nan"), ABSENT, "n/a"])
         '3 (1 NaN, 1 without it, 1 with a text or the like)'
     """
-    if all_numbers(cells):
+    plain = {int, float}.issuperset(map(type, cells))
+    if plain and not any(map(operator.ne, cells, cells)):  # faster than one by one; NaN != NaN
         return ""
     counts = Counter(map(_no_number, cells))
     del counts[""]
@@ -205,10 +191,8 @@ def codes_at(table: ColumnTable, key: str) -> list[int]:
     column = table.stored_column(key, ABSENT)
     if not isinstance(column, DictColumn):
         return codes_of(column)
-    of_value = codes_of(column.values)
-    if len(set(of_value)) == len(of_value):  # as they always are, unless somebody wrote the cache
-        return column.codes
-    return [of_value[code] for code in column.codes]
+    of_value = codes_of(column.values)  # [1] and [1.0] are two values and the same
+    return list(map(of_value.__getitem__, column.codes))
 
 
 def codes_of(cells: Sequence[Any]) -> list[int]:

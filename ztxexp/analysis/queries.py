@@ -41,9 +41,9 @@ def best(selection: Selection, metric: str, mode: str = "max", top: int = 1) -> 
     column = columns.asked_for(runs.parts, metric, "metrics", "metric")
     cells = column.cells
     ranked = list(range(len(cells)))
-    if not columns.all_numbers(cells):
+    left_out = columns.without_number(cells)
+    if left_out:
         ranked = [at for at in ranked if is_number(cells[at]) and cells[at] == cells[at]]
-        left_out = columns.without_number(cells)
         total = plural(len(cells), "run")
         _log.warning("best: left out %s of %s for %r", left_out, total, column.name)
     # Python's own numbers: integers that no float holds are compared exactly, too.

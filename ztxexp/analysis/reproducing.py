@@ -7,7 +7,6 @@ installed packages and the source. Nothing of the user's is imported, nothing is
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import os
 import platform
@@ -22,8 +21,9 @@ from ztxexp.provenance.code_identity import hashes_in_file
 from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
 from ztxexp.provenance.masking import MASK
 from ztxexp.results.selection import Selection
-from ztxexp.text.format import cut, sanitize_for_terminal
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import label
+from ztxexp.text.report import Printable
 from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.values.codec import numbers
 
@@ -52,8 +52,8 @@ class Difference(NamedTuple):
     today: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Reproduction:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Reproduction(Printable):
     """What is known of how a run came about, what differs today, and how to get there.
 
     ``None`` stands for what was not recorded. Printed, it is a text for people.
@@ -99,14 +99,11 @@ class Reproduction:
     differences: tuple[Difference, ...]
     steps: tuple[str, ...]
 
-    def __repr__(self) -> str:
-        return f"<Reproduction of {self.run_id}: {len(self.differences)} differences today>"
+    def one_line(self) -> str:
+        return f"run {self.run_id}: {plural(len(self.differences), 'difference')} today"
 
-    def __str__(self) -> str:
-        return "\n".join(map(sanitize_for_terminal, self._lines()))
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+    def lines(self) -> Iterator[str]:
+        return map(sanitize_for_terminal, self._lines())
 
     def _lines(self) -> Iterator[str]:
         nothing = "nothing" if self.dirty is False and not self.patch_note else ""
@@ -124,7 +121,6 @@ class Reproduction:
             "packages": str(len(self.packages) or ""),
             "not recorded": ", ".join(self.not_recorded),
         }
-        yield f"run {self.run_id}"
         yield from (f"  {name:<14} {cut(value, _WIDTH)}" for name, value in known.items() if value)
         yield "what differs today"
         for what, then, today in self.differences[:_SHOWN]:

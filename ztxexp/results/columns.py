@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from ztxexp_core.values.copying import copy_config
+
 Object = dict[str, Any]
 Tree = dict[str, Any]
 
@@ -64,11 +66,8 @@ class KeyGroup:
 
     def object_at(self, row: int) -> Object:
         """Return the object of a row; it shares no list or dict with other objects."""
-        cells = [
-            copy_of(column[row]) if isinstance(column, DictColumn) else column[row]
-            for column in self.columns
-        ]
-        return dict(zip(self.keys, cells, strict=True))
+        cells = [column[row] for column in self.columns]
+        return copy_config(dict(zip(self.keys, cells, strict=True)))
 
     def column(self, key: str) -> Column:
         """Return one key's value of every object of the group; not to be changed."""
@@ -219,15 +218,6 @@ def _as_range(positions: Sequence[int]) -> Sequence[int]:
     """Return positions, as a range where they count up from 0."""
     every = range(len(positions))
     return every if all(map(operator.eq, positions, every)) else positions
-
-
-def copy_of(value: Any) -> Any:
-    """Return a JSON value that shares no list or dict with the original."""
-    if type(value) is list:
-        return [copy_of(item) for item in value]
-    if type(value) is dict:
-        return {key: copy_of(item) for key, item in value.items()}
-    return value
 
 
 def pack(objects: Iterable[Object | None], size: int) -> ColumnTable:

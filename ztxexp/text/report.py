@@ -13,7 +13,28 @@ from ztxexp.text.format import sanitize_for_terminal
 Item = TypeVar("Item")
 
 
-class Report(Sequence[Item], Generic[Item]):
+class Printable:
+    """Something that prints as text in a terminal and in a notebook."""
+
+    def one_line(self) -> str:
+        """Return a summary in one line."""
+        raise NotImplementedError
+
+    def lines(self) -> Iterable[str]:
+        """Yield the lines that follow the summary."""
+        return ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.one_line()}>"
+
+    def __str__(self) -> str:
+        return "\n".join([self.one_line(), *self.lines()])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+class Report(Printable, Sequence[Item], Generic[Item]):
     """What was found or done below a results root: a sequence of dataclasses.
 
     Attributes:
@@ -46,23 +67,6 @@ class Report(Sequence[Item], Generic[Item]):
         """Return a dict for each item, for a data frame; paths are texts."""
         rows = [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
         return [{k: str(v) if isinstance(v, Path) else v for k, v in row.items()} for row in rows]
-
-    def one_line(self) -> str:
-        """Return a summary in one line."""
-        raise NotImplementedError
-
-    def lines(self) -> Iterable[str]:
-        """Yield the lines that follow the summary."""
-        return ()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.one_line()}>"
-
-    def __str__(self) -> str:
-        return "\n".join([self.one_line(), *self.lines()])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def shown_path(root: Path, path: Path) -> str:

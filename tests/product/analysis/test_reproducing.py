@@ -125,7 +125,7 @@ def test_it_prints_all_of_it(lab):
         f"git apply --whitespace=nowarn {found.patch_path}",
     ):
         assert part in text
-    assert repr(found) == f"<Reproduction of {run_id}: 0 differences today>"
+    assert repr(found) == f"<Reproduction: run {run_id}: 0 differences today>"
     assert "<pre>" in found._repr_html_()
     assert "what differs today\n  nothing" in str(found)
 
@@ -447,7 +447,7 @@ def test_a_run_without_a_meta_json_is_told_with_what_is_left(tmp_path, monkeypat
     (tmp_path / "a_run/meta.json").unlink()
     found = reproduce(tmp_path, "a_run")
     assert len(found.not_recorded) == 6 and found.steps == () and found.differences == ()
-    assert str(found).startswith("run a_run\n")
+    assert str(found).startswith("run a_run: 0 differences today\n")
 
 
 def test_a_run_is_known_by_the_beginning_of_its_id_where_there_is_one_only(tmp_path, monkeypatch):
