@@ -13,11 +13,10 @@ from ztxexp_core.errors import OptionError
 _log = logging.getLogger("ztxexp")
 
 _SEED_LIMIT = 2**32  # NumPy takes no larger seed
-_NICE = {"high": -10, "normal": 0, "low": 10}
-_CLASSES = {
-    "high": "HIGH_PRIORITY_CLASS",
-    "normal": "NORMAL_PRIORITY_CLASS",
-    "low": "BELOW_NORMAL_PRIORITY_CLASS",
+_PRIORITIES = {  # nice value, and priority class of Windows
+    "high": (-10, "HIGH_PRIORITY_CLASS"),
+    "normal": (0, "NORMAL_PRIORITY_CLASS"),
+    "low": (10, "BELOW_NORMAL_PRIORITY_CLASS"),
 }
 
 
@@ -49,7 +48,12 @@ def init_torch_env(
         >>> str(device)
         'cpu'
     """
-    torch = _torch()
+    try:
+        import torch
+    except ImportError as exc:
+        raise ImportError(
+            'init_torch_env needs the package torch; install it with: pip install "ztxexp[torch]"'
+        ) from exc
     _seed_everything(torch, seed)
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = benchmark
@@ -64,16 +68,6 @@ def init_torch_env(
 def _warn_of_cpu() -> None:
     """Warn once in a process: most who asked for a GPU, or left the default, count on one."""
     _log.warning("torch finds no CUDA device and uses the CPU; use_gpu=False silences this warning")
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as exc:
-        raise ImportError(
-            'init_torch_env needs the package torch; install it with: pip install "ztxexp[torch]"'
-        ) from exc
-    return torch
 
 
 def _seed_everything(torch: Any, seed: int) -> None:
@@ -117,18 +111,15 @@ def set_process_priority(priority: str = "high") -> None:
         >>> set_process_priority("low")
     """
     word = priority.strip().lower() if isinstance(priority, str) else priority
-    if word not in _NICE:
+    if word not in _PRIORITIES:
         raise OptionError(f"priority must be 'high', 'normal' or 'low', got {priority!r}")
     import psutil
 
+    nice, windows_class = _PRIORITIES[word]
     try:
-        psutil.Process().nice(_nice_value(psutil, word))
+        psutil.Process().nice(getattr(psutil, windows_class) if os.name == "nt" else nice)
     except (psutil.AccessDenied, PermissionError) as exc:
         raise PermissionError(
             f"no permission to set the priority of this process to {word!r}: on most systems only "
             "an administrator may raise it, even back to 'normal'; leave it out or use 'low'"
         ) from exc
-
-
-def _nice_value(psutil: Any, word: str) -> int:
-    return int(getattr(psutil, _CLASSES[word])) if os.name == "nt" else _NICE[word]

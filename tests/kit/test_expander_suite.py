@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ztxexp.configs.expanders import integers, loguniform
+from ztxexp.configs.distributions import integers, loguniform
 from ztxexp.manager import ExpManager
 from ztxexp_testing import ExpanderSuite
 

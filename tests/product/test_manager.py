@@ -101,7 +101,7 @@ def test_modifiers_follow_each_other_and_may_change_in_place():
 
 @pytest.mark.parametrize("result", [[], 3, "x", True])
 def test_a_modifier_that_returns_something_else_is_a_type_error(result):
-    with pytest.raises(TypeError, match="it has to return a dict, or None"):
+    with pytest.raises(TypeError, match="it must return a dict, or None"):
         ExpManager().modify(lambda c: result).build()
 
 
@@ -269,7 +269,7 @@ def test_a_second_random_search_with_the_same_seed_is_told(caplog):
     manager = ExpManager().random_search({"a": list(range(99))}, 5)
     manager.expand("random_search", space={"b": list(range(99))}, n_trials=1, seed=42)
     (record,) = caplog.records
-    assert "seed=42 serves an earlier step already" in record.getMessage()
+    assert "an earlier step has seed=42 too" in record.getMessage()
     assert "pass another seed=" in record.getMessage()
     assert manager.build()[0]["a"] == manager.build()[0]["b"]  # hand in hand indeed
 

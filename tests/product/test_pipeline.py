@@ -84,6 +84,28 @@ def test_the_same_configuration_runs_once_and_it_is_said(root, capsys):
     assert pipeline().run(experiments.score, allow_duplicates=True).total == 3
 
 
+def test_a_launch_that_runs_nothing_says_why_once_and_is_silent_where_all_is_done(
+    root, caplog, capsys
+):
+    def warnings(pipeline):
+        caplog.clear()
+        assert pipeline.run(experiments.mixed).total == 0
+        assert "to run" not in capsys.readouterr().err
+        return caplog.text
+
+    base = ExperimentPipeline(root.path).grid({"i": [0, 1, 2]})
+    told = warnings(base.copy().where(lambda c: c["i"] > 5, "large"))
+    assert "0 of 3 configurations to run" in told and "by 'large' (3)" in told
+    base.run(experiments.mixed)
+    capsys.readouterr()
+    told = warnings(base.copy().retry_failed("time-out"))
+    assert "not asked for: 1 exception" in told
+    caplog.clear()
+    done = base.copy().where(lambda c: c["i"] == 0).exclude_completed()
+    assert done.run(experiments.mixed).total == 0
+    assert not caplog.records
+
+
 def test_track_refuses_at_its_own_line(root):
     pipeline = ExperimentPipeline(root.path)
     with pytest.raises(UnknownPluginError, match=r"wanbd.*wandb"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import random
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp.configs.report import ExpansionReport
 from ztxexp.results.history import Snapshot
-from ztxexp_core.errors import PluginContractError
+from ztxexp_core.plugins.entries import contract_error
 from ztxexp_core.plugins.registry import Plugin, load_expander
 from ztxexp_core.records import Config
 from ztxexp_core.values.copying import copy_config, is_flat
@@ -129,9 +130,8 @@ class ConfigBuilder:
         """Draw values at random, ``n_trials`` times for each configuration.
 
         A draw that repeats an earlier one is made again. Where the space has fewer than
-        ``n_trials`` distinct draws, the others repeat them, and a warning is logged. Two steps with
-        one seed draw the same stream of numbers, so that their values go hand in hand: pass another
-        seed to the second (a warning is logged).
+        ``n_trials`` distinct draws, the others repeat them, and a warning is logged. Two steps need
+        different seeds, or their values depend on each other (a warning is logged).
 
         Args:
             space: key to list of values or to a distribution: ``uniform``, ``loguniform``,
@@ -199,18 +199,15 @@ class ConfigBuilder:
         plugin = load_expander(name)
         checked = plugin.check_options(options)
         if name == "random_search" and checked["n_trials"]:
-            self._warn_of_equal_seed(checked["seed"])
+            searches = [o for plugin, o in self._steps if plugin.ref.name == name and o["n_trials"]]
+            if checked["seed"] in [search["seed"] for search in searches]:
+                _log.warning(
+                    "random_search: an earlier step has seed=%r too, so both draw the same stream "
+                    "of numbers and their values depend on each other; pass another seed=",
+                    checked["seed"],
+                )
         self._steps.append((plugin, checked))
         return self
-
-    def _warn_of_equal_seed(self, seed: Any) -> None:
-        searches = [o for plugin, o in self._steps if plugin.ref.name == "random_search"]
-        if any(earlier["seed"] == seed and earlier["n_trials"] for earlier in searches):
-            _log.warning(
-                "random_search: seed=%r serves an earlier step already, so that both draw the same "
-                "stream of numbers and their values go hand in hand; pass another seed=",
-                seed,
-            )
 
     # ---- what happens to expanded configurations ---------------------------------------------
 
@@ -296,7 +293,7 @@ class ConfigBuilder:
             snapshot: the runs of a root that were read already.
         """
         report = ExpansionReport([name for _, name in self._rules], snapshot)
-        report.configs.extend(self._kept([{}], report))
+        report.configs.extend(self._kept([{}], report.reject))
         for root, ignore_keys in self._excluded:
             report.exclude_completed(self.results_root if root is None else root, ignore_keys)
         if self._shuffle_seed is not None:
@@ -317,19 +314,20 @@ class ConfigBuilder:
         The keys of the base configuration are set over each of them first. Neither
         ``exclude_completed`` nor ``shuffle`` counts here.
         """
-        return self._kept(configs, None)
+        return self._kept(configs, lambda rule, config: None)
 
-    def _kept(self, configs: Iterable[Config], report: ExpansionReport | None) -> Iterator[Config]:
+    def _kept(
+        self, configs: Iterable[Config], reject: Callable[[int, Config], None]
+    ) -> Iterator[Config]:
         base = self._base
         expanded: Iterable[Config] = ({**copy_config(c), **copy_config(base)} for c in configs)
         for plugin, options in self._steps:
             expanded = _checked(plugin, plugin.call(configs=expanded, options=options))
         for config in expanded:
             modified = self._modified(config) if self._modifiers else config
-            for number, (predicate, _) in enumerate(self._rules):
+            for rule, (predicate, _) in enumerate(self._rules):
                 if not predicate(modified):
-                    if report is not None:
-                        report.reject(number, modified)
+                    reject(rule, modified)
                     break
             else:
                 # A modifier may have put the same object into every configuration.
@@ -343,9 +341,8 @@ class ConfigBuilder:
                 config = result
             elif result is not None:
                 raise TypeError(
-                    f"the modifier {getattr(modifier, '__name__', modifier)!r} returned a "
-                    f"{type(result).__name__}; it has to return a dict, or None after changing the "
-                    "configuration in place"
+                    f"the modifier {_name_of(modifier)!r} returned a {type(result).__name__}; it "
+                    "must return a dict, or None after changing the configuration in place"
                 )
         return config
 
@@ -356,25 +353,23 @@ def _checked(plugin: Plugin, results: Any) -> Iterator[Config]:
     Raises:
         PluginContractError: they are no configurations.
     """
-    ref = plugin.ref
     if not isinstance(results, Iterable):
-        problem = f"returned {results!r}; its hook has to return or yield configurations"
-        raise PluginContractError(f"{ref} {problem}", ref.kind, ref.name)
+        problem = f"returned {results!r}; its hook must return or yield configurations"
+        raise contract_error(plugin.ref, problem)
     shared = "independent" not in plugin.supports
     for config in results:
         if not isinstance(config, dict):
             problem = f"made a {type(config).__name__}; every configuration is a dict"
-            raise PluginContractError(f"{ref} {problem}", ref.kind, ref.name)
+            raise contract_error(plugin.ref, problem)
         yield copy_config(config) if shared else config
 
 
 def _name_of(function: Any) -> str:
     """Return the name by which its author knows a function, a partial or a callable object."""
-    name = getattr(function, "__name__", None)
-    if name == "<lambda>" and hasattr(function, "__code__"):
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", type(function).__qualname__)
+    if name == "<lambda>":
         code = function.__code__
         return f"lambda at {os.path.basename(code.co_filename)}:{code.co_firstlineno}"
-    wrapped = getattr(function, "func", None)  # a partial
-    if not isinstance(name, str) and callable(wrapped):
-        return _name_of(wrapped)
-    return name if isinstance(name, str) else type(function).__qualname__
+    return str(name)

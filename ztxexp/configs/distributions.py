@@ -36,7 +36,7 @@ class _Interval(Distribution):
         for name in ("low", "high"):
             value = getattr(self, name)
             if not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise ConfigError(f"{self}: {name} has to be a finite number")
+                raise ConfigError(f"{self}: {name} must be a finite number")
             object.__setattr__(self, name, float(value))
         if self.low >= self.high:
             raise ConfigError(f"{self} is empty; give the smaller bound first")
@@ -113,7 +113,7 @@ class choice(Distribution):
 
     def __post_init__(self) -> None:
         if _is_single(self.values) and not is_distribution(self.values):
-            raise ConfigError(f"choice: the values belong into one list; write {self._as_list()}")
+            raise ConfigError(f"choice: the values belong in one list; write {self._as_list()}")
         values = tuple(values_of("choice", "values", self.values))
         if not values:
             raise ConfigError("choice: there are no values; give at least one")
@@ -166,7 +166,7 @@ def integer(what: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError as exc:
-        raise ConfigError(f"{what} has to be an integer, not {value!r}") from exc
+        raise ConfigError(f"{what} must be an integer, not {value!r}") from exc
 
 
 # ---- lists of values ---------------------------------------------------------------------------
@@ -230,5 +230,5 @@ def reject_distributions(expander: str, values: Mapping[Any, Any]) -> None:
             hint = "write the distribution itself where a key's list would stand, not inside of it"
             if expander not in ("random_search", "choice"):
                 example = f"random_search({{{key!r}: {shown}}}, n_trials=10)"
-                hint = f"distributions belong into random_search, as in {example}"
+                hint = f"distributions belong in random_search, as in {example}"
             raise ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {hint}")

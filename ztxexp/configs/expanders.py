@@ -31,11 +31,8 @@ from ztxexp.configs.distributions import (
     Distribution,
     choice,
     integer,
-    integers,
-    loguniform,
     reject_distributions,
     scipy_like,
-    uniform,
     values_of,
 )
 from ztxexp_core.contracts import hookimpl
@@ -43,18 +40,6 @@ from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import Config
 from ztxexp_core.values.copying import ATOMS, assign_all, copy_config
 from ztxexp_core.values.identity import config_identity
-
-__all__ = [
-    "chain",
-    "choice",
-    "grid",
-    "integers",
-    "loguniform",
-    "random_search",
-    "uniform",
-    "variants",
-    "zip_",
-]
 
 _log = logging.getLogger("ztxexp")
 _REDRAWS = 100

@@ -95,7 +95,9 @@ def launch(
             shown=options.progress,
         ) as progress,
     ):
-        if plan.root is not None:
+        if _runs_nothing_new(plan):
+            _log.warning("%s", plan)
+        elif plan.root is not None:
             progress.say(plan.one_line())
         tidy_root(
             root, plan.snapshot or Snapshot(root, make_index=False)
@@ -130,6 +132,13 @@ def launch(
     if problems:
         _log.warning("%s", problems)
     return summary
+
+
+def _runs_nothing_new(plan: Plan) -> bool:
+    """Tell whether a plan runs nothing although not all of it has succeeded before."""
+    counts = plan.counts
+    filtered = Action.FILTERED in counts and Action.REUSE not in counts
+    return not plan.to_run and (filtered or Action.LEFT_OUT in counts)
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztxexp.configs.expanders import choice, integers, loguniform, uniform
+from ztxexp.configs.distributions import choice, integers, loguniform, uniform
 from ztxexp.manager import ExpManager
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.plugins.registry import load_expander
@@ -98,7 +98,7 @@ class LikeSciPy:
     ],
 )
 def test_a_distribution_where_values_are_listed_is_sent_to_random_search(name, wrap, drawn):
-    expected = r"key 'lr' holds the distribution .*distributions belong into random_search"
+    expected = r"key 'lr' holds the distribution .*distributions belong in random_search"
     with pytest.raises(ConfigError, match=expected) as caught:
         load_expander(name).check_options(wrap(drawn))
     assert "write [" not in str(caught.value)
@@ -372,7 +372,7 @@ def test_a_key_without_values_that_is_left_out_is_told(caplog):
 def test_equal_seeds_give_equal_draws_in_another_process():
     code = (
         "from ztxexp.manager import ExpManager as M;"
-        "from ztxexp.configs.expanders import *;"
+        "from ztxexp.configs.distributions import *;"
         "space = {'a': uniform(0, 1), 'b': loguniform(1e-4, 1), 'c': {'x', 'y', 'z'},"
         "'d': integers(0, 99), 'e': choice(['p', 'q'], [1, 9])};"
         "print(M().random_search(space, 8, seed=3).build())"
@@ -478,7 +478,7 @@ def test_values_of_a_choice_that_are_no_list_are_told_as_one_and_none_is_dropped
 
 @pytest.mark.parametrize("wrong", [{"n_trials": 2.5}, {"n_trials": 1, "seed": None}])
 def test_numbers_that_are_no_integers_are_refused(wrong):
-    with pytest.raises(ConfigError, match=r"random_search: \w+ has to be an integer"):
+    with pytest.raises(ConfigError, match=r"random_search: \w+ must be an integer"):
         expand("random_search", space={"a": [1]}, **wrong)
 
 
