@@ -1,7 +1,7 @@
 """MLflow's active run: where the user's own calls within the experiment function land.
 
 The stack of active runs belongs to a thread. The address of the server and the experiment belong to
-the whole process: they are lent to the runs that go on in it, and put back after the last one.
+the process: they are lent to the runs in it, and put back after the last one.
 """
 
 from __future__ import annotations
@@ -12,46 +12,19 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ztxexp_core import SkipRun
-from ztxexp_trackers._mlflow_client import in_a_hurry
+from ztxexp_trackers._mlflow_server import calls
 
-_URI, _EXPERIMENT, _EXPERIMENT_NAME, _RUN = _VARIABLES = (
+URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_RUN_ID",
 )
 
-
-class Settings(NamedTuple):
-    """What the process has been told for its calls of MLflow.
-
-    Attributes:
-        uri_set: the address that was set by ``mlflow.set_tracking_uri``.
-        variables: those of the environment; ``None`` for one that is not there.
-    """
-
-    uri_set: str | None
-    variables: Mapping[str, str | None]
-
-    @property
-    def uri(self) -> str | None:
-        """The address, however it was set."""
-        return self.uri_set or self.variables[_URI]
-
-    @property
-    def experiment_id(self) -> str | None:
-        """The experiment, where MLflow takes it by its id."""
-        fluent = sys.modules.get("mlflow.tracking.fluent")
-        by_call: str | None = getattr(fluent, "_active_experiment_id", None)
-        return by_call or (None if self.experiment_name else self.variables[_EXPERIMENT])
-
-    @property
-    def experiment_name(self) -> str | None:
-        """The experiment by its name, which counts unless one was set by a call."""
-        return self.variables[_EXPERIMENT_NAME]
+_Settings = Mapping[str, "str | None"]  # variables of the environment; None for one that is not set
 
 
 class _Process:
@@ -59,71 +32,80 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lent: list[Settings] = []
-        self._users: Settings | None = None
+        self._lent: list[_Settings] = []
+        self._users: _Settings = {}
+        self._users_uri: str | None = None  # set by mlflow.set_tracking_uri
 
-    def users(self) -> Settings:
-        """Return what the user has set, also while it is replaced."""
+    def users(self) -> _Settings:
+        """Return the user's variables, also while others are set; MLflow's calls set them too."""
         with self._lock:
-            return self._users or _settings()
+            return self._users if self._lent else _variables()
 
     @contextlib.contextmanager
     def lent(self, uri: str, experiment_id: str) -> Iterator[None]:
         """Let the process send to an experiment."""
         # A run id in the environment would go to the next run that the user starts within ours.
-        variables = {_URI: uri, _EXPERIMENT: experiment_id, _EXPERIMENT_NAME: None, _RUN: None}
-        mine = Settings(uri, variables)
+        mine = {URI: uri, EXPERIMENT: experiment_id, EXPERIMENT_NAME: None, _RUN: None}
         with self._lock:
-            if self._users is None:
-                self._users = _settings()
+            if not self._lent:
+                self._users, self._users_uri = _variables(), _uri_by_call()
             self._lent.append(mine)
-            _apply(mine)
+            _apply(uri, mine)
         try:
             yield
         finally:
             with self._lock:
                 self._lent = [other for other in self._lent if other is not mine]
-                _apply(self._lent[-1] if self._lent else self._users)
-                if not self._lent:
-                    self._users = None
+                if self._lent:
+                    _apply(self._lent[-1][URI], self._lent[-1])
+                else:
+                    _apply(self._users_uri, self._users)
 
 
 process = _Process()
 
 
-def _settings() -> Settings:
-    # mlflow.get_tracking_uri would not tell a call from a variable.
-    utils = sys.modules.get("mlflow.tracking._tracking_service.utils")
-    by_call = getattr(utils, "_tracking_uri", None)
-    return Settings(by_call, {name: os.environ.get(name) for name in _VARIABLES})
+def _variables() -> _Settings:
+    return {name: os.environ.get(name) for name in _VARIABLES}
 
 
-def _apply(settings: Settings) -> None:
+def _uri_by_call() -> str | None:
+    """Return the address that was set by a call; MLflow does not tell it from the variable."""
     import mlflow
 
-    mlflow.set_tracking_uri(settings.uri_set)
-    for name, value in settings.variables.items():
-        _put(name, value)
+    variable = os.environ.pop(URI, None)
+    try:
+        return mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    finally:
+        _set(URI, variable)
 
 
-def _put(name: str, value: str | None) -> None:
+def _apply(uri: str | None, settings: _Settings) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    for name, value in settings.items():
+        _set(name, value)
+
+
+def _set(variable: str, value: str | None) -> None:
     if value is None:
-        os.environ.pop(name, None)
-    elif os.environ.get(name) != value:
-        os.environ[name] = value
+        os.environ.pop(variable, None)
+    elif os.environ.get(variable) != value:
+        os.environ[variable] = value
 
 
 @contextlib.contextmanager
 def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
-    """Make a run the active one of this thread; needs no answer of the server.
+    """Make a run the active one of this thread, without a call to the server.
 
     ``mlflow.start_run(run_id=...)`` would ask the server, refuse a run of another experiment than
-    the user's, and its end would set a status.
+    the user's, and its end would set a status. So the stack of active runs is changed directly.
 
     Args:
         run: as MLflow's client returns it; ``None`` for a run that MLflow does not know.
         uri: of the server.
-        logger: told what could not be ended.
+        logger: for what could not be ended.
     """
     depth, run_id = len(_stack()), None
     with contextlib.ExitStack() as stack:
@@ -145,16 +127,17 @@ def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
 
 
 def _leave(depth: int, run_id: str | None, status: str, logger: logging.Logger) -> None:
-    """Take ours off the stack, and end what the user's function left open above it."""
+    """Take our run off the stack, and end what the user's function left open above it."""
     stack = _stack()
     while len(stack) > depth:
-        if stack[-1].info.run_id == run_id:
+        left_open = stack[-1].info.run_id
+        if left_open == run_id:
             stack.pop()  # its status is set when the run ends
             continue
-        left_open = stack[-1].info.run_id
+        mlflow = sys.modules["mlflow"]
         try:
-            with in_a_hurry():
-                sys.modules["mlflow"].end_run(status)
+            with calls(mlflow.get_tracking_uri(), always=True):
+                mlflow.end_run(status)
         except Exception as exc:
             logger.warning("MLflow run %s, left open, could not be ended: %s", left_open, exc)
             del stack[depth:]

@@ -1,36 +1,30 @@
-"""One run of MLflow's, followed with its explicit id: never by way of the active run."""
+"""One run of MLflow's, addressed by its id, and names and values within MLflow's limits."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import posixpath
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import MetricEvent, flat, plain
-from ztxexp_trackers._mlflow_client import RETRIES, TIMEOUT, in_a_hurry
-from ztxexp_trackers._mlflow_values import (
-    PARAM_LENGTH,
-    Names,
-    as_float,
-    batches,
-    checked_tags,
-    cut,
-    files_below,
-    is_number,
-    milliseconds,
-    now,
-    param_texts,
-    same_figure,
-    text_of,
-)
+from ztxexp_core import MetricEvent, encode_json, flat, plain
+from ztxexp_trackers._common import is_number, named_metrics, seconds
 
 RUN_ID = "run_id"  # the tag by which a run is found again; 1.0.3 set it too
 _ENDED_BADLY = ("reason", "error_type", "error_message")
-_PARAMS_PER_BATCH, _METRICS_PER_BATCH, _TAGS_PER_BATCH = 100, 1000, 100  # limits of MLflow
-_UPLOAD_SEC = 60
+
+# Limits of MLflow (mlflow.utils.validation), the lowest of the versions that this works with.
+_PARAM_LENGTH, _TAG_LENGTH, _NAME_LENGTH = 6000, 5000, 250
+_PER_BATCH = {"params": 100, "tags": 100, "metrics": 1000}
+_BYTES_PER_BATCH = 900_000  # of 1 MB
+_ROW_BYTES = 150  # of a row besides its name and value
+_BAD_CHARACTERS = re.compile(r"[^/\w.\- ]" if os.name == "nt" else r"[^/\w.\- :]")
 
 
 class RemoteRun:
@@ -39,7 +33,7 @@ class RemoteRun:
     Args:
         client: of the server.
         uri: of the server.
-        logger: told what is shortened, renamed or refused.
+        logger: for what is shortened, renamed or refused.
 
     Attributes:
         entity: the run as MLflow described it when it was opened.
@@ -53,10 +47,10 @@ class RemoteRun:
         self.uri = uri
         self._client, self._logger = client, logger
         self._entities = sys.modules["mlflow"].entities
-        self._params: dict[str, str] = {}  # as they stand in MLflow
+        self._params: dict[str, str] = {}  # as MLflow has them
         self._tags: dict[str, str] = {}
         self._last_step = 0
-        self._sent: dict[str, tuple[int, int]] = {}  # files, by name: size and time of change
+        self._uploaded: dict[str, tuple[int, int]] = {}  # by name: size and time of change
         self._metric_names = Names("metric", logger)
         self._param_names = Names("parameter", logger)
 
@@ -64,8 +58,6 @@ class RemoteRun:
     def run_id(self) -> str:
         """MLflow's id of the run."""
         return str(self.entity.info.run_id)
-
-    # ---- the beginning -------------------------------------------------------------------------
 
     def open(self, experiment_id: str, name: str, tags: dict[str, str], start: int | None) -> None:
         """Make the run.
@@ -76,15 +68,13 @@ class RemoteRun:
             tags: :data:`RUN_ID` must be among them.
             start: milliseconds; ``None`` for now.
         """
-        # Not tried again: a second try would make a second run if the first answer got lost.
-        with in_a_hurry(**{RETRIES: 0}):
-            self.entity = self._client.create_run(
-                experiment_id, start_time=start, tags=tags, run_name=name
-            )
+        self.entity = self._client.create_run(
+            experiment_id, start_time=start, tags=tags, run_name=name
+        )
         self.is_new = True
 
     def reopen(self, run: Any, tags: dict[str, str], running: bool) -> None:
-        """Go on with a run that is there.
+        """Continue a run that exists.
 
         Args:
             run: as :func:`find` returned it.
@@ -99,16 +89,25 @@ class RemoteRun:
         else:
             self.set_tags(tags)
 
-    # ---- what is sent --------------------------------------------------------------------------
+    def end(self, status: str | None, when: int | None = None) -> None:
+        """Set how the run ended.
+
+        Args:
+            status: MLflow's; ``None`` leaves it open.
+            when: milliseconds; ``None`` for now.
+        """
+        if status is not None:
+            self._client.set_terminated(self.run_id, status, when)
+
+    # ---- parameters, metrics, tags -------------------------------------------------------------
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, which replace those of the same name."""
-        make = self._entities.RunTag
-        self._send("tags", [make(*item) for item in tags.items()], _TAGS_PER_BATCH)
+        self._send("tags", [self._entities.RunTag(*item) for item in tags.items()])
         self._tags.update(tags)
 
     def set_ending(self, tags: Mapping[str, str]) -> None:
-        """Set tags, and remove what an earlier attempt has left of how it failed."""
+        """Set tags, and remove those in which an earlier attempt said how it failed."""
         for name in _ENDED_BADLY:
             if name in self._tags and name not in tags:
                 self._client.delete_tag(self.run_id, name)
@@ -123,9 +122,11 @@ class RemoteRun:
         """
         texts = param_texts(params)
         for name, text in texts.items():
-            if len(text) > PARAM_LENGTH:
+            if len(text) > _PARAM_LENGTH:
                 self._logger.warning("MLflow gets only the beginning of the long value of %s", name)
-        wanted = {self._param_names[name]: cut(text, PARAM_LENGTH) for name, text in texts.items()}
+        wanted = {
+            self._param_names[name]: _cut(text, _PARAM_LENGTH) for name, text in texts.items()
+        }
         try:
             self._log_new(wanted)
         except sys.modules["mlflow"].MlflowException as exc:
@@ -141,40 +142,35 @@ class RemoteRun:
     def _log_new(self, wanted: Mapping[str, str]) -> None:
         new = {}
         for name, text in wanted.items():
-            stands = self._params.get(name)
-            if stands is None:
+            stored = self._params.get(name)
+            if stored is None:
                 new[name] = text
-            elif stands != text:
+            elif stored != text:
                 self._logger.warning(
                     "MLflow keeps the parameter %s = %r and does not take %r: a parameter cannot "
                     "be changed",
                     name,
-                    cut(stands, 100),
-                    cut(text, 100),
+                    _cut(stored, 100),
+                    _cut(text, 100),
                 )
-        make = self._entities.Param
-        self._send("params", [make(*item) for item in new.items()], _PARAMS_PER_BATCH)
+        self._send("params", [self._entities.Param(*item) for item in new.items()])
         self._params.update(new)
 
     def log_events(self, events: Iterable[MetricEvent]) -> None:
         """Log events, each with its own step and time."""
-        make = self._entities.Metric
         rows: list[Any] = []
         tags: dict[str, str] = {}
         for event in events:
-            prefix = "" if event.split == "train" else f"{event.split}/"
-            when = milliseconds(event.timestamp) or now()
+            when = milliseconds(event.timestamp)
             self._last_step = max(self._last_step, event.step)
-            for name, value in event.metrics.items():
-                rows.append(
-                    make(self._metric_names[prefix + name], as_float(value), when, event.step)
-                )
+            for name, value in named_metrics(event).items():
+                rows.append(self._metric(name, value, when, event.step))
             # Tells the points of a later attempt from those of an earlier one at the same steps.
             since = f"attempt_{event.attempt}_since"
             if (event.attempt or 1) > 1 and since not in self._tags:
                 tags.setdefault(since, event.timestamp)
         self.set_tags(tags)
-        self._send("metrics", rows, _METRICS_PER_BATCH)
+        self._send("metrics", rows)
 
     def log_result(self, figures: Any, when: int | None) -> None:
         """Log final figures at the last step; what is no number becomes a tag ``result.<name>``.
@@ -183,26 +179,41 @@ class RemoteRun:
             figures: as they were returned.
             when: milliseconds; ``None`` for now.
         """
-        found = dict(flat(plain(figures)))
-        numbers = {key: as_float(value) for key, value in found.items() if is_number(value)}
-        texts = {f"result.{k}": text_of(v) for k, v in found.items() if k not in numbers}
+        values = dict(flat(plain(figures)))
+        numbers = {key: _as_float(value) for key, value in values.items() if is_number(value)}
+        texts = {f"result.{k}": _text_of(v) for k, v in values.items() if k not in numbers}
         self.set_tags(checked_tags(texts, Names("tag", self._logger), self._logger))
-        stands = {} if self.is_new else self._latest()
+        stored = {} if self.is_new else self._latest()
         rows = [
-            self._entities.Metric(self._metric_names[key], value, when or now(), self._last_step)
+            self._metric(key, value, when, self._last_step)
             for key, value in numbers.items()
-            if not same_figure(value, stands.get(self._metric_names[key]))
+            if not _same_figure(value, stored.get(self._metric_names[key]))
         ]
-        self._send("metrics", rows, _METRICS_PER_BATCH)
+        self._send("metrics", rows)
 
     def _latest(self) -> dict[str, float]:
-        """Return the last figures there are; earlier attempts may have gone further."""
+        """Return the latest figures that MLflow has; earlier attempts may have gone further."""
         metrics = self._client.get_run(self.run_id).data.to_proto().metrics
         self._last_step = max([self._last_step, *(metric.step for metric in metrics)])
         return {metric.key: metric.value for metric in metrics}
 
-    def _send(self, kind: str, rows: Sequence[Any], most: int) -> None:
-        for batch in batches(rows, most):
+    def _metric(self, name: str, value: float | str, when: int | None, step: int) -> Any:
+        key = self._metric_names[name]
+        now = int(time.time() * 1000)
+        return self._entities.Metric(key, _as_float(value), when or now, step)
+
+    def _send(self, kind: str, rows: Sequence[Any]) -> None:
+        """Send rows with a ``key`` and a ``value`` in as few requests as MLflow takes."""
+        batch: list[Any] = []
+        size = 0
+        for row in rows:
+            more = len(json.dumps([row.key, row.value])) + _ROW_BYTES
+            if batch and (len(batch) == _PER_BATCH[kind] or size + more > _BYTES_PER_BATCH):
+                self._client.log_batch(self.run_id, synchronous=True, **{kind: batch})
+                batch, size = [], 0
+            batch.append(row)
+            size += more
+        if batch:
             self._client.log_batch(self.run_id, synchronous=True, **{kind: batch})
 
     # ---- files ---------------------------------------------------------------------------------
@@ -214,49 +225,116 @@ class RemoteRun:
             path: where it is.
             name: its posix path among the run's artifacts; ends as ``path`` does.
         """
-        with self._upload_time():
-            self._upload(path, name)
-
-    def upload_rest(self, folder: Path) -> None:
-        """Upload the files of a folder that were not, or have changed since."""
-        with self._upload_time():
-            for name, mark in files_below(folder, ""):
-                if self._sent.get(name) != mark:
-                    self._upload(folder / name, name)
-
-    def _upload_time(self) -> AbstractContextManager[None]:
-        """Give the server time to put large files away, if it answers at all."""
-        self._client.get_run(self.run_id)
-        return in_a_hurry(**{TIMEOUT: _UPLOAD_SEC})
-
-    def _upload(self, path: Path, name: str) -> None:
-        files = dict(files_below(path, name))
+        files = dict(_files_below(path, name))
         if path.is_dir():
             self._client.log_artifacts(self.run_id, str(path), name)
         else:
             self._client.log_artifact(self.run_id, str(path), name.rpartition("/")[0] or None)
-        self._sent.update(files)
+        self._uploaded.update(files)
 
-    # ---- the end -------------------------------------------------------------------------------
-
-    def end(self, status: str | None, when: int | None = None) -> None:
-        """Set how the run ended.
-
-        Args:
-            status: MLflow's; ``None`` leaves it open.
-            when: milliseconds; ``None`` for now.
-        """
-        if status is not None:
-            self._client.set_terminated(self.run_id, status, when)
+    def upload_rest(self, folder: Path) -> None:
+        """Upload the files of a folder that were not uploaded, or have changed since."""
+        for name, mark in _files_below(folder, ""):
+            if self._uploaded.get(name) != mark:
+                self.upload(folder / name, name)
 
 
 def find(client: Any, experiment_id: str, run_id: str) -> Any:
     """Return the run of MLflow's for one of ours; ``None`` where there is none."""
     quote = '"' if "'" in run_id else "'"
-    found = client.search_runs(
+    runs = client.search_runs(
         [experiment_id],
         f"tags.{RUN_ID} = {quote}{run_id}{quote}",
         max_results=1,
         order_by=["attributes.start_time ASC"],
     )
-    return found[0] if found else None
+    return runs[0] if runs else None
+
+
+# ---- names and values --------------------------------------------------------------------------
+
+
+class Names(dict[str, str]):
+    """Names as MLflow takes them: allowed characters, not too long, and each used once.
+
+    Args:
+        kind: what they name.
+        logger: for those that are changed.
+        taken: names that are not free.
+    """
+
+    def __init__(self, kind: str, logger: logging.Logger, taken: Iterable[str] = ()):
+        super().__init__()
+        self._kind, self._logger, self._taken = kind, logger, set(taken)
+
+    def __missing__(self, name: str) -> str:
+        parts = _BAD_CHARACTERS.sub("_", name).split("/")
+        # MLflow reads names as paths and refuses those that lead elsewhere.
+        safe = "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
+        if len(safe) > _NAME_LENGTH:
+            safe = safe[:_NAME_LENGTH].rstrip("/.")
+        chosen, number = safe, 1
+        while chosen in self._taken:
+            number += 1
+            chosen = f"{safe[: _NAME_LENGTH - 5]}_{number}"
+        if chosen != name:
+            self._logger.warning("MLflow gets the %s %r as %r", self._kind, name, chosen)
+        self._taken.add(chosen)
+        self[name] = chosen
+        return chosen
+
+
+def checked_tags(tags: Mapping[str, str], names: Names, logger: logging.Logger) -> dict[str, str]:
+    """Return tags as MLflow takes them."""
+    for name, text in tags.items():
+        if len(text) > _TAG_LENGTH:
+            logger.warning("MLflow gets only the beginning of the long tag %s", name)
+    return {names[name]: _cut(text, _TAG_LENGTH) for name, text in tags.items()}
+
+
+def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested parameters as dotted names and texts.
+
+    Raises:
+        ConfigError: a value has no plain form.
+    """
+    return {name: _text_of(value) for name, value in flat(plain(params))}
+
+
+def milliseconds(timestamp: object) -> int | None:
+    """Return an ISO 8601 time as MLflow has it; ``None`` for what is none."""
+    since = seconds(timestamp)
+    return None if since is None else int(since * 1000)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _text_of(value: Any) -> str:
+    return encode_json(value).decode() if isinstance(value, (list, dict)) else str(value)
+
+
+def _as_float(value: float | str) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer larger than any float
+        return float("-inf" if str(value).startswith("-") else "inf")
+
+
+def _same_figure(figure: float, stored: float | None) -> bool:
+    largest = sys.float_info.max  # as which databases keep infinity
+    return stored is not None and (
+        (figure != figure and stored != stored)
+        or max(min(figure, largest), -largest) == max(min(stored, largest), -largest)
+    )
+
+
+def _files_below(path: Path, name: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the files at or below a path: the name of each, with its size and time of change."""
+    walk = ((folder, file) for folder, _, files in os.walk(path) for file in sorted(files))
+    for file in [path] if path.is_file() else (Path(*parts) for parts in walk):
+        if file.is_file():  # not a link that leads nowhere
+            status = file.stat()
+            below = posixpath.join(name, file.relative_to(path).as_posix())
+            yield posixpath.normpath(below), (status.st_size, status.st_mtime_ns)

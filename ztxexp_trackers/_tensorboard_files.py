@@ -1,8 +1,8 @@
 """The event files of TensorBoard in the folder of one run: written, and read back.
 
-TensorBoard reads the files of a folder in the order of their names, and keeps what it finds first
-where something is said once in a run, such as its hyperparameters. So what has to be corrected goes
-into a file that comes before all others and is replaced whole; all else is appended.
+TensorBoard reads the files of a folder in the order of their names. Of what a run has once, such as
+its hyperparameters, it keeps the first that it finds. So what may change goes into a file that
+comes before all others and is replaced whole; all else is appended.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ztxexp_core import importing
@@ -108,12 +109,12 @@ class EventFolder:
         Raises:
             OSError: one of them cannot be read.
         """
-        found = Contents()
+        contents = Contents()
         for name in self._names():
             for event in _events(self.path / name):
                 for value in event.summary.value:
-                    _learn(found, event, value)
-        return found
+                    _learn(contents, event, value)
+        return contents
 
     def _names(self) -> list[str]:
         try:
@@ -131,7 +132,8 @@ class EventFolder:
         return open(self.path / name, "xb", buffering=0)
 
 
-def messages() -> Any:
+@functools.cache
+def messages() -> SimpleNamespace:
     """Return the classes of the messages in event files.
 
     From the tensorboard package, but nothing of it that would import TensorFlow or NumPy.
@@ -139,48 +141,34 @@ def messages() -> Any:
     Raises:
         PluginImportError: it is not installed.
     """
-    return _messages()
-
-
-@functools.cache
-def _messages() -> Any:
     install = 'pip install "ztxexp[tensorboard]"'
     with importing("tensorboard", "tracker", "tensorboard", install):
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.plugins.hparams import plugin_data_pb2
-    return _Messages(
-        event_pb2.Event,
-        summary_pb2.Summary,
-        plugin_data_pb2.HParamsPluginData,
-        plugin_data_pb2.SessionStartInfo,
-        plugin_data_pb2.SessionEndInfo,
+    return SimpleNamespace(
+        event=event_pb2.Event,
+        summary=summary_pb2.Summary,
+        hparams=plugin_data_pb2.HParamsPluginData,
+        session_start=plugin_data_pb2.SessionStartInfo,
+        session_end=plugin_data_pb2.SessionEndInfo,
     )
-
-
-@dataclass(frozen=True)
-class _Messages:
-    event: Any
-    summary: Any
-    hparams: Any
-    session_start: Any
-    session_end: Any
 
 
 def _version() -> Any:
     return messages().event(wall_time=time.time(), file_version="brain.Event:2")
 
 
-def _learn(found: Contents, event: Any, value: Any) -> None:
+def _learn(contents: Contents, event: Any, value: Any) -> None:
     if value.HasField("simple_value"):
         tag, step = value.tag, event.step
-        found.points.add((tag, step, event.wall_time))
-        found.latest[tag] = (step, value.simple_value)
+        contents.points.add((tag, step, event.wall_time))
+        contents.latest[tag] = (step, value.simple_value)
     elif value.metadata.plugin_data.plugin_name == "hparams":
-        said = messages().hparams.FromString(value.metadata.plugin_data.content)
-        if said.HasField("session_start_info") and found.start is None:
-            found.start = said.session_start_info
-        elif said.HasField("session_end_info") and found.end is None:
-            found.end = said.session_end_info
+        data = messages().hparams.FromString(value.metadata.plugin_data.content)
+        if data.HasField("session_start_info") and contents.start is None:
+            contents.start = data.session_start_info
+        elif data.HasField("session_end_info") and contents.end is None:
+            contents.end = data.session_end_info
 
 
 # ---- records: a length, its checksum, that many bytes, their checksum --------------------------

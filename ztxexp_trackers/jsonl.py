@@ -57,22 +57,13 @@ class JsonlTracker:
         self._close(ctx)
         head = b'{"event":"metric","run_id":' + encode_json(ctx.run_id) + b',"payload":'
         self._open[ctx.run_dir] = (JsonlWriter(self._path(ctx)), head)
-        self._append(
-            ctx,
-            {
-                "event": "run_start",
-                "run_id": ctx.run_id,
-                "timestamp": utc_now(),
-                "meta": meta.to_dict(),
-            },
-        )
+        self._append(ctx, "run_start", timestamp=utc_now(), meta=meta.to_dict())
 
     def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
         """Write ``{"event": "metric", "run_id", "payload"}``."""
         opened = self._open.get(ctx.run_dir)
         if opened is None:
-            row = {"event": "metric", "run_id": ctx.run_id, "payload": event.to_dict()}
-            return self._append(ctx, row)
+            return self._append(ctx, "metric", payload=event.to_dict())
         # The beginning of the line is the same for a whole run, and the event is encoded already.
         writer, head = opened
         return writer.append_bytes(head + event.to_json() + b"}\n")
@@ -80,20 +71,12 @@ class JsonlTracker:
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write ``{"event": "run_end", "run_id", "timestamp", "summary"}`` and close the file."""
         try:
-            self._append(
-                ctx,
-                {
-                    "event": "run_end",
-                    "run_id": ctx.run_id,
-                    "timestamp": utc_now(),
-                    "summary": summary,
-                },
-            )
+            self._append(ctx, "run_end", timestamp=utc_now(), summary=summary)
         finally:
             self._close(ctx)
 
     def received(self, ctx: RunContext) -> Received:
-        """Return what stands in the run's file."""
+        """Return what the run's file holds."""
         events: list[MetricEvent] = []
         started = ended = False
         for row in read_jsonl(self._path(ctx)):
@@ -106,7 +89,8 @@ class JsonlTracker:
                 ended = True
         return Received(events, ended, started)
 
-    def _append(self, ctx: RunContext, row: dict[str, Any]) -> None:
+    def _append(self, ctx: RunContext, event: str, **fields: Any) -> None:
+        row = {"event": event, "run_id": ctx.run_id, **fields}
         opened = self._open.get(ctx.run_dir)
         if opened is not None:
             opened[0].append(row)

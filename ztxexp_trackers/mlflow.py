@@ -1,22 +1,31 @@
 """The ``mlflow`` tracker: every run of a sweep becomes a run of MLflow.
 
 Everything is sent with explicit run ids. While the experiment function runs, the same run is also
-the active one of its thread, so ``mlflow.log_artifact(...)`` in user code lands in it; afterwards
+the active one of its thread, so ``mlflow.log_artifact(...)`` in user code lands in it. Afterwards
 thread and process are as they were before.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core import MetricEvent, RunContext, RunMetadata
-from ztxexp_trackers._mlflow_active import Settings, active, process
-from ztxexp_trackers._mlflow_client import (
+from ztxexp_trackers._common import run_record
+from ztxexp_trackers._mlflow_active import EXPERIMENT, EXPERIMENT_NAME, URI, active, process
+from ztxexp_trackers._mlflow_run import (
+    RUN_ID,
+    Names,
+    RemoteRun,
+    checked_tags,
+    find,
+    milliseconds,
+    param_texts,
+)
+from ztxexp_trackers._mlflow_server import (
     calls,
     experiment_id,
     import_mlflow,
@@ -25,8 +34,6 @@ from ztxexp_trackers._mlflow_client import (
     resolved_uri,
     shown,
 )
-from ztxexp_trackers._mlflow_run import RUN_ID, RemoteRun, find
-from ztxexp_trackers._mlflow_values import Names, checked_tags, milliseconds, param_texts
 
 _ENDS = {"succeeded": "FINISHED", "skipped": "FINISHED", "failed": "FAILED"}
 _KILLED = ("killed", "oom", "timeout", "lost", "interrupted")  # reasons that are no exception
@@ -77,7 +84,7 @@ class MlflowTracker:
     @property
     def destination(self) -> str:
         """Where runs are sent to: the address without a password, and the experiment if given."""
-        uri = shown(resolved_uri(self.tracking_uri, process.users().uri))
+        uri = shown(resolved_uri(self.tracking_uri, process.users()[URI]))
         if not uri.startswith("sqlite"):
             uri = uri.partition("?")[0]  # the options of a database may hold a password too
         return f"{uri} experiment {self.experiment_name}" if self.experiment_name else uri
@@ -91,13 +98,12 @@ class MlflowTracker:
             ConnectionError: the server does not answer.
         """
         mlflow = import_mlflow()
-        settings = process.users()
-        uri = resolved_uri(self.tracking_uri, settings.uri)
+        uri = resolved_uri(self.tracking_uri, process.users()[URI])
         param_texts(ctx.config)  # what has no plain form is an error before there is a run
         with calls(uri):
             client = make_client(mlflow, uri)
             run = RemoteRun(client, uri, ctx.logger)
-            self._open(run, client, self._experiment(client, meta, settings), ctx, meta)
+            self._open(run, client, self._experiment(client, meta), ctx, meta)
             try:
                 run.log_params(ctx.config)
             except Exception as exc:  # nobody will end a run that did not start
@@ -144,9 +150,9 @@ class MlflowTracker:
         run = self._runs.pop(ctx.run_dir, None)
         if run is None:
             return
-        when = milliseconds(_record(ctx).get("finished_at"))
+        when = milliseconds(run_record(ctx).get("finished_at"))
         # A server that was down a moment ago is asked once more: a run should not stay open.
-        with calls(run.uri, in_any_case=True):
+        with calls(run.uri, always=True):
             try:
                 run.set_ending(_ending_tags(ctx, summary))
                 run.log_result(summary.get("metrics") or {}, when)
@@ -158,13 +164,10 @@ class MlflowTracker:
             if self.log_artifacts:  # last, as it may take long
                 run.upload_rest(ctx.artifacts_dir)
 
-    def _experiment(self, client: Any, meta: RunMetadata, settings: Settings) -> str:
-        name = self.experiment_name or meta.experiment_name
-        if not name:
-            if settings.experiment_id:
-                return settings.experiment_id
-            name = settings.experiment_name
-        return experiment_id(client, name) if name else _DEFAULT_EXPERIMENT
+    def _experiment(self, client: Any, meta: RunMetadata) -> str:
+        users = process.users()
+        name = self.experiment_name or meta.experiment_name or users[EXPERIMENT_NAME]
+        return experiment_id(client, name) if name else users[EXPERIMENT] or _DEFAULT_EXPERIMENT
 
     def _open(
         self, run: RemoteRun, client: Any, experiment: str, ctx: RunContext, meta: RunMetadata
@@ -181,7 +184,7 @@ class MlflowTracker:
                 del tags["status"]  # told at the end; until then the old one holds
             run.reopen(there, tags, running=not ctx.replayed)
         else:
-            start = milliseconds(_record(ctx).get("started_at"))
+            start = milliseconds(run_record(ctx).get("started_at"))
             run.open(experiment, self.run_name or ctx.run_id, tags, start)
 
 
@@ -194,36 +197,32 @@ def _end(summary: dict[str, object]) -> str | None:
 
 def _tags(ctx: RunContext, meta: RunMetadata) -> dict[str, str]:
     defaults = {
-        **_known("mlflow.source.git.commit", meta.git_commit),
+        "mlflow.source.git.commit": meta.git_commit,
         "mlflow.user": _user(),
+        "mlflow.source.name": _program(meta.started_cmd) if meta.started_cmd else None,
+        "mlflow.source.type": "LOCAL" if meta.started_cmd else None,
     }
-    if meta.started_cmd:
-        defaults["mlflow.source.name"] = _program(meta.started_cmd)
-        defaults["mlflow.source.type"] = "LOCAL"
     ours = {
         RUN_ID: ctx.run_id,
         "group": meta.group or "",
         "parent_run_id": meta.parent_run_id or "",
         "attempt": str(ctx.attempt),
         "status": "running",
-        **_known("experiment_name", meta.experiment_name),
-        **_known("dataset_version", meta.dataset_version),
-        **_known("hostname", meta.hostname),
+        "experiment_name": meta.experiment_name,
+        "dataset_version": meta.dataset_version,
+        "hostname": meta.hostname,
     }
     given = meta.tags or {}
-    words = given if isinstance(given, dict) else dict.fromkeys(given, "true")
-    theirs = {str(key): str(value) for key, value in words.items()}
+    given = given if isinstance(given, dict) else dict.fromkeys(given, "true")
+    theirs = {str(key): str(value) for key, value in given.items()}
     names = Names("tag", ctx.logger, taken=[*ours, *_ENDING])
-    return {**defaults, **checked_tags(theirs, names, ctx.logger), **ours}
+    tags = {**defaults, **checked_tags(theirs, names, ctx.logger), **ours}
+    return {name: text for name, text in tags.items() if text is not None}
 
 
 def _ending_tags(ctx: RunContext, summary: dict[str, object]) -> dict[str, str]:
     texts = {name: str(summary[name]) for name in _ENDING if summary.get(name) is not None}
     return checked_tags(texts, Names("tag", ctx.logger), ctx.logger)
-
-
-def _known(name: str, value: str | None) -> dict[str, str]:
-    return {} if value is None else {name: value}
 
 
 def _user() -> str:
@@ -238,12 +237,3 @@ def _program(command: str) -> str:
         return shlex.split(command)[0]
     except (ValueError, IndexError):
         return command
-
-
-def _record(ctx: RunContext) -> dict[str, Any]:
-    """Return what the run's own record says of it; nothing for a run that has none."""
-    try:
-        found = json.loads((ctx.run_dir / "run.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

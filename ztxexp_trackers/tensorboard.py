@@ -6,12 +6,10 @@ only the messages in them are used, so neither TensorFlow nor torch is needed or
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,12 @@ from ztxexp_core import (
     plain,
     read_jsonl,
 )
+from ztxexp_trackers._common import is_number, named_metrics, run_record, seconds
 from ztxexp_trackers._tensorboard_files import EventFolder, messages
 
 FINAL = "final/"
 """What the names of the final figures begin with."""
 
-_NON_FINITE = ("NaN", "Infinity", "-Infinity")
 _UNKNOWN, _SUCCESS, _FAILURE, _RUNNING = range(4)  # states of TensorBoard's hparams plugin
 _STATES = {"succeeded": _SUCCESS, "failed": _FAILURE, "skipped": _UNKNOWN}
 _RECENT = 1000  # events; as many as a call brings, and may be told once more after it
@@ -112,9 +110,9 @@ class TensorboardTracker:
                 run.files.close()
 
     def received(self, ctx: RunContext) -> Received:
-        """Tell which lines of the run's ``metrics.jsonl`` its event files hold, by step and time.
+        """Return those events of ``metrics.jsonl`` that the event files hold, by step and time.
 
-        What is in the files alone would not do: single precision, and no phase.
+        The files alone are not enough: single precision, and no phase.
         """
         run = _Run(self._folder(ctx), ctx)
         rows = read_jsonl(ctx.run_dir / "metrics.jsonl")
@@ -132,7 +130,7 @@ class TensorboardTracker:
 
 
 class _Run:
-    """One run of ours: what its files hold, and what is to be said in them.
+    """One run: what its event files hold, and what is left to write.
 
     Attributes:
         files: its event files.
@@ -140,22 +138,22 @@ class _Run:
     """
 
     def __init__(self, files: EventFolder, ctx: RunContext):
-        self.files, self._run_dir = files, ctx.run_dir
-        found = files.read()
-        self._points, self._latest = found.points, found.latest
-        steps = (step for tag, step, _ in found.points if not tag.startswith(FINAL))
+        self.files, self._ctx = files, ctx
+        contents = files.read()
+        self._points, self._latest = contents.points, contents.latest
+        steps = (step for tag, step, _ in contents.points if not tag.startswith(FINAL))
         self._last_step = max(steps, default=0)
         self._begun = self._time("started_at") or time.time()
-        self.has_start, self._end = found.start is not None, found.end
-        self._start = found.start or messages().session_start(
+        self.has_start, self._end = contents.start is not None, contents.end
+        self._start = contents.start or messages().session_start(
             group_name=ctx.run_id, start_time_secs=self._begun
         )
-        self._unsaid = not self.has_start
+        self._unwritten = not self.has_start
         self._recent: dict[int, None] = {}  # positions of the last events, in order
         if self._end is not None and ctx.attempt > 1 and not ctx.replayed:
-            self._say_end(_RUNNING, 0.0)
+            self._set_end(_RUNNING, 0.0)
 
-    # ---- what is said once: the first file -----------------------------------------------------
+    # ---- what a run has once: the first file ---------------------------------------------------
 
     def put(self, params: Mapping[str, Any]) -> None:
         """Take up hyperparameters, in addition to those there are."""
@@ -163,28 +161,28 @@ class _Run:
         before.CopyFrom(self._start)
         for name, value in flat(plain(params)):
             _set(self._start.hparams[name], value)
-        self._unsaid = self._unsaid or before != self._start
+        self._unwritten = self._unwritten or before != self._start
 
-    def _say_end(self, state: int, when: float) -> None:
+    def _set_end(self, state: int, when: float) -> None:
         info = messages().session_end(status=state, end_time_secs=when)
-        self._unsaid = self._unsaid or info != self._end
+        self._unwritten = self._unwritten or info != self._end
         self._end = info
 
-    def _say(self) -> None:
-        # Not before there is something to draw: what a run finds out about itself comes early, and
-        # a TensorBoard that is open takes the first hyperparameters that it sees.
-        if self._unsaid:
-            said = [_session(self._begun, session_start_info=self._start)]
+    def _write_first(self) -> None:
+        # Not before there is something to draw: parameters that a run adds come early, and a
+        # TensorBoard that is open takes the first hyperparameters that it sees.
+        if self._unwritten:
+            events = [_session(self._begun, session_start_info=self._start)]
             if self._end is not None:
-                said.append(_session(self._begun, session_end_info=self._end))
-            self.files.replace_first(said)
-            self._unsaid = False
+                events.append(_session(self._begun, session_end_info=self._end))
+            self.files.replace_first(events)
+            self._unwritten = False
 
     # ---- what is appended ----------------------------------------------------------------------
 
     def log(self, events: Sequence[MetricEvent]) -> None:
         """Write those values of some events that are not there yet."""
-        self._say()
+        self._write_first()
         made = []
         new = [event for event in events if event.position not in self._recent]
         for event in new:
@@ -199,15 +197,10 @@ class _Run:
 
     def lacking(self, event: MetricEvent) -> dict[str, float]:
         """Return the values of an event that are not in the files, by their tags."""
-        prefix, when = "" if event.split == "train" else f"{event.split}/", self._when(event)
-        values = {prefix + name: value for name, value in event.metrics.items()}
+        values, when = named_metrics(event), self._when(event)
         if not self._points:
             return values
-        return {
-            tag: value
-            for tag, value in values.items()
-            if (tag, event.step, when) not in self._points
-        }
+        return {t: v for t, v in values.items() if (t, event.step, when) not in self._points}
 
     def end(self, status: str, figures: object) -> None:
         """Write final figures and state, where they are not there yet."""
@@ -223,13 +216,13 @@ class _Run:
             info = messages().session_end(status=state, end_time_secs=when)
             made.append(_session(when, session_end_info=info))
         else:
-            self._say_end(state, when)
-        self._say()
+            self._set_end(state, when)
+        self._write_first()
         self.files.append(made)
 
     def shows_end(self) -> bool:
         """Tell whether the files say how the last attempt has ended."""
-        record = self._record()
+        record = run_record(self._ctx)
         return self._end is not None and (self._end.status, self._end.end_time_secs) == (
             _STATES.get(str(record.get("status"))),
             self._time("finished_at"),
@@ -238,19 +231,11 @@ class _Run:
     # ---- times ---------------------------------------------------------------------------------
 
     def _when(self, event: MetricEvent) -> float:
-        # The time of an event made by hand may be no time; the same one each time that it is told.
-        return _seconds(event.timestamp) or self._begun
+        # An event made by hand may have no time; it gets the same one each time that it comes.
+        return seconds(event.timestamp) or self._begun
 
     def _time(self, name: str) -> float | None:
-        return _seconds(self._record().get(name))
-
-    def _record(self) -> dict[str, Any]:
-        """Return what ``run.json`` says; nothing where it is not there."""
-        try:
-            found = json.loads((self._run_dir / "run.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return seconds(run_record(self._ctx).get(name))
 
 
 def _checked(log_dir: object) -> Path:
@@ -268,8 +253,8 @@ def _checked(log_dir: object) -> Path:
 
 def _scalars(step: int, when: float, values: Mapping[str, float]) -> Any:
     made = messages()
-    found = [made.summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
-    return made.event(step=step, wall_time=when, summary=made.summary(value=found))
+    scalars = [made.summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
+    return made.event(step=step, wall_time=when, summary=made.summary(value=scalars))
 
 
 def _single(tag: str, value: float) -> float:
@@ -288,29 +273,20 @@ def _session(when: float, **info: Any) -> Any:
     return event
 
 
-def _set(value: Any, found: object) -> None:
-    """Fill a value of the hparams plugin: a truth value, a number or a text."""
-    if isinstance(found, bool):
-        value.bool_value = found
-    elif isinstance(found, (int, float)) and abs(found) < 1e308 and math.isfinite(found):
-        value.number_value = found
-    elif isinstance(found, (list, dict)):
-        value.string_value = encode_json(found).decode()
+def _set(field: Any, value: object) -> None:
+    """Fill a value of the hparams plugin: a bool, a number or a text."""
+    if isinstance(value, bool):
+        field.bool_value = value
+    elif isinstance(value, (int, float)) and abs(value) < 1e308 and math.isfinite(value):
+        field.number_value = value
+    elif isinstance(value, (list, dict)):
+        field.string_value = encode_json(value).decode()
     else:
-        value.string_value = str(found)
+        field.string_value = str(value)
 
 
 def _figures(figures: object) -> Iterator[tuple[str, float]]:
     """Yield the final figures that are numbers, under the names of their scalars."""
     for name, value in flat(plain(figures or {})):
-        if value in _NON_FINITE or (isinstance(value, (int, float)) and type(value) is not bool):
+        if is_number(value):
             yield FINAL + name, float(value)
-
-
-def _seconds(timestamp: object) -> float | None:
-    """Return a time in ISO 8601 in seconds since 1970, ``None`` where it is none."""
-    try:
-        moment = datetime.fromisoformat(str(timestamp).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

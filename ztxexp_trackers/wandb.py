@@ -12,12 +12,12 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ztxexp_core import MetricEvent, RunContext, RunMetadata, importing, plain
+from ztxexp_trackers._common import named_metrics, seconds
 
 # W&B drops rows whose step is not larger than the last one, as that of a validation after a
 # training epoch. So its own step only counts rows, and this metric carries the step of the event.
@@ -108,10 +108,8 @@ class WandbTracker:
         """Log one row with the event's own step and time; nothing where the run did not start."""
         followed = self._runs.get(ctx.run_dir)
         if followed is not None:
-            prefix = "" if event.split == "train" else f"{event.split}/"
-            row: dict[str, Any] = {prefix + name: value for name, value in event.metrics.items()}
-            row |= {STEP_METRIC: event.step, **_known(_timestamp=_seconds(event.timestamp))}
-            followed.run.log(row)
+            when = _known(_timestamp=seconds(event.timestamp))
+            followed.run.log({**named_metrics(event), STEP_METRIC: event.step, **when})
 
     def on_params(self, ctx: RunContext, params: dict[str, Any]) -> None:
         """Add to the run's configuration."""
@@ -257,15 +255,6 @@ def _artifact_name(run_id: str, name: str) -> str:
         return safe
     digest = hashlib.blake2b(full.encode(errors="replace"), digest_size=4).hexdigest()
     return f"{safe[: _ARTIFACT_NAME_LENGTH - 9]}-{digest}"
-
-
-def _seconds(timestamp: str) -> float | None:
-    """Return the time of an event in seconds since 1970, ``None`` where it is no time."""
-    try:
-        moment = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
-    except ValueError:  # an event made by hand
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _tags(tags: dict[str, str] | list[str] | None) -> list[str] | None:

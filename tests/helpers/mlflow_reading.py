@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ztxexp_trackers import _mlflow_client
+from ztxexp_trackers import _mlflow_server
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -147,7 +147,7 @@ def process_unchanged(tmp_path):
     assert not mlflow.is_tracking_uri_set()
     assert mlflow_variables() == before
     assert not list(tmp_path.rglob("*lock*"))
-    _mlflow_client._down_until.clear()
+    _mlflow_server._down_until.clear()
 
 
 def mlflow_variables():

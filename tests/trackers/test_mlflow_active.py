@@ -11,7 +11,7 @@ import pytest
 from mlflow_reading import curve, files, follow, mlflow, stored
 
 from ztxexp_core import SkipRun
-from ztxexp_trackers._mlflow_client import in_a_hurry
+from ztxexp_trackers._mlflow_server import calls
 from ztxexp_trackers.mlflow import MlflowTracker
 
 empty_store, uri = mlflow_reading.empty_store, mlflow_reading.uri
@@ -242,24 +242,10 @@ def test_a_run_in_another_thread_keeps_its_address_when_one_ends(uri, make_ctx, 
     }
 
 
-def test_calls_of_the_user_have_mlflows_own_patience():
+def test_the_users_own_calls_keep_mlflows_patience_while_the_tracker_calls(uri):
     from mlflow.utils import rest_utils
 
-    def seconds():
-        return rest_utils.MLFLOW_HTTP_REQUEST_TIMEOUT.get()
-
-    with in_a_hurry():
-        ours, users = seconds(), []
-        thread = threading.Thread(target=lambda: users.append(seconds()))
-        thread.start()
-        thread.join()
-    assert ours < 10
-    assert users == [120] == [seconds()]
-
-
-def test_a_patience_that_the_user_has_set_counts(monkeypatch):
-    from mlflow.utils import rest_utils
-
-    with monkeypatch.context() as patch, in_a_hurry():
-        patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-        assert rest_utils.MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 77
+    before = rest_utils.MLFLOW_HTTP_REQUEST_TIMEOUT
+    with calls(uri):
+        assert rest_utils.MLFLOW_HTTP_REQUEST_TIMEOUT is before
+        assert before.get() == 120

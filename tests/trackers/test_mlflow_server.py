@@ -30,7 +30,7 @@ def test_a_dead_server_costs_seconds_and_the_next_run_nothing(make_ctx):
         said.append("".join(traceback.format_exception(caught.value)))
     assert time.monotonic() - began < _SECONDS
     assert "does not answer; start the server" in said[0]
-    assert "left alone" in said[-1]
+    assert "is not asked again yet" in said[-1]
     assert "secret" not in "".join(said)
 
 
