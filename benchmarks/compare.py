@@ -325,7 +325,7 @@ class Bench:
 
     def table(self, measured: list[tuple[int, Line]]) -> str:
         """Return a table in Markdown."""
-        rows = ["| what | unit | ztxexp | 1.0.3 | floor | to reach | peers |"]
+        rows = ["| what | unit | ztxexp | 1.0.3 | floor | target | peers |"]
         rows.append("| --- | --- | ---: | ---: | ---: | ---: | --- |")
         for number, line in measured:
             cells = [self._shown(number, column) for column in ("ztxexp", "1.0.3", "floor")]
