@@ -1,4 +1,4 @@
-"""What the experiment function is given: the run, and the calls that log."""
+"""The argument of the experiment function: the run, and the calls that log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ztxexp_core.store.sink import FileSink
 
 @dataclass(slots=True)
 class RunContext:
-    """What the experiment function is given: ``exp_fn(ctx) -> dict | None``.
+    """The argument of the experiment function: ``exp_fn(ctx) -> dict | None``.
 
     A returned dict becomes ``metrics.json``; ``None`` writes none and still succeeds.
 
@@ -24,11 +24,12 @@ class RunContext:
         config: this attempt's own copy of the configuration.
         logger: writes to ``run.log`` of this run.
         meta: where the run comes from.
-        attempt: number of the present attempt, from 1 (since 2.0).
-        checkpoints_dir: folder for what a later attempt goes on from; kept between attempts, made
+        attempt: number of the present attempt, from 1; over 1 there may be a checkpoint to
+            continue from (since 2.0).
+        checkpoints_dir: folder for checkpoints, which later attempts of the run find again; made
             when the run starts (since 2.0).
-        artifacts_dir: folder for files of your own (since 2.0).
-        replayed: whether what is told of the run is read from disk, see :func:`ztxexp.sync`
+        artifacts_dir: folder for models, figures, tables and other files of yours (since 2.0).
+        replayed: whether the run is sent to a tracker from disk, see :func:`ztxexp.sync`
             (since 2.0).
 
     Example:
@@ -50,23 +51,23 @@ class RunContext:
 
     @property
     def attempt(self) -> int:
-        """Number of the present attempt, from 1; over 1 there may be a checkpoint to go on from."""
+        """Number of the present attempt, from 1."""
         return self.meta.attempt or 1
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Folder whose content every later attempt of the run finds again."""
+        """Folder for checkpoints, which later attempts of the run find again."""
         return self.run_dir / "checkpoints"
 
     @property
     def artifacts_dir(self) -> Path:
-        """Folder for what the run makes: models, figures, tables."""
+        """Folder for models, figures, tables and other files."""
         return self.run_dir / "artifacts"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # In a process that the run starts: the local files go on, the trackers stay behind.
-        known = (self.run_id, self.run_dir, self.config, self.logger, self.meta)
-        return RunContext, (*known, self._metrics_jsonl_path)
+        # In a process that the run starts it writes the same files, but calls no trackers.
+        fields = (self.run_id, self.run_dir, self.config, self.logger, self.meta)
+        return RunContext, (*fields, self._metrics_jsonl_path)
 
     def log_metric(
         self,
@@ -75,10 +76,10 @@ class RunContext:
         split: str = "train",
         phase: str = "fit",
     ) -> None:
-        """Append one step of a curve to ``metrics.jsonl`` and tell the trackers.
+        """Append one step of a curve to ``metrics.jsonl`` and send it to the trackers.
 
-        Safe to call from several threads. Python, NumPy and zero-dimensional tensor numbers are
-        kept, NaN and infinities too. Final figures belong into the returned dict instead.
+        Safe to call from several threads. Values may be Python, NumPy and zero-dimensional tensor
+        numbers, NaN and infinities too. Return final metrics from the function instead.
 
         Args:
             step: an integer (epoch or global step).
@@ -87,8 +88,7 @@ class RunContext:
             phase: what the program is doing.
 
         Raises:
-            MetricError: a step or value that is no number (a ``ValueError``). The event is not
-                recorded; the run and its other events stand.
+            MetricError: the step is no integer (a ``ValueError``). The event is not recorded.
             RunEndedError: the run is over.
 
         Example:
@@ -97,13 +97,13 @@ class RunContext:
         (self._sink or self._own_sink()).log_metric(step, metrics, split, phase)
 
     def log_params(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Record what the run has found out about itself, such as the size of its model.
+        """Record properties of the run that are not in its configuration, such as the model size.
 
-        Written to ``extras.jsonl``, then told to the trackers that can take it (since 2.0).
+        Written to ``extras.jsonl``, then sent to the trackers that take parameters (since 2.0).
 
         Args:
-            params: name to value, whatever a configuration may hold.
-            more: further ones, by keyword.
+            params: name to value, as in a configuration.
+            more: further parameters, by keyword.
 
         Raises:
             TypeError: ``params`` is no mapping.
@@ -117,16 +117,16 @@ class RunContext:
     def log_artifact(self, path: str | Path, name: str | None = None) -> Path:
         """Keep a file or folder among the run's artifacts.
 
-        It is copied into ``artifacts_dir``, unless it is there already, and then told to the
-        trackers that can take it (since 2.0).
+        It is copied into ``artifacts_dir``, unless it is there already, and then sent to the
+        trackers that take artifacts (since 2.0).
 
         Args:
             path: the file or folder.
-            name: under which it is kept, such as ``"figures/loss.png"``; its own by default. What
-                stands there already is replaced.
+            name: the name of the artifact, such as ``"figures/loss.png"``; its own by default. An
+                earlier artifact of that name is replaced.
 
         Returns:
-            Where it is kept.
+            The path of the artifact.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -139,15 +139,14 @@ class RunContext:
         return (self._sink or self._own_sink()).log_artifact(path, name)
 
     def set_summary(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Set final figures before the end, such as the best score so far.
+        """Set final metrics before the end, such as the best score so far.
 
-        Written to ``extras.jsonl`` at once. At the end they go into ``metrics.json``, also of a run
-        that failed, where the dict that the function returns comes after them (since 2.0).
+        Written to ``extras.jsonl`` at once, and at the end to ``metrics.json``, even if the run
+        fails. Values that the function returns take precedence (since 2.0).
 
         Args:
-            values: name to figure, as the function might return them; a later call replaces what
-                an earlier one has set.
-            more: further ones, by keyword.
+            values: name to value; a later call replaces values of an earlier one.
+            more: further values, by keyword.
 
         Raises:
             TypeError: ``values`` is no mapping.
@@ -159,7 +158,7 @@ class RunContext:
         (self._sink or self._own_sink()).set_summary(_merged(values, more))
 
     def _own_sink(self) -> FileSink:
-        # A context made by hand, or in a process that the run started: files, no trackers.
+        # Of a context made by hand, or in a process that the run started: without trackers.
         path = self._metrics_jsonl_path
         self._sink = FileSink(self.run_dir, self.meta.attempt, self.logger, path)
         return self._sink
@@ -167,5 +166,5 @@ class RunContext:
 
 def _merged(values: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
     if values is not None and not isinstance(values, Mapping):
-        raise TypeError(f"names and values are wanted, got {type(values).__name__}")
+        raise TypeError(f"names and values must be a mapping, got {type(values).__name__}")
     return {**(values or {}), **more}

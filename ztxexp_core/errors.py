@@ -1,10 +1,9 @@
-"""The exceptions that are ztxexp's own.
+"""The exceptions of ztxexp.
 
-Each one also derives from the built-in class that callers of 1.0.3 already catch, so ``except
-ValueError`` goes on working for a misspelt mode and ``except ImportError`` for a missing package.
-A number out of range or an argument of a wrong type needs no class of its own: a plain
-``ValueError`` or ``TypeError``. Messages name who (plugin, key, file), what is wrong, and
-the way out.
+Each one also derives from the built-in class that callers of 1.0.3 catch: ``ValueError`` for a
+misspelt mode, ``ImportError`` for a missing package. A number out of range or an argument of a
+wrong type is a plain ``ValueError`` or ``TypeError``. A message names the plugin, key or file, what
+is wrong, and what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 
 class ZtxexpError(Exception):
-    """Base of the errors that are ztxexp's own; plain built-in ones come beside them."""
+    """Base class of the exceptions of ztxexp."""
 
 
 class ConfigError(ZtxexpError, ValueError):
@@ -26,7 +25,7 @@ class OptionError(ZtxexpError, ValueError):
 
 
 class MetricError(ZtxexpError, ValueError):
-    """A metric event that no reader could use; it costs that event, never the run."""
+    """A metric event that no reader could use; it is lost, the run goes on."""
 
 
 class RunEndedError(ZtxexpError, RuntimeError):
@@ -38,7 +37,7 @@ class StoreError(ZtxexpError, OSError):
 
 
 class ExecutorError(ZtxexpError, RuntimeError):
-    """An executor failed by itself, not because of a run, and can start nothing more."""
+    """An executor cannot start any more runs, for a reason other than a run."""
 
 
 class PluginError(ZtxexpError):
@@ -69,16 +68,16 @@ class PluginContractError(PluginError, TypeError):
 
 @contextlib.contextmanager
 def importing(package: str, kind: str, name: str, install: str) -> Iterator[None]:
-    """Say in one sentence what to install where the package that a plugin needs is not there.
+    """Say what to install if a package that a plugin needs is missing.
 
     Args:
         package: what is imported.
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
-        name: of the plugin, as users type it.
+        name: the plugin's name, as users type it.
         install: the line that installs the package.
 
     Raises:
-        PluginImportError: whatever is imported in the block cannot be; the cause is chained.
+        PluginImportError: an import in the block failed; the cause is chained.
 
     Example:
         >>> with importing("mlflow", "tracker", "mlflow", 'pip install "ztxexp[mlflow]"'):
@@ -93,13 +92,13 @@ def importing(package: str, kind: str, name: str, install: str) -> Iterator[None
 
 
 def closest(word: object, known: Iterable[object]) -> str:
-    """Return a question with the nearest known name, for the end of a message; empty without one.
+    """Return a question with the nearest known name, for the end of a message; or nothing.
 
     Example:
         >>> closest("wanbd", ["mlflow", "wandb"])
         " (did you mean 'wandb'?)"
     """
-    import difflib  # the fork server waits for what is imported above
+    import difflib  # not above, because workers import this module
 
     near = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,11 +1,7 @@
-"""Functions, classes and values as bytes that a process can load which knows none of their modules.
+"""Pickle by value with cloudpickle, and the refusal of launches while a worker imports modules.
 
-By cloudpickle, but code keeps the name of its file: since 3.1.3 cloudpickle leaves it out, and a
-traceback from a worker would name no file and show no source line.
-
-Loading them may import modules of the user's. One that starts a launch when it is imported would
-start another one in every worker, which would have workers of its own, and so on without end:
-:func:`refuse_while_loading`.
+Code keeps the name of its file, which cloudpickle leaves out since 3.1.3: without it a traceback
+from a worker would show no source lines.
 """
 
 from __future__ import annotations
@@ -22,11 +18,11 @@ from ztxexp_core.errors import ExecutorError
 def pickle_by_value(thing: Any) -> bytes:
     """Return anything as bytes for ``pickle.loads`` in another process.
 
-    What belongs to ``__main__``, a notebook or a function comes by value; what belongs to a module
-    by its name.
+    Objects of ``__main__``, of a notebook or of a function are pickled by value, objects of a
+    module by name.
 
     Raises:
-        Exception: whatever pickle or cloudpickle raise for what cannot be sent.
+        Exception: as pickle or cloudpickle raise for what cannot be sent.
 
     Example:
         >>> import pickle
@@ -39,46 +35,45 @@ def pickle_by_value(thing: Any) -> bytes:
 
 
 def load_by_value(data: bytes) -> Any:
-    """Return what :func:`pickle_by_value` was given; no launch can be started meanwhile.
+    """Return what :func:`pickle_by_value` was given; no launch can start meanwhile.
 
     Raises:
-        Exception: whatever is raised by what is imported and made.
+        Exception: as raised by the imported modules.
     """
     import pickle
 
     mark = object()
-    _under_way.add(mark)
+    _loading.add(mark)
     try:
         return pickle.loads(data)
     finally:
-        _under_way.discard(mark)
+        _loading.discard(mark)
 
 
-_under_way: set[object] = set()  # one entry for each call of load_by_value, whichever the thread
+_loading: set[object] = set()  # one entry for each call of load_by_value, in any thread
 
 
 def refuse_while_loading() -> None:
-    """See to it that a process starts no launch while it is loading what it has to do.
+    """Refuse to start a launch from a module that a worker process imports.
+
+    Every worker would start the launch again, with workers of its own, without end.
 
     Raises:
-        ExecutorError: it would; the message names the module that starts the launch.
+        ExecutorError: it is such a module; the message names it.
     """
-    if _under_way or _is_being_spawned():
+    process: Any = sys.modules.get("multiprocessing.process")
+    # multiprocessing sets _inheriting while it imports the script in a new process.
+    spawned = process is not None and hasattr(process.current_process(), "_inheriting")
+    if _loading or spawned:
         raise ExecutorError(
-            f"{_importing()} starts a launch when it is imported, and every worker process "
+            f"{_importing_module()} starts a launch when it is imported, and every worker process "
             "imports it to find what it has to do; put the launch into a function, or under "
             "`if __name__ == '__main__':`"
         )
 
 
-def _is_being_spawned() -> bool:
-    """Tell whether multiprocessing has this process import what it needs, such as the script."""
-    process: Any = sys.modules.get("multiprocessing.process")
-    return process is not None and hasattr(process.current_process(), "_inheriting")
-
-
-def _importing() -> str:
-    """Name the module at whose top level the caller was called."""
+def _importing_module() -> str:
+    """Name the innermost module that is being imported."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
@@ -89,7 +84,7 @@ def _importing() -> str:
 
 
 @functools.cache
-def _pickler() -> Any:  # made when it is first needed: importing ztxexp stays light
+def _pickler() -> Any:  # a function, so that importing ztxexp stays light
     from collections import ChainMap
 
     import cloudpickle

@@ -51,8 +51,8 @@ class MetricEvent:
         split: part of the data, such as ``train``, ``valid``, ``test``.
         phase: what the program was doing, such as ``fit``, ``eval``, ``infer``.
         attempt: which attempt of the run logged it (since 2.0; ``None`` in runs of 1.0.3).
-        position: where its line begins in ``metrics.jsonl``, in bytes: tells it from all other
-            events of the run; no part of the line (since 2.0; ``None`` for one made by hand).
+        position: where its line begins in ``metrics.jsonl``, in bytes; differs for all events of
+            the run and is not part of the line (since 2.0; ``None`` for one made by hand).
     """
 
     step: int
@@ -65,9 +65,9 @@ class MetricEvent:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> MetricEvent | None:
-        """Return the event that a row of ``metrics.jsonl`` stands for, ``None`` where it is none.
+        """Return the event of a row of ``metrics.jsonl``, ``None`` if the row is not valid.
 
-        An event has an integer step, a timestamp and a mapping of metrics that are all numbers.
+        A valid row has an integer step, a timestamp and a mapping of metrics that are all numbers.
         """
         step, timestamp, metrics = row.get("step"), row.get("timestamp"), row.get("metrics")
         if type(step) is not int or not isinstance(timestamp, str) or not isinstance(metrics, dict):
@@ -87,7 +87,7 @@ class MetricEvent:
         return encode(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the event as it stands in ``metrics.jsonl``; ``attempt`` only where known."""
+        """Return the event as a row of ``metrics.jsonl``; ``attempt`` only if known."""
         row: dict[str, Any] = {
             "step": self.step,
             "timestamp": self.timestamp,
@@ -106,13 +106,13 @@ def _text(value: Any, default: str) -> str:
 
 @dataclass(slots=True)
 class RunMetadata:
-    """Where a run comes from; what is left ``None`` is filled in when the run starts.
+    """Where a run comes from; fields that are ``None`` are filled in when the run starts.
 
     Attributes:
         experiment_name: name of the experiment.
         group: group within the experiment.
         tags: a mapping or a list of words.
-        parent_run_id: the run that this one descends from.
+        parent_run_id: id of the run that this one continues.
         attempt: number of the current attempt, from 1.
         git_commit: commit of the working folder, found once per launch.
         python_version: for example ``3.12.1``.
@@ -123,17 +123,17 @@ class RunMetadata:
             configuration if not given.
         seed: taken from ``config["seed"]`` if not given; a text of digits counts.
         extras: anything else that JSON can hold.
-        git_branch: branch of the working folder (since 2.0, as all that follow).
-        git_dirty: whether anything was not committed.
+        git_branch: branch of the working folder (since 2.0, as all following fields).
+        git_dirty: whether there were uncommitted changes.
         git_folder: the working folder below the top of the repository, ``.`` for the top.
-        git_diff: what was not committed: ``.git-<git_diff>.patch`` in the results root.
+        git_diff: uncommitted changes are in ``.git-<git_diff>.patch`` in the results root.
         git_diff_note: what that file lacks, or why there is none.
-        packages: the installed packages: ``.packages-<packages>.txt`` in the results root.
+        packages: installed packages are in ``.packages-<packages>.txt`` in the results root.
         command: the whole line that started Python, secrets masked.
         function: the experiment function, ``module:name``.
-        function_file: its file, below the top of the repository where it is in there.
-        function_hash: of what it says; comments, layout and docstrings do not count.
-        module_hash: of what its whole file says, likewise.
+        function_file: its file, relative to the top of the repository if it is in there.
+        function_hash: of its code; comments, layout and docstrings do not count.
+        module_hash: of the code of its whole file, likewise.
     """
 
     experiment_name: str | None = None
@@ -162,13 +162,13 @@ class RunMetadata:
     module_hash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields, in order, as they stand in ``meta.json``."""
+        """Return all fields, in order, as ``meta.json`` holds them."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerSpec:
-    """A tracker by name, resolved: enough to make it in any process without a look-up.
+    """A tracker by name, resolved: any process can make it without a look-up.
 
     Attributes:
         name: what the user typed, such as ``mlflow``.
@@ -185,26 +185,26 @@ class TrackerSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run that an executor is asked to carry out; it can be pickled.
+    """One run for an executor to carry out; it can be pickled.
 
-    Executors need ``run_id``, for messages, and the last three fields where they declare the
-    capability of that name in ``supports``; they are set only then.
+    An executor needs ``run_id``, for messages, and ``timeout``, ``environment`` and
+    ``fresh_process``, which are set only if it declares the capability in ``supports``.
 
     Attributes:
         run_id: unique id, name of the folder.
-        run_dir: absolute path of the folder, made by ``run_one``, not before.
+        run_dir: absolute path of the folder, which ``run_one`` makes.
         config: the configuration.
         identity: the configuration's hash, see :mod:`ztxexp_core.values.identity`.
-        attempt: number of the first attempt that this execution makes; over 1 the folder is there
-            already, and goes on being used.
-        tries: attempts that this launch has made of the run before this execution.
-        timeout: seconds after which the run's whole process group is ended, first by SIGTERM, a
-            grace period later by SIGKILL; yield ``RunOutcome.lost(spec, "timeout")`` then.
-        environment: variables that the run's process has before it imports anything of the
-            user's, such as ``CUDA_VISIBLE_DEVICES`` (capability ``"gpus"``). A process may be used
-            again for runs with an equal one.
-        fresh_process: the run gets a process that has carried out no other.
-        without: names of trackers that have hung in this launch, and are left alone.
+        attempt: number of the first attempt of this execution; over 1 the folder exists already
+            and is used again.
+        tries: attempts that this launch made of the run before this execution.
+        timeout: seconds after which the run's whole process group is ended, by SIGTERM, and after
+            a grace period by SIGKILL; then yield ``RunOutcome.lost(spec, "timeout")``.
+        environment: variables to set in the run's process before it imports any code of the user,
+            such as ``CUDA_VISIBLE_DEVICES`` (capability ``"gpus"``). A process may be used again
+            for runs with an equal environment.
+        fresh_process: the run needs a process that has carried out no other run.
+        without: names of trackers that have hung in this launch and are not called.
     """
 
     run_id: str
@@ -219,8 +219,7 @@ class RunSpec:
     without: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By value, so that values of classes made in __main__ or a notebook reach a worker whose
-        # __main__ is another module.
+        # By value, because a worker has another __main__ and cannot import classes of ours.
         limits = (self.timeout, dict(self.environment), self.fresh_process, self.without)
         rest = (self.identity, self.attempt, self.tries, *limits)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
@@ -243,14 +242,14 @@ class RunOutcome:
             ``KeyboardInterrupt`` where the launch was interrupted.
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
-            ``interrupted``, or ``unrecorded`` where the run's folder could not be written and
-            nothing was executed, ``elsewhere`` where another launch has taken it up meanwhile.
+            ``interrupted``, ``unrecorded`` (the run's folder could not be written), ``elsewhere``
+            (another launch has taken over the run).
         exit_code: exit code of a process that ended itself.
         signal: number of the signal that ended the process.
-        notices: what the user should be told once, such as a tracker that failed.
+        notices: messages for the user, such as the failure of a tracker.
         place: where in the user's code the exception was raised, ``file.py:12 in train``.
-        peak_memory: most memory that a process which died was seen to hold, in bytes.
-        hung: names of trackers that took too long over a call.
+        peak_memory: most memory that was observed in a process that died, in bytes.
+        hung: names of trackers with a call that took too long.
     """
 
     run_id: str
@@ -277,15 +276,15 @@ class RunOutcome:
         because: str | None = None,
         peak_memory: int | None = None,
     ) -> RunOutcome:
-        """Make the outcome of a run whose process died; the core closes its record on disk.
+        """Return the outcome of a run whose process died; the core completes its record on disk.
 
         Args:
             spec: the run.
-            reason: ``killed``, ``oom``, ``timeout``, ``lost`` or another word for the cause.
-            exit_code: with which the process ended itself.
+            reason: ``killed``, ``oom``, ``timeout``, ``lost`` or another cause.
+            exit_code: exit code of the process.
             signal: number of the signal that ended it.
-            because: what is known instead of these two.
-            peak_memory: most memory that it was seen to hold, in bytes.
+            because: a message to use instead of one about these two.
+            peak_memory: most memory that was observed, in bytes.
 
         Example:
             >>> RunOutcome.lost(spec, "killed", signal=9)

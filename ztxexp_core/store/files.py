@@ -118,14 +118,9 @@ def _make(path: str) -> None:
 # ---- writing whole files -------------------------------------------------------------------------
 
 
-def document(value: Any) -> bytes:
-    """Return a value as an indented JSON file holds it."""
-    return encode(value, indent=True) + b"\n"
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Replace a file by ``value`` as strict, indented JSON, see :func:`write_bytes`."""
-    write_bytes(path, document(value))
+    write_bytes(path, encode(value, indent=True))
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

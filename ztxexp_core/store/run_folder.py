@@ -28,7 +28,6 @@ from ztxexp_core.store.files import (
     STAGING_PREFIX,
     JsonlWriter,
     RunFiles,
-    document,
     read_record,
     utc_now,
     warn_once,
@@ -37,6 +36,7 @@ from ztxexp_core.store.files import (
     write_new,
 )
 from ztxexp_core.store.liveness import owner_is_dead
+from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
 
@@ -76,7 +76,7 @@ def create_run(
     staged = f"{root}/{STAGING_PREFIX}{name}"
     files = RunFiles(staged)
     records = ((files.config, config), (files.meta, meta), (files.run, run))
-    documents = [(path, document(record)) for path, record in records]
+    documents = [(path, encode(record, indent=True)) for path, record in records]
     try:
         os.mkdir(staged)
     except FileExistsError:  # another process's

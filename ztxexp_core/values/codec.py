@@ -1,4 +1,4 @@
-"""Strict JSON: what is written is valid for any reader, what 1.0.3 wrote can be read.
+"""Strict JSON that any reader accepts; files of 1.0.3 can be read.
 
 ``plain`` turns a value into the tree that JSON can hold, ``encode`` into bytes, ``decode`` back.
 Non-finite floats are written as the strings "NaN", "Infinity" and "-Infinity".
@@ -23,27 +23,26 @@ import orjson
 
 from ztxexp_core.errors import ConfigError
 
-NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-# Exact built-in types only: a subclass goes through ``plain``, which knows what it means.
+# orjson gets exact built-in types only; others go through ``plain``.
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _EXACT |= orjson.OPT_PASSTHROUGH_DATETIME
-_AS_TEXT = (pathlib.PurePath, complex)
-_DATES = (datetime.datetime, datetime.date, datetime.time)
+_INDENTED = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def encode(value: Any, indent: bool = False) -> bytes:
-    """Return ``value`` as strict JSON in UTF-8, on one line unless ``indent``.
+    """Return ``value`` as strict JSON in UTF-8, on one line; or indented, with a line end.
 
     Raises:
         ConfigError: something in it has no form in JSON; the message gives its path.
     """
-    option = _EXACT | orjson.OPT_INDENT_2 if indent else _EXACT
+    option = _EXACT | _INDENTED if indent else _EXACT
     try:
         data = orjson.dumps(value, option=option)
     except TypeError:
         return _encode_slowly(value, option)
-    # orjson writes NaN and infinities as null: only where there is one, look for what it means.
+    # orjson writes NaN and infinities as null.
     if b"null" in data and not _finite(value):
         return _encode_slowly(value, option)
     return data
@@ -54,7 +53,7 @@ encode_json = encode  # the name for plugins
 
 def _finite(value: Any) -> bool:
     """Tell whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
-    # A loop, not a call for each value: this is asked of every record with a null in it.
+    # A loop, not a call for each value: most records have a null.
     if isinstance(value, enum.Enum):
         value = value.value
     kind = type(value)
@@ -79,14 +78,14 @@ def _encode_slowly(value: Any, option: int) -> bytes:
     try:
         return orjson.dumps(tree, option=option)
     except TypeError:  # integers beyond 64 bits, lone surrogates: valid JSON that orjson refuses
-        indent = 2 if option & orjson.OPT_INDENT_2 else None
+        indent, end = (2, "\n") if option & orjson.OPT_INDENT_2 else (None, "")
     try:
-        return json.dumps(tree, indent=indent, allow_nan=False).encode()
+        return (json.dumps(tree, indent=indent, allow_nan=False) + end).encode()
     except ValueError as exc:
         raise ConfigError(f"an integer is too long to be written as text: {exc}") from exc
 
 
-# With all digits made one, a long integer is found eight times as fast as by a regular expression.
+# With all digits made equal, a long integer is found eight times as fast as by an expression.
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_INTEGER = b"0" * 19
 _INTEGER = re.compile(rb'(?<![0-9A-Za-z_."])-?[0-9]{19,}(?![0-9A-Za-z_.])')  # no fraction, no text
@@ -97,11 +96,11 @@ def decode(data: bytes, exact: bool = True) -> Any:
 
     Args:
         data: the text in UTF-8.
-        exact: keep integers beyond 64 bits as they are; without it they may become floats, which
-            is all that a line of a curve needs.
+        exact: keep integers beyond 64 bits; otherwise they may become floats, which is enough for
+            metric events.
 
     Raises:
-        ValueError: no JSON.
+        ValueError: it is not JSON.
     """
     if not exact:
         try:
@@ -112,17 +111,17 @@ def decode(data: bytes, exact: bool = True) -> Any:
 
 
 def decode_exactly(data: bytes) -> tuple[Any, bool]:
-    """Read as :func:`decode` does; true where orjson, too, would write what was read.
+    """Read as :func:`decode` does; also tell whether orjson can write the value.
 
     Raises:
-        ValueError: no JSON.
+        ValueError: it is not JSON.
     """
-    # orjson reads such integers as floats.
+    # orjson reads integers beyond 64 bits as floats.
     if _LONG_INTEGER not in data.translate(_DIGITS_ALIKE) or not _INTEGER.search(data):
         try:
             return orjson.loads(data), True
         except ValueError:
-            pass  # perhaps with literals that only the standard library reads
+            pass  # perhaps NaN or Infinity, which only the standard library reads
     try:
         return json.loads(data), False
     except RecursionError as exc:
@@ -130,34 +129,31 @@ def decode_exactly(data: bytes) -> tuple[Any, bool]:
 
 
 def number(value: Any) -> Any:
-    """Return the float for which a stored "NaN" or "Infinity" stands; other values as they are."""
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
+    """Return the float of a stored "NaN" or "Infinity"; other values unchanged."""
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def numbers(value: Any, depth: int = 0) -> Any:
-    """Return a stored value as :func:`number` does, also what is inside of lists and mappings.
+    """Return a stored value as :func:`number` does, also inside lists and mappings.
 
     Example:
         >>> numbers({"clip": ["Infinity", 1.0]})
         {'clip': [inf, 1.0]}
     """
-    if depth < _NESTING_READ and isinstance(value, list):
+    if depth < 16 and isinstance(value, list):  # deeper values stay unchanged
         return [numbers(item, depth + 1) for item in value]
-    if depth < _NESTING_READ and isinstance(value, dict):
+    if depth < 16 and isinstance(value, dict):
         return {name: numbers(item, depth + 1) for name, item in value.items()}
     return number(value)
 
 
-_NESTING_READ = 16  # what is nested deeper than this is handed on as it stands
-
-
 def is_number(value: Any) -> bool:
-    """Tell whether a value is an integer or a float, which True and False are not."""
+    """Tell whether a value is an integer or a float; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def float_text(value: float) -> str:
-    """Return the word under which a non-finite float is stored."""
+    """Return the text as which a non-finite float is stored."""
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
@@ -166,13 +162,13 @@ def float_text(value: float) -> str:
 def plain(value: Any) -> Any:
     """Return ``value`` as the tree of dicts, lists, texts and numbers that JSON can hold.
 
-    Kept: JSON's own types, NumPy scalars and arrays, zero-dimensional and other tensors, paths,
-    sets (as sorted lists), tuples, dates, bytes (as ``base64:...``), enum members (as their
-    values), dataclasses (with the name of their class), namespaces, integer keys (as text), and
-    named functions and classes (as ``module.name``).
+    Accepted: JSON's own types, NumPy scalars and arrays, tensors, paths, sets (as sorted lists),
+    tuples, dates, bytes (as ``base64:...``), enum members (as their values), dataclasses (with the
+    name of their class), namespaces, integer keys (as text), and named functions and classes (as
+    ``module.name``).
 
     Raises:
-        ConfigError: a value without a stable form, such as a lambda or an open file; the message
+        ConfigError: a value has no stable form, such as a lambda or an open file; the message
             gives its path.
 
     Example:
@@ -204,8 +200,8 @@ def _plain_mapping(value: Mapping[Any, Any], path: tuple[str, ...]) -> dict[str,
         name = key if type(key) is str else _key_text(key, path)
         if name in tree:
             raise ConfigError(
-                f"{_where((*path, name))} stands there twice: two keys have the text {name!r}; "
-                "rename one of them"
+                f"{_where((*path, name))} is there twice: two keys have the text {name!r}; rename "
+                "one of them"
             )
         tree[name] = _plain(item, (*path, name))
     return tree
@@ -232,7 +228,7 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
             return by_name(value, path)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        # With its class: Adam(lr=0.1) and SGD(lr=0.1) are not the same.
+        # With its class: Adam(lr=0.1) and SGD(lr=0.1) differ.
         return {"__class__": type(value).__qualname__, **_plain_mapping(fields, path)}
     if isinstance(value, type) or callable(value):
         return _qualified_name(value, path)
@@ -241,30 +237,30 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
     raise _refusal(value, path)
 
 
-def _is_what_it_is_called(value: Any, module: str, name: str) -> bool:
-    """Tell whether a name stands for this very function or class.
+def _is_named(value: Any, module: str, name: str) -> bool:
+    """Tell whether a qualified name stands for this function or class.
 
-    It does not for methods bound to some object and for wrappers that borrow the name of what they
-    wrap: several of them would pass for one.
+    It does not for bound methods and for wrappers with the name of the wrapped function: several
+    objects would have one name.
     """
-    found: Any = sys.modules.get(module)
+    named: Any = sys.modules.get(module)
     try:
         for part in name.split("."):
-            found = getattr(found, part, None)
-        # Not found: it came by value into a worker, whose __main__ is another.
-        return found is None or found is value or bool(found == value)
-    except Exception:  # a module that imports when it is asked for a name, say: no reason to refuse
+            named = getattr(named, part, None)
+        # None: it came by value into a worker, which has another __main__.
+        return named is None or named is value or bool(named == value)
+    except Exception:  # from a module's own __getattr__
         return True
 
 
 def _plain_array(value: Any, path: tuple[str, ...]) -> Any:
     try:
         if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
-            value = value.astype(str)  # tolist() would leave bare integers, without the unit
+            value = value.astype(str)  # tolist() would give integers without the unit
         item = value.tolist()
         if type(item) is type(value):  # a long double has no smaller form
             item = float(item)
-    except Exception as exc:  # sparse tensors and the like: whatever their library raises
+    except Exception as exc:  # as the library raises, such as for sparse tensors
         raise ConfigError(
             f"{_where(path)} holds a {type(value).__qualname__} whose values cannot be read: {exc}"
         ) from exc
@@ -279,7 +275,7 @@ def _plain_set(value: Set[Any], path: tuple[str, ...]) -> list[Any]:
 def _qualified_name(value: Any, path: tuple[str, ...]) -> str:
     module = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None)
-    if not module or not name or "<" in name or not _is_what_it_is_called(value, module, name):
+    if not module or not name or "<" in name or not _is_named(value, module, name):
         raise _refusal(value, path)
     # A spawned worker knows the main module under another name.
     return f"{'__main__' if module == '__mp_main__' else module}.{name}"
@@ -297,12 +293,12 @@ _CONVERTERS: tuple[tuple[Any, _Converter], ...] = (
     ((list, tuple, range), lambda v, p: [_plain(x, (*p, str(i))) for i, x in enumerate(v)]),
     ((set, frozenset), _plain_set),
     ((bytes, bytearray), lambda v, p: "base64:" + base64.b64encode(v).decode()),
-    (_DATES, lambda v, p: v.isoformat()),
+    ((datetime.datetime, datetime.date, datetime.time), lambda v, p: v.isoformat()),
     (datetime.timedelta, lambda v, p: v.total_seconds()),
-    (_AS_TEXT, lambda v, p: str(v)),
+    ((pathlib.PurePath, complex), lambda v, p: str(v)),
     (types.SimpleNamespace, lambda v, p: _plain_mapping(vars(v), p)),
 )
-# By name: every worker would wait for the import of modules that hardly any configuration needs.
+# By name, because every worker would wait for imports that few configurations need.
 _CONVERTERS_BY_NAME: dict[tuple[str, str], _Converter] = {
     ("argparse", "Namespace"): lambda v, p: _plain_mapping(vars(v), p),
     ("decimal", "Decimal"): lambda v, p: str(v),

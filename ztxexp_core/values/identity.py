@@ -1,9 +1,8 @@
-"""When two configurations are the same: a canonical text and its hash.
+"""The identity of a configuration: the hash of its canonical text.
 
 The same: tuples and lists, a path and its text, a NumPy scalar and its Python number, 1 and 1.0, a
-set and its sorted list, whatever the order of keys. Different: ``True`` and 1, ``"1"`` and 1,
-``None`` and ``"None"``. What is read back from ``config.json`` has the identity of what was
-written.
+set and its sorted list, any order of keys. Different: ``True`` and 1, ``"1"`` and 1, ``None`` and
+``"None"``. A configuration read back from ``config.json`` has the same identity.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import orjson
 
 from ztxexp_core.values.codec import plain
 
-# Stands before every stored hash; raise it when the canonical form changes, and stored hashes of
-# the older form are computed anew from config.json instead of being compared.
+# Precedes every stored hash. Raise it when the canonical form changes: then hashes of older forms
+# are computed again from config.json.
 VERSION = "1"
 
 
@@ -32,15 +31,14 @@ def config_identity(config: Mapping[str, Any], ignore_keys: Collection[str] = ()
         ignore_keys: keys that do not count, dotted for nested ones (``"data.workers"``).
 
     Raises:
-        ConfigError: a value without a stable form; the message names its path.
+        ConfigError: a value has no stable form; the message names its path.
 
     Example:
         >>> config_identity({"lr": 1, "n": (2, 3)}) == config_identity({"n": [2, 3], "lr": 1.0})
         True
     """
-    return (
-        f"{VERSION}:{hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()}"
-    )
+    digest = hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()
+    return f"{VERSION}:{digest}"
 
 
 def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> bytes:
@@ -55,8 +53,8 @@ def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> b
     return text
 
 
-# What orjson writes is the canonical text already (a test holds the two together), except where a
-# number has several forms (1.0, 1e-05, 0.00001) or where null may stand for NaN as well.
+# orjson writes the canonical text (a test compares it with _text), except for numbers that have
+# several forms (1.0, 1e-05, 0.00001) and for null, which may be NaN.
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _SORTED |= orjson.OPT_PASSTHROUGH_DATETIME
 _AMBIGUOUS = re.compile(rb"\.0[,\]}]|null|\d[eE]|0\.0000")
@@ -76,7 +74,7 @@ def _text(tree: Any) -> str:
 
 
 def _without(tree: Any, dotted: Collection[str]) -> Any:
-    """Return a copy of a plain tree without the named keys; literal dotted keys count too."""
+    """Return a copy of a plain tree without some keys, literal or dotted."""
     if not isinstance(tree, dict):
         return tree
     nested: dict[str, list[str]] = {}

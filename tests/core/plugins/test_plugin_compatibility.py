@@ -221,11 +221,11 @@ GOES = DeprecationWarning("ztxexp_execute: workers goes in 3.0; ask for options[
 @pytest.fixture
 def leaving(monkeypatch):
     """Let the argument ``workers`` be on its way out."""
-    monkeypatch.setitem(contracts.LEAVING["ztxexp_execute"], "workers", GOES)
+    monkeypatch.setitem(contracts.DEPRECATED_ARGS["ztxexp_execute"], "workers", GOES)
 
 
 def test_nothing_is_on_its_way_out_that_is_no_argument_or_says_no_way_out():
-    for hook, arguments in contracts.LEAVING.items():
+    for hook, arguments in contracts.DEPRECATED_ARGS.items():
         code = getattr(contracts, hook).__code__
         known = code.co_varnames[: code.co_argcount]
         assert isinstance(arguments, Mapping) and set(arguments) <= set(known)

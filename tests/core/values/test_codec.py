@@ -287,7 +287,7 @@ def test_a_key_that_json_cannot_keep_is_refused_with_the_place_of_its_mapping() 
 
 @pytest.mark.parametrize("value", [{1: "a", "1": "b"}, {True: 1, "true": 2}, {None: 1, "null": 2}])
 def test_keys_of_equal_text_are_refused_not_merged(value: Any) -> None:
-    with pytest.raises(ConfigError, match="stands there twice"):
+    with pytest.raises(ConfigError, match="is there twice"):
         plain({"outer": value})
 
 
