@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from ztxexp.text.format import sanitize_for_terminal
 
 Item = TypeVar("Item")
+
+_SHOWN = 10  # items of a group; the report itself holds them all
 
 
 class Printable:
@@ -67,6 +69,13 @@ class Report(Printable, Sequence[Item], Generic[Item]):
         """Return a dict for each item, for a data frame; paths are texts."""
         rows = [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
         return [{k: str(v) if isinstance(v, Path) else v for k, v in row.items()} for row in rows]
+
+    def groups(self, field: str) -> Iterator[tuple[list[Item], str]]:
+        """Yield the first items of each value of a field, and a line about the rest, or nothing."""
+        for word in dict.fromkeys(getattr(item, field) for item in self.items):
+            items = [item for item in self.items if getattr(item, field) == word]
+            rest = len(items) - _SHOWN
+            yield items[:_SHOWN], f"and {rest} more, see .of({word!r})" if rest > 0 else ""
 
 
 def shown_path(root: Path, path: Path) -> str:

@@ -12,16 +12,7 @@ from pathlib import Path
 from ztxexp.text.format import age, plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.findings import (
-    DAMAGE,
-    FOREIGN,
-    LEFT_OVER,
-    LINK,
-    NOTE,
-    UNREADABLE,
-    WARNING,
-    Finding,
-)
+from ztxexp.upkeep.findings import DAMAGE, NOTE, WARNING, Finding, Kind
 from ztxexp.upkeep.inspecting import (
     TEMPORARY,
     Inspected,
@@ -43,7 +34,6 @@ from ztxexp_core.store.run_folder import SUBFOLDERS
 
 IN_USE_SEC = 3600.0  # what is younger may still be in the making
 
-SHOWN = 10  # of one kind; the report itself holds them all
 _SEVERITIES = (DAMAGE, WARNING, NOTE)
 
 
@@ -94,15 +84,13 @@ class StoreReport(Report[Finding]):
 
     def lines(self) -> Iterator[str]:
         """Yield the findings by kind, the first few of each."""
-        kinds: dict[str, list[Finding]] = {}
-        for finding in self.items:
-            kinds.setdefault(finding.kind, []).append(finding)
-        for kind, findings in kinds.items():
-            yield f"{findings[0].severity:<7}  {kind}: {findings[0].hint}"
-            for finding in findings[:SHOWN]:
+        for findings, rest in self.groups("kind"):
+            first = findings[0]
+            yield f"{first.severity:<7}  {first.kind}: {first.hint}"
+            for finding in findings:
                 yield f"           {shown_path(self.root, finding.path)}: {finding.what}"
-            if len(findings) > SHOWN:
-                yield f"           and {len(findings) - SHOWN} more, see .of({kind!r})"
+            if rest:
+                yield f"           {rest}"
 
 
 def check(root: Path, lines: bool = True) -> StoreReport:
@@ -118,7 +106,7 @@ def check(root: Path, lines: bool = True) -> StoreReport:
         with os.scandir(root) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as exc:
-        findings.append(Finding.of(root, UNREADABLE, f"cannot be listed ({exc.strerror})"))
+        findings.append(Finding.of(root, Kind.UNREADABLE, f"cannot be listed ({exc.strerror})"))
         ordered = []
     for entry in watched("checking runs", ordered):
         path = root / entry.name
@@ -127,7 +115,7 @@ def check(root: Path, lines: bool = True) -> StoreReport:
             continue
         if entry.is_symlink():
             inside = "is a link to another entry of the root, whose runs count twice"
-            findings.append(Finding.of(path, LINK, outside(path, root) or inside))
+            findings.append(Finding.of(path, Kind.LINK, outside(path, root) or inside))
         inspected = _inspect(entry, path, lines, findings)
         if inspected is not None:
             runs += 1
@@ -150,7 +138,7 @@ def _inspect(
             findings += _left_over(path, "is an unfinished file")
         else:
             what = "holds no file of a run" if is_folder else _file_type(path)
-            findings.append(Finding.of(path, FOREIGN, what))
+            findings.append(Finding.of(path, Kind.FOREIGN, what))
     return inspected
 
 
@@ -183,7 +171,7 @@ def check_staging(path: Path) -> list[Finding]:
     dead = owner_is_dead(run, path) if run is not None else None
     what = "is the folder of a run that was not completely made"
     if dead:
-        return [Finding.of(path, LEFT_OVER, f"{what}; its process has ended")]
+        return [Finding.of(path, Kind.LEFT_OVER, f"{what}; its process has ended")]
     return _left_over(path, what) if dead is None else []
 
 
@@ -205,7 +193,7 @@ def _left_over(path: Path, what: str) -> list[Finding]:
     seconds = age_of(path, time.time())
     if seconds is None or seconds <= IN_USE_SEC:
         return []
-    return [Finding.of(path, LEFT_OVER, f"{what}, {age(seconds)} old")]
+    return [Finding.of(path, Kind.LEFT_OVER, f"{what}, {age(seconds)} old")]
 
 
 def age_of(path: str | Path, now: float) -> float | None:

@@ -177,8 +177,7 @@ def gc(
         files = unreferenced(root, [folder.name for folder in report.folders])
         report.unreferenced = {path: os.lstat(path).st_size for path in files}
         for path in [] if dry_run else files:
-            with _logging_failure("gc", path):
-                os.unlink(path)
+            _try("gc", os.unlink, path)
     if report:
         _log.warning("gc: %s", report.one_line())
     return report
@@ -282,14 +281,16 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
     if changed or may_be_running(record or {}, folder):
         _log.warning("%s left %s alone: it has changed since it was chosen", who, folder)
         return False
-    target = folder / only if only else folder
-    with _logging_failure(who, target) as done:
-        if only:
-            _empty(target)
-        else:
-            _remove(target)
-        done.append(True)
-    return bool(done)
+    return _try(who, _empty, folder / only) if only else _try(who, _remove, folder)
+
+
+def _try(who: str, delete: Callable[[Path], None], path: Path) -> bool:
+    try:
+        delete(path)
+    except OSError as exc:
+        _log.warning("%s could not delete %s: %s", who, sanitize_for_terminal(str(path)), exc)
+        return False
+    return True
 
 
 def _remove(folder: Path) -> None:
@@ -318,14 +319,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(entry.path)
         else:
             os.unlink(entry.path)
-
-
-@contextlib.contextmanager
-def _logging_failure(who: str, path: Path) -> Iterator[list[bool]]:
-    try:
-        yield []
-    except OSError as exc:
-        _log.warning("%s could not delete %s: %s", who, path, exc)
 
 
 def _is_empty(folder: Path) -> bool:

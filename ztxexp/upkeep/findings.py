@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.store.files import DAMAGED, SHARED_FOLDER
@@ -16,42 +16,44 @@ QUARANTINE = f"{SHARED_FOLDER}/{DAMAGED}"  # below the root: where repair() move
 _WIDTH = 160
 
 
-class Kind(NamedTuple):
-    """A kind of finding: how bad it is, and what to do about it."""
+class Kind(Enum):
+    """The kinds of findings: what each is called, how bad it is, and what to do about it."""
 
-    name: str
-    severity: str
-    hint: str
+    DAMAGED_RUN = (
+        "damaged run",
+        DAMAGE,
+        f"repair() moves it to {QUARANTINE}; its configuration can be run again",
+    )
+    LOST_METRICS = ("lost metrics", DAMAGE, "repair() restores metrics.json from events.jsonl")
+    UNREADABLE = ("unreadable", DAMAGE, "check the permissions and the disk")
+    DEAD_RUN = ("dead run", WARNING, "repair(), or the next launch, closes it as failed")
+    PARTLY_DAMAGED = (
+        "partly damaged", WARNING, "readers skip the damaged part; delete it or leave it"
+    )  # fmt: skip
+    CHANGED_CONFIG = (
+        "configuration changed",
+        WARNING,
+        "exclude_completed goes by run.json: restore config.json, or delete the run to repeat it",
+    )
+    RENAMED = (
+        "folder renamed",
+        WARNING,
+        "rename it to its run_id; move a copy elsewhere, or tables count the run twice",
+    )
+    UNKNOWN_SCHEMA = (
+        "unknown schema version", WARNING, "read it with the version of ztxexp that wrote it"
+    )  # fmt: skip
+    LINK = (
+        "link", WARNING, "readers follow links, repairs and deletions never do; move the files here"
+    )  # fmt: skip
+    LEFT_OVER = ("left over", WARNING, f"repair() moves it to {QUARANTINE}")
+    UNKNOWN_OWNER = ("owner unknown", NOTE, "if no process works on it any more, delete it")
+    FOREIGN = ("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")
 
-
-DAMAGED_RUN = Kind(
-    "damaged run", DAMAGE, f"repair() moves it to {QUARANTINE}; its configuration can be run again"
-)
-LOST_METRICS = Kind("lost metrics", DAMAGE, "repair() restores metrics.json from events.jsonl")
-UNREADABLE = Kind("unreadable", DAMAGE, "check the permissions and the disk")
-DEAD_RUN = Kind("dead run", WARNING, "repair(), or the next launch, closes it as failed")
-PARTLY_DAMAGED = Kind(
-    "partly damaged", WARNING, "readers skip the damaged part; delete it or leave it"
-)
-CHANGED_CONFIG = Kind(
-    "configuration changed",
-    WARNING,
-    "exclude_completed goes by run.json: restore config.json, or delete the run to repeat it",
-)
-RENAMED = Kind(
-    "folder renamed",
-    WARNING,
-    "rename it to its run_id; move a copy elsewhere, or tables count the run twice",
-)
-UNKNOWN_SCHEMA = Kind(
-    "unknown schema version", WARNING, "read it with the version of ztxexp that wrote it"
-)
-LINK = Kind(
-    "link", WARNING, "readers follow links, repairs and deletions never do; move the files here"
-)
-LEFT_OVER = Kind("left over", WARNING, f"repair() moves it to {QUARANTINE}")
-UNKNOWN_OWNER = Kind("owner unknown", NOTE, "if no process works on it any more, delete it")
-FOREIGN = Kind("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")
+    def __init__(self, label: str, severity: str, hint: str):
+        self.label = label
+        self.severity = severity
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +78,4 @@ class Finding:
     def of(cls, path: str | Path, kind: Kind, what: str) -> Finding:
         """Make a finding of a kind; the text is sanitized for terminals."""
         text = cut(sanitize_for_terminal(what), _WIDTH)
-        return cls(Path(path), kind.name, kind.severity, text, kind.hint)
+        return cls(Path(path), kind.label, kind.severity, text, kind.hint)

@@ -17,20 +17,7 @@ from typing import Any
 
 from ztxexp.text.format import plural
 from ztxexp.text.logs import read_end
-from ztxexp.upkeep.findings import (
-    CHANGED_CONFIG,
-    DAMAGED_RUN,
-    DEAD_RUN,
-    LINK,
-    LOST_METRICS,
-    PARTLY_DAMAGED,
-    RENAMED,
-    UNKNOWN_OWNER,
-    UNKNOWN_SCHEMA,
-    UNREADABLE,
-    Finding,
-    Kind,
-)
+from ztxexp.upkeep.findings import Finding, Kind
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -61,7 +48,7 @@ class Inspected:
     Attributes:
         folder: the folder.
         findings: what is wrong with it.
-        run: its ``run.json``, where that can be read and has this schema.
+        run: its ``run.json`` as readers see it, where that can be read and has this schema.
         metrics: what metrics.json lacks and events.jsonl still has.
     """
 
@@ -76,7 +63,7 @@ class Inspected:
 
     def first(self, kind: Kind) -> Finding | None:
         """Return the first finding of a kind."""
-        return next((finding for finding in self.findings if finding.kind == kind.name), None)
+        return next((finding for finding in self.findings if finding.kind == kind.label), None)
 
 
 def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
@@ -93,16 +80,16 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        result.add(folder, UNREADABLE, f"its folder cannot be listed ({exc.strerror})")
+        result.add(folder, Kind.UNREADABLE, f"its folder cannot be listed ({exc.strerror})")
         return result
     run, problem = read_object(files.run)
     if problem is not None:
-        result.add(files.run, _kind(problem, DAMAGED_RUN), reason(problem))
+        result.add(files.run, _kind(problem, Kind.DAMAGED_RUN), reason(problem))
     elif run is None:
         present = sorted(_OF_A_RUN.intersection(links))
         if not present or not os.path.isdir(folder):
             return None
-        result.add(folder, DAMAGED_RUN, f"holds {', '.join(present)} and no run.json")
+        result.add(folder, Kind.DAMAGED_RUN, f"holds {', '.join(present)} and no run.json")
     else:
         _check_record(result, files, run)
     if run is None or result.run is not None:  # the files of another schema are not judged
@@ -111,7 +98,7 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
         _check_metrics(result, files)
         _, problem = read_object(files.meta)
         if problem is not None:
-            result.add(files.meta, _kind(problem, PARTLY_DAMAGED), reason(problem))
+            result.add(files.meta, _kind(problem, Kind.PARTLY_DAMAGED), reason(problem))
         if lines:
             _check_lines(result, sorted(links))
     return result
@@ -140,7 +127,7 @@ def reason(exc: Exception) -> str:
 
 
 def _kind(problem: Exception, damaged: Kind) -> Kind:
-    return UNREADABLE if isinstance(problem, PermissionError) else damaged
+    return Kind.UNREADABLE if isinstance(problem, PermissionError) else damaged
 
 
 # ---- run.json --------------------------------------------------------------------------------
@@ -149,40 +136,30 @@ def _kind(problem: Exception, damaged: Kind) -> Kind:
 def _check_record(result: Inspected, files: RunFiles, run: dict[str, Any]) -> None:
     version, status = run.get("schema_version"), run.get("status")
     if version != RUN_SCHEMA_VERSION:
-        result.add(files.run, UNKNOWN_SCHEMA, f"version {version!r}, not {RUN_SCHEMA_VERSION}")
+        result.add(files.run, Kind.UNKNOWN_SCHEMA, f"version {version!r}, not {RUN_SCHEMA_VERSION}")
         return
     if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
-        result.add(files.run, DAMAGED_RUN, f"its status is {status!r}")
+        result.add(files.run, Kind.DAMAGED_RUN, f"its status is {status!r}")
         return
-    if status == RUN_STATUS_RUNNING and effective_record(run, result.folder) is not run:
-        # Read again: the owner may have written the end between our reading and its own end.
-        run = read_object(files.run)[0] or run
-    result.run = run
+    result.run = run = effective_record(run, result.folder)
     _check_end(result, run)
     name, run_id = result.folder.name, run.get("run_id")
     if run_id != name and not os.path.islink(result.folder):  # a link is a finding of its own
         plain = isinstance(run_id, str) and run_id and os.path.basename(run_id) == run_id
         is_copy = plain and (result.folder.parent / str(run_id) / "run.json").is_file()
         beside = ", which lies beside it" if is_copy else ""
-        result.add(result.folder, RENAMED, f"its run_id is {run_id!r}{beside}")
+        result.add(result.folder, Kind.RENAMED, f"its run_id is {run_id!r}{beside}")
 
 
 def _check_end(result: Inspected, run: dict[str, Any]) -> None:
     status, owner = run.get("status"), run.get("owner")
+    process = "a process that it does not name, as in version 1.0.3,"
+    if isinstance(owner, dict):
+        process = f"process {owner.get('pid')} on {owner.get('host')}"
     if status == RUN_STATUS_FAILED and run.get("reason") == "lost" and not run.get("finished_at"):
-        result.add(result.folder, DEAD_RUN, "its process is lost and it was not closed")
-    if status != RUN_STATUS_RUNNING:
-        return
-    if not isinstance(owner, dict):
-        what = "says running but names no process, as runs of version 1.0.3 do"
-        result.add(result.folder, UNKNOWN_OWNER, what)
-        return
-    process = f"process {owner.get('pid')} on {owner.get('host')}"
-    dead = owner_is_dead(run, result.folder)
-    if dead:
-        result.add(result.folder, DEAD_RUN, f"{process} has ended without recording how")
-    elif dead is None:
-        result.add(result.folder, UNKNOWN_OWNER, f"{process} cannot be asked from here")
+        result.add(result.folder, Kind.DEAD_RUN, f"{process} has ended without recording how")
+    elif status == RUN_STATUS_RUNNING and owner_is_dead(run, result.folder) is None:
+        result.add(result.folder, Kind.UNKNOWN_OWNER, f"{process} cannot be asked from here")
 
 
 # ---- the other files -------------------------------------------------------------------------
@@ -191,7 +168,7 @@ def _check_end(result: Inspected, run: dict[str, Any]) -> None:
 def _check_links(result: Inspected, links: Mapping[str, bool]) -> None:
     for name in ("run.json", *sorted(_OF_A_RUN), *SUBFOLDERS):
         if links.get(name) and (where := outside(result.folder / name, result.folder.parent)):
-            result.add(result.folder / name, LINK, where)
+            result.add(result.folder / name, Kind.LINK, where)
 
 
 def outside(path: Path, root: Path) -> str | None:
@@ -207,11 +184,13 @@ def outside(path: Path, root: Path) -> str | None:
 def _check_config(result: Inspected, files: RunFiles) -> None:
     config, problem = read_object(files.config)
     if problem is not None:
-        result.add(files.config, _kind(problem, DAMAGED_RUN), reason(problem))
+        result.add(files.config, _kind(problem, Kind.DAMAGED_RUN), reason(problem))
     elif config is not None:
         _check_identity(result, files.config, config)
     elif result.run is not None:
-        result.add(result.folder, CHANGED_CONFIG, "has no config.json; readers take it for empty")
+        result.add(
+            result.folder, Kind.CHANGED_CONFIG, "has no config.json; readers take it for empty"
+        )
 
 
 def _check_identity(result: Inspected, path: str, config: dict[str, Any]) -> None:
@@ -220,12 +199,12 @@ def _check_identity(result: Inspected, path: str, config: dict[str, Any]) -> Non
     try:
         identity = config_identity(config)
     except ConfigError as exc:  # nested without end
-        result.add(path, DAMAGED_RUN, str(exc))
+        result.add(path, Kind.DAMAGED_RUN, str(exc))
         return
     comparable = isinstance(stored, str) and stored.startswith(f"{VERSION}:")
     under_way = run.get("status") == RUN_STATUS_RUNNING  # a further attempt may be writing both
     if comparable and stored != identity and not under_way:
-        result.add(path, CHANGED_CONFIG, f"is not the configuration that was run ({stored})")
+        result.add(path, Kind.CHANGED_CONFIG, f"is not the configuration that was run ({stored})")
 
 
 def _check_metrics(result: Inspected, files: RunFiles) -> None:
@@ -233,15 +212,15 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
     if metrics is not None:
         return
     if isinstance(problem, PermissionError):
-        result.add(files.metrics, UNREADABLE, reason(problem))
+        result.add(files.metrics, Kind.UNREADABLE, reason(problem))
         return
     if (result.run or {}).get("status") == RUN_STATUS_SUCCEEDED:
         result.metrics = metrics_in_events(files.events)
     if result.metrics is not None:
         what = "is gone" if problem is None else reason(problem)
-        result.add(files.metrics, LOST_METRICS, f"{what}; events.jsonl still has them")
+        result.add(files.metrics, Kind.LOST_METRICS, f"{what}; events.jsonl still has them")
     elif problem is not None:
-        result.add(files.metrics, DAMAGED_RUN, reason(problem))
+        result.add(files.metrics, Kind.DAMAGED_RUN, reason(problem))
 
 
 def metrics_in_events(path: str) -> dict[str, Any] | None:
@@ -272,10 +251,10 @@ def _check_lines(result: Inspected, names: list[str]) -> None:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as exc:
-            result.add(path, _kind(exc, PARTLY_DAMAGED), reason(exc))
+            result.add(path, _kind(exc, Kind.PARTLY_DAMAGED), reason(exc))
             continue
         if damaged:
-            result.add(path, PARTLY_DAMAGED, damaged)
+            result.add(path, Kind.PARTLY_DAMAGED, damaged)
 
 
 def _damaged_lines(path: str) -> str | None:

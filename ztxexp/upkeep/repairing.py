@@ -20,8 +20,8 @@ from typing import Any
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.checking import IN_USE_SEC, SHOWN, age_of, check, check_staging
-from ztxexp.upkeep.findings import DAMAGED_RUN, DEAD_RUN, LEFT_OVER, LOST_METRICS, Finding
+from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check, check_staging
+from ztxexp.upkeep.findings import Finding, Kind
 from ztxexp.upkeep.inspecting import (
     Inspected,
     inspect_run,
@@ -45,7 +45,7 @@ from ztxexp_core.store.files import (
     write_new,
 )
 from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead, process_is_dead
-from ztxexp_core.store.run_folder import close_run, effective_record
+from ztxexp_core.store.run_folder import close_run
 
 _log = logging.getLogger("ztxexp")
 
@@ -107,14 +107,13 @@ class RepairReport(Report[Repair]):
     def lines(self) -> Iterator[str]:
         """Yield what was done with each entry, the first few of each action."""
         becomes = "would be" if self.dry_run else "now"
-        for action in dict.fromkeys(item.action for item in self.items):
-            items = self.of(action)
-            for item in items[:SHOWN]:
-                yield f"{action:<10}  {shown_path(self.root, item.path)}: {item.why}"
+        for items, rest in self.groups("action"):
+            for item in items:
+                yield f"{item.action:<10}  {shown_path(self.root, item.path)}: {item.why}"
                 if item.to is not None:
-                    yield f"{'':<10}    {becomes} {shown_path(self.root, item.to)}"
-            if len(items) > SHOWN:
-                yield f"{'':<10}  and {len(items) - SHOWN} more, see .of({action!r})"
+                    yield f"              {becomes} {shown_path(self.root, item.to)}"
+            if rest:
+                yield f"            {rest}"
 
 
 def repair(root: Path, dry_run: bool = False) -> RepairReport:
@@ -154,9 +153,9 @@ class Repairer:
         try:
             if os.path.islink(entry):
                 return
-            if kinds & {DAMAGED_RUN.name, DEAD_RUN.name, LOST_METRICS.name}:
+            if kinds & {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label, Kind.LOST_METRICS.label}:
                 yield from self._repair_run(entry)
-            if LEFT_OVER.name in kinds:
+            if Kind.LEFT_OVER.label in kinds:
                 yield from self._move_left_over(entry, findings)
         except FileNotFoundError:  # another process was faster
             return
@@ -170,10 +169,12 @@ class Repairer:
         inspected = inspect_run(folder, lines=False)  # as it is now
         if inspected is None:
             return
-        dead, damaged = inspected.first(DEAD_RUN), inspected.first(DAMAGED_RUN)
-        lost = inspected.first(LOST_METRICS)
+        dead, damaged = inspected.first(Kind.DEAD_RUN), inspected.first(Kind.DAMAGED_RUN)
+        lost = inspected.first(Kind.LOST_METRICS)
         if dead is not None and inspected.run is not None:
-            yield from self._close(folder, inspected.run, dead)
+            if not self._dry_run:
+                close_run(folder, inspected.run)
+            yield Repair(folder, CLOSED, dead.what)
         if damaged is not None:
             in_use = self._why_in_use(inspected)
             if in_use is None:
@@ -188,19 +189,12 @@ class Repairer:
                 write_json(lost.path, inspected.metrics)
             yield Repair(lost.path, RESTORED, lost.what)
 
-    def _close(self, folder: Path, run: dict[str, Any], dead: Finding) -> Iterator[Repair]:
-        record = effective_record(run, folder)
-        if record.get("status") != RUN_STATUS_RUNNING:
-            if not self._dry_run:
-                close_run(folder, record)
-            yield Repair(folder, CLOSED, dead.what)
-
     def _move_left_over(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
         inspected = None if entry.name.startswith(".") else inspect_run(entry, lines=False)
         if inspected is not None and self._why_in_use(inspected) is not None:
             return  # the run may be writing them
         for finding in findings:
-            if finding.kind != LEFT_OVER.name:
+            if finding.kind != Kind.LEFT_OVER.label:
                 continue
             if finding.path.name.startswith(STAGING_PREFIX):
                 old = bool(check_staging(finding.path))
@@ -309,7 +303,6 @@ class Quarantine:
     def __init__(self, root: Path):
         self._root = root
         self._folder = Path(shared_folder(root, DAMAGED))
-        self._ready = False
 
     def place(self, path: Path) -> Path:
         """Return where an entry would be moved: its own name, with a number if that is taken."""
@@ -328,18 +321,6 @@ class Quarantine:
             StoreError: the folder cannot be made.
             OSError: the entry cannot be moved.
         """
-        self._prepare()
-        place = self.place(path)
-        os.rename(path, place)
-        moved = {"from": path.relative_to(self._root).as_posix(), "to": place.name}
-        with contextlib.suppress(OSError), JsonlWriter(self._folder / _LOG) as log:
-            log.append({"at": utc_now(), **moved, "why": why})
-        _log.warning("repair: moved %s to %s: %s", shown_path(self._root, path), place, why)
-        return place
-
-    def _prepare(self) -> None:
-        if self._ready:
-            return
         try:
             shared_folder(self._root, DAMAGED, make=True)
             with contextlib.suppress(FileExistsError):
@@ -351,4 +332,10 @@ class Quarantine:
                 "Move away what has its name, or correct the permissions of the root",
                 str(self._folder),
             ) from exc
-        self._ready = True
+        place = self.place(path)
+        os.rename(path, place)
+        moved = {"from": path.relative_to(self._root).as_posix(), "to": place.name}
+        with contextlib.suppress(OSError), JsonlWriter(self._folder / _LOG) as log:
+            log.append({"at": utc_now(), **moved, "why": why})
+        _log.warning("repair: moved %s to %s: %s", shown_path(self._root, path), place, why)
+        return place

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.selection import Selection, read_runs
+from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
@@ -165,30 +165,21 @@ def read_infos(
         ConfigError: no run has the metric, or none has a key of ``per``.
     """
     runs = read_runs(Selection(root, metrics_filename=metrics_filename))
+    infos, now = [], time.time()
     parts = [table.all() for table in (runs.run, runs.config, runs.metrics)]
-    pairs, now = [], time.time()
-    known_keys: set[str] = set()
-    known_metrics: set[str] = set()
-    for name, record, run, config, metrics in zip(runs.names, runs.records(), *parts, strict=True):
-        folder = root / name
+    for name, record, *objects in zip(runs.names, runs.records(), *parts, strict=True):
+        folder, (run, config, metrics) = root / name, (one or {} for one in objects)
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
-        if rules.metric:
-            numbers = [key for key, value in flat(metrics or {}) if _value(value) is not None]
-            known_metrics.update(numbers)
-        if rules.per:
-            known_keys.update(config or {}, (key for key, _ in flat(config or {})))
         try:
-            group = canonical({key: lookup(config or {}, key) for key in rules.per})
+            group = canonical({key: lookup(config, key) for key in rules.per})
         except ConfigError:  # nested without end
             continue
-        value = _value(lookup(metrics or {}, rules.metric)) if rules.metric else None
-        seconds = now - _ended_at(folder, run or {}, now)
-        status = str((run or {}).get("status"))
-        info = RunInfo(folder, status, seconds, value, run=run or {}, group=group)
-        pairs.append((info, record))
-    _check_names(rules, [info for info, _ in pairs], known_metrics, known_keys)
-    return pairs
+        status, age = str(run.get("status")), now - _ended_at(folder, run, now)
+        value = _value(lookup(metrics, rules.metric)) if rules.metric else None
+        infos.append((RunInfo(folder, status, age, value, run=run, group=group), record))
+    _check_names(rules, runs, [info for info, _ in infos])
+    return infos
 
 
 def _ended_at(folder: Path, run: Mapping[str, Any], now: float) -> float:
@@ -214,19 +205,24 @@ def _value(value: Any) -> float | None:
     return value if is_number(value) else None
 
 
-def _check_names(
-    rules: Rules, infos: Sequence[RunInfo], metrics: Collection[str], keys: Collection[str]
-) -> None:
+def _check_names(rules: Rules, runs: RunSet, infos: Sequence[RunInfo]) -> None:
     # With a misspelt metric no run would be among the best.
     succeeded = any(info.status == RUN_STATUS_SUCCEEDED for info in infos)
     if rules.metric and succeeded and not any(info.is_ranked for info in infos):
+        values = [pair for metrics in runs.metrics.all() for pair in flat(metrics or {})]
+        known = {key for key, value in values if _value(value) is not None}
         raise ConfigError(
             f"no run that succeeded has a number {rules.metric!r} in its metrics.json"
-            f"{closest(rules.metric, metrics)}; known: {', '.join(sorted(metrics)) or 'none'}"
+            f"{closest(rules.metric, known)}; known: {', '.join(sorted(known)) or 'none'}"
         )
     for key in rules.per:
-        if infos and key not in keys:
-            raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, keys)}")
+        known = {name for config in runs.config.all() for name in _names(config or {})}
+        if infos and key not in known:
+            raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, known)}")
+
+
+def _names(config: Mapping[str, Any]) -> set[str]:
+    return {*config, *(key for key, _ in flat(config))}
 
 
 def choose(rules: Rules, infos: Sequence[RunInfo]) -> list[RunInfo]:

@@ -44,7 +44,7 @@ def whole(root, name, status="succeeded", config=None, **run):
         metrics={"score": 1.0},
         curve=['{"step": 1}'],
         identity=config_identity(config),
-        finished_at="2026-03-01T10:00:00+00:00",
+        finished_at=None if status == "running" else "2026-03-01T10:00:00+00:00",
         **run,
     )
     put(made / "meta.json", {"attempt": 1})
@@ -558,15 +558,14 @@ def test_a_root_given_as_a_relative_path_is_checked_likewise(folder, monkeypatch
 
 
 def test_every_kind_is_named_in_the_documentation():
-    from ztxexp.upkeep import findings
+    from ztxexp.upkeep.findings import Kind
 
-    kinds = [kind for kind in vars(findings).values() if isinstance(kind, findings.Kind)]
     said = " ".join(ResultAnalyzer.check.__doc__.split())
-    assert len(kinds) == 12
+    assert len(Kind) == 12
     for severity in ("damage", "warning", "note"):
         part = said.partition(f'``"{severity}"``:')[2].partition("``")[0]
-        for kind in kinds:
-            assert (kind.name in part) == (kind.severity == severity), kind
+        for kind in Kind:
+            assert (kind.label in part) == (kind.severity == severity), kind
 
 
 def test_checking_imports_nothing_heavy(folder):
