@@ -194,8 +194,8 @@ class ResultAnalyzer:
     ) -> list[MetricEvent]:
         """Return every logged step of every run.
 
-        Rows that are no event (no integer step, no timestamp, a metric that is no number) are
-        left out, and their number is logged. The filters are those of :meth:`to_records`.
+        Rows that are no event (no integer step, no timestamp, a metric that is no number) are left
+        out, and the log says how many. The filters are those of :meth:`to_records`.
 
         Args:
             metrics_stream_filename: the file in a run's folder that holds its curve.
@@ -219,15 +219,13 @@ class ResultAnalyzer:
         """Return the curves of all runs as one frame, a row for each logged step.
 
         Columns are ``run_id``, ``timestamp``, ``step``, ``split``, ``phase``, then the metrics; a
-        metric with one of these names stands in ``metrics.<name>``. Where a row lacks a metric, or
-        its value is no number, the cell is NaN. The filters are those of :meth:`to_records`.
-
-        Where any of the rows is of a second or later attempt, a column ``attempt`` follows
-        ``phase`` (since 2.0; it says 1 for runs of 1.0.3, which do not tell).
+        metric with one of these names is ``metrics.<name>``. What is missing or no number is NaN.
+        Where a run was tried again, a column ``attempt`` follows ``phase`` (since 2.0). The filters
+        are those of :meth:`to_records`.
 
         Args:
-            metric_key: the only metric wanted; rows without it are left out. A name that no row
-                has gives an empty frame, and the log says the known ones.
+            metric_key: the only metric wanted; rows without it are left out. For a name that no row
+                has the frame is empty, and the log names the known ones.
             metrics_stream_filename: the file in a run's folder that holds its curve.
 
         Example:
@@ -286,9 +284,8 @@ class ResultAnalyzer:
     ) -> pd.DataFrame:
         """Return the runs with the largest or smallest value of a metric, the best one first.
 
-        Runs without the metric, and those where it is NaN or no number, are left out; the log says
-        how many. An infinity is a number like others. Of equal runs the one with the smaller id
-        comes first. (Since 2.0.)
+        Runs where the metric is missing, NaN or no number are left out; the log says how many. Of
+        equal runs the one with the smaller id comes first. (Since 2.0.)
 
         Args:
             metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
@@ -313,14 +310,13 @@ class ResultAnalyzer:
     ) -> pd.DataFrame:
         """Return what differs between runs, and only that.
 
-        Four parts are compared: ``config``; ``code`` (what meta.json says of the commit, the
-        machine, the command line and the like, but not names, tags and times); ``packages`` (their
-        versions, where meta.json has them); ``metrics``. Values are the same where two
-        configurations would be: 1 and 1.0 are, ``True`` and 1 are not. (Since 2.0.)
+        Four parts are compared: ``config``; ``code`` (what meta.json says of commit, machine and
+        command line, but not names, tags and times); ``packages`` (their versions); ``metrics``.
+        Values are the same where two configurations would be: 1 and 1.0 are, ``True`` and 1 are
+        not. (Since 2.0.)
 
         Args:
-            run_ids: ids of two or more runs of any status; the beginning of an id will do where no
-                other run's begins likewise.
+            run_ids: ids of two or more runs of any status, or unique beginnings of ids.
             metrics_filename: the file in a run's folder that holds its metrics.
 
         Returns:
@@ -328,8 +324,7 @@ class ResultAnalyzer:
             (dotted for nested ones) as its index. A run that lacks a key has ``<NA>`` there.
 
         Raises:
-            ConfigError: an id that is unknown or could be several (they are named), or fewer than
-                two runs.
+            ConfigError: an id that is unknown or could be several runs, or fewer than two runs.
 
         Example:
             >>> analyzer = ResultAnalyzer("./results_demo")
@@ -347,9 +342,9 @@ class ResultAnalyzer:
         group: str | None = None,
         tags: Tags | None = None,
     ) -> pd.DataFrame:
-        """Return the runs with those keys of their configurations that are not the same in all.
+        """Return the runs with the keys of their configurations that vary, and their metrics.
 
-        A key that only some runs have varies. Lists are compared by what they hold. (Since 2.0.)
+        A key that only some runs have varies. (Since 2.0.)
 
         Returns:
             A row for each run: ``run_id``, the keys that vary (dotted for nested ones), and all
@@ -358,9 +353,8 @@ class ResultAnalyzer:
         Example:
             >>> ResultAnalyzer("./results_demo").varying().groupby("lr")["score"].mean()
         """
-        return queries.varying(
-            self._select(statuses, metrics_filename, experiment_name, group, tags)
-        )
+        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
+        return queries.varying(selection)
 
     def aggregate(
         self,
@@ -377,14 +371,13 @@ class ResultAnalyzer:
         """Return mean, spread and confidence interval of metrics, over seeds, for each setting.
 
         The interval is the 95 % confidence interval of the mean by Student's t distribution with
-        n - 1 degrees of freedom, mean +- t * sem, as for independent runs whose results are spread
-        normally; ``frame.attrs["interval"]`` says so too. The standard deviation has n - 1 in its
+        n - 1 degrees of freedom, for independent, normally distributed results
+        (``frame.attrs["interval"]`` says so too). The standard deviation has n - 1 in its
         denominator. With one run, spread and interval are NaN.
 
-        What could make a mean misleading is logged: of runs that are the same in configuration
-        and seed only the latest counts; runs where a metric is missing, NaN or no number do not
-        count for it; groups that lack seeds of the fullest group; keys that differ within a group.
-        (Since 2.0.)
+        Flags groups with missing seeds, in a column and in the log. The log also says where runs
+        have been repeated (only the latest counts), where a metric is missing, NaN or no number
+        (the run does not count for it), and which keys differ within a group. (Since 2.0.)
 
         Args:
             by: keys of the configuration that make a group (``"run.<key>"`` for those of
@@ -418,13 +411,8 @@ class ResultAnalyzer:
     ) -> pd.DataFrame:
         """Return the failed runs by kind, the most frequent first.
 
-        Of one kind are those with the same exception, raised at the same place, for the same
-        reason; where no place is known, those whose messages differ in numbers only. (Since 2.0.)
-
-        Args:
-            experiment_name: experiment to keep.
-            group: group to keep.
-            tags: tags to ask for.
+        Failures are of one kind that have the same exception, place and reason; where no place is
+        known, those whose messages differ in numbers only. (Since 2.0.)
 
         Returns:
             A row for each kind: ``error_type``, ``place`` (``train.py:12 in step``), ``n_runs``,
@@ -438,26 +426,24 @@ class ResultAnalyzer:
         return failures.failures(self._select(None, "", experiment_name, group, tags))
 
     def reproduce(self, run_id: str) -> Reproduction:
-        """Say how a run came about, what differs today, and which commands lead back there.
+        """Say how a run came about, what differs today, and which commands run it again.
 
-        Today is the present working folder, its repository and the running Python: call it where
-        the run was launched. Nothing is imported, run or written. Of a run with several attempts
-        it is the last one; of what 1.0.3 has not recorded it says so. (Since 2.0.)
+        Compares with the present working folder, its repository and the running Python: call it
+        where the run was launched. Nothing is imported, run or written. Of a run with several
+        attempts it describes the last one. (Since 2.0.)
 
         Args:
             run_id: the id of a run, or the beginning of one.
 
         Returns:
             A record that prints, with ``config``, ``commit``, ``patch``, ``command``, ``packages``,
-            ``differences``, ``steps`` and more.
+            ``differences``, ``steps`` and more. The last step runs the configuration alone.
 
         Raises:
-            ConfigError: an id that is unknown (the closest one is named) or could be several.
+            ConfigError: an id that is unknown or could be several runs.
 
         Example:
-            >>> found = ResultAnalyzer("./results_demo").reproduce("20260301_1015")
-            >>> print(found)
-            >>> found.config["lr"], found.commit
+            >>> print(ResultAnalyzer("./results_demo").reproduce("20260301_1015"))
         """
         from ztxexp.analysis.reproducing import reproduce  # only this needs git and hashes
 

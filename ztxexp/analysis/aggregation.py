@@ -11,7 +11,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -73,116 +72,88 @@ def aggregate_runs(
         over: the key whose values are averaged over; ``None``: every run counts.
         metrics: what is averaged; ``None``: all that are numbers.
     """
-    sweep = _Sweep.of(runs, by, over)
-    sweep.leave_out_repeated(runs)
-    sweep.warn_mixed()
-    measured = dict(_measured(runs, metrics, sweep.positions))
+    config = flattened(runs.config)
+    codes = varying(config)
+    seeds = None
+    if over is not None:
+        hint = ", or give over=None to let every run count"
+        seeds = asked_for(runs.parts, over, "config", "over", hint)
+    if by is None:
+        keys = [key for key in codes if not _is_below(key, seeds)]
+        columns = [NamedColumn(key, config.column(key, ABSENT)) for key in keys]
+    else:
+        columns = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
+    if seeds is not None and seeds.name in [column.name for column in columns]:
+        raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
+    group = _numbered([codes_of(column.cells) for column in columns], len(runs))
+    if seeds is not None:
+        alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
+        latest = _latest(runs, alike)
+        runs, group = runs.chosen(latest), [group[at] for at in latest]
+        columns = [NamedColumn(name, [cells[at] for at in latest]) for name, cells in columns]
+        seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
+        others = {key: of for key, of in codes.items() if not _is_below(key, seeds)}
+        _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()})
+    measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
     lacking = [f"{name!r} lacks {text}" for name, text in without.items() if text]
     if lacking:
-        total = plural(len(sweep.positions), "run")
+        total = plural(len(runs), "run")
         _log.warning("aggregate: means are not over all %s: %s", total, "; ".join(lacking))
-    return _frame(sweep, measured)
+    return _frame(columns, group, seeds, measured)
 
 
-@dataclass
-class _Sweep:
-    """Runs in groups.
+def _numbered(codes: Sequence[list[int]], size: int) -> list[int]:
+    """Return a number for each combination of codes, by order of appearance."""
+    number_of: dict[Any, int] = {}
+    combinations = zip(*codes, strict=True) if codes else [()] * size
+    return [number_of.setdefault(combination, len(number_of)) for combination in combinations]
 
-    Attributes:
-        by: the keys that make a group.
-        over: the key that is averaged over.
-        varying: codes of the values of every key of the configurations that varies.
-        group: for each run the number of its group, by order of appearance.
-        positions: of the runs that count.
+
+def _latest(runs: RunSet, alike: list[int]) -> list[int]:
+    """Return the positions of the latest ones of runs that are alike in everything.
+
+    The log names the others.
     """
-
-    by: list[NamedColumn]
-    over: NamedColumn | None
-    varying: dict[str, list[int]]
-    group: list[int]
-    positions: list[int]
-
-    @classmethod
-    def of(cls, runs: RunSet, by: Sequence[str] | None, over: str | None) -> _Sweep:
-        """Sort all runs into groups."""
-        config = flattened(runs.config)
-        varying_keys = varying(config)
-        column = None
-        if over is not None:
-            hint = ", or give over=None to let every run count"
-            column = asked_for(runs.parts, over, "config", "over", hint)
-        if by is None:
-            keys = [key for key in varying_keys if not _is_below(key, column)]
-            groups = [NamedColumn(key, config.column(key, ABSENT)) for key in keys]
-        else:
-            groups = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
-        if column is not None and column.name in [group.name for group in groups]:
-            raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
-        number_of: dict[Any, int] = {}
-        codes = [codes_of(group.cells) for group in groups]
-        values = zip(*codes, strict=True) if codes else [()] * len(runs)
-        numbers = [number_of.setdefault(value, len(number_of)) for value in values]
-        return cls(groups, column, varying_keys, numbers, list(range(len(runs))))
-
-    def leave_out_repeated(self, runs: RunSet) -> None:
-        """Leave out the earlier ones of runs that are the same in everything; the log names them.
-
-        Without ``over`` every run counts.
-        """
-        if self.over is None or not self.positions:
-            return
-        same: dict[Any, list[int]] = {}
-        alike = zip(self.group, codes_of(self.over.cells), *self.varying.values(), strict=True)
-        for position, codes in enumerate(alike):
-            same.setdefault(codes, []).append(position)
-        if len(same) == len(self.positions):
-            return
-        repeated = [position for each in same.values() if each[1:] for position in each]
-        ended = _ends(runs.run, repeated)
-        latest = {max(each, key=lambda p: (ended.get(p, 0.0), p)) for each in same.values()}
-        ids = runs.ids()
-        earlier = [ids[position] for position in self.positions if position not in latest]
-        self.positions = sorted(latest)
+    same: dict[int, list[int]] = {}
+    for position, number in enumerate(alike):
+        same.setdefault(number, []).append(position)
+    repeated = [position for each in same.values() if each[1:] for position in each]
+    ended = _ends(runs.run, repeated)
+    latest = sorted(max(each, key=lambda p: (ended.get(p, 0.0), p)) for each in same.values())
+    if repeated:
+        earlier = set(repeated) - set(latest)
         _log.warning(
             "aggregate: left out %s, since a later one of the same configuration succeeded too: %s",
             plural(len(earlier), "run"),
-            _listed(earlier),
+            _listed([run_id for at, run_id in enumerate(runs.ids()) if at in earlier]),
+        )
+    return latest
+
+
+def _warn_mixed(group: list[int], codes: dict[str, list[int]]) -> None:
+    """Log which keys differ within a group."""
+    groups = len(set(group))
+    mixed = [key for key, of in codes.items() if len(set(zip(group, of, strict=True))) > groups]
+    if mixed:
+        _log.warning(
+            "aggregate: runs of one group differ in %s, so the means are over mixed settings; add "
+            "to by what should make groups of its own",
+            ", ".join(map(repr, mixed)),
         )
 
-    def warn_mixed(self) -> None:
-        """Log which keys differ within a group although they make none and are not ``over``."""
-        if self.over is None:
-            return
-        group = self.counting(self.group)
-        groups = len(set(group))
-        mixed = [
-            key
-            for key, codes in self.varying.items()
-            if not _is_below(key, self.over)
-            and len(set(zip(group, self.counting(codes), strict=True))) > groups
-        ]
-        if mixed:
-            _log.warning(
-                "aggregate: runs of one group differ in %s, so the means are over mixed settings; "
-                "add to by what should make groups of its own",
-                ", ".join(map(repr, mixed)),
-            )
 
-    def counting(self, cells: list[Any]) -> list[Any]:
-        """Return the cells of the runs that count."""
-        return [cells[position] for position in self.positions]
-
-    def firsts(self) -> list[int]:
-        """Return the first run of each group, the groups in the order of their values."""
-        first: dict[int, int] = {}
-        for position in self.positions:
-            first.setdefault(self.group[position], position)
-        positions = list(first.values())
-        columns = [[column.cells[position] for position in positions] for column in self.by]
-        ranked = [list(map(_rank, cells, codes_of(cells))) for cells in columns]
-        ranks = [*zip(*ranked, strict=True)] if ranked else [()] * len(positions)
-        return [position for _, position in sorted(zip(ranks, positions, strict=True))]
+def _in_order(columns: Sequence[NamedColumn], group: list[int]) -> list[int]:
+    """Return the first run of each group, the groups in the order of their values."""
+    first: dict[int, int] = {}
+    for position, number in enumerate(group):
+        first.setdefault(number, position)
+    positions = list(first.values())
+    ranks: list[tuple[Any, ...]] = [(0,) * len(positions)]
+    for column in columns:
+        cells = [column.cells[position] for position in positions]
+        ranks.append(tuple(map(_rank, cells, codes_of(cells))))
+    return [position for *_, position in sorted(zip(*ranks, positions, strict=True))]
 
 
 def _rank(value: Any, code: int) -> tuple[int, Any]:
@@ -218,19 +189,16 @@ def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
 # ---- numbers ---------------------------------------------------------------------------------
 
 
-def _measured(
-    runs: RunSet, asked: Sequence[str] | None, positions: list[int]
-) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the metrics that are averaged, each with the cells of the runs that count."""
+def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn]:
+    """Yield the metrics that are averaged."""
     if asked is not None:
         columns = [asked_for(runs.parts, key, "metrics", "metrics") for key in dict.fromkeys(asked)]
     else:
         table = flattened(runs.metrics)
         columns = [NamedColumn(key, table.column(key, ABSENT)) for key in table.names()]
     for column in columns:
-        cells = [column.cells[position] for position in positions]
-        if asked is not None or any(map(is_number, cells)):
-            yield column.name, cells
+        if asked is not None or any(map(is_number, column.cells)):
+            yield column
 
 
 def _float(cell: Any) -> float:
@@ -268,49 +236,56 @@ def _statistics(cells: list[Any], group: list[int]) -> dict[str, pd.Series[Any]]
 # ---- the frame -------------------------------------------------------------------------------
 
 
-def _frame(sweep: _Sweep, measured: dict[str, list[Any]]) -> pd.DataFrame:
+def _frame(
+    columns: Sequence[NamedColumn],
+    group: list[int],
+    seeds: NamedColumn | None,
+    measured: dict[str, list[Any]],
+) -> pd.DataFrame:
     import pandas as pd
 
-    firsts = sweep.firsts()
-    number_of = {sweep.group[position]: number for number, position in enumerate(firsts)}
-    group = [number_of[number] for number in sweep.counting(sweep.group)]
-    calculated = _counted(sweep, group, firsts)
+    firsts = _in_order(columns, group)
+    row_of = {group[position]: row for row, position in enumerate(firsts)}
+    rows = [row_of[number] for number in group]
+    keys = {name: [cells[position] for position in firsts] for name, cells in columns}
+    calculated = _counted(keys, rows, seeds)
     for metric, cells in measured.items():
-        for word, values in _statistics(cells, group).items():
+        for word, values in _statistics(cells, rows).items():
             calculated[f"{metric}_{word}"] = values
-    columns: dict[str, Any] = {}
-    for column in sweep.by:
-        name = f"config.{column.name}" if column.name in calculated else column.name
-        cells = [column.cells[position] for position in firsts]
+    frame: dict[str, Any] = {}
+    for name, cells in keys.items():
         shown = [math.nan if cell is ABSENT else encodable(cell) for cell in cells]
-        columns[encodable(name)] = pd.Series(shown, dtype=None if shown else object)
-    columns.update({encodable(name): values for name, values in calculated.items()})
-    frame: pd.DataFrame = pd.DataFrame(columns, index=pd.RangeIndex(len(firsts)))
-    frame.attrs["interval"] = INTERVAL
-    return frame
+        name = f"config.{name}" if name in calculated else name
+        frame[encodable(name)] = pd.Series(shown, dtype=None if shown else object)
+    frame.update({encodable(name): values for name, values in calculated.items()})
+    means: pd.DataFrame = pd.DataFrame(frame, index=pd.RangeIndex(len(firsts)))
+    means.attrs["interval"] = INTERVAL
+    return means
 
 
-def _counted(sweep: _Sweep, group: list[int], firsts: Sequence[int]) -> dict[str, Any]:
+def _counted(
+    keys: dict[str, list[Any]], rows: list[int], seeds: NamedColumn | None
+) -> dict[str, Any]:
     """Return the columns that say of which runs a group consists."""
     import numpy as np
     import pandas as pd
 
-    if sweep.over is None:
-        return {"n_runs": np.bincount(np.array(group, dtype=np.int64), minlength=len(firsts))}
-    word = f"{sweep.over.name.rpartition('.')[2]}s"
-    cells = [None if cell is ABSENT else cell for cell in sweep.counting(sweep.over.cells)]
+    size = max(rows, default=-1) + 1
+    if seeds is None:
+        return {"n_runs": np.bincount(np.array(rows, dtype=np.int64), minlength=size)}
+    word = f"{seeds.name.rpartition('.')[2]}s"
+    cells = [None if cell is ABSENT else encodable(cell) for cell in seeds.cells]
     codes = codes_of(cells)
     value_of = dict(zip(codes, cells, strict=True))
-    in_order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
-    rank_of = {code: rank for rank, code in enumerate(in_order)}
-    values = [encodable(value_of[code]) for code in in_order]
-    sets: list[set[int]] = [set() for _ in firsts]
-    for number, code in zip(group, codes, strict=True):
-        sets[number].add(rank_of[code])
-    shown = [tuple([values[rank] for rank in sorted(ranks)]) for ranks in sets]
+    order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
+    rank_of = {code: rank for rank, code in enumerate(order)}
+    sets: list[set[int]] = [set() for _ in range(size)]
+    for row, code in zip(rows, codes, strict=True):
+        sets[row].add(rank_of[code])
+    shown = [tuple([value_of[order[rank]] for rank in sorted(ranks)]) for ranks in sets]
     differs = _different(sets)
     if any(differs):
-        _warn_different(sweep, firsts, word, shown, differs)
+        _warn_different(keys, word, shown, differs)
     return {
         f"n_{word}": np.array([len(ranks) for ranks in sets], dtype=np.int64),
         word: pd.Series(shown, dtype=object),
@@ -329,11 +304,7 @@ def _different(sets: Sequence[set[int]]) -> list[bool]:
 
 
 def _warn_different(
-    sweep: _Sweep,
-    firsts: Sequence[int],
-    word: str,
-    shown: Sequence[tuple[Any, ...]],
-    differs: Sequence[bool],
+    keys: dict[str, list[Any]], word: str, shown: list[tuple[Any, ...]], differs: list[bool]
 ) -> None:
     """Flag groups with missing seeds."""
     fullest = shown[differs.index(False)]
@@ -344,8 +315,8 @@ def _warn_different(
         further = [value for value in shown[number] if value not in fullest]
         parts = [f"lacks {_listed(missing)}"] if missing else []
         parts += [f"has {_listed(further)} besides"] if further else []
-        cells = {column.name: column.cells[firsts[number]] for column in sweep.by}
-        config = {name: None if c is ABSENT else encodable(c) for name, c in cells.items()}
+        values = {name: cells[number] for name, cells in keys.items()}
+        config = {name: None if v is ABSENT else encodable(v) for name, v in values.items()}
         descriptions.append(f"{label(config, width=60) or 'all runs'} {' and '.join(parts)}")
     _log.warning(
         "aggregate: %d of %d groups do not have the %s of the fullest one (%s), so their means "
