@@ -14,8 +14,15 @@ from typing import Any
 from ztxexp.text.format import plural
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.delivery.state import EVENTS, EXTRAS, DeliveryState, delivery_state
-from ztxexp_core.delivery.target import TrackerTarget, target_for, target_for_instance
+from ztxexp_core.delivery.state import (
+    EVENTS,
+    EXTRAS,
+    DeliveryState,
+    TrackerTarget,
+    delivery_state,
+    target_for,
+    target_for_instance,
+)
 from ztxexp_core.delivery.thread import DeliveryReport, TrackerThread
 from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry

@@ -1,6 +1,7 @@
-"""How much of a run a tracker has received: one file per run, tracker and destination.
+"""A tracker as its thread is given it, and how much of a run it has received.
 
-``trackers/<name>-<hash>.jsonl``. Its first line holds the offsets up to which ``metrics.jsonl`` and
+The latter is a file per run, tracker and destination, ``trackers/<name>-<hash>.jsonl``. Its first
+line holds the offsets up to which ``metrics.jsonl`` and
 ``extras.jsonl`` have been delivered, and is overwritten in place. The lines after it name the gaps
 before these offsets, those that were filled later, and how each session began and ended. One
 session writes at a time.
@@ -12,12 +13,15 @@ import contextlib
 import mmap
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.records import MetricEvent
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.plugins.trackers import make_tracker
+from ztxexp_core.records import MetricEvent, TrackerSpec
 from ztxexp_core.store.files import (
     CLOEXEC,
     Line,
@@ -28,15 +32,46 @@ from ztxexp_core.store.files import (
     whole_lines,
 )
 from ztxexp_core.store.liveness import process_is_dead, this_process
-from ztxexp_core.values.codec import encode
+from ztxexp_core.values.codec import encode, plain
 
-if TYPE_CHECKING:
-    from ztxexp_core.delivery.target import TrackerTarget
+if TYPE_CHECKING:  # it needs pluggy, which workers do not
+    from ztxexp_core.contracts import Tracker
 
 FOLDER = "trackers"
 EVENTS, EXTRAS = "events", "extras"
 
 _HEAD = b'{"events_to":%20d,"extras_to":%20d}\n'
+
+
+@dataclass
+class TrackerTarget:
+    """A tracker to which runs are delivered.
+
+    Attributes:
+        name: of the tracker, as the user knows it.
+        make: makes the tracker, or returns the one there is.
+        destination: where it sends to, unless the tracker itself says so.
+        timeout: seconds that one of its calls may take.
+    """
+
+    name: str
+    make: Callable[[], Tracker]
+    destination: str
+    timeout: float
+
+
+def target_for(spec: TrackerSpec, timeout: float) -> TrackerTarget:
+    """Return the target for a tracker given by name; ``timeout`` in seconds, for each call."""
+    try:
+        destination = encode(plain(dict(sorted(spec.kwargs.items())))).decode()
+    except ConfigError:  # a value without a form in JSON, such as a function
+        destination = ",".join(sorted(spec.kwargs))
+    return TrackerTarget(spec.name, lambda: make_tracker(spec), destination, timeout)
+
+
+def target_for_instance(name: str, tracker: Tracker, timeout: float) -> TrackerTarget:
+    """Return the target for a tracker that is made already."""
+    return TrackerTarget(name, lambda: tracker, name, timeout)
 
 
 class Range(NamedTuple):
@@ -149,7 +184,7 @@ class DeliveryState:
             self._fd = None
 
     def set_started(self) -> None:
-        """Record that the tracker was told the start."""
+        """Record that the start was delivered."""
         self._append({"started": True})
 
     def advance(self, kind: str, to: int) -> None:
@@ -169,7 +204,7 @@ class DeliveryState:
         self.gaps[kind] = list(_without(self.gaps[kind], lines))
 
     def set_ended(self, attempt: int, status: str) -> None:
-        """Record that the tracker was told how an attempt ended."""
+        """Record that the end of an attempt was delivered."""
         self.ended = attempt
         self._append({"ended": attempt, "status": status})
 

@@ -24,11 +24,11 @@ from ztxexp_core.delivery.state import (
     EXTRAS,
     DeliveryState,
     Range,
+    TrackerTarget,
     delivery_state,
     event_of,
     shown_destination,
 )
-from ztxexp_core.delivery.target import TrackerTarget
 from ztxexp_core.store.files import Line, RunFiles, whole_lines
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 

@@ -154,35 +154,22 @@ def blocks(word: str, ref: PluginRef) -> bool:
     return (same and name == ref.name) if colon else (same or name == ref.name)
 
 
-def blockable(refs: Iterable[PluginRef]) -> list[str]:
-    """Return every word that blocks one of some plugins."""
-    words = ((ref.name, ref.distribution, f"{ref.distribution}:{ref.name}") for ref in refs)
-    return sorted({word for three in words for word in three})
-
-
 def clash_error(claims: Sequence[PluginRef]) -> PluginContractError:
     """Return the error for a name that several distributions claim for different objects."""
     first, origins = claims[0], " and ".join(sorted(map(str, claims)))
     times = "twice" if len(claims) == 2 else f"{len(claims)} times"
+    distributions = {ref.distribution for ref in claims}
+    others = sorted(distributions - {OWN_DISTRIBUTION})
+    words = [f"{distribution}:{first.name}" for distribution in others]
+    hint = f"reinstall {first.distribution}"
+    if len(distributions) > 1:  # a plugin of ztxexp itself is the one to keep
+        comma, last = (",", " and ") if OWN_DISTRIBUTION in distributions else (" or ", " or ")
+        hint = f"set {BLOCKING_VARIABLE}={comma.join(words)}, or uninstall {last.join(others)}"
     return PluginContractError(
-        f"the {first.kind} name {first.name!r} is claimed {times}, by {origins}; {_hint(claims)}",
+        f"the {first.kind} name {first.name!r} is claimed {times}, by {origins}; {hint}",
         first.kind,
         first.name,
     )
-
-
-def _hint(claims: Sequence[PluginRef]) -> str:
-    distributions = sorted({ref.distribution for ref in claims})
-    if len(distributions) == 1:
-        return f"reinstall {distributions[0]}"
-    # What ztxexp brings itself is the one to keep.
-    foreign = [name for name in distributions if name != OWN_DISTRIBUTION]
-    words = [f"{name}:{claims[0].name}" for name in foreign]
-    if len(foreign) < len(distributions):
-        block, remove = f"block the other with {BLOCKING_VARIABLE}={','.join(words)}", " and "
-    else:
-        block, remove = f"block all but one with {BLOCKING_VARIABLE}={' or '.join(words)}", " or "
-    return f"{block}, or uninstall {remove.join(foreign)}"
 
 
 # ---- messages --------------------------------------------------------------------------------

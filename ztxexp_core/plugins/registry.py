@@ -23,7 +23,6 @@ from ztxexp_core.errors import OptionError, PluginImportError, UnknownPluginErro
 from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     PluginRef,
-    blockable,
     blocking_words,
     blocks,
     cause,
@@ -114,10 +113,15 @@ class Plugin:
         return self._manager.subset_hook_caller(HOOKS[self.ref.kind], others)(**kwargs)
 
     def tracker_spec(self, kwargs: Mapping[str, Any]) -> TrackerSpec:
-        """Check that the tracker can be made with these arguments, see :func:`tracker_spec`."""
+        """Check that the tracker can be made with these arguments, without making it.
+
+        Raises:
+            PluginImportError: a package that it names in ``requires`` is not installed.
+            OptionError: an argument that it does not know, one that it lacks, or another type.
+        """
         missing = self.missing_packages()
         if missing:
-            hint = self.install_hint() or f"pip install {' '.join(missing)}"
+            hint = pip_line(self._entry) or f"pip install {' '.join(missing)}"
             raise PluginImportError(
                 f"{self.ref} needs {listing(missing)}, which is not installed: {hint}",
                 self.ref.kind,
@@ -129,10 +133,6 @@ class Plugin:
     def missing_packages(self) -> list[str]:
         """Return the import names in its ``requires`` that are not installed."""
         return [name for name in self._texts("requires") if not _is_installed(name)]
-
-    def install_hint(self) -> str:
-        """Return the pip line of the extra that is named like it; empty without one."""
-        return pip_line(self._entry)
 
     def _texts(self, attribute: str) -> list[str]:
         value = getattr(self.implementation, attribute, ())
@@ -170,7 +170,7 @@ class Registry:
         self.group = group
         self._find = find or (lambda: scan((group,))[group])
         self._lock = threading.RLock()
-        self._enabled: dict[str, dict[str, list[EntryPoint]]] = {}
+        self._enabled: dict[str, dict[str, dict[str, EntryPoint]]] = {}
         self._plugins: dict[tuple[str, str], Plugin] = {}
         self._manager = pluggy.PluginManager(contracts.PROJECT_NAME)
         self._manager.add_hookspecs(contracts)
@@ -186,7 +186,7 @@ class Registry:
 
     def refs(self) -> list[PluginRef]:
         """Return where each enabled plugin comes from, sorted by name; imports nothing."""
-        refs = {ref_of(self.kind, e) for entries in self._by_name().values() for e in entries}
+        refs = (ref_of(self.kind, e) for found in self._by_name().values() for e in found.values())
         return sorted(refs, key=lambda ref: (ref.name, ref.distribution, ref.target))
 
     def resolve(self, name: str) -> PluginRef:
@@ -196,7 +196,7 @@ class Registry:
             UnknownPluginError: no plugin has that name, or all that have it are blocked.
             PluginContractError: two distributions claim it for different objects.
         """
-        return ref_of(self.kind, self._entry(name))
+        return ref_of(self.kind, self._claim(name)[1])
 
     def load(self, name: str) -> Plugin:
         """Import a plugin and hold it against the contract of its kind; later calls give the same.
@@ -206,8 +206,8 @@ class Registry:
             PluginImportError: its module cannot be imported, or lacks the attribute.
             PluginContractError: it does not fit the contract, or its name is claimed twice.
         """
-        entry = self._entry(name)
-        key = (name, target_of(entry))  # a block may leave another plugin of that name next time
+        target, entry = self._claim(name)
+        key = (name, target)  # a block may leave another plugin of that name next time
         with self._lock:
             if key not in self._plugins:
                 self._plugins[key] = self._load(entry)
@@ -230,43 +230,45 @@ class Registry:
         register(ref, implementation, self._manager)
         return plugin
 
-    def _by_name(self) -> Mapping[str, list[EntryPoint]]:
-        """Return the entry points that are not blocked."""
+    def _claim(self, name: str) -> tuple[str, EntryPoint]:
+        """Return target and entry point of the one plugin of that name."""
+        claims = self._by_name().get(name)
+        if not claims:
+            raise self._unknown(name)
+        if len(claims) > 1:
+            raise clash_error([ref_of(self.kind, entry) for entry in claims.values()])
+        return next(iter(claims.items()))
+
+    def _by_name(self) -> Mapping[str, Mapping[str, EntryPoint]]:
+        """Return the entry points that are not blocked, by name and target."""
         blocked = os.environ.get(BLOCKING_VARIABLE, "")
         if blocked not in self._enabled:
             words = blocking_words()
-            if words:
-                self._warn_unmatched(words)
-            by_name: dict[str, list[EntryPoint]] = {}
+            self._warn_unmatched(words)
+            by_name: dict[str, dict[str, EntryPoint]] = {}
             for entry in self.entries:
-                ref = ref_of(self.kind, entry) if words else None
-                if ref is None or not any(blocks(word, ref) for word in words):
-                    by_name.setdefault(entry.name, []).append(entry)
+                if not words or not any(blocks(w, ref_of(self.kind, entry)) for w in words):
+                    by_name.setdefault(entry.name, {})[target_of(entry)] = entry
             self._enabled[blocked] = by_name
         return self._enabled[blocked]
-
-    def _entry(self, name: str) -> EntryPoint:
-        claims = {target_of(entry): entry for entry in self._by_name().get(name, ())}
-        if len(claims) > 1:
-            raise clash_error([ref_of(self.kind, entry) for entry in claims.values()])
-        for entry in claims.values():
-            return entry
-        raise self._unknown(name)
 
     def _warn_unmatched(self, words: Iterable[str]) -> None:
         """Log, once in a process, which blocking words name no plugin of any kind."""
         new = set(words) - _checked_words
+        if not new:
+            return
         _checked_words.update(new)
-        refs = [ref_of(self.kind, entry) for entry in self.entries] if new else []
-        if new:
-            refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
+        refs = [ref_of(self.kind, entry) for entry in self.entries]
+        refs += [ref_of(kind, e) for kind, g in _GROUPS.items() for e in _entries_by_group()[g]]
+        known = [ref.name for ref in refs] + [ref.distribution for ref in refs]
+        known += [f"{ref.distribution}:{ref.name}" for ref in refs]
         for word in sorted(new):
             if not any(blocks(word, ref) for ref in refs):
                 _log.warning(
                     "%s names %r, which is no installed plugin or distribution of plugins%s",
                     BLOCKING_VARIABLE,
                     word,
-                    closest(word, blockable(refs)),
+                    closest(word, known),
                 )
 
     def _unknown(self, name: str) -> UnknownPluginError:
@@ -309,24 +311,22 @@ def _entries_by_group() -> Mapping[str, list[EntryPoint]]:
     return scan(_GROUPS.values())
 
 
+@functools.cache
 def _registry(kind: str) -> Registry:
     group = _GROUPS[kind]
     return Registry(kind, group, lambda: _entries_by_group()[group])
 
 
-@functools.cache
 def trackers() -> Registry:
     """Return the registry of trackers."""
     return _registry("tracker")
 
 
-@functools.cache
 def executors() -> Registry:
     """Return the registry of executors."""
     return _registry("executor")
 
 
-@functools.cache
 def expanders() -> Registry:
     """Return the registry of expanders."""
     return _registry("expander")
@@ -339,8 +339,8 @@ def refresh() -> None:
     notebook or a test. Plugins in use stay what they are.
     """
     importlib.invalidate_caches()  # also that of importlib.metadata
-    for cached in (_entries_by_group, trackers, executors, expanders):
-        cached.cache_clear()
+    _entries_by_group.cache_clear()
+    _registry.cache_clear()
     _checked_targets.clear()
 
 
@@ -354,26 +354,21 @@ def load_expander(name: str) -> Plugin:
     return expanders().load(name)
 
 
-def tracker_spec(
-    name: str, kwargs: Mapping[str, Any] | None = None, registry: Registry | None = None
-) -> TrackerSpec:
+def tracker_spec(name: str, kwargs: Mapping[str, Any] | None = None) -> TrackerSpec:
     """Check that a tracker can be made with these arguments, without making it.
 
     Args:
         name: the exact name.
         kwargs: keyword arguments of its class or factory.
-        registry: where to look it up; the installed trackers by default.
 
     Raises:
-        UnknownPluginError, PluginImportError, PluginContractError: as :meth:`Registry.load`; a
-            package named in ``requires`` that is missing is an import error too.
-        OptionError: an argument that the tracker does not know, or one that it lacks.
+        PluginError, OptionError: as :meth:`Registry.load` and :meth:`Plugin.tracker_spec`.
 
     Example:
         >>> tracker_spec("mlflow", {"experiment_name": "demo"}).target
         'ztxexp_trackers.mlflow:MlflowTracker'
     """
-    return (registry or trackers()).load(name).tracker_spec(kwargs or {})
+    return trackers().load(name).tracker_spec(kwargs or {})
 
 
 def name_of(tracker: contracts.Tracker) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.delivery.target import TrackerTarget, target_for, target_for_instance
+from ztxexp_core.delivery.state import TrackerTarget, target_for, target_for_instance
 from ztxexp_core.delivery.thread import DeliveryReport, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec

@@ -14,8 +14,7 @@ import pytest
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.delivery import thread as thread_module
-from ztxexp_core.delivery.state import EVENTS, DeliveryState
-from ztxexp_core.delivery.target import TrackerTarget
+from ztxexp_core.delivery.state import EVENTS, DeliveryState, TrackerTarget
 from ztxexp_core.delivery.thread import CpuBudget, DeliveryReport, TrackerThread
 from ztxexp_core.records import MetricEvent, RunMetadata
 

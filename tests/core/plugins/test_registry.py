@@ -523,14 +523,14 @@ def test_every_installed_built_in_passes_its_checks():
 
 def test_a_tracker_is_checked_in_the_parent_and_made_in_the_worker(site):
     fake = site.plugin("tracker", TRACKER, ":Tracker")
-    spec = tracker_spec("fake", {"path": "p", "level": 2}, fake)
+    spec = fake.load("fake").tracker_spec({"path": "p", "level": 2})
     assert spec.target == fake.resolve("fake").target
     tracker = make_tracker(spec)
     assert (tracker.path, tracker.level) == ("p", 2)
 
 
 def test_making_a_tracker_reads_no_metadata(site, monkeypatch):
-    spec = tracker_spec("fake", {}, site.plugin("tracker", TRACKER, ":Tracker"))
+    spec = site.plugin("tracker", TRACKER, ":Tracker").load("fake").tracker_spec({})
     monkeypatch.setattr(importlib.metadata, "entry_points", None)
     assert make_tracker(spec).level == 1
 
@@ -541,8 +541,8 @@ def test_a_factory_function_is_a_tracker_and_its_product_is_checked(site):
     with pytest.raises(
         PluginContractError, match=r"tracker 'fake' .* lacks a method: define on_run"
     ):
-        make_tracker(tracker_spec("fake", {"good": False}, fake))
-    assert make_tracker(tracker_spec("fake", {}, fake)).path == "x"
+        make_tracker(fake.load("fake").tracker_spec({"good": False}))
+    assert make_tracker(fake.load("fake").tracker_spec({})).path == "x"
 
 
 @pytest.mark.parametrize(
@@ -555,13 +555,13 @@ def test_a_factory_function_is_a_tracker_and_its_product_is_checked(site):
 def test_arguments_that_a_tracker_does_not_know_are_told_without_making_it(site, kwargs, expected):
     fake = site.plugin("tracker", TRACKER, ":Tracker")
     with pytest.raises(OptionError, match=expected):
-        tracker_spec("fake", kwargs, fake)
+        fake.load("fake").tracker_spec(kwargs)
 
 
 def test_an_argument_that_a_tracker_needs_is_told_without_making_it(site):
     source = TRACKER.replace('path="x"', "path")
     with pytest.raises(OptionError, match="missing a required argument: 'path'"):
-        tracker_spec("fake", {}, site.plugin("tracker", source, ":Tracker"))
+        site.plugin("tracker", source, ":Tracker").load("fake").tracker_spec({})
 
 
 @pytest.mark.parametrize(
@@ -622,10 +622,10 @@ def test_a_missing_requirement_is_told_with_the_line_that_installs_it(site):
     source = TRACKER + "\n    requires = ('json', 'no_such_package_here')\n"
     plain = site.plugin("tracker", source, ":Tracker")
     with pytest.raises(PluginImportError, match="pip install no_such_package_here"):
-        tracker_spec("fake", {}, plain)
+        plain.load("fake").tracker_spec({})
     extra = site.plugin("tracker", source, ":Tracker", extras=["fake"])
     with pytest.raises(PluginImportError, match=r'pip install "fake-plugin\[fake\]"'):
-        tracker_spec("fake", {}, extra)
+        extra.load("fake").tracker_spec({})
 
 
 def test_a_tracker_that_cannot_be_imported_in_a_worker_is_named(site):
