@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +45,6 @@ _LOW_MEMORY = _LOW_SPACE = _GIB
 _FEW_FILES = 10_000  # a run has about ten
 _CLOCK_SEC = 5.0
 _EXTRAS_FOR_DEVELOPERS = ("all", "dev", "docs", "testing")
-_TEMPORARY = ("tmpfs", "ramfs", "overlay")
-_ANOTHER_FILE_SYSTEM = "keep results on another file system"
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,6 @@ def _python() -> Iterator[Check]:
 def _machine() -> Iterator[Check]:
     import psutil
 
-    yield Check(OK, "platform", platform.platform())
     cores, all_cores = available_cores(), os.cpu_count() or 1
     yield Check(OK, "cores", f"{cores}" if cores == all_cores else f"{cores} of {all_cores} usable")
     memory = psutil.virtual_memory()
@@ -232,7 +229,6 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(OK, "root", f"{path}, {plural(len(run_names(root)), 'run folder')}")
     else:
         yield Check(OK, "root", f"{path} does not exist yet; {folder} is checked instead")
-    yield _file_system(folder)
     yield from _space(folder)
     try:
         trial = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}doctor-", dir=folder))
@@ -241,33 +237,16 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(BAD, "writing", f"not writable ({exc.strerror})", hint)
         return
     try:
-        yield _renaming(trial)
-        yield _locking(trial / "lock")
-        yield _clock(trial / "clock")
+        for subject, check in _FILE_CHECKS.items():
+            try:
+                yield check(trial)
+            except OSError as exc:
+                hint = "keep results on another file system"
+                yield Check(BAD, subject, f"does not work ({exc})", hint)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
     if folder == root:
         yield _set_aside(root)
-
-
-def _file_system(folder: Path) -> Check:
-    import psutil
-
-    folder = folder.resolve()
-    mounts = [
-        mount
-        for mount in psutil.disk_partitions(all=True)
-        if folder.is_relative_to(mount.mountpoint) or mount.mountpoint == "/"
-    ]
-    if not mounts:
-        return Check(OK, "file system", "unknown")
-    # The longest mount point counts; of several mounted there, the last one.
-    mount = max(reversed(mounts), key=lambda mount: len(mount.mountpoint))
-    text = f"{mount.fstype} on {sanitize_for_terminal(mount.mountpoint)}"
-    if mount.fstype in _TEMPORARY:
-        hint = "may be lost with the container or at a restart; mount a volume"
-        return Check(WARN, "file system", text, hint)
-    return Check(OK, "file system", text)
 
 
 def _space(folder: Path) -> Iterator[Check]:
@@ -284,22 +263,19 @@ def _space(folder: Path) -> Iterator[Check]:
 
 def _renaming(folder: Path) -> Check:
     old, new = folder / "old", folder / "new"
-    try:
-        old.write_text("old")
-        new.write_text("new")
-        os.replace(new, old)
-    except OSError as exc:
-        return Check(BAD, "renaming", f"files cannot be replaced ({exc})", _ANOTHER_FILE_SYSTEM)
+    old.write_text("old")
+    new.write_text("new")
+    os.replace(new, old)
     return Check(OK, "renaming", "files can be replaced")
 
 
-def _locking(path: Path) -> Check:
+def _locking(folder: Path) -> Check:
     try:
         import fcntl
     except ImportError:
         return Check(OK, "locking", "not checked on this system")
     try:
-        with path.open("wb") as file:
+        with (folder / "lock").open("wb") as file:
             for lock in (fcntl.flock, fcntl.lockf):
                 lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 lock(file, fcntl.LOCK_UN)
@@ -309,7 +285,8 @@ def _locking(path: Path) -> Check:
     return Check(OK, "locking", "files can be locked")
 
 
-def _clock(path: Path) -> Check:
+def _clock(folder: Path) -> Check:
+    path = folder / "clock"
     before = time.time()
     path.touch()
     after = time.time()
@@ -319,6 +296,13 @@ def _clock(path: Path) -> Check:
         text = f"the file server's clock is off by {offset:.1f} s"
         return Check(WARN, "clock", text, "synchronize the clocks by NTP")
     return Check(OK, "clock", "in sync")
+
+
+_FILE_CHECKS: dict[str, Callable[[Path], Check]] = {
+    "renaming": _renaming,
+    "locking": _locking,
+    "clock": _clock,
+}
 
 
 def _set_aside(root: Path) -> Check:

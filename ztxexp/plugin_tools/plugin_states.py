@@ -6,14 +6,13 @@ that exits, crashes, hangs or prints does no harm to the list.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
@@ -37,15 +36,12 @@ from ztxexp_core.plugins.entries import (
 )
 from ztxexp_core.plugins.registry import executors, expanders, trackers
 
-__all__ = ["BLOCKED", "BROKEN", "CLASH", "INCOMPATIBLE", "MISSING", "READY", "PluginState"]
-__all__ += ["plugin_states"]
+__all__ = ["BROKEN", "CLASH", "IMPORT_SEC", "MISSING", "READY", "PluginState", "plugin_states"]
 
 BLOCKED, CLASH, INCOMPATIBLE = "blocked", "name clash", "incompatible"
 
 IMPORT_SEC = 20.0
 _MAX_PROCESSES = 8
-_POLL_SEC = 0.01
-_ERROR_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,6 @@ class PluginState:
     supports: tuple[str, ...] = ()
     options: tuple[dict[str, str | None], ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name!r} ({self.distribution} {self.version}, {self.source})"
-
 
 def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[PluginState]:
     """Return all installed plugins and their states, by kind and name; blocked ones too.
@@ -113,7 +106,8 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
             raise UnknownPluginError(f"{message}; known: {', '.join(known)}", plugin=name)
     states = {ref: _state_by_metadata(ref, entry, entries) for ref, entry in entries.items()}
     unknown = [ref for ref, state in states.items() if state is None]
-    answers = _probe_all([_question(ref, entries[ref]) for ref in unknown], timeout)
+    questions = [_question(ref, entries[ref]) for ref in unknown]
+    answers = asyncio.run(_probe_all(questions, timeout))
     for ref, answer in zip(unknown, answers, strict=True):
         states[ref] = _state_by_import(ref, entries[ref], answer)
     order = {kind: rank for rank, kind in enumerate(("executor", "tracker", "expander"))}
@@ -199,76 +193,47 @@ def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) 
     )
 
 
-def _probe_all(questions: list[str], timeout: float) -> Iterable[dict[str, Any]]:
-    """Return the answers of one process per question, a few at a time."""
-    answers: dict[int, dict[str, Any]] = {}
-    running: dict[int, _Probe] = {}
-    waiting = list(enumerate(questions))[::-1]
-    try:
-        while waiting or running:
-            while waiting and len(running) < min(_MAX_PROCESSES, available_cores()):
-                number, question = waiting.pop()
-                running[number] = _Probe(question, timeout)
-            for number, probe in list(running.items()):
-                if probe.is_over():
-                    answers[number] = running.pop(number).answer()
-            time.sleep(_POLL_SEC)
-    finally:  # Ctrl-C
-        for probe in running.values():
-            probe.end()
-    return [answers[number] for number in range(len(questions))]
+async def _probe_all(questions: list[str], timeout: float) -> list[dict[str, Any]]:
+    """Return the answers to all questions, each from a process of its own, a few at a time."""
+    slots = asyncio.Semaphore(min(_MAX_PROCESSES, available_cores()))
+    return await asyncio.gather(*(_probe(question, timeout, slots) for question in questions))
 
 
-class _Probe:
-    """A process that imports a plugin."""
-
-    def __init__(self, question: str, timeout: float):
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed in answer()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, question],
+async def _probe(question: str, timeout: float, slots: asyncio.Semaphore) -> dict[str, Any]:
+    """Return what a process found out about a plugin, or how it ended."""
+    async with slots:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PROGRAM, question),
             stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=self._errors,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
-
-    def is_over(self) -> bool:
-        """Return whether it has ended or run out of time."""
-        return self._process.poll() is not None or time.monotonic() > self._deadline
-
-    def end(self) -> None:
-        """Kill the process and, on POSIX, all that it has started."""
-        with contextlib.suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
-        self._process.wait()
-
-    def answer(self) -> dict[str, Any]:
-        """Return what the process found out, or how it ended."""
-        code = self._process.poll()
-        self.end()
-        with self._out as out, self._errors as errors:
-            if code is None:
-                problem = f"its import takes longer than {self._timeout:g} s"
-                return {"state": BROKEN, "problem": problem}
-            out.seek(0)
-            with contextlib.suppress(ValueError):
-                found = json.loads(out.read())
-                if isinstance(found, dict):
-                    return found
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
-            last_line = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            reason = ": ".join([_how_it_ended(code), *last_line])
-            return {"state": BROKEN, "problem": f"its import ends the process {reason}"}
+        try:
+            out, errors = await asyncio.wait_for(process.communicate(), timeout)
+        except asyncio.TimeoutError:
+            return {"state": BROKEN, "problem": f"its import takes longer than {timeout:g} s"}
+        finally:
+            _kill(process)
+    with contextlib.suppress(ValueError):
+        answer = json.loads(out)
+        if isinstance(answer, dict):
+            return answer
+    code = process.returncode or 0
+    end = f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        end = signal.Signals(-code).name
+    last_line = errors.decode(errors="replace").strip().splitlines()[-1:]
+    return {
+        "state": BROKEN,
+        "problem": ": ".join([f"its import ends the process ({end})", *last_line]),
+    }
 
 
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"({signal.Signals(-code).name})"
-    return f"(exit code {code})"
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process and, on POSIX, all that it has started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

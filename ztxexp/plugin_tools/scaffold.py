@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -56,12 +55,12 @@ def new_plugin(kind: str, name: str, into: Path) -> Path:
         raise StoreError(f"{folder} is there already; remove it, or choose another name or --into")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".new-plugin-", dir=folder.parent))
+        staged = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
+            staged.mkdir()
             for path, text in _files(kind, words):
                 (staged / path).parent.mkdir(parents=True, exist_ok=True)
                 (staged / path).write_text(text, encoding="utf-8")
-            staged.chmod(0o777 & ~_umask())  # mkdtemp lets nobody else in
             os.rename(staged, folder)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -135,9 +134,3 @@ def _files(kind: str, words: dict[str, str]) -> Iterator[tuple[str, str]]:
         text = (templates / template).read_text(encoding="utf-8")
         yield path, Template(text).substitute(words)
     yield f"src/{words['module']}/py.typed", ""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
@@ -35,17 +35,13 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """A launch at one instant.
+    """A launch at one instant; times in seconds.
 
     Attributes:
         total: configurations that this launch runs.
         done: how many of them have ended, whatever their status.
-        running: how many are running.
-        failed: how many ended as failed.
-        skipped: how many ended as skipped.
-        reused: configurations beside ``total`` that were done already.
-        elapsed: seconds since the start.
-        eta: seconds that the rest will take; ``None`` if unknown.
+        reused: configurations beside ``total`` that were completed before.
+        eta: how long the rest will take; ``None`` if unknown.
         waiting: what the launch waits for, if anything.
         rows: the configurations that have been running longest.
     """
@@ -63,7 +59,7 @@ class View:
 
 
 class Display:
-    """Shows views. ``release`` may be called from any thread, the rest from one at a time.
+    """Shows views.
 
     Attributes:
         tick: seconds between two calls of ``draw``.
@@ -82,7 +78,7 @@ class Display:
         self.draw(view, lines)
 
     def release(self) -> None:
-        """Restore what was changed in the process, without waiting for anything."""
+        """Restore what was changed in the process; from any thread, without waiting."""
 
 
 def status(view: View) -> list[tuple[str, str]]:
@@ -147,7 +143,7 @@ def can_be_live(stream: TextIO) -> bool:
 
 
 class Live(Display):
-    """A live display by rich: a few lines at the bottom, what is printed goes above them.
+    """A live display by rich: a few lines at the bottom, below what is printed.
 
     Args:
         stream: a terminal for which :func:`can_be_live` is true.
@@ -165,81 +161,79 @@ class Live(Display):
         self._view = view
         self._live = RichLive(
             console=self._console,
-            get_renderable=self._render,
+            get_renderable=lambda: render(self._view, self._console.width, self._console.height),
             auto_refresh=False,
             transient=True,
-            redirect_stdout=False,  # rich would restore them only when the terminal takes output
+            redirect_stdout=False,  # rich restores them only if the terminal takes more output
             redirect_stderr=False,
             vertical_overflow="crop",
         )
-        self._streams: list[tuple[str, TextIO, Any]] = []
-        self._handlers: list[tuple[Any, TextIO, Any]] = []
         with self._console:
             self._live.start(refresh=True)
-            self._console.show_cursor(True)  # a launch that is killed leaves it visible
+            self._console.show_cursor(True)  # it must be visible after the launch is killed
+        self._redirected: list[tuple[Any, str, Any, Any]] = []
         self._redirect()
         _live = self
 
-    def _render(self) -> RenderableType:
-        return render(self._view, self._console.width, self._console.height)
-
     def draw(self, view: View, lines: Sequence[str]) -> None:
         """Draw, unless nothing has changed."""
-        if view == self._view and not lines:
-            return
-        with self._console:  # in one write
-            self._view = view
-            self._print(lines)
-            self._live.refresh()
+        if view != self._view or lines:
+            with self._console:  # in one write
+                self._view = view
+                self._print(lines)
+                self._live.refresh()
 
     def close(self, view: View, lines: Sequence[str]) -> None:
         """Replace the live lines by the last state."""
-        for _, _, proxy in self._streams:
+        for *_, proxy in self._redirected:
             proxy.flush()  # an incomplete line
         with self._console:
-            self._view = view
             self._print(lines)
             self._live.stop()
-            self._console.print(self._render())
+            self._console.print(render(view, self._console.width))
 
     def _print(self, lines: Sequence[str]) -> None:
         for line in lines:
             self._console.print(line, soft_wrap=True)
 
     def _redirect(self) -> None:
-        """Let what goes to the terminal appear above the live lines; pipes stay as they are."""
+        """Print above the live lines what is written to the terminal; pipes stay as they are."""
         from rich.file_proxy import FileProxy
 
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is not None and stream.isatty():
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        handlers = [handler for log in loggers for handler in getattr(log, "handlers", ())]
+        holders = [(sys, "stdout"), (sys, "stderr"), *((handler, "stream") for handler in handlers)]
+        for owner, name in holders:
+            stream: Any = getattr(owner, name, None)
+            if _is_terminal(stream):
                 proxy: Any = FileProxy(self._console, stream)
-                self._streams.append((name, stream, proxy))
-                setattr(sys, name, proxy)
-        for handler in _stream_handlers():  # they keep the stream that they were made with
-            for _, stream, proxy in self._streams:
-                if handler.stream is stream:
-                    self._handlers.append((handler, stream, proxy))
-                    handler.stream = proxy
+                self._redirected.append((owner, name, stream, proxy))
+                setattr(owner, name, proxy)
 
     def release(self) -> None:
-        """Restore the streams; also in a forked child, whose locks may be held for ever."""
+        """Restore the streams."""
         global _live
-        for name, stream, proxy in self._streams:
-            if getattr(sys, name) is proxy:
-                setattr(sys, name, stream)
-        for handler, stream, proxy in self._handlers:
-            if handler.stream is proxy:
-                handler.stream = stream
+        for owner, name, stream, proxy in self._redirected:
+            if getattr(owner, name) is proxy:
+                setattr(owner, name, stream)
         if _live is self:
             _live = None
 
 
-def _stream_handlers() -> Iterator[Any]:
-    for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
-        for handler in getattr(logger, "handlers", ()):
-            if isinstance(handler, logging.StreamHandler) and "stream" in vars(handler):
-                yield handler
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # None; closed
+        return False
+
+
+def _release_live() -> None:
+    if _live is not None:
+        _live.release()
+
+
+if hasattr(os, "register_at_fork"):  # the child has no thread that draws
+    os.register_at_fork(after_in_child=_release_live)
 
 
 # ---- a notebook ------------------------------------------------------------------------------
@@ -269,11 +263,10 @@ class Notebook(Display):
             self._handle.update(_bundle(text), raw=True)
 
     def _render(self, view: View) -> str:
-        out = console(io.StringIO(), force_jupyter=False, color_system=None)
-        out.width = _NOTEBOOK_WIDTH
-        out.print(render(view, _NOTEBOOK_WIDTH))
-        state: str = out.file.getvalue()  # type: ignore[attr-defined]
-        return "\n".join([*self._lines, *(line.rstrip() for line in state.splitlines())])
+        out = io.StringIO()
+        to_text = console(out, width=_NOTEBOOK_WIDTH, force_jupyter=False, color_system=None)
+        to_text.print(render(view, _NOTEBOOK_WIDTH))
+        return "\n".join([*self._lines, *map(str.rstrip, out.getvalue().splitlines())])
 
 
 def _bundle(text: str) -> dict[str, str]:

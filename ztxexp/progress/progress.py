@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
 from collections import deque
+from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import TextIO
@@ -75,7 +75,6 @@ class Progress:
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
         self._new_specs: deque[RunSpec] = deque(maxlen=_MAX_NEW_SPECS)
-        self._rows = RunningRows()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._display: Display | None = None
@@ -146,13 +145,16 @@ class Progress:
 
     # -- the display
 
+    @cached_property
+    def _rows(self) -> RunningRows:
+        return RunningRows()
+
     def __enter__(self) -> Progress:
         self._start = self._last_end = time.monotonic()
         stream = self._stream or sys.stderr
         self._shown = self._shown and stream is not None
         if not self._shown:
             return self
-        _watch_forks(self)
         try:
             self._display = self._open(stream)
             if not (isinstance(self._display, Lines) and self._in_process and stream.isatty()):
@@ -180,7 +182,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._display is None:  # silent, failed, or a forked child's copy
+        if self._display is None:  # silent, or failed
             return
         self._over.set()
         try:
@@ -206,12 +208,11 @@ class Progress:
         display, over = self._display, self._over.is_set()
         if display is None:
             return
+        view = self._view(0 if over else display.rows)
+        # Taken after the counts, so that no failure is counted before it is explained.
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         try:
-            if over:
-                display.close(self._view(0), lines)
-            else:
-                display.draw(self._view(display.rows), lines)
+            (display.close if over else display.draw)(view, lines)
         except Exception as exc:
             self._give_up(exc)
 
@@ -245,11 +246,9 @@ class Progress:
         )
 
     def _release(self) -> None:
-        """Stop displaying; takes no lock, which in a forked child may be held for ever."""
         display, self._display = self._display, None
         if display is not None:
             display.release()
-        _open.discard(self)
 
 
 def eta(done: int, to_go: int, running: int, took: float, since: float) -> int | None:
@@ -272,29 +271,8 @@ def eta(done: int, to_go: int, running: int, took: float, since: float) -> int |
     return round(seconds) if seconds >= 1 else None
 
 
-_open: set[Progress] = set()
-_watching = _is_forked = False
-
-
-def _watch_forks(progress: Progress) -> None:
-    """Keep a process forked by a run silent: its copy has no thread that draws."""
-    global _watching
-    _open.add(progress)
-    if not _watching and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_silence_child)
-        _watching = True
-
-
-def _silence_child() -> None:
-    global _is_forked
-    for progress in list(_open):
-        _is_forked = True
-        progress._shown = False
-        progress._release()
-
-
 def _is_wanted() -> bool:
     """Return whether there is a display if the caller leaves it open."""
     processes = sys.modules.get("multiprocessing.process")  # imported in every child
-    child = _is_forked or (processes is not None and processes.parent_process() is not None)
-    return not child and not switched_off(PROGRESS_VARIABLE)
+    is_child = processes is not None and processes.parent_process() is not None
+    return not is_child and not switched_off(PROGRESS_VARIABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -49,16 +50,29 @@ def bar(what: str) -> Iterator[OnProgress]:
         ...     for number, folder in enumerate(folders):
         ...         on_progress(number, len(folders))
     """
-    start, progress_bar = time.monotonic(), _Bar(what)
+    start, update = time.monotonic(), None
+    with contextlib.ExitStack() as stack:
 
-    def on_progress(done: int, total: int) -> None:
-        if time.monotonic() - start >= _DELAY_SEC:
-            progress_bar.draw(done, total)
+        def on_progress(done: int, total: int) -> None:
+            nonlocal update
+            if update is None and time.monotonic() - start >= _DELAY_SEC:
+                update = _open_bar(what, stack)
+            if update is not None:
+                update(completed=done, total=total)
 
-    try:
         yield on_progress
-    finally:
-        progress_bar.close()
+
+
+def _open_bar(what: str, stack: contextlib.ExitStack) -> Callable[..., Any]:
+    """Return a function that updates a bar, or one that does nothing if none is to be seen."""
+    if sys.stderr is not None and not switched_off(PROGRESS_VARIABLE):
+        from rich.progress import Progress
+
+        to_stderr = console(sys.stderr, width=None)
+        if to_stderr.is_interactive or to_stderr.is_jupyter:
+            progress = stack.enter_context(Progress(console=to_stderr, transient=True))
+            return functools.partial(progress.update, progress.add_task(what, total=None))
+    return lambda **state: None
 
 
 def watched(what: str, items: Collection[_T]) -> Iterator[_T]:
@@ -78,35 +92,6 @@ def watched(what: str, items: Collection[_T]) -> Iterator[_T]:
             yield item
 
 
-class _Bar:
-    def __init__(self, what: str):
-        self._what = what
-        self._bar: Any = None
-        self._task: Any = None
-        self._wanted = not switched_off(PROGRESS_VARIABLE)
-
-    def draw(self, done: int, total: int) -> None:
-        if self._bar is None and self._wanted:
-            self._open()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
-
-    def _open(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self._wanted = console.is_interactive or console.is_jupyter
-        if self._wanted and sys.stderr is not None:
-            self._bar = Progress(console=console, transient=True)
-            self._task = self._bar.add_task(self._what, total=None)
-            self._bar.start()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
 def console(stream: TextIO, **options: Any) -> Console:
     """Return a rich console that prints text as it is.
 
@@ -119,8 +104,8 @@ def console(stream: TextIO, **options: Any) -> Console:
     """
     from rich.console import Console
 
-    width = None if stream.isatty() else _UNLIMITED
-    made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False, **options)
+    options.setdefault("width", None if stream.isatty() else _UNLIMITED)
+    made = Console(file=stream, highlight=False, markup=False, emoji=False, **options)
     made.on_broken_pipe = _raise_again  # type: ignore[method-assign,unused-ignore]  # it would exit
     return made
 
