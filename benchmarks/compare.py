@@ -1,12 +1,13 @@
-"""ztxexp beside ztxexp 1.0.3, the floor and some peers, in one run; what ``make bench`` does.
+"""Measure ztxexp beside ztxexp 1.0.3, the floor and some peers: what ``make bench`` runs.
 
     python benchmarks/compare.py --old PYTHON [--rounds 3] [--only NAME ...] [--quick]
                                  [--scratch FOLDER] [--write docs/performance.md]
 
 ``--old`` is an interpreter that has ztxexp 1.0.3. Every round measures each line in all of its
-columns, one process after the other, the order reversed from round to round, so that slow drifts of
-a machine hit all alike. Shown are medians. What takes longer than the cap is not measured again and
-shown as such. The scratch folder is best on a memory file system: a busy disk hides the rest.
+columns, one process after the other. The order is reversed from round to round, so that a slow
+drift of the machine affects all columns alike. The table shows medians. What takes longer than the
+cap is marked and not measured again. Put the scratch folder on a memory file system: a busy disk
+hides the differences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The least that any implementation has to do, with plain calls; the same protocol as work.py."""
+"""Do the least that any implementation has to do, in plain Python; same protocol as work.py."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Other tools at the same work, as their users would do it; the same protocol as work.py.
+"""Do the same work with other tools, as their users would; same protocol as work.py.
 
 exca keeps results of function calls in a cache, signac keeps jobs in a workspace, MLflow tracks
-runs in a database. None of them does all that a run of ztxexp does, nor the other way round: the
-figures say what the bookkeeping costs a person who chooses the tool.
+runs in a database. None of them does all that a run of ztxexp does, nor the other way round. The
+figures show what the bookkeeping costs a user of each tool.
 """
 
 import logging

@@ -1,10 +1,10 @@
-"""What it brings that workers share the cores: a sweep of small torch trainings, with and without.
+"""Measure a sweep of small torch trainings with workers that share the cores, and without.
 
     python benchmarks/threads.py [--runs 16] [--workers 2] [--rounds 3] [--mode process_pool]
 
-Each round makes the same sweep twice, the order swapped from round to round: once as ztxexp starts
-its workers, each with ``cores // workers`` threads, and once with as many threads in each worker as
-there are cores, which is what torch takes by itself. Needs torch.
+Each round runs the same sweep twice, in an order that is swapped from round to round: once with
+``cores // workers`` threads in each worker, as ztxexp sets them, and once with as many threads in
+each worker as there are cores, which is the default of torch. Needs torch.
 """
 
 from __future__ import annotations

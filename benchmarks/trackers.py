@@ -1,12 +1,12 @@
-"""What trackers cost a training: time per log_metric, and the whole, beside the same without any.
+"""Measure what trackers cost a training loop: time per log_metric, and time of the whole run.
 
     python benchmarks/trackers.py [--steps 4000] [--rounds 5] [--only hangs] [--work 10000]
 
-Each round trains once without a tracker and once with each of the others, in changing order. Shown
-are medians over the rounds: seconds of the experiment function, their ratio to "none" in the same
-round with the 95 % interval of that median (order statistics), what the run took beyond its
-function, and the time of a ``log_metric``. With ``--work 0`` nothing is computed between two
-metrics, which is how ``log_metric`` is measured elsewhere.
+Each round trains once without a tracker and once with each tracker, in changing order. The table
+shows medians over the rounds: seconds of the experiment function, their ratio to "none" in the same
+round with the 95 % interval of that median (order statistics), the time of the run beyond its
+function, and the time of one ``log_metric``. With ``--work 0`` nothing is computed between two
+metrics, as in ``make bench``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""One measurement in a process of its own: ztxexp of whichever version this interpreter has.
+"""Make one measurement in this process, of the ztxexp that this interpreter has.
 
     python benchmarks/work.py empty_runs '{"mode": "sequential", "count": 1000}' SCRATCH
 
 Prints one line of JSON: seconds, units (runs, steps, configurations), and the peak of memory.
-Only what versions 1.0.3 and 2.0 both document is used, so both can be measured by the same lines.
+Only functions that 1.0.3 and 2.0 both document are used, so the same lines measure both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sweep a small neural network over the handwritten digits that ship with scikit-learn.
 
 Learning rate x hidden size x seed in parallel, a curve per epoch, then the table for the paper. Run
-it twice: the second time everything is done already.
+it twice: the second time there is nothing left to do.
 
     python examples/digits_sweep.py [RESULTS_ROOT]
 """
@@ -67,7 +67,7 @@ def main() -> None:
         .exclude_completed()
     )
     todo = len(pipeline.build())
-    print(f"{todo} configurations to run" if todo else "everything is done already")
+    print(f"{todo} configurations to run" if todo else "nothing left to do")
     if todo:
         summary = pipeline.run(train, mode="process_pool", workers=2)
         print(

@@ -1,8 +1,8 @@
-"""Training with torch that may be killed at any moment and ends as if it had not been.
+"""Train with torch, get killed at any moment, start again, and end with the same figures.
 
-Four small networks on the handwritten digits that ship with scikit-learn. Kill it while it runs
-(Ctrl-C, ``kill -9``, pull the plug) and start it again: what is done stays done, what was under way
-goes on after its last whole epoch, and the figures in the end are the same, to the last digit.
+Four small networks on the handwritten digits that ship with scikit-learn. Kill the script while
+it runs (Ctrl-C, ``kill -9``, pull the plug) and start it again. Finished runs stay finished, the
+others continue after their last complete epoch, and the figures are the same to the last digit.
 
     python examples/resume_torch.py [RESULTS_ROOT]
 """
@@ -18,7 +18,7 @@ EPOCHS = 40
 
 
 def train(ctx: RunContext) -> dict[str, float]:
-    """Train one configuration, going on where an earlier attempt of the run was cut off."""
+    """Train one configuration, from where an earlier attempt of the run was interrupted."""
     import torch
     from torch import nn
 
@@ -51,7 +51,7 @@ def train(ctx: RunContext) -> dict[str, float]:
 
 
 def save(path: Path, epoch: int, model, optimizer) -> None:
-    """Write all that the next epoch depends on; a kill leaves the old checkpoint or the new one."""
+    """Save all that the next epoch depends on; a kill leaves the old checkpoint or the new one."""
     import torch
 
     state = {
@@ -66,7 +66,7 @@ def save(path: Path, epoch: int, model, optimizer) -> None:
 
 
 def restore(path: Path, model, optimizer) -> int:
-    """Load what :func:`save` has written; returns the last epoch that is done."""
+    """Load what :func:`save` saved; returns the last finished epoch."""
     import torch
 
     state = torch.load(path, weights_only=True)
@@ -90,7 +90,7 @@ def digits():
 
 
 def table(root: str) -> str:
-    """Return the figures of all runs, best first, with the number of attempts that each took."""
+    """Return the figures of all runs, best first, with the number of attempts of each."""
     runs = ResultAnalyzer(root).to_dataframe().sort_values("loss")
     lines = [f"{'lr':>6}  {'hidden':>6}  {'accuracy':>8}  {'loss':>8}  attempts"]
     for run in runs.itertuples():
@@ -112,8 +112,8 @@ def main() -> None:
     pipeline.run(train, mode="process_pool", workers=2)
     left = len(pipeline.build())
     if left:
-        sys.exit(f"{left} configurations are left; start it again to go on with them")
-    print(f"all is done\n\n{table(root)}")
+        sys.exit(f"{left} configurations are left; start the script again to continue")
+    print(f"all done\n\n{table(root)}")
 
 
 if __name__ == "__main__":

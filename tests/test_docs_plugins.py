@@ -21,8 +21,8 @@ from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 from ztxexp_testing._executor_behaviour import CAPABILITIES
 
-HOUSE = Path(__file__).parent.parent
-PAGE = (HOUSE / "docs" / "plugins.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parent.parent
+PAGE = (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")
 SNIPPETS = dict(re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)```", PAGE, re.S | re.M))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parent.parent
-PAGE = (HOUSE / "docs" / "promises.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parent.parent
+PAGE = (REPOSITORY / "docs" / "promises.md").read_text(encoding="utf-8")
 KEPT, LATER = PAGE.split("## Not promised yet")
 NAMED = re.compile(r"`((?:tests|ztxexp_testing)/[\w/]+\.py)::(\w+)`")
 
@@ -22,7 +22,7 @@ def promises() -> dict[int, str]:
 
 def _tests_of(file: str) -> set[str]:
     """Names of the tests that a file defines for pytest to find."""
-    tree = ast.parse((HOUSE / file).read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
@@ -38,7 +38,7 @@ def test_a_promise_is_held_by_tests_that_exist(number):
     assert named
     for file, test in named:
         assert test.startswith("test_")
-        assert (HOUSE / file).is_file(), file
+        assert (REPOSITORY / file).is_file(), file
         assert test in _tests_of(file), f"{file} has no {test}"
 
 

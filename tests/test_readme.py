@@ -130,7 +130,7 @@ def test_the_digits_example_trains_prints_its_table_and_is_done_the_second_time(
         for _ in range(2)
     )  # fmt: skip
     assert "18 succeeded, 0 failed, 0 skipped" in first
-    assert "everything is done already" in second
+    assert "nothing left to do" in second
     table = re.findall(r"^ +([\d.]+) +(\d+) +([\d.]+) ± ([\d.]+) +3$", second, re.M)
     assert len(table) == 6
     assert float(table[0][2]) > 0.95  # the best setting learns the digits

@@ -23,8 +23,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-HOUSE = Path(__file__).parent.parent.parent
-EXAMPLES = sorted((HOUSE / "plugins-example").glob("*/pyproject.toml"))
+REPOSITORY = Path(__file__).parent.parent.parent
+EXAMPLES = sorted((REPOSITORY / "plugins-example").glob("*/pyproject.toml"))
 BUILT_IN_MODES = ("sequential", "process_pool", "joblib", "dynamic")
 NAMES = """
 import json
@@ -133,7 +133,7 @@ def _dependencies(folder: Path) -> Path:
 def wheels(tmp_path_factory):
     """A folder with a wheel of ztxexp and of each example."""
     folder = tmp_path_factory.mktemp("wheels")
-    sources = [str(HOUSE), *(str(path.parent) for path in EXAMPLES)]
+    sources = [str(REPOSITORY), *(str(path.parent) for path in EXAMPLES)]
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", *build, *sources], check=True)
     return folder
@@ -286,7 +286,7 @@ def test_a_plugin_that_does_not_admit_this_ztxexp_is_not_installed_beside_it(fre
     source = tmp_path / "old"
     source.mkdir()
     (source / "old.py").write_text("")
-    pyproject = (HOUSE / "plugins-example/ztxexp-tracker-sqlite/pyproject.toml").read_text()
+    pyproject = (REPOSITORY / "plugins-example/ztxexp-tracker-sqlite/pyproject.toml").read_text()
     for this, other in {
         'name = "ztxexp-tracker-sqlite"': 'name = "ztxexp-tracker-old"',
         'readme = "README.md"\n': "",
