@@ -51,7 +51,6 @@ class uniform(_Interval):
     """
 
     def draw(self, rng: random.Random) -> float:
-        """Return one value."""
         return rng.uniform(self.low, self.high)
 
 
@@ -69,7 +68,6 @@ class loguniform(_Interval):
             raise ConfigError(f"{self} starts at or below 0; choose a low above 0")
 
     def draw(self, rng: random.Random) -> float:
-        """Return one value."""
         value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         return min(max(value, self.low), self.high)  # exp(log(x)) may miss x by a bit
 
@@ -92,11 +90,9 @@ class integers(Distribution):
             raise ConfigError(f"{self} is empty; give the smaller bound first")
 
     def draw(self, rng: random.Random) -> int:
-        """Return one value."""
         return rng.randint(self.low, self.high)
 
     def support(self) -> range:
-        """Return all values."""
         return range(self.low, self.high + 1)
 
 
@@ -113,7 +109,8 @@ class choice(Distribution):
 
     def __post_init__(self) -> None:
         if _is_single(self.values) and not is_distribution(self.values):
-            raise ConfigError(f"choice: the values belong in one list; write {self._as_list()}")
+            hint = f"choice([{reprlib.repr(self.values)}, ...])"
+            raise ConfigError(f"choice: the values belong in one list; write {hint}")
         values = tuple(values_of("choice", "values", self.values))
         if not values:
             raise ConfigError("choice: there are no values; give at least one")
@@ -128,22 +125,12 @@ class choice(Distribution):
                 )
             object.__setattr__(self, "weights", weights)
 
-    def _as_list(self) -> str:
-        """Return the call as it was probably meant: a second value is taken for the weights."""
-        if self.weights is None:
-            return f"choice([{self.values!r}])"
-        if _is_single(self.weights):
-            return f"choice([{self.values!r}, {self.weights!r}])"
-        return f"choice([{self.values!r}], weights={self.weights!r})"
-
     def draw(self, rng: random.Random) -> Any:
-        """Return one value."""
         if self.weights is None:
             return rng.choice(self.values)
         return rng.choices(self.values, self.weights)[0]
 
     def support(self) -> Sequence[Any]:
-        """Return all values that have a weight."""
         if self.weights is None:
             return self.values
         return [v for v, weight in zip(self.values, self.weights, strict=True) if weight]
@@ -156,7 +143,6 @@ class scipy_like(Distribution):
     frozen: Any
 
     def draw(self, rng: random.Random) -> Any:
-        """Return one value, as a Python number or list."""
         value = self.frozen.rvs(random_state=rng.getrandbits(32))
         return value.tolist() if hasattr(value, "tolist") else value
 

@@ -342,17 +342,16 @@ def _check_list(index: int, space: Sequence[Any]) -> None:
                 f"chain: space {index} is a list that holds {reprlib.repr(item)}, not only "
                 "mappings (variants); pass the spaces as separate arguments: chain(a, b)"
             )
-    for key, value in itertools.chain.from_iterable(item.items() for item in space):
-        if type(value) is list:
-            _log.warning(
-                "chain: space %d is a list of mappings, which is taken as variants: %r is set to "
-                "the whole list %s; for the union of grids pass each as an argument of its own: "
-                "chain({...}, {...})",
-                index,
-                key,
-                reprlib.repr(value),
-            )
-            return
+    lists = [(key, value) for item in space for key, value in item.items() if type(value) is list]
+    if lists:
+        _log.warning(
+            "chain: space %d is a list of mappings, which is taken as variants: %r is set to the "
+            "whole list %s; for the union of grids pass each as an argument of its own: "
+            "chain({...}, {...})",
+            index,
+            lists[0][0],
+            reprlib.repr(lists[0][1]),
+        )
 
 
 grid = _Grid()

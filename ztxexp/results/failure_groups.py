@@ -126,25 +126,20 @@ def failure_groups(
 
 # ---- which key tells failing from passing runs -----------------------------------------------
 #
-# With enough distinct values every key separates: an index, or a seed drawn for each run. A key is
-# named only where that would be improbable if the f failures had hit any f of the n runs alike, so
-# that all comb(n, f) choices are equally probable. A rule is one of `ways` rules at most as
-# complicated, each of which fits one choice. With k keys that vary, the chance that any is named
-# wrongly is at most
-#
-#     k * ways / comb(n, f)   which must not exceed _CHANCE
-#
-# where, for a key of m different values,
+# With enough distinct values every key separates: an index, or a seed drawn for each run. So a key
+# is named only where that is improbable if the f failures had hit any f of the n runs alike. A rule
+# is one of `ways` rules at most as complicated, each of which fits one of the comb(n, f) choices.
+# With k keys that vary, the chance that any is named wrongly is at most k * ways / comb(n, f),
+# which must not exceed _CHANCE. For a key of m different values,
 #
 #     ways = 2                              a threshold: the f lowest runs failed, or the f highest
-#     ways = 2 * sum(comb(m, 1..s)) (+ 2)   s listed values: at most s of the m are named, as those
-#                                           that fail or as those that pass (after a threshold, for
-#                                           numbers); never more than the 2**m - 2 divisions of m
+#     ways = 2 * sum(comb(m, 1..s)) (+ 2)   s listed values, failing or passing (after a threshold,
+#                                           for numbers); never more than the 2**m - 2 divisions
 #
-# A key with a value for each run has m = n, so it is never listed. As a threshold it may be named
-# (a learning rate drawn for each run), unless it counts the runs. Where nothing is certain enough,
-# a key is named nevertheless if it is the only one whose values separate and repeat among the
-# failing runs: in a grid of eight that is what everybody would say.
+# A key with a value for each run is never listed: m = n. As a threshold it may be named (a learning
+# rate drawn for each run), unless it counts the runs. Where nothing is certain enough, a key is
+# named if it is the only one whose values separate and repeat among the failing runs: in a grid of
+# eight that is what everybody would say.
 
 _CHANCE = 0.05
 _FEWEST = 2  # failing, and passing, runs: one is an anecdote
@@ -170,16 +165,10 @@ class _Column:
 
 
 class _Rule(NamedTuple):
-    """What all failing values and no passing ones have in common; the simplest rule is the least.
-
-    Attributes:
-        ways: of how many rules it is one.
-        values: how many values it names.
-        text: the rule.
-    """
+    """What all failing values and no passing ones have in common."""
 
     ways: int
-    values: int
+    values: int  # that it names
     text: str
 
 
