@@ -1,4 +1,4 @@
-"""The fluent front door."""
+"""The pipeline: a sweep described and run in one chain."""
 
 from __future__ import annotations
 

@@ -276,12 +276,12 @@ def _distinct_draws(space: _Space, rng: random.Random) -> Iterator[Config]:
         identities.add(config_identity(draw))
         return len(identities) > known
 
-    while True:
-        attempts = (_draw(space, rng) for _ in range(_REDRAWS))
-        draw = next(filter(is_new, attempts), None)
-        if draw is None:
-            break
-        yield draw
+    redraws = 0
+    while redraws < _REDRAWS:
+        draw = _draw(space, rng)
+        redraws = 0 if is_new(draw) else redraws + 1
+        if not redraws:
+            yield draw
     # What chance has not found; the space may be too large to be listed.
     supports = [distribution.support() for distribution in space.values()]
     sizes = [math.inf if support is None else len(support) for support in supports]

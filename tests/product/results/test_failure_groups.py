@@ -1,4 +1,4 @@
-"""digest: failures of one kind stand together; a key is named only where it tells them apart."""
+"""Failures of one kind stand together; a key is named only where it tells them apart."""
 
 from __future__ import annotations
 
