@@ -42,7 +42,7 @@ class ResultAnalyzer:
     The filters are the same everywhere: ``statuses`` (``None``: every status; a word that is no
     status is a ``ConfigError``, which is a ``ValueError``), ``experiment_name`` and ``group``
     (exact), and ``tags``: a mapping asks for all its pairs, compared as text; a list asks for all
-    its words among the run's words, keys or values.
+    its texts among the run's tags, their keys or values.
 
     Attributes:
         results_path: the results root as it was given.

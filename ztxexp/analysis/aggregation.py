@@ -26,7 +26,7 @@ from ztxexp.analysis.columns import (
 from ztxexp.analysis.student import t_95
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
-from ztxexp.results.selection import RunSet, Selection, read_runs, words
+from ztxexp.results.selection import RunSet, Selection, as_list, read_runs
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError
@@ -56,8 +56,8 @@ def aggregate(
     Raises:
         ConfigError: a key or metric that no run has, or ``over`` among ``by``.
     """
-    keys = None if by is None else words(by, "by")
-    asked = None if metrics is None else words(metrics, "metrics")
+    keys = None if by is None else as_list(by, "by")
+    asked = None if metrics is None else as_list(metrics, "metrics")
     return aggregate_runs(read_runs(selection), keys, over, asked)
 
 

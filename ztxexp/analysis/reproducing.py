@@ -344,7 +344,7 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
     above = path.removesuffix("/" + module.replace(".", "/"))
     if above == path:  # as of a package's __main__.py
         return None
-    found = os.path.relpath(above[1:] or ".", meta.git_folder or ".") if top else above
+    import_folder = os.path.relpath(above[1:] or ".", meta.git_folder or ".") if top else above
     root = json.dumps(os.path.realpath(folder.parent))
     lines = [
         "from importlib import import_module",
@@ -352,6 +352,6 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
         f"config = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)}).config",
         f"ExpRunner([config], {root}).run(import_module({json.dumps(module)}).{name})",
     ]
-    if found != ".":
-        lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(found)})")
+    if import_folder != ".":
+        lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(import_folder)})")
     return f"python -c {shlex.quote('; '.join(lines))}"

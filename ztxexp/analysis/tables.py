@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.frames import dataframe
-from ztxexp.results.selection import Selection, words
+from ztxexp.results.selection import Selection, as_list
 from ztxexp.text.format import encodable, escape_formula, plural, sheet_text
 from ztxexp_core.errors import ConfigError, ZtxexpError, closest
 from ztxexp_core.values.codec import encode
@@ -35,7 +35,7 @@ def to_csv(
     frame = dataframe(selection)
     if _is_empty(frame, selection, path):
         return frame
-    frame = _sorted_by(frame, words(sort_by, "sort_by"))
+    frame = _sorted_by(frame, as_list(sort_by, "sort_by"))
     written = _escaped(frame) if escape_formulas else frame
     # The csv module quotes only what its line end consists of: a bare carriage return in a cell
     # would begin a new row, and what follows it a new cell.
@@ -190,8 +190,8 @@ def to_pivot_excel(
     if frame.empty:
         _log.warning("the frame is empty; no pivot was written to %s", path)
         return
-    rows, heads = words(index, "index_cols"), words(columns, "column_cols")
-    table = _pivot(frame, rows, heads, words(values, "value_cols"))
+    rows, heads = as_list(index, "index_cols"), as_list(columns, "column_cols")
+    table = _pivot(frame, rows, heads, as_list(values, "value_cols"))
     if add_ranking:
         table = _ranked(table, ranking_ascending)
     table.index = _sheet_labels(table.index)
@@ -200,8 +200,8 @@ def to_pivot_excel(
         table.to_excel(path, engine="openpyxl")
     except ImportError as exc:
         problem = f"openpyxl cannot be used ({exc})"
-        way_out = 'run pip install "ztxexp[excel]"'
-        _log.warning("no Excel file was written to %s: %s; %s", path, problem, way_out)
+        hint = 'run pip install "ztxexp[excel]"'
+        _log.warning("no Excel file was written to %s: %s; %s", path, problem, hint)
     else:
         _log.info("wrote a pivot of %d rows to %s", len(table), path)
 

@@ -167,9 +167,9 @@ class ColumnTable:
 
         return object_at
 
-    def at(self, positions: Iterable[int]) -> Iterator[Object | None]:
+    def at(self, positions: Sequence[int]) -> Iterator[Object | None]:
         """Return the objects at some positions, ``None`` where there is none."""
-        return map(self.getter(), positions)
+        return map(self.getter(), positions) if positions else iter(())
 
     def all(self) -> Iterator[Object | None]:
         """Return the object at every position, ``None`` where there is none."""

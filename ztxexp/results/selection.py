@@ -46,11 +46,11 @@ class Selection:
         metrics_filename: the file in a run's folder that holds its metrics.
         experiment_name: experiment to keep.
         group: group to keep.
-        tags: pairs (compared as text), or words to find among words, keys or values.
+        tags: pairs (compared as text), or texts to find among tags, keys or values.
         run_ids: ids of runs, or the beginnings of ids.
 
     Raises:
-        ConfigError: a word among ``statuses`` that is no status, or a filter of another type.
+        ConfigError: one of ``statuses`` that is no status, or a filter of another type.
 
     Example:
         >>> read_runs(Selection("./results", statuses=["failed"])).names
@@ -70,11 +70,11 @@ class Selection:
             if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name} must be a text, got {value!r}")
         if not isinstance(self.tags, Mapping):
-            words(self.tags, "tags")
+            as_list(self.tags, "tags")
         if self.statuses is not None:
-            object.__setattr__(self, "statuses", frozenset(status_words(self.statuses)))
+            object.__setattr__(self, "statuses", checked_statuses(self.statuses))
         if self.run_ids is not None:
-            object.__setattr__(self, "run_ids", tuple(words(self.run_ids, "run_ids")))
+            object.__setattr__(self, "run_ids", tuple(as_list(self.run_ids, "run_ids")))
 
     def folder_names(self) -> list[str]:
         """Return the names of the folders of ``run_ids``, each once, in the order of the ids.
@@ -104,9 +104,8 @@ class Selection:
             raise ConfigError(f"an id of a run is a text that is not empty, got {run_id!r}")
         matching = _matching(run_id, {name: name for name in names})
         if not matching:
-            recorded = chosen_runs(Selection(self.root))
-            ids = {name: str(run.get("run_id") or name) for name, run in recorded}
-            matching = _matching(run_id, ids)
+            runs = chosen_runs(Selection(self.root))
+            matching = _matching(run_id, {name: str(run.get("run_id")) for name, run in runs})
         if not matching:
             hint = closest(run_id, names)
             raise ConfigError(f"no run below {self.root} has the id {run_id!r}{hint}")
@@ -118,32 +117,30 @@ class Selection:
             )
         return matching[0]
 
-    def takes_labels(self, experiment_name: Any, group: Any, tags: Any) -> bool:
-        """Tell whether a run with these labels may be wanted."""
+    def takes(self, experiment_name: Any, group: Any, tags: Any) -> bool:
+        """Tell whether a run with these labels is wanted."""
         if self.experiment_name and experiment_name != self.experiment_name:
             return False
         if self.group and group != self.group:
             return False
-        return not self.tags or _tags_match(tags, self.tags)
+        if not self.tags:
+            return True
+        if isinstance(self.tags, Mapping):
+            return isinstance(tags, dict) and all(
+                key in tags and str(tags[key]) == str(value) for key, value in self.tags.items()
+            )
+        if isinstance(tags, dict):
+            tags = [*tags, *tags.values()]
+        return isinstance(tags, list) and all(tag in tags for tag in as_list(self.tags, "tags"))
 
 
 def _matching(run_id: str, ids: Mapping[str, str]) -> list[str]:
     """Return the folders, given with their ids, that an id or its beginning may mean."""
-    exact = [folder for folder, known in ids.items() if known == run_id]
-    return exact or [folder for folder, known in ids.items() if known.startswith(run_id)]
+    exact = [name for name, known in ids.items() if known == run_id]
+    return exact or [name for name, known in ids.items() if known.startswith(run_id)]
 
 
-def _tags_match(tags: Any, wanted: Tags) -> bool:
-    if isinstance(wanted, Mapping):
-        return isinstance(tags, dict) and all(
-            key in tags and str(tags[key]) == str(value) for key, value in wanted.items()
-        )
-    if isinstance(tags, dict):
-        tags = [*tags, *tags.values()]
-    return isinstance(tags, list) and all(word in tags for word in words(wanted, "tags"))
-
-
-def words(names: Iterable[str] | None, argument: str) -> list[str]:
+def as_list(names: Iterable[str] | None, argument: str) -> list[str]:
     """Return names as a list; a single text is one name, not its letters.
 
     Args:
@@ -162,20 +159,20 @@ def words(names: Iterable[str] | None, argument: str) -> list[str]:
     return list(names)
 
 
-def status_words(statuses: Iterable[str] | None) -> list[str]:
-    """Return statuses as a list, after a check that a run can have each of them.
+def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
+    """Return statuses after a check that a run can have each of them.
 
     Raises:
         ConfigError: one that no run can have; a ``ValueError``.
     """
-    listed = words(statuses, "statuses")
-    for word in listed:
-        if not isinstance(word, str) or word not in VALID_RUN_STATUSES:
+    listed = as_list(statuses, "statuses")
+    for status in listed:
+        if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
             raise ConfigError(
-                f"{word!r} is no status of a run{closest(word, VALID_RUN_STATUSES)}; known: "
+                f"{status!r} is no status of a run{closest(status, VALID_RUN_STATUSES)}; known: "
                 f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
             )
-    return listed
+    return frozenset(listed)
 
 
 # ---- what the files of the runs say ----------------------------------------------------------
@@ -349,7 +346,7 @@ def _accepted(
         positions = [p for p in positions if isinstance(statuses[p], str) and statuses[p] in wanted]
     if selection.experiment_name or selection.group or selection.tags:
         labels = [run.column(name) for name in ("experiment_name", "group", "tags")]
-        positions = [p for p in positions if selection.takes_labels(*(of[p] for of in labels))]
+        positions = [p for p in positions if selection.takes(*(of[p] for of in labels))]
     if selection.run_ids is not None:
         folders = set(selection.folder_names())
         positions = [p for p in positions if names[p] in folders]

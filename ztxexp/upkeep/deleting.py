@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.selection import status_words, words
+from ztxexp.results.selection import as_list, checked_statuses
 from ztxexp.text.format import age, cut, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
@@ -165,9 +165,9 @@ def gc(
         keep_best,
         metric,
         mode,
-        tuple(words(per, "per")),
+        tuple(as_list(per, "per")),
         None if older_than is None else seconds_of(older_than),
-        None if statuses is None else frozenset(status_words(statuses)),
+        None if statuses is None else checked_statuses(statuses),
         only,
     )
     infos = [info for info, _ in read_infos(root, rules)]
@@ -197,7 +197,7 @@ def clean_results(
         ConfigError: a word among ``statuses`` that is no status.
         ZtxexpError: the predicate raised; nothing was deleted.
     """
-    asked = frozenset(status_words(statuses))
+    asked = checked_statuses(statuses)
     rules = Rules(statuses=asked)
     pairs = read_infos(root, rules, metrics_filename)
     chosen = [

@@ -1,0 +1,80 @@
+"""Which runs a reader wants, and the plain functions that take a selection."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from handmade import event, write_run
+
+from ztxexp import ConfigError, ResultAnalyzer
+from ztxexp.analysis import aggregation, curves, frames, queries, tables
+from ztxexp.results.selection import Selection, chosen_runs, read_runs
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, status, seed in (("a1", "succeeded", 0), ("a2", "failed", 1), ("b1", "succeeded", 1)):
+        config = {"lr": 0.1, "seed": seed}
+        curve = [event(1, loss=seed)]
+        write_run(tmp_path, name, status, config=config, metrics={"score": seed}, curve=curve)
+    return tmp_path
+
+
+def test_without_filters_every_run_is_wanted(root):
+    assert read_runs(Selection(root)).names == ["a1", "a2", "b1"]
+    assert [name for name, _ in chosen_runs(Selection(str(root)))] == ["a1", "a2", "b1"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"statuses": "failed"}, ["a2"]),
+        ({"run_ids": ["b", "a1"]}, ["a1", "b1"]),
+        ({"run_ids": ["a1", "a2"], "statuses": ["succeeded"]}, ["a1"]),
+        ({"run_ids": []}, []),
+    ],
+)
+def test_all_filters_must_hold(root, filters, names):
+    assert read_runs(Selection(root, **filters)).names == names
+    assert [name for name, _ in chosen_runs(Selection(root, **filters))] == names
+
+
+def test_folder_names_follow_the_order_of_the_ids(root):
+    assert Selection(root, run_ids=["b1", "a2", "b"]).folder_names() == ["b1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"run_ids": ["a"]}, "'a' could be 2 runs: a1, a2"),
+        ({"run_ids": ["c"]}, "no run below .* has the id 'c'"),
+    ],
+)
+def test_ids_that_name_no_single_run_are_refused(root, filters, message):
+    with pytest.raises(ConfigError, match=message):
+        read_runs(Selection(root, **filters))
+
+
+def test_the_analyzer_and_the_plain_functions_answer_alike(root, tmp_path):
+    analyzer, selection = ResultAnalyzer(root), Selection(root, ["succeeded"])
+    assert frames.records(selection) == analyzer.to_records()
+    pairs = [
+        (frames.dataframe(selection), analyzer.to_dataframe()),
+        (curves.curve_frame(selection), analyzer.to_curve_dataframe()),
+        (queries.best(selection, "score"), analyzer.best("score")),
+        (queries.varying(selection), analyzer.varying()),
+        (aggregation.aggregate(selection), analyzer.aggregate()),
+        (tables.to_csv(selection, tmp_path / "a.csv"), analyzer.to_csv(tmp_path / "b.csv")),
+    ]
+    for plain, method in pairs:
+        pd.testing.assert_frame_equal(plain, method)
+
+
+@pytest.mark.parametrize("write", ["to_csv", "to_parquet"])
+def test_an_export_of_no_runs_is_a_warning_that_names_file_and_statuses(root, write, caplog):
+    file = root / "out.table"
+    frame = getattr(ResultAnalyzer(root), write)(file, statuses=["skipped"])
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert frame.empty and not file.exists()
+    assert "no runs to export" in record.getMessage() and "skipped" in record.getMessage()
+    assert str(file) in record.getMessage()
