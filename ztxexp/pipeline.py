@@ -237,7 +237,7 @@ class ExperimentPipeline(ConfigBuilder):
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
         record_diff: bool | None = None,
     ) -> RunSummary:
-        """Build the configurations and execute them, see :meth:`ExpRunner.run`.
+        """Build the configurations and run them.
 
         Args:
             exp_fn: ``exp_fn(ctx) -> dict | None``.
@@ -248,21 +248,30 @@ class ExperimentPipeline(ConfigBuilder):
             options: settings of the executor.
             allow_duplicates: run a configuration as often as it stands in the list; by default it
                 runs once.
-            timeout: seconds after which a run is ended; or the key of each configuration that
-                holds them, or a function of the configuration. They cover all attempts that one
-                process makes, and the pauses between them. A function that handles SIGTERM and
-                returns within the 5 seconds until SIGKILL has ended by itself: its result counts.
+            timeout: seconds after which a run is ended: SIGTERM to its process group, SIGKILL 5
+                seconds later. Or the key of each configuration that holds the number, or a function
+                of the configuration; ``None`` for no limit. It covers all attempts that one process
+                makes and the pauses between them. The result of a function that handles SIGTERM and
+                returns in time counts.
             fresh_process: give every run a new process.
-            gpus: ``"auto"`` or a list such as ``[0, 1]``; each run sees its own only.
+            gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
+                numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.
             runs_per_gpu: how many runs share a GPU.
             gpus_per_run: how many GPUs a run gets.
             gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
-            max_failures: end the launch when so many runs have failed.
+            max_failures: end the launch when so many runs have failed; runs under way finish.
             max_failures_in_a_row: likewise, without a succeeded run between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
-            tracker_timeout: seconds that a tracker may hold a run up, at its start and at its end.
-            record_diff: keep what is not committed to git, as a patch in the results
-                root; ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+            tracker_timeout: seconds that a tracker may hold a run up, once at its start and once at
+                its end. A tracker that takes longer is not called again in this launch.
+            record_diff: keep what is not committed to git, as a patch in the results root; ``None``
+                asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+
+        Returns:
+            Counts, duration, what failed and why.
+
+        Raises:
+            ValueError, TypeError, ZtxexpError: as :meth:`ExpRunner.run`; nothing was started.
         """
         settings = {
             **locals(),

@@ -75,50 +75,28 @@ class ExpRunner:
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
         record_diff: bool | None = None,
     ) -> RunSummary:
-        """Execute every configuration.
+        """Run every configuration.
 
         A returned dict is written to ``metrics.json``, ``None`` writes none; anything else fails
         the run. :class:`SkipRun` makes it ``skipped``.
 
         Args:
             exp_function: the experiment; instead of the one given to the constructor.
-            mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
-                or any installed one.
-            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
-            cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
-            execution_mode: older name of ``mode``.
-            num_workers: older name of ``workers``.
-            dynamic_cpu_threshold: older name of ``cpu_threshold``.
-            metadata: what the runs are to say of themselves; the rest is filled in.
+            mode, workers, cpu_threshold, options, timeout, fresh_process, gpus, runs_per_gpu,
+                gpus_per_run, gpu_memory_free, max_failures, max_failures_in_a_row, progress,
+                tracker_timeout, record_diff: as for :meth:`ExperimentPipeline.run`.
+            execution_mode, num_workers, dynamic_cpu_threshold: older names of ``mode``,
+                ``workers`` and ``cpu_threshold``.
+            metadata: what the runs record about themselves; the rest is filled in.
             max_attempts: attempts per configuration, at least 1.
-            retry_on: names of exceptions, with or without their module (a parent's covers its
-                children), or exception classes; ``"WorkerDied"`` and ``"Timeout"`` for runs whose
-                process died, or was ended.
-            tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
-            trackers: tracker instances. Where runs happen in other processes each of these gets a
-                copy; one that cannot be sent there is left out, with a notice.
-            options: settings of the executor.
+            retry_on: exception classes, or their names with or without module (a parent covers its
+                children); ``"WorkerDied"`` and ``"Timeout"`` for runs whose process died or was
+                ended.
             retry_delay: seconds before the second attempt.
-            retry_backoff: by which the delay is multiplied before each further attempt.
-            timeout: seconds after which a run is ended: SIGTERM to it and its process group,
-                SIGKILL 5 seconds later. Or the key of each configuration that holds the number, or
-                a function of the configuration that gives it; ``None`` for no limit. It covers all
-                attempts that one process makes, and the pauses between them. A function that
-                handles SIGTERM and returns before SIGKILL has ended by itself: its result counts.
-            fresh_process: give every run a new process.
-            gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
-                numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.
-            runs_per_gpu: how many runs share a GPU.
-            gpus_per_run: how many GPUs a run gets.
-            gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
-            max_failures: end the launch when so many runs have failed; what is under way then
-                still ends by itself.
-            max_failures_in_a_row: likewise, without a succeeded run between them.
-            progress: show how far the launch is. ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
-            tracker_timeout: seconds that a tracker may hold a run up, once when it starts and once
-                when it ends; one that takes longer is left alone for the rest of the launch.
-            record_diff: keep what is not committed to git, as a patch in the results
-                root. ``None`` asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+            retry_backoff: factor of the delay before each further attempt.
+            tracker_specs: ``{"type": name, "kwargs": {...}}`` for each tracker.
+            trackers: tracker instances. Runs in other processes get a copy each; one that cannot
+                be sent there is left out, with a warning.
 
         Returns:
             Counts, duration, what failed and why.
@@ -130,8 +108,8 @@ class ExpRunner:
             PluginError: an executor or tracker that cannot be used; nothing was started.
             ConfigError: a configuration that cannot be written down; nothing was started.
             StoreError: the results root cannot be written (any more).
-            ExecutorError: the executor itself failed and nothing more can be got from it; or a
-                module starts this launch when a worker imports it.
+            ExecutorError: the executor itself failed and makes no more progress; or a module
+                starts this launch when a worker imports it.
         """
         function = exp_function if exp_function is not None else self.exp_function
         mode = execution_mode or mode

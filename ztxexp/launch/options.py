@@ -26,7 +26,7 @@ TimeLimit = float | str | Callable[[Config], "float | None"] | None
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """The settings of one launch, as the user gave them; :meth:`ExpRunner.run` says what each is.
+    """The settings of one launch as the user gave them, see :meth:`ExperimentPipeline.run`.
 
     Raises:
         ValueError, TypeError: from :meth:`check` and the others, a value that cannot be used.
