@@ -155,7 +155,7 @@ def test_it_names_every_option_of_the_built_in_plugins_with_type_and_default():
 
 
 def _told():
-    told = table("Options of what ztxexp brings")
+    told = table("Options of the built-in plugins")
     return [[row[0].replace("`", ""), *row[1:]] for row in told]
 
 
