@@ -30,7 +30,7 @@ from ztxexp.plugin_tools.versions import extras_of, is_met, requirements_of, ver
 from ztxexp.text.format import plural, sanitize_for_terminal, size
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.cores import available_cores, control_groups
-from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, find, label
+from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, label, visible_gpus
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
 from ztxexp_core.store.run_folder import run_names
@@ -187,7 +187,7 @@ def _visible(value: str | None, devices: list[Device]) -> Check:
     if value is None:
         return Check(OK, VISIBLE, "not set: all GPUs are visible")
     try:
-        entries = find("auto", value, devices, "")
+        entries = visible_gpus(value, devices)
     except OptionError as exc:
         return Check(
             BAD, VISIBLE, sanitize_for_terminal(str(exc)), "unset it, or name existing GPUs"

@@ -16,12 +16,23 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ztxexp_core.errors import OptionError
-from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, connect, find, kind_of, label
+from ztxexp_core.errors import OptionError, closest
+from ztxexp_core.machine.gpus import (
+    VISIBLE,
+    Device,
+    Nvml,
+    connect,
+    exists,
+    kind_of,
+    label,
+    usable_gpus,
+    visible_gpus,
+)
 
 _log = logging.getLogger("ztxexp")
 
 _ORDER = "CUDA_DEVICE_ORDER"
+_HINT = 'write gpus=[0, 1], or gpus="auto" for all'
 _POLL_SEC = 0.5  # how old an answer about a GPU's memory may be
 
 
@@ -101,7 +112,7 @@ class GpuSlots:
             if nvml is not None:
                 stack.callback(nvml.close)
             devices = None if nvml is None else nvml.devices
-            entries = find(gpus, os.environ.get(VISIBLE), devices, reason)
+            entries = _chosen(gpus, os.environ.get(VISIBLE), devices, reason)
             _check_sets(entries, gpus_per_run)
             extra = _order_for(entries)
             if memory_free is None:
@@ -263,6 +274,57 @@ class _Memory:
                 _log.warning("runs are started as if gpu_memory_free were not asked for")
             self._failed = True
             return math.inf
+
+
+def _chosen(
+    gpus: Any, value: str | None, devices: Sequence[Device] | None, reason: str
+) -> list[str]:
+    """Turn what the user asked for into entries of ``CUDA_VISIBLE_DEVICES``."""
+    if isinstance(gpus, str) and gpus == "auto":
+        return usable_gpus(value, devices, reason)
+    if not isinstance(gpus, (list, tuple, range)):
+        hint = closest(gpus, ["auto"]) if isinstance(gpus, str) else ""
+        raise OptionError(f"gpus={gpus!r}: {_HINT}{hint}")
+    if not gpus:
+        raise OptionError(f"gpus={gpus!r} names no GPU: {_HINT}, or leave gpus out")
+    visible = None if value is None else visible_gpus(value, devices)
+    entries = [_entry(gpu, visible, devices, value) for gpu in gpus]
+    for entry in entries:
+        if entries.count(entry) > 1:
+            raise OptionError(f"gpus={list(gpus)!r} names a GPU twice ({entry}); name each once")
+    return entries
+
+
+def _entry(
+    gpu: Any, visible: list[str] | None, devices: Sequence[Device] | None, value: str | None
+) -> str:
+    """Turn one element of the user's list into an entry of ``CUDA_VISIBLE_DEVICES``."""
+    if isinstance(gpu, str) and kind_of(gpu) in ("GPU", "MIG"):
+        if gpu in visible if visible is not None else exists(gpu, devices):
+            return gpu
+        where = "on this machine" if visible is None else f"in {VISIBLE}={value}"
+        raise OptionError(
+            f"gpus: there is no GPU {gpu!r} {where}; name it as nvidia-smi -L or the variable "
+            "does, or by its number"
+        )
+    if isinstance(gpu, bool) or not isinstance(gpu, Integral) or gpu < 0:
+        raise OptionError(
+            f"gpus: {gpu!r} is not a GPU; name each by its number from 0 (without quotes) or its "
+            "UUID ('GPU-...' or 'MIG-...', see nvidia-smi -L)"
+        )
+    number = int(gpu)
+    if visible is None and exists(str(number), devices):
+        return str(number)
+    if visible is not None and number < len(visible):
+        return visible[number]
+    if visible is None:
+        who, count = "this machine has", len(devices or ())
+    else:
+        who, count = f"{VISIBLE}={value} leaves", len(visible)
+    raise OptionError(
+        f"gpus: there is no GPU {number}: {who} {count}, numbered from 0; choose among these or "
+        'write gpus="auto"'
+    )
 
 
 def _order_for(gpus: list[str]) -> dict[str, str]:

@@ -15,16 +15,14 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
-from ztxexp_core.errors import OptionError, closest
+from ztxexp_core.errors import OptionError
 
 _log = logging.getLogger("ztxexp")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GIB = 2**30
-_HINT = 'write gpus=[0, 1], or gpus="auto" for all'
 
 
 # ---- the driver --------------------------------------------------------------------------------
@@ -70,8 +68,8 @@ class Nvml:
             raise OptionError(f"NVML does not answer: {exc}") from exc
         self.close = weakref.finalize(self, _shut_down, self._api)
         try:
-            handles = map(self._api.nvmlDeviceGetHandleByIndex, range(self._count()))
-            self.devices = [self._device(handle) for handle in handles]
+            numbers = range(int(self._api.nvmlDeviceGetCount()))
+            self.devices = [self._device(number) for number in numbers]
         except self.error as exc:
             self.close()
             raise OptionError(f"NVML cannot tell which GPUs there are: {exc}") from exc
@@ -93,26 +91,22 @@ class Nvml:
         info = self._api.nvmlDeviceGetMemoryInfo(handle)
         return info.free / _GIB, info.total / _GIB
 
-    def _count(self) -> int:
-        return int(self._api.nvmlDeviceGetCount())
-
-    def _device(self, handle: Any) -> Device:
-        name = _text(self._api.nvmlDeviceGetName(handle))
-        return Device(_text(self._api.nvmlDeviceGetUUID(handle)), name, self._parts(handle))
-
-    def _parts(self, handle: Any) -> tuple[str, ...] | None:
-        try:
-            if not self._api.nvmlDeviceGetMigMode(handle)[0]:
-                return None
-            places = self._api.nvmlDeviceGetMaxMigDeviceCount(handle)
-        except self.error:  # a model, or a driver, without MIG
-            return None
+    def _device(self, number: int) -> Device:
+        api = self._api
+        handle = api.nvmlDeviceGetHandleByIndex(number)
+        uuid, name = _text(api.nvmlDeviceGetUUID(handle)), _text(api.nvmlDeviceGetName(handle))
+        places = None
+        with contextlib.suppress(self.error):  # a model, or a driver, without MIG
+            if api.nvmlDeviceGetMigMode(handle)[0]:
+                places = range(api.nvmlDeviceGetMaxMigDeviceCount(handle))
+        if places is None:
+            return Device(uuid, name)
         parts = []
-        for place in range(places):
+        for place in places:
             with contextlib.suppress(self.error):  # an empty place
-                part = self._api.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
-                parts.append(_text(self._api.nvmlDeviceGetUUID(part)))
-        return tuple(parts)
+                part = api.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+                parts.append(_text(api.nvmlDeviceGetUUID(part)))
+        return Device(uuid, name, tuple(parts))
 
 
 def connect() -> tuple[Nvml | None, str]:
@@ -156,7 +150,7 @@ class GpuMemory:
             )
         self._nvml = nvml
         try:
-            self._gpus = find("auto", os.environ.get(VISIBLE), nvml.devices, reason)
+            self._gpus = usable_gpus(os.environ.get(VISIBLE), nvml.devices, reason)
             self.most_free()
         except (OptionError, nvml.error) as exc:
             nvml.close()
@@ -170,42 +164,59 @@ class GpuMemory:
 # ---- the names of GPUs -------------------------------------------------------------------------
 
 
-def find(gpus: Any, value: str | None, machine: Sequence[Device] | None, reason: str) -> list[str]:
-    """Turn what the user asked for into entries of ``CUDA_VISIBLE_DEVICES``.
+def usable_gpus(value: str | None, devices: Sequence[Device] | None, reason: str) -> list[str]:
+    """Return the GPUs that this process may use, as entries of ``CUDA_VISIBLE_DEVICES``.
 
     Args:
-        gpus: ``"auto"``, or a list of numbers or UUIDs.
         value: the variable of this process; ``None`` where it is not set.
-        machine: the GPUs that the driver lists; ``None`` where it cannot be asked, and names are
-            not checked.
+        devices: the GPUs that the driver lists; ``None`` where it cannot be asked, and the variable
+            is believed.
         reason: why no GPU may be found, for messages.
 
     Raises:
-        OptionError: there is no such GPU, or ``gpus`` is neither of the two.
+        OptionError: there is none.
     """
-    if gpus != "auto" and not isinstance(gpus, (list, tuple, range)):
-        hint = closest(gpus, ["auto"]) if isinstance(gpus, str) else ""
-        raise OptionError(f"gpus={gpus!r}: {_HINT}{hint}")
+    gpus = _all(devices or ()) if value is None else visible_gpus(value, devices)
     if not gpus:
-        raise OptionError(f"gpus={gpus!r} names no GPU: {_HINT}, or leave gpus out")
-    visible = None if value is None else _visible(value, machine)
-    if visible == []:
         raise OptionError(
-            f"gpus={gpus!r}: {VISIBLE}={value!r} leaves no GPU; change or unset it, or leave gpus "
-            "out"
+            f'gpus="auto" found no GPU ({reason}); name them, gpus=[0, 1], or leave gpus out'
         )
-    if gpus == "auto":
-        entries = visible or _all(machine or ())
-        if not entries:
-            raise OptionError(
-                f'gpus="auto" found no GPU ({reason}); name them, gpus=[0, 1], or leave gpus out'
-            )
-        return entries
-    entries = [_entry(gpu, visible, machine, value) for gpu in gpus]
-    for entry in entries:
-        if entries.count(entry) > 1:
-            raise OptionError(f"gpus={list(gpus)!r} names a GPU twice ({entry}); name each once")
+    return gpus
+
+
+def visible_gpus(value: str, devices: Sequence[Device] | None) -> list[str]:
+    """Read ``CUDA_VISIBLE_DEVICES`` as CUDA does.
+
+    All entries are of the first one's kind; one that names no GPU ends the list; one that is there
+    twice leaves none at all.
+
+    Raises:
+        OptionError: it leaves no GPU.
+    """
+    texts = [text.strip() for text in value.split(",")]
+    kind = kind_of(texts[0])
+    entries: list[str] = []
+    for text in texts:
+        if kind is None or kind_of(text) != kind:
+            break
+        if not exists(text, devices):
+            _log.warning("%s=%s: there is no GPU %s, so the list ends there", VISIBLE, value, text)
+            break
+        entries.append(str(int(text)) if kind == "number" else text)
+    if not entries or len(set(entries)) < len(entries):
+        raise OptionError(
+            f"gpus: {VISIBLE}={value!r} leaves no GPU; change or unset it, or leave gpus out"
+        )
     return entries
+
+
+def exists(entry: str, devices: Sequence[Device] | None) -> bool:
+    """Tell whether the driver lists a GPU; true where it cannot be asked."""
+    if devices is None or "/" in entry:  # MIG-GPU-<uuid>/1/0: older drivers' names of MIG parts
+        return True
+    if entry.isdecimal():
+        return int(entry) < len(devices)
+    return sum(uuid.lower().startswith(entry.lower()) for uuid in _uuids(devices)) == 1
 
 
 def kind_of(entry: str) -> str | None:
@@ -221,70 +232,10 @@ def label(entry: str) -> str:
     return f"GPU {entry}" if kind_of(entry) == "number" else entry[:12]
 
 
-def _visible(value: str, machine: Sequence[Device] | None) -> list[str]:
-    """Read ``CUDA_VISIBLE_DEVICES`` as CUDA does.
-
-    All entries are of the first one's kind; one that names no GPU ends the list; one that is there
-    twice leaves none at all.
-    """
-    texts = [text.strip() for text in value.split(",")]
-    kind = kind_of(texts[0])
-    entries: list[str] = []
-    for text in texts:
-        if kind is None or kind_of(text) != kind:
-            break
-        if not _exists(text, machine):
-            _log.warning("%s=%s: there is no GPU %s, so the list ends there", VISIBLE, value, text)
-            break
-        entries.append(str(int(text)) if kind == "number" else text)
-    return entries if len(set(entries)) == len(entries) else []
-
-
-def _exists(entry: str, machine: Sequence[Device] | None) -> bool:
-    """Tell whether the driver lists a GPU; true where it cannot be asked."""
-    if machine is None or "/" in entry:  # MIG-GPU-<uuid>/1/0: older drivers' names of MIG parts
-        return True
-    if entry.isdecimal():
-        return int(entry) < len(machine)
-    return sum(uuid.lower().startswith(entry.lower()) for uuid in _uuids(machine)) == 1
-
-
-def _all(machine: Sequence[Device]) -> list[str]:
-    if any(device.parts is not None for device in machine):
+def _all(devices: Sequence[Device]) -> list[str]:
+    if any(device.parts is not None for device in devices):
         # CUDA shows a process one part of a GPU in MIG mode, so parts are given out one by one;
         # UUIDs for all, since numbers are not reliable beside them.
-        parts = ((one.uuid,) if one.parts is None else one.parts for one in machine)
+        parts = ((one.uuid,) if one.parts is None else one.parts for one in devices)
         return list(itertools.chain.from_iterable(parts))
-    return [str(number) for number in range(len(machine))]
-
-
-def _entry(
-    gpu: Any, visible: list[str] | None, machine: Sequence[Device] | None, value: str | None
-) -> str:
-    """Turn one element of the user's list into an entry of ``CUDA_VISIBLE_DEVICES``."""
-    if isinstance(gpu, str) and kind_of(gpu) in ("GPU", "MIG"):
-        if gpu in visible if visible is not None else _exists(gpu, machine):
-            return gpu
-        where = "on this machine" if visible is None else f"in {VISIBLE}={value}"
-        raise OptionError(
-            f"gpus: there is no GPU {gpu!r} {where}; name it as nvidia-smi -L or the variable "
-            "does, or by its number"
-        )
-    if isinstance(gpu, bool) or not isinstance(gpu, Integral) or gpu < 0:
-        raise OptionError(
-            f"gpus: {gpu!r} is not a GPU; name each by its number from 0 (without quotes) or its "
-            "UUID ('GPU-...' or 'MIG-...', see nvidia-smi -L)"
-        )
-    number = int(gpu)
-    if visible is None and _exists(str(number), machine):
-        return str(number)
-    if visible is not None and number < len(visible):
-        return visible[number]
-    if visible is None:
-        who, count = "this machine has", len(machine or ())
-    else:
-        who, count = f"{VISIBLE}={value} leaves", len(visible)
-    raise OptionError(
-        f"gpus: there is no GPU {number}: {who} {count}, numbered from 0; choose among these or "
-        'write gpus="auto"'
-    )
+    return [str(number) for number in range(len(devices))]

@@ -9,7 +9,7 @@ import reprlib
 import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -147,27 +147,21 @@ def fits(annotation: Any, value: Any) -> bool:
         return any(_is_literal(value, arg) for arg in args)
     if kind is bool:
         return _is_bool(value)
-    if kind is int:
-        return isinstance(value, Integral) and not _is_bool(value)
-    if kind is float:
-        return isinstance(value, Real) and not _is_bool(value)
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not _is_bool(value)
     if kind is Path:
         return isinstance(value, (str, os.PathLike))
     if kind in (list, tuple, Sequence):
-        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-            return False
-        same_type = kind is not tuple or args[1:] == (...,)
-        return not (args and same_type) or all(fits(args[0], item) for item in value)
-    if kind in (dict, Mapping, MutableMapping):
-        pairs = isinstance(value, Mapping) and args and value.items()
+        item_types = args[:1] if kind is not tuple or args[1:] == (...,) else ()
+        is_list = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        return is_list and all(fits(arg, item) for arg in item_types for item in value)
+    if kind in (dict, Mapping):
         return isinstance(value, Mapping) and all(
-            fits(args[0], key) and fits(args[1], item) for key, item in pairs or ()
+            fits(arg, item) for pair in value.items() for arg, item in zip(args, pair, strict=False)
         )
-    if kind is None:
-        return value is None
     if isinstance(kind, type) and kind.__module__ == "builtins":
         return isinstance(value, kind)
-    return True
+    return kind is not None or value is None
 
 
 def _is_literal(value: Any, literal: Any) -> bool:
@@ -194,17 +188,7 @@ def checked_options(who: object, cls: type[Any], given: Mapping[str, Any]) -> di
         OptionError: an unknown name, a missing one, a value of another type, or one that the
             dataclass refuses.
     """
-    known = options_of(cls)
-    names = [option.name for option in known]
-    for name in given:
-        if name not in names:
-            near = closest(name, names)
-            raise OptionError(f"{who} has no option {name!r}{near}; known: {listing(names)}")
-    missing = [option.name for option in known if option.default is NEEDED]
-    missing = [name for name in missing if name not in given]
-    if missing:
-        raise OptionError(f"{who} needs the option {listing(missing)}; pass a value")
-    _check_types(who, known, given)
+    _check(who, options_of(cls), given)
     try:
         values = cls(**given)
     except ZtxexpError:
@@ -216,7 +200,7 @@ def checked_options(who: object, cls: type[Any], given: Mapping[str, Any]) -> di
 
 
 def check_arguments(who: object, factory: Any, given: Mapping[str, Any]) -> None:
-    """Check that a tracker's factory takes some arguments, without calling it.
+    """Check that a tracker's class or factory takes some arguments, without calling it.
 
     Raises:
         OptionError: an unknown argument, a missing one, or a value of another type.
@@ -224,24 +208,25 @@ def check_arguments(who: object, factory: Any, given: Mapping[str, Any]) -> None
     declared = getattr(factory, "Options", None)
     if declared is not None:
         checked_options(who, declared, given)
-    signature = _signature(factory)
-    if signature is None:
         return
-    try:
-        signature.bind(**given)
-    except TypeError as exc:
-        stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        names = [p.name for p in signature.parameters.values() if p.kind not in stars]
-        unknown = [name for name in given if name not in names]
-        near = closest(unknown[0], names) if unknown else ""
-        raise OptionError(
-            f"{who} cannot be made: {exc}{near}; its arguments are {listing(names)}"
-        ) from exc
-    _check_types(who, options_of(factory), given)
+    signature = _signature(factory)
+    kinds = [parameter.kind for parameter in signature.parameters.values()] if signature else ()
+    takes_any = signature is None or inspect.Parameter.VAR_KEYWORD in kinds
+    _check(who, options_of(factory), given, takes_any)
 
 
-def _check_types(who: object, known: Iterable[Option], given: Mapping[str, Any]) -> None:
-    known = list(known)
+def _check(
+    who: object, known: Sequence[Option], given: Mapping[str, Any], takes_any: bool = False
+) -> None:
+    names = [option.name for option in known]
+    for name in given:
+        if name not in names and not takes_any:
+            near = closest(name, names)
+            raise OptionError(f"{who} has no option {name!r}{near}; known: {listing(names)}")
+    missing = [option.name for option in known if option.default is NEEDED]
+    missing = [name for name in missing if name not in given]
+    if missing:
+        raise OptionError(f"{who} needs the option {listing(missing)}; pass a value")
     wrong = [
         f"option {option.name!r} must be {option.type}, got {reprlib.repr(given[option.name])} "
         f"({type(given[option.name]).__name__})"
@@ -249,5 +234,4 @@ def _check_types(who: object, known: Iterable[Option], given: Mapping[str, Any])
         if option.name in given and not option.takes(given[option.name])
     ]
     if wrong:
-        names = listing(option.name for option in known)
-        raise OptionError(f"{who}: {'; '.join(wrong)}; known: {names}")
+        raise OptionError(f"{who}: {'; '.join(wrong)}; known: {listing(names)}")

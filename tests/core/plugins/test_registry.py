@@ -548,7 +548,7 @@ def test_a_factory_function_is_a_tracker_and_its_product_is_checked(site):
 @pytest.mark.parametrize(
     ("kwargs", "expected"),
     [
-        ({"pth": 1}, r"'pth' \(did you mean 'path'\?\); its arguments are 'path', 'level'"),
+        ({"pth": 1}, r"no option 'pth' \(did you mean 'path'\?\); known: 'path', 'level'"),
         ({"path": 1, "self": 2}, "self"),
     ],
 )
@@ -560,7 +560,7 @@ def test_arguments_that_a_tracker_does_not_know_are_told_without_making_it(site,
 
 def test_an_argument_that_a_tracker_needs_is_told_without_making_it(site):
     source = TRACKER.replace('path="x"', "path")
-    with pytest.raises(OptionError, match="missing a required argument: 'path'"):
+    with pytest.raises(OptionError, match="needs the option 'path'"):
         site.plugin("tracker", source, ":Tracker").load("fake").tracker_spec({})
 
 

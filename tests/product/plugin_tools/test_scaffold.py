@@ -35,7 +35,7 @@ def test_a_new_package_is_installed_by_pip_and_passes_its_own_tests(tmp_path, ki
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15
     shown = run("ztxexp", "plugins", f"my-{kind}").stdout
-    assert shown.startswith((f"{kind} my-{kind}: The ", f"{kind} my-{kind}: Keeps "))
+    assert shown.startswith((f"{kind} my-{kind}: The ", f"{kind} my-{kind}: Writes "))
     assert f"ztxexp-{kind}-my 0.1.0" in shown and "ready" in shown
 
 
