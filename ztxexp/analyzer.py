@@ -492,8 +492,6 @@ class ResultAnalyzer:
           be run again. ``README.txt`` there says how to undo a move, ``moves.jsonl`` why it was
           made. A run of which no file says whether it has ended stays while it is claimed, and
           until it has not changed for a minute (for an hour while launches are under way).
-        - Folders of runs that were never completely made, and unfinished files, are moved there
-          once they are an hour old.
 
         Args:
             dry_run: only return what would be done.

@@ -17,7 +17,7 @@ from ztxexp.upkeep.inspecting import (
     TEMPORARY,
     Inspected,
     inspect_run,
-    outside,
+    link_text,
     read_object,
     reason,
 )
@@ -114,8 +114,7 @@ def check(root: Path, lines: bool = True) -> StoreReport:
             findings += _check_hidden(path)
             continue
         if entry.is_symlink():
-            inside = "is a link to another entry of the root, whose runs count twice"
-            findings.append(Finding.of(path, Kind.LINK, outside(path, root) or inside))
+            findings.append(Finding.of(path, Kind.LINK, link_text(path)))
         inspected = _inspect(entry, path, lines, findings)
         if inspected is not None:
             runs += 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.selection import as_list, checked_statuses
-from ztxexp.text.format import age, cut, plural, sanitize_for_terminal, size
+from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
 from ztxexp.upkeep.repairing import may_be_running
@@ -30,8 +30,7 @@ from ztxexp_core.store.run_folder import effective_record
 
 _log = logging.getLogger("ztxexp")
 
-_NAMES_SHOWN = 20
-_NAME_WIDTH = 48
+_SHOWN = 20  # runs in a text; the report itself holds them all
 
 Record = dict[str, Any]
 RecordPredicate = Callable[[Record], bool]
@@ -52,9 +51,8 @@ class GcReport(Report[RunInfo]):
         >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
         ./results: would delete 2 of 4 runs and free 830.4 MiB (dry run: nothing was deleted)
         not among the 2 with the largest score
-        run                        status     score  ended          size
-        20260301_101500_5f0c       succeeded   0.71  3 d ago   410.2 MiB
-        20260301_101733_a41e       succeeded   0.68  3 d ago   420.2 MiB
+         420.2 MiB  20260301_101733_a41e  succeeded 3 d ago, score 0.68
+         410.2 MiB  20260301_101500_5f0c  succeeded 3 d ago, score 0.71
     """
 
     WORDS = ("status",)
@@ -80,11 +78,7 @@ class GcReport(Report[RunInfo]):
         return of_runs + sum(self.unreferenced.values())
 
     def to_records(self) -> list[Record]:
-        """Return a dict for each run, for a data frame; its folder is a text.
-
-        Example:
-            >>> pandas.DataFrame(report.to_records()).groupby("status")["size"].sum()
-        """
+        """Return a dict for each run, for a data frame; its folder is a text."""
         hidden = ("run", "group")
         return [{k: v for k, v in row.items() if k not in hidden} for row in super().to_records()]
 
@@ -101,43 +95,21 @@ class GcReport(Report[RunInfo]):
         return f"{root}: deleted {what}, {size(self.size)} freed{rest}"
 
     def lines(self) -> Iterator[str]:
-        """Yield the rules and a table of the largest runs."""
+        """Yield the rules, and the largest runs."""
         yield str(self.rules)
-        if not self.items:
-            return
-        shown = sorted(self.items, key=lambda info: -info.size)[:_NAMES_SHOWN]
-        head = ["run", "status", self.rules.metric or "", "ended", "size", ""]
-        yield from _table([head, *[self._row(info) for info in shown]])
-        rest = len(self.items) - len(shown)
+        by_size = sorted(self.items, key=lambda info: -info.size)
+        for info in by_size[:_SHOWN]:
+            name = shown_path(self.root, info.folder)
+            text = f"{size(info.size):>10}  {name}  {info.status} {age(info.age)} ago"
+            text += "" if info.value is None else f", {self.rules.metric} {info.value:.6g}"
+            text += "" if self.dry_run or info.deleted else ", left alone"
+            yield sanitize_for_terminal(text)
+        rest = by_size[_SHOWN:]
         if rest:
-            more = sum(info.size for info in self.items) - sum(info.size for info in shown)
-            yield f"and {plural(rest, 'run')} more, {size(more)}"
+            yield f"{size(sum(info.size for info in rest)):>10}  {plural(len(rest), 'more run')}"
         if self.unreferenced:
-            files = plural(len(self.unreferenced), "file")
-            freed = size(sum(self.unreferenced.values()))
-            yield f"and {files} of patches and packages that no other run refers to, {freed}"
-
-    def _row(self, info: RunInfo) -> list[str]:
-        return [
-            cut(shown_path(self.root, info.folder), _NAME_WIDTH),
-            sanitize_for_terminal(info.status),
-            "" if info.value is None else f"{info.value:.6g}",
-            f"{age(info.age)} ago",
-            size(info.size),
-            "" if self.dry_run or info.deleted else "left",
-        ]
-
-
-def _table(rows: list[list[str]]) -> Iterator[str]:
-    """Yield rows as lines with aligned columns, without empty columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in (2, 4) else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-            if width
-        ]
-        yield "  ".join(cells).rstrip()
+            freed, files = sum(self.unreferenced.values()), plural(len(self.unreferenced), "file")
+            yield f"{size(freed):>10}  {files} of patches and packages of no other run"
 
 
 # ---- the two entry points --------------------------------------------------------------------
@@ -171,8 +143,8 @@ def gc(
         only,
     )
     infos = [info for info, _ in read_infos(root, rules)]
-    chosen = choose(rules, infos)
-    report = _delete("gc", root, chosen, rules, len(infos), dry_run, confirm)
+    report = GcReport(root, choose(rules, infos), rules, len(infos), dry_run)
+    _delete("gc", report, confirm)
     if report.folders and not rules.only:
         files = unreferenced(root, [folder.name for folder in report.folders])
         report.unreferenced = {path: os.lstat(path).st_size for path in files}
@@ -203,7 +175,8 @@ def clean_results(
     chosen = [
         info for info, record in pairs if asked & info.statuses or _matches(predicate, record)
     ]
-    report = _delete("clean_results", root, chosen, rules, len(pairs), dry_run, confirm)
+    report = GcReport(root, chosen, rules, len(pairs), dry_run)
+    _delete("clean_results", report, confirm)
     if report:
         names = f": {_names(report.folders)}" if report.folders else ""
         _log.warning("clean_results: %s%s", report.one_line(), names)
@@ -223,32 +196,24 @@ def _matches(predicate: RecordPredicate | None, record: Record) -> bool:
 # ---- deleting --------------------------------------------------------------------------------
 
 
-def _delete(
-    who: str,
-    root: Path,
-    chosen: Sequence[RunInfo],
-    rules: Rules,
-    total: int,
-    dry_run: bool,
-    confirm: bool,
-) -> GcReport:
-    """Delete runs that were chosen, unless a process works on them or nobody agrees."""
-    busy = {info.folder for info in chosen if may_be_running(dict(info.run), info.folder)}
+def _delete(who: str, report: GcReport, confirm: bool) -> None:
+    """Measure and delete the runs of a report, unless they are in use or nobody agrees."""
+    only = report.rules.only
+    busy = {info.folder for info in report if may_be_running(dict(info.run), info.folder)}
     if busy:
         what = "left alone, still running (or its host cannot be asked)"
         _log.warning("%s: %s %s: %s", who, plural(len(busy), "run"), what, _names(sorted(busy)))
     infos = [
-        dataclasses.replace(info, size=size_of(info.folder / (rules.only or "")))
-        for info in watched("measuring runs", chosen)
-        if info.folder not in busy and not (rules.only and _is_empty(info.folder / rules.only))
+        dataclasses.replace(info, size=size_of(info.folder / (only or "")))
+        for info in watched("measuring runs", report.items)
+        if info.folder not in busy and not (only and _is_empty(info.folder / only))
     ]
-    agreed = not dry_run and infos and (not confirm or _confirm(who, infos, rules.only))
-    if agreed:
+    if infos and not report.dry_run and (not confirm or _confirm(who, infos, only)):
         infos = [
-            dataclasses.replace(info, deleted=_delete_one(who, info, rules.only))
+            dataclasses.replace(info, deleted=_delete_one(who, info, only))
             for info in watched("deleting runs", infos)
         ]
-    return GcReport(root, infos, rules, total, dry_run)
+    report.items = tuple(infos)
 
 
 def _confirm(who: str, infos: Sequence[RunInfo], only: str | None) -> bool:
@@ -341,6 +306,6 @@ def size_of(folder: Path) -> int:
 
 
 def _names(folders: Sequence[Path]) -> str:
-    shown = [sanitize_for_terminal(folder.name) for folder in folders[:_NAMES_SHOWN]]
+    shown = [sanitize_for_terminal(folder.name) for folder in folders[:_SHOWN]]
     more = len(folders) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

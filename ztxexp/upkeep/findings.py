@@ -46,7 +46,7 @@ class Kind(Enum):
     LINK = (
         "link", WARNING, "readers follow links, repairs and deletions never do; move the files here"
     )  # fmt: skip
-    LEFT_OVER = ("left over", WARNING, f"repair() moves it to {QUARANTINE}")
+    LEFT_OVER = ("left over", WARNING, "delete it; the next launch removes folders of this kind")
     UNKNOWN_OWNER = ("owner unknown", NOTE, "if no process works on it any more, delete it")
     FOREIGN = ("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,26 +82,30 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
     except OSError as exc:
         result.add(folder, Kind.UNREADABLE, f"its folder cannot be listed ({exc.strerror})")
         return result
-    run, problem = read_object(files.run)
-    if problem is not None:
-        result.add(files.run, _kind(problem, Kind.DAMAGED_RUN), reason(problem))
-    elif run is None:
+    run = _read(result, files.run, Kind.DAMAGED_RUN)
+    if run is not None:
+        _check_record(result, files, run)
+    elif not result.findings:
         present = sorted(_OF_A_RUN.intersection(links))
         if not present or not os.path.isdir(folder):
             return None
         result.add(folder, Kind.DAMAGED_RUN, f"holds {', '.join(present)} and no run.json")
-    else:
-        _check_record(result, files, run)
     if run is None or result.run is not None:  # the files of another schema are not judged
         _check_links(result, links)
         _check_config(result, files)
         _check_metrics(result, files)
-        _, problem = read_object(files.meta)
-        if problem is not None:
-            result.add(files.meta, _kind(problem, Kind.PARTLY_DAMAGED), reason(problem))
+        _read(result, files.meta, Kind.PARTLY_DAMAGED)
         if lines:
             _check_lines(result, sorted(links))
     return result
+
+
+def _read(result: Inspected, path: str, damaged: Kind) -> dict[str, Any] | None:
+    """Read a file that should hold one object; ``None``, and a finding, where it does not."""
+    value, problem = read_object(path)
+    if problem is not None:
+        result.add(path, _kind(problem, damaged), reason(problem))
+    return value
 
 
 def read_object(path: str) -> tuple[dict[str, Any] | None, Exception | None]:
@@ -145,10 +149,7 @@ def _check_record(result: Inspected, files: RunFiles, run: dict[str, Any]) -> No
     _check_end(result, run)
     name, run_id = result.folder.name, run.get("run_id")
     if run_id != name and not os.path.islink(result.folder):  # a link is a finding of its own
-        plain = isinstance(run_id, str) and run_id and os.path.basename(run_id) == run_id
-        is_copy = plain and (result.folder.parent / str(run_id) / "run.json").is_file()
-        beside = ", which lies beside it" if is_copy else ""
-        result.add(result.folder, Kind.RENAMED, f"its run_id is {run_id!r}{beside}")
+        result.add(result.folder, Kind.RENAMED, f"its run_id is {run_id!r}")
 
 
 def _check_end(result: Inspected, run: dict[str, Any]) -> None:
@@ -167,44 +168,34 @@ def _check_end(result: Inspected, run: dict[str, Any]) -> None:
 
 def _check_links(result: Inspected, links: Mapping[str, bool]) -> None:
     for name in ("run.json", *sorted(_OF_A_RUN), *SUBFOLDERS):
-        if links.get(name) and (where := outside(result.folder / name, result.folder.parent)):
-            result.add(result.folder / name, Kind.LINK, where)
+        if links.get(name):
+            result.add(result.folder / name, Kind.LINK, link_text(result.folder / name))
 
 
-def outside(path: Path, root: Path) -> str | None:
-    """Say where a link leads that leaves the root or is broken; ``None`` for others."""
-    try:
-        target = os.path.realpath(path, strict=True)
-    except (OSError, ValueError) as exc:
-        return f"is a broken link ({reason(exc)})"
-    inside = Path(target).is_relative_to(os.path.realpath(root))
-    return None if inside else f"is a link to {target}, outside the results root"
+def link_text(path: Path) -> str:
+    """Say where a link leads."""
+    return f"is a link to {os.path.realpath(path)}"
 
 
 def _check_config(result: Inspected, files: RunFiles) -> None:
-    config, problem = read_object(files.config)
-    if problem is not None:
-        result.add(files.config, _kind(problem, Kind.DAMAGED_RUN), reason(problem))
-    elif config is not None:
-        _check_identity(result, files.config, config)
-    elif result.run is not None:
-        result.add(
-            result.folder, Kind.CHANGED_CONFIG, "has no config.json; readers take it for empty"
-        )
-
-
-def _check_identity(result: Inspected, path: str, config: dict[str, Any]) -> None:
-    run = result.run or {}
+    number, run = len(result.findings), result.run or {}
+    config = _read(result, files.config, Kind.DAMAGED_RUN)
+    if config is None:
+        if result.run is not None and len(result.findings) == number:
+            what = "has no config.json; readers take it for empty"
+            result.add(result.folder, Kind.CHANGED_CONFIG, what)
+        return
     stored = run.get("identity")
     try:
         identity = config_identity(config)
     except ConfigError as exc:  # nested without end
-        result.add(path, Kind.DAMAGED_RUN, str(exc))
+        result.add(files.config, Kind.DAMAGED_RUN, str(exc))
         return
     comparable = isinstance(stored, str) and stored.startswith(f"{VERSION}:")
     under_way = run.get("status") == RUN_STATUS_RUNNING  # a further attempt may be writing both
     if comparable and stored != identity and not under_way:
-        result.add(path, Kind.CHANGED_CONFIG, f"is not the configuration that was run ({stored})")
+        what = f"is not the configuration that was run ({stored})"
+        result.add(files.config, Kind.CHANGED_CONFIG, what)
 
 
 def _check_metrics(result: Inspected, files: RunFiles) -> None:
@@ -268,25 +259,15 @@ def _damaged_lines(path: str) -> str | None:
     with open(open_regular(path), "rb") as handle:
         if os.fstat(handle.fileno()).st_size > _LINES_LIMIT:
             return f"is larger than {_LINES_LIMIT // 2**30} GiB and was not checked"
-        for total, line in enumerate(_lines(handle), start=1):
-            if line.endswith(b"\n") and line.strip() and _row(line) is None:
+        while line := handle.readline(_LINE_LIMIT):
+            total += 1
+            is_whole = line.endswith(b"\n") or len(line) == _LINE_LIMIT  # a torn last one is not
+            if is_whole and line.strip() and _row(line) is None:
                 damaged += 1
                 first = first or total
     if not damaged:
         return None
     return f"{damaged} of {plural(total, 'line')} hold no JSON object, the first is line {first}"
-
-
-def _lines(handle: Any) -> Iterator[bytes]:
-    """Yield the lines of a file; of one beyond the limit its end only, made invalid JSON."""
-    while line := handle.readline(_LINE_LIMIT):
-        is_cut = False
-        while len(line) == _LINE_LIMIT and not line.endswith(b"\n"):
-            more = handle.readline(_LINE_LIMIT)
-            if not more:
-                break
-            line, is_cut = more, True
-        yield b"}" + line if is_cut else line
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

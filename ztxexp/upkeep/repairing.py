@@ -1,7 +1,7 @@
 """Put a results root in order again: :func:`repair`.
 
 Nothing is deleted: what is damaged is moved to ``<root>/.ztxexp/damaged``, where readers do not
-look. No link is followed or moved, and nothing is touched that may be in use. Every entry is
+look. No link is followed or moved, and nothing is touched that may be in use. Every run is
 inspected again right before it is touched; one that another process has moved meanwhile is no
 error.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from typing import Any
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check, check_staging
-from ztxexp.upkeep.findings import Finding, Kind
+from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check
+from ztxexp.upkeep.findings import Kind
 from ztxexp.upkeep.inspecting import (
     Inspected,
     inspect_run,
@@ -36,7 +37,6 @@ from ztxexp_core.store.files import (
     CLAIMS,
     DAMAGED,
     SHARED_FOLDER,
-    STAGING_PREFIX,
     JsonlWriter,
     RunFiles,
     shared_folder,
@@ -122,20 +122,21 @@ def repair(root: Path, dry_run: bool = False) -> RepairReport:
     Raises:
         StoreError: the folder for damaged runs cannot be made.
     """
-    by_entry: dict[Path, list[Finding]] = {}
-    for finding in check(root, lines=False):
-        if finding.path != root:
-            entry = root / finding.path.relative_to(root).parts[0]
-            by_entry.setdefault(entry, []).append(finding)
+    repairable = {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label, Kind.LOST_METRICS.label}
+    folders = {
+        root / finding.path.relative_to(root).parts[0]
+        for finding in check(root, lines=False)
+        if finding.kind in repairable
+    }
     repairer = Repairer(root, dry_run)
     repairs: list[Repair] = []
-    for entry, findings in watched("repairing runs", sorted(by_entry.items())):
-        repairs += repairer.repair(entry, findings)
+    for folder in watched("repairing runs", sorted(folders)):
+        repairs += repairer.repair(folder)
     return RepairReport(root, repairs, dry_run)
 
 
 class Repairer:
-    """Repairs the entries of one root.
+    """Repairs the runs of one root.
 
     Args:
         root: the results root.
@@ -147,25 +148,21 @@ class Repairer:
         self._dry_run = dry_run
         self._quarantine = Quarantine(root)
 
-    def repair(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
-        """Do what can be done about the findings of one entry of the root."""
-        kinds = {finding.kind for finding in findings}
+    def repair(self, folder: Path) -> Iterator[Repair]:
+        """Do what can be done about one run."""
         try:
-            if os.path.islink(entry):
-                return
-            if kinds & {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label, Kind.LOST_METRICS.label}:
-                yield from self._repair_run(entry)
-            if Kind.LEFT_OVER.label in kinds:
-                yield from self._move_left_over(entry, findings)
+            if not os.path.islink(folder):
+                yield from self._repair(folder)
         except FileNotFoundError:  # another process was faster
             return
         except StoreError:
             raise
         except OSError as exc:  # another user's, or a full disk: go on with the others
-            _log.warning("repair: %s could not be repaired: %s", entry, exc)
-            yield Repair(entry, FAILED, reason(exc))
+            shown = sanitize_for_terminal(str(folder))
+            _log.warning("repair: %s could not be repaired: %s", shown, exc)
+            yield Repair(folder, FAILED, reason(exc))
 
-    def _repair_run(self, folder: Path) -> Iterator[Repair]:
+    def _repair(self, folder: Path) -> Iterator[Repair]:
         inspected = inspect_run(folder, lines=False)  # as it is now
         if inspected is None:
             return
@@ -179,7 +176,9 @@ class Repairer:
             in_use = self._why_in_use(inspected)
             if in_use is None:
                 why = f"{shown_path(folder, damaged.path)}: {damaged.what}"
-                yield self._set_aside(folder, why)
+                quarantine = self._quarantine
+                to = quarantine.place(folder) if self._dry_run else quarantine.take(folder, why)
+                yield Repair(folder, SET_ASIDE, why, to)
             else:
                 yield Repair(folder, LEFT_ALONE, f"{damaged.what}; {in_use}")
         elif lost is not None:
@@ -188,27 +187,6 @@ class Repairer:
                     self._quarantine.take(lost.path, lost.what)
                 write_json(lost.path, inspected.metrics)
             yield Repair(lost.path, RESTORED, lost.what)
-
-    def _move_left_over(self, entry: Path, findings: list[Finding]) -> Iterator[Repair]:
-        inspected = None if entry.name.startswith(".") else inspect_run(entry, lines=False)
-        if inspected is not None and self._why_in_use(inspected) is not None:
-            return  # the run may be writing them
-        for finding in findings:
-            if finding.kind != Kind.LEFT_OVER.label:
-                continue
-            if finding.path.name.startswith(STAGING_PREFIX):
-                old = bool(check_staging(finding.path))
-            else:
-                old = (age_of(finding.path, self._now) or 0.0) > IN_USE_SEC
-            if old:
-                yield self._set_aside(finding.path, finding.what)
-
-    def _set_aside(self, path: Path, why: str) -> Repair:
-        quarantine = self._quarantine
-        to = quarantine.place(path) if self._dry_run else quarantine.take(path, why)
-        return Repair(path, SET_ASIDE, why, to)
-
-    # -- what may be in use
 
     def _why_in_use(self, inspected: Inspected) -> str | None:
         """Say why a process may be at work on a run; ``None`` where none is."""
@@ -220,7 +198,7 @@ class Repairer:
             return "a launch that is under way has claimed it"
         if last_event(RunFiles(folder).events, ("start", "end")).get("event") == "end":
             return None
-        unchanged = self._seconds_unchanged(folder)
+        unchanged = min(_youngest(folder, self._now), age_of(folder, self._now) or 0.0)
         if unchanged < _RECENT_SEC:
             return "it has just changed; repair again in a minute"
         if unchanged < IN_USE_SEC and launch_under_way(self._root):
@@ -234,13 +212,6 @@ class Repairer:
     @functools.cached_property
     def _claimed(self) -> set[str]:
         return set(_claimed_runs(self._root))
-
-    def _seconds_unchanged(self, folder: Path) -> float:
-        paths = [str(folder)]
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            paths += [entry.path for entry in entries]
-        ages = [age_of(path, self._now) for path in paths]
-        return min([age for age in ages if age is not None], default=0.0)
 
 
 def may_be_running(run: dict[str, Any], folder: Path) -> bool:
@@ -256,14 +227,18 @@ def may_be_running(run: dict[str, Any], folder: Path) -> bool:
 
 def launch_under_way(root: Path) -> bool:
     """Return whether heartbeats show that a process runs experiments in a root."""
+    folder = shared_folder(root, ALIVE)
+    return os.path.isdir(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
+
+
+def _youngest(folder: str | Path, now: float) -> float:
+    """Return the age of the entry of a folder that has changed last, in seconds."""
     try:
-        with os.scandir(shared_folder(root, ALIVE)) as entries:
-            paths = [entry.path for entry in entries if not entry.name.startswith(".")]
-    except OSError:  # no launch has ever taken that long
-        return False
-    now = file_system_now(root) if paths else 0.0
-    ages = [age_of(path, now) for path in paths]
-    return any(age is not None and age <= SILENT_SEC for age in ages)
+        with os.scandir(folder) as entries:
+            ages = [age_of(entry.path, now) for entry in entries if entry.name[0] != "."]
+    except OSError:
+        return math.inf
+    return min([age for age in ages if age is not None], default=math.inf)
 
 
 def _claimed_runs(root: Path) -> Iterator[str]:

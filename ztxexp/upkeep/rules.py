@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import age, sanitize_for_terminal
@@ -19,7 +19,7 @@ from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
-from ztxexp_core.values.codec import is_number, number
+from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import flat, lookup
 from ztxexp_core.values.identity import canonical
 
@@ -31,19 +31,12 @@ _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of ``gc``: a run is deleted where all that are given allow it.
+    """The arguments of ``ResultAnalyzer.gc``: a run is deleted where all that are given allow it.
+
+    ``older_than`` is in seconds.
 
     Raises:
         ConfigError: no rule, or one that makes no sense.
-
-    Attributes:
-        keep_best: so many runs of each group stay.
-        metric: by which they are the best.
-        mode: ``"max"`` or ``"min"``.
-        per: keys of the configuration by which runs are grouped.
-        older_than: seconds since their end.
-        statuses: which they have.
-        only: the folder of a run that is emptied; ``None``: the whole run is deleted.
     """
 
     keep_best: int | None = None
@@ -197,12 +190,11 @@ def _ended_at(folder: Path, run: Mapping[str, Any], now: float) -> float:
 
 
 def _value(value: Any) -> float | None:
-    value = number(value)
-    try:
-        float(value)
-    except (TypeError, ValueError, OverflowError):  # not a number, or too large for a float
-        return None
-    return value if is_number(value) else None
+    with contextlib.suppress(OverflowError):  # an integer too large for a float has no rank
+        if is_number(value):
+            float(value)
+            return cast(float, value)
+    return None
 
 
 def _check_names(rules: Rules, runs: RunSet, infos: Sequence[RunInfo]) -> None:
