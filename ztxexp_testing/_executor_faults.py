@@ -1,25 +1,30 @@
-"""What an executor promises when something goes wrong: it costs one run, and leaves nothing."""
+"""What an executor promises when something fails, and of what it declares in ``supports``."""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from ztxexp_core.records import RunSpec
-from ztxexp_testing._acting import (
+from ztxexp.launch.gpus import GpuSlots
+from ztxexp_core.errors import OptionError
+from ztxexp_core.records import RunOutcome, RunSpec
+from ztxexp_testing._executor_base import ExecutorBase
+from ztxexp_testing._processes import GONE_SEC, alive, remaining
+from ztxexp_testing._run_one import (
     KILL,
     WAYS_TO_DIE,
-    AnswersStubbornly,
-    NeverLoads,
-    Stubborn,
+    FakeRun,
+    UnloadableRun,
+    Unsendable,
+    UnsendableOutcome,
     fact,
-    noted,
+    pids_in,
 )
-from ztxexp_testing._executing import ExecutorBase
-from ztxexp_testing._leftovers import GONE_SEC, alive, soon
 
 HOW = {  # signal and exit code
     "exit code 0": (None, 0),
@@ -28,95 +33,92 @@ HOW = {  # signal and exit code
     "segmentation fault": (11, None),
 }
 LONG_SEC = 60.0
+_GPU = "CUDA_VISIBLE_DEVICES"
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "timeout": {"timeout": 60.0},
+    "fresh_process": {"fresh_process": True},
+    "gpus": {"gpus": [0]},
+}
 
 
 class ExecutorFaults(ExecutorBase):
-    """Workers die, values cannot be sent, the stream breaks, the launch is ended early."""
+    """Workers die, values cannot be sent, the stream breaks, a call is closed; limits hold."""
 
     # ---- deaths --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("how", list(WAYS_TO_DIE))
     def test_a_worker_that_dies_costs_its_run_only(self, how: str) -> None:
-        self._needs_workers()
+        self.needs_workers()
         self.needs("survives_dead_worker")
-        outcomes = self.outcomes(self._with_a_death(how))
+        specs = self.specs(8, seconds=0.02)
+        specs.insert(2, self.spec("dead", {"die": how, "seconds": 0.02}))
+        outcomes = self.outcomes(iter(specs))
         dead = outcomes.pop("dead")
         assert {outcome.status for outcome in outcomes.values()} == {"succeeded"}
         assert (dead.status, dead.error_type) == ("failed", "WorkerDied")
         self.needs("tells_how_a_worker_died")
         if os.name != "nt":
-            told = (dead.signal, dead.exit_code)
-            assert told == HOW[how], f"it does not say how the worker died: {told}, not {HOW[how]}"
-
-    def _with_a_death(self, how: str) -> Iterator[RunSpec]:
-        for number in range(8):
-            if number == 2:
-                yield self.spec("dead", {"die": how, "seconds": 0.02})
-            yield self.spec(f"run{number}", {"seconds": 0.02})
+            cause = (dead.signal, dead.exit_code)
+            message = f"it does not say how the worker died: {cause}, not {HOW[how]}"
+            assert cause == HOW[how], message
 
     def test_several_deaths_at_once_cost_their_runs_only(self) -> None:
-        self._needs_workers()
+        self.needs_workers()
         self.needs("survives_dead_worker")
-        specs = [self.spec(f"dead{number}", {"die": "SIGKILL"}) for number in range(4)]
-        outcomes = self.outcomes([*specs, self.spec("well"), self.spec("well too")])
+        dead = self.specs(4, "dead", die="SIGKILL")
+        outcomes = self.outcomes([*dead, self.spec("well"), self.spec("well too")])
         statuses = [outcomes[name].status for name in ("well", "well too")]
         assert statuses == ["succeeded", "succeeded"]
         assert sorted(outcome.status for outcome in outcomes.values())[:4] == 4 * ["failed"]
 
     def test_after_a_death_the_launch_goes_on_and_a_further_one_does_the_rest(self) -> None:
-        self._needs_workers()
+        self.needs_workers()
         configs = [{"number": n, "does": "die" if n == 1 else "succeed"} for n in range(5)]
-        summary = self.run_pipeline(self.pipeline(configs))
+        summary = self.launch(self.pipeline(configs))
         assert summary.total == 5
         # One that does not survive it loses what was under way beside it, and the core goes on.
         succeeded = 4 if self.survives_dead_worker is True else 3
         assert summary.succeeded >= succeeded
         assert set(self.statuses()) == {"failed", "succeeded"}
-        self.run_pipeline(self.pipeline(configs).resume())
+        self.launch(self.pipeline(configs).resume())
         assert self.statuses() == 5 * ["succeeded"]
-
-    def _needs_workers(self) -> None:
-        if self.in_process:
-            pytest.skip("in_process: a run that dies takes the launcher along")
 
     # ---- what cannot be sent -------------------------------------------------------------------
 
     @pytest.mark.parametrize("moment", ["pickled", "loaded"])
     def test_a_configuration_that_cannot_be_sent_costs_its_run_only(self, moment: str) -> None:
         self.needs("survives_what_cannot_be_sent")
-        specs = [self.spec(f"run{number}") for number in range(4)]
-        specs.insert(1, self.spec("odd", {"value": Stubborn(moment)}))
-        outcomes = self.outcomes(specs)
+        specs = self.specs(4)
+        specs.insert(1, self.spec("odd", {"value": Unsendable(moment)}))
+        self._check_odd(self.outcomes(specs))
+
+    def _check_odd(self, outcomes: dict[str, RunOutcome]) -> None:
         odd = outcomes.pop("odd")
         assert {outcome.status for outcome in outcomes.values()} == {"succeeded"}
         if not self.in_process:
             assert odd.status == "failed"
-            assert "stubborn" in f"{odd.error_message}", "its message does not say why"
+            assert "unsendable" in f"{odd.error_message}", "its message does not say why"
 
     def test_an_outcome_that_cannot_be_sent_costs_its_run_only(self) -> None:
         self.needs("survives_what_cannot_be_sent")
-        specs = [self.spec("one"), self.spec("odd", {"stubborn": True}), self.spec("two")]
-        outcomes = self.outcomes(specs, AnswersStubbornly())
-        assert (outcomes["one"].status, outcomes["two"].status) == ("succeeded", "succeeded")
-        if not self.in_process:
-            assert outcomes["odd"].status == "failed"
-            assert "stubborn" in f"{outcomes['odd'].error_message}", "its message does not say why"
+        specs = [self.spec("one"), self.spec("odd", {"unsendable": True}), self.spec("two")]
+        self._check_odd(self.outcomes(specs, UnsendableOutcome()))
 
     def test_what_cannot_be_sent_is_an_error_or_a_failed_run_never_a_hang(self) -> None:
-        specs = [self.spec("odd", {"value": Stubborn("pickled")}), self.spec("well")]
+        specs = [self.spec("odd", {"value": Unsendable("pickled")}), self.spec("well")]
         call = self.call(specs)
         try:
-            found = {outcome.run_id: outcome.status for outcome in call.rest()}
+            ids = [outcome.run_id for outcome in call.rest()]
         except AssertionError:
             raise
         except Exception as exc:
-            assert "stubborn" in str(exc), f"the error does not say why: {exc}"
+            assert "unsendable" in str(exc), f"the error does not say why: {exc}"
         else:
-            assert sorted(found) == ["odd", "well"]
+            assert sorted(ids) == ["odd", "well"]
 
     def test_an_experiment_that_no_worker_can_load_is_an_error_or_fails_every_run(self) -> None:
-        self._needs_workers()
-        call = self.call([self.spec(f"run{number}") for number in range(3)], NeverLoads())
+        self.needs_workers()
+        call = self.call(self.specs(3), UnloadableRun())
         try:
             outcomes = call.rest()
         except AssertionError:
@@ -144,57 +146,173 @@ class ExecutorFaults(ExecutorBase):
 
     def test_a_call_that_is_closed_before_it_began_starts_nothing(self) -> None:
         path = self.place / "pids"
-        call = self.call([self.spec("run", {"note": str(path)})])
+        call = self.call([self.spec("run", {"pid_file": str(path)})])
         assert call.close() < GONE_SEC
-        assert noted(path) == []
+        assert pids_in(path) == []
 
     def test_closing_ends_what_is_under_way(self) -> None:
         self.needs("ends_runs")
-        path = self.place / "pids"
-        long = {"note": str(path), "seconds": LONG_SEC}
-        self._close_after_the_first(long)
-        left = soon(lambda: alive(noted(path)), GONE_SEC)
-        assert not left, f"{len(left)} workers are at work after the call was closed"
+        self._check_closing({})
 
     def test_closing_ends_even_runs_that_heed_no_signal(self) -> None:
-        self._needs_workers()
+        self.needs_workers()
         self.needs("ends_runs")
+        self._check_closing({"at_term": "ignore"})
+
+    def _check_closing(self, config: dict[str, object]) -> None:
+        """Close a call of two workers when the first run has ended and the others are at work."""
         path = self.place / "pids"
-        self._close_after_the_first({"at_term": "ignore", "note": str(path), "seconds": LONG_SEC})
-        left = soon(lambda: alive(noted(path)), GONE_SEC)
+        long = {**config, "pid_file": str(path), "seconds": LONG_SEC}
+        specs = [self.spec("first", {"seconds": 0.1}), *self.specs(4, "long", **long)]
+        call = self.call(iter(specs))
+        first = call.next()
+        assert first is not None
+        if self.runs_at_once is True and not self.in_process:
+            remaining(lambda: [] if pids_in(path) else ["not begun"], self.patience)
+        took = call.close()
+        assert took < GONE_SEC, f"it took {took:.1f} s to close it"
+        if not self.in_process:
+            worker = int(fact(first, "pid"))
+            assert not remaining(lambda: alive([worker])), "the first worker is still there"
+        left = remaining(lambda: alive(pids_in(path)), GONE_SEC)
         assert not left, f"{len(left)} workers are at work after the call was closed"
 
     def test_closing_starts_nothing_more(self) -> None:
         path = self.place / "pids"
-        specs = (self.spec(f"run{n}", {"note": str(path), "seconds": 0.2}) for n in range(20))
-        call = self.call(specs)
+        call = self.call(self.specs(20, pid_file=str(path), seconds=0.2))
         assert call.next() is not None
         assert call.close() < GONE_SEC, f"it took more than {GONE_SEC:g} s to close it"
-        begun = len(noted(path))
+        begun = len(pids_in(path))
         time.sleep(0.5)
-        assert len(noted(path)) == begun, "runs began after the call was closed"
-
-    def _close_after_the_first(self, long: dict[str, object]) -> None:
-        """Close a call of two workers when the first run has ended and the others are at work."""
-        path = self.place / "pids"
-
-        def specs() -> Iterator[RunSpec]:
-            yield self.spec("first", {"seconds": 0.1})
-            yield from (self.spec(f"long{number}", dict(long)) for number in range(4))
-
-        call = self.call(specs())
-        first = call.next()
-        assert first is not None
-        pid = fact(first, "pid")
-        if self.runs_at_once is True and not self.in_process:
-            soon(lambda: [] if noted(path) else ["not begun"], self.patience)
-        took = call.close()
-        assert took < GONE_SEC, f"it took {took:.1f} s to close it"
-        if not self.in_process:
-            assert not soon(lambda: alive([int(pid)])), "the worker of the first run is still there"
+        assert len(pids_in(path)) == begun, "runs began after the call was closed"
 
     def test_a_closed_call_can_be_followed_by_another(self) -> None:
-        call = self.call(self.spec(f"run{number}") for number in range(20))
+        call = self.call(self.specs(20))
         assert call.next() is not None
         call.close()
-        assert len(self.outcomes(self.spec(f"again{number}") for number in range(4))) == 4
+        assert len(self.outcomes(self.specs(4, "again"))) == 4
+
+    # ---- capabilities ---------------------------------------------------------------------------
+
+    def _needs_capability(self, capability: str) -> None:
+        if capability not in self.supports:
+            pytest.skip(f"supports has no {capability!r}")
+
+    @pytest.mark.parametrize("capability", list(_ARGUMENTS))
+    def test_what_it_does_not_declare_is_refused_before_anything_runs(
+        self, capability: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if capability in self.supports:
+            pytest.skip(f"supports has {capability!r}")
+        monkeypatch.setenv(_GPU, "0")
+        with pytest.raises(OptionError, match=self.plugin_name):
+            self.sweep([{"number": 1, "does": "succeed"}], **_ARGUMENTS[capability])
+        assert self.records() == []
+
+    # ---- time limits ---------------------------------------------------------------------------
+
+    def test_a_run_over_its_time_is_ended_and_the_others_go_on(self) -> None:
+        self._needs_capability("timeout")
+        well = [self.spec(f"well{n}", {"seconds": 0.02}, timeout=60.0) for n in range(6)]
+        outcomes = self.outcomes([self.spec("slow", {"seconds": 60.0}, timeout=0.3), *well])
+        slow = outcomes.pop("slow")
+        assert (slow.status, slow.reason, slow.error_type) == ("failed", "timeout", "Timeout")
+        assert {outcome.status for outcome in outcomes.values()} == {"succeeded"}
+
+    @pytest.mark.skipif(os.name == "nt", reason="signals")
+    def test_at_its_limit_a_run_ends_whatever_it_does_about_sigterm(self) -> None:
+        self._needs_capability("timeout")
+        path, termed = self.place / "pids", self.place / "termed"
+        configs: dict[str, dict[str, Any]] = {
+            "saves": {"at_term": "go on", "termed": str(termed), "wait_for": str(termed)},
+            "ignores": {"at_term": "ignore", "pid_file": str(path), "seconds": 60.0},
+            "starts": {"children": str(path), "seconds": 60.0},
+        }
+        specs = [self.spec(name, config, timeout=1.5) for name, config in configs.items()]
+        outcomes = self.outcomes(specs, workers=3)
+        assert outcomes["saves"].status == "succeeded", "it returned within the grace period"
+        assert outcomes["ignores"].signal == KILL
+        assert outcomes["starts"].signal == signal.SIGTERM
+        assert {outcomes[name].reason for name in ("ignores", "starts")} == {"timeout"}
+        assert len(pids_in(path)) == 2
+        left = remaining(lambda: alive(pids_in(path)))
+        assert not left, "what a run had started is still there after its end"
+
+    def test_a_launch_with_a_time_limit_tells_the_truth_about_it(self) -> None:
+        self._needs_capability("timeout")
+        configs = [{"number": n, "does": "succeed", "limit": 60.0} for n in range(3)]
+        configs[1].update(does="sleep", limit=0.5)
+        summary = self.sweep(configs, timeout="limit")
+        assert (summary.succeeded, summary.failed) == (2, 1)
+        (failed,) = [record for record in self.records() if record["status"] == "failed"]
+        assert (failed["config"]["does"], failed["reason"]) == ("sleep", "timeout")
+
+    # ---- GPUs ----------------------------------------------------------------------------------
+
+    def test_a_run_sees_the_gpu_that_it_was_given_and_holds_it_alone(self) -> None:
+        self._needs_capability("gpus")
+        slots = GpuSlots(["0", "1"])  # pretended: nothing asks the driver
+        without: list[str] = []
+
+        def specs() -> Iterator[RunSpec]:
+            for number in range(8):
+                gpu = slots.take(f"run{number}") or {}
+                if not gpu:
+                    without.append(f"run{number}")
+                config = {"show": [_GPU], "seconds": 0.02}
+                yield self.spec(f"run{number}", config, environment=gpu)
+
+        call = self.call(specs(), FakeRun((_GPU, None)))
+        while (outcome := call.next()) is not None:
+            assert not without, (
+                f"it took {without} while all GPUs were held by runs without an outcome: "
+                "with 'gpus' it must never hold more specs than workers"
+            )
+            given = next(s for s in call.stream.taken if s.run_id == outcome.run_id).environment
+            seen, wanted = fact(outcome, _GPU), given.get(_GPU)
+            assert seen == wanted, f"the run saw {seen}, it was given {wanted}"
+            assert fact(outcome, "seen") == wanted, "it was not set before run_one was loaded"
+            slots.free(outcome.run_id)
+        assert len(call.outcomes) == 8
+
+    def test_other_variables_are_those_of_the_launcher(self) -> None:
+        self._needs_capability("gpus")
+        config = {"show": [_GPU, "PATH"]}
+        outcome = self.outcomes([self.spec("run", config, environment={_GPU: "7"})])["run"]
+        assert (fact(outcome, _GPU), fact(outcome, "PATH")) == ("7", os.environ.get("PATH", ""))
+
+    # ---- processes -----------------------------------------------------------------------------
+
+    def test_a_fresh_process_carries_out_one_run(self) -> None:
+        self._needs_capability("fresh_process")
+        specs = [self.spec(f"run{n}", fresh_process=n % 2 == 0) for n in range(6)]
+        outcomes = self.outcomes(specs, workers=1)
+        pids = [fact(outcomes[f"run{number}"], "pid") for number in range(6)]
+        for number in (0, 2, 4):
+            assert pids.count(pids[number]) == 1, f"the process of run{number} had another run"
+
+    # ---- a stream that pauses ------------------------------------------------------------------
+
+    def test_after_none_the_stream_is_asked_again(self) -> None:
+        self._needs_capability("refill")
+        ended: list[str] = []
+
+        def specs() -> Iterator[RunSpec | None]:
+            for number, spec in enumerate(self.specs(4)):
+                yield spec
+                while len(ended) <= number:
+                    yield None
+
+        call = self.call(specs())
+        while (outcome := call.next()) is not None:
+            ended.append(outcome.run_id)
+        assert len(ended) == 4, "after a None it did not ask for more"
+
+    def test_a_retry_after_a_death_is_made_in_the_same_call(self) -> None:
+        self._needs_capability("refill")
+        self.needs_workers()
+        configs = [{"number": n, "does": "die" if n == 1 else "succeed"} for n in range(3)]
+        summary = self.sweep(configs, max_attempts=2, retry_on=("WorkerDied",), retry_delay=0.05)
+        assert (summary.succeeded, summary.failed) == (3, 0)
+        (again,) = [record for record in self.records() if record["attempt"] == 2]
+        assert again["config"]["does"] == "die"

@@ -1,10 +1,9 @@
-"""Runs to tell a tracker of: made by hand, and an experiment for real ones."""
+"""Runs for the suites: made by hand, for the calls of a tracker, and an experiment to launch."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -34,24 +33,20 @@ from ztxexp_core.store.run_folder import create_run, reopen_run
 from ztxexp_core.store.sink import FileSink
 from ztxexp_core.values.codec import plain
 
-CALL_SEC = 120.0  # a tracker that takes longer for a call hangs
-_LOOK_SEC = 0.02
+WAIT_SEC = 120.0  # until a run gives up what it waits for
+_POLL_SEC = 0.02
 _log = logging.getLogger("ztxexp.testing")
 
 
 class Run:
-    """A run as its files tell it, and what of it has not been told yet.
+    """A run made by hand: its files, its context, and what was logged but not sent to a tracker.
 
     Args:
         root: the results root.
-        run_id: name of its folder, made where it is missing.
+        run_id: name of its folder, which is made where it is missing.
         config: the configuration.
         attempt: number of the attempt.
-        replayed: whether it is told from disk.
-
-    Attributes:
-        ctx: what the tracker is given.
-        waiting: logged, not told.
+        replayed: it is sent from its files, after its end.
     """
 
     def __init__(
@@ -79,40 +74,39 @@ class Run:
             reopen_run(folder, config, self._record, meta.to_dict())
         self.folder, self.files = folder, RunFiles(folder)
         self.ctx = RunContext(run_id, folder, dict(config), _log, meta, replayed=replayed)
-        self.waiting: list[MetricEvent] = []
-        self.waiting_extras: list[tuple[str, tuple[Any, ...]]] = []
+        self.events: list[MetricEvent] = []  # not sent yet, as the following
+        self.extras: list[tuple[str, tuple[Any, ...]]] = []
 
     def again(self, attempt: int = 1, replayed: bool = False) -> Run:
-        """Return the same run, as another process would have it."""
+        """Return the same run, as another process would open it."""
         return Run(self.folder.parent, self.folder.name, self.ctx.config, attempt, replayed)
 
     def log(self, step: int, metrics: Mapping[str, float], split: str = "train") -> MetricEvent:
-        """Write an event down, to be told later."""
+        """Log an event, to be sent later."""
         event = MetricEvent(step, utc_now(), dict(metrics), split, attempt=self.ctx.attempt)
         curve = Path(self.files.curve)
         event.position = curve.stat().st_size if curve.exists() else 0
         with JsonlWriter(curve) as writer:
             writer.append_bytes(event.to_json() + b"\n")
-        self.waiting.append(event)
+        self.events.append(event)
         return event
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Write parameters down, to be told later."""
+        """Log parameters, to be sent later."""
         self._sink().log_params(params)
-        self.waiting_extras.append(("on_params", (plain(dict(params)),)))
+        self.extras.append(("on_params", (plain(dict(params)),)))
 
     def log_artifact(self, path: Path, name: str) -> None:
-        """Keep a file or folder, to be told later."""
-        target = self._sink().log_artifact(path, name)
-        self.waiting_extras.append(("on_artifact", (target, name)))
+        """Log a file or folder, to be sent later."""
+        self.extras.append(("on_artifact", (self._sink().log_artifact(path, name), name)))
 
     def _sink(self) -> FileSink:
         return FileSink(self.folder, self.ctx.attempt, _log, self.files.curve)
 
-    def ends(
+    def finish(
         self, status: str, reason: str | None = None, figures: Mapping[str, Any] | None = None
     ) -> dict[str, object]:
-        """Write down how the run ends, and return what a tracker is told of it."""
+        """Write the end into the files, and return the summary for a tracker."""
         failed = status == RUN_STATUS_FAILED
         self._record.update(
             status=status,
@@ -127,25 +121,24 @@ class Run:
         if figures:
             write_json(self.files.metrics, metrics)
         names = ("run_id", "status", "error_type", "error_message", "retry_count", "attempt")
-        told = {name: self._record[name] for name in names}
-        return {**told, "reason": reason, "metrics": metrics}
+        summary = {name: self._record[name] for name in names}
+        return {**summary, "reason": reason, "metrics": metrics}
 
-    def ended_as(self) -> dict[str, object]:
-        """Return how the run has ended, as it is told once more from disk."""
-        record = read_record(self.files.run) or {}
+    def summary_on_disk(self) -> dict[str, object]:
+        """Return the summary for a tracker once more, from the files."""
+        self._record = record = read_record(self.files.run) or {}
         figures = read_record(self.files.metrics)
-        self._record = record
-        return self.ends(str(record["status"]), record.get("reason"), figures)
+        return self.finish(str(record["status"]), record.get("reason"), figures)
 
 
-# ---- for sweeps ----------------------------------------------------------------------------------
+# ---- real runs -----------------------------------------------------------------------------------
 
 
 def experiment(ctx: RunContext) -> dict[str, Any] | None:
     """Log a little of everything, and end as the configuration says."""
     does = ctx.config["does"]
     for step in range(1, 6):
-        # Different in each attempt: a destination may take what is equal for told twice.
+        # Different in each attempt: a destination may drop what is equal as a repeat.
         ctx.log_metric(step, {"loss": ctx.attempt + 1 / step, "accuracy": ctx.attempt + step / 8})
     ctx.log_metric(5, {"loss": ctx.attempt + 0.125}, split="valid", phase="eval")
     ctx.log_params({"parameters": 1000 + ctx.config["number"]})
@@ -161,37 +154,24 @@ def experiment(ctx: RunContext) -> dict[str, Any] | None:
     if does == "interrupt":
         raise KeyboardInterrupt
     if does == "sleep":
-        time.sleep(CALL_SEC)
+        time.sleep(WAIT_SEC)
     if does == "die" and ctx.attempt == 1:
-        _wait_until_told(ctx)
+        _wait_for_trackers(ctx)
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
     return None if does == "nothing" else {"score": ctx.config["number"] / 4}
 
 
-def _wait_until_told(ctx: RunContext) -> None:
-    """Wait until trackers have got all that was logged; local ones have it at once.
-
-    Raises:
-        TimeoutError: they have not.
-    """
-    until = time.monotonic() + CALL_SEC
+def _wait_for_trackers(ctx: RunContext) -> None:
+    """Wait until trackers have received all that was logged, or raise TimeoutError."""
+    until = time.monotonic() + WAIT_SEC
     logged = os.path.getsize(RunFiles(ctx.run_dir).curve)
     for path in (ctx.run_dir / FOLDER).glob("*.jsonl"):
         while next(read_jsonl(path))["events_to"] < logged:
             if time.monotonic() > until:
-                raise TimeoutError(f"a tracker has not taken all events within {CALL_SEC:g} s")
-            time.sleep(_LOOK_SEC)
+                raise TimeoutError(f"a tracker has not received all events within {WAIT_SEC:g} s")
+            time.sleep(_POLL_SEC)
 
 
 def configs(*does: str) -> list[dict[str, Any]]:
     """Return configurations for :func:`experiment`."""
     return [{"number": number, "does": what} for number, what in enumerate(does)]
-
-
-def make_folder(path: Path, **files: str) -> Path:
-    """Make a folder with files anew."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    for name, text in files.items():
-        (path / f"{name}.txt").write_text(text, encoding="utf-8")
-    return path

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+
+from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.registry import Plugin
+from ztxexp_testing.distributions import install_object
 
 Ability = bool | str
 """``True``, or the reason why not."""
 
 
 class Suite:
-    """A suite whose tests are inherited; what a plugin cannot do is said, never left out.
+    """A suite whose tests are inherited; what a plugin cannot do is declared, never left out.
 
     A subclass may set an ability to the reason why the plugin lacks it, or override one test with
-    its reason: a docstring, or that of a mark such as ``pytest.mark.skip(reason=...)``.
+    its reason: a docstring, or a mark such as ``pytest.mark.skip(reason=...)``.
 
     Raises:
         TypeError: when the subclass is made: a test is deleted, or overridden without a reason.
     """
 
-    _abilities: tuple[str, ...] = ()
-
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         for name in dir(cls):
             if name.startswith("test_"):
-                holders = [base for base in cls.__mro__ if name in vars(base)]
-                if any(map(_is_ours, holders)) and not _is_ours(holders[0]):
-                    _check_override(f"{cls.__name__}.{name}", vars(holders[0])[name])
+                owners = [base for base in cls.__mro__ if name in vars(base)]
+                if any(map(_is_ours, owners)) and not _is_ours(owners[0]):
+                    _check_override(f"{cls.__name__}.{name}", vars(owners[0])[name])
 
     def check_abilities(self) -> None:
-        """Hold every ability against what may be said of one.
-
-        Raises:
-            TypeError: it is neither ``True`` nor a reason.
-        """
-        for name in self._abilities:
-            reason: object = getattr(self, name)
-            if reason is not True and not (isinstance(reason, str) and reason.strip()):
-                raise TypeError(f"{name} = {reason!r}: give the reason in its place, as a text")
+        """Check that every ability is ``True`` or a reason; raises TypeError."""
+        annotations = [inspect.get_annotations(cls) for cls in type(self).__mro__ if _is_ours(cls)]
+        for name in (name for each in annotations for name in each):
+            value: object = getattr(self, name, True)
+            is_ability = any(each.get(name) == "ClassVar[Ability]" for each in annotations)
+            if is_ability and value is not True and not (isinstance(value, str) and value.strip()):
+                raise TypeError(f"{name} = {value!r}: give the reason in its place, as a text")
 
     def needs(self, *abilities: str) -> None:
-        """Skip a test, or what is left of it, where the plugin lacks an ability."""
+        """Skip a test, or the rest of it, where the plugin lacks an ability."""
         for name in abilities:
             reason: Ability = getattr(self, name)
             if reason is not True:
@@ -61,6 +65,44 @@ def _check_override(label: str, value: object) -> None:
         )
     if not (value.__doc__ or getattr(value, "pytestmark", None)):
         raise TypeError(
-            f"{label} overrides a test of the suite without a reason; say why in its docstring, or "
+            f"{label} overrides a test of the suite without a reason; give it in its docstring, or "
             "as the reason of a mark"
         )
+
+
+class PluginSuite(Suite):
+    """A suite for a plugin that is installed under a name, or given as a module or instance."""
+
+    kind: ClassVar[str]
+    name: ClassVar[str | None] = None
+    plugin: ClassVar[Any] = None
+    options: ClassVar[Mapping[str, Any]] = {}
+    patience: ClassVar[float] = 60.0
+
+    place: Path
+    script_line: str  # the first line of scripts: it makes the given plugin known there
+
+    @property
+    def plugin_name(self) -> str:
+        """The name under which the plugin is installed."""
+        return self.name or "given-to-the-suite"
+
+    def load(self) -> Plugin:
+        """Load the plugin."""
+        return {"executor": registry.load_executor, "expander": registry.load_expander}[self.kind](
+            self.plugin_name
+        )
+
+    @contextlib.contextmanager
+    def plugin_installed(self) -> Iterator[None]:
+        """Install the plugin while a test runs, if it was given as an object."""
+        self.check_abilities()
+        plugin = inspect.getattr_static(self, "plugin")
+        if self.name is None and plugin is None:
+            raise TypeError(f"{type(self).__name__} lacks name = ..., or plugin = ...")
+        with contextlib.ExitStack() as stack:
+            self.script_line = "pass"
+            if plugin is not None:
+                given = install_object(self.kind, self.plugin_name, plugin, self.place)
+                self.script_line = stack.enter_context(given)
+            yield

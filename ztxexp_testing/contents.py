@@ -1,4 +1,4 @@
-"""What a destination of a tracker holds, held against the run's own files."""
+"""What the destination of a tracker holds, compared with the run's own files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Point(NamedTuple):
     """One value of one metric; an event of two metrics is two points.
 
     Attributes:
-        split: part of the data, ``train`` where nothing else was said.
+        split: part of the data, by default ``train``.
         name: of the metric, without the split.
         step: of the event.
-        value: a float; NaN and infinities too.
+        value: a float, also NaN and infinities.
     """
 
     split: str
@@ -61,12 +61,12 @@ class Contents:
 
 
 def contents_of(folder: Path, config: bool, logged: bool) -> Contents:
-    """Return what a destination should hold of a run, from the run's own files.
+    """Return what a destination should hold of a run, from the files in its folder.
 
     Args:
         folder: of the run.
-        config: whether ``params`` has the configuration.
-        logged: whether ``params`` has what ``ctx.log_params`` was given.
+        config: ``params`` includes the configuration.
+        logged: ``params`` includes what ``ctx.log_params`` was given.
     """
     files = RunFiles(folder)
     params = (read_record(files.config) or {}) if config else {}
@@ -107,84 +107,69 @@ def _files_below(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def points_differ(
-    told: Contents,
+    expected: Contents,
     found: Iterable[tuple[str, str, int, float]],
     precision: float,
     repeats: bool,
     losses: bool,
 ) -> Iterator[str]:
-    """Yield in words which points are missing, and which are there that were never told.
+    """Yield which points are missing, and which are there that were never logged.
 
     Args:
-        told: each of its points has to be found once.
-        found: nothing else may be, but for final figures: some destinations keep them with the
-            curves.
+        expected: each of its points has to be found once. Final figures may be found besides: some
+            destinations keep them with the curves.
+        found: the points of the destination.
         precision: relative difference that counts as none.
-        repeats: points that were told may be found more than once.
+        repeats: points may be found more than once.
         losses: points may be missing.
     """
-    left = defaultdict(list)
+    values = defaultdict(list)
     for split, name, step, value in found:
-        left[split, name, step].append(float(value))
-    missing: list[Point] = []
-    points = [Point(*item) for item in told.points]
+        values[split, name, step].append(float(value))
+    points, missing = [Point(*item) for item in expected.points], []
+    logged = defaultdict(list)
     for point in points:
-        same = [v for v in left[point[:3]] if _close(v, float(point.value), precision)]
+        logged[point[:3]].append(float(point.value))
+        same = [v for v in values[point[:3]] if _close(v, float(point.value), precision)]
         if same:
-            left[point[:3]].remove(same[0])
+            values[point[:3]].remove(same[0])
         else:
             missing.append(point)
-    allowed = dict(_figures_allowed(told)), points if repeats else []
-    surplus = [
-        Point(*place, value)
-        for place, values in left.items()
-        for value in values
-        if not _is_allowed(Point(*place, value), *allowed, precision)
-    ]
+    curves, figures = {point.name for point in points}, dict(flat(expected.figures))
+
+    def allowed(point: Point) -> bool:
+        if repeats and any(_close(point.value, v, precision) for v in logged[point[:3]]):
+            return True
+        # Of a figure that is no curve any value will do: attempts differ in it.
+        is_figure = point.name in figures
+        is_curve = point.name in curves
+        return is_figure and (not is_curve or _alike(figures[point.name], point.value, precision))
+
+    surplus = [Point(*key, value) for key, left in values.items() for value in left]
+    surplus = [point for point in surplus if not allowed(point)]
     if missing and not losses:
         yield f"{len(missing)} of {len(points)} points are missing: {_some(missing)}"
     if surplus:
         yield f"points that were not told, or twice although told once: {_some(surplus)}"
 
 
-def _figures_allowed(told: Contents) -> Iterator[tuple[str, Any]]:
-    """Yield the final figures; any value of one that is no curve, for attempts differ in it."""
-    curves = {name for _, name, *_ in told.points}
-    for name, value in flat(told.figures):
-        yield name, value if name in curves else ...
-
-
-def _is_allowed(
-    point: Point, figures: Mapping[str, Any], points: list[Point], precision: float
-) -> bool:
-    figure = figures.get(point.name)
-    return (
-        figure is ...
-        or _alike(figure, point.value, precision)
-        or any(
-            point[:3] == other[:3] and _close(point.value, other.value, precision)
-            for other in points
-        )
-    )
-
-
 def values_differ(
-    told: Mapping[str, Any], found: Mapping[str, Any], precision: float
+    expected: Mapping[str, Any], found: Mapping[str, Any], precision: float
 ) -> Iterator[str]:
-    """Yield in words which values are missing or different; others may be there besides."""
-    there = dict(flat(found))
-    for name, value in flat(told):
-        if name not in there:
+    """Yield which values are missing or different; there may be others besides."""
+    values = dict(flat(found))
+    for name, value in flat(expected):
+        if name not in values:
             yield f"{name} is missing, {value!r} was told"
-        elif not _alike(value, there[name], precision):
-            yield f"{name} is {there[name]!r}, {value!r} was told"
+        elif not _alike(value, values[name], precision):
+            yield f"{name} is {values[name]!r}, {value!r} was told"
 
 
 def files_differ(
-    told: Mapping[str, bytes | None], found: Mapping[str, bytes | None]
+    expected: Mapping[str, bytes | None], found: Mapping[str, bytes | None]
 ) -> Iterator[str]:
-    """Yield in words which files are missing or different."""
-    for name, content in told.items():
+    """Yield which files are missing or different."""
+    for name, content in expected.items():
         if name not in found:
             yield f"file {name!r} is missing; there are {sorted(found)}"
         elif found[name] not in (None, content):
@@ -197,19 +182,16 @@ def _close(one: float, other: float, precision: float) -> bool:
     return one == other or math.isclose(one, other, rel_tol=precision)
 
 
-def _alike(told: Any, found: Any, precision: float) -> bool:
-    """Tell whether a value is the same, as it was or as a text."""
-    if is_number(told):
+def _alike(expected: Any, found: Any, precision: float) -> bool:
+    """Return whether a value is the same, as it is or as a text."""
+    if is_number(expected):
         try:
-            return _close(float(told), float(found), precision)
+            return _close(float(expected), float(found), precision)
         except (TypeError, ValueError):
             return False
-    texts = {str(told), json.dumps(told), json.dumps(told, ensure_ascii=False)}
-    return bool(told == found) or _squeezed(found) in {_squeezed(text) for text in texts}
-
-
-def _squeezed(value: Any) -> str:
-    return str(value).replace(" ", "")
+    texts = (str(expected), json.dumps(expected), json.dumps(expected, ensure_ascii=False))
+    without_spaces = [text.replace(" ", "") for text in texts]
+    return bool(expected == found) or str(found).replace(" ", "") in without_spaces
 
 
 def _some(points: list[Point]) -> str:

@@ -1,4 +1,4 @@
-"""Packages that are installed only while a test runs: :class:`FakeDistribution`."""
+"""Packages and plugins that are installed only while a test runs: :class:`FakeDistribution`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ztxexp_core.pickling import pickle_by_value
 from ztxexp_core.plugins.registry import Registry, refresh
 
 __all__ = ["FakeDistribution"]
@@ -24,25 +26,22 @@ _PATH = "PYTHONPATH"
 
 
 class FakeDistribution:
-    """A package with plugins that is installed as long as the context lasts, in a millisecond.
+    """A package with plugins that is installed in a ``with`` block, within a millisecond.
 
-    What pip would have written stands in a folder of its own: the modules, and a ``.dist-info``
-    with ``METADATA``, ``WHEEL``, ``entry_points.txt`` and ``RECORD``. The folder is the first on
-    ``sys.path`` and in the variable ``PYTHONPATH``, so that worker processes and scripts that a
-    test starts find it as well. Afterwards folder, path, variable and imported modules are as they
-    were, and its plugins are unknown. Several may be installed at a time.
-
-    It is found by name, so a distribution that is named like an installed one stands in for it.
+    Its modules and its ``.dist-info`` are written to a temporary folder, which is the first on
+    ``sys.path`` and in ``PYTHONPATH``, so that worker processes and scripts find it too. Afterwards
+    everything is as before. Several can be installed at a time; one with the name of an installed
+    distribution takes its place.
 
     Args:
         name: of the distribution.
-        modules: name of each module, ``"package.module"`` for one in a package, to its source.
-        trackers: entry points: the name that users type, to ``"module:attribute"``.
+        modules: source by name of the module, ``"package.module"`` for one in a package.
+        trackers: entry points: ``"module:attribute"`` by the name that users type.
         executors: likewise.
         expanders: likewise.
         version: of the distribution.
-        requires: what it depends on, such as ``"ztxexp>=2,<3"``; nothing looks whether it is there.
-        extras: names of its extras, for the pip line that a missing import is answered with.
+        requires: its dependencies, such as ``"ztxexp>=2,<3"``; they are not checked.
+        extras: its extras; an error of a missing import suggests to install one.
 
     Attributes:
         folder: the folder on ``sys.path``, while it is installed.
@@ -77,7 +76,7 @@ class FakeDistribution:
         self._entries = {"tracker": trackers, "executor": executors, "expander": expanders}
         self._requires = tuple(requires)
         self._extras = tuple(extras)
-        self._hidden: dict[str, ModuleType] = {}
+        self._replaced: dict[str, ModuleType] = {}
 
     def __enter__(self) -> FakeDistribution:
         self.folder = Path(tempfile.mkdtemp(prefix="ztxexp-fake-"))
@@ -85,7 +84,7 @@ class FakeDistribution:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        self._hidden = self._take_modules()
+        self._replaced = self._take_modules()
         sys.path.insert(0, str(self.folder))
         paths = [str(self.folder), *filter(None, [os.environ.get(_PATH)])]
         os.environ[_PATH] = os.pathsep.join(paths)
@@ -94,54 +93,41 @@ class FakeDistribution:
 
     def __exit__(self, *exc: object) -> None:
         folder = str(self.folder)
-        with contextlib.suppress(ValueError):  # somebody has set it anew
-            sys.path.remove(folder)
-        left = [path for path in os.environ.get(_PATH, "").split(os.pathsep) if path != folder]
-        os.environ[_PATH] = os.pathsep.join(left)
-        if not os.environ[_PATH]:
-            del os.environ[_PATH]
+        sys.path[:] = [path for path in sys.path if path != folder]
+        paths = os.environ.pop(_PATH, "").split(os.pathsep)
+        if rest := os.pathsep.join(path for path in paths if path != folder):
+            os.environ[_PATH] = rest
         self._take_modules()
-        sys.modules.update(self._hidden)
+        sys.modules.update(self._replaced)
         sys.path_importer_cache.pop(folder, None)
         refresh()
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = None
 
     def files(self) -> dict[str, bytes]:
-        """Return what pip would write for it; as a zip file it is a wheel.
-
-        Returns:
-            Path of each file, relative to the folder on ``sys.path``, to its content.
-        """
-        found = {_path_of(module, self._modules): text for module, text in self._modules.items()}
+        """Return the files that pip would write, by relative path; zipped they are a wheel."""
+        texts = {_path_of(module, self._modules): text for module, text in self._modules.items()}
         info = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
-        found[f"{info}/METADATA"] = "\n".join(self._metadata()) + "\n"
-        found[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        found[f"{info}/entry_points.txt"] = "\n".join(self._tables()) + "\n"
-        content = {name: text.encode() for name, text in found.items()}
+        texts[f"{info}/METADATA"] = "\n".join(self._metadata()) + "\n"
+        texts[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        texts[f"{info}/entry_points.txt"] = "\n".join(self._tables()) + "\n"
+        content = {name: text.encode() for name, text in texts.items()}
         rows = [f"{name},{_digest(data)},{len(data)}\n" for name, data in content.items()]
         record = f"{info}/RECORD"
         return {**content, record: "".join([*rows, f"{record},,\n"]).encode()}
 
     def registry(self, kind: str) -> Registry:
-        """Return a registry that knows the plugins of this distribution and no others.
-
-        Args:
-            kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
+        """Return a registry of this distribution alone; ``kind`` is ``"tracker"``, say.
 
         Raises:
             RuntimeError: the distribution is not installed at the moment.
         """
         if self.folder is None:
             raise RuntimeError(f"{self.name} is not installed: use it in a with statement")
-        path, group = [str(self.folder)], f"ztxexp.{kind}s"
-        found = [
-            entry
-            for distribution in metadata.distributions(path=path)
-            for entry in distribution.entry_points
-            if entry.group == group
-        ]
-        return Registry(kind, group, lambda: found)
+        (distribution,) = metadata.distributions(path=[str(self.folder)])
+        group = f"ztxexp.{kind}s"
+        entries = [entry for entry in distribution.entry_points if entry.group == group]
+        return Registry(kind, group, lambda: entries)
 
     def _metadata(self) -> Iterator[str]:
         yield from ("Metadata-Version: 2.1", f"Name: {self.name}", f"Version: {self.version}")
@@ -155,7 +141,7 @@ class FakeDistribution:
                 yield from (f"{name} = {target}" for name, target in entries.items())
 
     def _take_modules(self) -> dict[str, Any]:
-        """Take the modules of these names, and what is in them, out of ``sys.modules``."""
+        """Remove the modules of these names, and what is in them, from ``sys.modules``."""
         own = {name.partition(".")[0] for name in self._modules}
         names = [name for name in sys.modules if name.partition(".")[0] in own]
         return {name: sys.modules.pop(name) for name in names}
@@ -170,3 +156,48 @@ def _path_of(module: str, modules: Mapping[str, str]) -> str:
 def _digest(data: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
     return f"sha256={digest.decode()}"
+
+
+# ---- plugins that are given as objects -------------------------------------------------------
+
+_MODULE = "_ztxexp_given"
+
+
+@contextlib.contextmanager
+def install_object(kind: str, name: str, plugin: Any, folder: Path) -> Iterator[str]:
+    """Install a module or an instance as a plugin for a while.
+
+    Args:
+        kind: ``"executor"`` or ``"expander"``.
+        name: of the plugin.
+        plugin: the object.
+        folder: for what scripts need to find it.
+
+    Yields:
+        The first line of scripts that use it.
+    """
+    target, line = f"{_MODULE}:plugin", "pass"
+    if isinstance(plugin, ModuleType):
+        target = plugin.__name__
+    else:
+        pickled = folder / "plugin.pickle"
+        with contextlib.suppress(Exception):  # a script then says that it is missing
+            pickled.write_bytes(pickle_by_value(plugin))
+        line = f"from {__name__} import load_object; load_object({str(pickled)!r})"
+        _put_into_module(plugin)
+    entries: dict[str, Any] = {f"{kind}s": {name: target}}
+    try:
+        with FakeDistribution("given-to-the-suite", **entries):
+            yield line
+    finally:
+        sys.modules.pop(_MODULE, None)
+
+
+def load_object(path: str) -> None:
+    """Make the plugin known in a script; its entry point is found by way of ``PYTHONPATH``."""
+    _put_into_module(pickle.loads(Path(path).read_bytes()))
+
+
+def _put_into_module(plugin: Any) -> None:
+    sys.modules[_MODULE] = ModuleType(_MODULE)
+    vars(sys.modules[_MODULE])["plugin"] = plugin

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import inspect
 import itertools
 import random
 import re
@@ -19,25 +17,21 @@ from ztxexp.manager import ExpManager
 from ztxexp.pipeline import ExperimentPipeline
 from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import pickle_by_value
-from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import copy_config
 from ztxexp_core.values.identity import config_identity
-from ztxexp_testing._apart import in_time
-from ztxexp_testing._given import given
-from ztxexp_testing._leftovers import Script
-from ztxexp_testing._suite import Ability, Suite
+from ztxexp_testing._processes import Script, run_in_time
+from ztxexp_testing._suite import Ability, PluginSuite
 
 __all__ = ["ExpanderSuite"]
 
 T = TypeVar("T")
 
-_PLACE = re.compile(r"at 0x[0-9a-fA-F]+")
-_PULLED_MOST = 1000  # configurations of an input without end
+_ADDRESS = re.compile(r"at 0x[0-9a-fA-F]+")
+_MAX_PULLED = 1000  # configurations of an input without end
 
-_ELSEWHERE = """
+_SCRIPT = """
 import pickle, sys
 from pathlib import Path
 from ztxexp_core.values.identity import config_identity
@@ -50,22 +44,22 @@ for config in plugin.call(configs=iter(configs), options=plugin.check_options(op
 """
 
 
-class ExpanderSuite(Suite):
+class ExpanderSuite(PluginSuite):
     """Promises of an expander, each a test; inherit it in a class whose name begins with ``Test``.
 
-    It needs to know which expander, and options with which it makes something. What an expander
-    cannot do is said by an attribute that holds the reason; the tests of it are skipped, and the
-    reason is shown. A single test can be overridden, with a reason.
+    Set ``name``, and ``options`` with which it makes something. What the expander cannot do is
+    declared by an attribute that holds the reason; its tests are skipped, and show the reason. A
+    single test can be overridden, with a reason.
 
     Attributes:
-        name: what users type, of an installed expander; or what ``plugin`` is to be called.
-        plugin: a module or instance, which is installed while a test runs.
+        name: the name of the expander.
+        plugin: a module or instance, which is installed under that name while a test runs.
         options: the keyword arguments of ``.expand(name, **options)``.
-        configs: samples of what it is given; the first one alone has to give something.
+        configs: sample inputs; the first one alone has to give something.
         is_lazy: the first configuration is made before the last one has been asked for.
-        gives_nothing_for_nothing: no configuration comes of none.
+        gives_nothing_for_nothing: without configurations it makes none.
         is_the_same_everywhere: equal options give equal results in another process as well.
-        most: that many configurations, or more, made of the samples are taken for no end.
+        most: this many configurations made of the samples are taken for an endless number.
         patience: seconds after which what does not come is taken for hanging.
 
     Example:
@@ -74,11 +68,7 @@ class ExpanderSuite(Suite):
         ...     options = {"space": {"lr": uniform(0, 1)}, "n": 8}
     """
 
-    _abilities = ("is_lazy", "gives_nothing_for_nothing", "is_the_same_everywhere")
-
-    name: ClassVar[str | None] = None
-    plugin: ClassVar[Any] = None
-    options: ClassVar[Mapping[str, Any]] = {}
+    kind = "expander"
     configs: ClassVar[Sequence[Config]] = (
         {},
         {"lr": 0.5, "model": {"name": "tiny", "layers": [16, 8], "head": {"dim": 4}}},
@@ -89,33 +79,13 @@ class ExpanderSuite(Suite):
     gives_nothing_for_nothing: ClassVar[Ability] = True
     is_the_same_everywhere: ClassVar[Ability] = True
     most: ClassVar[int] = 100_000
-    patience: ClassVar[float] = 60.0
-
-    place: Path
-    _script_line: str
 
     @pytest.fixture(autouse=True)
     def suite_setting(self, tmp_path: Path) -> Iterator[None]:
-        """Install what is given."""
-        self.check_abilities()
-        plugin = inspect.getattr_static(self, "plugin")
-        if self.name is None and plugin is None:
-            raise TypeError(f"{type(self).__name__} lacks name = ..., or plugin = ...")
-        self.place, self._script_line = tmp_path, "pass"
-        with contextlib.ExitStack() as stack:
-            if plugin is not None:
-                installed = given("expander", self.expander, plugin, tmp_path)
-                self._script_line = stack.enter_context(installed)
+        """Install the plugin, and set :attr:`place`."""
+        self.place = tmp_path
+        with self.plugin_installed():
             yield
-
-    @property
-    def expander(self) -> str:
-        """What the expander is called."""
-        return self.name or "given-to-the-suite"
-
-    def load(self) -> Plugin:
-        """Load the expander."""
-        return registry.load_expander(self.expander)
 
     def samples(self) -> list[Config]:
         """Return copies of the sample configurations."""
@@ -124,7 +94,7 @@ class ExpanderSuite(Suite):
     def begin(
         self, configs: Iterable[Config], options: Mapping[str, Any] | None = None
     ) -> Iterator[Config]:
-        """Call the expander as the core does, and return what it makes, little by little."""
+        """Call the expander as the core does, and return an iterator of what it makes."""
         plugin = self.load()
         checked = plugin.check_options(self.options) if options is None else options
         made = plugin.call(configs=configs, options=checked)
@@ -132,18 +102,14 @@ class ExpanderSuite(Suite):
         return iter(made)
 
     def expand(self, configs: Iterable[Config] | None = None) -> list[Config]:
-        """Return all that the expander makes of some configurations, the samples if none are given.
-
-        Raises:
-            AssertionError: there is no end to it.
-        """
-        given_ = self.samples() if configs is None else configs
-        made = self._in_time(lambda: list(itertools.islice(self.begin(given_), self.most)))
+        """Return all that the expander makes, of the samples if no configurations are given."""
+        inputs = self.samples() if configs is None else configs
+        made = self._in_time(lambda: list(itertools.islice(self.begin(inputs), self.most)))
         assert len(made) < self.most, f"it made {self.most} configurations and did not end"
         return made
 
     def _in_time(self, do: Callable[[], T]) -> T:
-        return in_time(do, self.patience, "it made nothing")
+        return run_in_time(do, self.patience, "it made nothing")
 
     # ---- the plugin ----------------------------------------------------------------------------
 
@@ -195,21 +161,15 @@ class ExpanderSuite(Suite):
 
     def test_equal_options_give_equal_results_in_another_process(self) -> None:
         self.needs("is_the_same_everywhere")
-        found = []
-        for seed in ("1", "2"):
-            with Script(self.place / f"process{seed}", self._code(), self._packed()) as script:
+        pickled = self.place / "given.pickle"
+        given = (self.plugin_name, dict(self.options), self.samples())
+        pickled.write_bytes(pickle_by_value(given))
+        for number in (1, 2):
+            source = f"{self.script_line}\n{_SCRIPT}"
+            with Script(self.place / f"process{number}", source, pickled) as script:
                 code, out, err = script.finish(self.patience)
             assert code == 0, err
-            found.append(out.split())
-        assert found[0] == found[1] == _identities(self.expand())
-
-    def _code(self) -> str:
-        return f"{self._script_line}\n{_ELSEWHERE}"
-
-    def _packed(self) -> Path:
-        path = self.place / "given.pickle"
-        path.write_bytes(pickle_by_value((self.expander, dict(self.options), self.samples())))
-        return path
+            assert out.split() == _identities(self.expand())
 
     def test_it_leaves_the_global_random_state_alone(self) -> None:
         self.expand()  # which may import NumPy
@@ -226,25 +186,25 @@ class ExpanderSuite(Suite):
         assert _identities(config for _, config in pairs) == alone
 
     def test_what_comes_in_stays_as_it_was(self) -> None:
-        given_, plugin = self.samples(), self.load()
+        given, plugin = self.samples(), self.load()
         options = plugin.check_options(self.options)
-        before = copy.deepcopy(given_), _text(options)
-        for config in itertools.islice(self.begin(given_, options), self.most):
-            _spoil(copy_config(config))
-        assert given_ == before[0], "it changed the configurations that it was given"
+        before = copy.deepcopy(given), _text(options)
+        for config in itertools.islice(self.begin(given, options), self.most):
+            _change(copy_config(config))
+        assert given == before[0], "it changed the configurations that it was given"
         assert _text(options) == before[1], "it changed its options"
 
     def test_a_configuration_that_is_changed_changes_no_other(self) -> None:
         if "independent" not in self.load().supports:
             pytest.skip("supports has no 'independent': the core copies what it makes")
-        given_ = self.samples()
-        before = copy.deepcopy(given_)
-        made = self.expand(given_)
+        given = self.samples()
+        before = copy.deepcopy(given)
+        made = self.expand(given)
         expected = _identities(made)
         for index, config in enumerate(made):
             assert config_identity(config) == expected[index], "it shares a value with another one"
-            _spoil(config)
-        assert given_ == before, "it shares a value with what it was given"
+            _change(config)
+        assert given == before, "it shares a value with what it was given"
         assert _identities(self.expand()) == expected, "it shares a value with a later result"
 
     # ---- lazy ----------------------------------------------------------------------------------
@@ -256,7 +216,7 @@ class ExpanderSuite(Suite):
 
     def _endless(self) -> Iterator[Config]:
         for number, config in enumerate(itertools.cycle(self.configs)):
-            if number == _PULLED_MOST:
+            if number == _MAX_PULLED:
                 raise AssertionError(f"it asked for {number} configurations before it made one")
             yield copy_config(config)
 
@@ -279,17 +239,17 @@ class ExpanderSuite(Suite):
     def test_it_is_a_step_of_a_sweep_like_any_other(self) -> None:
         base = self.samples()[0]
         runs = [{**copy_config(base), "run": run} for run in (1, 2)]
-        manager = ExpManager(base).grid({"run": [1, 2]}).expand(self.expander, **self.options)
+        manager = ExpManager(base).grid({"run": [1, 2]}).expand(self.plugin_name, **self.options)
         built = manager.build()
         assert _identities(built) == _identities(self.expand(runs))
         expected = _identities(built)
         for config in built:
-            _spoil(config)
+            _change(config)
         assert _identities(manager.build()) == expected
 
     def test_a_pipeline_takes_it_by_its_name(self) -> None:
         pipeline = ExperimentPipeline(self.place / "results", base_config=self.samples()[0])
-        pipeline.expand(self.expander, **self.options)
+        pipeline.expand(self.plugin_name, **self.options)
         assert _identities(pipeline.build()) == _identities(self.expand(self.samples()[:1]))
 
 
@@ -298,8 +258,8 @@ def _identities(configs: Iterable[Config]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """Return a text by which a change of options shows, without the places of objects."""
-    return _PLACE.sub("at ...", repr(value))
+    """Return a text in which a change of options shows, without addresses of objects."""
+    return _ADDRESS.sub("at ...", repr(value))
 
 
 def _seed(seed: int) -> None:
@@ -311,20 +271,20 @@ def _seed(seed: int) -> None:
 
 def _random_states() -> list[Any]:
     """Return the states of the generators that a whole process shares."""
-    found: list[Any] = [random.getstate()]
+    states: list[Any] = [random.getstate()]
     if "numpy" in sys.modules:
         name, words, *rest = sys.modules["numpy"].random.get_state()
-        found += [name, words.tolist(), *rest]
-    return found
+        states += [name, words.tolist(), *rest]
+    return states
 
 
-def _spoil(value: Any) -> None:
+def _change(value: Any) -> None:
     """Change a value in place, all the way down."""
     if isinstance(value, dict):
         for inner in list(value.values()):
-            _spoil(inner)
-        value["spoilt by the suite"] = 1
+            _change(inner)
+        value["changed by the suite"] = 1
     elif isinstance(value, list):
         for inner in value:
-            _spoil(inner)
-        value.append("spoilt by the suite")
+            _change(inner)
+        value.append("changed by the suite")

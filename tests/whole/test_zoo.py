@@ -21,13 +21,12 @@ pytestmark = pytest.mark.slow
 ZOO = {"executor": EXECUTORS, "expander": EXPANDERS, "tracker": TRACKERS}
 
 HEAD = """
-from ztxexp_testing import _telling
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
-
-_telling.CALL_SEC = 3.0  # one of the trackers hangs
 
 
 class Told(TrackerSuite):
+    patience = 3.0  # one of the trackers hangs
+
     def make(self):
         return self.name, {}
 

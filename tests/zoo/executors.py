@@ -271,7 +271,7 @@ for spec in specs:
     yield pickle.loads(pickle.dumps(run_one))(pickle.loads(pickle.dumps(spec)))
 """,
         "test_a_configuration_that_cannot_be_sent_costs_its_run_only[pickled]",
-        said="a stubborn value cannot be pickled",
+        said="an unsendable value cannot be pickled",
     ),
     # ---- the end
     "waits_when_closed": executor(

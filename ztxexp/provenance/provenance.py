@@ -176,7 +176,7 @@ def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _package_lines() -> bytes:
-    return "".join(f"{name}=={version}\n" for name, version in installed().items()).encode()
+    return "".join([f"{name}=={version}\n" for name, version in installed().items()]).encode()
 
 
 def installed(path: Iterable[str] | None = None) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""What an executor promises while all goes well; its hook is called as the core does."""
+"""What an executor promises while nothing fails; its hook is called as the core calls it."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
@@ -14,9 +15,8 @@ import pytest
 
 from ztxexp_core.errors import OptionError, closest
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_testing._acting import Acts, environment, fact
-from ztxexp_testing._calls import Call
-from ztxexp_testing._executing import ExecutorBase
+from ztxexp_testing._executor_base import ExecutorBase
+from ztxexp_testing._run_one import fact, spec_text
 
 CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process")
 _ENDS: list[dict[str, Any]] = [
@@ -27,8 +27,8 @@ _ENDS: list[dict[str, Any]] = [
 ]
 
 
-class ExecutorBehaviour(ExecutorBase):
-    """Each spec that is taken gets one outcome; there are as many runs at a time as workers."""
+class ExecutorCalls(ExecutorBase):
+    """Each spec that is taken gets one outcome; each worker carries out one run at a time."""
 
     # ---- the plugin ----------------------------------------------------------------------------
 
@@ -48,46 +48,39 @@ class ExecutorBehaviour(ExecutorBase):
 
     @pytest.mark.parametrize("count", [0, 1, 7])
     def test_each_spec_gets_one_outcome(self, count: int) -> None:
-        outcomes = self.outcomes(self.spec(f"run{number}") for number in range(count))
+        outcomes = self.outcomes(self.specs(count))
         assert len(outcomes) == count
         assert all(outcome.status == "succeeded" for outcome in outcomes.values())
 
     def test_a_hundred_short_runs_get_their_outcomes(self) -> None:
-        assert len(self.outcomes(self.spec(f"run{number}") for number in range(100))) == 100
+        assert len(self.outcomes(self.specs(100))) == 100
 
     def test_an_outcome_is_passed_on_as_the_run_gave_it(self) -> None:
         specs = [self.spec(f"run{n}", {"outcome": end}) for n, end in enumerate(_ENDS)]
         outcomes = self.outcomes(specs)
-        for number, end in enumerate(_ENDS):
-            given = RunOutcome(f"run{number}", **{"notices": (), **end})
-            found = outcomes[f"run{number}"]
-            if "notices" not in end:
-                given = RunOutcome(f"run{number}", **{"notices": found.notices, **end})
-            assert found == given, f"the outcome of run{number} is not as the run gave it"
+        for run_id, end in zip(("run0", "run1", "run2", "run3"), _ENDS, strict=True):
+            given = RunOutcome(run_id, **{"notices": outcomes[run_id].notices, **end})
+            assert outcomes[run_id] == given, f"the outcome of {run_id} is not as the run gave it"
 
     def test_a_run_is_given_its_spec_as_it_was(self) -> None:
         values = {"deep": {"list": [1, (2, 3)], "path": Path("a/b"), "none": None}, "text": "ü\n"}
         config = {**values, "big": 10**30, "small": 1e-300, "infinite": math.inf, "": 0}
         spec = self.spec("run", config, attempt=3, tries=2)
-        seen = fact(self.outcomes([spec])["run"], "spec")
-        rest = (spec.identity, spec.attempt, spec.tries)
-        assert seen and seen == repr((spec.run_id, str(spec.run_dir), config, *rest))
+        before = spec_text(spec)
+        assert fact(self.outcomes([spec])["run"], "spec") == before
 
     def test_large_configurations_and_outcomes_arrive(self) -> None:
         size = 3_000_000  # more than any pipe holds
-        config = {"text": "x" * size, "outcome": {"error_message": "y" * size}}
-        outcomes = self.outcomes(self.spec(f"run{number}", config) for number in range(3))
+        config: dict[str, Any] = {"text": "x" * size, "outcome": {"error_message": "y" * size}}
+        outcomes = self.outcomes(self.specs(3, **config))
         assert [len(outcome.error_message or "") for outcome in outcomes.values()] == 3 * [size]
 
     def test_an_outcome_comes_when_its_run_has_ended(self) -> None:
         # The second run ends only when the first one's outcome has been seen.
         seen = self.place / "seen"
-        call = self.call(
-            [self.spec("first"), self.spec("second", {"wait_for": str(seen)})], workers=1
-        )
-        first = call.next()
-        assert first is not None
-        assert first.run_id == "first"
+        specs = [self.spec("first"), self.spec("second", {"wait_for": str(seen)})]
+        call = self.call(specs, workers=1)
+        assert getattr(call.next(), "run_id", None) == "first"
         seen.touch()
         assert [outcome.status for outcome in call.rest()] == ["succeeded", "succeeded"]
 
@@ -104,28 +97,25 @@ class ExecutorBehaviour(ExecutorBase):
 
     @pytest.mark.parametrize("workers", [1, 3])
     def test_there_are_never_more_runs_than_workers(self, workers: int) -> None:
-        specs = (self.spec(f"run{number}", {"seconds": 0.03}) for number in range(4 * workers))
-        outcomes = self.outcomes(specs, workers=workers)
+        outcomes = self.outcomes(self.specs(4 * workers, seconds=0.03), workers=workers)
         most = _most_at_once(outcomes)
         assert most <= workers, f"{most} runs were under way at once, with {workers} workers"
 
     @pytest.mark.parametrize("workers", [3])
     def test_all_workers_are_used(self, workers: int) -> None:
         self.needs("runs_at_once")
-        folder = self.folder("meeting")
-        config = {"meet": (str(folder), workers)}
-        outcomes = self.outcomes(
-            (self.spec(f"run{number}", config) for number in range(workers)), workers=workers
-        )
+        folder = self.place / "meeting"
+        folder.mkdir()
+        specs = self.specs(workers, meet=(str(folder), workers))
+        outcomes = self.outcomes(specs, workers=workers)
         statuses = [outcome.status for outcome in outcomes.values()]
         assert statuses == workers * ["succeeded"], f"{workers} runs did not go on at once"
 
     def test_a_free_worker_is_used_while_another_is_busy(self) -> None:
         self.needs("runs_at_once")
         last = self.place / "last"
-        specs = [self.spec("long", {"wait_for": str(last)})]
-        specs += [self.spec(f"short{number}") for number in range(5)]
-        specs += [self.spec("last", {"note": str(last)})]
+        long, end = {"wait_for": str(last)}, {"pid_file": str(last)}
+        specs = [self.spec("long", long), *self.specs(5, "short"), self.spec("last", end)]
         outcomes = self.outcomes(specs)
         assert all(outcome.status == "succeeded" for outcome in outcomes.values())
 
@@ -137,14 +127,13 @@ class ExecutorBehaviour(ExecutorBase):
     @pytest.mark.parametrize("workers", [1, 3])
     def test_a_spec_is_taken_when_a_worker_is_free(self, workers: int) -> None:
         self.needs("is_lazy")
-        specs = (self.spec(f"run{number}", {"seconds": 0.01}) for number in range(20))
-        call = self.call(specs, workers=workers)
+        call = self.call(self.specs(20, seconds=0.01), workers=workers)
         assert len(call.rest()) == 20
         self._check_held(call.stream.most_held, workers)
 
     def test_a_stream_without_end_is_taken_little_by_little(self) -> None:
         self.needs("is_lazy")
-        call = self.call(_endless(self))
+        call = self.call(self.spec(f"run{number}") for number in itertools.count())
         for _ in range(5):
             assert call.next() is not None
         call.close()
@@ -159,9 +148,9 @@ class ExecutorBehaviour(ExecutorBase):
 
     def test_specs_are_taken_one_at_a_time(self) -> None:
         def slowly() -> Iterator[RunSpec]:
-            for number in range(12):
+            for spec in self.specs(12):
                 time.sleep(0.01)
-                yield self.spec(f"run{number}")
+                yield spec
 
         call = self.call(slowly(), workers=3)
         call.rest()
@@ -169,19 +158,17 @@ class ExecutorBehaviour(ExecutorBase):
 
     # ---- several calls -------------------------------------------------------------------------
 
-    def test_it_can_be_called_again_and_runs_see_the_present_environment(self) -> None:
-        shown = {"show": ["ZTXEXP_SUITE"]}
+    def test_it_can_be_called_again_and_runs_see_the_present_environment(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for value in ("one", "two"):
-            with environment(ZTXEXP_SUITE=value):
-                outcome = self.outcomes([self.spec(value, shown)])[value]
+            monkeypatch.setenv("ZTXEXP_SUITE", value)
+            outcome = self.outcomes([self.spec(value, {"show": ["ZTXEXP_SUITE"]})])[value]
             seen = fact(outcome, "ZTXEXP_SUITE")
             assert seen == value, f"the run saw {seen!r}, the launcher has {value!r}"
 
     def test_two_calls_at_once_do_not_mix(self) -> None:
-        calls = [
-            self.call([self.spec(f"{name}{number}", {"seconds": 0.01}) for number in range(6)])
-            for name in ("a", "b")
-        ]
+        calls = [self.call(self.specs(6, name, seconds=0.01)) for name in ("a", "b")]
         threads = [threading.Thread(target=call.rest) for call in calls]
         for thread in threads:
             thread.start()
@@ -196,9 +183,7 @@ class ExecutorBehaviour(ExecutorBase):
         plugin = self.load()
         options, spec = plugin.check_options(self.options), self.spec("run", {"a": [1, {"b": 2}]})
         before = repr((options, spec))
-        call = Call(plugin, [spec], Acts(), 1, options, self.patience)
-        self._calls.callback(call.end)
-        assert len(call.rest()) == 1
+        assert len(self.call([spec], workers=1, options=options).rest()) == 1
         assert repr((options, spec)) == before, "it changed a spec, or its options"
 
     # ---- what runs may do ----------------------------------------------------------------------
@@ -213,19 +198,8 @@ class ExecutorBehaviour(ExecutorBase):
         assert fact(outcome, "child") == "0", f"a run that starts a process ended otherwise: {how}"
 
 
-def _endless(suite: ExecutorBase) -> Iterator[RunSpec]:
-    number = 0
-    while True:
-        yield suite.spec(f"run{number}")
-        number += 1
-
-
 def _most_at_once(outcomes: dict[str, RunOutcome]) -> int:
-    """Return how many runs were under way at the same time, at most."""
+    """Return how many runs went on at the same time, at most."""
     steps = [(float(fact(outcome, "began")), 1) for outcome in outcomes.values()]
     steps += [(float(fact(outcome, "ended")), -1) for outcome in outcomes.values()]
-    most = now = 0
-    for _, step in sorted(steps):
-        now += step
-        most = max(most, now)
-    return most
+    return max(itertools.accumulate((step for _, step in sorted(steps)), initial=0))

@@ -1,25 +1,26 @@
-"""What a tracker promises while all goes well."""
+"""What a tracker promises while nothing fails; see :class:`TrackerSuite`."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import math
+import os
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ztxexp_testing._base import SuiteBase
-from ztxexp_testing._runs import CALL_SEC, Run, configs, make_folder
-from ztxexp_testing._telling import Teller
-from ztxexp_testing._watching import touched
+from ztxexp_testing._runs import Run, configs
+from ztxexp_testing._tracker_base import TrackerBase
 
 NAN, INF = math.nan, math.inf
-
-# How runs end: status and reason, as in run.json.
-ENDS = [
+ENDS = [  # status and reason, as in run.json
     ("succeeded", None),
     ("skipped", None),
     ("failed", "exception"),
@@ -29,8 +30,8 @@ ENDS = [
 ]
 
 
-class Behaviour(SuiteBase):
-    """A run arrives whole, whatever it logs, and on its own, whoever else is there."""
+class TrackerPromises(TrackerBase):
+    """A run arrives whole, whatever it logs, and does not mix with other runs."""
 
     # ---- one run -------------------------------------------------------------------------------
 
@@ -39,19 +40,18 @@ class Behaviour(SuiteBase):
         for step in range(1, 4):
             run.log(step, {"loss": 1 / step, "accuracy": step / 4})
             run.log(step, {"loss": 2 / step}, split="valid")
-        self.tell(run, figures={"score": 0.75, "best_epoch": 3})
+        self.send_run(run, figures={"score": 0.75, "best_epoch": 3})
         self.assert_holds(run)
 
     def test_what_is_told_little_by_little_arrives(self) -> None:
         run = self.new_run()
-        with Teller(run, self.new_tracker) as teller:
-            teller.start()
-            teller.bring()  # nothing yet
+        with self.started(run) as calls:
+            calls.send()  # nothing yet
             for count in (1, 2, 3):
                 for step in range(count):
                     run.log(10 * count + step, {"loss": count + step / 4})
-                teller.bring()
-            teller.end()
+                calls.send()
+            calls.end()
         self.assert_holds(run)
 
     def test_splits_stay_apart(self) -> None:
@@ -59,15 +59,15 @@ class Behaviour(SuiteBase):
         run = self.new_run()
         for number, split in enumerate(("train", "valid", "test", "train")):
             run.log(1 + number // 3, {"loss": number + 0.5}, split=split)
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_steps_arrive_in_whatever_order_they_are_logged(self) -> None:
         self.needs("keeps_points")
-        run = self.a_run_with_points(5, 3, 4, 1, 1_000_000_007)
+        run = self.run_with_points(5, 3, 4, 1, 1_000_000_007)
         run.log(0, {"loss": 9.0})
         run.log(3, {"loss": 8.0})  # once more, with another value
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_nan_and_infinities_arrive(self) -> None:
@@ -75,7 +75,7 @@ class Behaviour(SuiteBase):
         run = self.new_run()
         run.log(1, {"a": NAN, "b": INF, "c": -INF, "d": 0.0})
         run.log(2, {"a": 1.5, "b": NAN})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_thousands_of_events_arrive(self) -> None:
@@ -83,25 +83,25 @@ class Behaviour(SuiteBase):
         run = self.new_run()
         for step in range(2500):
             run.log(step, {"loss": step / 8})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_an_event_of_many_metrics_arrives(self) -> None:
         self.needs("keeps_points")
         run = self.new_run()
         run.log(1, {f"layer{number}": number / 4 for number in range(300)})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_a_run_without_metrics_arrives(self) -> None:
         run = self.new_run({})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_names_in_any_script_arrive(self) -> None:
         run = self.new_run({"größe": 3, "модель": "сеть", "优化器": "亚当"})
         run.log(1, {"verlust_größe": 0.5, "точность": 0.25, "损失": 0.125, "gpu 0 load": 2.0})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_metrics_whose_names_differ_by_a_sign_stay_apart(self) -> None:
@@ -109,19 +109,19 @@ class Behaviour(SuiteBase):
         self.needs("keeps_points")
         run = self.new_run()
         run.log(1, {"acc@1": 0.25, "acc#1": 0.5, "acc 1": 0.75, "acc_1": 1.0})
-        self.tell(run)
+        self.send_run(run)
 
         def all_are_there() -> None:
             points = self.points_of(run)
             assert sorted(point.value for point in points) == [0.25, 0.5, 0.75, 1.0]
             assert len({point.name for point in points}) == 4
 
-        self.soon(all_are_there)
+        self.assert_soon(all_are_there)
 
     def test_a_nested_configuration_arrives(self) -> None:
         net = {"depth": 2, "sizes": [3, 4], "act": {"name": "relu", "slope": 0.5}}
         run = self.new_run({"net": net, "on": True, "off": False, "none": None, "text": "a b"})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
         self.needs("keeps_config")
 
@@ -140,33 +140,33 @@ class Behaviour(SuiteBase):
     def test_an_odd_configuration_is_no_obstacle(self, odd: dict[str, Any]) -> None:
         run = self.new_run(odd)
         run.log(1, {"loss": 0.5})
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run, config=False)
 
     def test_final_figures_arrive(self) -> None:
-        run = self.a_run_with_points()
-        self.tell(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
+        run = self.run_with_points()
+        self.send_run(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
         self.assert_holds(run)
         self.needs("keeps_figures")
 
     def test_final_figures_of_any_kind_are_no_obstacle(self) -> None:
-        run = self.a_run_with_points()
+        run = self.run_with_points()
         odd = {"nan": NAN, "inf": INF, "text": "good", "list": [1, 2], "none": None, "on": True}
-        self.tell(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
+        self.send_run(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
         self.assert_holds(run)
 
     def test_figures_with_the_name_of_a_curve_leave_the_curve_whole(self) -> None:
         self.needs("keeps_points")
-        run = self.a_run_with_points(1, 2)
-        self.tell(run, figures={"loss": 0.0625})
+        run = self.run_with_points(1, 2)
+        self.send_run(run, figures={"loss": 0.0625})
         self.assert_holds(run)
 
     @pytest.mark.parametrize(
         ("status", "reason"), ENDS, ids=[reason or status for status, reason in ENDS]
     )
     def test_how_a_run_ended_is_told(self, status: str, reason: str | None) -> None:
-        run = self.a_run_with_points(1)
-        self.tell(run, status=status, reason=reason)
+        run = self.run_with_points(1)
+        self.send_run(run, status=status, reason=reason)
         self.assert_holds(run)
         self.needs("keeps_status")
 
@@ -174,35 +174,32 @@ class Behaviour(SuiteBase):
 
     def test_runs_one_after_the_other_do_not_mix(self) -> None:
         tracker = self.new_tracker()
-        runs = [self.a_run_with_points(number=number) for number in (1.0, 2.0, 3.0)]
+        runs = [self.run_with_points(number=number) for number in (1.0, 2.0, 3.0)]
         for run, status in zip(runs, ("succeeded", "failed", "skipped"), strict=True):
-            self.tell(run, tracker, status)
+            self.send_run(run, tracker, status)
         self.assert_holds(*runs)
 
     def test_runs_at_once_do_not_mix(self) -> None:
         tracker = self.new_tracker()
         one, two = (self.new_run({"number": number}) for number in (1, 2))
-        with Teller(one, tracker) as first, Teller(two, tracker) as second:
-            first.start()
-            second.start()
+        with self.started(one, tracker) as first, self.started(two, tracker) as second:
             for step in range(3):
                 one.log(step, {"loss": 1 + step / 4})
                 two.log(step, {"loss": 2 + step / 4})
-                second.bring()
-                first.bring()
+                second.send()
+                first.send()
             first.end("failed", "exception")
             two.log(3, {"loss": 2.75})
-            second.bring()
             second.end()
         self.assert_holds(one, two)
 
     def test_runs_of_several_threads_do_not_mix(self) -> None:
-        runs = [self.a_run_with_points(number=number) for number in (1.0, 2.0, 3.0, 4.0)]
-        shared, gate = self.new_tracker(), threading.Barrier(len(runs), timeout=CALL_SEC)
+        runs = [self.run_with_points(number=number) for number in (1.0, 2.0, 3.0, 4.0)]
+        shared, gate = self.new_tracker(), threading.Barrier(len(runs), timeout=self.patience)
 
         def whole(run: Run) -> None:
             gate.wait()
-            self.tell(run, shared if run in runs[:2] else self.new_tracker())
+            self.send_run(run, shared if run in runs[:2] else self.new_tracker())
 
         with ThreadPoolExecutor(len(runs)) as threads:
             list(threads.map(whole, runs))
@@ -211,24 +208,24 @@ class Behaviour(SuiteBase):
     # ---- the object ----------------------------------------------------------------------------
 
     def test_to_make_it_touches_neither_network_nor_files(self) -> None:
-        self.new_tracker()  # what it imports for the first time may write a cache of its own
-        with touched() as what:
+        self.new_tracker()  # what it imports may write a cache of its own
+        with side_effects() as effects:
             tracker = self.new_tracker()
             str(getattr(tracker, "destination", ""))
-        assert what == []
+        assert effects == []
 
     def test_it_may_be_made_in_another_thread_than_it_is_called_in(self) -> None:
-        run, tracker = self.a_run_with_points(), self.new_tracker()
-        self.tell(run, tracker)  # made here, called in a thread of its own
+        run, tracker = self.run_with_points(), self.new_tracker()
+        self.send_run(run, tracker)  # made here, called in a thread of its own
         self.assert_holds(run)
 
     def test_its_destination_stays_the_same(self) -> None:
         if getattr(self.new_tracker(), "destination", None) is None:
             pytest.skip("the tracker has no destination")
-        run, tracker = self.a_run_with_points(1), self.new_tracker()
+        run, tracker = self.run_with_points(1), self.new_tracker()
         destinations = {getattr(self.new_tracker(), "destination", None)}
-        with Teller(run, tracker) as teller:
-            for call in (teller.start, teller.bring, teller.end):
+        with self.calls(run, tracker) as calls:
+            for call in (calls.start, calls.send, calls.end):
                 call()
                 destinations.add(getattr(tracker, "destination", None))
         (destination,) = destinations  # what was told is remembered by it
@@ -238,16 +235,15 @@ class Behaviour(SuiteBase):
     def test_what_it_is_given_stays_as_it_was(self) -> None:
         run = self.new_run({"net": {"sizes": [1, 2]}})
         event = run.log(1, {"loss": 0.5, "odd": NAN})
-        summary = run.ends("failed", "exception", {"score": 0.5, "nan": NAN})
+        summary = run.finish("failed", "exception", {"score": 0.5, "nan": NAN})
         given = run.ctx.config, run.ctx.meta, event.to_dict(), summary
         before = copy.deepcopy(given)
-        with Teller(run, self.new_tracker) as teller:
-            teller.start()
-            if hasattr(teller.tracker, "on_metrics"):
-                teller.post(teller.tracker.on_metrics, run.ctx, [event]).result(CALL_SEC)
+        with self.started(run) as calls:
+            if hasattr(calls.tracker, "on_metrics"):  # the event itself, not a copy
+                calls.call(calls.tracker.on_metrics, run.ctx, [event])
             else:
-                teller.tell_singly([event])
-            teller.end_as(summary)
+                calls.call(calls.tracker.on_metric, run.ctx, event)
+            calls.end_with(summary)
         after = run.ctx.config, run.ctx.meta, event.to_dict(), summary
         assert repr(after) == repr(before)
 
@@ -260,13 +256,12 @@ class Behaviour(SuiteBase):
         for run in runs:
             for step in range(1, 6):
                 run.log(step, {"loss": 1 / step, "accuracy": step / 8})
-        with Teller(together, self.new_tracker) as one, Teller(singly, self.new_tracker) as other:
-            one.start()
-            other.start()
-            one.bring()
-            other.tell_singly(singly.waiting)
-            one.end()
-            other.end()
+        with self.started(together) as calls:
+            calls.end()
+        with self.started(singly) as calls:
+            calls.send_events(singly.events, singly=True)
+            singly.events = []
+            calls.end()
         self.assert_holds(*runs)
         first, second = (sorted(self.points_of(run)) for run in runs)
         assert first == second
@@ -276,36 +271,35 @@ class Behaviour(SuiteBase):
         run = self.new_run({"lr": 0.1})
         run.log_params({"parameters": 1200, "device": "cuda:0", "net": {"depth": 3}})
         run.log(1, {"loss": 0.5})
-        with Teller(run, self.new_tracker) as teller:
-            teller.start()
-            teller.bring()
+        with self.started(run) as calls:
+            calls.send()
             run.log_params({"more": 0.5})
             run.log_params({"parameters": 1200})  # the same again
-            teller.bring()
-            teller.end()
+            calls.end()
         self.assert_holds(run)
 
     def test_artifacts_of_a_run_arrive(self, tmp_path: Path) -> None:
         self.needs_method("on_artifact")
-        run = self.new_run()
-        folder = make_folder(tmp_path / "made", model="weights", größe="ü")
+        run, folder = self.new_run(), tmp_path / "made"
+        folder.mkdir()
+        for name, text in {"model.txt": "weights", "größe.txt": "ü"}.items():
+            (folder / name).write_text(text, encoding="utf-8")
         run.log_artifact(folder / "model.txt", "model.txt")
         run.log_artifact(folder / "größe.txt", "notes/deep/größe.txt")
         run.log_artifact(folder, "whole")
-        self.tell(run)
+        self.send_run(run)
         self.assert_holds(run)
 
     def test_what_it_enters_around_the_experiment_lets_errors_pass(self) -> None:
         self.needs_method("in_run")
-        run, unknown = self.a_run_with_points(), self.new_run()
-        with Teller(run, self.new_tracker) as teller:
-            teller.start()
-            with pytest.raises(KeyError), teller.tracker.in_run(run.ctx):
-                teller.bring()
+        run, unknown = self.run_with_points(), self.new_run()
+        with self.started(run) as calls:
+            with pytest.raises(KeyError), calls.tracker.in_run(run.ctx):
+                calls.send()
                 raise KeyError("the experiment's own")
-            with teller.tracker.in_run(unknown.ctx):  # its start was not told
+            with calls.tracker.in_run(unknown.ctx):  # its start was not told
                 pass
-            teller.end("failed", "exception")
+            calls.end("failed", "exception")
         self.assert_holds(run)
 
     # ---- real sweeps ---------------------------------------------------------------------------
@@ -317,7 +311,39 @@ class Behaviour(SuiteBase):
         if mode != "sequential" and not isinstance(self.make(), tuple):
             pytest.skip("make() returns an instance; other processes need an installed tracker")
         sweep = configs("succeed", "fail", "skip", "retry", "nothing")
-        self.sweep(sweep, mode, max_attempts=2, retry_on=("ValueError",), **self.tracked())
-        self.assert_holds_results()
+        self.sweep(sweep, mode, max_attempts=2, retry_on=("ValueError",), **self.launch_arguments())
+        self.assert_holds()
         report = self.sync()  # what it has got is remembered
         assert (report.sent, report.events, report.failed) == ([], 0, {})
+
+
+# ---- side effects ----------------------------------------------------------------------------
+
+_EVENTS = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect"}
+_EVENTS |= {"os.mkdir", "os.rename", "os.remove"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_records: dict[int, list[str]] = {}
+
+
+@contextlib.contextmanager
+def side_effects() -> Iterator[list[str]]:
+    """Give a list of what this thread writes, connects to or starts in this context."""
+    _listen()
+    effects = _records[threading.get_ident()] = []
+    try:
+        yield effects
+    finally:
+        del _records[threading.get_ident()]
+
+
+@functools.cache  # Python cannot remove a hook
+def _listen() -> None:
+    sys.addaudithook(_record)
+
+
+def _record(event: str, args: tuple[Any, ...]) -> None:
+    effects = _records.get(threading.get_ident())
+    if effects is not None:
+        flags = args[2] if event == "open" else 0
+        if event in _EVENTS or (isinstance(flags, int) and flags & _WRITES):
+            effects.append(f"{event} {args[0]!r}")
