@@ -168,9 +168,9 @@ class ConfigBuilder:
 
         Args:
             spaces: each an argument of its own: a mapping (a grid), a list of mappings (variants:
-                a list in one of these is one value), or another ``ExpManager``, of which the base
-                configuration (set over the present one), expansions, modifiers and predicates
-                count.
+                a list in one of these is one value), or another manager or pipeline, of which the
+                base configuration (set over the present one), expansions, modifiers and
+                predicates count.
 
         Raises:
             ConfigError: a space of another kind.

@@ -141,12 +141,19 @@ def _set_rows(
     simple = simple and all(type(value) in ATOMS for row in rows for value in row)
     for config in configs:
         for row in rows:
-            made = copy_config(config)
             if simple:
+                made = copy_config(config)
                 made.update(zip(keys, row))  # noqa: B905 - equal lengths; strict costs a tenth
+                yield made
             else:
-                assign_all(made, dict(zip(keys, row, strict=True)))
-            yield made
+                yield _with(config, dict(zip(keys, row, strict=True)))
+
+
+def _with(config: Config, values: Config) -> Config:
+    """Return a copy of a configuration with copies of some values set."""
+    changed = copy_config(config)
+    assign_all(changed, values)
+    return changed
 
 
 # ---- variants ----------------------------------------------------------------------------------
@@ -165,11 +172,7 @@ class _Variants(_Expander):
             self.variants = _variants(self.variants)
 
     def expand(self, configs: Iterable[Config], variants: list[Config]) -> Iterator[Config]:
-        for config in configs:
-            for variant in variants:
-                made = copy_config(config)
-                assign_all(made, variant)
-                yield made
+        return (_with(config, variant) for config in configs for variant in variants)
 
 
 def _variants(variants: Any) -> list[Config]:
@@ -248,9 +251,7 @@ class _RandomSearch(_Expander):
                 )
             repeated = (_draw(space, rng) for _ in range(n_trials - len(draws)))
             for draw in itertools.chain(draws, repeated):
-                made = copy_config(config)
-                assign_all(made, draw)
-                yield made
+                yield _with(config, draw)
 
 
 def _distribution(key: object, values: Any) -> Distribution | None:
@@ -300,7 +301,7 @@ class _Chain(_Expander):
 
     @dataclass
     class Options:
-        """``spaces``: mappings (grids), lists of mappings (variants), or ``ExpManager`` objects."""
+        """``spaces``: mappings (grids), lists of mappings (variants), ``ExpManager`` objects."""
 
         spaces: Any
 

@@ -194,9 +194,7 @@ class _Separator:
                 rules[key] = rule
         limit = _log_comb(self._count + count, count) + math.log(_CHANCE)
         named = {k: rule for k, rule in rules.items() if math.log(varying * rule.ways) <= limit}
-        if (
-            not named
-        ):  # a sweep too small for chance to be ruled out: what a reader sees at a glance
+        if not named:  # in a sweep too small to rule chance out, what a reader sees at a glance
             repeat = [k for k in rules if k in columns and 2 * len(columns[k].values) <= count]
             named = {key: rules[key] for key in repeat} if len(repeat) == 1 else {}
         simplest = sorted(named, key=lambda key: named[key][:2])
