@@ -63,21 +63,21 @@ class ExperimentPipeline(ConfigBuilder):
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
 
         Raises:
-            TypeError: a text or a path, which a pipeline does not need here.
+            TypeError: ``ignore_keys`` is a text or a path.
         """
         if isinstance(ignore_keys, (str, Path)):
             raise TypeError(
                 "exclude_completed of a pipeline looks under its own results root; "
-                f'{ignore_keys!r} is no list of keys to ignore, such as ["note"]'
+                f'give a list of keys to ignore, such as ["note"], not {ignore_keys!r}'
             )
         return self.exclude_root(None, ignore_keys)
 
     def resume(self, ignore_keys: Sequence[str] | None = None) -> Self:
-        """Go on where earlier launches ended; includes :meth:`exclude_completed`.
+        """Continue where earlier launches ended; includes :meth:`exclude_completed`.
 
         Configurations whose last run failed, was interrupted or died are run again in their own
-        folder: ``ctx.attempt`` is one more, and ``ctx.checkpoints_dir`` holds what the attempts
-        before have left there.
+        folder: ``ctx.attempt`` is one more, and ``ctx.checkpoints_dir`` holds what earlier attempts
+        have written there.
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
@@ -89,14 +89,14 @@ class ExperimentPipeline(ConfigBuilder):
         return self.exclude_completed(ignore_keys)
 
     def retry_failed(self, *reasons: str) -> Self:
-        """Limit the launch to configurations whose last run failed; they go on in their folder.
+        """Run only configurations whose last run failed, each in its own folder.
 
         Args:
             *reasons: only these, as ``reason`` or ``error_type`` of ``run.json`` has them, such as
                 ``"timeout"``, ``"killed"``, ``"OSError"``; none for all.
 
         Raises:
-            TypeError: a reason that is no text.
+            TypeError: a reason is not a text.
 
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)
@@ -108,7 +108,7 @@ class ExperimentPipeline(ConfigBuilder):
         return self.resume()
 
     def build(self) -> list[Config]:
-        """Return the final list of configurations, also those that stand there twice."""
+        """Return the final list of configurations, duplicates included."""
         if self._only_failed is None:
             return super().build()
         return [item.config for item in self._planned(allow_duplicates=True).to_run]
@@ -150,12 +150,12 @@ class ExperimentPipeline(ConfigBuilder):
             max_attempts: attempts in one launch; below 1 counts as 1.
             retry_on: names of exceptions, with or without their module (a parent's covers its
                 children), or exception classes; ``"WorkerDied"`` and ``"Timeout"`` for runs whose
-                process died, or was ended.
+                process died, or was stopped.
             delay: seconds before the second attempt.
-            backoff: by which the delay is multiplied before each further one.
+            backoff: factor by which the delay grows before each further attempt.
 
         Raises:
-            ValueError, TypeError: what is no number, name or exception class.
+            ValueError, TypeError: an argument is not a number, a name or an exception class.
         """
         try:
             attempts = max(1, operator.index(max_attempts))
@@ -190,8 +190,8 @@ class ExperimentPipeline(ConfigBuilder):
             return self
         if kwargs:
             raise OptionError(
-                f"arguments ({', '.join(kwargs)}) go with a tracker's name; "
-                f"this {type(tracker).__name__} is made already"
+                f"arguments ({', '.join(kwargs)}) are for a tracker given by name; "
+                f"this {type(tracker).__name__} exists already"
             )
         check_tracker(tracker)
         self._trackers.append(tracker)
@@ -200,7 +200,7 @@ class ExperimentPipeline(ConfigBuilder):
     # -- what would happen, and letting it happen
 
     def plan(self, allow_duplicates: bool = False) -> Plan:
-        """Print what :meth:`run` would do with each configuration, and why; nothing is touched.
+        """Print what :meth:`run` would do with each configuration, and why; nothing is run.
 
         Args:
             allow_duplicates: as for :meth:`run`.
@@ -246,23 +246,23 @@ class ExperimentPipeline(ConfigBuilder):
             workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
             cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
             options: settings of the executor.
-            allow_duplicates: run a configuration as often as it stands in the list; by default it
-                runs once.
-            timeout: seconds after which a run is ended: SIGTERM to its process group, SIGKILL 5
+            allow_duplicates: run a configuration as often as it is in the list; by default it runs
+                once.
+            timeout: seconds after which a run is stopped: SIGTERM to its process group, SIGKILL 5
                 seconds later. Or the key of each configuration that holds the number, or a function
                 of the configuration; ``None`` for no limit. It covers all attempts that one process
-                makes and the pauses between them. The result of a function that handles SIGTERM and
-                returns in time counts.
+                makes and the pauses between them. If ``exp_fn`` handles SIGTERM and returns in
+                time, its result counts.
             fresh_process: give every run a new process.
             gpus: ``"auto"`` for all that this process may use, or a list such as ``[0, 1]``,
-                numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees its own only.
+                numbered as ``CUDA_VISIBLE_DEVICES`` leaves them. Each run sees only its own.
             runs_per_gpu: how many runs share a GPU.
             gpus_per_run: how many GPUs a run gets.
-            gpu_memory_free: GiB that have to be free on a GPU before a run gets it.
-            max_failures: end the launch when so many runs have failed; runs under way finish.
-            max_failures_in_a_row: likewise, without a succeeded run between them.
+            gpu_memory_free: GiB that must be free on a GPU before a run gets it.
+            max_failures: stop the launch when so many runs have failed; runs under way finish.
+            max_failures_in_a_row: stop it when so many have failed without a success between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
-            tracker_timeout: seconds that a tracker may hold a run up, once at its start and once at
+            tracker_timeout: seconds that a run waits for a tracker, once at its start and once at
                 its end. A tracker that takes longer is not called again in this launch.
             record_diff: keep what is not committed to git, as a patch in the results root; ``None``
                 asks ``ZTXEXP_RECORD_DIFF`` (0 for no).

@@ -112,7 +112,7 @@ def test_track_refuses_at_its_own_line(root):
         pipeline.track("wanbd")
     with pytest.raises(OptionError, match="filename"):
         pipeline.track("jsonl", filename="x")
-    with pytest.raises(OptionError, match="made already"):
+    with pytest.raises(OptionError, match="exists already"):
         pipeline.track(JsonlTracker(), events_filename="x")
     with pytest.raises(PluginContractError, match="on_run_start"):
         pipeline.track(object())

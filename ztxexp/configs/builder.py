@@ -118,7 +118,7 @@ class ConfigBuilder:
                 value is a variant of one key. An empty one changes nothing.
 
         Raises:
-            ConfigError: an item that is no mapping.
+            ConfigError: an item is not a mapping.
 
         Example:
             >>> ExpManager().variants([{"model": "tiny"}, {"model": "base", "layers": 12}]).build()
@@ -141,7 +141,7 @@ class ConfigBuilder:
             seed: an integer; equal seeds give equal draws, in every process.
 
         Raises:
-            ConfigError: something else in ``space``, or a number that is no integer.
+            ConfigError: something else in ``space``, or a number is not an integer.
 
         Example:
             >>> ExpManager().random_search({"lr": loguniform(1e-5, 1e-1)}, n_trials=20, seed=1)
@@ -238,7 +238,7 @@ class ConfigBuilder:
                 line at which a lambda stands.
 
         Raises:
-            TypeError: it cannot be called, or the name is no text.
+            TypeError: it cannot be called, or the name is not a text.
 
         Example:
             >>> ExpManager().grid({"lr": [0.1, 0.01]}).where(lambda c: c["lr"] < 0.05).build()

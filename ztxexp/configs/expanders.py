@@ -110,7 +110,7 @@ def _mapping(expander: str, space: Any) -> dict[Any, Any]:
         return {}
     if not isinstance(space, Mapping):
         raise ConfigError(
-            f'{expander}: a mapping of keys to values belongs here, as in {{"lr": [0.1, 0.01]}}, '
+            f'{expander} needs a mapping of keys to values, such as {{"lr": [0.1, 0.01]}}, '
             f"not {reprlib.repr(space)}"
         )
     return dict(space)
@@ -126,8 +126,8 @@ def _warn_if_empty(expander: str, columns: _Columns) -> None:
     empty = ", ".join(repr(key) for key, values in columns.items() if not values)
     if empty:
         _log.warning(
-            "%s: no configuration is left, since there is no value for %s; leave such a key out, "
-            "or give it values",
+            "%s: no configuration is left, since there is no value for %s; add values, or leave "
+            "the key out",
             expander,
             empty,
         )
@@ -183,7 +183,7 @@ def _variants(variants: Any) -> list[Config]:
         return [{key: value} for key, values in columns.items() for value in values]
     if isinstance(variants, (str, bytes)) or not isinstance(variants or (), Iterable):
         raise ConfigError(
-            'variants: a list of mappings belongs here, as in [{"model": "tiny"}], not '
+            'variants needs a list of mappings, such as [{"model": "tiny"}], not '
             f"{reprlib.repr(variants)}"
         )
     items = list(variants or ())
@@ -308,9 +308,7 @@ class _Chain(_Expander):
         def __post_init__(self) -> None:
             spaces = self.spaces
             if isinstance(spaces, (str, bytes, Mapping)) or not isinstance(spaces, Iterable):
-                raise ConfigError(
-                    f"chain: a list of spaces belongs here, not {reprlib.repr(spaces)}"
-                )
+                raise ConfigError(f"chain needs a list of spaces, not {reprlib.repr(spaces)}")
             self.spaces = [_expansion(index, space) for index, space in enumerate(spaces)]
 
     def expand(self, configs: Iterable[Config], spaces: list[_Expansion]) -> Iterator[Config]:

@@ -147,7 +147,7 @@ def test_a_mapping_where_a_list_belongs_is_refused_with_a_hint_at_dots():
 
 @pytest.mark.parametrize("grid", [[1], "lr", 3, [{"lr": [1]}]])
 def test_a_grid_that_is_no_mapping_is_refused(grid):
-    with pytest.raises(ConfigError, match="grid: a mapping of keys to values belongs here"):
+    with pytest.raises(ConfigError, match="grid needs a mapping of keys to values"):
         expand("grid", param_grid=grid)
 
 
@@ -270,7 +270,7 @@ def test_the_old_form_without_values_leaves_no_configuration():
 
 @pytest.mark.parametrize("bad", ["tiny", 3, b"x"])
 def test_variants_that_are_no_list_are_refused(bad):
-    with pytest.raises(ConfigError, match="variants: a list of mappings belongs here"):
+    with pytest.raises(ConfigError, match="variants needs a list of mappings"):
         expand("variants", variants=bad)
 
 
@@ -318,7 +318,7 @@ def test_a_chain_gives_one_space_after_the_other_for_each_configuration():
 
 @pytest.mark.parametrize("bad", [{"a": [1]}, "ab", 3])
 def test_a_chain_of_no_list_is_refused(bad):
-    with pytest.raises(ConfigError, match="chain: a list of spaces belongs here"):
+    with pytest.raises(ConfigError, match="chain needs a list of spaces"):
         expand("chain", spaces=bad)
 
 
