@@ -1,7 +1,12 @@
-"""What happens in a worker process; the launcher's side of it is :mod:`ztxexp_executors._process`.
+"""The code that runs in a worker process; the launcher's side is :mod:`ztxexp_executors._process`.
 
-A worker is told by a pipe what to run and tells by it how that ended. It has a session of its own,
-prints nothing on the launcher's console and ends when the launcher does, however that ended.
+A worker receives runs through a pipe and sends their outcomes back. It has a session of its own,
+prints nothing on the launcher's console, and ends when the launcher does, however that ended.
+
+A worker does not import the user's script, so pickle does not find the script's functions and
+classes by name. Therefore ``__main__`` in a worker is a module that finds those that have arrived
+by value, so that ``torch.save(model)`` writes names that the script can load; and processes that a
+run starts by spawn or forkserver, such as data loaders, get them by value too.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import gc
 import multiprocessing
 import os
 import pickle
@@ -20,9 +26,9 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
-
-from ztxexp_executors._by_value import stand_in_for_script
 
 if TYPE_CHECKING:  # the fork server imports this module; ztxexp_core comes with the experiment
     from ztxexp_core import RunOutcome, RunSpec
@@ -30,19 +36,19 @@ if TYPE_CHECKING:  # the fork server imports this module; ztxexp_core comes with
 try:
     import fcntl
 
-    F_SETSIG: int | None = getattr(fcntl, "F_SETSIG", None)  # Linux alone has it
+    F_SETSIG: int | None = getattr(fcntl, "F_SETSIG", None)  # Linux only
 except ImportError:  # Windows
     F_SETSIG = None
 
-_LOOK_SEC = 0.5  # how often the launcher is looked for where its end cannot be waited for
-PEAK_RESET = "/proc/self/clear_refs"  # "5" in it resets the most memory that was held
-_KEPT_BYTES = 1_000_000  # of what is printed before the first run
+PEAK_RESET = "/proc/self/clear_refs"  # writing "5" resets the peak memory of this process
+_POLL_SEC = 0.5  # between two looks for the launcher, if its end cannot be waited for
+_KEPT_BYTES = 1_000_000  # of the output before the first run
 
 
 def work(
     connection: Connection,
     output: int | None,
-    lifeline: int | None,
+    death_pipe: int | None,
     launcher: int,
     start_method: str | None,
     environment: dict[str, str],
@@ -51,27 +57,28 @@ def work(
     """Carry out runs until the pipe is closed.
 
     Args:
-        connection: to the launcher.
-        output: file descriptor that takes the place of 1 and 2 until the first run begins.
-        lifeline: one whose other end closes when the launcher has died, if there is such a thing.
-        launcher: process id; this process ends with that one.
-        start_method: of processes that runs start, ``None`` for the platform's own.
-        environment: all variables; set before anything of the user's is imported.
+        connection: the pipe to the launcher.
+        output: file descriptor that replaces 1 and 2 until the first run begins.
+        death_pipe: file descriptor whose other end closes when the launcher dies, if there is one.
+        launcher: process id of the launcher.
+        start_method: for processes that runs start, ``None`` for the platform's default.
+        environment: all variables; set before any code of the user is imported.
         packed: the function that carries out a run, pickled.
     """
-    output = _keep_output(output)
-    _stand_alone(connection, launcher)
-    _hold_on_to(lifeline)
+    output = _redirect(output)
+    _detach(connection, launcher)
+    _die_with_pipe(death_pipe)
     os.environ.clear()
     os.environ.update(environment)
     multiprocessing.set_start_method(start_method, force=True)
-    stand_in_for_script()
+    sys.modules["__main__"] = _Script("__main__")
+    _send_by_value()
     try:
         run_one = pickle.loads(packed)
     except BaseException:
         _send(connection, pickle.dumps(traceback.format_exc()))
         return
-    _pass_on(output)
+    _give_output_to_first_run(output)
     if _send(connection, pickle.dumps(None)):
         _serve(connection, run_one)
     atexit._run_exitfuncs()  # a forked process of multiprocessing calls them from Python 3.13 on
@@ -79,29 +86,40 @@ def work(
 
 def _serve(connection: Connection, run_one: Callable[[RunSpec], RunOutcome]) -> None:
     while True:
-        _reset_peak_memory()  # here, where the launcher has to be waited for anyway
+        _reset_peak_memory()  # here, where the worker waits anyway
         try:
             data = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        answer = _carry_out(data, run_one)
-        if not _send(connection, answer):
+        if not _send(connection, _carry_out(data, run_one)):
             return
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # the run's, not the next one's
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # a handler of the run's
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _carry_out(data: bytes, run_one: Callable[[RunSpec], RunOutcome]) -> bytes:
-    """Return the pickled outcome, or a pickled sentence that says why there is none."""
+    """Return the pickled outcome, or a pickled message that says why there is none."""
     try:
         spec = pickle.loads(data)
     except BaseException as exc:
-        return pickle.dumps(f"it cannot be sent to a worker: {_short(exc)}")
+        return pickle.dumps(f"it cannot be sent to a worker: {_last_line(exc)}")
     outcome = run_one(spec)
     try:
         return pickle.dumps(outcome)
     except Exception as exc:
-        return pickle.dumps(f"its outcome cannot be sent back: {_short(exc)}")
+        return pickle.dumps(f"its outcome cannot be sent back: {_last_line(exc)}")
+
+
+def _last_line(exc: BaseException) -> str:
+    return traceback.format_exception_only(type(exc), exc)[-1].strip()
+
+
+def _send(connection: Connection, message: bytes) -> bool:
+    try:
+        connection.send_bytes(message)
+    except OSError:  # the launcher has closed the pipe
+        return False
+    return True
 
 
 def _reset_peak_memory() -> None:
@@ -113,29 +131,17 @@ def _reset_peak_memory() -> None:
             os.close(fd)
 
 
-def _short(exc: BaseException) -> str:
-    return traceback.format_exception_only(type(exc), exc)[-1].strip()
+# ---- output, session, end of the launcher --------------------------------------------------------
 
 
-def _send(connection: Connection, message: bytes) -> bool:
-    try:
-        connection.send_bytes(message)
-    except OSError:  # the launcher has hung up
-        return False
-    return True
-
-
-# ---- a process of its own --------------------------------------------------------------------
-
-
-def received(duplicate: Any) -> int:
+def detach_fd(duplicate: Any) -> int:
     """Return the file descriptor that came with the arguments of this process."""
     fd: int = duplicate.detach()
     return fd
 
 
-def _keep_output(fd: int | None) -> int:
-    """Let whatever is printed go to a file."""
+def _redirect(fd: int | None) -> int:
+    """Send all output to a file."""
     if fd is None:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
@@ -145,66 +151,105 @@ def _keep_output(fd: int | None) -> int:
     return fd
 
 
-def _pass_on(output: int) -> None:
-    """Give what was printed so far to the log of the first run."""
+def _give_output_to_first_run(output: int) -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, none there
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none
             stream.flush()
-    printed = os.fstat(output).st_size
-    if printed:
+    size = os.fstat(output).st_size
+    if size:
         from ztxexp_core import output_before_runs
 
         os.lseek(output, 0, os.SEEK_SET)
-        output_before_runs(os.read(output, min(printed, _KEPT_BYTES)))
+        output_before_runs(os.read(output, min(size, _KEPT_BYTES)))
         os.lseek(output, 0, os.SEEK_END)
     os.close(output)
 
 
-def _stand_alone(connection: Connection, launcher: int) -> None:
+def _detach(connection: Connection, launcher: int) -> None:
     if hasattr(os, "setsid"):
-        os.setsid()  # a group of its own: Ctrl-C in the terminal is the launcher's business
+        os.setsid()  # Ctrl-C in the terminal reaches the launcher only
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher may have been told to ignore it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher may ignore it
     if hasattr(os, "register_at_fork"):
-        # What a run forks must not hold the pipe open after this process has died.
+        # A process that a run forks must not keep the pipe open when this process has died.
         os.register_at_fork(after_in_child=connection.close)
     threading.Thread(
-        target=_end_with_launcher, args=(launcher,), name="ztxexp-watch", daemon=True
+        target=_die_with_launcher, args=(launcher,), name="ztxexp-watch", daemon=True
     ).start()
 
 
-def _hold_on_to(lifeline: int | None) -> None:
-    """Have the kernel kill this process, and what its runs have started, with the launcher."""
-    if lifeline is None or F_SETSIG is None:
+def _die_with_pipe(death_pipe: int | None) -> None:
+    """Have the kernel kill this process, and processes of its runs, when the launcher dies."""
+    if death_pipe is None or F_SETSIG is None:
         return
     with contextlib.suppress(OSError):  # no /proc
-        # Opened anew: whom it signals belongs to what is open, which all workers would share.
-        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+        # Opened again: all workers share the first description, which signals one owner only.
+        own = os.open(f"/proc/self/fd/{death_pipe}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(own, F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
-    os.close(lifeline)
+    os.close(death_pipe)
 
 
-def _end_with_launcher(launcher: int) -> None:
-    _await_end(launcher)
+def _die_with_launcher(launcher: int) -> None:
+    _wait_for_end(launcher)
     if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)  # with whatever the run has started
+        os.killpg(0, signal.SIGKILL)  # with all processes that the run has started
     os._exit(1)
 
 
-def _await_end(pid: int) -> None:
+def _wait_for_end(pid: int) -> None:
     if hasattr(os, "pidfd_open"):
         try:
             wait([os.pidfd_open(pid)])
             return
-        except ProcessLookupError:  # gone already
+        except ProcessLookupError:  # it has ended
             return
-        except OSError:  # an old kernel, no room for an open file
+        except OSError:  # an old kernel, too many open files
             pass
     parent = multiprocessing.parent_process()
     if parent is not None and getattr(parent, "sentinel", None) is not None:
         wait([parent.sentinel])
     while os.getppid() == pid:
-        time.sleep(_LOOK_SEC)
+        time.sleep(_POLL_SEC)
+
+
+# ---- functions and classes of the script, by value -----------------------------------------------
+
+
+class _Script(ModuleType):
+    """``__main__`` of a worker: has the script's functions and classes that came to it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            gc.collect()  # cloudpickle makes temporary classes
+            for thing in gc.get_objects():
+                if _is_of_script(thing) and thing.__qualname__ == name:
+                    setattr(self, name, thing)
+                    return thing
+        raise AttributeError(f"module '__main__' has no attribute {name!r}")
+
+
+def _is_of_script(thing: Any) -> bool:
+    kind = type(thing)  # isinstance would ask every proxy for its class
+    return (kind is FunctionType or issubclass(kind, type)) and (
+        getattr(thing, "__module__", None) == "__main__"
+    )
+
+
+def _send_by_value() -> None:
+    setattr(ForkingPickler, "reducer_override", _reduce)  # noqa: B010 (mypy)
+
+
+def _reduce(pickler: ForkingPickler, thing: Any) -> Any:
+    if not _is_of_script(thing):
+        return NotImplemented
+    from ztxexp_core import pickle_by_value
+
+    return _restore, (pickle_by_value(thing),)
+
+
+def _restore(data: bytes) -> Any:
+    _send_by_value()  # this process replies by value, too
+    return pickle.loads(data)

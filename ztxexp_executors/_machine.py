@@ -1,6 +1,6 @@
-"""Threads for each worker; what the kernel says of memory, and whether it killed for want of it.
+"""The share of cores for each worker; free memory, and kills by the kernel for lack of it.
 
-A container's limits (control groups, version 1 or 2) count where they are the narrower ones.
+A container's limits (control groups, version 1 or 2) count if they are narrower.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _COUNT_AGE_SEC = 0.1
 
 
 def thread_limits(workers: int) -> dict[str, str]:
-    """Return the variables that keep ``workers`` processes from using each core several times.
+    """Return variables that give each of ``workers`` processes its share of the cores.
 
-    Those that the user has set are left out.
+    Variables that the user has set are left out.
     """
     share = str(max(1, available_cores() // workers))
     return {name: share for name in _THREAD_VARIABLES if name not in os.environ}
 
 
 def memory(root: Path = _ROOT) -> tuple[int, int]:
-    """Return the machine's memory and what of it is free to be used, in bytes."""
+    """Return the machine's memory and how much of it is free, in bytes."""
     import psutil
 
     machine = psutil.virtual_memory()
@@ -51,9 +51,9 @@ def memory(root: Path = _ROOT) -> tuple[int, int]:
 
 
 def peak_memory(pid: int) -> int:
-    """Return the most memory that a worker has held during its run so far; 0 where unknown.
+    """Return the peak memory of a worker during its present run, in bytes; 0 if unknown.
 
-    In bytes. Where the kernel cannot forget what an earlier run has held, what it holds now.
+    If the kernel cannot reset the peak of earlier runs, return the present memory.
     """
     name = "VmHWM:" if os.access(PEAK_RESET, os.W_OK) else "VmRSS:"
     for line in _read(Path(f"/proc/{pid}/status")).splitlines():
@@ -63,9 +63,9 @@ def peak_memory(pid: int) -> int:
 
 
 class MemoryKills:
-    """Counts the processes that the kernel has killed for want of memory.
+    """Counts processes that the kernel killed for lack of memory.
 
-    Only those of this process's control group where there is such a count, else the machine's.
+    In this process's control group if that has such a count, else on the machine.
     """
 
     def __init__(self, root: Path = _ROOT):
@@ -75,13 +75,13 @@ class MemoryKills:
         self._count, self._read_at = 0, -math.inf
 
     def count(self) -> int:
-        """Return the number as it was at most a tenth of a second ago."""
+        """Return the number, at most a tenth of a second old."""
         if time.monotonic() - self._read_at >= _COUNT_AGE_SEC:
             return self.count_now()
         return self._count
 
     def count_now(self) -> int:
-        """Return the number."""
+        """Return the present number."""
         if self._file is not None:
             self._count = _field(self._file, "oom_kill") or 0
             self._read_at = time.monotonic()

@@ -1,7 +1,7 @@
-"""One worker process as the launcher sees it; what happens inside is :mod:`_inside`.
+"""One worker process, as the launcher sees it; the code inside it is :mod:`_inside`.
 
-Nothing here waits for a worker: :class:`Worker` says what to wait for (:meth:`Worker.ends`,
-:attr:`Worker.due`) and is told when that has come.
+Nothing here blocks: :class:`Worker` says what to wait for (:meth:`Worker.handles`,
+:attr:`Worker.due`), and the pool calls it when that has come.
 """
 
 from __future__ import annotations
@@ -18,76 +18,72 @@ from typing import Any
 
 from ztxexp_core import RunOutcome, RunSpec
 from ztxexp_executors._machine import peak_memory
-from ztxexp_executors._starting import Exit, Recipe
+from ztxexp_executors._starting import ProcessExit, WorkerConfig
 
 GRACE_SEC = 5.0  # between SIGTERM and SIGKILL at a time limit, for a last checkpoint
-ORDERLY_SEC = 5.0  # what a worker gets to leave that has nothing more to do
-LEAVE_SEC = 1.5  # what others get to leave by themselves, and again after SIGTERM
+ORDERLY_SEC = 5.0  # for a worker without a run to end by itself
+LEAVE_SEC = 1.5  # for any other to end by itself, and again after SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 _SAMPLE_SEC = 1.0
-_TOLD_BYTES = 2000  # of the output of a worker that could not be set up
+_SHOWN_BYTES = 2000  # of the output of a worker that failed to start
 
-_Step = tuple["int | None", float]  # a signal, or none, and the seconds until the next step
+_Step = tuple["int | None", float]  # a signal or none, and the seconds until the next step
 _BY_FORCE: tuple[_Step, ...] = ((signal.SIGTERM, LEAVE_SEC), (KILL, LEAVE_SEC))
 
 
 class Worker:
-    """A worker process: starting, at work on a run, idle, or on its way out.
+    """A worker process: starting, busy with a run, idle, or ending.
 
     Attributes:
-        environment: the variables that were asked for this worker.
-        spec: the run that it was given, ``None`` before the first.
-        outcome: how that run ended, once that is known.
-        failure: why the worker could not be set up; its run has not begun. Where the worker died
-            (the experiment did not raise) there is an outcome, too.
-        unread: the worker has died without having read the run that it was given.
-        gone: its process has ended.
-        due: when :meth:`look_after` is to be called at the latest, monotonic seconds.
+        environment: the variables of this worker.
+        spec: its present or last run.
+        outcome: the outcome of that run, once it is known.
+        failure: why the worker did not get ready; its run has not begun. If the worker died, rather
+            than the experiment raised, there is an outcome too.
+        ready: it got ready, so its run has begun.
+        unread: the worker died without having read its run.
+        gone: the process has ended.
+        due: when to call :meth:`on_timer` at the latest, in monotonic seconds.
 
     Raises:
         ExecutorError: it cannot be started.
     """
 
-    def __init__(self, recipe: Recipe, environment: Mapping[str, str]):
+    def __init__(self, config: WorkerConfig, environment: Mapping[str, str]):
         self.environment = dict(environment)
         self.spec: RunSpec | None = None
         self.outcome: RunOutcome | None = None
         self.failure: str | None = None
-        self.unread = self.gone = False
+        self.ready = self.unread = self.gone = False
         self.due = math.inf
-        self._kills = recipe.kills
+        self._kills = config.kills
         self._data = b""
-        self._ready = self._late = self._leaving = self._signalled = self._hung_up = False
+        self._late = self._leaving = self._signalled = self._pipe_closed = False
         self._steps: Iterator[_Step] = iter(())
         self._next_step = self._next_sample = math.inf
         self._kills_before = self._kills_lately = self._peak = 0
-        self._process, self._connection, self._output = recipe.start(environment)
-        self._exit = Exit(self._process)
+        self._process, self._connection, self._output = config.start(environment)
+        self._exit = ProcessExit(self._process)
 
     # -- a run
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is to be learned about the run that it was given."""
+        """Whether the fate of its run is known."""
         if self.gone or self.failure is not None:
             return True
         return self.outcome is not None and not self._leaving
 
     @property
-    def ready(self) -> bool:
-        """Whether it has been set up, so that its run has begun."""
-        return self._ready
-
-    @property
     def usable(self) -> bool:
-        """Whether it can be given a run, as far as is known."""
-        return not self._hung_up
+        """Whether it can be given another run."""
+        return not self._pipe_closed
 
     def give(self, spec: RunSpec, data: bytes) -> None:
-        """Hand over a run, ``data`` being the pickled ``spec``, as soon as the worker is ready."""
+        """Send a run, ``data`` being the pickled ``spec``, as soon as the worker is ready."""
         self.spec, self._data, self.outcome, self._peak = spec, data, None, 0
-        if self._ready:
+        if self.ready:
             self._send()
 
     def _send(self) -> None:
@@ -100,27 +96,29 @@ class Worker:
         self._kills_before = self._kills_lately = self._kills.count()
         try:
             self._connection.send_bytes(self._data)
-        except OSError:  # it has died meanwhile, which shows at one of its ends
+        except OSError:  # it has died, which one of its handles shows
             self.unread = True
         self._data = b""
 
-    # -- what is waited for
+    # -- events
 
-    def ends(self) -> tuple[Any, ...]:
-        """Return what to wait for: its pipe, as long as that is of use, and its exit."""
-        return (self._exit.handle,) if self._hung_up else (self._connection, self._exit.handle)
+    def handles(self) -> tuple[Any, ...]:
+        """Return what to wait for: its pipe, while that is open, and its exit."""
+        if self._pipe_closed:
+            return (self._exit.handle,)
+        return (self._connection, self._exit.handle)
 
-    def hear(self, end: Any) -> None:
-        """Take in what has come from one of :meth:`ends`."""
+    def on_readable(self, handle: Any) -> None:
+        """Called when one of :meth:`handles` is ready."""
         if self.gone:
             return
-        if end is not self._connection:
-            self._end()
-        elif not self._hung_up:
+        if handle is not self._connection:
+            self._on_exit()
+        elif not self._pipe_closed:
             self._read()
 
-    def look_after(self, now: float) -> None:
-        """Do what has become due: a step towards its end, a look at its memory."""
+    def on_timer(self, now: float) -> None:
+        """Do what is due: a step towards its end, a sample of its memory."""
         if self.due > now:
             return
         if self._next_step <= now:
@@ -132,9 +130,9 @@ class Worker:
 
     def _sample(self) -> None:
         peak = peak_memory(self._process.pid)
-        if peak:  # else it is dying, or there are no such figures here
+        if peak:  # else it is dying, or the system has no such figures
             self._peak = max(self._peak, peak)
-            # Two steps: the kernel counts before it kills, and this may come in between.
+            # Two counts: the kernel counts before it kills, and this may come in between.
             self._kills_before, self._kills_lately = self._kills_lately, self._kills.count()
 
     def _set_due(self) -> None:
@@ -143,24 +141,24 @@ class Worker:
     def _read(self) -> None:
         try:
             message = pickle.loads(self._connection.recv_bytes())
-        except ConnectionResetError:  # something in the pipe was not read: its run
+        except ConnectionResetError:  # the worker had not read its run
             self.unread = True
-            self._lose_touch()
-        except Exception:  # the end of the pipe, or nothing that makes sense
-            self._lose_touch()
+            self._lose_contact()
+        except Exception:  # the end of the pipe, or no valid message
+            self._lose_contact()
         else:
-            self._take(message)
+            self._on_message(message)
 
-    def _lose_touch(self) -> None:
-        self.hang_up()
+    def _lose_contact(self) -> None:
+        self.close_pipe()
         if not self._leaving and not self._late:
-            self._go(((None, LEAVE_SEC), *_BY_FORCE))
+            self._begin_end(((None, LEAVE_SEC), *_BY_FORCE))
 
-    def _take(self, message: RunOutcome | str | None) -> None:
+    def _on_message(self, message: RunOutcome | str | None) -> None:
         if message is None:
-            self._ready = True
+            self.ready = True
             self._send()
-        elif not self._ready:
+        elif not self.ready:
             self.failure = f"a worker process could not load the experiment:\n{message}"
             self.failure += self._printed()
             self.leave()
@@ -168,60 +166,60 @@ class Worker:
             assert self.spec is not None
             if isinstance(message, str):
                 message = RunOutcome.lost(self.spec, because=message)
-            self._finish(self.spec, message)
+            self._on_outcome(self.spec, message)
 
-    def _finish(self, spec: RunSpec, outcome: RunOutcome) -> None:
+    def _on_outcome(self, spec: RunSpec, outcome: RunOutcome) -> None:
         self.outcome = outcome
         self._next_step = self._next_sample = self.due = math.inf
-        if self._late:  # SIGTERM may have left anything in it
+        if self._late:  # SIGTERM may have left it in any state
             if outcome.status != "succeeded":
                 self.outcome = RunOutcome.lost(spec, "timeout", peak_memory=self._peak or None)
-            self._go(((KILL, LEAVE_SEC),))
+            self._begin_end(((KILL, LEAVE_SEC),))
         elif spec.fresh_process or outcome.reason == "unrecorded":  # it may have no file to open
             self.leave()
 
     # -- its end
 
     def leave(self) -> None:
-        """Let the worker go; help it a little if it does not."""
-        self.hang_up()
-        self._go(((None, ORDERLY_SEC), *_BY_FORCE))
+        """Let the worker end; use force if it does not."""
+        self.close_pipe()
+        self._begin_end(((None, ORDERLY_SEC), *_BY_FORCE))
+
+    def close_pipe(self) -> None:
+        """Tell the worker that no further run will come."""
+        self._pipe_closed = True
+        self._connection.close()
 
     def signal(self, signum: int) -> None:
-        """Signal the worker and whatever processes its runs have started."""
+        """Signal the worker and all processes that its runs have started."""
         try:
             if not hasattr(os, "killpg"):
                 raise ProcessLookupError
             os.killpg(self._process.pid, signum)
-        except (ProcessLookupError, PermissionError):  # no group (yet): the worker, if it is there
+        except (ProcessLookupError, PermissionError):  # no group (yet): the worker alone
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if not self.gone and self._process.exitcode is None:
                     os.kill(self._process.pid, signum)
 
-    def await_exit(self, until: float) -> bool:
-        """Wait for the end of the process, until a monotonic time; returns whether it has come."""
+    def wait_for_exit(self, until: float) -> bool:
+        """Wait for the end of the process until a monotonic time; return whether it has ended."""
         if not self.gone and wait([self._exit.handle], max(0.0, until - time.monotonic())):
-            self._end()
+            self._on_exit()
         return self.gone
 
-    def hang_up(self) -> None:
-        """Let the worker know that nothing more will come."""
-        self._hung_up = True
-        self._connection.close()
-
-    def _go(self, steps: tuple[_Step, ...]) -> None:
+    def _begin_end(self, steps: tuple[_Step, ...]) -> None:
         self._leaving = True
         self._steps = iter(steps)
         self._step(time.monotonic())
 
     def _step(self, now: float) -> None:
-        """Take the next step towards the end; at a time limit, begin with the first."""
+        """Take the next step towards the end; at the run's time limit, the first one."""
         if not self._leaving and not self._late:
             self._late = True
             self._steps = iter(((signal.SIGTERM, GRACE_SEC), (KILL, LEAVE_SEC)))
         signum, seconds = next(self._steps, (None, None))
-        if seconds is None:  # not even SIGKILL ends it: it hangs in the kernel
-            self._bury(None)
+        if seconds is None:  # SIGKILL does not end it: it hangs in the kernel
+            self._finalize(None)
             return
         if signum is not None:
             self._signalled = True
@@ -229,26 +227,26 @@ class Worker:
         self._next_step = now + seconds
         self._set_due()
 
-    def _end(self) -> None:
-        """The process has ended: see to what it has left."""
+    def _on_exit(self) -> None:
         self.signal(KILL)  # processes that its runs have started
         with contextlib.suppress(OSError):
-            while self.outcome is None and not self._hung_up and self._connection.poll():
-                self._read()  # its last words
-        self._bury(self._exit.code())
+            while self.outcome is None and not self._pipe_closed and self._connection.poll():
+                self._read()  # messages sent before it ended
+        self._finalize(self._exit.code())
 
-    def _bury(self, code: int | None) -> None:
+    def _finalize(self, code: int | None) -> None:
         self.gone = True
         self.due = math.inf
-        if self.outcome is None and self.spec is not None and self.failure is None:
-            self.outcome = self._verdict(self.spec, code)
-        if not self._ready and self.failure is None:
-            self.failure = f"a worker process {_how(code)} before it was set up{self._printed()}"
-        self.hang_up()
+        if self.failure is None and self.spec is not None and self.outcome is None:
+            self.outcome = self._lost(self.spec, code)
+            if not self.ready:
+                message = self.outcome.error_message
+                self.failure = f"{message} before it was set up{self._printed()}"
+        self.close_pipe()
         self._exit.close()
         self._output.close()
 
-    def _verdict(self, spec: RunSpec, code: int | None) -> RunOutcome:
+    def _lost(self, spec: RunSpec, code: int | None) -> RunOutcome:
         signum = -code if code is not None and code < 0 else None
         exit_code = None if signum else code
         reason = "lost" if signum is None else "killed"
@@ -261,18 +259,8 @@ class Worker:
         return RunOutcome.lost(spec, reason, exit_code, signum, peak_memory=self._peak or None)
 
     def _printed(self) -> str:
-        """Return the end of what it has printed before its first run."""
+        """Return the end of its output before its first run."""
         size = os.fstat(self._output.fileno()).st_size
-        self._output.seek(max(0, size - _TOLD_BYTES))
+        self._output.seek(max(0, size - _SHOWN_BYTES))
         text = self._output.read().decode(errors="replace").strip()
         return f"\nIt printed:\n{text}" if text else ""
-
-
-def _how(code: int | None) -> str:
-    if code is None:
-        return "was lost"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    with contextlib.suppress(ValueError):  # real-time signals have no name
-        return f"was ended by signal {-code} ({signal.Signals(-code).name})"
-    return f"was ended by signal {-code}"

@@ -1,4 +1,4 @@
-"""How a worker process is started, by whichever start method, and how its end is noticed."""
+"""Starting a worker process by any start method, and noticing its end."""
 
 from __future__ import annotations
 
@@ -21,21 +21,45 @@ from ztxexp_executors import _inside
 from ztxexp_executors._machine import MemoryKills
 
 _FILES_PER_START = 15  # pipes to the worker, its output and, the first time, the fork server
-_PAUSES_SEC = (0.02, 0.2)  # after a start that has failed
-_PASS_ON_SEC = 1.5  # what the fork server gets to pass on an exit code
+_PAUSES_SEC = (0.02, 0.2)  # after a start that failed
+_EXIT_CODE_SEC = 1.5  # time for the fork server to pass on an exit code
+
+
+class ParentDeathPipe:
+    """A pipe that nobody writes to; when the launcher dies, the kernel kills the workers.
+
+    It also reaches a worker that is stopped, or computes without letting Python run. Linux only;
+    elsewhere there is no pipe, and workers look for their launcher themselves.
+
+    Attributes:
+        end: the file descriptor for workers.
+    """
+
+    def __init__(self) -> None:
+        self.end: int | None = None
+        if _inside.F_SETSIG is not None and hasattr(reduction, "DupFd"):
+            with contextlib.suppress(OSError):  # too many open files: see _check_room
+                self.end, self._ours = os.pipe()
+
+    def close(self) -> None:
+        """Close both ends, after the workers have ended."""
+        if self.end is not None:
+            os.close(self.end)
+            os.close(self._ours)
+            self.end = None
 
 
 @dataclass
-class Recipe:
-    """What the workers of a pool are made of.
+class WorkerConfig:
+    """What all workers of a pool share.
 
     Attributes:
         context: of multiprocessing, which starts them.
         packed: the pickled function that carries out a run.
-        environment: of every worker, before the run's own variables.
-        at_exec: a process of this context can have its environment from its very start.
-        kills: counts what the kernel killed for want of memory.
-        lifeline: ends them when this process has died.
+        environment: variables of every worker; a run may add some.
+        at_exec: the context can start a process with its environment (loky).
+        kills: counts processes that the kernel killed for lack of memory.
+        death_pipe: ends the workers when this process has died.
     """
 
     context: Any
@@ -43,22 +67,20 @@ class Recipe:
     environment: dict[str, str]
     at_exec: bool = False
     kills: MemoryKills = field(default_factory=MemoryKills)
-    lifeline: Lifeline = field(default_factory=lambda: Lifeline())
+    death_pipe: ParentDeathPipe = field(default_factory=ParentDeathPipe)
 
     def start(self, environment: Mapping[str, str]) -> tuple[Any, Connection, IO[bytes]]:
         """Start a worker.
 
         Args:
-            environment: variables of this one, over those of all.
+            environment: variables of this worker, in addition.
 
         Returns:
-            The process, the pipe to it, and the file that holds what it prints before its first
-            run.
+            The process, the pipe to it, and the file with its output before the first run.
 
         Raises:
             ExecutorError: it cannot be started.
         """
-        everything = {**self.environment, **environment}
         with contextlib.ExitStack() as undo:
             try:
                 _check_room()
@@ -66,12 +88,12 @@ class Recipe:
                 ours, theirs = self.context.Pipe()
                 undo.callback(ours.close)
                 with theirs:
-                    process = self._process(theirs, output, everything)
+                    process = self._start(theirs, output, {**self.environment, **environment})
             except (OSError, EOFError) as exc:
                 raise ExecutorError(
                     f"a worker process cannot be started: {type(exc).__name__}: {exc}"
                 ) from exc
-            except AssertionError as exc:  # of multiprocessing
+            except AssertionError as exc:  # from multiprocessing
                 raise ExecutorError(
                     f"a worker process cannot be started from this process ({exc}); use "
                     "mode='sequential' here"
@@ -79,18 +101,18 @@ class Recipe:
             undo.pop_all()
         return process, ours, output
 
-    def _process(self, pipe: Connection, output: IO[bytes], environment: dict[str, str]) -> Any:
+    def _start(self, pipe: Connection, output: IO[bytes], environment: dict[str, str]) -> Any:
         method: str | None = multiprocessing.get_start_method(allow_none=True)
         if method not in multiprocessing.get_all_start_methods():
             method = None
-        passed = _PassedFile(output.fileno()) if hasattr(reduction, "DupFd") else None
-        lifeline = None if self.lifeline.end is None else _PassedFile(self.lifeline.end)
-        args = (pipe, passed, lifeline, os.getpid(), method, environment, self.packed)
+        fd = _PassedFile(output.fileno()) if hasattr(reduction, "DupFd") else None
+        death_pipe = None if self.death_pipe.end is None else _PassedFile(self.death_pipe.end)
+        args = (pipe, fd, death_pipe, os.getpid(), method, environment, self.packed)
         more = {"env": environment} if self.at_exec else {}
         process = self.context.Process(
             target=_inside.work, args=args, name="ztxexp-worker", daemon=False, **more
         )
-        with _script_left_out():
+        with _without_script():
             for pause in _PAUSES_SEC:
                 try:
                     process.start()
@@ -101,30 +123,7 @@ class Recipe:
         return process
 
 
-class Lifeline:
-    """A pipe that nobody writes to. When the one end closes with its process, the kernel kills
-    whoever holds the other: also a worker that is stopped, or computes without ever letting Python
-    run. On Linux; elsewhere there is none, and workers look for their launcher by themselves.
-
-    Attributes:
-        end: the file descriptor that workers are given.
-    """
-
-    def __init__(self) -> None:
-        self.end: int | None = None
-        if _inside.F_SETSIG is not None and hasattr(reduction, "DupFd"):
-            with contextlib.suppress(OSError):  # no room for open files: see _check_room
-                self.end, self._ours = os.pipe()
-
-    def close(self) -> None:
-        """Let go; the workers have ended."""
-        if self.end is not None:
-            os.close(self.end)
-            os.close(self._ours)
-            self.end = None
-
-
-class Exit:
+class ProcessExit:
     """The end of a process, to be waited for.
 
     Attributes:
@@ -134,8 +133,8 @@ class Exit:
     def __init__(self, process: Any):
         self._process = process
         self._pidfd: int | None = None
-        # A process's sentinel may be held open by processes that it has forked, or be closed by
-        # the end of the fork server.
+        # A sentinel may be held open by processes that the worker has forked, or be closed by the
+        # end of the fork server.
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self._pidfd = os.pidfd_open(process.pid)
@@ -144,13 +143,13 @@ class Exit:
     def code(self) -> int | None:
         """Return the exit code, below 0 for a signal, of a process that has ended."""
         if self._process.exitcode is None:
-            self._process.join(_PASS_ON_SEC)
+            self._process.join(_EXIT_CODE_SEC)
         code: int | None = self._process.exitcode
         self._process.join(0)  # multiprocessing need not look after it any more
         return code
 
     def close(self) -> None:
-        """Let go of what it was waited for with."""
+        """Close the handle."""
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -163,26 +162,26 @@ class _PassedFile:
         self._fd = fd
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _inside.received, (reduction.DupFd(self._fd),)
+        return _inside.detach_fd, (reduction.DupFd(self._fd),)
 
 
 def _check_room() -> None:
-    """Refuse a start for which there are too few open files, by an ``OSError``.
+    """Raise ``OSError`` if too few files can be opened for a start.
 
-    It would fail half-way, and take the fork server, which all other workers depend on, with it.
+    The start would fail half-way and end the fork server, on which all other workers depend.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as opened:
         for _ in range(_FILES_PER_START):
-            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
-_starting = threading.Lock()  # two launches in two threads must not take each other's stand-in
+_lock = threading.Lock()  # two launches in two threads replace the same module
 
 
 @contextlib.contextmanager
-def _script_left_out() -> Iterator[None]:
+def _without_script() -> Iterator[None]:
     """Hide the user's script from multiprocessing, which would have the new process import it."""
-    with _starting:
+    with _lock:
         script = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:

@@ -1,4 +1,4 @@
-"""A pool of worker processes that starts a further run only while the machine has room for it."""
+"""A pool of worker processes that starts another run only while the machine has room for it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SAMPLE_SEC = 0.1  # shorter spans give psutil too few ticks to count
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of the dynamic executor; one run is always under way, whatever they say.
+    """Settings of the dynamic executor; one run is always under way, whatever they are.
 
     Attributes:
-        cpu_threshold: per cent of CPU use, all cores together, from which on nothing further is
+        cpu_threshold: per cent of CPU use, all cores together, from which on no further run is
             started. 100 or more: no limit.
-        min_free_memory: what has to be free, as a share of the machine's memory (below 1) or in
-            bytes (from 1), when a further run is started. Where a container is allowed less than
-            the machine has, that counts. 0: no limit.
-        min_free_gpu_memory: GiB that have to be free on at least one of the GPUs that this process
-            may use (``CUDA_VISIBLE_DEVICES``). Needs the extra ``ztxexp[gpu]``. ``None``: GPUs
-            are not looked at. Where runs are given GPUs of their own, use ``gpu_memory_free``.
+        min_free_memory: memory that must be free to start a further run, as a share of the
+            machine's memory (below 1) or in bytes (from 1). The limits of a container count.
+            0: no limit.
+        min_free_gpu_memory: GiB that must be free on at least one of the GPUs that this process
+            may use (``CUDA_VISIBLE_DEVICES``). Needs the extra ``ztxexp[gpu]``. ``None``: no limit.
+            For runs with GPUs of their own, use ``gpu_memory_free``.
     """
 
     cpu_threshold: float = 80.0
@@ -49,7 +49,7 @@ class Options:
                 raise OptionError(
                     f"min_free_gpu_memory must be GiB over 0, got {self.min_free_gpu_memory!r}"
                 )
-            GpuMemory()  # so that what is missing is told before the first run
+            GpuMemory()  # raises before the first run if the GPUs cannot be asked
 
 
 @hookimpl
@@ -60,44 +60,41 @@ def ztxexp_execute(
     options: Mapping[str, Any],
 ) -> Iterator[RunOutcome]:
     """Keep up to ``workers`` processes busy, fewer while the machine has no room for more."""
-    rules = _rules(**options)
-    return execute(specs, run_one, workers, lambda: all(rule.holds() for rule in rules))
+    conditions = _conditions(**options)
+    return execute(specs, run_one, workers, lambda: all(holds() for holds in conditions))
 
 
-class _Rule:
-    """A condition, as it was at most a tenth of a second ago."""
-
-    def __init__(self, ask: Callable[[], bool], at_first: bool | None = None):
-        self._ask = ask
-        self._answer = bool(at_first)
-        self._asked = -math.inf if at_first is None else time.monotonic()
-
-    def holds(self) -> bool:
-        now = time.monotonic()
-        if now - self._asked >= _SAMPLE_SEC:
-            self._answer, self._asked = self._ask(), now
-        return self._answer
-
-
-def _rules(
+def _conditions(
     cpu_threshold: float, min_free_memory: float, min_free_gpu_memory: float | None
-) -> list[_Rule]:
-    rules = []
+) -> list[Callable[[], bool]]:
+    conditions = []
     if cpu_threshold < 100.0:
-        rules.append(_cpu_below(cpu_threshold))
+        import psutil
+
+        psutil.cpu_percent()  # later calls measure from the one before
+        conditions.append(
+            _sampled(lambda: float(psutil.cpu_percent()) < cpu_threshold, time.monotonic())
+        )
     if min_free_memory > 0:
-        rules.append(_Rule(lambda: _memory_free(min_free_memory)))
+        conditions.append(_sampled(lambda: _memory_free(min_free_memory)))
     if min_free_gpu_memory is not None:
         gpus = GpuMemory()
-        rules.append(_Rule(lambda: gpus.most_free() >= min_free_gpu_memory))
-    return rules
+        conditions.append(_sampled(lambda: gpus.most_free() >= min_free_gpu_memory))
+    return conditions
 
 
-def _cpu_below(threshold: float) -> _Rule:
-    import psutil
+def _sampled(check: Callable[[], bool], checked_at: float = -math.inf) -> Callable[[], bool]:
+    """Return a check whose result is kept for a tenth of a second, true before the first one."""
+    holds = True
 
-    psutil.cpu_percent()  # the first call only sets the mark to measure from
-    return _Rule(lambda: float(psutil.cpu_percent()) < threshold, at_first=True)
+    def cached() -> bool:
+        nonlocal holds, checked_at
+        now = time.monotonic()
+        if now - checked_at >= _SAMPLE_SEC:
+            holds, checked_at = check(), now
+        return holds
+
+    return cached
 
 
 def _memory_free(least: float) -> bool:

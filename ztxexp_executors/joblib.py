@@ -1,8 +1,8 @@
-"""Workers that joblib's process starter, loky, has started: each a new interpreter.
+"""Worker processes started by loky, the process starter of joblib: each a new interpreter.
 
-It takes a few tenths of a second more to start than a worker of process_pool, and takes from its
-environment also what an interpreter only looks at when it begins, such as ``LD_PRELOAD`` or
-``PYTHONHASHSEED``. Only the start is loky's: its executor would end all workers when one dies.
+It starts a few tenths of a second later than a worker of process_pool, but also obeys variables
+that an interpreter reads only at its start, such as ``LD_PRELOAD`` or ``PYTHONHASHSEED``. The
+executor of loky is not used: it would end all workers when one dies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pool of worker processes; a worker that dies costs the run it was carrying out, no other."""
+"""A pool of worker processes; a worker that dies costs its own run only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run after the other, in the launching process. Nothing to start, easy to debug."""
+"""One run after the other in the launching process: nothing to start, easy to debug."""
 
 from __future__ import annotations
 
