@@ -142,7 +142,7 @@ def test_it_names_the_capabilities_of_executors_as_contract_and_suite_do():
 def test_it_names_the_abilities_that_the_suites_ask_for():
     for suite in (TrackerSuite, ExecutorSuite, ExpanderSuite):
         (told,) = [row[1] for row in table("What the suites ask") if suite.__name__ in row[0]]
-        assert re.findall(r"`(\w+)`", told) == list(suite._abilities)
+        assert re.findall(r"`(\w+)`", told) == list(suite.abilities())
 
 
 def test_it_names_every_option_of_the_built_in_plugins_with_type_and_default():

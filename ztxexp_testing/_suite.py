@@ -36,13 +36,17 @@ class Suite:
                 if any(map(_is_ours, owners)) and not _is_ours(owners[0]):
                     _check_override(f"{cls.__name__}.{name}", vars(owners[0])[name])
 
+    @classmethod
+    def abilities(cls) -> list[str]:
+        """Return the names of all abilities: attributes that are annotated as such."""
+        annotations = [inspect.get_annotations(base) for base in cls.__mro__ if _is_ours(base)]
+        return [name for each in annotations for name in each if "[Ability]" in str(each[name])]
+
     def check_abilities(self) -> None:
         """Check that every ability is ``True`` or a reason; raises TypeError."""
-        annotations = [inspect.get_annotations(cls) for cls in type(self).__mro__ if _is_ours(cls)]
-        for name in (name for each in annotations for name in each):
-            value: object = getattr(self, name, True)
-            is_ability = any(each.get(name) == "ClassVar[Ability]" for each in annotations)
-            if is_ability and value is not True and not (isinstance(value, str) and value.strip()):
+        for name in self.abilities():
+            value: object = getattr(self, name)
+            if value is not True and not (isinstance(value, str) and value.strip()):
                 raise TypeError(f"{name} = {value!r}: give the reason in its place, as a text")
 
     def needs(self, *abilities: str) -> None:

@@ -338,8 +338,8 @@ class Flaky:
     def _call(self, name: str, *args: Any) -> None:
         fails = self._random.random() < self.rate
         # Not at the start: a tracker whose start failed does not know the run.
-        after = self._after_calls and name != "on_run_start" and self._random.random() < 0.5
-        if not fails or after:
+        may_work = self._after_calls and name != "on_run_start"
+        if not fails or (may_work and self._random.random() < 0.5):
             getattr(self._tracker, name)(*args)
         if fails:
             self.lost.append(name)
