@@ -1,9 +1,8 @@
-"""A plugin package to begin with: code, tests with the suite of its kind, and what pip needs."""
+"""Write a plugin package to start from: code, passing tests, README, ``pyproject.toml``."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,8 +18,7 @@ from ztxexp_core.plugins.entries import OWN_DISTRIBUTION, ref_of
 KINDS = ("tracker", "executor", "expander")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_LONGEST = 40  # characters
-_SUITES = {"tracker": "TrackerSuite", "executor": "ExecutorSuite", "expander": "ExpanderSuite"}
+_MAX_LENGTH = 40
 _USAGE = {
     "tracker": 'ExperimentPipeline("./results").track("{name}", folder="runs")',
     "executor": 'pipeline.run(train, mode="{name}", workers=4)',
@@ -29,91 +27,85 @@ _USAGE = {
 
 
 def new_plugin(kind: str, name: str, into: Path) -> Path:
-    """Write a package that has a plugin of some kind, and passes its own tests.
+    """Write a package with a plugin that passes its own tests.
 
     Args:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
         name: what users will type: small letters and digits, in words joined by ``-`` or ``_``.
-        into: the folder in which a folder for the package is made.
+        into: the folder in which the package's folder is made.
 
     Returns:
         The folder of the package, named like its distribution, ``ztxexp-tracker-<name>``.
 
     Raises:
         ConfigError: the name cannot be used, or is taken by an installed plugin or module.
-        StoreError: the folder is there already, or cannot be written.
+        StoreError: the folder exists already, or cannot be written.
 
     Example:
         >>> new_plugin("tracker", "my-tracker", Path("."))
         PosixPath('ztxexp-tracker-my')
     """
-    _check(kind, name)
-    words = _words(kind, name)
-    _check_free(kind, name, words["module"])
-    folder = Path(into) / words["distribution"]
-    if os.path.lexists(folder):
-        raise StoreError(f"{folder} is there already; remove it, or choose another name or --into")
+    _check_name(kind, name)
+    variables = _variables(kind, name)
+    _check_free(kind, name, variables["module"])
+    folder = Path(into) / variables["distribution"]
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = folder.with_name(f".{folder.name}.{os.getpid()}")
+        folder.mkdir(parents=True)
         try:
-            staged.mkdir()
-            for path, text in _files(kind, words):
-                (staged / path).parent.mkdir(parents=True, exist_ok=True)
-                (staged / path).write_text(text, encoding="utf-8")
-            os.rename(staged, folder)
+            for path, text in _files(kind, variables):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(text, encoding="utf-8")
         except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
+    except FileExistsError as exc:
+        message = f"{folder} exists already; remove it, or choose another name or --into"
+        raise StoreError(message) from exc
     except OSError as exc:
         raise StoreError(f"{folder} cannot be written: {exc}") from exc
     return folder
 
 
-def _check(kind: str, name: str) -> None:
+def _check_name(kind: str, name: str) -> None:
     if kind not in KINDS:
         raise ConfigError(f"there is no plugin of kind {kind!r}; choose {', '.join(KINDS)}")
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+    if not _NAME.fullmatch(name) or len(name) > _MAX_LENGTH:
         raise ConfigError(
-            f"{name!r} cannot be a plugin's name; take small letters and digits, {_LONGEST} at "
-            "most, in words joined by '-' or '_', such as 'my-tracker'"
+            f"{name!r} cannot be a plugin's name; use up to {_MAX_LENGTH} small letters and "
+            "digits, in words joined by '-' or '_', such as 'my-tracker'"
         )
 
 
 def _check_free(kind: str, name: str, module: str) -> None:
-    known = {"tracker": registry.trackers, "executor": registry.executors}
-    taken = known.get(kind, registry.expanders)()
-    for entry in taken.entries:
+    registry_of = {"tracker": registry.trackers, "executor": registry.executors}
+    for entry in registry_of.get(kind, registry.expanders)().entries:
         if entry.name == name:
             raise ConfigError(f"{ref_of(kind, entry)} has that name already; choose another one")
     if importlib.util.find_spec(module) is not None:
         raise ConfigError(f"a module {module!r} is installed already; choose another name")
 
 
-def _words(kind: str, name: str) -> dict[str, str]:
-    """Return what stands for the variables of the templates."""
+def _variables(kind: str, name: str) -> dict[str, str]:
+    """Return the variables of the templates."""
     short = re.sub(rf"[-_]{kind}$", "", name) or name
     distribution = f"ztxexp-{kind}-{short.replace('_', '-')}"
     module = distribution.replace("-", "_")
-    class_name = "".join(word.capitalize() for word in re.split("[-_]", short)) + kind.capitalize()
-    asked = _asked()
+    class_name = "".join(word.capitalize() for word in [*re.split("[-_]", short), kind])
     return {
         "kind": kind,
-        "article": "A" if kind == "tracker" else "An",
         "name": name,
         "distribution": distribution,
         "module": module,
         "class_name": class_name,
         "target": f"{module}:{class_name}" if kind == "tracker" else module,
-        "suite": _SUITES[kind],
+        "suite": f"{kind.capitalize()}Suite",
         "usage": _USAGE[kind].format(name=name),
-        "requirement": f"{OWN_DISTRIBUTION}{asked}",
-        "testing_requirement": f"{OWN_DISTRIBUTION}[testing]{asked}",
+        "versions": _supported_versions(),
     }
 
 
-def _asked() -> str:
-    """Return which versions of ztxexp do: from this one on, below the next major one."""
+def _supported_versions() -> str:
+    """Return a specifier for this version of ztxexp and later ones, below the next major one."""
     from packaging.version import Version
 
     version = Version(version_of(OWN_DISTRIBUTION) or "2")
@@ -121,16 +113,17 @@ def _asked() -> str:
     return f">={least},<{version.major + 1}"
 
 
-def _files(kind: str, words: dict[str, str]) -> Iterator[tuple[str, str]]:
-    places = {
+def _files(kind: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each file of a package."""
+    template_of = {
         "pyproject.toml": "pyproject.toml.txt",
         "README.md": "README.md.txt",
         ".gitignore": "gitignore.txt",
-        f"src/{words['module']}/__init__.py": f"{kind}.py.txt",
-        f"tests/test_{words['module']}.py": f"{kind}_test.py.txt",
+        f"src/{variables['module']}/__init__.py": f"{kind}.py.txt",
+        f"tests/test_{variables['module']}.py": f"{kind}_test.py.txt",
     }
     templates = files(__package__) / "templates"
-    for path, template in places.items():
+    for path, template in template_of.items():
         text = (templates / template).read_text(encoding="utf-8")
-        yield path, Template(text).substitute(words)
-    yield f"src/{words['module']}/py.typed", ""
+        yield path, Template(text).substitute(variables)
+    yield f"src/{variables['module']}/py.typed", ""

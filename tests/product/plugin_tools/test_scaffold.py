@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -84,7 +85,7 @@ def test_the_command_says_what_it_wrote_and_how_to_go_on(tmp_path):
     ["", "My", "my tracker", "-my", "my-", "my--x", "1st", "my.x", "../x", "größe", "x" * 41],
 )
 def test_a_name_that_cannot_be_one_is_refused(tmp_path, name):
-    with pytest.raises(ConfigError, match="cannot be a plugin's name; take small letters"):
+    with pytest.raises(ConfigError, match="cannot be a plugin's name; use up to 40 small letters"):
         new_plugin("tracker", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -107,18 +108,18 @@ def test_nothing_is_ever_overwritten(tmp_path):
     folder = tmp_path / "ztxexp-tracker-mine"
     folder.mkdir()
     (folder / "README.md").write_text("my own")
-    with pytest.raises(StoreError, match="is there already"):
+    with pytest.raises(StoreError, match="exists already"):
         new_plugin("tracker", "mine", tmp_path)
     result = command("tracker", "mine", "--into", str(tmp_path))
-    assert result.exit_code == 1 and "is there already" in result.stderr
+    assert result.exit_code == 1 and "exists already" in result.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["ztxexp-tracker-mine", "README.md"]
 
 
 def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def full(*args):
+    def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "rename", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(StoreError, match=r"cannot be written: .*No space left"):
         new_plugin("tracker", "mine", tmp_path)
     assert list(tmp_path.iterdir()) == []
