@@ -202,10 +202,9 @@ def _plugins(timeout: float) -> Iterator[Check]:
         ready = [p.name for p in plugins if (p.kind, p.state) == (kind, READY)]
         yield Check(OK, f"{kind}s", ", ".join(ready) or "none ready")
     for plugin in plugins:
-        if plugin.state != READY:
+        own_extra = plugin.state == MISSING and plugin.distribution == OWN_DISTRIBUTION
+        if plugin.state != READY and not own_extra:  # extras have been checked
             level = BAD if plugin.state in (BROKEN, CLASH) else WARN
-            if plugin.state == MISSING and plugin.distribution == OWN_DISTRIBUTION:
-                level = OK  # an extra that is not installed
             text = f"{plugin.state}: {plugin.problem}"
             yield Check(level, f"{plugin.kind} {plugin.name}", text, plugin.hint)
 
