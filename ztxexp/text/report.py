@@ -67,8 +67,15 @@ class Report(Printable, Sequence[Item], Generic[Item]):
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return a dict for each item, for a data frame; paths are texts."""
-        rows = [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
-        return [{k: str(v) if isinstance(v, Path) else v for k, v in row.items()} for row in rows]
+        return [
+            {
+                field.name: str(value) if isinstance(value, Path) else value
+                for field in dataclasses.fields(item)  # type: ignore[arg-type]
+                if field.repr
+                for value in [getattr(item, field.name)]
+            }
+            for item in self.items
+        ]
 
     def groups(self, field: str) -> Iterator[tuple[list[Item], str]]:
         """Yield the first items of each value of a field, and a line about the rest, or nothing."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,14 +13,7 @@ from ztxexp.text.format import age, plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
 from ztxexp.upkeep.findings import DAMAGE, NOTE, WARNING, Finding, Kind
-from ztxexp.upkeep.inspecting import (
-    TEMPORARY,
-    Inspected,
-    inspect_run,
-    link_text,
-    read_object,
-    reason,
-)
+from ztxexp.upkeep.inspecting import TEMPORARY, inspect_run, read_object
 from ztxexp_core.store.files import (
     ALIVE,
     CLAIMS,
@@ -33,8 +26,6 @@ from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS
 
 IN_USE_SEC = 3600.0  # what is younger may still be in the making
-
-_SEVERITIES = (DAMAGE, WARNING, NOTE)
 
 
 class StoreReport(Report[Finding]):
@@ -52,15 +43,14 @@ class StoreReport(Report[Finding]):
         damage   damaged run: repair() moves it to .ztxexp/damaged; its configuration can be ...
                    20260301_101500_5f0c/run.json: holds a list, not an object
         note     foreign entry: not a run, and left alone; keep it or move it away
-                   table.csv: is not a folder
-        >>> [finding.path for finding in report.of("damaged run")]
-        [PosixPath('results/20260301_101500_5f0c/run.json')]
+                   table.csv: holds no file of a run
     """
 
     WORDS = ("kind", "severity")
 
     def __init__(self, root: Path, items: list[Finding], runs: int):
-        super().__init__(root, sorted(items, key=lambda f: _SEVERITIES.index(f.severity)))
+        order = (DAMAGE, WARNING, NOTE)
+        super().__init__(root, sorted(items, key=lambda finding: order.index(finding.severity)))
         self.runs = runs
 
     @property
@@ -113,40 +103,19 @@ def check(root: Path, lines: bool = True) -> StoreReport:
         if entry.name.startswith("."):
             findings += _check_hidden(path)
             continue
+        inspected = None
+        with contextlib.suppress(OSError):  # a loop of links
+            inspected = inspect_run(path, lines) if entry.is_dir() else None
         if entry.is_symlink():
-            findings.append(Finding.of(path, Kind.LINK, link_text(path)))
-        inspected = _inspect(entry, path, lines, findings)
+            target = os.path.realpath(path)
+            findings.append(Finding.of(path, Kind.LINK, f"is a link to {target}"))
+        elif inspected is None:
+            findings.append(Finding.of(path, Kind.FOREIGN, "holds no file of a run"))
         if inspected is not None:
             runs += 1
             findings += inspected.findings
             findings += _temporary_files(path, *(path / name for name in SUBFOLDERS))
     return StoreReport(root, findings, runs)
-
-
-def _inspect(
-    entry: os.DirEntry[str], path: Path, lines: bool, findings: list[Finding]
-) -> Inspected | None:
-    """Inspect an entry; ``None``, and a finding unless it is a link, where it is not a run."""
-    try:
-        is_folder = entry.is_dir()
-    except OSError:  # a loop of links
-        is_folder = False
-    inspected = inspect_run(path, lines) if is_folder else None
-    if inspected is None and not entry.is_symlink():
-        if TEMPORARY.fullmatch(entry.name):
-            findings += _left_over(path, "is an unfinished file")
-        else:
-            what = "holds no file of a run" if is_folder else _file_type(path)
-            findings.append(Finding.of(path, Kind.FOREIGN, what))
-    return inspected
-
-
-def _file_type(path: Path) -> str:
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError as exc:
-        return reason(exc)
-    return "is a file" if stat.S_ISREG(mode) else "is a pipe, a socket or a device"
 
 
 def _check_hidden(path: Path) -> Iterator[Finding]:

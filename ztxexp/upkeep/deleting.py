@@ -77,11 +77,6 @@ class GcReport(Report[RunInfo]):
         of_runs = sum(info.size for info in self.items if self.dry_run or info.deleted)
         return of_runs + sum(self.unreferenced.values())
 
-    def to_records(self) -> list[Record]:
-        """Return a dict for each run, for a data frame; its folder is a text."""
-        hidden = ("run", "group")
-        return [{k: v for k, v in row.items() if k not in hidden} for row in super().to_records()]
-
     def one_line(self) -> str:
         """Return how many runs would be deleted, or were, and what that frees."""
         part = f"the {self.rules.only} of " if self.rules.only else ""

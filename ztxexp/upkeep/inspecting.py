@@ -61,6 +61,11 @@ class Inspected:
         """Add a finding."""
         self.findings.append(Finding.of(path, kind, what))
 
+    def fail(self, path: str, damaged: Kind, problem: Exception) -> None:
+        """Add a finding about a file that cannot be read, or is damaged."""
+        kind = Kind.UNREADABLE if isinstance(problem, PermissionError) else damaged
+        self.add(path, kind, reason(problem))
+
     def first(self, kind: Kind) -> Finding | None:
         """Return the first finding of a kind."""
         return next((finding for finding in self.findings if finding.kind == kind.label), None)
@@ -96,7 +101,7 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
         _check_metrics(result, files)
         _read(result, files.meta, Kind.PARTLY_DAMAGED)
         if lines:
-            _check_lines(result, sorted(links))
+            _check_lines(result, sorted(name for name in links if name.endswith(".jsonl")))
     return result
 
 
@@ -104,7 +109,7 @@ def _read(result: Inspected, path: str, damaged: Kind) -> dict[str, Any] | None:
     """Read a file that should hold one object; ``None``, and a finding, where it does not."""
     value, problem = read_object(path)
     if problem is not None:
-        result.add(path, _kind(problem, damaged), reason(problem))
+        result.fail(path, damaged, problem)
     return value
 
 
@@ -128,10 +133,6 @@ def reason(exc: Exception) -> str:
     if isinstance(exc, (json.JSONDecodeError, UnicodeDecodeError)):
         return f"is not JSON: {exc}"
     return str(exc) or type(exc).__name__
-
-
-def _kind(problem: Exception, damaged: Kind) -> Kind:
-    return Kind.UNREADABLE if isinstance(problem, PermissionError) else damaged
 
 
 # ---- run.json --------------------------------------------------------------------------------
@@ -169,12 +170,8 @@ def _check_end(result: Inspected, run: dict[str, Any]) -> None:
 def _check_links(result: Inspected, links: Mapping[str, bool]) -> None:
     for name in ("run.json", *sorted(_OF_A_RUN), *SUBFOLDERS):
         if links.get(name):
-            result.add(result.folder / name, Kind.LINK, link_text(result.folder / name))
-
-
-def link_text(path: Path) -> str:
-    """Say where a link leads."""
-    return f"is a link to {os.path.realpath(path)}"
+            path = result.folder / name
+            result.add(path, Kind.LINK, f"is a link to {os.path.realpath(path)}")
 
 
 def _check_config(result: Inspected, files: RunFiles) -> None:
@@ -202,16 +199,14 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
     metrics, problem = read_object(files.metrics)
     if metrics is not None:
         return
-    if isinstance(problem, PermissionError):
-        result.add(files.metrics, Kind.UNREADABLE, reason(problem))
-        return
-    if (result.run or {}).get("status") == RUN_STATUS_SUCCEEDED:
+    succeeded = (result.run or {}).get("status") == RUN_STATUS_SUCCEEDED
+    if succeeded and not isinstance(problem, PermissionError):
         result.metrics = metrics_in_events(files.events)
     if result.metrics is not None:
         what = "is gone" if problem is None else reason(problem)
         result.add(files.metrics, Kind.LOST_METRICS, f"{what}; events.jsonl still has them")
     elif problem is not None:
-        result.add(files.metrics, Kind.DAMAGED_RUN, reason(problem))
+        result.fail(files.metrics, Kind.DAMAGED_RUN, problem)
 
 
 def metrics_in_events(path: str) -> dict[str, Any] | None:
@@ -235,14 +230,12 @@ def last_event(path: str, names: Collection[str]) -> dict[str, Any]:
 def _check_lines(result: Inspected, names: list[str]) -> None:
     for name in names:
         path = f"{result.folder}/{name}"
-        if not name.endswith(".jsonl") or name.startswith("."):
-            continue
         try:
             damaged = _damaged_lines(path)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as exc:
-            result.add(path, _kind(exc, Kind.PARTLY_DAMAGED), reason(exc))
+            result.fail(path, Kind.PARTLY_DAMAGED, exc)
             continue
         if damaged:
             result.add(path, Kind.PARTLY_DAMAGED, damaged)

@@ -22,7 +22,7 @@ from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
 from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check
-from ztxexp.upkeep.findings import Kind
+from ztxexp.upkeep.findings import QUARANTINE, Kind
 from ztxexp.upkeep.inspecting import (
     Inspected,
     inspect_run,
@@ -36,7 +36,6 @@ from ztxexp_core.store.files import (
     ALIVE,
     CLAIMS,
     DAMAGED,
-    SHARED_FOLDER,
     JsonlWriter,
     RunFiles,
     shared_folder,
@@ -52,9 +51,6 @@ _log = logging.getLogger("ztxexp")
 # A launch that is younger than its first heartbeat (10 s) has changed its runs more recently than
 # that; version 1.0.3 makes a run's folder first and its run.json a moment later.
 _RECENT_SEC = 60.0
-
-CLOSED, RESTORED, SET_ASIDE = "closed", "restored", "set aside"
-LEFT_ALONE, FAILED = "left alone", "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +124,8 @@ def repair(root: Path, dry_run: bool = False) -> RepairReport:
         for finding in check(root, lines=False)
         if finding.kind in repairable
     }
-    repairer = Repairer(root, dry_run)
-    repairs: list[Repair] = []
-    for folder in watched("repairing runs", sorted(folders)):
-        repairs += repairer.repair(folder)
+    repairer, ordered = Repairer(root, dry_run), watched("repairing runs", sorted(folders))
+    repairs = [repair for folder in ordered for repair in repairer.repair(folder)]
     return RepairReport(root, repairs, dry_run)
 
 
@@ -160,7 +154,7 @@ class Repairer:
         except OSError as exc:  # another user's, or a full disk: go on with the others
             shown = sanitize_for_terminal(str(folder))
             _log.warning("repair: %s could not be repaired: %s", shown, exc)
-            yield Repair(folder, FAILED, reason(exc))
+            yield Repair(folder, "failed", reason(exc))
 
     def _repair(self, folder: Path) -> Iterator[Repair]:
         inspected = inspect_run(folder, lines=False)  # as it is now
@@ -171,22 +165,22 @@ class Repairer:
         if dead is not None and inspected.run is not None:
             if not self._dry_run:
                 close_run(folder, inspected.run)
-            yield Repair(folder, CLOSED, dead.what)
+            yield Repair(folder, "closed", dead.what)
         if damaged is not None:
             in_use = self._why_in_use(inspected)
             if in_use is None:
                 why = f"{shown_path(folder, damaged.path)}: {damaged.what}"
                 quarantine = self._quarantine
                 to = quarantine.place(folder) if self._dry_run else quarantine.take(folder, why)
-                yield Repair(folder, SET_ASIDE, why, to)
+                yield Repair(folder, "set aside", why, to)
             else:
-                yield Repair(folder, LEFT_ALONE, f"{damaged.what}; {in_use}")
+                yield Repair(folder, "left alone", f"{damaged.what}; {in_use}")
         elif lost is not None:
             if not self._dry_run:
                 if os.path.lexists(lost.path):
                     self._quarantine.take(lost.path, lost.what)
                 write_json(lost.path, inspected.metrics)
-            yield Repair(lost.path, RESTORED, lost.what)
+            yield Repair(lost.path, "restored", lost.what)
 
     def _why_in_use(self, inspected: Inspected) -> str | None:
         """Say why a process may be at work on a run; ``None`` where none is."""
@@ -267,7 +261,7 @@ moves.jsonl has a line for each entry: where it was ("from", below the results r
 ("to"), when it was moved ("at", UTC), and why.
 
 To undo a move, repair what "why" names, then move the entry back, for example
-    mv {SHARED_FOLDER}/{DAMAGED}/20260301_101500_5f0c 20260301_101500_5f0c
+    mv {QUARANTINE}/20260301_101500_5f0c 20260301_101500_5f0c
 To discard all entries, delete this folder.
 """
 

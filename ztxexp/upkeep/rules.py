@@ -8,7 +8,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -49,8 +49,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         best, metric = self.keep_best, self.metric
-        is_count = isinstance(best, int) and not isinstance(best, bool) and best > 0
-        if best is not None and not is_count:
+        if best is not None and not (type(best) is int and best > 0):  # True is no number
             raise ConfigError(f"keep_best must be a whole number from 1, got {best!r}")
         if metric is not None and not isinstance(metric, str):
             raise ConfigError(f"metric must be a text, got {metric!r}")
@@ -208,13 +207,10 @@ def _check_names(rules: Rules, runs: RunSet, infos: Sequence[RunInfo]) -> None:
             f"{closest(rules.metric, known)}; known: {', '.join(sorted(known)) or 'none'}"
         )
     for key in rules.per:
-        known = {name for config in runs.config.all() for name in _names(config or {})}
+        configs = [config or {} for config in runs.config.all()]
+        known = {name for config in configs for name in (*config, *dict(flat(config)))}
         if infos and key not in known:
             raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, known)}")
-
-
-def _names(config: Mapping[str, Any]) -> set[str]:
-    return {*config, *(key for key, _ in flat(config))}
 
 
 def choose(rules: Rules, infos: Sequence[RunInfo]) -> list[RunInfo]:
@@ -224,31 +220,29 @@ def choose(rules: Rules, infos: Sequence[RunInfo]) -> list[RunInfo]:
     ``statuses`` names its status; one that succeeded without the metric stays.
     """
     best = _best(rules, infos)
-    return [info for info in infos if _is_chosen(rules, info, best)]
+    return [info for info in infos if _is_chosen(rules, info) and info.folder not in best]
 
 
-def _is_chosen(rules: Rules, info: RunInfo, best: Collection[Path]) -> bool:
+def _is_chosen(rules: Rules, info: RunInfo) -> bool:
     if rules.statuses is not None and rules.statuses.isdisjoint(info.statuses):
         return False
     if rules.older_than is not None and not info.age > rules.older_than:
         return False
-    if rules.keep_best is None or info.is_ranked:
-        return info.folder not in best
-    return rules.statuses is not None and info.status != RUN_STATUS_SUCCEEDED
+    unranked = rules.keep_best is not None and not info.is_ranked
+    return not unranked or (rules.statuses is not None and info.status != RUN_STATUS_SUCCEEDED)
 
 
 def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
     """Return the folders of the best runs; a copy of one, with its run_id, stays with it."""
     groups: dict[bytes, list[tuple[bool, float, Path, str]]] = {}
-    for info in infos:
-        if rules.keep_best is not None and info.is_ranked and info.value is not None:
+    for info in infos if rules.keep_best is not None else ():
+        if info.is_ranked and info.value is not None:
             is_nan = math.isnan(info.value)  # never the best
             order = 0.0 if is_nan else -info.value if rules.mode == "max" else info.value
             run_id = str(info.run.get("run_id") or info.folder.name)
             groups.setdefault(info.group, []).append((is_nan, order, info.folder, run_id))
     best: set[Path] = set()
     for group in groups.values():
-        ids = dict.fromkeys(run_id for *_, run_id in sorted(group))
-        kept = set(list(ids)[: rules.keep_best])
-        best |= {folder for *_, folder, run_id in group if run_id in kept}
+        ids = list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best]
+        best |= {folder for *_, folder, run_id in group if run_id in ids}
     return best

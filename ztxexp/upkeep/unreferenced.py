@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection
@@ -27,22 +28,15 @@ def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
         root: the results root.
         deleted: names of runs' folders that do not count.
     """
-    now = time.time()
-    old = [path for path in _files(root) if (age_of(path, now) or 0.0) > _KEPT_SEC]
+    now, old = time.time(), list[Path]()
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        shared = [entry for entry in entries if SHARED_FILE.fullmatch(entry.name)]
+        names = [entry.name for entry in shared if entry.is_file(follow_symlinks=False)]
+        old = [root / name for name in names if (age_of(root / name, now) or 0.0) > _KEPT_SEC]
     if not old or launch_under_way(root):
         return []
     referenced = _referenced(root, deleted)
-    return [] if referenced is None else [path for path in old if path.name not in referenced]
-
-
-def _files(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as entries:
-            shared = [e for e in entries if SHARED_FILE.fullmatch(e.name)]
-            names = sorted(e.name for e in shared if e.is_file(follow_symlinks=False))
-    except OSError:  # there are none
-        return []
-    return [root / name for name in names]
+    return sorted(path for path in old if referenced is not None and path.name not in referenced)
 
 
 def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
