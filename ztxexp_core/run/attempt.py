@@ -108,7 +108,7 @@ class AttemptEnd:
         return {"error_type": self.error_type, "error_message": self.error_message}
 
 
-# ---- exceptions in words -------------------------------------------------------------------------
+# ---- texts of exceptions -------------------------------------------------------------------------
 
 
 def text_of(exc: BaseException) -> str:

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.contracts import Tracker
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_RUNNING,
@@ -25,6 +24,9 @@ from ztxexp_core.records import (
 from ztxexp_core.store.files import utc_now
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.codec import is_number
+
+if TYPE_CHECKING:  # it imports pluggy, which workers do not need
+    from ztxexp_core.contracts import Tracker
 
 ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
 

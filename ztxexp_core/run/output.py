@@ -83,16 +83,15 @@ class RunLogger(logging.Logger):
 
 # ---- output of a worker --------------------------------------------------------------------------
 
-# Of this process: what it printed before its first run, and fork servers not yet seen to end.
+# Of this process: its output before its first run, and fork servers that have not ended yet.
 _early = bytearray()
 _servers: list[int] = []
 
 
 def output_before_runs(text: bytes) -> None:
-    """Keep what this process printed before its first run; that run's ``run.log`` begins with it.
+    """Put output of this process before its first run into the ``run.log`` of that run.
 
-    For executors that hold back what a worker prints while it is set up, when modules of the user
-    are imported. Called several times, it keeps all of it.
+    For executors that hold back what a worker prints while it imports modules of the user.
 
     Args:
         text: the output as it was written.
@@ -104,16 +103,16 @@ def output_before_runs(text: bytes) -> None:
 
 
 def redirect_output(path: str) -> None:
-    """From now on, let whatever this process and its children print be appended to a file.
+    """Append all further output of this process and its children to a file.
 
-    ``sys.stdout`` and ``sys.stderr`` are the plain streams again, line by line and in UTF-8,
+    ``sys.stdout`` and ``sys.stderr`` become plain streams again, line-buffered and in UTF-8,
     whatever an earlier run has done to them.
 
     Args:
         path: the run's log, in a folder that exists.
 
     Raises:
-        OSError: the file cannot be written; everything goes where it went before.
+        OSError: the file cannot be written; the output stays where it was.
 
     Example:
         >>> redirect_output(f"{run_dir}/run.log")
@@ -122,17 +121,18 @@ def redirect_output(path: str) -> None:
     _take_over(path)
     for name, number in _STREAMS.items():
         _renew(name, number)
-    _crashes_are_told()
-    _part_from_fork_server()
+    if not faulthandler.is_enabled():  # a segmentation fault leaves its traceback in the log
+        faulthandler.enable(file=2)
+    _leave_fork_server()
 
 
 def flush_output() -> None:
-    """Write out what Python and C hold back, so that nothing of it appears in a later log.
+    """Flush the buffers of Python and C, so that their content does not appear in a later log.
 
     Example:
         >>> flush_output()
     """
-    if not _flushed():  # the log does not take it (disk full, closed): no other log may
+    if not _flushed():  # the log cannot be written (disk full, closed): discard the rest
         with contextlib.suppress(OSError):
             _take_over(os.devnull)
             _flushed()
@@ -140,27 +140,27 @@ def flush_output() -> None:
 
 def _flushed() -> bool:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # None, closed, or of the user's making
+        with contextlib.suppress(Exception):  # None, closed, or a stream of the user's
             stream.flush()
-    whole = True
+    complete = True
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
             if stream is not None:
                 stream.flush()
-        except ValueError:  # closed or detached: nothing is left in it
+        except ValueError:  # closed or detached: it is empty
             pass
         except OSError:
-            whole = False
-    return _flush_c() and whole
+            complete = False
+    return _c_flush()() == 0 and complete
 
 
 def _take_over(path: str) -> None:
     fd = os.open(path, _APPEND, 0o666)
     try:
-        if path != os.devnull:
-            _write_early(fd)
+        while _early and path != os.devnull:
+            del _early[: os.write(fd, _early)]
         for number in _STREAMS.values():
-            if fd == number:  # the run before had closed it, so the file is in its place already
+            if fd == number:  # an earlier run had closed it, so it is now the file
                 os.set_inheritable(fd, True)
             else:
                 os.dup2(fd, number)
@@ -169,22 +169,17 @@ def _take_over(path: str) -> None:
             os.close(fd)
 
 
-def _write_early(fd: int) -> None:
-    while _early:
-        del _early[: os.write(fd, _early)]
-
-
 def _renew(name: str, number: int) -> None:
     """Make ``sys.stdout`` or ``sys.stderr`` a text stream over its file descriptor."""
     stream: Any = getattr(sys, name)
     try:
-        # A replacement may close what it was made of when it goes, so the original is out as well;
-        # and a stream made for a Windows console can write to nothing else.
+        # Only the original stream: when a replacement is deleted it may close the original. And a
+        # stream for a Windows console can write to nothing else.
         raw = stream.buffer.raw if stream is getattr(sys, f"__{name}__") else None
         if type(raw) is io.FileIO and raw.fileno() == number:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
             return
-    except (AttributeError, ValueError):  # none there, unbuffered, closed, detached
+    except (AttributeError, ValueError):  # None, unbuffered, closed, detached
         pass
     stream = open(  # noqa: SIM115
         number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
@@ -193,16 +188,10 @@ def _renew(name: str, number: int) -> None:
     setattr(sys, f"__{name}__", stream)
 
 
-@functools.cache
-def _crashes_are_told() -> None:
-    if not faulthandler.is_enabled():  # a segmentation fault leaves its traceback in the log
-        faulthandler.enable(file=2)
+def _leave_fork_server() -> None:
+    """Give up the fork server of an earlier run, whose children print into that run's log.
 
-
-def _part_from_fork_server() -> None:
-    """Let go of the fork server of an earlier run, whose children print into that run's log.
-
-    It goes when its last child has; a new one is started when it is needed.
+    It ends with its last child; a new one is started when it is needed.
     """
     _servers[:] = [pid for pid in _servers if not _reaped(pid)]
     server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
@@ -210,9 +199,9 @@ def _part_from_fork_server() -> None:
         return
     with server._lock, contextlib.suppress(OSError):
         _servers.append(server._forkserver_pid)
-        held, server._forkserver_alive_fd = server._forkserver_alive_fd, None
+        alive_fd, server._forkserver_alive_fd = server._forkserver_alive_fd, None
         server._forkserver_pid = None
-        os.close(held)
+        os.close(alive_fd)
 
 
 def _reaped(pid: int) -> bool:
@@ -222,15 +211,11 @@ def _reaped(pid: int) -> bool:
         return True
 
 
-def _flush_c() -> bool:
-    return _c_flush()() == 0
-
-
 @functools.cache
 def _c_flush() -> Callable[[], int]:
-    """Find C's ``fflush(stdout)``, and let C print line by line, once in a process.
+    """Return C's ``fflush(stdout)``, and make C's ``stdout`` line-buffered, once in a process.
 
-    Only of ``stdout``: ``fflush(NULL)`` waits for every stream, also for one that a thread reads.
+    Not ``fflush(NULL)``, which waits for every stream, also for one that a thread reads.
     """
     import ctypes
 
@@ -241,7 +226,7 @@ def _c_flush() -> Callable[[], int]:
             library.fflush(stdout)
             library.setlinebuf(stdout)
         return functools.partial(library.fflush, stdout)
-    except (OSError, AttributeError, ValueError):  # a C library of another kind
+    except (OSError, AttributeError, ValueError):  # another C library
         return int
 
 

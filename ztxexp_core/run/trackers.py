@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import TrackerTarget, target_for, target_for_instance
 from ztxexp_core.delivery.thread import DeliveryReport, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.store.sink import FileSink
+
+if TYPE_CHECKING:  # it imports pluggy, which workers do not need
+    from ztxexp_core.contracts import Tracker
 
 _MAX_FAILURES = 3  # in a row; then only the end of the run is reported to the tracker
 

@@ -49,7 +49,7 @@ class RunFiles:
         curve: every logged metric event, a line each.
         events: the life of the run, a line each.
         extras: logged parameters, artifacts and summary values, a line each.
-        log: what ``ctx.logger`` was told.
+        log: messages of ``ctx.logger`` and, in a worker, all output.
         error: traceback of the last failure.
     """
 

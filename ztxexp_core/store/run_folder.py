@@ -307,16 +307,10 @@ def run_folders(root: str | Path) -> Iterator[Path]:
 def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield ``(folder, run.json)`` of every readable run of this schema below a root."""
     for folder in run_folders(root):
-        run = read_run(folder)
-        if run is not None:
+        path = f"{folder}/run.json"
+        run = read_record(path)
+        if run is not None and is_known_schema(run.get("schema_version"), path):
             yield folder, run
-
-
-def read_run(folder: str | Path) -> dict[str, Any] | None:
-    """Return a run's ``run.json``; ``None`` if it is missing, damaged, or of another schema."""
-    path = f"{folder}/run.json"
-    run = read_record(path)
-    return run if run is not None and is_known_schema(run.get("schema_version"), path) else None
 
 
 def is_known_schema(schema_version: Any, path: str) -> bool:

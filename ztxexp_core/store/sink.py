@@ -46,7 +46,7 @@ class FileSink:
     Args:
         run_dir: the run's folder.
         attempt: number of the attempt, part of every line.
-        logger: told of values that are not recorded.
+        logger: for messages about values that are not recorded.
         curve: path of ``metrics.jsonl``; ``None`` writes no files.
 
     Attributes:
