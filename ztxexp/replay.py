@@ -1,4 +1,4 @@
-"""Bringing trackers up to date from the files on disk: :func:`sync`."""
+"""Sends trackers what they are missing, from the files on disk: :func:`sync`."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from ztxexp_core.store.run_folder import effective_record, iter_runs
 _log = logging.getLogger("ztxexp")
 
 SYNC_TIMEOUT_SEC = 60.0
-_IN_A_ROW = 3  # so many runs that cannot be told at all end a sync: the server is down
+_MAX_FAILURES = 3  # in a row: the server is down
 _SHOWN = 5
 
 
 @dataclass
 class SyncReport:
-    """What a :func:`sync` has done.
+    """What a :func:`sync` has sent.
 
     Attributes:
         tracker: name of the tracker.
-        runs: runs that were looked at.
+        runs: number of runs in the results root.
         sent: ids of the runs of which something was sent.
-        events: metric events that were sent.
-        params: calls of ``ctx.log_params`` that were sent.
-        artifacts: artifacts that were sent.
-        busy: ids of runs that another process is telling the tracker of at this moment.
-        failed: what went wrong, by run id; another ``sync`` goes on there.
-        not_tried: runs left out after several failures in a row.
+        events: number of metric events that were sent.
+        params: number of ``ctx.log_params`` calls that were sent.
+        artifacts: number of artifacts that were sent.
+        busy: ids of runs that another process is sending to the tracker now.
+        failed: errors by run id; the next ``sync`` continues there.
+        not_tried: number of runs left out after several failures in a row.
     """
 
     tracker: str
@@ -65,18 +65,11 @@ class SyncReport:
     not_tried: int = 0
 
     def __str__(self) -> str:
-        counts = ", ".join(
-            (
-                plural(self.events, "event"),
-                plural(self.params, "parameter list"),
-                plural(self.artifacts, "artifact"),
-            )
-        )
-        lines = [f"{self.tracker}: {len(self.sent)} of {plural(self.runs, 'run')} sent, {counts}"]
+        extras = f"{plural(self.params, 'parameter list')}, {plural(self.artifacts, 'artifact')}"
+        sent = f"{len(self.sent)} of {plural(self.runs, 'run')} sent"
+        lines = [f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"]
         if self.busy:
-            lines.append(
-                f"  sent by a process of their own at this moment: {plural(len(self.busy), 'run')}"
-            )
+            lines.append(f"  another process is sending {plural(len(self.busy), 'run')} now")
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
             lines.append(f"  {run_id} is not complete: {problem}")
         if len(self.failed) > _SHOWN:
@@ -94,12 +87,12 @@ def sync(
     tracker_timeout: float = SYNC_TIMEOUT_SEC,
     **kwargs: Any,
 ) -> SyncReport:
-    """Send a tracker what it has not got yet of the runs below a results root.
+    """Send a tracker what it is missing of the runs in a results root.
 
-    By the calls that it would have had while the runs went on, from the files on disk, so also to a
-    tracker that was installed today, and of runs of 1.0.3. Runs that are still going on are sent as
-    far as they have come. What has arrived is remembered beside each run: sent again it is not, and
-    where a sync was interrupted the next one goes on.
+    The tracker gets the same calls as during the runs, made from the files on disk; so it works for
+    a tracker that was installed today, and for runs of 1.0.3. Of a run that is going on, what there
+    is so far is sent. What has arrived is recorded in each run's folder: it is not sent again, and
+    after an interrupted sync the next one continues.
 
     Args:
         results_root: folder that holds a folder for every run.
@@ -111,7 +104,7 @@ def sync(
         What was sent, and what could not be.
 
     Raises:
-        PluginError, OptionError: no such tracker, or not with these arguments.
+        PluginError, OptionError: there is no such tracker, or it does not take these arguments.
         StoreError: there is no such folder.
 
     Example:
@@ -121,126 +114,100 @@ def sync(
     root = Path(results_root).absolute()
     if not root.is_dir():
         raise StoreError(f"there is no results root {root}; give the folder that holds the runs")
-    target = _target(tracker, kwargs, tracker_timeout)
-    report = SyncReport(target.name)
-    sample = target.make()
-    in_a_row = 0
+    if isinstance(tracker, str):
+        spec = registry.tracker_spec(tracker.lower(), kwargs)
+        target = target_for(spec, tracker_timeout)
+    else:
+        check_tracker(tracker)
+        target = target_for_instance(registry.name_of(tracker), tracker, tracker_timeout)
+    report, sample = SyncReport(target.name), target.make()
+    failures = 0  # in a row
     for folder, run in iter_runs(root):
         report.runs += 1
-        if in_a_row >= _IN_A_ROW:
+        if failures >= _MAX_FAILURES:
             report.not_tried += 1
             continue
-        sent = _bring(folder, effective_record(run, folder), target, sample, report)
-        if sent is not None:
-            in_a_row = in_a_row + 1 if sent.error and not sent.started else 0
+        delivery = _sync_run(folder, effective_record(run, folder), target, sample, report)
+        if delivery is not None:
+            failures = failures + 1 if delivery.error and not delivery.started else 0
     return report
 
 
-def _target(tracker: str | Tracker, kwargs: Mapping[str, Any], timeout: float) -> TrackerTarget:
-    if isinstance(tracker, str):
-        return target_for(registry.tracker_spec(tracker.lower(), dict(kwargs)), timeout)
-    check_tracker(tracker)
-    return target_for_instance(registry.name_of(tracker), tracker, timeout)
-
-
-def _bring(
+def _sync_run(
     folder: Path, run: Mapping[str, Any], target: TrackerTarget, sample: Tracker, report: SyncReport
 ) -> DeliveryReport | None:
-    """Bring one run as far as it has come; ``None`` where there was nothing to do."""
+    """Send what is missing of one run; ``None`` where nothing was to be done."""
     try:
         ctx = context_of(folder)
         state = delivery_state(ctx, sample, target)
-        if not _lacks(state, run):
+        if not _is_missing(state, run):
             return None
         if state.in_use:
             report.busy.append(folder.name)
             return None
-        sent = bring_run(ctx, run, target)
-    except Exception as exc:  # damage, or what the tracker raises when it is asked what it has
+        delivery = deliver_run(ctx, run, target)
+    except Exception as exc:  # a damaged run, or an error of the tracker that shows what it has
         report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
         return None
-    report.events += sent.events
-    report.params += sent.params
-    report.artifacts += sent.artifacts
-    if sent.busy:
+    report.events += delivery.events
+    report.params += delivery.params
+    report.artifacts += delivery.artifacts
+    if delivery.busy:
         report.busy.append(folder.name)
-    elif sent.error:
-        report.failed[folder.name] = sent.error
-    if sent.events or sent.params or sent.artifacts or sent.ended or not sent.error:
+    elif delivery.error:
+        report.failed[folder.name] = delivery.error
+    something = delivery.events or delivery.params or delivery.artifacts or delivery.ended
+    if something or not delivery.error:
         report.sent.append(folder.name)
-    return sent
+    return delivery
 
 
-def bring_run(
+def deliver_run(
     ctx: RunContext, run: Mapping[str, Any], target: TrackerTarget, until: float | None = None
 ) -> DeliveryReport:
-    """Tell a tracker what it has not got of a run, from the run's files.
+    """Send a tracker what it is missing of a run, also its end; ``until`` monotonic seconds."""
 
-    Args:
-        ctx: of the run, see :func:`context_of`.
-        run: its ``run.json``; the end is told where it says one.
-        target: the tracker.
-        until: when to leave the rest, monotonic seconds.
-    """
-    thread = TrackerThread(ctx, target, _to_log(ctx))
+    def log(name: str, call: str, exc: BaseException) -> None:
+        kind = type(exc).__name__
+        _log.warning("run %s: tracker %r failed in %s: %s: %s", ctx.run_id, name, call, kind, exc)
+
+    thread = TrackerThread(ctx, target, log)
     thread.begin()
     thread.wait_for_start()
     thread.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
     return thread.wait(until)
 
 
-def tell_of_the_dead(
-    folders: Sequence[Path], targets: Iterable[TrackerTarget], seconds: float
-) -> None:
-    """Tell trackers how runs ended whose processes could not do it any more.
-
-    Args:
-        folders: of the runs.
-        targets: the trackers.
-        seconds: for all of it; what is left then is named in the log.
-    """
+def deliver_ends(folders: Sequence[Path], targets: Iterable[TrackerTarget], seconds: float) -> None:
+    """Send trackers the ends of runs whose process died; the log names what is left at the end."""
     until = time.monotonic() + seconds
     for target in targets if folders else ():
         left = len(folders)
         for folder in folders:
-            if time.monotonic() >= until:
-                break
             run = read_record(RunFiles(folder).run)
             with contextlib.suppress(OSError):
-                if run is not None and bring_run(context_of(folder), run, target, until).ended:
-                    left -= 1
+                if time.monotonic() < until and run is not None:
+                    ended = deliver_run(context_of(folder), run, target, until).ended
+                    left = left - 1 if ended else left
         if left:
             _log.warning(
-                "tracker %r does not know yet how %s ended whose process died; "
-                "ztxexp.sync(results_root, %r, ...) tells it",
+                "tracker %r has not received the end of %s whose process died; "
+                "ztxexp.sync(results_root, %r, ...) sends it",
                 target.name,
                 plural(left, "run"),
                 target.name,
             )
 
 
-def _to_log(ctx: RunContext) -> Any:
-    def report(name: str, call: str, exc: BaseException) -> None:
-        what = type(exc).__name__
-        _log.warning("run %s: tracker %r failed in %s: %s: %s", ctx.run_id, name, call, what, exc)
-
-    return report
-
-
 def context_of(folder: Path) -> RunContext:
-    """Return the context of a run that is over, or under way elsewhere, as its files tell it.
-
-    Raises:
-        StoreError: its configuration is not there, or damaged.
-    """
+    """Return the context of a run from its files; raises StoreError without a configuration."""
     files = RunFiles(folder)
     config = read_record(files.config)
     if config is None:
         raise StoreError(f"{files.config} is missing or damaged")
-    known = read_record(files.meta) or {}
     fields = RunMetadata.__dataclass_fields__
-    meta = RunMetadata(**{name: value for name, value in known.items() if name in fields})
-    logger = _log.getChild("sync")
+    known = {k: value for k, value in (read_record(files.meta) or {}).items() if k in fields}
+    meta, logger = RunMetadata(**known), _log.getChild("sync")
     return RunContext(folder.name, folder, config, logger, meta, replayed=True)
 
 
@@ -256,8 +223,8 @@ def _summary(ctx: RunContext, run: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _lacks(state: DeliveryState, run: Mapping[str, Any]) -> bool:
-    """Tell whether there is anything that the tracker has not got."""
+def _is_missing(state: DeliveryState, run: Mapping[str, Any]) -> bool:
+    """Return whether the tracker is missing anything of a run."""
     if not state.started:
         return True
     if run.get("status") != RUN_STATUS_RUNNING and state.ended != (run.get("attempt") or 1):

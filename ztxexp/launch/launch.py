@@ -18,7 +18,7 @@ from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.signals import Interrupts
 from ztxexp.progress.progress import Progress
 from ztxexp.provenance.provenance import describe_launch
-from ztxexp.replay import tell_of_the_dead
+from ztxexp.replay import deliver_ends
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.summary import RunSummary
@@ -126,7 +126,7 @@ def launch(
             finally:
                 if sweep.dead:
                     targets = remote_targets(shared, queue.hung, patience)
-                    tell_of_the_dead(sweep.dead, targets, patience)
+                    deliver_ends(sweep.dead, targets, patience)
     summary = sweep.summary(time.monotonic() - started, reused)
     problems = summary.problems()
     if problems:
