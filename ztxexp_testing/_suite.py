@@ -93,9 +93,8 @@ class PluginSuite(Suite):
 
     def load(self) -> Plugin:
         """Load the plugin."""
-        return {"executor": registry.load_executor, "expander": registry.load_expander}[self.kind](
-            self.plugin_name
-        )
+        plugins = registry.executors() if self.kind == "executor" else registry.expanders()
+        return plugins.load(self.plugin_name)
 
     @contextlib.contextmanager
     def plugin_installed(self) -> Iterator[None]:

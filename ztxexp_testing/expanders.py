@@ -35,10 +35,10 @@ _SCRIPT = """
 import pickle, sys
 from pathlib import Path
 from ztxexp_core.values.identity import config_identity
-from ztxexp_core.plugins.registry import load_expander
+from ztxexp_core.plugins.registry import expanders
 
 name, options, configs = pickle.loads(Path(sys.argv[1]).read_bytes())
-plugin = load_expander(name)
+plugin = expanders().load(name)
 for config in plugin.call(configs=iter(configs), options=plugin.check_options(options)):
     print(config_identity(config))
 """

@@ -13,7 +13,7 @@ import deadly
 import psutil
 import pytest
 
-from ztxexp_core.plugins.registry import load_executor
+from ztxexp_core.plugins.registry import executors
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: whoever loses its parent becomes a child of this process
 
@@ -34,7 +34,7 @@ def start():
     with contextlib.ExitStack() as stack:
 
         def call(mode, specs, run_one=None, workers=2, **options):
-            plugin = load_executor(mode)
+            plugin = executors().load(mode)
             if mode == "dynamic":
                 options = {"cpu_threshold": 100, "min_free_memory": 0, **options}
             outcomes = plugin.call(

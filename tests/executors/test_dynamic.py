@@ -12,7 +12,7 @@ import pytest
 from pretended_gpus import UUIDS, PretendedNvml
 
 from ztxexp_core import OptionError
-from ztxexp_core.plugins.registry import load_executor
+from ztxexp_core.plugins.registry import executors
 
 NEVER = 1e18  # bytes that no machine has
 
@@ -89,7 +89,7 @@ def test_runs_that_are_held_back_start_as_soon_as_another_has_ended(spec, drive)
 def test_a_setting_that_makes_no_sense_is_refused_by_its_name(options):
     (name,) = options
     with pytest.raises(OptionError, match=name):
-        load_executor("dynamic").check_options(options)
+        executors().load("dynamic").check_options(options)
 
 
 # ---- GPU memory ------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_gpus_that_are_not_there_are_an_error_before_the_first_run(gpus, monkeyp
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     gpus(3)
     with pytest.raises(OptionError, match="no GPU"):
-        load_executor("dynamic").check_options({"min_free_gpu_memory": 1})
+        executors().load("dynamic").check_options({"min_free_gpu_memory": 1})
 
 
 def test_a_missing_driver_is_an_error_before_the_first_run(gpus, monkeypatch):
@@ -145,10 +145,10 @@ def test_a_missing_driver_is_an_error_before_the_first_run(gpus, monkeypatch):
 
     monkeypatch.setattr(nvml, "nvmlInit", no_driver)
     with pytest.raises(OptionError, match="no driver"):
-        load_executor("dynamic").check_options({"min_free_gpu_memory": 1})
+        executors().load("dynamic").check_options({"min_free_gpu_memory": 1})
 
 
 def test_a_missing_package_is_an_error_that_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(OptionError, match="nvidia-ml-py"):
-        load_executor("dynamic").check_options({"min_free_gpu_memory": 1})
+        executors().load("dynamic").check_options({"min_free_gpu_memory": 1})

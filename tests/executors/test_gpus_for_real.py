@@ -38,6 +38,7 @@ def uuids():
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
         pytest.skip("needs an NVIDIA GPU: there is neither nvidia-smi nor /dev/nvidia0")
     pytest.importorskip("torch", reason="needs torch to ask CUDA what it shows")
+    pytest.importorskip("pynvml", reason="needs nvidia-ml-py to ask the driver")
     found = _uuids_that_cuda_shows()
     if not found:
         pytest.skip("needs an NVIDIA GPU that torch can use: CUDA shows none")
@@ -92,7 +93,6 @@ def test_runs_share_a_gpu_where_that_is_asked_for(root, uuids):
 
 
 def test_the_drivers_word_on_free_memory_is_heeded(root, uuids):
-    pytest.importorskip("pynvml", reason="needs nvidia-ml-py to ask about memory")
     assert len(launch(root, 1, gpus="auto", gpu_memory_free=0.5)) == 1
     with pytest.raises(OptionError, match="is more than the GPUs have"):
         launch(root, 1, gpus="auto", gpu_memory_free=1_000_000)

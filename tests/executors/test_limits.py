@@ -15,7 +15,7 @@ import pytest
 
 from ztxexp import ExpRunner
 from ztxexp_core import ExecutorError
-from ztxexp_core.plugins.registry import load_executor
+from ztxexp_core.plugins.registry import executors
 from ztxexp_executors import _process
 
 PARALLEL = ["process_pool", "joblib", "dynamic"]
@@ -33,11 +33,11 @@ def long_grace(monkeypatch):
 
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_parallel_executors_declare_what_they_can_do(mode):
-    assert load_executor(mode).supports == {"refill", "timeout", "gpus", "fresh_process"}
+    assert executors().load(mode).supports == {"refill", "timeout", "gpus", "fresh_process"}
 
 
 def test_the_sequential_executor_declares_none_of_it():
-    assert load_executor("sequential").supports == {"in_process"}
+    assert executors().load("sequential").supports == {"in_process"}
 
 
 # ---- time limits -----------------------------------------------------------------------------
@@ -277,11 +277,11 @@ def test_ctrl_c_ends_even_stubborn_runs_and_a_second_one_at_once(mode, times, tm
     script = tmp_path / "launch.py"
     script.write_text(
         "import sys, deadly, contextlib\n"
-        "from ztxexp_core.plugins.registry import load_executor\n"
+        "from ztxexp_core.plugins.registry import executors\n"
         "mode, note = sys.argv[1:]\n"
         "config = {'at_term': 'ignore', 'note': note, 'seconds': 60}\n"
         "specs = [deadly.spec('/nowhere', f'run{i}', config) for i in range(2)]\n"
-        "plugin = load_executor(mode)\n"
+        "plugin = executors().load(mode)\n"
         "free = {'cpu_threshold': 100, 'min_free_memory': 0}\n"
         "options = free if mode == 'dynamic' else {}\n"
         "with contextlib.closing(plugin.call(specs=iter(specs), run_one=deadly.RunsAnything(),\n"

@@ -197,11 +197,11 @@ def in_group(group, script, *args):
 
 LAUNCH = """
 import sys, deadly
-from ztxexp_core.plugins.registry import load_executor
+from ztxexp_core.plugins.registry import executors
 specs = [deadly.spec("/nowhere", "hog", {"bytes": 2**29}),
          deadly.spec("/nowhere", "shot", {"middle": "sigkill"}),
          deadly.spec("/nowhere", "well", {})]
-plugin = load_executor(sys.argv[1])
+plugin = executors().load(sys.argv[1])
 for o in plugin.call(specs=iter(specs), run_one=deadly.RunsAnything(), workers=1,
                      options=plugin.check_options({})):
     print(o.run_id, o.status, o.reason, o.signal)

@@ -99,12 +99,12 @@ def test_afterwards_everything_is_as_it_was():
     for _ in range(2):
         with fake() as installed:
             folder = installed.folder
-            registry.load_executor("fake")
+            registry.executors().load("fake")
             assert everything() != before
         assert everything() == before
         assert not folder.exists()
         with pytest.raises(UnknownPluginError):
-            registry.load_executor("fake")
+            registry.executors().load("fake")
 
 
 def test_also_after_an_error_and_where_several_are_installed():
@@ -121,7 +121,7 @@ def test_also_after_an_error_and_where_several_are_installed():
 
 
 def test_a_script_finds_it_as_well():
-    code = "import ztxexp_core.plugins.registry as r; print(r.load_executor('fake').ref)"
+    code = "import ztxexp_core.plugins.registry as r; print(r.executors().load('fake').ref)"
     with fake(version="2.5"):
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.stdout == "executor 'fake' (ztxexp-fake 2.5, ztxexp_fake.execute)\n", out.stderr
@@ -149,18 +149,18 @@ def test_clashes_and_broken_imports_are_real():
     one = FakeDistribution("one", {"fake_one": EXECUTOR}, executors={"mine": "fake_one"})
     two = FakeDistribution("two", {"fake_two": EXECUTOR}, executors={"mine": "fake_two"})
     with one:
-        registry.load_executor("mine")
+        registry.executors().load("mine")
         with two, pytest.raises(PluginContractError, match=r"claimed twice, by .*one.*two"):
-            registry.load_executor("mine")
-        registry.load_executor("mine")
+            registry.executors().load("mine")
+        registry.executors().load("mine")
     source = "import no_such_package_here"
     names = {"fake": "fake_broken", "well": "fake_well"}
     modules = {"fake_broken": source, "fake_well": EXECUTOR}
     broken = FakeDistribution("broken", modules, executors=names, extras=["fake"])
     with broken:
         with pytest.raises(PluginImportError, match=r'pip install "broken\[fake\]"'):
-            registry.load_executor("fake")
-        registry.load_executor("well")
+            registry.executors().load("fake")
+        registry.executors().load("well")
 
 
 def test_it_stands_in_for_what_is_installed_under_its_name():

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp.configs.report import ExpansionReport
 from ztxexp.results.history import Snapshot
+from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.entries import contract_error
-from ztxexp_core.plugins.registry import Plugin, load_expander
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import Config
 from ztxexp_core.values.copying import copy_config, is_flat
 
@@ -196,7 +197,7 @@ class ConfigBuilder:
         Example:
             >>> ExpManager().expand("latin_hypercube", n=20, seed=1)  # of a package of its own
         """
-        plugin = load_expander(name)
+        plugin = registry.expanders().load(name)
         checked = plugin.check_options(options)
         if name == "random_search" and checked["n_trials"]:
             searches = [o for plugin, o in self._steps if plugin.ref.name == name and o["n_trials"]]

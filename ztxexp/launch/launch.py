@@ -62,7 +62,7 @@ def launch(
     """
     refuse_while_loading()
     function = checked_function(function)
-    executor = registry.load_executor(options.mode)
+    executor = registry.executors().load(options.mode)
     options.check(executor)
     slots = options.gpu_slots()
     workers = options.worker_count(slots)

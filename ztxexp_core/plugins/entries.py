@@ -96,19 +96,27 @@ def scan(groups: Iterable[str]) -> Mapping[str, list[EntryPoint]]:
 
     by_group: dict[str, list[EntryPoint]] = {group: [] for group in groups}
     for distribution in distributions():
-        text = _text(distribution)
-        if any(group in text for group in by_group) and _is_first(distribution, text):
-            for entry in _entries(distribution):
-                if entry.group in by_group:
-                    by_group[entry.group].append(entry)
+        try:
+            text = distribution.read_text(_FILE) or ""
+        except Exception:  # not UTF-8, not readable, or a finder of somebody else that fails
+            continue
+        if not any(group in text for group in by_group) or not _is_first(distribution, text):
+            continue
+        try:
+            entries = list(distribution.entry_points)
+        except Exception as exc:
+            name = metadata_of(distribution).get("Name", "a distribution without a name")
+            _log.warning(
+                "the entry points of %s cannot be read (%s), so its plugins are unknown; "
+                "reinstall it",
+                name,
+                cause(exc),
+            )
+            continue
+        for entry in entries:
+            if entry.group in by_group:
+                by_group[entry.group].append(entry)
     return by_group
-
-
-def _text(distribution: Distribution) -> str:
-    try:
-        return distribution.read_text(_FILE) or ""
-    except Exception:  # not UTF-8, not readable, or a finder of somebody else that fails
-        return ""
 
 
 def _is_first(distribution: Distribution, text: str) -> bool:
@@ -121,19 +129,6 @@ def _is_first(distribution: Distribution, text: str) -> bool:
         return first_of_name(name).read_text(_FILE) == text
     except Exception:  # a finder of somebody else that fails
         return True
-
-
-def _entries(distribution: Distribution) -> list[EntryPoint]:
-    try:
-        return list(distribution.entry_points)
-    except Exception as exc:
-        name = metadata_of(distribution).get("Name", "a distribution without a name")
-        _log.warning(
-            "the entry points of %s cannot be read (%s), so its plugins are unknown; reinstall it",
-            name,
-            cause(exc),
-        )
-        return []
 
 
 # ---- blocked plugins, and names that are claimed twice ---------------------------------------

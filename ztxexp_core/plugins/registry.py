@@ -182,12 +182,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the known names, sorted, without the blocked ones; imports nothing."""
-        return sorted(self._by_name())
-
-    def refs(self) -> list[PluginRef]:
-        """Return where each enabled plugin comes from, sorted by name; imports nothing."""
-        refs = (ref_of(self.kind, e) for found in self._by_name().values() for e in found.values())
-        return sorted(refs, key=lambda ref: (ref.name, ref.distribution, ref.target))
+        return sorted(self.by_name())
 
     def resolve(self, name: str) -> PluginRef:
         """Return the one plugin of that name; imports nothing.
@@ -232,15 +227,15 @@ class Registry:
 
     def _claim(self, name: str) -> tuple[str, EntryPoint]:
         """Return target and entry point of the one plugin of that name."""
-        claims = self._by_name().get(name)
+        claims = self.by_name().get(name)
         if not claims:
             raise self._unknown(name)
         if len(claims) > 1:
             raise clash_error([ref_of(self.kind, entry) for entry in claims.values()])
         return next(iter(claims.items()))
 
-    def _by_name(self) -> Mapping[str, Mapping[str, EntryPoint]]:
-        """Return the entry points that are not blocked, by name and target."""
+    def by_name(self) -> Mapping[str, Mapping[str, EntryPoint]]:
+        """Return the entry points that are not blocked, by name and target; imports nothing."""
         blocked = os.environ.get(BLOCKING_VARIABLE, "")
         if blocked not in self._enabled:
             words = blocking_words()
@@ -344,16 +339,6 @@ def refresh() -> None:
     _checked_targets.clear()
 
 
-def load_executor(name: str) -> Plugin:
-    """Load the executor of that name; raises as :meth:`Registry.load` does."""
-    return executors().load(name)
-
-
-def load_expander(name: str) -> Plugin:
-    """Load the expander of that name; raises as :meth:`Registry.load` does."""
-    return expanders().load(name)
-
-
 def tracker_spec(name: str, kwargs: Mapping[str, Any] | None = None) -> TrackerSpec:
     """Check that a tracker can be made with these arguments, without making it.
 
@@ -378,5 +363,5 @@ def name_of(tracker: contracts.Tracker) -> str:
     """
     cls = type(tracker)
     target = f"{cls.__module__}:{cls.__qualname__}"
-    names = (ref.name for ref in trackers().refs() if ref.target == target)
+    names = (name for name, claims in trackers().by_name().items() if target in claims)
     return next(names, cls.__name__)

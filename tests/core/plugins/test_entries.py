@@ -86,7 +86,7 @@ MANY = """
 import sys
 from ztxexp_core.plugins import registry
 
-executor = registry.load_executor("p7")
+executor = registry.executors().load("p7")
 assert list(executor.call(specs=[1], run_one=str, workers=1, options={})) == ["1"]
 imported = {name for name in sys.modules if name.startswith("many_module_")}
 assert imported == {"many_module_7"}, imported

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from ztxexp.configs.distributions import choice, integers, loguniform, uniform
 from ztxexp.manager import ExpManager
 from ztxexp_core.errors import ConfigError, OptionError
-from ztxexp_core.plugins.registry import load_expander
+from ztxexp_core.plugins.registry import expanders
 from ztxexp_core.values.copying import copy_config
 
 
 def expand(name, configs=({},), **options):
-    plugin = load_expander(name)
+    plugin = expanders().load(name)
     return list(plugin.call(configs=configs, options=plugin.check_options(options)))
 
 
@@ -100,7 +100,7 @@ class LikeSciPy:
 def test_a_distribution_where_values_are_listed_is_sent_to_random_search(name, wrap, drawn):
     expected = r"key 'lr' holds the distribution .*distributions belong in random_search"
     with pytest.raises(ConfigError, match=expected) as caught:
-        load_expander(name).check_options(wrap(drawn))
+        expanders().load(name).check_options(wrap(drawn))
     assert "write [" not in str(caught.value)
 
 
@@ -137,7 +137,7 @@ def test_a_single_value_where_a_list_belongs_is_refused(name, value):
     key = "param_grid" if name == "grid" else "space"
     more = {"n_trials": 2} if name == "random_search" else {}
     with pytest.raises(ConfigError, match=rf"{name}: key 'lr' holds the single value .*write \["):
-        load_expander(name).check_options({key: {"lr": value}, **more})
+        expanders().load(name).check_options({key: {"lr": value}, **more})
 
 
 def test_a_mapping_where_a_list_belongs_is_refused_with_a_hint_at_dots():
@@ -189,7 +189,7 @@ def test_a_grid_has_the_right_count_changes_no_input_and_shares_nothing(bases, g
 
 
 def test_options_are_a_snapshot_of_what_was_passed():
-    plugin, values = load_expander("grid"), [[1], [2]]
+    plugin, values = expanders().load("grid"), [[1], [2]]
     options = plugin.check_options({"param_grid": {"a": values}})
     values.append([3])
     values[0].append(9)
@@ -201,7 +201,7 @@ def test_expansion_is_lazy():
         while True:
             yield {}
 
-    plugin = load_expander("grid")
+    plugin = expanders().load("grid")
     options = plugin.check_options({"param_grid": {"a": [1]}})
     assert next(iter(plugin.call(configs=endless(), options=options))) == {"a": 1}
 
