@@ -152,7 +152,10 @@ def reproduce(selection: Selection) -> Reproduction:
         with GitDiff(today, folder.parent) as diff:
             changes = diff.result()
     differences = tuple(_differences(meta, packages, today, changes))
-    steps = _steps(meta, folder.parent, today.top, changes, differences)
+    back = _steps(meta, folder.parent, today.top, changes, differences)
+    start = _start(meta, _run_alone(meta, folder) if config is not None else None)
+    # Anybody may have written the records: no line break may end a comment.
+    steps = [sanitize_for_terminal(s) if s.startswith("#") else s for s in (*back, *start)]
     return Reproduction(
         run_id=folder.name,
         folder=folder,
@@ -171,7 +174,7 @@ def reproduce(selection: Selection) -> Reproduction:
         packages=packages,
         not_recorded=tuple(_not_recorded(meta, patch is not None, packages)),
         differences=differences,
-        steps=(*steps, *_start(meta, _run_alone(meta, folder) if config is not None else None)),
+        steps=tuple(steps),
     )
 
 

@@ -141,11 +141,13 @@ def test_what_others_wrote_into_the_records_is_obeyed_by_no_terminal_and_no_shel
         packages=["a"],
         function="m:f\nnew line",
         function_file="/dev/zero",
+        git_diff_note="left out\nrm x",
         function_hash="ast:1",
         python_version=3,
     )
     found = reproduce(lab.root, run_id)
     assert not any("touch x" in step and "'" not in step for step in found.steps)
+    assert not any("\n" in step for step in found.steps)
     assert "\x1b" not in str(found) and "f\\x0anew line" in str(found)
     assert (found.patch, found.packages, found.python_version) == (None, {}, None)
 
