@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, moved, pack
@@ -59,27 +59,23 @@ def asked_for(
     """
     if not isinstance(key, str):
         raise ConfigError(f"{argument} must be a text, got {key!r}")
-    table = parts[expected]
-    cells = cells_of(table, key)
-    if _has_any(cells):
-        return NamedColumn(key, cells)
     part, _, rest = key.partition(".")
+    candidates = [(expected, key, key)]
     if rest and part in parts:
-        cells_of_part = cells_of(parts[part], rest)
-        if _has_any(cells_of_part):
-            return NamedColumn(rest if part == expected else key, cells_of_part)
-    if not cells:  # no run at all
-        return NamedColumn(key, cells)
+        candidates.append((part, rest, rest if part == expected else key))
+    for name, inner, column_name in candidates:
+        cells = cells_of(parts[name], inner)
+        if any(cell is not ABSENT for cell in cells):
+            return NamedColumn(column_name, cells)
+    table = parts[expected]
+    if not table.size:
+        return NamedColumn(key, [])
     known = sorted({*table.names(), *flattened(table).names()})
     listed = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if len(known) > _NAMES_SHOWN else "")
     raise ConfigError(
         f"{argument}: {_UNKNOWN[expected]} {key!r}{closest(key, known)}{hint}; "
         f"known: {listed or 'none'}"
     )
-
-
-def _has_any(cells: Iterable[Any]) -> bool:
-    return any(cell is not ABSENT for cell in cells)
 
 
 def cells_of(table: ColumnTable, key: str) -> list[Any]:
