@@ -320,7 +320,7 @@ NO_NUMBERS = [
     np.complex64(1),
     np.datetime64("2026-01-01"),
     np.timedelta64(5, "s"),
-    np.timedelta64("NaT"),
+    np.timedelta64("NaT", "s"),
     Decimal("sNaN"),
     fractions.Fraction(10**400),
     len,
