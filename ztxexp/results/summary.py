@@ -70,9 +70,8 @@ class RunSummary:
         lines = ["; ".join(filter(None, [line, _counted(others)]))]
         if self.stopped_because:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
-        if self.failures:
-            # The last lines of their logs were shown once, when the launch ended.
-            lines.append(failures_text(self.failures, self.total, tails=0))
+        # The last lines of the logs were shown once, when the launch ended; the count is above.
+        lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
