@@ -99,7 +99,7 @@ def test_a_launch_that_runs_nothing_says_why_once_and_is_silent_where_all_is_don
     base.run(experiments.mixed)
     capsys.readouterr()
     told = warnings(base.copy().retry_failed("time-out"))
-    assert "not asked for: 1 exception" in told
+    assert "left out      before: 1 exception" in told
     caplog.clear()
     done = base.copy().where(lambda c: c["i"] == 0).exclude_completed()
     assert done.run(experiments.mixed).total == 0

@@ -21,14 +21,12 @@ from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
-    RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     Config,
 )
 from ztxexp_core.values.identity import config_identity
 
-_RULES_SHOWN = 3
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
 _NOT_COMPARED = "earlier runs are not looked at"
@@ -91,16 +89,6 @@ class PlannedRun:
         """The run that is reused, resumed, retried, under way or left as it is, if any."""
         return None if self.past is None or self.action is Action.NEW else self.past.run_id
 
-    def to_record(self) -> dict[str, Any]:
-        """Return a flat dict: action, reason, run, attempt, then the configuration."""
-        own = {
-            "action": self.action.value,
-            "why": self.why,
-            "run_id": self.run_id,
-            "attempt": self.attempt,
-        }
-        return {**own, **{key: value for key, value in self.config.items() if key not in own}}
-
     @property
     def folder(self) -> Path | None:
         """The folder to go on in, below the root as that was given; ``None`` for a new one."""
@@ -154,13 +142,15 @@ class Plan:
     def to_records(self) -> list[dict[str, Any]]:
         """Return a flat dict for each item, for a data frame say.
 
-        It holds ``action``, ``why``, ``run_id`` and ``attempt``, then the keys of the configuration
-        that have another name.
+        It holds the configuration, and ``action``, ``why`` and ``run_id``.
 
         Example:
             >>> pandas.DataFrame(pipeline.plan().to_records()).groupby("action").size()
         """
-        return [item.to_record() for item in self.items]
+        return [
+            {**item.config, "action": item.action.value, "why": item.why, "run_id": item.run_id}
+            for item in self.items
+        ]
 
     # ---- as text -----------------------------------------------------------------------------
 
@@ -186,7 +176,7 @@ class Plan:
         return f"<Plan: {self.one_line()}>"
 
     def __str__(self) -> str:
-        return "\n".join([self._title(), *self._rows(), *self._ends()])
+        return "\n".join([self._title(), *self._rows()])
 
     def _title(self) -> str:
         of_root = "" if self.root is None else f" for {sanitize_for_terminal(str(self.root))}"
@@ -197,63 +187,26 @@ class Plan:
         return f"Plan{of_root}: {len(self.to_run)} of {configurations} to run"
 
     def _rows(self) -> Iterator[str]:
-        groups: dict[Action, list[PlannedRun]] = {}
-        for item in self.items:
-            groups.setdefault(item.action, []).append(item)
+        rules = [f"{sanitize_for_terminal(r.rule)!r} ({r.count})" for r in self.filtered_out]
         for action, count in self.counts.items():
-            of_rules = action is Action.FILTERED
-            note = _rules(self.filtered_out) if of_rules else _note(action, groups[action])
+            note = _note([item for item in self.items if item.action is action])
+            if action is Action.FILTERED:
+                note = f"by {', '.join(rules)}"
             yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
-
-    def _ends(self) -> Iterator[str]:
-        runs = self.to_run
-        if not runs:
-            return
-        keys = differing_keys([item.config for item in self.items])
-        first, last = (label(item.config, keys, _CONFIG_WIDTH) for item in (runs[0], runs[-1]))
-        if len(runs) == 1:
-            yield f"to run: {first}"
-        else:
-            yield f"first to run: {first}"
-            yield f"last to run:  {last}"
+        if self.to_run:
+            keys = differing_keys([item.config for item in self.items])
+            yield f"first to run: {label(self.to_run[0].config, keys, _CONFIG_WIDTH)}"
 
 
-def _note(action: Action, items: Sequence[PlannedRun]) -> str:
-    """Return a remark on all items of an action."""
-    if action is Action.REUSE:
-        more = ", e.g." if len(items) > 1 else " in"
-        return f"succeeded before{more} {sanitize_for_terminal(str(items[0].run_id))}"
-    if action is Action.BUSY:
-        return "run only where no other launch is at it by then"
-    if action in (Action.RESUME, Action.RETRY):
-        return f"after: {_tally(item.past.reason for item in items if item.past)}"
-    if action is Action.LEFT_OUT:
-        return f"not asked for: {_tally(_how_it_stands(item) for item in items)}"
-    before = [item.past.status for item in items if item.past]
-    if action is Action.NEW and before:
-        return f"of which before: {_tally(before)}"
-    return ""
-
-
-def _how_it_stands(item: PlannedRun) -> str:
-    if item.past is None:
-        return "never run"
-    failed = item.past.status == RUN_STATUS_FAILED
-    return str(item.past.reason) if failed else item.past.status
+def _note(items: Sequence[PlannedRun]) -> str:
+    """Return how the last runs of some configurations ended."""
+    pasts = [item.past for item in items if item.past and item.action is not Action.REUSE]
+    return f"before: {_tally(past.reason or past.status for past in pasts)}" if pasts else ""
 
 
 def _tally(reasons: Iterable[str | None]) -> str:
     counted = Counter(map(str, reasons)).most_common()
     return ", ".join(f"{count} {sanitize_for_terminal(reason)}" for reason, count in counted)
-
-
-def _rules(filtered: Sequence[FilteredOut]) -> str:
-    ordered = sorted(filtered, key=lambda rule: -rule.count)
-    counts = [(f"{sanitize_for_terminal(rule.rule)!r}", rule.count) for rule in ordered]
-    others = counts[_RULES_SHOWN:]
-    if others:
-        counts[_RULES_SHOWN:] = [(plural(len(others), "other rule"), sum(n for _, n in others))]
-    return f"by {', '.join(f'{name} ({count})' for name, count in counts)}"
 
 
 # ---- deciding ----------------------------------------------------------------------------------
