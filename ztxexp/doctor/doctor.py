@@ -42,7 +42,6 @@ OK, WARN, BAD = "ok", "warn", "bad"
 
 _GIB = 2**30
 _LOW_MEMORY = _LOW_SPACE = _GIB
-_FEW_FILES = 10_000  # a run has about ten
 _CLOCK_SEC = 5.0
 _EXTRAS_FOR_DEVELOPERS = ("all", "dev", "docs", "testing")
 
@@ -228,7 +227,7 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(OK, "root", f"{path}, {plural(len(run_names(root)), 'run folder')}")
     else:
         yield Check(OK, "root", f"{path} does not exist yet; {folder} is checked instead")
-    yield from _space(folder)
+    yield _space(folder)
     try:
         trial = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}doctor-", dir=folder))
     except OSError as exc:
@@ -248,16 +247,11 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield _set_aside(root)
 
 
-def _space(folder: Path) -> Iterator[Check]:
+def _space(folder: Path) -> Check:
     usage = shutil.disk_usage(folder)
     low = usage.free < _LOW_SPACE
     text = f"{size(usage.free)} free of {size(usage.total)}"
-    yield Check(WARN if low else OK, "space", text, "delete what is not needed" if low else "")
-    if hasattr(os, "statvfs"):
-        status = os.statvfs(folder)
-        if status.f_files > 0 and status.f_favail < _FEW_FILES:  # 0: no fixed number
-            text = f"room for {status.f_favail} more files; a run has about ten"
-            yield Check(WARN, "files", text, "delete small files")
+    return Check(WARN if low else OK, "space", text, "delete what is not needed" if low else "")
 
 
 def _renaming(folder: Path) -> Check:

@@ -121,7 +121,10 @@ class Progress:
 
     def waiting_for(self, text: str | None) -> None:
         """Show what the launch waits for, such as ``2 runs of another launch``, until ``None``."""
+        began = text is not None and self._waiting is None
         self._waiting = None if text is None else sanitize_for_terminal(text)
+        if began and self._thread is None:  # nothing would be drawn before the next run ends
+            self.say(f"waiting: {self._waiting}")
 
     def say(self, text: str) -> None:
         """Show lines that stay."""
@@ -222,20 +225,17 @@ class Progress:
             over = self._over.is_set()
             waiting = None if over else self._waiting
             running = 0 if over else len(self._running)
-            eta = None if over or (waiting and not running) else self._eta(now)
+            seconds_left = None
+            if self._done >= self._workers and not over and (running or not waiting):
+                took, since = self._last_end - self._start, now - self._last_end
+                seconds_left = eta(self._done, self._total - self._done, running, took, since)
             shown = list(islice(self._running.values(), rows))
             new_specs = list(self._new_specs)
             self._new_specs.clear()
             counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
         self._rows.add(new_specs)
         elapsed = int(now - self._start)
-        return View(*counts, elapsed, eta, waiting, self._rows.rows(shown, now))
-
-    def _eta(self, now: float) -> int | None:
-        if self._done < self._workers:
-            return None
-        took, since = self._last_end - self._start, now - self._last_end
-        return eta(self._done, self._total - self._done, len(self._running), took, since)
+        return View(*counts, elapsed, seconds_left, waiting, self._rows.rows(shown, now))
 
     def _give_up(self, exc: Exception) -> None:
         self._shown = False

@@ -252,10 +252,10 @@ def test_a_package_that_asks_for_another_version_is_incompatible(requires, state
 def test_one_plugin_is_shown_with_its_options():
     code, out, _ = run("plugins", "dynamic")
     assert code == 0
-    assert out.startswith("executor dynamic: A pool of worker processes that starts a further run")
+    assert out.startswith("executor dynamic: A pool of worker processes that starts another run")
     assert "supports  fresh_process, gpus, refill, timeout" in out
     row = next(line for line in out.splitlines() if "min_free_gpu_memory" in line)
-    assert row.split()[1:5] == ["float", "|", "None", "None"] and "GiB that have to be free" in row
+    assert row.split()[1:5] == ["float", "|", "None", "None"] and "GiB that must be free" in row
 
 
 def test_a_name_of_several_kinds_shows_each():

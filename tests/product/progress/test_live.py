@@ -147,6 +147,8 @@ def test_where_runs_print_on_the_terminal_plain_lines_come_between_them(tmp_path
                 wait()
                 print("epoch 2")
                 progress.ended(end(i, "failed", error_type="E", error_message="no"))
+            for text in ("1 run of another launch", "1 run of another launch ", None):
+                progress.waiting_for(text)
             assert before == (sys.stdout, sys.stderr)
         """,
         ("epoch 1", "\n"),
@@ -158,6 +160,7 @@ def test_where_runs_print_on_the_terminal_plain_lines_come_between_them(tmp_path
         "epoch 1 epoch 2",
         "ztxexp sequential: run run0 failed: E: no",
         "epoch 1 epoch 2",
+        "ztxexp sequential: waiting: 1 run of another launch",
         "ztxexp sequential: 2/2 done, 2 failed, elapsed 0:00",
     ]
 
