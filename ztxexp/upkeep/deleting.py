@@ -239,7 +239,7 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
     record = None if os.path.islink(folder) else read_record(folder / "run.json")
     changed = record is None or effective_record(record, folder) != info.run
     if changed or may_be_running(record or {}, folder):
-        _log.warning("%s left %s alone: it has changed since it was chosen", who, folder)
+        _log.warning("%s left %s alone: changed since it was chosen", who, _names([folder]))
         return False
     return _try(who, _empty, folder / only) if only else _try(who, _remove, folder)
 

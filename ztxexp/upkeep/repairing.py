@@ -152,8 +152,9 @@ class Repairer:
         except StoreError:
             raise
         except OSError as exc:  # another user's, or a full disk: go on with the others
-            shown = sanitize_for_terminal(str(folder))
-            _log.warning("repair: %s could not be repaired: %s", shown, exc)
+            _log.warning(
+                "repair: %s could not be repaired: %s", shown_path(self._root, folder), exc
+            )
             yield Repair(folder, "failed", reason(exc))
 
     def _repair(self, folder: Path) -> Iterator[Repair]:
@@ -306,5 +307,6 @@ class Quarantine:
         moved = {"from": path.relative_to(self._root).as_posix(), "to": place.name}
         with contextlib.suppress(OSError), JsonlWriter(self._folder / _LOG) as log:
             log.append({"at": utc_now(), **moved, "why": why})
-        _log.warning("repair: moved %s to %s: %s", shown_path(self._root, path), place, why)
+        shown = [shown_path(self._root, each) for each in (path, place)]
+        _log.warning("repair: moved %s to %s: %s", *shown, why)
         return place
