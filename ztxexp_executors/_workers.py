@@ -33,8 +33,6 @@ from ztxexp_executors._starting import WorkerConfig
 
 _log = logging.getLogger("ztxexp")
 
-RunOneFn = Callable[[RunSpec], RunOutcome]
-
 SUPPORTS = frozenset({"refill", "timeout", "gpus", "fresh_process"})
 
 _RECHECK_SEC = 0.1  # between two questions whether the machine has room
@@ -48,7 +46,7 @@ _END = object()
 
 def execute(
     specs: Iterator[RunSpec | None],
-    run_one: RunOneFn,
+    run_one: Callable[[RunSpec], RunOutcome],
     workers: int,
     has_room: Callable[[], bool] = lambda: True,
     context: Any = None,
@@ -273,14 +271,14 @@ class _Pool:
             for signum in (signal.SIGTERM, KILL):
                 if _wait_for_all(workers, LEAVE_SEC):
                     return
-                _signal(workers, signum)
+                _signal_all(workers, signum)
         except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
-            _signal(workers, KILL)
+            _signal_all(workers, KILL)
             raise
         _wait_for_all(workers, LEAVE_SEC)
 
 
-def _signal(workers: list[Worker], signum: int) -> None:
+def _signal_all(workers: list[Worker], signum: int) -> None:
     for worker in workers:
         if not worker.gone:
             worker.signal(signum)

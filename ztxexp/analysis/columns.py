@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, moved, pack
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import float_text, is_number
-from ztxexp_core.values.copying import dots_of, find, flat, is_continued
+from ztxexp_core.values.copying import dots_of, flat, is_continued, lookup
 from ztxexp_core.values.identity import canonical
 
 ABSENT: Any = object()  # a cell of a run that does not have the key
@@ -87,7 +87,7 @@ def cells_of(table: ColumnTable, key: str) -> list[Any]:
     for at in dots_of(key):
         for position, tree in enumerate(table.column(key[:at])):
             if cells[position] is ABSENT and isinstance(tree, dict):
-                cells[position] = find(tree, key[at + 1 :], ABSENT)
+                cells[position] = lookup(tree, key[at + 1 :], ABSENT)
     return cells
 
 

@@ -120,8 +120,8 @@ def assign_all(config: dict[str, Any], values: Mapping[Any, Any]) -> None:
         assign(config, key, copy_value(value, key))
 
 
-def lookup(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a plain or dotted key; ``None`` if there is none.
+def lookup(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Return the value of a plain or dotted key, or ``default``.
 
     A literal key takes precedence over a nested one, and so does a longer literal part of the key:
     this gives the value that :func:`flat` calls by this name.
@@ -130,17 +130,12 @@ def lookup(config: Mapping[str, Any], key: str) -> Any:
         >>> lookup({"model": {"lr": 0.1}}, "model.lr")
         0.1
     """
-    return find(config, key, None)
-
-
-def find(tree: Mapping[str, Any], key: str, default: Any) -> Any:
-    """Return the value as :func:`lookup` does, or ``default``."""
     if key in tree:
         return tree[key]
     for at in dots_of(key):
         inner = tree.get(key[:at])
         if isinstance(inner, Mapping):
-            value = find(inner, key[at + 1 :], _MISSING)
+            value = lookup(inner, key[at + 1 :], _MISSING)
             if value is not _MISSING:
                 return value
     return default
