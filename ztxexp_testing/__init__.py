@@ -23,7 +23,7 @@ __all__ = [
     "TrackerSuite",
 ]
 
-_HOMES = {
+_MODULES = {
     "Contents": "contents",
     "ExecutorSuite": "executors",
     "ExpanderSuite": "expanders",
@@ -33,20 +33,18 @@ _HOMES = {
 }
 
 
-# By name, when it is first used: a worker process that carries out a test's run needs no pytest.
+# Imported when first used: a worker process that carries out a test's run needs no pytest.
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in _MODULES:
         raise AttributeError(f"module 'ztxexp_testing' has no attribute {name!r}")
     if name.endswith("Suite"):
         _show_values_of_assertions()
-    value = getattr(import_module(f"ztxexp_testing.{home}"), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(f"ztxexp_testing.{_MODULES[name]}"), name)
     return value
 
 
 def _show_values_of_assertions() -> None:
-    """Let a failing assertion show its values in the author's project, as in a test of its own."""
+    """Let a failing assertion show its values in the author's project, as in its own tests."""
     import pkgutil
     import sys
 
@@ -57,4 +55,4 @@ def _show_values_of_assertions() -> None:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

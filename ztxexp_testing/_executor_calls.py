@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from ztxexp_core.errors import OptionError, closest
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_testing._executor_base import ExecutorBase
+from ztxexp_testing._executor_base import Call, ExecutorBase
 from ztxexp_testing._run_one import fact, spec_text
 
 CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process")
@@ -168,12 +168,12 @@ class ExecutorCalls(ExecutorBase):
             assert seen == value, f"the run saw {seen!r}, the launcher has {value!r}"
 
     def test_two_calls_at_once_do_not_mix(self) -> None:
-        calls = [self.call(self.specs(6, name, seconds=0.01)) for name in ("a", "b")]
-        threads = [threading.Thread(target=call.rest) for call in calls]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(self.patience)
+        # Of unequal length, so that they do not go on in lockstep.
+        calls = [
+            self.call(self.specs(6, name, seconds=s)) for name, s in (("a", 0.01), ("b", 0.04))
+        ]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(Call.rest, calls))
         for name, call in zip("ab", calls, strict=True):
             came = sorted(outcome.run_id for outcome in call.outcomes)
             own = [f"{name}{number}" for number in range(6)]

@@ -203,6 +203,11 @@ class TrackerBase(Suite):
         with self.started(run, tracker) as calls:
             calls.end(status, reason, figures)
 
+    def check_run(self, run: Run, *args: Any, **kwargs: Any) -> None:
+        """Make all calls of a run, as :meth:`send_run`, and assert that it has arrived."""
+        self.send_run(run, *args, **kwargs)
+        self.assert_holds(run)
+
     def sweep(
         self, configs: list[dict[str, Any]], mode: str = "sequential", **arguments: Any
     ) -> None:

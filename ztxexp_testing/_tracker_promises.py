@@ -40,8 +40,7 @@ class TrackerPromises(TrackerBase):
         for step in range(1, 4):
             run.log(step, {"loss": 1 / step, "accuracy": step / 4})
             run.log(step, {"loss": 2 / step}, split="valid")
-        self.send_run(run, figures={"score": 0.75, "best_epoch": 3})
-        self.assert_holds(run)
+        self.check_run(run, figures={"score": 0.75, "best_epoch": 3})
 
     def test_what_is_told_little_by_little_arrives(self) -> None:
         run = self.new_run()
@@ -59,50 +58,43 @@ class TrackerPromises(TrackerBase):
         run = self.new_run()
         for number, split in enumerate(("train", "valid", "test", "train")):
             run.log(1 + number // 3, {"loss": number + 0.5}, split=split)
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_steps_arrive_in_whatever_order_they_are_logged(self) -> None:
         self.needs("keeps_points")
         run = self.run_with_points(5, 3, 4, 1, 1_000_000_007)
         run.log(0, {"loss": 9.0})
         run.log(3, {"loss": 8.0})  # once more, with another value
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_nan_and_infinities_arrive(self) -> None:
         self.needs("keeps_points", "keeps_non_finite")
         run = self.new_run()
         run.log(1, {"a": NAN, "b": INF, "c": -INF, "d": 0.0})
         run.log(2, {"a": 1.5, "b": NAN})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_thousands_of_events_arrive(self) -> None:
         self.needs("keeps_points")
         run = self.new_run()
         for step in range(2500):
             run.log(step, {"loss": step / 8})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_an_event_of_many_metrics_arrives(self) -> None:
         self.needs("keeps_points")
         run = self.new_run()
         run.log(1, {f"layer{number}": number / 4 for number in range(300)})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_a_run_without_metrics_arrives(self) -> None:
         run = self.new_run({})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_names_in_any_script_arrive(self) -> None:
         run = self.new_run({"größe": 3, "модель": "сеть", "优化器": "亚当"})
         run.log(1, {"verlust_größe": 0.5, "точность": 0.25, "损失": 0.125, "gpu 0 load": 2.0})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_metrics_whose_names_differ_by_a_sign_stay_apart(self) -> None:
         # What a destination makes of signs that it refuses is its own; none may get lost.
@@ -121,8 +113,7 @@ class TrackerPromises(TrackerBase):
     def test_a_nested_configuration_arrives(self) -> None:
         net = {"depth": 2, "sizes": [3, 4], "act": {"name": "relu", "slope": 0.5}}
         run = self.new_run({"net": net, "on": True, "off": False, "none": None, "text": "a b"})
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
         self.needs("keeps_config")
 
     @pytest.mark.parametrize(
@@ -145,29 +136,25 @@ class TrackerPromises(TrackerBase):
 
     def test_final_figures_arrive(self) -> None:
         run = self.run_with_points()
-        self.send_run(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
-        self.assert_holds(run)
+        self.check_run(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
         self.needs("keeps_figures")
 
     def test_final_figures_of_any_kind_are_no_obstacle(self) -> None:
         run = self.run_with_points()
         odd = {"nan": NAN, "inf": INF, "text": "good", "list": [1, 2], "none": None, "on": True}
-        self.send_run(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
-        self.assert_holds(run)
+        self.check_run(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
 
     def test_figures_with_the_name_of_a_curve_leave_the_curve_whole(self) -> None:
         self.needs("keeps_points")
         run = self.run_with_points(1, 2)
-        self.send_run(run, figures={"loss": 0.0625})
-        self.assert_holds(run)
+        self.check_run(run, figures={"loss": 0.0625})
 
     @pytest.mark.parametrize(
         ("status", "reason"), ENDS, ids=[reason or status for status, reason in ENDS]
     )
     def test_how_a_run_ended_is_told(self, status: str, reason: str | None) -> None:
         run = self.run_with_points(1)
-        self.send_run(run, status=status, reason=reason)
-        self.assert_holds(run)
+        self.check_run(run, status=status, reason=reason)
         self.needs("keeps_status")
 
     # ---- several runs --------------------------------------------------------------------------
@@ -287,8 +274,7 @@ class TrackerPromises(TrackerBase):
         run.log_artifact(folder / "model.txt", "model.txt")
         run.log_artifact(folder / "größe.txt", "notes/deep/größe.txt")
         run.log_artifact(folder, "whole")
-        self.send_run(run)
-        self.assert_holds(run)
+        self.check_run(run)
 
     def test_what_it_enters_around_the_experiment_lets_errors_pass(self) -> None:
         self.needs_method("in_run")
