@@ -80,7 +80,7 @@ class TensorboardTracker:
         run = _Run(files, ctx)
         run.put(ctx.config)
         before = self._runs.get(ctx.run_dir)
-        if before is not None:  # nobody told its end
+        if before is not None:  # it did not end
             before.files.close()
         self._runs[ctx.run_dir] = run
 

@@ -29,11 +29,11 @@ _ARTIFACT_TYPES = {
     "dataset": ("arrow", "csv", "feather", "jsonl", "npy", "npz", "parquet", "tsv"),
     "image": ("gif", "jpeg", "jpg", "pdf", "png", "svg", "webp"),
 }
-_TYPE_OF = {f".{suffix}": kind for kind, found in _ARTIFACT_TYPES.items() for suffix in found}
+_TYPE_OF = {f".{suffix}": kind for kind, names in _ARTIFACT_TYPES.items() for suffix in names}
 
 _starting = threading.Lock()
-_running: list[Any] = []  # the handles of this process whose end was not told yet
-_ending: list[Any] = []  # those whose finish has begun, and goes on or has failed
+_running: list[Any] = []  # the handles of this process that have not ended
+_ending: list[Any] = []  # those whose finish has begun, and is under way or has failed
 
 
 class WandbTracker:
@@ -139,11 +139,11 @@ class WandbTracker:
             _finish(followed.run, exit_code=int(summary.get("status") == "failed"))
 
     def _described(self, ctx: RunContext, meta: RunMetadata) -> dict[str, Any]:
-        """Return what ``wandb.init`` is told about a run, without what is not known.
+        """Return the arguments of ``wandb.init`` for a run, without unknown ones.
 
         The id is given because ``WANDB_RUN_ID`` would make one run of a whole sweep.
         """
-        # The user's own way of going on excludes that of W&B.
+        # These arguments of the user exclude "resume".
         resumed = (ctx.attempt > 1 or ctx.replayed) and not (
             self.kwargs.keys() & {"resume_from", "fork_from"}
         )
@@ -160,7 +160,7 @@ class WandbTracker:
 
 
 class _Followed:
-    """A run that is under way, and the names of the artifacts that it has got."""
+    """A run that is under way, and the names of its artifacts."""
 
     def __init__(self, run: Any, run_id: str):
         self.run, self._run_id = run, run_id
@@ -196,7 +196,7 @@ def _wandb() -> Any:
 def _begin(wandb: Any, **arguments: Any) -> Any:
     """Start a run, with a new service where that of the process has died."""
     for left in [run for run in _running if run.id == arguments.get("id")]:
-        # Its end was never told, because a call took too long, say; W&B takes an id once at a time.
+        # It did not end, perhaps because a call took too long; W&B takes an id once at a time.
         with contextlib.suppress(Exception):
             _finish(left, exit_code=1)
     with _starting:
@@ -217,7 +217,7 @@ def _begin(wandb: Any, **arguments: Any) -> Any:
 
 
 def _finish(run: Any, exit_code: int) -> None:
-    # First of all: a finish may take long, or fail, and later runs must not wait for it.
+    # Before the call: a finish may take long, or fail, and later runs must not wait for it.
     _remove(run, _running)
     _ending.append(run)
     run.finish(exit_code=exit_code)
@@ -229,10 +229,10 @@ def _remove(run: Any, runs: list[Any]) -> None:
 
 
 def _reinit(wandb: Any) -> str:
-    """Return how a new run stands beside others of this process; called under the lock.
+    """Return the ``reinit`` for a new run; called under the lock.
 
-    Alone, it becomes the process-wide run, which ``wandb.log`` in the user's function needs; beside
-    another one (the user's own, or of a run in another thread) it must leave that one alone.
+    If it is the only run, it becomes the process-wide one, which ``wandb.log`` in user code
+    needs. Beside another (the user's own, or one in another thread) it must not replace that.
     """
     current = wandb.run
     taken = current is not None and not any(current is run for run in _ending)

@@ -1,7 +1,7 @@
 """Plugins by name: one registry per kind, from entry points to checked :class:`Plugin` objects.
 
-Listing reads metadata only. A plugin is imported when its name is asked for, and what is wrong with
-it is said then, in one sentence; a broken plugin that nobody asks for does no harm.
+Listing reads metadata only. A plugin is imported when its name is used; if something is wrong with
+it, the error says so then, in one sentence. A broken plugin that nobody uses does no harm.
 """
 
 from __future__ import annotations
