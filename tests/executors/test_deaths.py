@@ -14,6 +14,8 @@ import pytest
 
 from ztxexp_core import ExecutorError
 
+pytestmark = pytest.mark.slow
+
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ztxexp_testing import ExecutorSuite
+
+pytestmark = pytest.mark.slow
 
 
 class TestSequential(ExecutorSuite):

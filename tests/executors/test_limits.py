@@ -18,6 +18,8 @@ from ztxexp_core import ExecutorError
 from ztxexp_core.plugins.registry import executors
 from ztxexp_executors import _process
 
+pytestmark = pytest.mark.slow
+
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 

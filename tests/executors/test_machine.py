@@ -16,6 +16,8 @@ import pytest
 from ztxexp_core import available_cores
 from ztxexp_executors import _machine, _process
 
+pytestmark = pytest.mark.slow
+
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 GIB = 2**30
 

@@ -11,6 +11,8 @@ import time
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 LAUNCH = """
 import os, signal, subprocess, sys, time

@@ -14,6 +14,8 @@ import pytest
 
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 
+pytestmark = pytest.mark.slow
+
 # The project of an outside author; none of these executors is installed.
 SIMPLE = """
 from ztxexp_core import hookimpl

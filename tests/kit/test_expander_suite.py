@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ztxexp.configs.distributions import integers, loguniform
 from ztxexp.manager import ExpManager
 from ztxexp_testing import ExpanderSuite
+
+pytestmark = pytest.mark.slow
 
 
 class TestGrid(ExpanderSuite):

@@ -189,6 +189,7 @@ def test_the_same_target_with_another_content_is_checked_anew():
         registry.tracker_spec("t")
 
 
+@pytest.mark.slow
 def test_its_files_are_a_wheel_that_pip_installs(tmp_path):
     package = fake(requires=["ztxexp>=2.0.0.dev0"], version="1.5")
     wheel = tmp_path / "ztxexp_fake-1.5-py3-none-any.whl"

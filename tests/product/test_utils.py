@@ -97,7 +97,7 @@ def test_folders(tmp_path):
 def test_a_link_to_a_folder_is_not_deleted_with_its_target(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(OSError):  # the message depends on the version of Python
         utils.delete_dir(tmp_path / "link")
     assert (tmp_path / "real").is_dir()
 

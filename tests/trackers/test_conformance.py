@@ -18,6 +18,8 @@ from test_wandb import records
 from ztxexp_testing import Contents, TrackerSuite
 from ztxexp_trackers.wandb import _artifact_name
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("valid", "test")
 
 

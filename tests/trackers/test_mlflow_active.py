@@ -16,7 +16,7 @@ from ztxexp_trackers.mlflow import MlflowTracker
 
 empty_store, uri = mlflow_reading.empty_store, mlflow_reading.uri
 process_unchanged = mlflow_reading.process_unchanged
-pytestmark = pytest.mark.usefixtures("process_unchanged")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("process_unchanged")]
 
 
 def test_calls_of_the_user_land_in_the_run(uri, make_ctx, make_event):

@@ -13,7 +13,7 @@ from ztxexp_trackers.mlflow import MlflowTracker
 empty_store, uri = mlflow_reading.empty_store, mlflow_reading.uri
 process_unchanged = mlflow_reading.process_unchanged
 shared_server = mlflow_reading.shared_server
-pytestmark = pytest.mark.usefixtures("process_unchanged")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("process_unchanged")]
 
 
 @pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.slow)])

@@ -17,6 +17,8 @@ from reading import strict
 
 from ztxexp import ExperimentPipeline, ExpRunner, ResultAnalyzer
 
+pytestmark = pytest.mark.slow
+
 ALL = ["sequential", "process_pool", "joblib", "dynamic"]
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits")
 

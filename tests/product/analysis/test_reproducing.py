@@ -19,6 +19,8 @@ from ztxexp.analysis import reproducing
 from ztxexp.provenance import provenance
 from ztxexp.provenance.provenance import installed
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = '''
 import sys
 from ztxexp import ExpRunner
