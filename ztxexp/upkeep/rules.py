@@ -33,8 +33,6 @@ _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 class Rules:
     """The arguments of ``ResultAnalyzer.gc``: a run is deleted where all that are given allow it.
 
-    ``older_than`` is in seconds.
-
     Raises:
         ConfigError: no rule, or one that makes no sense.
     """
@@ -43,7 +41,7 @@ class Rules:
     metric: str | None = None
     mode: str = "max"
     per: tuple[str, ...] = ()
-    older_than: float | None = None
+    older_than: float | None = None  # seconds
     statuses: frozenset[str] | None = None
     only: str | None = None
 
