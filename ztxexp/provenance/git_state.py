@@ -174,7 +174,7 @@ class GitDiff:
             patch += b"" if problem else created
         if problem:
             notes.append(f"without files that git does not track: {problem}")
-        patch, masked = mask_patch(patch)
+        patch, masked = mask_patch(patch) if patch else (b"", 0)
         if masked:
             notes.append(f"{plural(masked, 'secret')} masked")
         if left_out:
