@@ -28,7 +28,9 @@ def train(ctx):
         sum(range(10**11))  # one call, in which no other thread of Python runs
     time.sleep(60)
 
-ExpRunner([{"i": 0}, {"i": 1}], sys.argv[2]).run(train, mode=sys.argv[4], workers=2)
+ExpRunner([{"i": 0}, {"i": 1}], sys.argv[2]).run(
+    train, mode=sys.argv[4], workers=2, cpu_threshold=100  # however busy this machine is
+)
 """
 
 
