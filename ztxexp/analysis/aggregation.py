@@ -85,7 +85,8 @@ def aggregate_runs(
         columns = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
     if seeds is not None and seeds.name in [column.name for column in columns]:
         raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
-    group = _numbered([codes_of(column.cells) for column in columns], len(runs))
+    codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
+    group = _numbered(codes_by, len(runs))
     if seeds is not None:
         alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
         latest = _latest(runs, alike)
@@ -210,7 +211,7 @@ def _float(cell: Any) -> float:
         return math.inf if cell > 0 else -math.inf
 
 
-def _statistics(cells: list[Any], group: list[int]) -> dict[str, pd.Series[Any]]:
+def _statistics(cells: list[Any], group: pd.Series[int]) -> dict[str, pd.Series[Any]]:
     """Return number, mean, spread and interval of the numbers in each group.
 
     They are found from how far the values are away from the first of their group: so nothing
@@ -250,7 +251,7 @@ def _frame(
     keys = {name: [cells[position] for position in firsts] for name, cells in columns}
     calculated = _counted(keys, rows, seeds)
     for metric, cells in measured.items():
-        for word, values in _statistics(cells, rows).items():
+        for word, values in _statistics(cells, pd.Series(rows, dtype="int64")).items():
             calculated[f"{metric}_{word}"] = values
     frame: dict[str, Any] = {}
     for name, cells in keys.items():
