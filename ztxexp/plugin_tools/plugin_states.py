@@ -42,6 +42,7 @@ BLOCKED, CLASH, INCOMPATIBLE = "blocked", "name clash", "incompatible"
 
 IMPORT_SEC = 20.0
 _MAX_PROCESSES = 8
+_CLOSING_SEC = 2.0
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ async def _probe(question: str, timeout: float, slots: asyncio.Semaphore) -> dic
             return {"state": BROKEN, "problem": f"its import takes longer than {timeout:g} s"}
         finally:
             _kill(process)
+            with contextlib.suppress(asyncio.TimeoutError):  # or its pipes outlive the event loop
+                await asyncio.wait_for(process.communicate(), _CLOSING_SEC)
     with contextlib.suppress(ValueError):
         answer = json.loads(out)
         if isinstance(answer, dict):
