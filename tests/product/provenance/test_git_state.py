@@ -186,6 +186,16 @@ def test_no_setting_of_the_users_spoils_the_patch_and_none_of_their_programs_is_
     assert rebuilt(repo, found.patch, tmp_path / "fresh").tree() == repo.tree()
 
 
+def test_attributes_do_not_change_what_is_recorded_of_a_new_file(repo, tmp_path):
+    repo.commit({".gitattributes": "* text=auto\n*.csv filter=own -diff\n"})
+    git_config(repo, {"filter.own.clean": f"touch {tmp_path}/started; cat"})
+    repo.write({"new.csv": "1,2\r\n", "new.py": "a = 1\r\n"})
+    found = look()
+    assert not (tmp_path / "started").exists() and b"GIT binary patch" not in found.patch
+    tree = rebuilt(repo, found.patch, tmp_path / "fresh").tree()
+    assert (tree["new.csv"][0], tree["new.py"][0]) == (b"1,2\r\n", b"a = 1\r\n")
+
+
 def test_a_file_of_which_only_the_date_has_changed_is_no_change(repo):
     for name in START:
         os.utime(repo.top / name, (1e9, 1e9))
