@@ -155,14 +155,6 @@ def test_some_failing_values_are_listed():
     assert separated(bad, [c for c in configs if c not in bad]) == {"opt": "in ('b', 'd')"}
 
 
-def test_the_side_with_fewer_values_is_listed():
-    configs = [{"opt": opt, "seed": seed} for opt in "abcdefgh" for seed in range(6)]
-    good = [c for c in configs if c["opt"] == "a"]
-    assert separated([c for c in configs if c not in good], good) == {"opt": "!= 'a'"}
-    good = [c for c in configs if c["opt"] in "ac"]
-    assert separated([c for c in configs if c not in good], good) == {"opt": "not in ('a', 'c')"}
-
-
 def test_nested_keys_are_dotted():
     def made(depth: int) -> list[dict[str, Any]]:
         return [{"model": {"depth": depth, "act": {"name": n}}, 7: n} for n in "abcdefg"]
@@ -197,14 +189,19 @@ def test_equal_values_of_two_kinds_do_not_separate():
         assert separated(made[:8], made[8:]) == {}
 
 
-def test_a_key_that_only_some_have_counts():
+def test_a_key_counts_that_all_failing_runs_have():
     without = [{"seed": seed} for seed in range(8)]
     having = [{"drop": seed % 2, "seed": seed} for seed in range(8)]
-    assert separated(without, having) == {"drop": "is absent"}
-    assert separated(having, without) == {"drop": "is there"}
-    mixed = [{"drop": "x"}, {}] * 4
-    others = [{"drop": c} for c in "yz"] * 4
-    assert separated(mixed, others) == {"drop": "in ('x', (absent))"}
+    assert separated(having, without) == {"drop": "in (0, 1)"}
+    assert separated(without, having) == {}
+    assert separated([{"drop": "x"}, {}] * 4, [{"drop": c} for c in "yz"] * 4) == {}
+
+
+def test_a_drawn_rate_is_named_where_enough_runs_lie_on_both_sides():
+    rates = [{"lr": number + 0.25} for number in range(12)]
+    assert separated(rates[7:], rates[:7]) == {"lr": ">= 7.25"}
+    assert separated(rates[8:], rates[:8]) == {}
+    assert separated(rates[4:], rates[:4]) == {}
 
 
 def test_numpy_values_count_as_the_numbers_that_they_are():
@@ -286,32 +283,9 @@ def test_in_a_small_grid_the_only_key_that_separates_is_named():
     assert separated(sizes[2:4], sizes[:2] + sizes[4:]) == {"size": "== 2"}
 
 
-def test_of_several_keys_that_may_be_chance_none_is_named():
-    sizes = [{"size": size, "width": size * 8, "seed": seed} for size in (1, 2) for seed in (0, 1)]
-    assert separated(sizes[2:], sizes[:2]) == {}
-
-
 def test_two_failures_with_values_of_their_own_may_be_chance():
     sizes = [{"size": size} for size in range(8)]
     assert separated(sizes[6:], sizes[:6]) == {}
-
-
-@pytest.mark.parametrize(
-    ("bad", "others", "enough"),
-    [  # the fewest passing runs, with two that fail: ways / comb(n, 2) <= 0.05
-        (True, [False], 12),  # 2 keys, 2 ways: comb(14, 2) = 91 is enough, comb(13, 2) = 78 is not
-        (9, [0, 1, 2, 3], 12),
-        ("x", ["a", "b", "c", "d"], 27),  # 10 ways: comb(29, 2) = 406, comb(28, 2) = 378
-        (1, [0, 2, 3, 4], 30),  # 12 ways, for it could have been a threshold too
-    ],
-)
-def test_what_is_enough_to_name_a_key(bad, others, enough):
-    def twice(value):  # two keys, since a single one is named in any case
-        return {"key": value, "twin": value}
-
-    passing = [twice(others[number % len(others)]) for number in range(enough)]
-    assert len(separated([twice(bad)] * 2, passing)) == 2
-    assert not separated([twice(bad)] * 2, passing[1:])
 
 
 def test_more_values_than_one_reads_are_not_listed():
@@ -319,20 +293,6 @@ def test_more_values_than_one_reads_are_not_listed():
     configs = [{"opt": name, "seed": seed} for name in names for seed in range(6)]
     assert separated(configs[:24], configs[24:]) == {"opt": "in ('a', 'b', 'c', 'd')"}
     assert separated(configs[:30], configs[30:]) == {}
-
-
-def test_the_more_keys_vary_the_more_it_takes():
-    def made(keys: int) -> list[dict[str, Any]]:
-        rng = random.Random(1)
-        rest = [{f"k{i}": rng.random() < 0.5 for i in range(keys)} for _ in range(12)]
-        return [{"lr": float(number), **more} for number, more in enumerate(rest)]
-
-    def draw(configs: list[dict[str, Any]]) -> dict[str, str]:
-        rates = [{**c, "lr": c["lr"] + 0.25} for c in configs]
-        return separated(rates[10:], rates[:10])
-
-    assert draw(made(0)) == {"lr": ">= 10.25"}  # 2 of 66 choices
-    assert "lr" not in draw(made(8))
 
 
 @pytest.mark.parametrize("failing", [2, 3, 5, 12])
@@ -382,14 +342,12 @@ def form(value: Any) -> Any:
 
 def follows(config: dict[str, Any], key: str, rule: str) -> bool:
     """Tell whether a configuration follows a rule, read as Python."""
-    if rule in ("is absent", "is there"):
-        return (key in config) == (rule == "is there")
-    listed = rule.replace("(absent)", "'ABSENT'").replace("[1]", "'[1]'")
-    listed = listed.replace("[1,2]", "'[1,2]'").replace("True", "'T'").replace("False", "'F'")
-    value = form(config.get(key, "ABSENT"))
+    if key not in config:
+        return False
+    listed = rule.replace("[1]", "'[1]'").replace("[1,2]", "'[1,2]'")
+    listed = listed.replace("True", "'T'").replace("False", "'F'")
+    value = form(config[key])
     value = {True: "T", False: "F"}[value] if isinstance(value, bool) else value
-    if listed.startswith(("in (", "not in (")):
-        listed = f"{listed[:-1]},)"
     return bool(eval(f"value {listed}", {"value": value}))
 
 
