@@ -27,10 +27,10 @@ class Printable:
         return ()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.one_line()}>"
+        return f"<{type(self).__name__}: {sanitize_for_terminal(self.one_line())}>"
 
     def __str__(self) -> str:
-        return "\n".join([self.one_line(), *self.lines()])
+        return "\n".join(map(sanitize_for_terminal, [self.one_line(), *self.lines()]))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
