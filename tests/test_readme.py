@@ -41,7 +41,7 @@ def test_the_twenty_lines_run_and_the_second_time_everything_is_done(tmp_path):
 def test_what_it_says_of_resuming_runs(tmp_path):
     code = block("## Twenty lines") + block("### Nothing is lost")
     said = run(tmp_path, code)
-    assert "Plan for results: 0 of 6 configurations to run\n      6  reused " in said
+    assert "Plan for results: 0 of 6 configurations to run\n      6  reused\n" in said
 
 
 def test_a_tracker_that_comes_later_gets_the_runs_of_the_twenty_lines(tmp_path):
