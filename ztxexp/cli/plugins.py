@@ -49,11 +49,10 @@ def _list(plugins: list[PluginState]) -> None:
             f"{plugin.distribution} {plugin.version}",
             plugin.source,
             _state(plugin),
-            _import_time(plugin),
         ]
         for plugin in plugins
     ]
-    print_table(["kind", "name", "from", "source", "state", "import"], rows)
+    print_table(["kind", "name", "from", "source", "state"], rows)
     problems = [plugin for plugin in plugins if plugin.problem]
     if problems:
         click.echo()
@@ -68,7 +67,6 @@ def _show(plugin: PluginState) -> None:
         ["  from", f"{plugin.distribution} {plugin.version}"],
         ["  source", plugin.source],
         ["  state", _state(plugin)],
-        ["  import", _import_time(plugin)],
         ["  supports", ", ".join(plugin.supports) or "-"],
     ]
     print_table(["", ""], rows)
@@ -95,7 +93,3 @@ def _state(plugin: PluginState) -> Cell:
 
 def _problem(plugin: PluginState) -> str:
     return "; ".join(filter(None, (plugin.problem, plugin.hint)))
-
-
-def _import_time(plugin: PluginState) -> str:
-    return "-" if plugin.import_ms is None else f"{plugin.import_ms:.0f} ms"

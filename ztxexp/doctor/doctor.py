@@ -1,21 +1,19 @@
-"""Check what most often goes wrong: the machine, packages, GPUs, plugins, a results folder.
+"""Check what most often goes wrong: packages, GPUs, plugins, a results folder.
 
 Nothing is changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ztxexp_core
 from ztxexp.plugin_tools.plugin_states import (
@@ -26,22 +24,17 @@ from ztxexp.plugin_tools.plugin_states import (
     READY,
     plugin_states,
 )
-from ztxexp.plugin_tools.versions import extras_of, is_met, requirements_of, version_of
+from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
 from ztxexp.text.format import plural, sanitize_for_terminal, size
 from ztxexp_core.errors import OptionError
-from ztxexp_core.machine.cores import available_cores, control_groups
 from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, label, visible_gpus
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
 from ztxexp_core.store.run_folder import run_names
 
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
 OK, WARN, BAD = "ok", "warn", "bad"
 
-_GIB = 2**30
-_LOW_MEMORY = _LOW_SPACE = _GIB
+_LOW_SPACE = 2**30
 _CLOCK_SEC = 5.0
 _EXTRAS_FOR_DEVELOPERS = ("all", "dev", "docs", "testing")
 
@@ -78,7 +71,6 @@ def run_checks(root: Path | None = None, timeout: float = IMPORT_SEC) -> Iterato
         ['not writable (Read-only file system)']
     """
     yield from _python()
-    yield from _machine()
     yield from _packages()
     yield from _gpus()
     yield from _plugins(timeout)
@@ -86,7 +78,7 @@ def run_checks(root: Path | None = None, timeout: float = IMPORT_SEC) -> Iterato
         yield from check_root(root)
 
 
-# ---- Python, the machine, packages -----------------------------------------------------------
+# ---- Python and packages --------------------------------------------------------------------
 
 
 def _python() -> Iterator[Check]:
@@ -100,52 +92,23 @@ def _python() -> Iterator[Check]:
     yield Check(OK, "Python", sanitize_for_terminal(python))
 
 
-def _machine() -> Iterator[Check]:
-    import psutil
-
-    cores, all_cores = available_cores(), os.cpu_count() or 1
-    yield Check(OK, "cores", f"{cores}" if cores == all_cores else f"{cores} of {all_cores} usable")
-    memory = psutil.virtual_memory()
-    total = min([memory.total, *_memory_limits()])
-    free = min(memory.available, total)
-    low = free < _LOW_MEMORY
-    hint = "use fewer workers, or min_free_memory of the dynamic executor" if low else ""
-    yield Check(WARN if low else OK, "memory", f"{size(free)} free of {size(total)}", hint)
-
-
-def _memory_limits() -> Iterator[int]:
-    for folder in control_groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
-                yield int((folder / name).read_text())
-
-
 def _packages() -> Iterator[Check]:
-    yield _installed("packages", requirements_of(OWN_DISTRIBUTION))
-    for extra in extras_of(OWN_DISTRIBUTION):
-        if extra not in _EXTRAS_FOR_DEVELOPERS:
-            yield _installed(f"extra {extra}", requirements_of(OWN_DISTRIBUTION, extra), extra)
-
-
-def _installed(subject: str, requirements: Sequence[Requirement], extra: str = "") -> Check:
     """Check that required packages are installed; those of an extra may be missing."""
-    unmet = [requirement for requirement in requirements if not is_met(requirement)]
-    if not unmet:
-        versions = [f"{needed.name} {version_of(needed.name)}" for needed in requirements]
-        return Check(OK, subject, ", ".join(versions))
-    texts, level = [], OK if extra else BAD
-    for needed in unmet:
-        version, wanted = version_of(needed.name), f"{needed.name}{needed.specifier}"
-        if version is None:
-            texts.append(f"{wanted} is not installed")
-        else:
-            texts.append(f"{wanted} is required, {needed.name} {version} is installed")
-            level = WARN if extra else BAD
-    to_install = [f"{needed.name}{needed.specifier}" for needed in unmet]
-    if extra:
-        to_install = [f"{OWN_DISTRIBUTION}[{extra}]"]
-    hint = " ".join(["pip install", *(f'"{name}"' for name in to_install)])
-    return Check(level, subject, "; ".join(texts), hint)
+    required = unmet_requirements(OWN_DISTRIBUTION)
+    if required:
+        names = [f"{needed.name}{needed.specifier}" for needed in required]
+        install = " ".join(["pip install", *(f'"{name}"' for name in names)])
+        yield Check(BAD, "packages", f"missing or too old: {', '.join(names)}", install)
+    level, texts = OK, {}
+    for extra in extras_of(OWN_DISTRIBUTION):
+        needs = [r for r in unmet_requirements(OWN_DISTRIBUTION, extra) if r not in required]
+        if needs and extra not in _EXTRAS_FOR_DEVELOPERS:
+            texts[extra] = ", ".join(f"{needed.name}{needed.specifier}" for needed in needs)
+            if any(version_of(needed.name) for needed in needs):
+                level = WARN
+    text = "; ".join(f"{extra} needs {needs}" for extra, needs in texts.items())
+    hint = f'pip install "{OWN_DISTRIBUTION}[{",".join(texts)}]"' if texts else ""
+    yield Check(level, "extras", text or "all installed", hint)
 
 
 # ---- GPUs and plugins ------------------------------------------------------------------------
@@ -158,28 +121,15 @@ def _gpus() -> Iterator[Check]:
         yield Check(OK, "GPUs", sanitize_for_terminal(f"no NVIDIA GPU found ({exc})"))
         return
     devices = nvml.devices
-    for number, device in enumerate(devices):
-        yield _gpu(nvml, number, device)
     nvml.close()
-    if not devices:
-        yield Check(OK, "GPUs", "no NVIDIA GPU found")
-        return
-    yield _visible(os.environ.get(VISIBLE), devices)
+    names = [f"{number}: {device.name or device.uuid}" for number, device in enumerate(devices)]
+    yield Check(OK, "GPUs", sanitize_for_terminal(", ".join(names)) or "no NVIDIA GPU found")
+    if devices:
+        yield _visible(os.environ.get(VISIBLE), devices)
     torch = version_of("torch") or ""
-    if "+cpu" in torch:
+    if devices and "+cpu" in torch:
         text = f"torch {torch} is built without CUDA"
         yield Check(WARN, "torch", text, "install the build for the driver, see pytorch.org")
-
-
-def _gpu(nvml: Nvml, number: int, device: Device) -> Check:
-    name = sanitize_for_terminal(device.name or device.uuid)
-    if device.parts is not None:
-        name += f" in MIG mode with {plural(len(device.parts), 'part')}"
-    try:
-        free, total = nvml.memory(str(number))
-    except nvml.error as exc:
-        return Check(WARN, f"GPU {number}", f"{name}, memory unknown ({exc})")
-    return Check(OK, f"GPU {number}", f"{name}, {free:.1f} GiB free of {total:.1f} GiB")
 
 
 def _visible(value: str | None, devices: list[Device]) -> Check:
@@ -227,7 +177,10 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(OK, "root", f"{path}, {plural(len(run_names(root)), 'run folder')}")
     else:
         yield Check(OK, "root", f"{path} does not exist yet; {folder} is checked instead")
-    yield _space(folder)
+    free = shutil.disk_usage(folder).free
+    low = free < _LOW_SPACE
+    hint = "delete what is not needed" if low else ""
+    yield Check(WARN if low else OK, "space", f"{size(free)} free", hint)
     try:
         trial = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}doctor-", dir=folder))
     except OSError as exc:
@@ -235,53 +188,20 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(BAD, "writing", f"not writable ({exc.strerror})", hint)
         return
     try:
-        for subject, check in _FILE_CHECKS.items():
-            try:
-                yield check(trial)
-            except OSError as exc:
-                hint = "keep results on another file system"
-                yield Check(BAD, subject, f"does not work ({exc})", hint)
+        yield _clock(trial)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
     if folder == root:
         yield _set_aside(root)
 
 
-def _space(folder: Path) -> Check:
-    usage = shutil.disk_usage(folder)
-    low = usage.free < _LOW_SPACE
-    text = f"{size(usage.free)} free of {size(usage.total)}"
-    return Check(WARN if low else OK, "space", text, "delete what is not needed" if low else "")
-
-
-def _renaming(folder: Path) -> Check:
-    old, new = folder / "old", folder / "new"
-    old.write_text("old")
-    new.write_text("new")
-    os.replace(new, old)
-    return Check(OK, "renaming", "files can be replaced")
-
-
-def _locking(folder: Path) -> Check:
-    try:
-        import fcntl
-    except ImportError:
-        return Check(OK, "locking", "not checked on this system")
-    try:
-        with (folder / "lock").open("wb") as file:
-            for lock in (fcntl.flock, fcntl.lockf):
-                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                lock(file, fcntl.LOCK_UN)
-    except OSError as exc:
-        hint = "run one `ztxexp sync` at a time, and keep databases such as mlflow.db elsewhere"
-        return Check(WARN, "locking", f"files cannot be locked ({exc.strerror})", hint)
-    return Check(OK, "locking", "files can be locked")
-
-
 def _clock(folder: Path) -> Check:
     path = folder / "clock"
     before = time.time()
-    path.touch()
+    try:
+        path.touch()
+    except OSError as exc:
+        return Check(BAD, "writing", f"no file can be made ({exc.strerror})", "see its quota")
     after = time.time()
     modified = path.stat().st_mtime
     offset = max(before - modified, modified - after, 0.0)
@@ -289,13 +209,6 @@ def _clock(folder: Path) -> Check:
         text = f"the file server's clock is off by {offset:.1f} s"
         return Check(WARN, "clock", text, "synchronize the clocks by NTP")
     return Check(OK, "clock", "in sync")
-
-
-_FILE_CHECKS: dict[str, Callable[[Path], Check]] = {
-    "renaming": _renaming,
-    "locking": _locking,
-    "clock": _clock,
-}
 
 
 def _set_aside(root: Path) -> Check:

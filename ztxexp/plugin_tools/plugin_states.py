@@ -19,7 +19,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM, READY
-from ztxexp.plugin_tools.versions import is_met, requirements_of, version_of
+from ztxexp.plugin_tools.versions import unmet_requirements, version_of
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
@@ -59,7 +59,6 @@ class PluginState:
             ``"name clash"``, or ``"incompatible"`` with this version of ztxexp.
         problem: what is wrong; empty if nothing is.
         hint: what to do about it.
-        import_ms: how long its import took, milliseconds; ``None`` if it was not imported.
         about: the first paragraph of its docstring.
         supports: capabilities of an executor or expander; optional members of a tracker.
         options: its settings: ``name``, ``type``, ``default`` as a text (``None`` without one) and
@@ -74,7 +73,6 @@ class PluginState:
     state: str
     problem: str = ""
     hint: str = ""
-    import_ms: float | None = None
     about: str = ""
     supports: tuple[str, ...] = ()
     options: tuple[dict[str, str | None], ...] = ()
@@ -105,10 +103,9 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
         if not entries:
             message = f"no installed plugin is named {name!r}{closest(name, known)}"
             raise UnknownPluginError(f"{message}; known: {', '.join(known)}", plugin=name)
-    states = {ref: _state_by_metadata(ref, entry, entries) for ref, entry in entries.items()}
+    states = {ref: _state_by_metadata(ref, entries) for ref in entries}
     unknown = [ref for ref, state in states.items() if state is None]
-    questions = [_question(ref, entries[ref]) for ref in unknown]
-    answers = asyncio.run(_probe_all(questions, timeout))
+    answers = asyncio.run(_probe_all(unknown, timeout))
     for ref, answer in zip(unknown, answers, strict=True):
         states[ref] = _state_by_import(ref, entries[ref], answer)
     order = {kind: rank for rank, kind in enumerate(("executor", "tracker", "expander"))}
@@ -126,9 +123,7 @@ def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> Plu
 # ---- what the metadata say -------------------------------------------------------------------
 
 
-def _state_by_metadata(
-    ref: PluginRef, entry: EntryPoint, all_refs: Iterable[PluginRef]
-) -> PluginState | None:
+def _state_by_metadata(ref: PluginRef, all_refs: Iterable[PluginRef]) -> PluginState | None:
     """Return the state of a plugin that need not be imported to know it."""
     words = blocking_words()
     blocking = [word for word in words if blocks(word, ref)]
@@ -144,33 +139,25 @@ def _state_by_metadata(
     if len({other.target for other in rivals}) > 1:
         problem, _, hint = str(clash_error(rivals)).rpartition("; ")
         return _state(ref, CLASH, problem, hint)
-    mismatch = _mismatch(ref, entry)
+    mismatch = _mismatch(ref)
     if mismatch:
         return _state(ref, INCOMPATIBLE, mismatch, f"pip install --upgrade {ref.distribution}")
     return None
 
 
-def _mismatch(ref: PluginRef, entry: EntryPoint) -> str:
+def _mismatch(ref: PluginRef) -> str:
     """Return why a plugin's distribution excludes this version of ztxexp; empty if it does not."""
     from packaging.utils import canonicalize_name
 
     version = version_of(OWN_DISTRIBUTION)
-    if entry.dist is None or ref.distribution == OWN_DISTRIBUTION or version is None:
-        return ""
-    for requirement in requirements_of(entry.dist):
-        if canonicalize_name(requirement.name) == OWN_DISTRIBUTION and not is_met(requirement):
+    for requirement in unmet_requirements(ref.distribution) if version else ():
+        if canonicalize_name(requirement.name) == OWN_DISTRIBUTION:
             wanted = f"{requirement.name}{requirement.specifier}"
             return f"it requires {wanted}, this is {OWN_DISTRIBUTION} {version}"
     return ""
 
 
 # ---- what the import says --------------------------------------------------------------------
-
-
-def _question(ref: PluginRef, entry: EntryPoint) -> str:
-    """Return the argument of :data:`PROGRAM` that asks for a plugin."""
-    asked = {"kind": ref.kind, "name": entry.name, "value": entry.value, "group": entry.group}
-    return json.dumps({**asked, "path": sys.path})
 
 
 def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) -> PluginState:
@@ -187,24 +174,24 @@ def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) 
     ]
     return replace(
         _state(ref, state, problem, hint),
-        import_ms=answer.get("import_ms"),
         about=sanitize_for_terminal(answer.get("about", "")),
         supports=tuple(map(sanitize_for_terminal, answer.get("supports", ()))),
         options=tuple(options),
     )
 
 
-async def _probe_all(questions: list[str], timeout: float) -> list[dict[str, Any]]:
-    """Return the answers to all questions, each from a process of its own, a few at a time."""
+async def _probe_all(refs: list[PluginRef], timeout: float) -> list[dict[str, Any]]:
+    """Return what is found out about each plugin, a few processes at a time."""
     slots = asyncio.Semaphore(min(_MAX_PROCESSES, available_cores()))
-    return await asyncio.gather(*(_probe(question, timeout, slots) for question in questions))
+    return await asyncio.gather(*(_probe(ref, timeout, slots) for ref in refs))
 
 
-async def _probe(question: str, timeout: float, slots: asyncio.Semaphore) -> dict[str, Any]:
+async def _probe(ref: PluginRef, timeout: float, slots: asyncio.Semaphore) -> dict[str, Any]:
     """Return what a process found out about a plugin, or how it ended."""
+    asked = {"kind": ref.kind, "name": ref.name, "target": ref.target, "path": sys.path}
     async with slots:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", PROGRAM, question),
+            *(sys.executable, "-c", PROGRAM, json.dumps(asked)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import time
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -37,35 +36,32 @@ def answer(**question: str) -> None:
     os._exit(0)  # whatever threads the plugin has started
 
 
-def probe(kind: str, name: str, value: str, group: str) -> dict[str, Any]:
+def probe(kind: str, name: str, target: str) -> dict[str, Any]:
     """Import a plugin, check it against its contract, and describe it.
 
     Args:
         kind: ``"tracker"``, ``"executor"`` or ``"expander"``.
-        name: of the entry point.
-        value: of the entry point.
-        group: of the entry point.
+        name: what users type.
+        target: ``module:attribute``, or ``module`` alone.
 
     Returns:
-        ``state``, ``problem``, ``missing`` (packages), ``import_ms`` and, if it can be imported,
-        ``about``, ``supports`` and ``options``; all of them fit for JSON.
+        ``state``, ``problem``, ``missing`` (packages) and, if it can be imported, ``about``,
+        ``supports`` and ``options``; all of them fit for JSON.
     """
-    registry = Registry(kind, group, lambda: [EntryPoint(name, value, group)])
-    start = time.perf_counter()
+    registry = Registry(kind, "", lambda: [EntryPoint(name, target, "")])
     try:
         plugin = registry.load(name)
-        import_ms = round((time.perf_counter() - start) * 1000, 1)
         missing = plugin.missing_packages()
         description = _describe(plugin)
     except PluginError as exc:
-        missing_module = _missing_module(exc, value.partition(":")[0].partition(".")[0])
+        missing_module = _missing_module(exc, target.partition(":")[0].partition(".")[0])
         if missing_module:
             return {"state": MISSING, "missing": [missing_module]}
         if isinstance(exc, PluginImportError) and exc.__cause__ is not None:
             return {"state": BROKEN, "problem": cause(exc.__cause__)}
         return {"state": BROKEN, "problem": str(exc).removeprefix(f"{registry.resolve(name)} ")}
     state = {"state": MISSING, "missing": missing} if missing else {"state": READY}
-    return {**state, "import_ms": import_ms, **description}
+    return {**state, **description}
 
 
 def _missing_module(exc: PluginError, own: str) -> str:

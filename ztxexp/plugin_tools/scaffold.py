@@ -45,35 +45,24 @@ def new_plugin(kind: str, name: str, into: Path) -> Path:
         >>> new_plugin("tracker", "my-tracker", Path("."))
         PosixPath('ztxexp-tracker-my')
     """
-    _check_name(kind, name)
-    variables = _variables(kind, name)
-    _check_free(kind, name, variables["module"])
-    folder = Path(into) / variables["distribution"]
-    try:
-        folder.mkdir(parents=True)
-        try:
-            for path, text in _files(kind, variables):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text, encoding="utf-8")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    except FileExistsError as exc:
-        message = f"{folder} exists already; remove it, or choose another name or --into"
-        raise StoreError(message) from exc
-    except OSError as exc:
-        raise StoreError(f"{folder} cannot be written: {exc}") from exc
-    return folder
-
-
-def _check_name(kind: str, name: str) -> None:
-    if kind not in KINDS:
-        raise ConfigError(f"there is no plugin of kind {kind!r}; choose {', '.join(KINDS)}")
     if not _NAME.fullmatch(name) or len(name) > _MAX_LENGTH:
         raise ConfigError(
             f"{name!r} cannot be a plugin's name; use up to {_MAX_LENGTH} small letters and "
             "digits, in words joined by '-' or '_', such as 'my-tracker'"
         )
+    variables = _variables(kind, name)
+    _check_free(kind, name, variables["module"])
+    folder = Path(into) / variables["distribution"]
+    if folder.exists():
+        raise StoreError(f"{folder} exists already; remove it, or choose another name or --into")
+    try:
+        for path, text in _files(kind, variables):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(f"{folder} cannot be written: {exc}") from exc
+    return folder
 
 
 def _check_free(kind: str, name: str, module: str) -> None:

@@ -26,41 +26,33 @@ def extras_of(name: str) -> list[str]:
         return []
 
 
-def requirements_of(
-    distribution: str | importlib.metadata.Distribution, extra: str = ""
-) -> list[Requirement]:
-    """Return what an installed distribution requires on this machine.
+def unmet_requirements(name: str, extra: str = "") -> list[Requirement]:
+    """Return what an installed distribution requires and this machine does not have.
 
     Args:
-        distribution: the distribution or its name.
-        extra: return what this extra adds instead.
+        name: of the distribution; one that is not installed requires nothing.
+        extra: an extra of it; what it adds is required too.
 
     Example:
-        >>> [str(requirement) for requirement in requirements_of("ztxexp", "parquet")]
+        >>> [str(requirement) for requirement in unmet_requirements("ztxexp", "parquet")]
         ['pyarrow>=14; extra == "parquet"']
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
+    requirements = []
     try:
-        if isinstance(distribution, str):
-            distribution = importlib.metadata.distribution(distribution)
-        lines = distribution.requires or []
+        lines = importlib.metadata.requires(name) or []
     except Exception:
         return []
-    requirements = []
     for line in lines:
         with contextlib.suppress(InvalidRequirement):
             requirements.append(Requirement(line))
-    return [requirement for requirement in requirements if _applies(requirement, extra)]
-
-
-def _applies(requirement: Requirement, extra: str) -> bool:
-    if requirement.marker is None:
-        return not extra
-    without_extra = requirement.marker.evaluate({"extra": ""})
-    if not extra:
-        return without_extra
-    return not without_extra and requirement.marker.evaluate({"extra": extra})
+    return [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if not is_met(requirement)
+    ]
 
 
 def is_met(requirement: Requirement) -> bool:

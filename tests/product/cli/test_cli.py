@@ -145,7 +145,7 @@ def test_every_built_in_plugin_is_listed_with_its_origin_and_is_ready():
     assert len(ours) >= 13
     for plugin in ours.values():
         assert plugin["state"] == "ready" and plugin["problem"] == plugin["hint"] == ""
-        assert plugin["version"] == "2.0.0.dev0" and plugin["import_ms"] > 0 and plugin["about"]
+        assert plugin["version"] == "2.0.0.dev0" and plugin["about"]
     assert ours["tracker", "mlflow"]["source"] == "ztxexp_trackers.mlflow:MlflowTracker"
     code, out, err = run("plugins")
     assert (code, err) == (0, "")
@@ -186,7 +186,7 @@ def test_whatever_an_import_does_the_list_is_whole_and_says_it():
         plugin = found["executor", name]
         assert plugin["state"] == "broken", name
         assert plugin["problem"].startswith(said)
-        assert plugin["hint"] == "fix or reinstall bad" and plugin["import_ms"] is None
+        assert plugin["hint"] == "fix or reinstall bad"
     lacks = found["executor", "lacks"]
     assert (lacks["state"], lacks["problem"]) == ("missing", "'no_such_package' is not installed")
     assert lacks["hint"] == 'pip install "bad[lacks]"'
@@ -246,7 +246,7 @@ def test_a_package_that_asks_for_another_version_is_incompatible(requires, state
         assert "it requires" in plugin.problem and "this is" in plugin.problem
         assert "<2" in plugin.problem or ">=3" in plugin.problem
         assert "ztxexp 2.0.0.dev0".lower() in plugin.problem.lower()
-        assert plugin.hint == "pip install --upgrade aged" and plugin.import_ms is None
+        assert plugin.hint == "pip install --upgrade aged"
 
 
 def test_one_plugin_is_shown_with_its_options():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from ztxexp import ExpRunner
 from ztxexp.cli.main import main
 from ztxexp.doctor import doctor
 from ztxexp.doctor.doctor import BAD, OK, WARN
-from ztxexp.plugin_tools.versions import extras_of, is_met, requirements_of, version_of
+from ztxexp.plugin_tools.versions import extras_of, is_met, unmet_requirements, version_of
 from ztxexp_testing import FakeDistribution
 
 
@@ -37,9 +36,9 @@ def test_all_is_well_here_and_a_results_root_is_left_as_it_was(tmp_path):
     assert (result.exit_code, result.stderr) == (0, ""), out
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
     subjects = [line[5:].split("  ")[0] for line in out.splitlines() if line[:1] != " "]
-    wanted = ["ztxexp", "Python", "cores", "memory", "packages"]
+    wanted = ["ztxexp", "Python", "extras", "GPUs"]
     assert [name for name in subjects if name in wanted] == wanted
-    assert {"executors", "trackers", "expanders", "root", "locking", "clock"} <= set(subjects)
+    assert {"executors", "trackers", "expanders", "root", "space", "clock"} <= set(subjects)
     assert "1 run folder\n" in out
 
 
@@ -60,38 +59,45 @@ def test_json_is_all_there_is_and_what_is_bad_is_a_failure(tmp_path):
 
 def test_requirements_are_read_off_the_metadata_and_compared_with_what_is_there():
     requires = ["numpy", "no-such-package>=2", "NumPy<0.1", "numpy<0.1; python_version < '3'"]
-    with FakeDistribution("asks", requires=[*requires, "pandas; extra == 'x'"], extras=["x"]):
-        needed = requirements_of("asks")
-        assert [requirement.name for requirement in needed] == ["numpy", "no-such-package", "NumPy"]
-        assert [is_met(requirement) for requirement in needed] == [True, False, False]
-        assert [requirement.name for requirement in requirements_of("asks", "x")] == ["pandas"]
+    requires += ["pandas; extra == 'x'", "other-one; extra == 'x'", "this is no requirement!"]
+    with FakeDistribution("asks", requires=requires, extras=["x"]):
+        names = [requirement.name for requirement in unmet_requirements("asks")]
+        assert names == ["no-such-package", "NumPy"]
+        names = [requirement.name for requirement in unmet_requirements("asks", "x")]
+        assert names == ["no-such-package", "NumPy", "other-one"]
     assert "mlflow" in extras_of("ztxexp") and is_met(Requirement("ZTXexp>=2"))
-    assert (extras_of("no-such"), requirements_of("no-such"), version_of("no-such")) == (
-        [],
-        [],
-        None,
-    )
+    assert extras_of("no-such") == unmet_requirements("no-such") == []
+    assert version_of("no-such") is None
 
 
-def test_a_package_that_is_missing_or_too_old_is_bad_and_an_extra_is_offered(monkeypatch):
-    required = {
-        "": ["no-such-package>=2", "numpy<0.1"],
-        "more": ["other-one"],
-        "x": ["pandas"],
-        "old": ["numpy<0.1"],
-    }
+def missing(monkeypatch, unmet):
+    """Return the checks of packages of which these are missing or too old, by extra."""
+    of = {name: list(map(Requirement, texts)) for name, texts in unmet.items()}
     monkeypatch.setattr(
-        doctor, "requirements_of", lambda name, extra="": list(map(Requirement, required[extra]))
+        doctor,
+        "unmet_requirements",
+        lambda name, extra="": [*of[""], *(of[extra] if extra else [])],
     )
-    monkeypatch.setattr(doctor, "extras_of", lambda name: ["more", "x", "old", "dev"])
-    packages, more, x, old = doctor._packages()
+    monkeypatch.setattr(doctor, "extras_of", lambda name: list(unmet)[1:])
+    return list(doctor._packages())
+
+
+def test_a_package_that_is_missing_or_too_old_is_bad_and_extras_are_offered(monkeypatch):
+    unmet = {
+        "": ["no-such-package>=2", "numpy<0.1"],
+        "more": ["other-one>=3"],
+        "x": [],
+        "dev": ["a"],
+    }
+    packages, extras = missing(monkeypatch, unmet)
     assert packages.level == BAD and packages.hint == 'pip install "no-such-package>=2" "numpy<0.1"'
-    assert packages.text == (
-        "no-such-package>=2 is not installed; numpy<0.1 is required, "
-        f"numpy {version_of('numpy')} is installed"
-    )
-    assert (more.level, more.hint) == (OK, 'pip install "ztxexp[more]"')
-    assert x.text == f"pandas {version_of('pandas')}" and old.level == WARN
+    assert packages.text == "missing or too old: no-such-package>=2, numpy<0.1"
+    assert (extras.level, extras.text) == (OK, "more needs other-one>=3")
+    assert extras.hint == 'pip install "ztxexp[more]"'
+    (extras,) = missing(monkeypatch, {"": [], "old": ["numpy<0.1"], "more": ["other-one"]})
+    assert (extras.level, extras.hint) == (WARN, 'pip install "ztxexp[old,more]"')
+    (extras,) = missing(monkeypatch, {"": [], "x": []})
+    assert (extras.level, extras.text, extras.hint) == (OK, "all installed", "")
 
 
 def test_without_being_installed_there_are_no_plugins(monkeypatch):
@@ -109,11 +115,11 @@ def test_a_machine_without_gpus_says_why_it_sees_none(no_gpus_known):
     assert check.level == OK and check.text.startswith("no NVIDIA GPU found (NVML needs")
 
 
-def test_each_gpu_is_told_with_its_memory_and_what_the_variable_leaves(pretended, visible):
+def test_each_gpu_is_named_and_what_the_variable_leaves(pretended, visible):
     pretended([80, 40])
     visible("1")
     found = lines(doctor._gpus())
-    assert "GiB free of 80.0 GiB" in found["GPU 0"].text and "GPU 1" in found
+    assert found["GPUs"].text.startswith("0: ") and ", 1: " in found["GPUs"].text
     assert found["CUDA_VISIBLE_DEVICES"].text.startswith("'1' leaves 1")
     visible("")
     assert lines(doctor._gpus())["CUDA_VISIBLE_DEVICES"].level == BAD
@@ -148,26 +154,12 @@ def test_what_was_set_aside_is_told(tmp_path):
     assert (check.level, check.text) == (WARN, "1 damaged run in .ztxexp/damaged")
 
 
-def fails(code):
-    def raising(*args, **kwargs):
-        raise OSError(code, os.strerror(code))
-
-    return raising
-
-
-@pytest.mark.skipif(os.name == "nt", reason="locks of another kind")
-def test_a_file_system_that_does_less_is_told_what_it_lacks(tmp_path, monkeypatch):
-    import fcntl
-
-    monkeypatch.setattr(fcntl, "flock", fails(errno.ENOLCK))
-    monkeypatch.setattr(os, "replace", fails(errno.EPERM))
+def test_little_room_and_a_clock_that_is_off_are_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "_CLOCK_SEC", -1.0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, free=5))
-    found = lines(doctor.check_root(tmp_path))
-    assert found["locking"].level == WARN and "No locks available" in found["locking"].text
-    assert found["renaming"].level == BAD and "Operation not permitted" in found["renaming"].text
-    assert found["clock"].level == WARN and found["space"].level == WARN
-    assert all(found[name].hint for name in ("locking", "renaming", "clock", "space"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
+    checks = lines(doctor.check_root(tmp_path))
+    assert checks["clock"].level == checks["space"].level == WARN
+    assert checks["clock"].hint and checks["space"].hint
     assert list(tmp_path.iterdir()) == []
 
 
