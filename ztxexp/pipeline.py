@@ -61,15 +61,7 @@ class ExperimentPipeline(ConfigBuilder):
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
-
-        Raises:
-            TypeError: ``ignore_keys`` is a text or a path.
         """
-        if isinstance(ignore_keys, (str, Path)):
-            raise TypeError(
-                "exclude_completed of a pipeline looks under its own results root; "
-                f'give a list of keys to ignore, such as ["note"], not {ignore_keys!r}'
-            )
         return self.exclude_root(None, ignore_keys)
 
     def resume(self, ignore_keys: Sequence[str] | None = None) -> Self:
@@ -101,9 +93,8 @@ class ExperimentPipeline(ConfigBuilder):
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)
         """
-        for reason in reasons:
-            if not isinstance(reason, str):
-                raise TypeError(f"retry_failed takes reasons such as 'timeout', got {reason!r}")
+        if not all(isinstance(reason, str) for reason in reasons):
+            raise TypeError(f"retry_failed takes reasons such as 'timeout', got {reasons!r}")
         self._only_failed = frozenset(reasons)
         return self.resume()
 

@@ -108,9 +108,6 @@ class choice(Distribution):
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if _is_single(self.values) and not is_distribution(self.values):
-            hint = f"choice([{reprlib.repr(self.values)}, ...])"
-            raise ConfigError(f"choice: the values belong in one list; write {hint}")
         values = tuple(values_of("choice", "values", self.values))
         if not values:
             raise ConfigError("choice: there are no values; give at least one")
@@ -165,7 +162,7 @@ def values_of(expander: str, key: object, values: Any) -> list[Any]:
         ConfigError: a text, a mapping, a distribution or a single value where a list of values
             belongs, or a distribution among the values.
     """
-    reject_distributions(expander, {key: values})
+    reject_distribution(expander, key, values)
     if isinstance(values, Mapping):
         raise ConfigError(
             f"{expander}: key {key!r} holds a mapping where a list of values belongs; write "
@@ -176,45 +173,31 @@ def values_of(expander: str, key: object, values: Any) -> list[Any]:
         values = sorted(values, key=None if by_size else repr)
     elif hasattr(values, "tolist"):  # arrays, tensors, series
         values = values.tolist()
-    if _is_single(values):
+    if isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable):
         shown = reprlib.repr(values)
-        hint = f"write [{shown}]"
-        if expander == "variants":
-            hint = (
-                "write variants([{...}]) for one variant with several keys, or "
-                f"{{{key!r}: [{shown}]}} for several values of one key"
-            )
+        other = ", or variants([{...}]) for one variant with several keys"
         raise ConfigError(
             f"{expander}: key {key!r} holds the single value {shown} where a list of values "
-            f"belongs; {hint}"
+            f"belongs; write [{shown}]{other if expander == 'variants' else ''}"
         )
     copied = []
     for value in values:
-        reject_distributions(expander, {key: value})
+        reject_distribution(expander, key, value)
         copied.append(copy_value(value, key))
     return copied
 
 
-def _is_single(values: Any) -> bool:
-    """Tell whether something is one value and no collection of values."""
-    return isinstance(values, (str, bytes, bytearray)) or not isinstance(values, Iterable)
-
-
-def is_distribution(value: Any) -> bool:
-    """Tell whether something is to be drawn from: ours, or in the manner of SciPy."""
-    if type(value) in ATOMS:
-        return False
-    # The class is asked: an object may answer to any name.
-    return isinstance(value, Distribution) or callable(getattr(type(value), "rvs", None))
-
-
-def reject_distributions(expander: str, values: Mapping[Any, Any]) -> None:
-    """Raise ``ConfigError`` where a key holds a distribution in place of a value or a list."""
-    for key, value in values.items():
-        if is_distribution(value):
-            shown = reprlib.repr(value)
-            hint = "write the distribution itself where a key's list would stand, not inside of it"
-            if expander not in ("random_search", "choice"):
-                example = f"random_search({{{key!r}: {shown}}}, n_trials=10)"
-                hint = f"distributions belong in random_search, as in {example}"
-            raise ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {hint}")
+def reject_distribution(expander: str, key: object, value: Any) -> None:
+    """Raise ``ConfigError`` for a distribution in place of a value or of a list of values."""
+    # The class is asked for the method of SciPy: an object may answer to any name.
+    kind = type(value)
+    if kind in ATOMS or not (
+        issubclass(kind, Distribution) or callable(getattr(kind, "rvs", None))
+    ):
+        return
+    shown = reprlib.repr(value)
+    hint = "write the distribution itself where a key's list would stand, not inside of it"
+    if expander not in ("random_search", "choice"):
+        example = f"random_search({{{key!r}: {shown}}}, n_trials=10)"
+        hint = f"distributions belong in random_search, as in {example}"
+    raise ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {hint}")

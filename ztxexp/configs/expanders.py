@@ -31,7 +31,7 @@ from ztxexp.configs.distributions import (
     Distribution,
     choice,
     integer,
-    reject_distributions,
+    reject_distribution,
     scipy_like,
     values_of,
 )
@@ -76,7 +76,6 @@ class _Grid(_Expander):
 
         def __post_init__(self) -> None:
             self.param_grid = _columns("grid", self.param_grid)
-            _warn_if_empty("grid", self.param_grid)
 
     def expand(self, configs: Iterable[Config], param_grid: _Columns) -> Iterator[Config]:
         rows = list(itertools.product(*param_grid.values()))
@@ -98,7 +97,6 @@ class _Zip(_Expander):
             if len(set(lengths.values())) > 1:
                 listed = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
                 raise ConfigError(f"zip: the lists differ in length: {listed}; make them equal")
-            _warn_if_empty("zip", self.space)
 
     def expand(self, configs: Iterable[Config], space: _Columns) -> Iterator[Config]:
         rows = list(zip(*space.values(), strict=True)) if space else [()]
@@ -106,31 +104,22 @@ class _Zip(_Expander):
 
 
 def _mapping(expander: str, space: Any) -> dict[Any, Any]:
-    if space is None:
-        return {}
-    if not isinstance(space, Mapping):
+    if not isinstance(space or {}, Mapping):
         raise ConfigError(
             f'{expander} needs a mapping of keys to values, such as {{"lr": [0.1, 0.01]}}, '
             f"not {reprlib.repr(space)}"
         )
-    return dict(space)
+    return dict(space or {})
 
 
 def _columns(expander: str, space: Any) -> _Columns:
-    """Return the list of values of each key, copied."""
+    """Return the list of values of each key, copied; warn where a list is empty."""
     items = _mapping(expander, space).items()
-    return {key: values_of(expander, key, values) for key, values in items}
-
-
-def _warn_if_empty(expander: str, columns: _Columns) -> None:
-    empty = ", ".join(repr(key) for key, values in columns.items() if not values)
-    if empty:
-        _log.warning(
-            "%s: no configuration is left, since there is no value for %s; add values, or leave "
-            "the key out",
-            expander,
-            empty,
-        )
+    columns = {key: values_of(expander, key, values) for key, values in items}
+    if empty := ", ".join(repr(key) for key, values in columns.items() if not values):
+        message = "%s: an empty list gives no configuration; add values for %s or leave it out"
+        _log.warning(message, expander, empty)
+    return columns
 
 
 def _set_rows(
@@ -169,32 +158,30 @@ class _Variants(_Expander):
         variants: Any
 
         def __post_init__(self) -> None:
-            self.variants = _variants(self.variants)
+            given = self.variants or [{}]
+            if isinstance(given, Mapping):
+                columns = _columns("variants", given)
+                given = [{key: value} for key, values in columns.items() for value in values]
+            if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+                raise ConfigError(
+                    'variants needs a list of mappings, such as [{"model": "tiny"}], not '
+                    f"{reprlib.repr(given)}"
+                )
+            self.variants = [_variant(index, item) for index, item in enumerate(given)]
 
     def expand(self, configs: Iterable[Config], variants: list[Config]) -> Iterator[Config]:
         return (_with(config, variant) for config in configs for variant in variants)
 
 
-def _variants(variants: Any) -> list[Config]:
-    if isinstance(variants, Mapping) and variants:
-        columns = _columns("variants", variants)
-        if not any(columns.values()):
-            _warn_if_empty("variants", columns)
-        return [{key: value} for key, values in columns.items() for value in values]
-    if isinstance(variants, (str, bytes)) or not isinstance(variants or (), Iterable):
+def _variant(index: int, item: Any) -> Config:
+    if not isinstance(item, Mapping):
         raise ConfigError(
-            'variants needs a list of mappings, such as [{"model": "tiny"}], not '
-            f"{reprlib.repr(variants)}"
+            f"variants: item {index} is {reprlib.repr(item)}, not a mapping; write each "
+            'variant as {"key": value}'
         )
-    items = list(variants or ())
-    for index, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            raise ConfigError(
-                f"variants: item {index} is {reprlib.repr(item)}, not a mapping; write each "
-                'variant as {"key": value}'
-            )
-        reject_distributions("variants", item)
-    return [copy_config(item) for item in items] or [{}]
+    for key, value in item.items():
+        reject_distribution("variants", key, value)
+    return copy_config(item)
 
 
 # ---- random_search -----------------------------------------------------------------------------
@@ -325,32 +312,20 @@ def _expansion(index: int, space: Any) -> _Expansion:
     if isinstance(space, Mapping):
         return partial(grid.expand, **vars(grid.Options(space)))
     if isinstance(space, Sequence) and not isinstance(space, (str, bytes)):
-        _check_list(index, space)
-        return partial(variants.expand, **vars(variants.Options(space)))
+        options = variants.Options(space)
+        lists = [k for item in options.variants for k, v in item.items() if type(v) is list]
+        if lists:
+            _log.warning(
+                "chain: space %d is a list of mappings, so variants: %r is set to a whole list; "
+                "for the union of grids write chain({...}, {...})",
+                index,
+                lists[0],
+            )
+        return partial(variants.expand, **vars(options))
     raise ConfigError(
         f"chain: space {index} is {reprlib.repr(space)}; give a mapping (a grid), a list of "
         "mappings (variants) or an ExpManager"
     )
-
-
-def _check_list(index: int, space: Sequence[Any]) -> None:
-    """Check a list for what it does not mean as a space: a chain of spaces, a union of grids."""
-    for item in space:
-        if not isinstance(item, Mapping):
-            raise ConfigError(
-                f"chain: space {index} is a list that holds {reprlib.repr(item)}, not only "
-                "mappings (variants); pass the spaces as separate arguments: chain(a, b)"
-            )
-    lists = [(key, value) for item in space for key, value in item.items() if type(value) is list]
-    if lists:
-        _log.warning(
-            "chain: space %d is a list of mappings, which is taken as variants: %r is set to the "
-            "whole list %s; for the union of grids pass each as an argument of its own: "
-            "chain({...}, {...})",
-            index,
-            lists[0][0],
-            reprlib.repr(lists[0][1]),
-        )
 
 
 grid = _Grid()

@@ -15,7 +15,7 @@ from ztxexp_core.values.identity import config_identity
 _EXAMPLES_KEPT = 3  # of what a rule takes out, which may be millions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FilteredOut:
     """What one rule took out of a sweep.
 
@@ -26,8 +26,8 @@ class FilteredOut:
     """
 
     rule: str
-    count: int
-    examples: tuple[Config, ...]
+    count: int = 0
+    examples: tuple[Config, ...] = ()
 
 
 class ExpansionReport:
@@ -47,21 +47,19 @@ class ExpansionReport:
         self.reused: list[tuple[Config, PastRun]] = []
         self._snapshot = snapshot
         self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
-        self._rules = rules
-        self._counts = [0] * len(rules)
-        self._examples: list[list[Config]] = [[] for _ in rules]
+        self._rules = [FilteredOut(name) for name in rules]
 
     @property
     def filtered_out(self) -> tuple[FilteredOut, ...]:
         """What each rule took out, in the order of the rules; only those that took something."""
-        rules = zip(self._rules, self._counts, self._examples, strict=True)
-        return tuple(FilteredOut(name, n, tuple(some)) for name, n, some in rules if n)
+        return tuple(rule for rule in self._rules if rule.count)
 
     def reject(self, rule: int, config: Config) -> None:
         """Note that a rule, given by its place, has taken out a configuration."""
-        self._counts[rule] += 1
-        if self._counts[rule] <= _EXAMPLES_KEPT:
-            self._examples[rule].append(copy_config(config))
+        filtered = self._rules[rule]
+        filtered.count += 1
+        if filtered.count <= _EXAMPLES_KEPT:
+            filtered.examples += (copy_config(config),)
 
     def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
         """Move what has succeeded below a root from ``configs`` to ``reused``.

@@ -75,7 +75,7 @@ def test_an_empty_list_of_values_is_told_once_with_its_key(caplog, name, options
     with caplog.at_level(logging.WARNING, "ztxexp"):
         expand(name, [{"s": 1}, {"s": 2}], **options)
     (record,) = caplog.records
-    assert "no configuration is left" in record.getMessage() and keys in record.getMessage()
+    assert f"an empty list gives no configuration; add values for {keys}" in record.getMessage()
 
 
 class LikeSciPy:
@@ -282,9 +282,8 @@ def test_a_variant_that_is_no_mapping_is_named_by_its_index():
 def test_a_mapping_of_single_values_as_variants_is_told_both_ways_to_read_it():
     with pytest.raises(ConfigError) as caught:
         expand("variants", variants={"model": "tiny", "layers": 2})
-    message = str(caught.value)
-    assert "write variants([{...}]) for one variant with several keys" in message
-    assert "{'model': ['tiny']} for several values of one key" in message
+    expected = "write ['tiny'], or variants([{...}]) for one variant with several keys"
+    assert str(caught.value).endswith(expected)
 
 
 def test_variants_share_nothing():
@@ -328,8 +327,8 @@ def test_a_space_of_another_kind_is_named_by_its_index():
 
 
 @pytest.mark.parametrize("item", [5, "base", [{"a": 1}], ExpManager({"a": 1})])
-def test_a_list_of_spaces_as_one_space_is_told_how_to_chain(item):
-    with pytest.raises(ConfigError, match=r"^chain: space 1 is a list that holds .*chain\(a, b\)"):
+def test_a_list_of_spaces_as_one_space_is_refused(item):
+    with pytest.raises(ConfigError, match=r"^variants: item 1 is .* not a mapping"):
         expand("chain", spaces=[{}, [{"a": 1}, item]])
 
 
@@ -339,9 +338,8 @@ def test_lists_in_a_chained_list_of_mappings_are_values_and_the_log_says_so_once
         assert expand("chain", spaces=spaces) == [{"a": [1, 2]}, {"b": [3]}]
         assert expand("chain", spaces=[[{"a": 1}], {"b": [3]}]) == [{"a": 1}, {"b": 3}]
     (record,) = caplog.records
-    message = record.getMessage()
-    assert "taken as variants: 'a' is set to the whole list [1, 2]" in message
-    assert "chain({...}, {...})" in message
+    assert "so variants: 'a' is set to a whole list" in record.getMessage()
+    assert "chain({...}, {...})" in record.getMessage()
 
 
 # ---- random_search ---------------------------------------------------------------------------
@@ -473,7 +471,7 @@ def test_a_distribution_that_makes_no_sense_is_refused_when_it_is_made(make):
 def test_values_of_a_choice_that_are_no_list_are_told_how_to_make_one(make, first):
     with pytest.raises(ConfigError) as caught:
         make()
-    assert str(caught.value).endswith(f"belong in one list; write choice([{first}, ...])")
+    assert str(caught.value).endswith(f"where a list of values belongs; write [{first}]")
 
 
 @pytest.mark.parametrize("wrong", [{"n_trials": 2.5}, {"n_trials": 1, "seed": None}])
