@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.selection import as_list, checked_statuses
+from ztxexp.results.selection import Selection, as_list, checked_statuses, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
 from ztxexp.upkeep.repairing import may_be_running
-from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, read_infos, seconds_of
+from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, run_infos, seconds_of
 from ztxexp.upkeep.unreferenced import unreferenced
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.store.files import STAGING_PREFIX, read_record
@@ -137,8 +137,9 @@ def gc(
         None if statuses is None else checked_statuses(statuses),
         only,
     )
-    infos = [info for info, _ in read_infos(root, rules)]
-    report = GcReport(root, choose(rules, infos), rules, len(infos), dry_run)
+    runs = read_runs(Selection(root))
+    infos = run_infos(root, runs, rules, every=keep_best is not None or statuses is None)
+    report = GcReport(root, choose(rules, infos), rules, len(runs), dry_run)
     _delete("gc", report, confirm)
     if report.folders and not rules.only:
         files = unreferenced(root, [folder.name for folder in report.folders])
@@ -166,11 +167,14 @@ def clean_results(
     """
     asked = checked_statuses(statuses)
     rules = Rules(statuses=asked)
-    pairs = read_infos(root, rules, metrics_filename)
-    chosen = [
-        info for info, record in pairs if asked & info.statuses or _matches(predicate, record)
-    ]
-    report = GcReport(root, chosen, rules, len(pairs), dry_run)
+    runs = read_runs(Selection(root, metrics_filename=metrics_filename))
+    infos = run_infos(root, runs, rules, every=predicate is not None)
+    matching: set[Path] = set()
+    if predicate is not None:
+        records = zip(runs.names, runs.records(), strict=True)
+        matching = {root / name for name, record in records if _matches(predicate, record)}
+    chosen = [info for info in infos if asked & info.statuses or info.folder in matching]
+    report = GcReport(root, chosen, rules, len(runs), dry_run)
     _delete("clean_results", report, confirm)
     if report:
         names = f": {_names(report.folders)}" if report.folders else ""
@@ -178,9 +182,9 @@ def clean_results(
     return report.folders
 
 
-def _matches(predicate: RecordPredicate | None, record: Record) -> bool:
+def _matches(predicate: RecordPredicate, record: Record) -> bool:
     try:
-        return predicate is not None and bool(predicate(record))
+        return bool(predicate(record))
     except Exception as exc:
         raise ZtxexpError(
             f"clean_results: the predicate failed on {record['run_dir']} "

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from ztxexp.results.selection import RunSet, Selection, read_runs
+from ztxexp.results.selection import RunSet
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
-from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
@@ -146,29 +146,40 @@ class RunInfo:
         return self.value is not None and self.status == RUN_STATUS_SUCCEEDED
 
 
-def read_infos(
-    root: Path, rules: Rules, metrics_filename: str = "metrics.json"
-) -> list[tuple[RunInfo, dict[str, Any]]]:
-    """Return every run with its record as of ``to_records``; no links, and no damaged records.
+def run_infos(root: Path, runs: RunSet, rules: Rules, every: bool = True) -> list[RunInfo]:
+    """Return the runs as the rules see them; no links, and no damaged records.
+
+    Args:
+        root: the results root as it was given.
+        runs: its runs.
+        rules: say which values of a run are looked at.
+        every: also runs with a status that the rules do not name.
 
     Raises:
         ConfigError: no run has the metric, or none has a key of ``per``.
     """
-    runs = read_runs(Selection(root, metrics_filename=metrics_filename))
-    infos, now = [], time.time()
-    parts = [table.all() for table in (runs.run, runs.config, runs.metrics)]
-    for name, record, *objects in zip(runs.names, runs.records(), *parts, strict=True):
-        folder, (run, config, metrics) = root / name, (one or {} for one in objects)
+    nothing = [None] * len(runs)
+    configs = runs.config.all() if rules.per else nothing
+    metrics = runs.metrics.all() if rules.metric else nothing
+    infos, now, group = [], time.time(), b""
+    statuses = {*(rules.statuses or ()), RUN_STATUS_FAILED}  # a dead run counts as failed
+    record_at = runs.run.getter()
+    each = zip(runs.names, runs.run.column("status"), configs, metrics, strict=True)
+    for place, (name, status, config, values) in enumerate(each):
+        if not every and status not in statuses:
+            continue
+        folder, run = root / name, record_at(place) or {}
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
-        try:
-            group = canonical({key: lookup(config, key) for key in rules.per})
-        except ConfigError:  # nested without end
-            continue
-        status, age = str(run.get("status")), now - _ended_at(folder, run, now)
-        value = _value(lookup(metrics, rules.metric)) if rules.metric else None
-        infos.append((RunInfo(folder, status, age, value, run=run, group=group), record))
-    _check_names(rules, runs, [info for info, _ in infos])
+        if rules.per:
+            try:
+                group = canonical({key: lookup(config or {}, key) for key in rules.per})
+            except ConfigError:  # nested without end
+                continue
+        value = _value(lookup(values or {}, rules.metric)) if rules.metric else None
+        age = now - _ended_at(folder, run, now)
+        infos.append(RunInfo(folder, str(status), age, value, run=run, group=group))
+    _check_names(rules, runs, infos)
     return infos
 
 
