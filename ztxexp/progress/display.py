@@ -1,14 +1,12 @@
-"""How progress looks: a live display on a terminal, an output in a notebook, or plain lines."""
+"""How progress looks: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ztxexp.text.format import clock
@@ -19,10 +17,7 @@ if TYPE_CHECKING:  # imported when something is displayed
 
 _QUIET_SEC = 5.0  # a launch that is over by then prints no counts into a file
 _FIRST_PAUSE_SEC = 10.0
-_LONGEST_PAUSE_SEC = 60.0
-_SIGN_OF_LIFE_SEC = 600.0  # some CI services end a job that prints nothing for longer
-_LINES_KEPT = 50
-_NOTEBOOK_WIDTH = 100
+_LONGEST_PAUSE_SEC = 300.0  # some CI services end a job that prints nothing for ten minutes
 
 
 class Row(NamedTuple):
@@ -58,29 +53,6 @@ class View:
     rows: tuple[Row, ...] = ()
 
 
-class Display:
-    """Shows views.
-
-    Attributes:
-        tick: seconds between two calls of ``draw``.
-        rows: how many running configurations it shows.
-    """
-
-    tick = 0.5
-    rows = 0
-
-    def draw(self, view: View, lines: Sequence[str]) -> None:
-        """Show new lines, which stay, and the present state."""
-        raise NotImplementedError
-
-    def close(self, view: View, lines: Sequence[str]) -> None:
-        """Show new lines and the last state, which stays."""
-        self.draw(view, lines)
-
-    def release(self) -> None:
-        """Restore what was changed in the process; from any thread, without waiting."""
-
-
 def status(view: View) -> list[tuple[str, str]]:
     """Return counts and times, each a text with its style; counts of zero are left out."""
     counts = (
@@ -99,29 +71,23 @@ def status(view: View) -> list[tuple[str, str]]:
     return parts
 
 
-def render(view: View, width: int, height: int = 24) -> RenderableType:
-    """Return the status line and, below it, as many running configurations as fit."""
+def render(view: View) -> RenderableType:
+    """Return the status line and, below it, the running configurations."""
     from rich.console import Group
-    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = []
     parts.append(Text("  ") + Text(" · ").join(Text(*part) for part in status(view)))
-    rows = view.rows[: max(0, height - 4)]
     table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column(style="dim")  # the only one that is shortened to fit
-    table.add_column(style="dim", justify="right", no_wrap=True)
-    table.add_column(style="dim", no_wrap=True)
-    for row in rows:
-        metric = Text(row.metric)
-        metric.truncate(width // 2, overflow="ellipsis")
-        name = Text(row.label, no_wrap=True, overflow="ellipsis")
-        table.add_row(name, clock(row.seconds), metric)
-    if rows:
-        parts.append(Padding(table, (0, 0, 0, 4)))
-    if rows and view.running > len(rows):
-        parts.append(Text(f"    and {view.running - len(rows)} more"))
+    for justify in ("left", "left", "right", "left"):
+        table.add_column(style="dim", justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in view.rows:
+        table.add_row(" ", row.label, clock(row.seconds), row.metric)
+    if view.rows:
+        parts.append(table)
+        if view.running > len(view.rows):
+            parts.append(f"    and {view.running - len(view.rows)} more")
     return Group(*parts)
 
 
@@ -142,16 +108,19 @@ def can_be_live(stream: TextIO) -> bool:
     return _live is None and console(stream).is_interactive
 
 
-class Live(Display):
+class Live:
     """A live display by rich: a few lines at the bottom, below what is printed.
 
     Args:
         stream: a terminal for which :func:`can_be_live` is true.
         view: the first view.
+
+    Attributes:
+        tick: seconds between two calls of ``draw``.
+        rows: how many running configurations are shown.
     """
 
-    tick = 0.25
-    rows = 8
+    tick, rows = 0.25, 8
 
     def __init__(self, stream: TextIO, view: View):
         global _live
@@ -161,9 +130,8 @@ class Live(Display):
         self._view = view
         self._live = RichLive(
             console=self._console,
-            get_renderable=lambda: render(self._view, self._console.width, self._console.height),
+            get_renderable=lambda: render(self._view),
             auto_refresh=False,
-            transient=True,
             redirect_stdout=False,  # rich restores them only if the terminal takes more output
             redirect_stderr=False,
             vertical_overflow="crop",
@@ -188,9 +156,9 @@ class Live(Display):
         for *_, proxy in self._redirected:
             proxy.flush()  # an incomplete line
         with self._console:
+            self._view = view
             self._print(lines)
             self._live.stop()
-            self._console.print(render(view, self._console.width))
 
     def _print(self, lines: Sequence[str]) -> None:
         for line in lines:
@@ -236,85 +204,47 @@ if hasattr(os, "register_at_fork"):  # the child has no thread that draws
     os.register_at_fork(after_in_child=_release_live)
 
 
-# ---- a notebook ------------------------------------------------------------------------------
+# ---- a file, a pipe, CI, a notebook, or a terminal on which runs print --------------------------
 
 
-class Notebook(Display):
-    """One output below the cell, replaced when something changes; needs no widgets.
-
-    Made in the main thread, so that the output belongs to the current cell.
-    """
-
-    rows = 8
-
-    def __init__(self, view: View):
-        from IPython.display import display
-
-        self._lines: list[str] = []
-        self._text = self._render(view)
-        self._handle: Any = display(_bundle(self._text), raw=True, display_id=True)
-
-    def draw(self, view: View, lines: Sequence[str]) -> None:
-        """Replace the output if it has changed."""
-        self._lines = [*self._lines, *lines][-_LINES_KEPT:]
-        text = self._render(view)
-        if text != self._text:
-            self._text = text
-            self._handle.update(_bundle(text), raw=True)
-
-    def _render(self, view: View) -> str:
-        out = io.StringIO()
-        to_text = console(out, width=_NOTEBOOK_WIDTH, force_jupyter=False, color_system=None)
-        to_text.print(render(view, _NOTEBOOK_WIDTH))
-        return "\n".join([*self._lines, *map(str.rstrip, out.getvalue().splitlines())])
-
-
-def _bundle(text: str) -> dict[str, str]:
-    return {"text/plain": text, "text/html": f"<pre>{escape(text)}</pre>"}
-
-
-# ---- a file, a pipe, CI, or a terminal on which runs print --------------------------------------
-
-
-class Lines(Display):
-    """Plain lines, few of them, and no counts for a short launch without a failure.
+class Lines:
+    """Plain lines that become rarer, and no counts for a short launch without a failure.
 
     Args:
         stream: where they are written.
         name: what each begins with.
     """
 
+    tick, rows = 0.5, 0
+
     def __init__(self, stream: TextIO, name: str):
         self._stream = stream
         self._name = name
         self._next = _QUIET_SEC
         self._pause = _FIRST_PAUSE_SEC
-        self._written_at: float | None = None
-        self._counts: tuple[object, ...] = ()
+        self._is_empty = True
 
     def draw(self, view: View, lines: Sequence[str]) -> None:
-        """Write new lines, and the counts if they have changed and it is time for them."""
+        """Write new lines, and the counts if it is time for them."""
         self._write(lines)
-        counts = (view.done, view.total, view.running, view.reused, view.waiting)
-        silence = view.elapsed - (self._written_at or 0.0)
-        unchanged = counts == self._counts and silence < _SIGN_OF_LIFE_SEC
-        if view.elapsed < self._next or unchanged:
-            return
-        self._write([", ".join(text for text, _ in status(view))])
-        self._counts, self._written_at = counts, view.elapsed
-        self._next = view.elapsed + self._pause
-        self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_SEC)
+        if view.elapsed >= self._next:
+            self._write([", ".join(text for text, _ in status(view))])
+            self._next = view.elapsed + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE_SEC)
 
     def close(self, view: View, lines: Sequence[str]) -> None:
         """Write new lines, and the last counts if anything was written before."""
         self._write(lines)
-        if self._written_at is not None and view.total:
+        if not self._is_empty and view.total:
             self._write([", ".join(text for text, _ in status(view))])
+
+    def release(self) -> None:
+        """Do nothing: no stream was redirected."""
 
     def _write(self, lines: Sequence[str]) -> None:
         if not lines:
             return
-        self._written_at = self._written_at or 0.0
+        self._is_empty = False
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         text = "".join(f"{self._name}: {line}\n" for line in lines)
         # In one piece, because other processes may write into the same file.

@@ -7,16 +7,15 @@ import sys
 import threading
 import time
 from collections import deque
-from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import TextIO
 
-from ztxexp.progress.display import Display, Lines, Live, Notebook, View, can_be_live
+from ztxexp.progress.display import Lines, Live, View, can_be_live
 from ztxexp.progress.rows import Running, RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
-from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
+from ztxexp.text.terminal import PROGRESS_VARIABLE, switched_off
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec
 
 _log = logging.getLogger("ztxexp")
@@ -24,15 +23,14 @@ _log = logging.getLogger("ztxexp")
 _CLOSE_SEC = 2.0  # for the last drawing: a stopped terminal (Ctrl-S) would block for ever
 _KINDS_SHOWN = 10
 _MESSAGE_WIDTH = 200
-_MAX_NEW_SPECS = 500  # between two drawings; of a faster launch the rest is not looked at
 
 
 class Progress:
     """Counts runs, and shows the counts until the ``with`` block ends.
 
-    A terminal gets a live display, a notebook an output that is replaced, anything else a few
-    plain lines on ``sys.stderr``; so does a terminal on which the runs themselves print. If the
-    display fails, it ends with a warning and the launch goes on.
+    A terminal gets a live display, anything else a few plain lines on ``sys.stderr``; so does a
+    terminal on which the runs themselves print. If the display fails, it ends with a warning and
+    the launch goes on.
 
     Args:
         total: configurations that the launch runs.
@@ -74,10 +72,10 @@ class Progress:
         self._running: dict[str, Running] = {}
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
-        self._new_specs: deque[RunSpec] = deque(maxlen=_MAX_NEW_SPECS)
+        self._rows = RunningRows()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._display: Display | None = None
+        self._display: Lines | Live | None = None
         self._thread: threading.Thread | None = None
         self._start = self._last_end = time.monotonic()
 
@@ -88,7 +86,6 @@ class Progress:
         if self._shown:
             with self._lock:
                 self._running[spec.run_id] = Running(spec, time.monotonic())
-                self._new_specs.append(spec)
 
     def ended(self, outcome: RunOutcome) -> None:
         """Count a run as done."""
@@ -133,24 +130,17 @@ class Progress:
             self._draw_between_runs()
 
     def _say_failure(self, outcome: RunOutcome) -> None:
-        """Show the first failure of each kind."""
+        """Show the first failure of each of the first kinds."""
         kind = failure_kind(outcome)
-        if kind in self._failure_kinds or len(self._failure_kinds) > _KINDS_SHOWN:
+        if kind in self._failure_kinds or len(self._failure_kinds) == _KINDS_SHOWN:
             return
         self._failure_kinds.add(kind)
-        if len(self._failure_kinds) > _KINDS_SHOWN:
-            self._lines.append("failures of further kinds are counted only")
-            return
         first_line = next(iter((outcome.error_message or "").splitlines()), "")
         message = cut(sanitize_for_terminal(first_line), _MESSAGE_WIDTH)
         place = f" ({outcome.place})" if outcome.place else ""
         self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {message}{place}")
 
     # -- the display
-
-    @cached_property
-    def _rows(self) -> RunningRows:
-        return RunningRows()
 
     def __enter__(self) -> Progress:
         self._start = self._last_end = time.monotonic()
@@ -159,8 +149,11 @@ class Progress:
         if not self._shown:
             return self
         try:
-            self._display = self._open(stream)
-            if not (isinstance(self._display, Lines) and self._in_process and stream.isatty()):
+            if not self._in_process and can_be_live(stream):
+                self._display = Live(stream, self._view(0))
+            else:
+                self._display = Lines(stream, f"ztxexp {self._mode}")
+            if not self._in_process:
                 self._thread = threading.Thread(
                     target=self._keep_drawing, name="ztxexp-progress", daemon=True
                 )
@@ -171,13 +164,6 @@ class Progress:
             self._release()
             raise
         return self
-
-    def _open(self, stream: TextIO) -> Display:
-        if self._stream is None and in_notebook():
-            return Notebook(self._view(0))
-        if not self._in_process and can_be_live(stream):
-            return Live(stream, self._view(0))
-        return Lines(stream, f"ztxexp {self._mode}")
 
     def __exit__(
         self,
@@ -203,7 +189,7 @@ class Progress:
         self._draw()
 
     def _draw_between_runs(self) -> None:
-        """Draw at once if no thread draws: the runs print on the same terminal."""
+        """Draw at once if no thread draws: the runs print to the same stream."""
         if self._thread is None:
             self._draw()
 
@@ -230,10 +216,7 @@ class Progress:
                 took, since = self._last_end - self._start, now - self._last_end
                 seconds_left = eta(self._done, self._total - self._done, running, took, since)
             shown = list(islice(self._running.values(), rows))
-            new_specs = list(self._new_specs)
-            self._new_specs.clear()
             counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
-        self._rows.add(new_specs)
         elapsed = int(now - self._start)
         return View(*counts, elapsed, seconds_left, waiting, self._rows.rows(shown, now))
 

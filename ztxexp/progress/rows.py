@@ -5,8 +5,8 @@ The metric is read from the end of the run's ``metrics.jsonl``, so workers send 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ztxexp.progress.display import Row
 from ztxexp.text.format import sanitize_for_terminal
@@ -16,7 +16,7 @@ from ztxexp_core.records import RunSpec
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.values.codec import decode, number
 
-_TAILS = (4096, 65536)  # bytes; the second for an event longer than the first
+_TAIL_BYTES = 65_536
 _METRICS_SHOWN = 3
 
 
@@ -31,43 +31,33 @@ class RunningRows:
     """Labels running configurations and reads their last metrics; for one thread."""
 
     def __init__(self) -> None:
-        self._first: Mapping[str, Any] | None = None
+        self._first: RunSpec | None = None
         self._varying: dict[KeyPath, None] = {}
         self._metrics: dict[str, tuple[int, str]] = {}
 
-    def add(self, specs: Iterable[RunSpec]) -> None:
-        """Find out which keys differ between these and all configurations before."""
-        for spec in specs:
-            if self._first is None:
-                self._first = spec.config
-            self._varying.update(dict.fromkeys(differing_keys([self._first, spec.config])))
-
     def rows(self, runs: Sequence[Running], now: float) -> tuple[Row, ...]:
-        """Return what to show of these runs."""
-        shown = {run.spec.run_id for run in runs}
-        self._metrics = {name: last for name, last in self._metrics.items() if name in shown}
-        return tuple(
-            Row(self.label(run.spec), int(now - run.since), self.metric(run.spec)) for run in runs
-        )
+        """Return what to show of these runs, called by the keys that vary among all shown so far.
 
-    def label(self, spec: RunSpec) -> str:
-        """Return ``lr=0.1 seed=3``, of the keys that vary; the run's id if none does."""
-        return (label(spec.config, list(self._varying)) if self._varying else "") or spec.run_id
+        A run is called by its id if no key varies.
+        """
+        for spec, _ in runs:
+            if spec.run_id not in self._metrics:
+                self._first = self._first or spec
+                differing = differing_keys([self._first.config, spec.config])
+                self._varying.update(dict.fromkeys(differing))
+        self._metrics = {run.spec.run_id: self._last_metric(run.spec) for run in runs}
+        keys, rows = list(self._varying), []
+        for spec, since in runs:
+            name = (label(spec.config, keys) if keys else "") or spec.run_id
+            rows.append(Row(name, int(now - since), self._metrics[spec.run_id][1]))
+        return tuple(rows)
 
-    def metric(self, spec: RunSpec) -> str:
-        """Return ``step 12  loss 0.31``; empty if nothing was logged or can be read."""
-        size, text = self._metrics.get(spec.run_id, (0, ""))
-        known = size
-        for length in _TAILS:
-            size, end = read_end(RunFiles(spec.run_dir).curve, length, known)
-            lines = end.split(b"\n")[:-1]  # the last one may be incomplete
-            events = filter(None, map(_event_text, reversed(lines)))
-            event = next(events, "")
-            if event:
-                text = event
-                break
-        self._metrics[spec.run_id] = size, text
-        return text
+    def _last_metric(self, spec: RunSpec) -> tuple[int, str]:
+        """Return the size of the file of metrics, and ``step 12  loss 0.31`` or an empty text."""
+        known, text = self._metrics.get(spec.run_id, (-1, ""))
+        size, end = read_end(RunFiles(spec.run_dir).curve, _TAIL_BYTES, known)
+        lines = end.split(b"\n")[:-1]  # the last one may be incomplete
+        return size, next(filter(None, map(_event_text, reversed(lines))), text)
 
 
 def _event_text(line: bytes) -> str:
