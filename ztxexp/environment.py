@@ -12,7 +12,6 @@ from ztxexp_core.errors import OptionError
 
 _log = logging.getLogger("ztxexp")
 
-_SEED_LIMIT = 2**32  # NumPy takes no larger seed
 _PRIORITIES = {  # nice value, and priority class of Windows
     "high": (-10, "HIGH_PRIORITY_CLASS"),
     "normal": (0, "NORMAL_PRIORITY_CLASS"),
@@ -30,7 +29,7 @@ def init_torch_env(
     """Seed Python, NumPy and torch alike, and choose the device; call it first in ``exp_fn``.
 
     Args:
-        seed: from 0 to 2**32 - 1.
+        seed: from 0 to 2**32 - 1; NumPy raises ``ValueError`` for another one.
         use_gpu: take a CUDA device where there is one; without one the CPU is taken.
         gpu_id: number of the device, counted among those that ``CUDA_VISIBLE_DEVICES`` leaves.
         deterministic: let cuDNN use deterministic algorithms only.
@@ -41,7 +40,7 @@ def init_torch_env(
 
     Raises:
         ImportError: torch is not installed.
-        OptionError: a seed, or a number of a device, that does not exist (a ``ValueError``).
+        OptionError: there is no such device (a ``ValueError``).
 
     Example:
         >>> device = init_torch_env(seed=42, use_gpu=False)
@@ -54,13 +53,26 @@ def init_torch_env(
         raise ImportError(
             'init_torch_env needs the package torch; install it with: pip install "ztxexp[torch]"'
         ) from exc
-    _seed_everything(torch, seed)
+    import numpy
+
+    numpy.random.seed(seed)
+    random.seed(seed)
+    torch.manual_seed(seed)  # of all devices
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = benchmark
-    device = _device(torch, use_gpu, gpu_id)
-    _log.info("torch uses %s, seed %s", device, seed)
-    if use_gpu and device.type == "cpu":
+    device = torch.device("cpu")
+    if use_gpu and not torch.cuda.is_available():
         _warn_of_cpu()
+    elif use_gpu:
+        count = torch.cuda.device_count()
+        if not 0 <= gpu_id < count:
+            raise OptionError(
+                f"gpu_id {gpu_id!r} does not exist: this process sees {count} CUDA device(s), "
+                "numbered from 0; choose one of them or widen CUDA_VISIBLE_DEVICES"
+            )
+        torch.cuda.set_device(gpu_id)
+        device = torch.device(f"cuda:{gpu_id}")
+    _log.info("torch uses %s, seed %s", device, seed)
     return device
 
 
@@ -68,30 +80,6 @@ def init_torch_env(
 def _warn_of_cpu() -> None:
     """Warn once in a process: most who asked for a GPU, or left the default, count on one."""
     _log.warning("torch finds no CUDA device and uses the CPU; use_gpu=False silences this warning")
-
-
-def _seed_everything(torch: Any, seed: int) -> None:
-    import numpy
-
-    if not 0 <= seed < _SEED_LIMIT:
-        raise OptionError(f"seed must lie between 0 and {_SEED_LIMIT - 1}, got {seed!r}")
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.cuda.manual_seed_all(seed)  # does nothing without CUDA
-
-
-def _device(torch: Any, use_gpu: bool, gpu_id: int) -> Any:
-    if not (use_gpu and torch.cuda.is_available()):
-        return torch.device("cpu")
-    count = torch.cuda.device_count()
-    if not 0 <= gpu_id < count:
-        raise OptionError(
-            f"gpu_id {gpu_id!r} does not exist: this process sees {count} CUDA device(s), numbered "
-            "from 0; choose one of them or widen CUDA_VISIBLE_DEVICES"
-        )
-    torch.cuda.set_device(gpu_id)
-    return torch.device(f"cuda:{gpu_id}")
 
 
 def set_process_priority(priority: str = "high") -> None:
@@ -110,7 +98,7 @@ def set_process_priority(priority: str = "high") -> None:
     Example:
         >>> set_process_priority("low")
     """
-    word = priority.strip().lower() if isinstance(priority, str) else priority
+    word = str(priority).strip().lower()
     if word not in _PRIORITIES:
         raise OptionError(f"priority must be 'high', 'normal' or 'low', got {priority!r}")
     import psutil

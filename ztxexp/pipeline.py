@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,10 +147,7 @@ class ExperimentPipeline(ConfigBuilder):
         Raises:
             ValueError, TypeError: an argument is not a number, a name or an exception class.
         """
-        try:
-            attempts = max(1, operator.index(max_attempts))
-        except TypeError:
-            raise ValueError(f"max_attempts must be a whole number, got {max_attempts!r}") from None
+        attempts = max(1, int(max_attempts))
         RetryRule.of(attempts, retry_on, delay, backoff)  # an error belongs to this line
         self._retry = {
             "max_attempts": attempts,
@@ -275,10 +271,5 @@ class ExperimentPipeline(ConfigBuilder):
         return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
 
     def _planned(self, allow_duplicates: bool) -> Plan:
-        return plan_sweep(
-            self,
-            self.results_root,
-            resume=self._resume,
-            only_failed=self._only_failed,
-            allow_duplicates=allow_duplicates,
-        )
+        root, resume, only_failed = self.results_root, self._resume, self._only_failed
+        return plan_sweep(self, root, resume, only_failed, allow_duplicates)

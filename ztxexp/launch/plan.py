@@ -230,7 +230,6 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
 def plan_sweep(
     builder: ConfigBuilder,
     root: str | Path,
-    *,
     resume: bool = False,
     only_failed: Collection[str] | None = None,
     allow_duplicates: bool = False,

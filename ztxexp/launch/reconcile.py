@@ -7,6 +7,7 @@ record is closed as failed, with what is known of the cause.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from datetime import datetime, timezone
@@ -123,19 +124,15 @@ def _reported_fields(reported: RunOutcome) -> dict[str, Any]:
 
 
 def _outcome(reported: RunOutcome, record: dict[str, Any]) -> RunOutcome:
-    return RunOutcome(
-        run_id=reported.run_id,
+    return dataclasses.replace(
+        reported,
         status=str(record.get("status")),
         attempt=attempt_of(record),
         duration_sec=float(record.get("duration_sec") or 0.0),
         error_type=record.get("error_type"),
         error_message=record.get("error_message"),
         reason=record.get("reason"),
-        exit_code=reported.exit_code,
-        signal=reported.signal,
-        notices=reported.notices,
         place=record.get("error_place"),
-        peak_memory=reported.peak_memory,
     )
 
 
@@ -151,11 +148,10 @@ def _older(record: dict[str, Any], spec: RunSpec) -> bool:
 def _write_what_is_known(run_dir: Path, reported: RunOutcome) -> None:
     """Write ``error.log`` for a run that died: the cause, its memory, its last lines."""
     files = RunFiles(run_dir)
-    lines = [str(reported.error_message)]
+    text = f"{reported.error_message}\n"
     if reported.peak_memory:
-        lines.append(f"most memory seen: {reported.peak_memory / 2**20:.0f} MiB")
-    last_lines = lines_before_death(files.log, _LINES_KEPT)
-    if last_lines:
-        lines += ["", f"last lines of {os.path.basename(files.log)}:", *last_lines]
+        text += f"most memory seen: {reported.peak_memory / 2**20:.0f} MiB\n"
+    if last_lines := lines_before_death(files.log, _LINES_KEPT):
+        text += "\n".join(["", f"last lines of {os.path.basename(files.log)}:", *last_lines, ""])
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too
-        write_bytes(files.error, ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
+        write_bytes(files.error, text.encode(errors="backslashreplace"))

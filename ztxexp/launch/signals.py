@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 _open: list[Interrupts] = []
@@ -77,12 +77,7 @@ class Interrupts:
                 signal.signal(signum, handler)
         self._before.clear()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         if self in _open:
             _open.remove(self)
         self.give_back()

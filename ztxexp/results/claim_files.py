@@ -64,11 +64,8 @@ class ClaimFiles:
         self._links = hasattr(os, "link")
 
     def prepare(self) -> None:
-        """Make the folder; not the root, which is not to come back once it was deleted."""
+        """Make the folder, never the root, and remove temporary files of killed processes."""
         shared_folder(self._root, CLAIMS, make=True)
-
-    def tidy(self) -> None:
-        """Remove the temporary files of processes that were killed; never raises."""
         remove_old(self._root, CLAIMS, _TEMPORARY)
 
     def path(self, identity: str, after: str = "") -> str:
@@ -157,21 +154,11 @@ def _read(path: str) -> Claim | None:
         return None
     except (OSError, ValueError):
         value = None
-    claim = _claim(value, path)
-    if claim is None:
-        date = modified(path) or 0.0  # the only thing that tells a damaged claim from a later one
-        claim = Claim(f"{DAMAGED}-{int(date * 1e6):x}", "", DAMAGED, {}, path)
-    return claim
-
-
-def _claim(value: object, path: str) -> Claim | None:
-    if not isinstance(value, dict):
-        return None
-    token, run_id, status = (str(value.get(name, "")) for name in ("token", "run_id", "status"))
-    owner = value.get("owner")
-    if not all(_NAMES.fullmatch(text) for text in (token, run_id, status)):
-        return None
-    kinds = (("host", str), ("pid", int), ("beat", str))
-    if not isinstance(owner, dict) or not all(isinstance(owner.get(n), k) for n, k in kinds):
-        return None
-    return Claim(token, run_id, status, owner, path)
+    if isinstance(value, dict) and isinstance(owner := value.get("owner"), dict):
+        token, run_id, status = (str(value.get(n, "")) for n in ("token", "run_id", "status"))
+        kinds = (("host", str), ("pid", int), ("beat", str))
+        known = all(isinstance(owner.get(name), kind) for name, kind in kinds)
+        if known and all(_NAMES.fullmatch(text) for text in (token, run_id, status)):
+            return Claim(token, run_id, status, owner, path)
+    date = modified(path) or 0.0  # the only thing that tells a damaged claim from a later one
+    return Claim(f"{DAMAGED}-{int(date * 1e6):x}", "", DAMAGED, {}, path)

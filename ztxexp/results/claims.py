@@ -62,12 +62,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Another launch has run the configuration.
-
-    Attributes:
-        run_id: its run.
-        status: how the run ended.
-    """
+    """Another launch has run the configuration: its run, and how that ended."""
 
     run_id: str
     status: str
@@ -126,13 +121,12 @@ class Claims:
         self._since = stamp(root) if since is None else since
         self._held: dict[str, list[Claim]] = {}  # by identity: the chain up to our own claim
         self._lock = threading.Lock()
-        self._warned: set[str] = set()
+        self._warned = False
         self._pid = os.getpid()
         try:
             self._files.prepare()
         except OSError as exc:
             raise self._unwritable(exc) from exc
-        self._files.tidy()
         self._beat = contextlib.ExitStack()
         self._beat.enter_context(beating(root))
 
@@ -175,20 +169,15 @@ class Claims:
                 return verdict
             after = chain[-1].token if chain else ""
             made = self._files.make(identity, mine, after)
-            if made and not chain:
-                return self._hold(identity, [mine])
-            # Read again either way: over NFS a file can be made although the call reports an error.
-            chain = self._files.chain(identity)
+            # Read again unless it is the first: over NFS a file can be made although the call
+            # reports an error, and another launch may have folded the claim before ours.
+            chain = [mine] if made and not chain else self._files.chain(identity)
             if chain and chain[-1].token == mine.token:
-                return self._hold(identity, chain)
+                self._held[identity] = chain
+                return Claimed()
             if made and mine.token not in [claim.token for claim in chain]:
-                # The claim before it has been folded meanwhile: another launch was faster.
                 self._files.discard(identity, after)
         return Held(chain[-1].run_id, chain[-1].owner) if chain else Held("", {})
-
-    def _hold(self, identity: str, chain: list[Claim]) -> Claimed:
-        self._held[identity] = chain
-        return Claimed()
 
     # -- whose it is
 
@@ -197,7 +186,11 @@ class Claims:
         if claim.status == _GIVEN_UP:
             return None
         if claim.status == DAMAGED:
-            return self._verdict_on_damaged(claim)
+            at = modified(claim.path)
+            if at is not None and abs(file_system_now(self._root) - at) < _WRITING_SEC:
+                return Held("", {})
+            _log.warning("the claim %s is damaged; it is taken over", claim.path)
+            return None
         held, files = claim.status == RUN_STATUS_RUNNING, RunFiles(f"{self._root}/{claim.run_id}")
         if held:
             signs = (claim.path, files.run, files.curve, files.events)
@@ -228,13 +221,6 @@ class Claims:
             return None
         return Completed(run_id, status)
 
-    def _verdict_on_damaged(self, claim: Claim) -> Verdict | None:
-        at = modified(claim.path)
-        if at is not None and abs(file_system_now(self._root) - at) < _WRITING_SEC:
-            return Held("", {})
-        self._warn_once(f"the claim {claim.path} is damaged; it is taken over")
-        return None
-
     # -- giving back
 
     def release(self, identity: str, run_id: str, status: str) -> None:
@@ -257,7 +243,10 @@ class Claims:
                 if not self._files.fold(identity, chain, end):
                     _log.debug("the claim of run %s was taken over by another launch", run_id)
             except OSError as exc:
-                self._warn_once(f"claims below {self._files.folder} cannot be given back: {exc}")
+                if not self._warned:
+                    self._warned = True
+                    folder = self._files.folder
+                    _log.warning("claims below %s cannot be given back: %s", folder, exc)
 
     def give_up(self, identity: str, run_id: str) -> None:
         """Let any launch have a configuration whose run did not begin or was interrupted."""
@@ -275,13 +264,6 @@ class Claims:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    # -- messages
-
-    def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            _log.warning("%s", message)
 
     def _unwritable(self, exc: OSError) -> StoreError:
         return StoreError(

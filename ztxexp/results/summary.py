@@ -58,15 +58,16 @@ class RunSummary:
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
-        ran = f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
+        ran = "no runs"
+        if self.total:
+            ran = f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
         counts = {"succeeded": self.succeeded, "failed": self.failed, "skipped": self.skipped}
         others = {
             "reused": self.reused - self.failed_elsewhere,
             "failed in another launch": self.failed_elsewhere,
             "not started": self.not_started,
         }
-        parts = [ran if self.total else "no runs", _counted(counts)]
-        line = ": ".join(filter(None, parts))
+        line = ": ".join(filter(None, [ran, _counted(counts)]))
         lines = ["; ".join(filter(None, [line, _counted(others)]))]
         if self.stopped_because:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
@@ -83,15 +84,10 @@ class RunSummary:
         Returns:
             Some lines; an empty text where nothing failed and the launch was not stopped.
         """
-        lines = []
+        lines = [failures_text(self.failures, self.total)] if self.failures else []
         if self.stopped_because:
-            lines.append(
-                f"stopped: {_first_line(self.stopped_because)}; "
-                f"{plural(self.not_started, 'run')} not started"
-            )
-        if self.failures:
-            lines.append(failures_text(self.failures, self.total))
-        if self.stopped_because:
+            why, count = _first_line(self.stopped_because), plural(self.not_started, "run")
+            lines.insert(0, f"stopped: {why}; {count} not started")
             lines.append("to go on, with the failed ones too: pipeline.resume().run(exp_fn)")
         elif self.failures:
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
