@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.terminal import console
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
@@ -41,10 +45,10 @@ def print_json(value: Any) -> None:
 
 
 def print_line(*cells: Cell) -> None:
-    """Print texts in one line, some of them in a style."""
+    """Print texts in one line, some of them in a style, without what a terminal would obey."""
     from rich.text import Text
 
-    console(sys.stdout).print(Text.assemble(*cells), soft_wrap=True)
+    console(sys.stdout).print(Text().join(map(_text, cells)), soft_wrap=True)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
@@ -55,11 +59,17 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         rows: the cells of each row.
     """
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(header))
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*[Text(cell) if isinstance(cell, str) else Text(*cell) for cell in row])
+        table.add_row(*map(_text, row))
     console(sys.stdout).print(table)
+
+
+def _text(cell: Cell) -> Text:
+    from rich.text import Text
+
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return Text(sanitize_for_terminal(text), style)

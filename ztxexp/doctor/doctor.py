@@ -25,7 +25,7 @@ from ztxexp.plugin_tools.plugin_states import (
     plugin_states,
 )
 from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
-from ztxexp.text.format import plural, sanitize_for_terminal, size
+from ztxexp.text.format import plural, size
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, label, visible_gpus
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
@@ -87,9 +87,9 @@ def _python() -> Iterator[Check]:
         yield Check(BAD, "ztxexp", "not installed, so no plugins are found", "pip install ztxexp")
     else:
         folder = Path(ztxexp_core.__file__).parents[1]
-        yield Check(OK, "ztxexp", sanitize_for_terminal(f"{version} in {folder}"))
+        yield Check(OK, "ztxexp", f"{version} in {folder}")
     python = f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}"
-    yield Check(OK, "Python", sanitize_for_terminal(python))
+    yield Check(OK, "Python", python)
 
 
 def _packages() -> Iterator[Check]:
@@ -118,12 +118,12 @@ def _gpus() -> Iterator[Check]:
     try:
         nvml = Nvml()
     except OptionError as exc:
-        yield Check(OK, "GPUs", sanitize_for_terminal(f"no NVIDIA GPU found ({exc})"))
+        yield Check(OK, "GPUs", f"no NVIDIA GPU found ({exc})")
         return
     devices = nvml.devices
     nvml.close()
     names = [f"{number}: {device.name or device.uuid}" for number, device in enumerate(devices)]
-    yield Check(OK, "GPUs", sanitize_for_terminal(", ".join(names)) or "no NVIDIA GPU found")
+    yield Check(OK, "GPUs", ", ".join(names) or "no NVIDIA GPU found")
     if devices:
         yield _visible(os.environ.get(VISIBLE), devices)
     torch = version_of("torch") or ""
@@ -138,11 +138,9 @@ def _visible(value: str | None, devices: list[Device]) -> Check:
     try:
         entries = visible_gpus(value, devices)
     except OptionError as exc:
-        return Check(
-            BAD, VISIBLE, sanitize_for_terminal(str(exc)), "unset it, or name existing GPUs"
-        )
+        return Check(BAD, VISIBLE, str(exc), "unset it, or name existing GPUs")
     names = ", ".join(map(label, entries))
-    return Check(OK, VISIBLE, sanitize_for_terminal(f"{value!r} leaves {len(entries)}: {names}"))
+    return Check(OK, VISIBLE, f"{value!r} leaves {len(entries)}: {names}")
 
 
 def _plugins(timeout: float) -> Iterator[Check]:
@@ -169,14 +167,13 @@ def check_root(root: str | Path) -> Iterator[Check]:
     """
     root = Path(root).absolute()
     folder = next(path for path in (root, *root.parents) if path.exists())
-    path = sanitize_for_terminal(str(root))
     if not folder.is_dir():
-        yield Check(BAD, "root", f"{path} is a file or lies below one", "choose a folder")
+        yield Check(BAD, "root", f"{root} is a file or lies below one", "choose a folder")
         return
     if folder == root:
-        yield Check(OK, "root", f"{path}, {plural(len(run_names(root)), 'run folder')}")
+        yield Check(OK, "root", f"{root}, {plural(len(run_names(root)), 'run folder')}")
     else:
-        yield Check(OK, "root", f"{path} does not exist yet; {folder} is checked instead")
+        yield Check(OK, "root", f"{root} does not exist yet; {folder} is checked instead")
     free = shutil.disk_usage(folder).free
     low = free < _LOW_SPACE
     hint = "delete what is not needed" if low else ""

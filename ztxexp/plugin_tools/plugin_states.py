@@ -20,7 +20,6 @@ from typing import Any
 
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM, READY
 from ztxexp.plugin_tools.versions import unmet_requirements, version_of
-from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
 from ztxexp_core.plugins.entries import (
@@ -114,10 +113,8 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
 
 def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> PluginState:
     """Return a state without the description of the plugin."""
-    origin = (ref.name, ref.distribution, ref.version, ref.target)
-    name, distribution, version, source = map(sanitize_for_terminal, origin)
-    problem, hint = sanitize_for_terminal(problem), sanitize_for_terminal(hint)
-    return PluginState(ref.kind, name, distribution, version, source, state, problem, hint)
+    origin = (ref.kind, ref.name, ref.distribution, ref.version, ref.target)
+    return PluginState(*origin, state, problem, hint)
 
 
 # ---- what the metadata say -------------------------------------------------------------------
@@ -168,15 +165,11 @@ def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) 
         hint = pip_line(entry) or f"pip install {' '.join(missing)}"
     elif state == BROKEN:
         hint = f"fix or reinstall {ref.distribution}"
-    options = [
-        {key: text if text is None else sanitize_for_terminal(text) for key, text in option.items()}
-        for option in answer.get("options", ())
-    ]
     return replace(
         _state(ref, state, problem, hint),
-        about=sanitize_for_terminal(answer.get("about", "")),
-        supports=tuple(map(sanitize_for_terminal, answer.get("supports", ()))),
-        options=tuple(options),
+        about=answer.get("about", ""),
+        supports=tuple(answer.get("supports", ())),
+        options=tuple(answer.get("options", ())),
     )
 
 

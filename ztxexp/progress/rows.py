@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ztxexp.progress.display import Row
 from ztxexp.text.format import sanitize_for_terminal
-from ztxexp.text.labels import KeyPath, differing_keys, label
+from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.logs import read_end
 from ztxexp_core.records import RunSpec
 from ztxexp_core.store.files import RunFiles
@@ -32,7 +32,7 @@ class RunningRows:
 
     def __init__(self) -> None:
         self._first: RunSpec | None = None
-        self._varying: dict[KeyPath, None] = {}
+        self._varying: dict[str, None] = {}
         self._metrics: dict[str, tuple[int, str]] = {}
 
     def rows(self, runs: Sequence[Running], now: float) -> tuple[Row, ...]:

@@ -14,19 +14,19 @@ from ztxexp.text.labels import differing_keys, label
     ("configs", "expected"),
     [
         ([{"a": 1}], []),
-        ([{"a": 1, "b": 2}, {"a": 1, "b": 3}], [("b",)]),
-        ([{"a": 1}, {"a": 1, "b": None}], [("b",)]),
+        ([{"a": 1, "b": 2}, {"a": 1, "b": 3}], ["b"]),
+        ([{"a": 1}, {"a": 1, "b": None}], ["b"]),
         ([{"a": 1}, {"a": 1.0}], []),
-        ([{"a": 1}, {"a": True}], [("a",)]),
-        ([{"a": None}, {"a": "None"}], [("a",)]),
+        ([{"a": 1}, {"a": True}], ["a"]),
+        ([{"a": None}, {"a": "None"}], ["a"]),
         ([{"a": [1, 2]}, {"a": (1, 2)}], []),
-        ([{"a": [1, 2]}, {"a": [1, 3]}], [("a",)]),
-        ([{"a": np.array([1, 2])}, {"a": np.array([1, 3])}], [("a",)]),
+        ([{"a": [1, 2]}, {"a": [1, 3]}], ["a"]),
+        ([{"a": np.array([1, 2])}, {"a": np.array([1, 3])}], ["a"]),
         ([{"a": np.array([1, 2])}, {"a": np.array([1, 2])}], []),
-        ([{"m": {"x": 1, "y": 1}}, {"m": {"x": 2, "y": 1}}], [("m", "x")]),
-        ([{"m": {"x": 1}}, {"m": {}}], [("m", "x")]),
-        ([{"m": {"x": 1}}, {"m": 3}], [("m",)]),
-        ([{3: 1}, {3: 2}], [(3,)]),
+        ([{"m": {"x": 1, "y": 1}}, {"m": {"x": 2, "y": 1}}], ["m.x"]),
+        ([{"m": {"x": 1}}, {"m": {}}], ["m.x", "m"]),
+        ([{"m": {"x": 1}}, {"m": 3}], ["m.x", "m"]),
+        ([{3: 1}, {3: 2}], ["3"]),
     ],
 )
 def test_the_keys_that_differ(configs, expected):
@@ -58,7 +58,8 @@ def test_values_are_short_and_harmless(config, expected):
 
 def test_nested_keys_are_dotted_and_absent_ones_left_out():
     config = {"m": {"x": {"y": 1}}, "b": 2}
-    assert label(config, [("m", "x", "y"), ("m", "z"), ("c",), ("b", "d")]) == "m.x.y=1"
+    assert label(config, ["m.x.y", "m.z", "c", "b.d"]) == "m.x.y=1"
+    assert label(config) == "m.x.y=1 b=2"
 
 
 def test_a_label_is_never_wider_than_asked():
