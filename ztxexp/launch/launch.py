@@ -7,7 +7,7 @@ import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,26 +68,26 @@ def launch(
     workers = options.worker_count(slots)
     settings = options.executor_settings(executor)
     live, tracker_specs = _resolved_trackers(executor, options)
-    root = prepare_root(results_root)
+    root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
     shared = Launch(
         function,
-        _metadata(options, function, root if plan.to_run else None),
+        _metadata(options, function, root if to_run else None),
         options.retry_rule(),
         tracker_specs,
         live,
         own_process="in_process" not in executor.supports,
         tracker_timeout=float(options.tracker_timeout),
     )
-    timeouts = _timeouts(plan.to_run, options)
+    timeouts = _timeouts(to_run, options)
     run_one = RunOne(shared)
-    if shared.own_process and plan.to_run:
+    if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
-    reused, started = plan.counts.get(Action.REUSE, 0), time.monotonic()
+    reused, started = counts.get(Action.REUSE, 0), time.monotonic()
     with (
         Interrupts() as interrupts,
         closing(slots) if slots is not None else nullcontext(),
         Progress(
-            len(plan.to_run),
+            len(to_run),
             mode=executor.ref.name,
             workers=workers,
             reused=reused,
@@ -95,21 +95,24 @@ def launch(
             shown=options.progress,
         ) as progress,
     ):
-        if _runs_nothing_new(plan):
+        if not to_run and _left_something_out(counts):
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line())
-        tidy_root(
-            root, plan.snapshot or Snapshot(root, make_index=False)
-        )  # also where nothing is run
-        if not plan.to_run:
+        snapshot = plan.snapshot or Snapshot(root, make_index=False)
+        tidy_root(root, snapshot)  # also where nothing is run
+        if not to_run:
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
+        fresh = options.new_processes
         specs = [
-            _spec(root, planned, timeout, options)
-            for planned, timeout in zip(plan.to_run, timeouts, strict=True)
+            _spec(root, planned, timeout, fresh)
+            for planned, timeout in zip(to_run, timeouts, strict=True)
         ]
-        keys, busy = _claim_keys(specs, plan.to_run), _busy(specs, plan.to_run)
-        sharing = _claims(root, plan, specs, keys) if plan.snapshot else beating(root)
+        keys, busy = _claim_keys(specs, to_run), _busy(specs, to_run)
+        if plan.snapshot is None:
+            sharing: AbstractContextManager[Claims | None] = beating(root)
+        else:
+            sharing = _claims(root, snapshot, specs, to_run, keys)
         with sharing as claims:
             queue = RunQueue(specs, progress, claims, keys, slots, busy)
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
@@ -134,11 +137,10 @@ def launch(
     return summary
 
 
-def _runs_nothing_new(plan: Plan) -> bool:
-    """Tell whether a plan runs nothing although not all of it has succeeded before."""
-    counts = plan.counts
+def _left_something_out(counts: Mapping[Action, int]) -> bool:
+    """Tell whether a plan runs nothing although not everything has succeeded before."""
     filtered = Action.FILTERED in counts and Action.REUSE not in counts
-    return not plan.to_run and (filtered or Action.LEFT_OUT in counts)
+    return filtered or Action.LEFT_OUT in counts
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
@@ -255,7 +257,8 @@ def _timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[flo
     for index, item in enumerate(planned):
         try:
             copy_config(item.config)
-            timeouts.append(options.timeout_of(item.config))
+            limited = options.timeout is not None
+            timeouts.append(options.timeout_of(item.config) if limited else None)
         except ValueError as exc:  # a ConfigError among them
             kind = ConfigError if isinstance(exc, ConfigError) else ValueError
             raise kind(f"configuration {index} of {len(planned)}: {exc}") from exc
@@ -270,10 +273,9 @@ def _timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[flo
 # ---- what is handed to the executor ------------------------------------------------------------
 
 
-def _spec(
-    root: Path, planned: PlannedRun, timeout: float | None, options: LaunchOptions
-) -> RunSpec:
-    run_id = planned.folder.name if planned.folder is not None else new_run_id()
+def _spec(root: Path, planned: PlannedRun, timeout: float | None, fresh: bool) -> RunSpec:
+    folder = planned.folder
+    run_id = new_run_id() if folder is None else folder.name
     return RunSpec(
         run_id,
         root / run_id,
@@ -281,7 +283,7 @@ def _spec(
         planned.identity,
         planned.attempt,
         timeout=timeout,
-        fresh_process=options.new_processes,
+        fresh_process=fresh,
     )
 
 
@@ -305,12 +307,17 @@ def _claim_keys(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict
     return keys
 
 
-def _claims(root: Path, plan: Plan, specs: Sequence[RunSpec], keys: Mapping[str, str]) -> Claims:
+def _claims(
+    root: Path,
+    snapshot: Snapshot,
+    specs: Sequence[RunSpec],
+    planned: Sequence[PlannedRun],
+    keys: Mapping[str, str],
+) -> Claims:
     """Open the claims, which know what had ended before the snapshot of this launch."""
     ended = {
         keys[spec.run_id]: item.past.run_id
-        for spec, item in zip(specs, plan.to_run, strict=True)
+        for spec, item in zip(specs, planned, strict=True)
         if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
     }
-    taken_at = None if plan.snapshot is None else plan.snapshot.taken_at
-    return Claims(root, ended, taken_at, [spec.run_id for spec in specs])
+    return Claims(root, ended, snapshot.taken_at, [spec.run_id for spec in specs])

@@ -132,6 +132,8 @@ class Sweep:
     def _check_progress(
         self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
     ) -> None:
+        if moved and not problem:
+            return
         left = plural(self.queue.left(), "run")
         if not moved and self.queue.has_more():
             # The message of an ExecutorError says it all: chaining it would show it twice.

@@ -16,6 +16,7 @@ from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import Kind, no_garbage_collection, read_all
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
+    RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
     RUN_STATUS_SUCCEEDED,
@@ -133,6 +134,8 @@ class Snapshot:
         self._histories: dict[Any, History] = {}
         kinds = [Kind("run.json")]
         (self._runs,) = self._read(self.names, kinds) if self.names else (ColumnTable(0),)
+        self._statuses = self._runs.column("status")
+        self._record_at = self._runs.getter()
 
     def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[ColumnTable]:
         return read_all(str(self.root), names, kinds, self._on_progress, self._make_index)
@@ -142,19 +145,26 @@ class Snapshot:
         versions = self._runs.column("schema_version")
         return [
             place
-            for place, status in enumerate(self._runs.column("status"))
+            for place, status in enumerate(self._statuses)
             # A damaged status may be a list, which no set can be asked about.
             if isinstance(status, str)
             and status in statuses
-            and is_known_schema(versions[place], f"{self.root}/{self.names[place]}/run.json")
+            and (
+                versions[place] == RUN_SCHEMA_VERSION
+                or is_known_schema(versions[place], f"{self.root}/{self.names[place]}/run.json")
+            )
         ]
 
     def dead_runs(self) -> list[Path]:
         """Return the folders of runs that say ``running`` although their process has ended."""
-        running = self._places({RUN_STATUS_RUNNING})
-        record_at = self._runs.getter() if running else None
-        folders = [(place, self.root / self.names[place]) for place in running]
-        return [f for place, f in folders if record_at and owner_is_dead(record_at(place) or {}, f)]
+        if RUN_STATUS_RUNNING not in self._statuses:
+            return []
+        dead = []
+        for place in self._places({RUN_STATUS_RUNNING}):
+            folder = self.root / self.names[place]
+            if owner_is_dead(self._record_at(place) or {}, folder):
+                dead.append(folder)
+        return dead
 
     def history(
         self, ignore_keys: Collection[str] = (), statuses: Collection[str] = VALID_RUN_STATUSES
@@ -172,15 +182,14 @@ class Snapshot:
         key = (tuple(ignore_keys), frozenset(statuses))
         if key in self._histories:
             return self._histories[key]
-        history = self._histories[key] = History(self.root, self.names, self._runs)
+        history = self._histories[key] = History(self.root, self.names, self._record_at)
         places = self._places(statuses)
         identities = self._identities(places, ignore_keys)
-        succeeded = self._runs.column("status")
         others = []
         for place, identity in zip(places, identities, strict=True):
             if identity is None:
                 continue
-            if succeeded[place] == RUN_STATUS_SUCCEEDED:
+            if self._statuses[place] == RUN_STATUS_SUCCEEDED:
                 history.count_succeeded(identity, place)
             else:
                 others.append((identity, place))
@@ -224,10 +233,10 @@ class History(Mapping[str, PastRun]):
     A :class:`PastRun` is made when it is asked for.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], runs: ColumnTable):
+    def __init__(self, root: Path, names: Sequence[str], record_at: Callable[[int], Object | None]):
         self._root = root
         self._names = names
-        self._run_at = runs.getter()
+        self._record_at = record_at
         self._places: dict[str, int] = {}
         self._made: dict[str, PastRun] = {}
 
@@ -244,7 +253,7 @@ class History(Mapping[str, PastRun]):
         return len(self._places)
 
     def _past(self, place: int) -> PastRun:
-        return PastRun.of(self._root, self._names[place], self._run_at(place) or {})
+        return PastRun.of(self._root, self._names[place], self._record_at(place) or {})
 
     def count_succeeded(self, identity: str, place: int) -> None:
         """Let a run that has succeeded count, unless an earlier one does."""
