@@ -279,7 +279,7 @@ class ConfigBuilder:
             snapshot: the runs of a root that were read already.
         """
         report = ExpansionReport([name for _, name in self._rules], snapshot)
-        report.configs.extend(self._kept([{}], report.reject))
+        report.configs.extend(self.expand_configs([{}], report.reject))
         for root, ignore_keys in self._excluded:
             report.exclude_completed(self.results_root if root is None else root, ignore_keys)
         if self._shuffle_seed is not None:
@@ -294,17 +294,15 @@ class ConfigBuilder:
         calls = [keys for excluded, keys in self._excluded if excluded in (None, root)]
         return tuple(k for k in calls[0] if all(k in keys for keys in calls)) if calls else None
 
-    def expand_configs(self, configs: Iterable[Config]) -> Iterator[Config]:
+    def expand_configs(
+        self, configs: Iterable[Config], reject: Callable[[int, Config], object] | None = None
+    ) -> Iterator[Config]:
         """Yield what the expansions, modifiers and predicates make of given configurations.
 
         The keys of the base configuration are set over each of them first. Neither
-        ``exclude_completed`` nor ``shuffle`` counts here.
+        ``exclude_completed`` nor ``shuffle`` counts here. ``reject`` gets the number of a predicate
+        with a configuration that it takes out.
         """
-        return self._kept(configs, lambda rule, config: None)
-
-    def _kept(
-        self, configs: Iterable[Config], reject: Callable[[int, Config], None]
-    ) -> Iterator[Config]:
         base = self._base
         expanded: Iterable[Config] = ({**copy_config(c), **copy_config(base)} for c in configs)
         for plugin, options in self._steps:
@@ -313,7 +311,8 @@ class ConfigBuilder:
             modified = self._modified(config) if self._modifiers else config
             for rule, (predicate, _) in enumerate(self._rules):
                 if not predicate(modified):
-                    reject(rule, modified)
+                    if reject is not None:
+                        reject(rule, modified)
                     break
             else:
                 # A modifier may have put the same object into every configuration.

@@ -22,10 +22,6 @@ class Distribution:
         """Return one value."""
         raise NotImplementedError
 
-    def support(self) -> Sequence[Any] | None:
-        """Return all values that may be drawn, ``None`` where these cannot be counted."""
-        return None
-
 
 @dataclass(frozen=True)
 class _Interval(Distribution):
@@ -92,9 +88,6 @@ class integers(Distribution):
     def draw(self, rng: random.Random) -> int:
         return rng.randint(self.low, self.high)
 
-    def support(self) -> range:
-        return range(self.low, self.high + 1)
-
 
 @dataclass(frozen=True)
 class choice(Distribution):
@@ -126,11 +119,6 @@ class choice(Distribution):
         if self.weights is None:
             return rng.choice(self.values)
         return rng.choices(self.values, self.weights)[0]
-
-    def support(self) -> Sequence[Any]:
-        if self.weights is None:
-            return self.values
-        return [v for v, weight in zip(self.values, self.weights, strict=True) if weight]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import random
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -225,20 +224,21 @@ class _RandomSearch(_Expander):
             yield from map(copy_config, configs)
             return
         rng = random.Random(seed)
-        exhausted = False
+        warned = False
         for config in configs:
-            draws = list(itertools.islice(_distinct_draws(space, rng), n_trials))
-            if len(draws) < n_trials and not exhausted:
-                exhausted = True
+            known: set[str] = set()
+            for trial in range(n_trials):
+                exhausted = len(known) < trial
+                tries = 1 if exhausted else _REDRAWS + 10 * trial
+                yield _with(config, _new_draw(space, rng, known, tries))
+            if len(known) < n_trials and not warned:
+                warned = True
                 _log.warning(
                     "random_search: n_trials=%d, but only %d distinct draws were found; the others "
                     "repeat them",
                     n_trials,
-                    len(draws),
+                    len(known),
                 )
-            repeated = (_draw(space, rng) for _ in range(n_trials - len(draws)))
-            for draw in itertools.chain(draws, repeated):
-                yield _with(config, draw)
 
 
 def _distribution(key: object, values: Any) -> Distribution | None:
@@ -251,33 +251,15 @@ def _distribution(key: object, values: Any) -> Distribution | None:
     return choice(listed) if listed else None
 
 
-def _draw(space: _Space, rng: random.Random) -> Config:
-    return {key: distribution.draw(rng) for key, distribution in space.items()}
-
-
-def _distinct_draws(space: _Space, rng: random.Random) -> Iterator[Config]:
-    """Yield draws that differ, as long as there are any."""
-    identities: set[str] = set()
-
-    def is_new(draw: Config) -> bool:
-        known = len(identities)
-        identities.add(config_identity(draw))
-        return len(identities) > known
-
-    redraws = 0
-    while redraws < _REDRAWS:
-        draw = _draw(space, rng)
-        redraws = 0 if is_new(draw) else redraws + 1
-        if not redraws:
-            yield draw
-    # What chance has not found; the space may be too large to be listed.
-    supports = [distribution.support() for distribution in space.values()]
-    sizes = [math.inf if support is None else len(support) for support in supports]
-    if math.prod(sizes) <= 1000 + 100 * len(identities):
-        rows = itertools.product(*[support or () for support in supports])
-        draws = [dict(zip(space, row, strict=True)) for row in rows]
-        rng.shuffle(draws)
-        yield from filter(is_new, draws)
+def _new_draw(space: _Space, rng: random.Random, known: set[str], tries: int) -> Config:
+    """Draw until the identity of a draw is not known yet, or there were enough tries."""
+    count = len(known)
+    for _ in range(tries):
+        draw = {key: distribution.draw(rng) for key, distribution in space.items()}
+        known.add(config_identity(draw))
+        if len(known) > count:
+            break
+    return draw
 
 
 # ---- chain -------------------------------------------------------------------------------------
