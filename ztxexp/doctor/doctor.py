@@ -160,7 +160,7 @@ def _plugins(timeout: float) -> Iterator[Check]:
 
 
 def check_root(root: str | Path) -> Iterator[Check]:
-    """Check a results folder in a hidden folder of its own, which is removed again.
+    """Check a results folder; a hidden file is made in it and removed again.
 
     Args:
         root: the folder; if it does not exist yet, the nearest existing one above it is checked.
@@ -178,34 +178,25 @@ def check_root(root: str | Path) -> Iterator[Check]:
     low = free < _LOW_SPACE
     hint = "delete what is not needed" if low else ""
     yield Check(WARN if low else OK, "space", f"{size(free)} free", hint)
-    try:
-        trial = Path(tempfile.mkdtemp(prefix=f"{STAGING_PREFIX}doctor-", dir=folder))
-    except OSError as exc:
-        hint = "choose another folder, or change its permissions"
-        yield Check(BAD, "writing", f"not writable ({exc.strerror})", hint)
-        return
-    try:
-        yield _clock(trial)
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
+    yield _writing(folder)
     if folder == root:
         yield _set_aside(root)
 
 
-def _clock(folder: Path) -> Check:
-    path = folder / "clock"
+def _writing(folder: Path) -> Check:
+    """Check that a file can be made, and that the file server's clock gives it the right date."""
     before = time.time()
     try:
-        path.touch()
+        with tempfile.NamedTemporaryFile(prefix=f"{STAGING_PREFIX}doctor-", dir=folder) as file:
+            after, modified = time.time(), os.stat(file.name).st_mtime
     except OSError as exc:
-        return Check(BAD, "writing", f"no file can be made ({exc.strerror})", "see its quota")
-    after = time.time()
-    modified = path.stat().st_mtime
+        hint = "choose another folder, or change its permissions or quota"
+        return Check(BAD, "writing", f"not writable ({exc.strerror})", hint)
     offset = max(before - modified, modified - after, 0.0)
     if offset > _CLOCK_SEC:
         text = f"the file server's clock is off by {offset:.1f} s"
         return Check(WARN, "clock", text, "synchronize the clocks by NTP")
-    return Check(OK, "clock", "in sync")
+    return Check(OK, "writing", "writable, clock in sync")
 
 
 def _set_aside(root: Path) -> Check:

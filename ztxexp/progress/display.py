@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -173,10 +174,11 @@ class Live:
         holders = [(sys, "stdout"), (sys, "stderr"), *((handler, "stream") for handler in handlers)]
         for owner, name in holders:
             stream: Any = getattr(owner, name, None)
-            if _is_terminal(stream):
-                proxy: Any = FileProxy(self._console, stream)
-                self._redirected.append((owner, name, stream, proxy))
-                setattr(owner, name, proxy)
+            with contextlib.suppress(AttributeError, ValueError):  # None; closed
+                if stream.isatty():
+                    proxy: Any = FileProxy(self._console, stream)
+                    self._redirected.append((owner, name, stream, proxy))
+                    setattr(owner, name, proxy)
 
     def release(self) -> None:
         """Restore the streams."""
@@ -188,20 +190,8 @@ class Live:
             _live = None
 
 
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):  # None; closed
-        return False
-
-
-def _release_live() -> None:
-    if _live is not None:
-        _live.release()
-
-
 if hasattr(os, "register_at_fork"):  # the child has no thread that draws
-    os.register_at_fork(after_in_child=_release_live)
+    os.register_at_fork(after_in_child=lambda: _live.release() if _live else None)
 
 
 # ---- a file, a pipe, CI, a notebook, or a terminal on which runs print --------------------------

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TextIO
 
 from ztxexp.progress.display import Lines, Live, View, can_be_live
-from ztxexp.progress.rows import Running, RunningRows
+from ztxexp.progress.rows import RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, switched_off
@@ -69,7 +69,7 @@ class Progress:
         self._stream = stream
         self._done = self._failed = self._skipped = 0
         self._waiting: str | None = None
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, tuple[RunSpec, float]] = {}
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
         self._rows = RunningRows()
@@ -85,7 +85,7 @@ class Progress:
         """Count a run as running; its configuration and last metric are shown."""
         if self._shown:
             with self._lock:
-                self._running[spec.run_id] = Running(spec, time.monotonic())
+                self._running[spec.run_id] = (spec, time.monotonic())
 
     def ended(self, outcome: RunOutcome) -> None:
         """Count a run as done."""
@@ -160,9 +160,6 @@ class Progress:
                 self._thread.start()
         except Exception as exc:
             self._give_up(exc)
-        except BaseException:  # Ctrl-C
-            self._release()
-            raise
         return self
 
     def __exit__(

@@ -6,7 +6,6 @@ The metric is read from the end of the run's ``metrics.jsonl``, so workers send 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ztxexp.progress.display import Row
 from ztxexp.text.format import sanitize_for_terminal
@@ -20,13 +19,6 @@ _TAIL_BYTES = 65_536
 _METRICS_SHOWN = 3
 
 
-class Running(NamedTuple):
-    """A run under way, and the monotonic time of its start."""
-
-    spec: RunSpec
-    since: float
-
-
 class RunningRows:
     """Labels running configurations and reads their last metrics; for one thread."""
 
@@ -35,17 +27,17 @@ class RunningRows:
         self._varying: dict[str, None] = {}
         self._metrics: dict[str, tuple[int, str]] = {}
 
-    def rows(self, runs: Sequence[Running], now: float) -> tuple[Row, ...]:
-        """Return what to show of these runs, called by the keys that vary among all shown so far.
+    def rows(self, runs: Sequence[tuple[RunSpec, float]], now: float) -> tuple[Row, ...]:
+        """Return what to show of these runs, each with its start; times are monotonic seconds.
 
-        A run is called by its id if no key varies.
+        A run is called by the keys that vary among all shown so far, or by its id.
         """
         for spec, _ in runs:
             if spec.run_id not in self._metrics:
                 self._first = self._first or spec
                 differing = differing_keys([self._first.config, spec.config])
                 self._varying.update(dict.fromkeys(differing))
-        self._metrics = {run.spec.run_id: self._last_metric(run.spec) for run in runs}
+        self._metrics = {spec.run_id: self._last_metric(spec) for spec, _ in runs}
         keys, rows = list(self._varying), []
         for spec, since in runs:
             name = (label(spec.config, keys) if keys else "") or spec.run_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 import time
@@ -37,7 +36,7 @@ def in_notebook() -> bool:
 def bar(what: str) -> Iterator[OnProgress]:
     """Show a progress bar on ``sys.stderr`` after a second, and remove it at the end.
 
-    Nothing is shown outside of terminals and notebooks, or with ``ZTXEXP_PROGRESS=0``.
+    Nothing is shown outside of terminals, or with ``ZTXEXP_PROGRESS=0``.
 
     Args:
         what: what is being done, such as ``reading runs``.
@@ -50,29 +49,24 @@ def bar(what: str) -> Iterator[OnProgress]:
         ...     for number, folder in enumerate(folders):
         ...         on_progress(number, len(folders))
     """
-    start, update = time.monotonic(), None
+    start, bars = time.monotonic(), None
+    wanted = sys.stderr is not None and not switched_off(PROGRESS_VARIABLE)
     with contextlib.ExitStack() as stack:
 
         def on_progress(done: int, total: int) -> None:
-            nonlocal update
-            if update is None and time.monotonic() - start >= _DELAY_SEC:
-                update = _open_bar(what, stack)
-            if update is not None:
-                update(completed=done, total=total)
+            nonlocal bars, wanted
+            if wanted and bars is None and time.monotonic() - start >= _DELAY_SEC:
+                from rich.progress import Progress
+
+                to_stderr = console(sys.stderr, width=None)
+                wanted = to_stderr.is_interactive
+                if wanted:
+                    bars = stack.enter_context(Progress(console=to_stderr, transient=True))
+                    bars.add_task(what)
+            if bars is not None:
+                bars.update(bars.task_ids[0], completed=done, total=total)
 
         yield on_progress
-
-
-def _open_bar(what: str, stack: contextlib.ExitStack) -> Callable[..., Any]:
-    """Return a function that updates a bar, or one that does nothing if none is to be seen."""
-    if sys.stderr is not None and not switched_off(PROGRESS_VARIABLE):
-        from rich.progress import Progress
-
-        to_stderr = console(sys.stderr, width=None)
-        if to_stderr.is_interactive or to_stderr.is_jupyter:
-            progress = stack.enter_context(Progress(console=to_stderr, transient=True))
-            return functools.partial(progress.update, progress.add_task(what, total=None))
-    return lambda **state: None
 
 
 def watched(what: str, items: Collection[_T]) -> Iterator[_T]:

@@ -38,7 +38,7 @@ def test_all_is_well_here_and_a_results_root_is_left_as_it_was(tmp_path):
     subjects = [line[5:].split("  ")[0] for line in out.splitlines() if line[:1] != " "]
     wanted = ["ztxexp", "Python", "extras", "GPUs"]
     assert [name for name in subjects if name in wanted] == wanted
-    assert {"executors", "trackers", "expanders", "root", "space", "clock"} <= set(subjects)
+    assert {"executors", "trackers", "expanders", "root", "space", "writing"} <= set(subjects)
     assert "1 run folder\n" in out
 
 

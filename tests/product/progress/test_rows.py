@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ztxexp.progress.rows import Running, RunningRows
+from ztxexp.progress.rows import RunningRows
 from ztxexp_core.records import MetricEvent, RunSpec
 from ztxexp_core.store.files import JsonlWriter, RunFiles
 
@@ -18,11 +18,11 @@ def spec(folder: Path = Path("none"), run_id: str = "run", **config: Any) -> Run
 
 
 def labels(*specs: RunSpec) -> list[str]:
-    return [row.label for row in RunningRows().rows([Running(one, 0.0) for one in specs], 1.0)]
+    return [row.label for row in RunningRows().rows([(one, 0.0) for one in specs], 1.0)]
 
 
 def metric(run: RunSpec, rows: RunningRows | None = None) -> str:
-    ((_, _, text),) = (rows or RunningRows()).rows([Running(run, 0.0)], 1.0)
+    ((_, _, text),) = (rows or RunningRows()).rows([(run, 0.0)], 1.0)
     return text
 
 
