@@ -26,9 +26,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.store.files import ALIVE, STAGING_PREFIX, RunFiles, shared_folder
+from ztxexp_core.store.files import ALIVE, SHARED_FOLDER, STAGING_PREFIX, RunFiles, shared_folder
 
 _log = logging.getLogger("ztxexp")
+
+_BEATS = f"{SHARED_FOLDER}/{ALIVE}"  # below the root
 
 BEAT_SEC = 10.0  # also before the first beat: short launches leave no file
 SILENT_SEC = 120.0  # NFS clients see a touch up to 60 s late
@@ -123,7 +125,7 @@ class _Beat:
 
     def __init__(self, root: str):
         self._root = root
-        self._path = f"{shared_folder(root, ALIVE)}/{own_name()}"
+        self._path = f"{root}/{_BEATS}/{own_name()}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="ztxexp-beat", daemon=True)
         self._written = self._warned = False
@@ -313,7 +315,7 @@ def is_silent(
         >>> is_silent(root, run["owner"]["beat"], [f"{run_dir}/run.json"])
     """
     now = file_system_now(root)
-    for path in (f"{shared_folder(root, ALIVE)}/{os.path.basename(beat)}", *signs):
+    for path in (f"{root}/{_BEATS}/{os.path.basename(beat)}", *signs):
         at = modified(path)
         if at is not None and now - at <= limit:  # or in the future: a clock was set
             return False
@@ -350,7 +352,7 @@ def file_system_now(root: str | Path) -> float:
 def stamp(root: str | Path) -> float:
     """Return the date of a folder made in a root now; this host's time if none can be made."""
     name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
-    for folder in (shared_folder(root, ALIVE), str(root)):
+    for folder in (f"{root}/{_BEATS}", str(root)):
         try:
             os.mkdir(f"{folder}/{name}")
         except FileNotFoundError:
@@ -374,7 +376,7 @@ def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
         ending: only files whose names end so.
     """
     try:
-        with os.scandir(shared_folder(root, part)) as scanned:
+        with os.scandir(f"{root}/{SHARED_FOLDER}/{part}") as scanned:
             entries = [entry for entry in scanned if entry.name.endswith(ending)]
         limit = file_system_now(root) - _KEPT_SEC if entries else 0.0
         old = [e for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
