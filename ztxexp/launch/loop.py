@@ -122,8 +122,9 @@ class Sweep:
             if run_id not in self.queue.settled_elsewhere:
                 self.outcomes[run_id] = outcome
                 self.progress.ended(outcome)
-        self.queue.drop(self.due_again)
-        self.due_again.clear()
+        if self.due_again:
+            self.queue.drop(self.due_again)
+            self.due_again.clear()
 
     def _moved(self) -> int:
         """Return a number that grows with any progress."""
