@@ -3,15 +3,9 @@
 They are plugins like any other (entry-point group ``ztxexp.expanders``); each is an instance with
 one hook. Configurations that come in are not modified, and those that go out share nothing.
 
-Keys
-    A key with dots, such as ``"model.lr"``, sets the nested value where the configuration has the
-    mappings on the way (here a dict under ``"model"``). Where it has the very key ``"model.lr"``,
-    or lacks such a mapping, the literal key is set.
-
-Values
-    A list of values may be any iterable but a text or a mapping. An array gives Python numbers; a
-    set is put in order (numbers by size, anything else by ``repr``), so that a sweep is the same in
-    every process.
+A list of values may be any iterable but a text or a mapping. An array gives Python numbers; a set
+is put in order (numbers by size, anything else by ``repr``), so that a sweep is the same in every
+process.
 """
 
 from __future__ import annotations
@@ -187,11 +181,7 @@ def _variant(index: int, item: Any) -> Config:
 
 
 class _RandomSearch(_Expander):
-    """Values drawn at random, ``n_trials`` times for each configuration.
-
-    A draw that repeats an earlier one of the same configuration is made again; where the space is
-    exhausted, repeats stand and a warning is logged.
-    """
+    """Values drawn at random, ``n_trials`` times for each configuration."""
 
     @dataclass
     class Options:

@@ -166,22 +166,22 @@ class RunQueue:
 
     def _ready(self) -> RunSpec | None:
         """Take what can be started now; ``None`` where nothing can."""
-        self._why_not = None
-        while not self._stopped and self._fill():
+        self._why_not = ready = None
+        while ready is None and not self._stopped and self._fill():
             spec = self._waiting.popleft()
-            environment = self._slot(spec)
-            if environment is None:
-                self._waiting.appendleft(spec)
-                break
-            if self._is_free(spec):
-                self._show_why_not()
-                if environment:
-                    return dataclasses.replace(spec, environment=environment)
-                return spec
+            environment: Mapping[str, str] | None = {}
             if self._slots is not None:
+                environment = self._slots.take(spec.run_id)
+                if environment is None:
+                    self._why_not = self._slots.busy_reason()
+                    self._waiting.appendleft(spec)
+                    break
+            if self._is_free(spec):
+                ready = dataclasses.replace(spec, environment=environment) if environment else spec
+            elif self._slots is not None:
                 self._slots.free(spec.run_id)
         self._show_why_not()
-        return None
+        return ready
 
     def _fill(self) -> bool:
         """Put what is due into the queue; false where nothing waits in it."""
@@ -192,14 +192,6 @@ class RunQueue:
             self._asked_at = now
             self._waiting, self._held_elsewhere = self._held_elsewhere, self._waiting
         return bool(self._waiting)
-
-    def _slot(self, spec: RunSpec) -> Mapping[str, str] | None:
-        if self._slots is None:
-            return {}
-        environment = self._slots.take(spec.run_id)
-        if environment is None:
-            self._why_not = self._slots.busy_reason()
-        return environment
 
     def _is_free(self, spec: RunSpec) -> bool:
         status = self._status_elsewhere(spec)

@@ -65,13 +65,10 @@ def failure_kind(outcome: RunOutcome) -> object:
     They are the same exception, raised at the same place, for the same reason. Where no place is
     known (a worker that died), their messages differ in numbers only.
     """
-    where = outcome.place
-    if where is None:
-        message = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
-        where = _NUMBERS.sub("0", message)
+    message = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
+    where = outcome.place or _NUMBERS.sub("0", message)
     # Signal and exit code count by themselves: they are what differs between two deaths.
-    kind = outcome.error_type, outcome.place is None, where, outcome.reason
-    return *kind, outcome.signal, outcome.exit_code
+    return outcome.error_type, where, outcome.reason, outcome.signal, outcome.exit_code
 
 
 def failure_groups(
@@ -187,22 +184,12 @@ def _condition(failing: _Column, passing: _Column) -> str:
     if failing.bounds and passing.bounds and (repeat or drawn):
         (lowest, highest), (passing_lowest, passing_highest) = failing.bounds, passing.bounds
         if lowest > passing_highest:
-            return f">= {_short(lowest, passing_highest)}"
+            return f">= {lowest!r}"
         if highest < passing_lowest:
-            return f"<= {_short(highest, passing_lowest)}"
+            return f"<= {highest!r}"
     if repeat and len(values) <= _VALUES_LISTED:
         return f"in ({', '.join(map(_shown, values))})"
     return ""
-
-
-def _short(failing: float, passing: float) -> str:
-    """Return the shortest number that still divides a failing from a passing float."""
-    for digits in range(3, 17) if isinstance(failing, float) else ():
-        shorter = f"{failing:.{digits}g}"
-        between = min(failing, passing) < float(shorter) < max(failing, passing)
-        if between or float(shorter) == failing:
-            return shorter
-    return repr(failing)
 
 
 def _shown(value: _Value) -> str:

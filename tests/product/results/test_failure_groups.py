@@ -223,11 +223,11 @@ def test_long_values_are_cut_in_the_middle():
     assert len(text) < 50 and text.startswith("== '/data/sets/x") and text.endswith("/train'")
 
 
-def test_drawn_bounds_are_short_and_true():
+def test_bounds_of_drawn_values_are_failing_values():
     low = [{"lr": 0.031876 + seed / 1e6} for seed in range(10)]
     high = [{"lr": 0.483726 + seed / 1e6} for seed in range(10)]
-    assert separated(high, low) == {"lr": ">= 0.4837"}  # 0.484 would be too much
-    assert separated(low, high) == {"lr": "<= 0.0319"}
+    assert separated(high, low) == {"lr": ">= 0.483726"}
+    assert separated(low, high) == {"lr": f"<= {low[-1]['lr']!r}"}
 
 
 def test_at_most_three_keys_are_named_the_simplest_first():
