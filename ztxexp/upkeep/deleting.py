@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.selection import Selection, as_list, checked_statuses, read_runs
+from ztxexp.results.selection import Selection, as_list, checked_statuses, chosen_runs, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
 from ztxexp.upkeep.repairing import may_be_running
-from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, run_infos, seconds_of
+from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, run_info, run_infos, seconds_of
 from ztxexp.upkeep.unreferenced import unreferenced
 from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.records import RUN_STATUS_FAILED
 from ztxexp_core.store.files import STAGING_PREFIX, read_record
 from ztxexp_core.store.run_folder import effective_record
 
@@ -138,8 +139,7 @@ def gc(
         only,
     )
     runs = read_runs(Selection(root))
-    infos = run_infos(root, runs, rules, every=keep_best is not None or statuses is None)
-    report = GcReport(root, choose(rules, infos), rules, len(runs), dry_run)
+    report = GcReport(root, choose(rules, run_infos(root, runs, rules)), rules, len(runs), dry_run)
     _delete("gc", report, confirm)
     if report.folders and not rules.only:
         files = unreferenced(root, [folder.name for folder in report.folders])
@@ -167,13 +167,22 @@ def clean_results(
     """
     asked = checked_statuses(statuses)
     rules = Rules(statuses=asked)
-    runs = read_runs(Selection(root, metrics_filename=metrics_filename))
-    infos = run_infos(root, runs, rules, every=predicate is not None)
-    matching: set[Path] = set()
-    if predicate is not None:
-        records = zip(runs.names, runs.records(), strict=True)
-        matching = {root / name for name, record in records if _matches(predicate, record)}
-    chosen = [info for info in infos if asked & info.statuses or info.folder in matching]
+    matching: set[str] = set()
+    if predicate is None:
+        runs = chosen_runs(Selection(root))  # run.json alone decides
+    else:
+        with_records = read_runs(Selection(root, metrics_filename=metrics_filename))
+        records = zip(with_records.names, with_records.records(), strict=True)
+        matching = {name for name, record in records if _matches(predicate, record)}
+        each = zip(with_records.names, with_records.run.all(), strict=True)
+        runs = [(name, run or {}) for name, run in each]
+    possible = {*asked, RUN_STATUS_FAILED}  # a dead run counts as failed and as running
+    infos = [
+        (name, run_info(root / name, run))
+        for name, run in runs
+        if (run.get("status") in possible or name in matching) and not os.path.islink(root / name)
+    ]
+    chosen = [info for name, info in infos if asked & info.statuses or name in matching]
     report = GcReport(root, chosen, rules, len(runs), dry_run)
     _delete("clean_results", report, confirm)
     if report:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
+from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
@@ -146,14 +146,21 @@ class RunInfo:
         return self.value is not None and self.status == RUN_STATUS_SUCCEEDED
 
 
-def run_infos(root: Path, runs: RunSet, rules: Rules, every: bool = True) -> list[RunInfo]:
-    """Return the runs as the rules see them; no links, and no damaged records.
+def run_info(folder: Path, run: Mapping[str, Any], **values: Any) -> RunInfo:
+    """Return what the rules ask about a run.
 
     Args:
-        root: the results root as it was given.
-        runs: its runs.
-        rules: say which values of a run are looked at.
-        every: also runs with a status that the rules do not name.
+        folder: the run's folder.
+        run: its ``run.json`` as readers see it.
+        values: ``value`` and ``group``, if a rule needs them.
+    """
+    now = time.time()
+    age = now - _ended_at(folder, run, now)
+    return RunInfo(folder, str(run.get("status")), age, run=run, **values)
+
+
+def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
+    """Return the runs as the rules of ``gc`` see them; no links.
 
     Raises:
         ConfigError: no run has the metric, or none has a key of ``per``.
@@ -161,14 +168,10 @@ def run_infos(root: Path, runs: RunSet, rules: Rules, every: bool = True) -> lis
     nothing = [None] * len(runs)
     configs = runs.config.all() if rules.per else nothing
     metrics = runs.metrics.all() if rules.metric else nothing
-    infos, now, group = [], time.time(), b""
-    statuses = {*(rules.statuses or ()), RUN_STATUS_FAILED}  # a dead run counts as failed
-    record_at = runs.run.getter()
-    each = zip(runs.names, runs.run.column("status"), configs, metrics, strict=True)
-    for place, (name, status, config, values) in enumerate(each):
-        if not every and status not in statuses:
-            continue
-        folder, run = root / name, record_at(place) or {}
+    infos, group = [], b""
+    each = zip(runs.names, runs.run.all(), configs, metrics, strict=True)
+    for name, run, config, values in each:
+        folder = root / name
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
         if rules.per:
@@ -177,8 +180,7 @@ def run_infos(root: Path, runs: RunSet, rules: Rules, every: bool = True) -> lis
             except ConfigError:  # nested without end
                 continue
         value = _value(lookup(values or {}, rules.metric)) if rules.metric else None
-        age = now - _ended_at(folder, run, now)
-        infos.append(RunInfo(folder, str(status), age, value, run=run, group=group))
+        infos.append(run_info(folder, run or {}, value=value, group=group))
     _check_names(rules, runs, infos)
     return infos
 
