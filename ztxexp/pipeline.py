@@ -60,7 +60,15 @@ class ExperimentPipeline(ConfigBuilder):
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+
+        Raises:
+            TypeError: ``ignore_keys`` is a string or a path.
         """
+        if isinstance(ignore_keys, (str, Path)):
+            raise TypeError(
+                "exclude_completed of a pipeline looks under its own results root; "
+                f'give a list of keys to ignore, such as ["note"], not {ignore_keys!r}'
+            )
         return self.exclude_root(None, ignore_keys)
 
     def resume(self, ignore_keys: Sequence[str] | None = None) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import experiments
 import pytest
 from reading import strict
@@ -133,3 +135,9 @@ def test_retry_below_one_counts_as_one_and_nonsense_is_refused(root):
 def test_build_does_not_touch_the_disk(tmp_path):
     ExperimentPipeline(tmp_path / "none").grid({"a": [1]}).exclude_completed().build()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["./other", Path("other")])
+def test_a_root_given_to_exclude_completed_is_refused_not_taken_for_a_key(root, path):
+    with pytest.raises(TypeError, match="its own results root"):
+        ExperimentPipeline(root.path).exclude_completed(path)
