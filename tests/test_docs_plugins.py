@@ -16,7 +16,7 @@ from ztxexp.cli.main import COMMANDS
 from ztxexp_core import contracts
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.entries import BLOCKING_VARIABLE
-from ztxexp_core.plugins.options import NEEDED
+from ztxexp_core.plugins.options import REQUIRED
 from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
 from ztxexp_testing._executor_calls import CAPABILITIES
@@ -163,7 +163,7 @@ def _options(known, name):
     options = known.load(name).options()
     label = f"{known.kind} {name}"
     return [
-        [label, o.name, o.type, "needed" if o.default is NEEDED else repr(o.default)]
+        [label, o.name, o.type, "needed" if o.default is REQUIRED else repr(o.default)]
         for o in options
     ] or [[label, "none", "", ""]]
 

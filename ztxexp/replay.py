@@ -23,7 +23,7 @@ from ztxexp_core.delivery.state import (
     target_for,
     target_for_instance,
 )
-from ztxexp_core.delivery.thread import DeliveryReport, TrackerThread
+from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, TrackerThread
 from ztxexp_core.errors import StoreError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
@@ -34,7 +34,6 @@ from ztxexp_core.store.run_folder import effective_record, iter_runs
 _log = logging.getLogger("ztxexp")
 
 SYNC_TIMEOUT_SEC = 60.0
-_MAX_FAILURES = 3  # in a row: the server is down
 _SHOWN = 5
 
 
@@ -124,7 +123,7 @@ def sync(
     failures = 0  # in a row
     for folder, run in iter_runs(root):
         report.runs += 1
-        if failures >= _MAX_FAILURES:
+        if failures >= MAX_FAILURES:  # the server is down
             report.not_tried += 1
             continue
         delivery = _sync_run(folder, effective_record(run, folder), target, sample, report)

@@ -88,7 +88,7 @@ class RunContext:
             phase: what the program is doing.
 
         Raises:
-            MetricError: the step is no integer (a ``ValueError``). The event is not recorded.
+            MetricError: the step is not an integer (a ``ValueError``). The event is not recorded.
             RunEndedError: the run is over.
 
         Example:
@@ -106,7 +106,7 @@ class RunContext:
             more: further parameters, by keyword.
 
         Raises:
-            TypeError: ``params`` is no mapping.
+            TypeError: ``params`` is not a mapping.
             RunEndedError: the run is over.
 
         Example:
@@ -149,7 +149,7 @@ class RunContext:
             more: further values, by keyword.
 
         Raises:
-            TypeError: ``values`` is no mapping.
+            TypeError: ``values`` is not a mapping.
             RunEndedError: the run is over.
 
         Example:

@@ -29,8 +29,8 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
         it only writes into the run's folder; it is then called in the thread of the experiment,
         without a time limit;
     ``destination``
-        a text, always the same, that names where it sends the data. What has been sent is recorded
-        under this name; by default under its keyword arguments;
+        a string, always the same, that names where it sends the data. What has been sent is
+        recorded under this name; by default under its keyword arguments;
     ``on_metrics(ctx, events)``
         called instead of ``on_metric``, with a list of waiting events (1000 at most);
     ``on_params(ctx, params)``
@@ -167,7 +167,7 @@ def ztxexp_execute(
 
     Args:
         specs: the runs.
-        run_one: carries out one run in the process that calls it.
+        run_one: executes one run in the process that calls it.
         workers: how many runs at a time, at least 1.
         options: the plugin's checked settings, defaults filled in.
 

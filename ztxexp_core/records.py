@@ -121,7 +121,7 @@ class RunMetadata:
         started_cmd: command line, secrets masked.
         dataset_version: free text. Taken from ``dataset_version`` or ``data_version`` of the
             configuration if not given.
-        seed: taken from ``config["seed"]`` if not given; a text of digits counts.
+        seed: taken from ``config["seed"]`` if not given; a string of digits counts.
         extras: anything else that JSON can hold.
         git_branch: branch of the working folder (since 2.0, as all following fields).
         git_dirty: whether there were uncommitted changes.
@@ -185,7 +185,7 @@ class TrackerSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run for an executor to carry out; it can be pickled.
+    """One run for an executor to execute; it can be pickled.
 
     An executor needs ``run_id``, for messages, and ``timeout``, ``environment`` and
     ``fresh_process``, which are set only if it declares the capability in ``supports``.
@@ -203,7 +203,7 @@ class RunSpec:
         environment: variables to set in the run's process before it imports any code of the user,
             such as ``CUDA_VISIBLE_DEVICES`` (capability ``"gpus"``). A process may be used again
             for runs with an equal environment.
-        fresh_process: the run needs a process that has carried out no other run.
+        fresh_process: the run needs a process that has executed no other run.
         without: names of trackers that have hung in this launch and are not called.
     """
 

@@ -26,7 +26,7 @@ def seconds(timestamp: object) -> float | None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a plain value is a number; NaN and infinities come as texts."""
+    """Return whether a plain value is a number; NaN and infinities come as texts."""
     if value in ("NaN", "Infinity", "-Infinity"):
         return True
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -143,7 +143,7 @@ def _making_tables(uri: str) -> Iterator[None]:
 
 
 def _has_tables(path: str) -> bool:
-    """Tell whether the tables are made: MLflow makes its default experiment last."""
+    """Return whether the tables are made: MLflow makes its default experiment last."""
     if not os.path.exists(path):
         return False
     try:
@@ -218,7 +218,7 @@ def _quiet() -> Iterator[None]:
 
 
 def is_network(exc: BaseException | None) -> bool:
-    """Tell whether an error of the network stands behind an error."""
+    """Return whether an error of the network stands behind an error."""
     requests: Any = importlib.import_module("requests")
     network = (ConnectionError, TimeoutError, requests.ConnectionError, requests.Timeout)
     while exc is not None:

@@ -221,7 +221,7 @@ class _Run:
         self.files.append(made)
 
     def shows_end(self) -> bool:
-        """Tell whether the files say how the last attempt has ended."""
+        """Return whether the files say how the last attempt has ended."""
         record = run_record(self._ctx)
         return self._end is not None and (self._end.status, self._end.end_time_secs) == (
             _STATES.get(str(record.get("status"))),

@@ -430,7 +430,7 @@ for spec in specs:
     "misspelt_hook": Animal(
         HEAD + "@hookimpl\ndef ztxexp_exekute(specs, run_one): ...\n",
         FOUND,
-        "implements 'ztxexp_exekute', which is no hook (did you mean 'ztxexp_execute'?)",
+        "implements 'ztxexp_exekute', which is not a hook (did you mean 'ztxexp_execute'?)",
     ),
     "unmarked": Animal(
         "def ztxexp_execute(specs, run_one): ...\n", FOUND, "decorate it with @hookimpl"
@@ -449,7 +449,7 @@ for spec in specs:
     "odd_options": Animal(
         HEAD + "class Options: ...\n@hookimpl\ndef ztxexp_execute(specs, run_one): ...\n",
         FOUND,
-        "has an Options that is no dataclass",
+        "has an Options that is not a dataclass",
     ),
     "import_fails": Animal(
         "import no_such_package_here\n", FOUND, "No module named 'no_such_package_here'"

@@ -211,7 +211,7 @@ yield {"sizes": SIZES}
     "misspelt_hook": Animal(
         HEAD + "@hookimpl\ndef ztxexp_expandd(configs): ...\n",
         FOUND,
-        "implements 'ztxexp_expandd', which is no hook (did you mean 'ztxexp_expand'?)",
+        "implements 'ztxexp_expandd', which is not a hook (did you mean 'ztxexp_expand'?)",
     ),
     "an_executor": Animal(
         HEAD + "@hookimpl\ndef ztxexp_execute(specs): ...\n", FOUND, "'ztxexp.executors'"

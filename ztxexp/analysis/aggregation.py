@@ -167,7 +167,7 @@ def _rank(value: Any, code: int) -> tuple[int, Any]:
 
 
 def _is_below(key: str, column: NamedColumn | None) -> bool:
-    """Tell whether a key is that of a column, or stands in what is nested there."""
+    """Return whether a key is that of a column, or stands in what is nested there."""
     return column is not None and (key == column.name or key.startswith(f"{column.name}."))
 
 

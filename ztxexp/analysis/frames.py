@@ -91,7 +91,7 @@ def _sources(
 
 
 def _recurs(series: pd.Series[Any]) -> bool:
-    """Tell whether a column holds texts, of which at most every second one is new."""
+    """Return whether a column holds texts, of which at most every second one is new."""
     from pandas.api.types import infer_dtype
 
     is_text = infer_dtype(series, skipna=True) == "string"

@@ -83,7 +83,7 @@ def to_parquet(
 
 
 def _is_mixed(cells: pd.Series[Any]) -> bool:
-    """Tell whether a column of objects holds something else than texts, or booleans, or nothing."""
+    """Return whether a column of objects holds anything but strings, booleans or nothing."""
     if cells.dtype != object:
         return False
     return {type(cell) for cell in cells if cell is not None and cell == cell} not in _UNMIXED
@@ -97,7 +97,7 @@ def _json_text(cell: Any) -> str | None:
 
 
 def _is_empty(frame: pd.DataFrame, selection: Selection, path: str | Path) -> bool:
-    """Tell whether there is nothing to write, which a warning says."""
+    """Return whether there is nothing to write, which a warning says."""
     if frame.empty:
         statuses = "any status" if selection.statuses is None else ", ".join(selection.statuses)
         _log.warning(

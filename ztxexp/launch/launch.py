@@ -138,7 +138,7 @@ def launch(
 
 
 def _left_something_out(counts: Mapping[Action, int]) -> bool:
-    """Tell whether a plan runs nothing although not everything has succeeded before."""
+    """Return whether a plan runs nothing although not everything has succeeded before."""
     filtered = Action.FILTERED in counts and Action.REUSE not in counts
     return filtered or Action.LEFT_OUT in counts
 

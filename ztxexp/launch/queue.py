@@ -113,7 +113,7 @@ class RunQueue:
     # ---- what the sweep calls ------------------------------------------------------------------
 
     def has_more(self) -> bool:
-        """Tell whether there is anything left to start, now or later."""
+        """Return whether there is anything left to start, now or later."""
         return not self._stopped and bool(self.left())
 
     def left(self) -> int:

@@ -66,7 +66,7 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
 
 
 def can_be_written(root: Path) -> bool:
-    """Tell whether a results root has room, by writing as much as a record may take."""
+    """Return whether a results root has room, by writing as much as a record may take."""
     try:
         with tempfile.TemporaryFile(dir=root) as file:
             file.write(bytes(_ROOM_BYTES))
@@ -77,7 +77,7 @@ def can_be_written(root: Path) -> bool:
 
 
 def has_begun(spec: RunSpec) -> bool:
-    """Tell whether a run that an executor took has written its record."""
+    """Return whether a run that an executor took has written its record."""
     if not spec.run_dir.exists():
         return False
     record = read_record(RunFiles(spec.run_dir).run)
@@ -96,7 +96,7 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
 
 
 def _found_dead(record: dict[str, Any], reported: RunOutcome) -> bool:
-    """Tell whether another launch closed the run as lost while this one knows the cause."""
+    """Return whether another launch closed the run as lost while this one knows the cause."""
     knows = reported.error_type in DEATHS or reported.reason == "interrupted"
     return record.get("reason") == "lost" and knows
 
@@ -137,7 +137,7 @@ def _outcome(reported: RunOutcome, record: dict[str, Any]) -> RunOutcome:
 
 
 def _older(record: dict[str, Any], spec: RunSpec) -> bool:
-    """Tell whether the record is that of an earlier attempt: this one never began.
+    """Return whether the record is that of an earlier attempt: this one never began.
 
     A success counts in any case: a process that looked dead has written it meanwhile.
     """

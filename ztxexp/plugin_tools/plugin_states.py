@@ -26,10 +26,10 @@ from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     OWN_DISTRIBUTION,
     PluginRef,
-    blocking_words,
-    blocks,
     clash_error,
+    disabled_patterns,
     listing,
+    matches,
     pip_line,
     ref_of,
 )
@@ -122,8 +122,8 @@ def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> Plu
 
 def _state_by_metadata(ref: PluginRef, all_refs: Iterable[PluginRef]) -> PluginState | None:
     """Return the state of a plugin that need not be imported to know it."""
-    words = blocking_words()
-    blocking = [word for word in words if blocks(word, ref)]
+    words = disabled_patterns()
+    blocking = [word for word in words if matches(word, ref)]
     if blocking:
         hint = f"remove {listing(blocking)} from the environment variable {BLOCKING_VARIABLE}"
         return _state(ref, BLOCKED, f"{BLOCKING_VARIABLE} names it", hint)
@@ -131,7 +131,7 @@ def _state_by_metadata(ref: PluginRef, all_refs: Iterable[PluginRef]) -> PluginS
         other
         for other in all_refs
         if (other.kind, other.name) == (ref.kind, ref.name)
-        and not any(blocks(word, other) for word in words)
+        and not any(matches(word, other) for word in words)
     ]
     if len({other.target for other in rivals}) > 1:
         problem, _, hint = str(clash_error(rivals)).rpartition("; ")

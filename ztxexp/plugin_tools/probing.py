@@ -11,7 +11,7 @@ from typing import Any
 
 from ztxexp_core.errors import PluginError, PluginImportError
 from ztxexp_core.plugins.entries import cause
-from ztxexp_core.plugins.options import NEEDED
+from ztxexp_core.plugins.options import REQUIRED
 from ztxexp_core.plugins.registry import Plugin, Registry
 from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 
@@ -83,7 +83,7 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
         {
             "name": option.name,
             "type": option.type,
-            "default": None if option.default is NEEDED else repr(option.default),
+            "default": None if option.default is REQUIRED else repr(option.default),
             "help": option.help or option_help(declared, option.name),
         }
         for option in plugin.options()

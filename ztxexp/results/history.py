@@ -94,7 +94,7 @@ class PastRun:
         return self.status == RUN_STATUS_SUCCEEDED
 
     def _counts_more_than(self, other: PastRun) -> bool:
-        """Tell whether this one stands for its configuration; ``other`` has the smaller name."""
+        """Return whether this one stands for its configuration; ``other`` has the smaller name."""
         if self.succeeded or other.succeeded:
             return not other.succeeded
         if self.owner_alive is not other.owner_alive:

@@ -118,7 +118,7 @@ class Selection:
         return matching[0]
 
     def takes(self, experiment_name: Any, group: Any, tags: Any) -> bool:
-        """Tell whether a run with these labels is wanted."""
+        """Return whether a run with these labels is wanted."""
         if self.experiment_name and experiment_name != self.experiment_name:
             return False
         if self.group and group != self.group:

@@ -1,10 +1,9 @@
-"""A tracker as its thread is given it, and how much of a run it has received.
+"""Delivery targets, and the delivery state of one run and tracker.
 
-The latter is a file per run, tracker and destination, ``trackers/<name>-<hash>.jsonl``. Its first
-line holds the offsets up to which ``metrics.jsonl`` and
-``extras.jsonl`` have been delivered, and is overwritten in place. The lines after it name the gaps
-before these offsets, those that were filled later, and how each session began and ended. One
-session writes at a time.
+The state is a file per run, tracker and destination, ``trackers/<name>-<hash>.jsonl``. Its first
+line holds the offsets up to which ``metrics.jsonl`` and ``extras.jsonl`` have been delivered, and
+is overwritten in place. The lines after it name the gaps before these offsets, the gaps that were
+filled later, and how each session began and ended. One session writes at a time.
 """
 
 from __future__ import annotations
@@ -87,8 +86,8 @@ class DeliveryState:
     Attributes:
         offsets: how far each of the two files has been delivered, apart from the gaps.
         gaps: lines before the offset that the tracker has not received, for each file, in order.
-        ended: the attempt whose end was delivered; 0 where none.
-        started: whether the tracker was ever told the start.
+        ended: the attempt whose end was delivered; 0 if none.
+        started: whether ``on_run_start`` has ever succeeded.
     """
 
     def __init__(self, path: str) -> None:
@@ -102,7 +101,7 @@ class DeliveryState:
         self._map: mmap.mmap | None = None  # of the first line
         for row in read_jsonl(path):
             with contextlib.suppress(KeyError, TypeError, ValueError):
-                self._learn(row)  # a damaged row: at worst something is delivered twice
+                self._apply(row)  # a damaged row: at worst something is delivered twice
 
     @classmethod
     def of(cls, run_dir: str | Path, name: str, destination: str) -> DeliveryState:
@@ -170,12 +169,12 @@ class DeliveryState:
             # each would release the interpreter, and the training thread would wait to get it back.
             self._map = mmap.mmap(self._fd, len(_HEAD % (0, 0)))
         self.ended = 0
-        self._append({**session, "begun": utc_now(), "owner": this_process()})
+        self._append({**session, "opened": utc_now(), "owner": this_process()})
 
     def close(self, **result: Any) -> None:
         """End the session."""
         if self._fd is not None:
-            self._append({"left": utc_now(), **result})
+            self._append({"closed": utc_now(), **result})
             if self._map is not None:
                 self._map.close()
                 self._map = None
@@ -184,7 +183,7 @@ class DeliveryState:
             self._fd = None
 
     def set_started(self) -> None:
-        """Record that the start was delivered."""
+        """Record that ``on_run_start`` succeeded."""
         self._append({"started": True})
 
     def advance(self, kind: str, to: int) -> None:
@@ -195,12 +194,12 @@ class DeliveryState:
     def skip(self, kind: str, lines: Range) -> None:
         """Record that the lines at the offset were refused: a gap."""
         self.gaps[kind].append(lines)
-        self._append({"missed": kind, "from": lines.start, "to": lines.end})
+        self._append({"skipped": kind, "from": lines.start, "to": lines.end})
         self.advance(kind, lines.end)
 
     def fill(self, kind: str, lines: Range) -> None:
         """Record that lines in a gap were delivered."""
-        self._append({"brought": kind, "from": lines.start, "to": lines.end})
+        self._append({"filled": kind, "from": lines.start, "to": lines.end})
         self.gaps[kind] = list(_without(self.gaps[kind], lines))
 
     def set_ended(self, attempt: int, status: str) -> None:
@@ -210,21 +209,21 @@ class DeliveryState:
 
     # ---- the file ------------------------------------------------------------------------------
 
-    def _learn(self, row: Mapping[str, Any]) -> None:
+    def _apply(self, row: Mapping[str, Any]) -> None:
         if "events_to" in row:
             self.offsets = {kind: int(row[f"{kind}_to"]) for kind in (EVENTS, EXTRAS)}
-        elif "missed" in row:
-            self.gaps[row["missed"]].append(Range(int(row["from"]), int(row["to"])))
-        elif "brought" in row:
-            kind, lines = row["brought"], Range(int(row["from"]), int(row["to"]))
+        elif "skipped" in row:
+            self.gaps[row["skipped"]].append(Range(int(row["from"]), int(row["to"])))
+        elif "filled" in row:
+            kind, lines = row["filled"], Range(int(row["from"]), int(row["to"]))
             self.gaps[kind] = list(_without(self.gaps[kind], lines))
         elif "ended" in row:
             self.ended = int(row["ended"])
         elif "started" in row:
             self.started = True
-        elif "begun" in row:
+        elif "opened" in row:
             self._session, self.ended = row, 0
-        elif "left" in row:
+        elif "closed" in row:
             self._session = None
 
     def _write_head(self) -> None:

@@ -36,7 +36,7 @@ Report = Callable[[str, str, BaseException], None]
 """Called once per run and tracker: with its name, the call that failed, and the exception."""
 
 BATCH = 1000  # events in one call
-STRIKES = 3  # after so many failures in a row a tracker gets no more of this run but its end
+MAX_FAILURES = 3  # after this many consecutive failures only on_run_end is called
 # Seconds between two looks at the files, from the first to the longest, twice as long each time:
 # each time that this thread wakes up costs the training thread. The end of a run is not waited for.
 _PAUSES_SEC = (0.1, 1.0)
@@ -48,12 +48,12 @@ class DeliveryReport:
     """What was delivered to a tracker.
 
     Attributes:
-        started: whether the start was.
-        events: metric events that were.
-        params: calls of ``ctx.log_params`` that were.
-        artifacts: artifacts that were.
-        ended: whether the end was.
-        lacking: lines that the tracker has not received.
+        started: whether ``on_run_start`` succeeded.
+        events: number of metric events delivered.
+        params: number of ``ctx.log_params`` calls delivered.
+        artifacts: number of artifacts delivered.
+        ended: whether ``on_run_end`` succeeded.
+        lacking: number of lines that the tracker has not received.
         error: the first failure, as text.
         hung: a call took too long.
         busy: another process is delivering the run to this tracker.
@@ -148,7 +148,7 @@ class TrackerThread:
         self._abandoned = False
         self._call_name = ""
         self._call_began: float | None = None
-        self._strikes = 0
+        self._failures = 0
         self._budget = CpuBudget()
         name = f"ztxexp-{target.name}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -156,11 +156,11 @@ class TrackerThread:
     # ---- called in the thread of the run -------------------------------------------------------
 
     def begin(self) -> None:
-        """Start the thread, which makes the tracker and tells it the start; does not wait."""
+        """Start the thread, which makes the tracker and calls on_run_start; does not wait."""
         self._thread.start()
 
     def wait_for_start(self) -> None:
-        """Wait until the tracker was told the start, or took too long."""
+        """Wait until on_run_start has returned, or took too long."""
         self._await(self._started)
 
     @contextlib.contextmanager
@@ -332,7 +332,7 @@ class TrackerThread:
                 return
 
     def _gives_up(self) -> bool:
-        return self._strikes >= STRIKES or self._out_of_time.is_set()
+        return self._failures >= MAX_FAILURES or self._out_of_time.is_set()
 
     def _send(self, kind: str, lines: Iterable[Line]) -> bool:
         """Call the tracker with some lines; true also where there is nothing that it could take."""
@@ -382,7 +382,7 @@ class TrackerThread:
             self._call_began = None
             if self._abandoned:
                 raise _Abandoned
-        self._strikes = 0 if worked else self._strikes + 1
+        self._failures = 0 if worked else self._failures + 1
         return worked
 
     def _guarded(self, name: str, call: Callable[[], object]) -> None:

@@ -211,7 +211,7 @@ def visible_gpus(value: str, devices: Sequence[Device] | None) -> list[str]:
 
 
 def exists(entry: str, devices: Sequence[Device] | None) -> bool:
-    """Tell whether the driver lists a GPU; true where it cannot be asked."""
+    """Return whether the driver lists a GPU; true where it cannot be asked."""
     if devices is None or "/" in entry:  # MIG-GPU-<uuid>/1/0: older drivers' names of MIG parts
         return True
     if entry.isdecimal():

@@ -134,17 +134,17 @@ def _is_first(distribution: Distribution, text: str) -> bool:
 # ---- blocked plugins, and names that are claimed twice ---------------------------------------
 
 
-def blocking_words() -> list[str]:
+def disabled_patterns() -> list[str]:
     """Return what the environment variable ``ZTXEXP_DISABLE_PLUGINS`` lists."""
-    words = (word.strip() for word in os.environ.get(BLOCKING_VARIABLE, "").split(","))
-    return [word for word in words if word]
+    patterns = (text.strip() for text in os.environ.get(BLOCKING_VARIABLE, "").split(","))
+    return [pattern for pattern in patterns if pattern]
 
 
-def blocks(word: str, ref: PluginRef) -> bool:
-    """Tell whether a word is the plugin's name, its distribution's, or ``distribution:name``."""
+def matches(pattern: str, ref: PluginRef) -> bool:
+    """Return whether a pattern names the plugin, its distribution, or ``distribution:name``."""
     from packaging.utils import canonicalize_name  # rarely needed, and not in workers
 
-    distribution, colon, name = (part.strip() for part in word.rpartition(":"))
+    distribution, colon, name = (part.strip() for part in pattern.rpartition(":"))
     same = canonicalize_name(distribution or name) == canonicalize_name(ref.distribution)
     return (same and name == ref.name) if colon else (same or name == ref.name)
 

@@ -1,4 +1,4 @@
-"""Executors and expanders held against the hook specification of their kind."""
+"""Executors and expanders checked against the hook specification of their kind."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _check_hooks(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
     for name, options in marked.items():
         if name not in HOOKS.values() and not options.get("optionalhook"):
             near = closest(name, [wanted])
-            raise contract_error(ref, f"implements {name!r}, which is no hook{near}; rename it")
+            raise contract_error(ref, f"implements {name!r}, which is not a hook{near}; rename it")
     if wanted in marked:
         if marked[wanted].get("wrapper") or marked[wanted].get("hookwrapper"):
             raise contract_error(

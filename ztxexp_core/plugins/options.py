@@ -17,7 +17,7 @@ from typing import Any
 from ztxexp_core.errors import OptionError, ZtxexpError, closest
 from ztxexp_core.plugins.entries import listing
 
-NEEDED = inspect.Parameter.empty
+REQUIRED = inspect.Parameter.empty
 """The default of an option that has none."""
 
 
@@ -27,20 +27,20 @@ class Option:
 
     Attributes:
         name: what users type.
-        annotation: its type; a text where that could not be looked up, which is not checked.
-        default: :data:`NEEDED` where there is none.
+        annotation: its type; a string if it cannot be resolved; then values are not checked.
+        default: :data:`REQUIRED` if there is none.
         type: its type as the author wrote it.
         help: the ``help`` in the metadata of its field; empty without one.
     """
 
     name: str
     annotation: Any = Any
-    default: Any = NEEDED
+    default: Any = REQUIRED
     type: str = "Any"
     help: str = ""
 
     def takes(self, value: Any) -> bool:
-        """Tell whether a value is the option's default, or of its type."""
+        """Return whether a value is the option's default, or of its type."""
         return value is self.default or fits(self.annotation, value)
 
 
@@ -62,7 +62,7 @@ def options_of(declared: Any) -> list[Option]:
 
 
 def is_declaration(cls: Any) -> bool:
-    """Tell whether an object is a dataclass, as a plugin's ``Options`` must be."""
+    """Return whether an object is a dataclass, as a plugin's ``Options`` must be."""
     return isinstance(cls, type) and dataclasses.is_dataclass(cls)
 
 
@@ -75,7 +75,7 @@ def _of_fields(cls: type[Any]) -> Iterator[Option]:
             if field.default_factory is not dataclasses.MISSING:
                 default = field.default_factory()
             elif default is dataclasses.MISSING:
-                default = NEEDED
+                default = REQUIRED
             help_text = str(field.metadata.get("help", ""))
             yield Option(field.name, annotation, default, _type_text(field.type), help_text)
 
@@ -104,7 +104,7 @@ def _signature(factory: Any) -> inspect.Signature | None:
 
 
 def _resolved(annotation: Any, module: str) -> Any:
-    """Return the type that a text stands for; the text where a name in it is unknown."""
+    """Return the type that a string stands for; the string if a name in it is unknown."""
     if not isinstance(annotation, str):
         return annotation
     try:
@@ -126,11 +126,11 @@ def _type_text(annotation: Any) -> str:
 
 
 def fits(annotation: Any, value: Any) -> bool:
-    """Tell whether a value is of a type; true for types that are not checked.
+    """Return whether a value is of a type; true for types that are not checked.
 
     Checked are built-in types, unions, literals, lists, tuples and mappings. An integer is a
-    ``float`` too, a list a tuple, a text a ``Path``, a NumPy scalar the number that it holds.
-    ``True`` is no number.
+    ``float`` too, a list a tuple, a string a ``Path``, a NumPy scalar the number that it holds.
+    ``True`` is not a number.
 
     Args:
         annotation: a type, such as ``int | None``.
@@ -223,7 +223,7 @@ def _check(
         if name not in names and not takes_any:
             near = closest(name, names)
             raise OptionError(f"{who} has no option {name!r}{near}; known: {listing(names)}")
-    missing = [option.name for option in known if option.default is NEEDED]
+    missing = [option.name for option in known if option.default is REQUIRED]
     missing = [name for name in missing if name not in given]
     if missing:
         raise OptionError(f"{who} needs the option {listing(missing)}; pass a value")

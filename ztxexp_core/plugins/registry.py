@@ -23,12 +23,12 @@ from ztxexp_core.errors import OptionError, PluginImportError, UnknownPluginErro
 from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     PluginRef,
-    blocking_words,
-    blocks,
     cause,
     clash_error,
     contract_error,
+    disabled_patterns,
     listing,
+    matches,
     pip_line,
     ref_of,
     scan,
@@ -83,7 +83,7 @@ class Plugin:
         self._manager = manager
         if self.options_class is not None and not is_declaration(self.options_class):
             raise contract_error(
-                self.ref, "has an Options that is no dataclass; decorate it with @dataclass"
+                self.ref, "has an Options that is not a dataclass; decorate it with @dataclass"
             )
 
     def options(self) -> list[Option]:
@@ -194,7 +194,7 @@ class Registry:
         return ref_of(self.kind, self._claim(name)[1])
 
     def load(self, name: str) -> Plugin:
-        """Import a plugin and hold it against the contract of its kind; later calls give the same.
+        """Import a plugin, checked against the contract of its kind; later calls give the same.
 
         Raises:
             UnknownPluginError: see :meth:`resolve`.
@@ -238,11 +238,11 @@ class Registry:
         """Return the entry points that are not blocked, by name and target; imports nothing."""
         blocked = os.environ.get(BLOCKING_VARIABLE, "")
         if blocked not in self._enabled:
-            words = blocking_words()
+            words = disabled_patterns()
             self._warn_unmatched(words)
             by_name: dict[str, dict[str, EntryPoint]] = {}
             for entry in self.entries:
-                if not words or not any(blocks(w, ref_of(self.kind, entry)) for w in words):
+                if not words or not any(matches(w, ref_of(self.kind, entry)) for w in words):
                     by_name.setdefault(entry.name, {})[target_of(entry)] = entry
             self._enabled[blocked] = by_name
         return self._enabled[blocked]
@@ -258,9 +258,9 @@ class Registry:
         known = [ref.name for ref in refs] + [ref.distribution for ref in refs]
         known += [f"{ref.distribution}:{ref.name}" for ref in refs]
         for word in sorted(new):
-            if not any(blocks(word, ref) for ref in refs):
+            if not any(matches(word, ref) for ref in refs):
                 _log.warning(
-                    "%s names %r, which is no installed plugin or distribution of plugins%s",
+                    "%s names %r, which is not an installed plugin or distribution of plugins%s",
                     BLOCKING_VARIABLE,
                     word,
                     closest(word, known),
@@ -269,7 +269,7 @@ class Registry:
     def _unknown(self, name: str) -> UnknownPluginError:
         refs = sorted({ref_of(self.kind, e) for e in self.entries if e.name == name}, key=str)
         if refs:
-            words = [word for word in blocking_words() if any(blocks(word, ref) for ref in refs)]
+            words = [p for p in disabled_patterns() if any(matches(p, ref) for ref in refs)]
             who = " and ".join(map(str, refs)) + (" is" if len(refs) == 1 else " are")
             message = (
                 f"{who} blocked by the environment variable {BLOCKING_VARIABLE}; "
@@ -288,7 +288,7 @@ class Registry:
 
 
 def _is_installed(name: str) -> bool:
-    """Tell whether a module can be found; imports at most the packages that it is in."""
+    """Return whether a module can be found; imports at most the packages that it is in."""
     if name in sys.modules:
         return sys.modules[name] is not None
     try:

@@ -1,4 +1,4 @@
-"""Trackers: held against their contract, and made from a :class:`TrackerSpec` in any process."""
+"""Trackers: checked against their contract, and made from a :class:`TrackerSpec` in any process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The life of one run, in whichever process it is carried out."""
+"""The life of one run, in whichever process it is executed."""

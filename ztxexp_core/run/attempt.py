@@ -137,7 +137,7 @@ def place_of(exc: BaseException) -> str | None:
 
 
 def place_in(trace: str) -> str | None:
-    """Return the same from the text of a traceback; ``None`` if it is no traceback.
+    """Return the last line of user code in a formatted traceback; ``None`` if it is none.
 
     Example:
         >>> place_in('Traceback (most recent call last):\\n  File "train.py", line 12, in step')

@@ -88,7 +88,7 @@ class RetryRule:
         return cls(max_attempts, frozenset(names), tuple(classes), float(delay), float(backoff))
 
     def covers(self, exc: BaseException, tries: int) -> bool:
-        """Tell whether the run is tried again after ``exc`` ended the last of some tries."""
+        """Return whether the run is tried again after attempt number ``tries`` raised ``exc``."""
         if tries >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
             return False
         if isinstance(exc, self.classes):
@@ -101,7 +101,7 @@ class RetryRule:
         return any(_loaded_class(name) in parents for name in self.names if "." in name)
 
     def covers_death(self, error_type: str | None, tries: int) -> bool:
-        """Tell whether the run is tried again after its process died or was ended."""
+        """Return whether the run is tried again after its process died or was ended."""
         return tries < self.max_attempts and error_type in DEATHS and error_type in self.names
 
     def pause(self, tries: int) -> float:
@@ -197,7 +197,7 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
 
 
 def _seed(value: Any) -> int | None:
-    """Return a whole number or a text of digits as a number; ``None`` for anything else."""
+    """Return a whole number or a string of digits as a number; ``None`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, (Integral, str)):
         return None
     with contextlib.suppress(ValueError):

@@ -54,7 +54,7 @@ class RunOne:
         return self._launch.metadata
 
     def __call__(self, spec: RunSpec) -> RunOutcome:
-        return _Run(self._launch, spec).carry_out()
+        return _Run(self._launch, spec).execute()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack_run_one, self.packed()
@@ -112,7 +112,7 @@ class _Run:
         self.interrupted = False
         self.end_logged = False
 
-    def carry_out(self) -> RunOutcome:
+    def execute(self) -> RunOutcome:
         try:
             self._open()
         except BaseException as exc:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.delivery.state import TrackerTarget, target_for, target_for_instance
-from ztxexp_core.delivery.thread import DeliveryReport, Report, TrackerThread
+from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
@@ -22,8 +22,6 @@ from ztxexp_core.store.sink import FileSink
 
 if TYPE_CHECKING:  # it imports pluggy, which workers do not need
     from ztxexp_core.contracts import Tracker
-
-_MAX_FAILURES = 3  # in a row; then only the end of the run is reported to the tracker
 
 
 class RunTrackers:
@@ -162,12 +160,12 @@ class GuardedTracker:
 
     def metric(self, ctx: RunContext, event: MetricEvent) -> None:
         """Call ``on_metric`` unless the tracker failed too often."""
-        if not self._off and self._failures < _MAX_FAILURES:
+        if not self._off and self._failures < MAX_FAILURES:
             self._guarded("on_metric", ctx, event)
 
     def extra(self, call: str, ctx: RunContext, *args: Any) -> None:
         """Call ``on_params`` or ``on_artifact`` if the tracker has it."""
-        if not self._off and self._failures < _MAX_FAILURES and hasattr(self._tracker, call):
+        if not self._off and self._failures < MAX_FAILURES and hasattr(self._tracker, call):
             self._guarded(call, ctx, *args)
 
     def end(self, ctx: RunContext, summary: dict[str, object]) -> None:

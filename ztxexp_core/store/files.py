@@ -238,7 +238,7 @@ def _open_sized(path: str | Path) -> tuple[int, int]:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-        raise ValueError("is no regular file")
+        raise ValueError("is not a regular file")
     return fd, status.st_size
 
 
@@ -309,7 +309,7 @@ class JsonlWriter:
 
 
 def ends_mid_line(path: str | Path) -> bool:
-    """Tell whether the last line of a file that is not empty has no end."""
+    """Return whether the last line of a file that is not empty has no end."""
     with open(path, "rb") as handle:
         handle.seek(-1, os.SEEK_END)
         return handle.read(1) != b"\n"

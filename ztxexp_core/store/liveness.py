@@ -2,7 +2,7 @@
 
 A ``running`` record names its owner: host, process id, start of the process. On the same host the
 process itself is looked up: a stopped or slow one is alive. A process on another host, or in
-another container, cannot be looked up. Therefore every process that carries out runs touches a file
+another container, cannot be looked up. Therefore every process that executes runs touches a file
 of its own in ``<root>/.ztxexp/alive``; after ``SILENT_SEC`` without a touch it counts as dead. The
 age is measured by the file system's clock, because clocks of hosts differ.
 
@@ -208,7 +208,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> bool | None:
-    """Tell whether the process that owns a ``running`` record has ended.
+    """Return whether the process that owns a ``running`` record has ended.
 
     A stopped or slow process is alive. ``None`` if it is unknown: the record names no owner, or one
     elsewhere without a heartbeat (written by an earlier version).
@@ -227,10 +227,10 @@ def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> 
 def process_is_dead(
     owner: object, root: str | Path | None = None, signs: Iterable[str] = ()
 ) -> bool | None:
-    """Tell whether the process of an owner record has ended; ``None`` if it is unknown.
+    """Return whether the process of an owner record has ended; ``None`` if it is unknown.
 
     Args:
-        owner: what :func:`this_process` returned there and then.
+        owner: the owner record that :func:`this_process` made in that process.
         root: the results root in which it beats.
         signs: paths of other files that the process writes while it is alive.
     """
@@ -303,7 +303,7 @@ def _seconds_up() -> float:
 def is_silent(
     root: str | Path, beat: str, signs: Iterable[str] = (), limit: float = SILENT_SEC
 ) -> bool:
-    """Tell whether a process elsewhere has given no sign of life for too long.
+    """Return whether a process elsewhere has given no sign of life for too long.
 
     Args:
         root: the results root.

@@ -153,9 +153,9 @@ def discard_staged(run_dir: Path) -> None:
 
 
 def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
-    """Return the status of a run that needs no work here; ``None`` for any other.
+    """Return the status of a run that this launch need not execute; ``None`` for any other.
 
-    That is a run that has succeeded, or one that a living process is carrying out.
+    That is a run that has succeeded, or one that a living process is executing.
 
     Args:
         run_dir: the run's folder.
@@ -168,8 +168,9 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
         return RUN_STATUS_SUCCEEDED
     if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
         return RUN_STATUS_RUNNING
-    made = attempt is not None and attempt_of(run) >= attempt
-    return str(status) if made and status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) else None
+    attempt_finished = attempt is not None and attempt_of(run) >= attempt
+    failed_or_skipped = status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
+    return str(status) if attempt_finished and failed_or_skipped else None
 
 
 def effective_record(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def prepare_root(root: Path) -> Path:
         The absolute path of the root.
 
     Raises:
-        StoreError: the root is no folder or cannot be written; the message names path and cause.
+        StoreError: the root is not a folder or cannot be written; the message names path and cause.
     """
     # Not abspath: it would resolve ".." without looking at links.
     root = Path(root).absolute()
@@ -314,7 +315,7 @@ def iter_runs(root: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def is_known_schema(schema_version: Any, path: str) -> bool:
-    """Tell whether a ``run.json`` is of this schema; name one of another schema once."""
+    """Return whether a ``run.json`` is of this schema; name one of another schema once."""
     if schema_version == RUN_SCHEMA_VERSION:
         return True
     warn_once(path, f"schema_version {schema_version!r}, not {RUN_SCHEMA_VERSION}")

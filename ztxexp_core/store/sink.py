@@ -167,7 +167,7 @@ class FileSink:
                 number = as_number(value)
                 if number is None:
                     kind = type(value).__qualname__
-                    self.refuse(f"metric {str(name)!r} was not recorded: a {kind} is no number")
+                    self.refuse(f"metric {str(name)!r} was not recorded: a {kind} is not a number")
                     continue
                 value = number
             values[name if type(name) is str else str(name)] = value

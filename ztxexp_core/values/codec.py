@@ -52,7 +52,7 @@ encode_json = encode  # the name for plugins
 
 
 def _finite(value: Any) -> bool:
-    """Tell whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
+    """Return whether no float in a tree of dicts, lists and tuples is NaN or infinite."""
     # A loop, not a call for each value: most records have a null.
     if isinstance(value, enum.Enum):
         value = value.value
@@ -148,7 +148,7 @@ def numbers(value: Any, depth: int = 0) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is an integer or a float; True and False are not."""
+    """Return whether a value is an integer or a float; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -214,7 +214,7 @@ def _key_text(key: Any, path: tuple[str, ...]) -> str:
     if isinstance(text, (int, float, bool)) or text is None:
         return json.dumps(text)
     raise ConfigError(
-        f"{_where(path)} has the key {key!r}, which JSON cannot keep; use a text or a number"
+        f"{_where(path)} has the key {key!r}, which JSON cannot keep; use a string or a number"
     )
 
 
@@ -238,7 +238,7 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def _is_named(value: Any, module: str, name: str) -> bool:
-    """Tell whether a qualified name stands for this function or class.
+    """Return whether a qualified name stands for this function or class.
 
     It does not for bound methods and for wrappers with the name of the wrapped function: several
     objects would have one name.

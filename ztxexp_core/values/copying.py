@@ -34,7 +34,7 @@ def copy_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_flat(config: Mapping[str, Any]) -> bool:
-    """Tell whether all values are immutable."""
+    """Return whether all values are immutable."""
     return ATOMS.issuperset(map(type, config.values()))
 
 
@@ -169,6 +169,6 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def is_continued(key: Any, keys: Iterable[Any]) -> bool:
-    """Tell whether another key begins with this key and a dot, as ``a.b`` continues ``a``."""
+    """Return whether another key begins with this key and a dot, as ``a.b`` continues ``a``."""
     start = f"{key}."
     return any(isinstance(other, str) and other.startswith(start) for other in keys)

@@ -121,7 +121,7 @@ def test_damaged_state_are_read_as_far_as_they_go_and_written_on(tmp_path, opene
             place = rng.randrange(len(data))
             path.write_bytes(data[:place] + bytes([rng.randrange(256)]) + data[place + 1 :])
         elif damage == "foreign":
-            path.write_bytes(b'{"missed": "nothing"}\n[1]\n{"ended": "x"}\n\xff\n' + data)
+            path.write_bytes(b'{"skipped": "nothing"}\n[1]\n{"ended": "x"}\n\xff\n' + data)
         else:
             path.write_bytes(b"")
         again = opened()

@@ -14,7 +14,7 @@ import pytest
 from ztxexp.runner import ExpRunner
 from ztxexp_core.errors import OptionError, PluginContractError
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.options import NEEDED, Option, checked_options, fits, options_of
+from ztxexp_core.plugins.options import REQUIRED, Option, checked_options, fits, options_of
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.store.run_folder import run_names
 from ztxexp_testing import FakeDistribution
@@ -113,7 +113,7 @@ class Derived(Base):
 
 def test_the_options_of_a_dataclass_have_types_defaults_and_help():
     assert [(o.name, o.type, o.default) for o in options_of(Base)] == [
-        ("rate", "float", NEEDED),
+        ("rate", "float", REQUIRED),
         ("name", "str", "x"),
     ]
     told = options_of(Derived)
@@ -245,5 +245,5 @@ def test_a_tracker_may_declare_its_options_as_a_dataclass():
         ]:
             with pytest.raises(OptionError, match=said):
                 registry.tracker_spec("declared", kwargs)
-        with pytest.raises(PluginContractError, match="has an Options that is no dataclass"):
+        with pytest.raises(PluginContractError, match="has an Options that is not a dataclass"):
             registry.tracker_spec("undeclared")

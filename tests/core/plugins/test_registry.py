@@ -380,12 +380,12 @@ MISFITS = {
     "a misspelt hook": (
         "@hookimpl\ndef ztxexp_exekute(specs): ...",
         "",
-        "'ztxexp_exekute', which is no hook (did you mean 'ztxexp_execute'?)",
+        "'ztxexp_exekute', which is not a hook (did you mean 'ztxexp_execute'?)",
     ),
     "a misspelt hook beside a good one": (
         "@hookimpl\ndef ztxexp_execute(specs): ...\n@hookimpl\ndef ztxexp_clos(x): ...",
         "",
-        "'ztxexp_clos', which is no hook",
+        "'ztxexp_clos', which is not a hook",
     ),
     "a wrong argument": (
         "@hookimpl\ndef ztxexp_execute(specs, worker): ...",
@@ -422,7 +422,7 @@ MISFITS = {
     "options that are no dataclass": (
         "class Options: ...\n@hookimpl\ndef ztxexp_execute(specs): ...",
         "",
-        "has an Options that is no dataclass",
+        "has an Options that is not a dataclass",
     ),
 }
 

@@ -85,7 +85,7 @@ class Desk:
 
 
 def refusal(name: str, kind: str) -> str:
-    return f"metric {name!r} was not recorded: a {kind} is no number"
+    return f"metric {name!r} was not recorded: a {kind} is not a number"
 
 
 def strict_lines(path: Path) -> list[dict[str, Any]]:
