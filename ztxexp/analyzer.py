@@ -194,8 +194,8 @@ class ResultAnalyzer:
     ) -> list[MetricEvent]:
         """Return every logged step of every run.
 
-        Rows that are no event (no integer step, no timestamp, a metric that is no number) are left
-        out, and the log says how many. The filters are those of :meth:`to_records`.
+        Rows that are not events (no integer step, no timestamp, a metric that is not a number) are
+        left out, and the log says how many. The filters are those of :meth:`to_records`.
 
         Args:
             metrics_stream_filename: the file in a run's folder that holds its curve.
@@ -598,7 +598,7 @@ class ResultAnalyzer:
             The folders that would be (``dry_run``) or were deleted.
 
         Raises:
-            ConfigError: a word among ``statuses`` that is no status.
+            ConfigError: a word among ``statuses`` that is not a status.
             ZtxexpError: the predicate raised (its error is the cause); nothing was deleted.
 
         Example:

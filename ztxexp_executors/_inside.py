@@ -63,7 +63,7 @@ def work(
         launcher: process id of the launcher.
         start_method: for processes that runs start, ``None`` for the platform's default.
         environment: all variables; set before any code of the user is imported.
-        packed: the function that carries out a run, pickled.
+        packed: the function that executes a run, pickled.
     """
     output = _redirect(output)
     _detach(connection, launcher)

@@ -55,7 +55,7 @@ class WorkerConfig:
 
     Attributes:
         context: of multiprocessing, which starts them.
-        packed: the pickled function that carries out a run.
+        packed: the pickled function that executes a run.
         environment: variables of every worker; a run may add some.
         at_exec: the context can start a process with its environment (loky).
         kills: counts processes that the kernel killed for lack of memory.

@@ -1,10 +1,11 @@
 """Worker processes with one pipe each: what process_pool, dynamic and joblib share.
 
-Because each worker has its own pipe, the launcher always knows which run a dead worker was carrying
-out, and a worker killed in the middle of a message damages no other. Workers are started by a fork
-server, by spawn or by loky (nothing depends on fork), are not daemonic (runs may start processes),
-have a session of their own, and end when the launcher does. :mod:`_starting` starts a worker,
-:mod:`_process` follows it, :mod:`_inside` is the code in it.
+Because each worker has its own pipe, the launcher always knows which run a dead worker was
+executing, and a worker killed in the middle of a message damages no other. Workers are started by a
+fork server, by spawn or by loky (nothing depends on fork), are not daemonic (runs may start
+processes), have a session of their own, and end when the launcher does.
+:mod:`ztxexp_executors._starting` starts a worker, :mod:`ztxexp_executors._process` follows it,
+:mod:`ztxexp_executors._inside` is the code in it.
 
 Workers do not import the user's script: functions and values of ``__main__`` come by value (see
 ``RunOne`` and ``RunSpec``). So a script needs no ``if __name__ == "__main__"``, and a notebook or a

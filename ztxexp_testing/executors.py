@@ -87,7 +87,7 @@ class ExecutorSuite(ExecutorCalls, ExecutorFaults):
         is_lazy: a spec is taken when a worker is free for it.
         takes_ahead: how many specs are taken before there is a worker for them; 0 where
             ``supports`` has ``"gpus"``.
-        survives_dead_worker: a process that dies costs only the run that it carried out.
+        survives_dead_worker: a process that dies costs only the run that it executed.
         tells_how_a_worker_died: its outcome has the signal or exit code.
         survives_what_cannot_be_sent: a configuration or outcome that cannot be pickled costs only
             its run; otherwise it ends the launch with an error.

@@ -148,15 +148,15 @@ def test_a_word_that_is_no_status_is_refused_by_every_reader(varied, read, statu
     with pytest.raises(ValueError) as caught:
         getattr(ResultAnalyzer(varied), read)(statuses=statuses)
     assert str(caught.value) == (
-        "'succeded' is no status of a run (did you mean 'succeeded'?); known: failed, running, "
+        "'succeded' is not a status of a run (did you mean 'succeeded'?); known: failed, running, "
         "skipped, succeeded (statuses=None takes them all)"
     )
 
 
 def test_a_csv_of_a_status_that_does_not_exist_is_not_written(varied, tmp_path):
-    with pytest.raises(ValueError, match="'done' is no status"):
+    with pytest.raises(ValueError, match="'done' is not a status"):
         ResultAnalyzer(varied).to_csv(tmp_path / "out.csv", statuses=("done",))
-    with pytest.raises(ValueError, match="None is no status"):
+    with pytest.raises(ValueError, match="None is not a status"):
         ResultAnalyzer(varied).to_records(statuses=[None])
     assert not (tmp_path / "out.csv").exists()
 

@@ -158,7 +158,7 @@ def _in_order(columns: Sequence[NamedColumn], group: list[int]) -> list[int]:
 
 
 def _rank(value: Any, code: int) -> tuple[int, Any]:
-    """Return what values of any kinds are sorted by: numbers, texts, others as they come, none."""
+    """Return a sort key: numbers, booleans, strings, others, missing."""
     if is_number(value) and value == value:
         return 0, value
     if isinstance(value, (str, bool)):
@@ -214,8 +214,7 @@ def _float(cell: Any) -> float:
 def _statistics(cells: list[Any], group: pd.Series[int]) -> dict[str, pd.Series[Any]]:
     """Return number, mean, spread and interval of the numbers in each group.
 
-    They are found from how far the values are away from the first of their group: so nothing
-    cancels out, and equal values have no spread.
+    Deviations from the group's first value avoid cancellation: equal values have no spread.
     """
     import numpy as np
     import pandas as pd
@@ -223,9 +222,9 @@ def _statistics(cells: list[Any], group: pd.Series[int]) -> dict[str, pd.Series[
     values = pd.Series([_float(cell) for cell in cells], dtype=np.float64)
     with np.errstate(all="ignore"):  # infinities; groups of one or of none
         finite = values.where(np.isfinite(values)).groupby(group)
-        away = (values - finite.transform("first").fillna(0.0)).groupby(group)
-        n, std = away.count(), away.std()
-        mean = away.mean() + finite.first().fillna(0.0)
+        deviation = (values - finite.transform("first").fillna(0.0)).groupby(group)
+        n, std = deviation.count(), deviation.std()
+        mean = deviation.mean() + finite.first().fillna(0.0)
         sem = std / np.sqrt(n)
         half = sem * [t_95(k - 1) if k > 1 else math.nan for k in n]
     return {
@@ -267,7 +266,7 @@ def _frame(
 def _counted(
     keys: dict[str, list[Any]], rows: list[int], seeds: NamedColumn | None
 ) -> dict[str, Any]:
-    """Return the columns that say of which runs a group consists."""
+    """Return the columns that describe the runs of each group."""
     import numpy as np
     import pandas as pd
 

@@ -58,7 +58,7 @@ def asked_for(
         NamedColumn(name='optimizer.lr', cells=[0.1])
     """
     if not isinstance(key, str):
-        raise ConfigError(f"{argument} must be a text, got {key!r}")
+        raise ConfigError(f"{argument} must be a string, got {key!r}")
     part, _, rest = key.partition(".")
     candidates = [(expected, key, key)]
     if rest and part in parts:
@@ -99,7 +99,7 @@ def without_number(cells: Sequence[Any]) -> str:
 
     Example:
         >>> without_number([0.5, float("nan"), ABSENT, "n/a"])
-        '3 (1 NaN, 1 without it, 1 with a text or the like)'
+        '3 (1 NaN, 1 missing, 1 not a number)'
     """
     plain = {int, float}.issuperset(map(type, cells))
     if plain and not any(map(operator.ne, cells, cells)):  # faster than one by one; NaN != NaN
@@ -112,10 +112,10 @@ def without_number(cells: Sequence[Any]) -> str:
 
 def _no_number(cell: Any) -> str:
     if cell is ABSENT or cell is None:
-        return "without it"
+        return "missing"
     if cell != cell:
         return "NaN"
-    return "" if is_number(cell) else "with a text or the like"
+    return "" if is_number(cell) else "not a number"
 
 
 # ---- nested values as columns of their own ---------------------------------------------------
@@ -178,7 +178,7 @@ def varying(table: ColumnTable) -> dict[str, list[int]]:
 def codes_at(table: ColumnTable, key: str) -> list[int]:
     """Return a number for one key's value of each object, equal for equal values.
 
-    Where few values recur it is fast; the numbers begin and follow each other as they like.
+    It is fast if few values recur; the codes are in no particular order.
 
     Example:
         >>> codes_at(pack([{"lr": 0.1}, {"lr": 0.2}, {}], 3), "lr")

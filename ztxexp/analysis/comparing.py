@@ -92,7 +92,7 @@ def _code(meta: Mapping[str, Any], config: Mapping[str, Any]) -> Flat:
 
 
 def _keep_known_packages(runs: list[dict[str, Flat]]) -> None:
-    """Keep runs that do not say their packages from differing in every single one of them."""
+    """Ignore runs without recorded packages when packages are compared."""
     known = [run["packages"] for run in runs if run["packages"]]
     if len(known) == len(runs):
         for run in runs:

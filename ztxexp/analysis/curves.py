@@ -49,7 +49,7 @@ def metric_events(selection: Selection, filename: str = "metrics.jsonl") -> list
     if len(events) < len(parsed):
         _log.warning(
             "left out %d row(s) of %s below %s: no integer step, no timestamp, or a metric that "
-            "is no number",
+            "is not a number",
             len(parsed) - len(events),
             filename,
             selection.root,
@@ -104,7 +104,7 @@ def _warn_unknown(metric_key: str, known: set[str]) -> None:
 
 
 def _with_attempts(columns: Columns, attempts: _RunLengthColumn) -> Columns:
-    """Return the columns with that of the attempts, and a metric of its name out of its way."""
+    """Return the columns and that of the attempts; a metric named attempt is renamed."""
     import numpy as np
 
     placed = {}
@@ -116,7 +116,7 @@ def _with_attempts(columns: Columns, attempts: _RunLengthColumn) -> Columns:
 
 
 def _attempts(column: _RunLengthColumn) -> list[int]:
-    """Return numbers of attempts, 1 for what is none, as all are of 1.0.3."""
+    """Return numbers of attempts, 1 if missing or invalid, as in runs of 1.0.3."""
     return [v if type(v) is int and 0 < v < 2**31 else 1 for v in column.values]
 
 
@@ -210,7 +210,7 @@ class _RunLengthColumn:
 
 
 def _text_column(values: list[Any]) -> pd.Series[Any]:
-    """Return texts as pandas keeps them best; a value that is no text is missing."""
+    """Return texts as pandas keeps them best; a value that is not a string is missing."""
     import pandas as pd
 
     if set(map(type, values)) != {str}:
@@ -223,7 +223,7 @@ def _text_column(values: list[Any]) -> pd.Series[Any]:
 
 
 def _number_column(values: list[Any]) -> np.ndarray[Any, Any]:
-    """Return numbers as an array; what is none, and no text of one, becomes NaN."""
+    """Return an array; anything but a number or numeric string becomes NaN."""
     import numpy as np
 
     try:

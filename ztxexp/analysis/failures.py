@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.results.failure_groups import failure_groups
+from ztxexp.results.history import reason_of
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import Selection, read_runs
 from ztxexp.text.format import encodable
@@ -58,9 +59,8 @@ def failures(selection: Selection) -> pd.DataFrame:
 def _failure(run_id: str, folder: Path, run: Mapping[str, Any]) -> RunOutcome:
     """Return how a run failed, from its record; whatever may stand in it."""
     texts = {name: None if run.get(name) is None else str(run[name]) for name in _TEXTS}
-    error_type, reason, place = texts["error_type"], texts["reason"], texts["error_place"]
-    if not reason:  # 1.0.3 wrote none
-        reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
+    error_type, place = texts["error_type"], texts["error_place"]
+    reason = reason_of(texts["reason"], error_type)
     if place is None and reason == "exception":
         log = RunFiles(folder).error
         place = place_in(read_end(log, _TRACE_BYTES)[1].decode(errors="replace"))

@@ -1,7 +1,7 @@
 """How a run came about, what differs today, and the way back there: :func:`reproduce`.
 
-What was is read from the run's folder and from the files beside it; what is today from git, the
-installed packages and the source. Nothing of the user's is imported, nothing is written.
+The recorded state is read from the run's folder and the files beside it, the current state from
+git, the installed packages and the source. Nothing of the user's is imported or written.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
 class Reproduction(Printable):
     """What is known of how a run came about, what differs today, and how to get there.
 
-    ``None`` stands for what was not recorded. Printed, it is a text for people.
+    ``None`` stands for what was not recorded. Printed, it is a report.
 
     Attributes:
         run_id: the run.
@@ -65,7 +65,7 @@ class Reproduction(Printable):
         commit: that was checked out in the working folder.
         branch: likewise.
         dirty: whether anything was not committed.
-        patch: what was not committed, as a text.
+        patch: what was not committed.
         patch_path: the file that holds it, for ``git apply`` at the top of the repository.
         patch_note: what the patch lacks, or why there is none.
         working_folder: where the command was given, below the top of the repository.
@@ -250,7 +250,7 @@ def _code(meta: _Meta, top: str) -> Iterator[Difference]:
     module_hash, hashes = hashes_in_file(os.path.join(top, file), function.partition(":")[2])
     where = f"{function} in {file}"
     if module_hash is None:
-        yield Difference("function", where, "there is no such file, or it is no Python")
+        yield Difference("function", where, "there is no such file, or it is not Python")
     elif not hashes:
         yield Difference("function", where, "there is none of that name")
     elif recorded not in hashes:

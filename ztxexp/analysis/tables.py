@@ -1,6 +1,6 @@
 """Tables on their way out: CSV and Parquet files of runs, Excel pivots of a frame.
 
-What a spreadsheet would execute is made text on the way, see ``texts``.
+What a spreadsheet would execute is made text on the way, see :mod:`ztxexp.text.format`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _parse(pairs: Sequence[str], known: Sequence[Option]) -> Iterator[tuple[str,
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise OptionError(f"{pair!r} is no option; write key=value, such as run_name=baseline")
+            raise OptionError(f"{pair!r} is not an option; write key=value, as run_name=baseline")
         yield name, _value(text, by_name.get(name, Option(name)))
 
 

@@ -136,7 +136,7 @@ class GpuSlots:
 
         Returns:
             The variables for its process, or ``None``: not now, see :meth:`busy_reason`. A run that
-            has its GPUs already is told the same again.
+            has GPUs already gets the same GPUs.
         """
         with self._lock:
             chosen = self._held.get(run_id) or self._choose()
@@ -149,7 +149,7 @@ class GpuSlots:
             return {VISIBLE: ",".join(self.gpus[gpu] for gpu in chosen), **self._extra}
 
     def free(self, run_id: str) -> None:
-        """Take back what a run had; a run that has none may be named, too."""
+        """Take back the GPUs of a run; no effect if it holds none."""
         with self._lock:
             for gpu in self._held.pop(run_id, ()):
                 self._load[gpu] -= 1
@@ -181,10 +181,8 @@ class GpuSlots:
         return self._least_loaded(fit, count)
 
     def _least_loaded(self, fit: list[int], count: int) -> tuple[int, ...]:
-        # Always the least loaded, or places would be lost to fragmentation: with M runs to come
-        # they find room just if the GPUs' free places, none counted beyond M, make M * count. A
-        # choice of the least loaded keeps that so, whichever of equals it takes, and so does every
-        # run that ends. (Lack of memory can force another choice; then the promise is off.)
+        # Choose the least loaded GPUs: this avoids fragmentation. M further runs fit if and only if
+        # sum(min(free, M)) >= M * count, unless too little memory forces another choice.
         least = sorted(fit, key=self._load.__getitem__)[:count]
         total = sum(self._load[gpu] for gpu in least)
         for known in self._sets:
@@ -338,7 +336,7 @@ def _order_for(gpus: list[str]) -> dict[str, str]:
 
 
 def _check_order(gpus: list[str], machine: Sequence[Device], extra: dict[str, str]) -> None:
-    """Refuse to look at the memory of one GPU for that of another."""
+    """Raise if CUDA and NVML number the GPUs differently."""
     order = {**os.environ, **extra}.get(_ORDER)
     models = {device.name for device in machine}
     if kind_of(gpus[0]) == "number" and order != "PCI_BUS_ID" and len(models) > 1:
@@ -357,7 +355,7 @@ def _check_sets(gpus: list[str], gpus_per_run: int) -> None:
         )
     kinds = {kind_of(gpu) for gpu in gpus}
     if "number" in kinds and len(kinds) > 1:
-        raise OptionError("gpus: name them all by number or all by UUID; a mix hides doubles")
+        raise OptionError("gpus: name all by number or all by UUID; mixing could name a GPU twice")
     if gpus_per_run > 1 and "MIG" in kinds:
         raise OptionError("gpus_per_run: a process sees one part of a GPU in MIG mode; leave it 1")
 

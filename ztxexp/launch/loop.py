@@ -27,7 +27,7 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.store.run_folder import discard_staged
+from ztxexp_core.store.run_folder import LOST, discard_staged
 
 _log = logging.getLogger("ztxexp")
 
@@ -47,7 +47,7 @@ class StopRule:
     _row: int = 0
 
     def after(self, status: str) -> str | None:
-        """Count a run's end; return why the launch has to stop, ``None`` where it has not."""
+        """Count a run's end; return why the launch has to stop, ``None`` if it goes on."""
         if status == RUN_STATUS_SUCCEEDED:
             self._row = 0
         if status != RUN_STATUS_FAILED:
@@ -67,7 +67,7 @@ class Sweep:
 
     Args:
         queue: what is to be run.
-        run_one: carries out one run, in any process.
+        run_one: executes one run, in any process.
         retry: which deaths are tried again.
         stop_rule: when to give up.
         progress: counts the ends.
@@ -87,7 +87,7 @@ class Sweep:
         self.stop_rule = stop_rule
         self.progress = progress
         self.outcomes: dict[str, RunOutcome] = {}
-        self.due_again: dict[str, RunOutcome] = {}
+        self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
         self._notices: set[str] = set()
         self.dead: list[Path] = []  # folders of runs whose end was written here
@@ -106,29 +106,29 @@ class Sweep:
         self.queue.refill = "refill" in executor.supports
         try:
             while self.queue.has_more():
-                before = self._moved()
+                before = self._progress_count()
                 problem = self._call(executor, workers, options)
                 cause = f"{type(problem).__name__}: {problem}" if problem else ""
-                self._reconcile_all("lost", cause)
+                self._reconcile_all(LOST, cause)
                 if self.queue.broken is not None:
                     raise self.queue.broken
-                self._check_progress(executor, problem, cause, self._moved() > before)
+                self._check_progress(executor, problem, cause, self._progress_count() > before)
         finally:
             self._end_retries()
 
     def _end_retries(self) -> None:
         """Record the last end of runs whose next attempt has not been started."""
-        for run_id, outcome in self.due_again.items():
-            if run_id not in self.queue.settled_elsewhere:
+        for run_id, outcome in self.pending_retries.items():
+            if run_id not in self.queue.finished_elsewhere:
                 self.outcomes[run_id] = outcome
                 self.progress.ended(outcome)
-        if self.due_again:
-            self.queue.drop(self.due_again)
-            self.due_again.clear()
+        if self.pending_retries:
+            self.queue.drop(self.pending_retries)
+            self.pending_retries.clear()
 
-    def _moved(self) -> int:
-        """Return a number that grows with any progress."""
-        return len(self.outcomes) + self._deaths + len(self.queue.settled_elsewhere)
+    def _progress_count(self) -> int:
+        """Return a number that grows with every outcome, death and run done elsewhere."""
+        return len(self.outcomes) + self._deaths + len(self.queue.finished_elsewhere)
 
     def _check_progress(
         self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
@@ -205,7 +205,7 @@ class Sweep:
         self._final(outcome)
 
     def _final(self, outcome: RunOutcome) -> None:
-        self.due_again.pop(outcome.run_id, None)
+        self.pending_retries.pop(outcome.run_id, None)
         self.outcomes[outcome.run_id] = outcome
         self.queue.ended(outcome)
         self.progress.ended(outcome)
@@ -221,12 +221,12 @@ class Sweep:
             return False
         self._deaths += 1
         self.dead = [folder for folder in self.dead if folder != spec.run_dir]
-        self.due_again[spec.run_id] = outcome
+        self.pending_retries[spec.run_id] = outcome
         self.progress.retried(outcome)
         further = dataclasses.replace(
             spec, attempt=outcome.attempt + 1, tries=tries, environment={}
         )
-        self.queue.again(further, self.retry.pause(tries))
+        self.queue.requeue(further, self.retry.pause(tries))
         return True
 
     def _reconciled(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
@@ -251,7 +251,7 @@ class Sweep:
         return outcome
 
     def _reconcile_all(self, reason: str, because: str = "") -> None:
-        """Ask the disk about every run that the executor took and gave no outcome for."""
+        """Reconcile every run that the executor took but did not report."""
         broken: StoreError | None = None
         for run_id in list(self.queue.under_way):
             spec = self.queue.taken[run_id]
@@ -270,7 +270,7 @@ class Sweep:
         if broken is not None:
             raise broken
 
-    # ---- what came of it -----------------------------------------------------------------------
+    # ---- results -------------------------------------------------------------------------------
 
     def interrupted_message(self, compares: bool) -> str:
         """Return what was done, what was not, and how to continue.
@@ -298,8 +298,7 @@ class Sweep:
             status: [o.run_id for o in self.outcomes.values() if o.status == status]
             for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
         }
-        failed = by_status[RUN_STATUS_FAILED]
-        elsewhere = list(self.queue.settled_elsewhere.values())
+        elsewhere = list(self.queue.finished_elsewhere.values())
         failed = by_status[RUN_STATUS_FAILED]
         return RunSummary(
             total=len(self.outcomes),

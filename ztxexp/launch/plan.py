@@ -29,7 +29,7 @@ from ztxexp_core.values.identity import config_identity
 
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
-_NOT_COMPARED = "earlier runs are not looked at"
+_NOT_COMPARED = "earlier runs are not compared"
 
 
 class Action(str, Enum):
@@ -39,8 +39,8 @@ class Action(str, Enum):
         NEW: it gets a new run.
         RESUME: its last run failed and goes on in its own folder.
         RETRY: likewise, in a launch that is limited to failures.
-        BUSY: its run is under way, or not known to have ended; this launch runs it only where no
-            other one is at it when its turn comes.
+        BUSY: its run is under way, or not known to have ended; this launch runs it only if no
+            other launch is running it by then.
         REUSE: it has succeeded before and is not run.
         DUPLICATE: it stands in the list once more and is not run again.
         LEFT_OUT: it has not failed, and the launch is limited to failures.
@@ -67,9 +67,9 @@ class PlannedRun:
     Attributes:
         config: the configuration.
         identity: its identity, all keys counted: what is written into ``run.json``.
-        claim_key: its identity without the ignored keys, by which launches at work at the same
-            time agree on who runs it; ``None`` where this launch looks at no other run. Items that
-            differ in ignored keys only have the same one.
+        claim_key: its identity without the ignored keys, by which concurrent launches agree on
+            who runs it; ``None`` if this launch looks at no other run. Items that differ in ignored
+            keys only have the same one.
         action: what is done with it.
         why: one sentence.
         past: the run that counts for this configuration so far, if there is one.
@@ -155,7 +155,7 @@ class Plan:
     # ---- as text -----------------------------------------------------------------------------
 
     def one_line(self) -> str:
-        """Return the counts, those of nothing left out.
+        """Return the non-zero counts.
 
         Example:
             >>> plan.one_line()
@@ -304,7 +304,7 @@ class _Decisions:
         self.history = history
         self.resume = resume or only_failed is not None
         self.only_failed = only_failed
-        self.gone_on_in: set[str] = set()
+        self.resumed_ids: set[str] = set()
 
     def on(self, key: str | None) -> _Decision:
         """Return action, reason, the run that counts, number of the next attempt."""
@@ -323,20 +323,20 @@ class _Decisions:
     def _on_failure(self, past: PastRun) -> _Decision:
         why = _failure(past)
         if not self.resume:
-            return Action.NEW, f"{why}; begun anew", past, 1
+            return Action.NEW, f"{why}; starts a new run", past, 1
         if self.only_failed and not {past.reason, past.error_type} & set(self.only_failed):
             return Action.LEFT_OUT, f"{why}; not asked for", past, 0
-        if past.run_id in self.gone_on_in:
-            why = f"{why}; another one of the list goes on there"
+        if past.run_id in self.resumed_ids:
+            why = f"{why}; another configuration in the list resumes that run"
             return self._unless_limited(Action.NEW, why, past)
-        self.gone_on_in.add(past.run_id)
+        self.resumed_ids.add(past.run_id)
         action = Action.RESUME if self.only_failed is None else Action.RETRY
         return action, why, past, past.attempt + 1
 
     def _unless_limited(self, action: Action, why: str, past: PastRun | None) -> _Decision:
         if self.only_failed is None:
             return action, why, past, 1
-        return Action.LEFT_OUT, f"{why}; failures only were asked for", past, 0
+        return Action.LEFT_OUT, f"{why}; only failed runs are retried", past, 0
 
 
 def _success(past: PastRun) -> str:
@@ -347,7 +347,7 @@ def _under_way(past: PastRun) -> str:
     name = sanitize_for_terminal(past.run_id)
     if past.owner_alive:
         return f"under way in {name}"
-    return f"{name} is recorded as running; whether it is cannot be seen from here"
+    return f"{name} is recorded as running; its process cannot be checked from this host"
 
 
 def _failure(past: PastRun) -> str:

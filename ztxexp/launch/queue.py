@@ -41,7 +41,7 @@ class RunQueue:
     Attributes:
         taken: every spec given out, by run id, as it was given out last.
         under_way: by id, the runs that have not ended, with the monotonic time of their start.
-        settled_elsewhere: by run id of this launch, how another launch has ended the configuration.
+        finished_elsewhere: by run id, the status with which another launch finished it.
         refill: whether the executor understands ``None``.
         broken: why nothing more can be given out, if so.
         hung: names of trackers that are not called any more.
@@ -58,7 +58,7 @@ class RunQueue:
     ):
         self.taken: dict[str, RunSpec] = {}
         self.under_way: dict[str, float] = {}
-        self.settled_elsewhere: dict[str, str] = {}
+        self.finished_elsewhere: dict[str, str] = {}
         self.refill = False
         self.broken: StoreError | None = None
         self.hung: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ class RunQueue:
     def ended(self, outcome: RunOutcome) -> None:
         """Record how a run has ended; this launch does not start it again."""
         with self._lock:
-            self._is_over(outcome.run_id)
+            self._mark_ended(outcome.run_id)
             key = self._claim_keys.get(outcome.run_id)
             if self._claims is None or key is None:
                 return
@@ -140,13 +140,13 @@ class RunQueue:
     def put_back(self, spec: RunSpec) -> None:
         """Start later a run that never began."""
         with self._lock:
-            self._is_over(spec.run_id)
+            self._mark_ended(spec.run_id)
             self._waiting.append(spec)
 
-    def again(self, spec: RunSpec, pause: float) -> None:
+    def requeue(self, spec: RunSpec, pause: float) -> None:
         """Start a run again after a pause, in seconds."""
         with self._lock:
-            self._is_over(spec.run_id)
+            self._mark_ended(spec.run_id)
             heapq.heappush(self._again, (time.monotonic() + pause, next(self._order), spec))
 
     def drop(self, run_ids: Collection[str]) -> None:
@@ -157,7 +157,7 @@ class RunQueue:
             self._again = [each for each in self._again if each[2].run_id not in run_ids]
             heapq.heapify(self._again)
 
-    def _is_over(self, run_id: str) -> None:
+    def _mark_ended(self, run_id: str) -> None:
         self.under_way.pop(run_id, None)
         if self._slots is not None:
             self._slots.free(run_id)
@@ -200,7 +200,7 @@ class RunQueue:
         if status == RUN_STATUS_RUNNING:
             self._held_elsewhere.append(spec)
         else:
-            self.settled_elsewhere[spec.run_id] = status
+            self.finished_elsewhere[spec.run_id] = status
             self._progress.reused()
         return False
 

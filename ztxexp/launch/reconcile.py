@@ -26,6 +26,8 @@ from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.store.files import RunFiles, read_record, write_bytes, write_json
 from ztxexp_core.store.run_folder import (
+    LOST,
+    RUN_LOST,
     attempt_of,
     close_run,
     create_run,
@@ -53,7 +55,7 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
     record = read_record(RunFiles(spec.run_dir).run)
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
-    if record.get("status") not in FINAL or _found_dead(record, reported):
+    if record.get("status") not in FINAL or _knows_cause(record, reported):
         took = _duration(record, seconds)
         record = {**record, "attempt": attempt_of(record), "duration_sec": took}
         _write_what_is_known(spec.run_dir, reported)
@@ -95,10 +97,10 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
     return record
 
 
-def _found_dead(record: dict[str, Any], reported: RunOutcome) -> bool:
+def _knows_cause(record: dict[str, Any], reported: RunOutcome) -> bool:
     """Return whether another launch closed the run as lost while this one knows the cause."""
     knows = reported.error_type in DEATHS or reported.reason == "interrupted"
-    return record.get("reason") == "lost" and knows
+    return record.get("reason") == LOST and knows
 
 
 def _duration(record: dict[str, Any], at_most: float) -> float:
@@ -113,9 +115,9 @@ def _duration(record: dict[str, Any], at_most: float) -> float:
 
 def _reported_fields(reported: RunOutcome) -> dict[str, Any]:
     return {
-        "error_type": reported.error_type or "RunLost",
+        "error_type": reported.error_type or RUN_LOST,
         "error_message": reported.error_message or "the executor reported an end without a record",
-        "reason": reported.reason or "lost",
+        "reason": reported.reason or LOST,
         "exit_code": reported.exit_code,
         "signal": reported.signal,
         "peak_memory": reported.peak_memory,
@@ -150,7 +152,7 @@ def _write_what_is_known(run_dir: Path, reported: RunOutcome) -> None:
     files = RunFiles(run_dir)
     text = f"{reported.error_message}\n"
     if reported.peak_memory:
-        text += f"most memory seen: {reported.peak_memory / 2**20:.0f} MiB\n"
+        text += f"peak memory: {reported.peak_memory / 2**20:.0f} MiB\n"
     if last_lines := lines_before_death(files.log, _LINES_KEPT):
         text += "\n".join(["", f"last lines of {os.path.basename(files.log)}:", *last_lines, ""])
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too

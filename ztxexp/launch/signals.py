@@ -70,8 +70,8 @@ class Interrupts:
         self.stop()
         raise KeyboardInterrupt
 
-    def give_back(self) -> None:
-        """Let the signals be what they were; what a run has set meanwhile stays."""
+    def restore(self) -> None:
+        """Restore the previous handlers; what a run has set meanwhile stays."""
         for signum, handler in self._before.items():
             if signal.getsignal(signum) == self._interrupt:
                 signal.signal(signum, handler)
@@ -80,13 +80,13 @@ class Interrupts:
     def __exit__(self, *exc: object) -> None:
         if self in _open:
             _open.remove(self)
-        self.give_back()
+        self.restore()
         if self._by_term:  # whoever sent it sees the process end by it
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _watch_forks() -> None:
-    """A child that a run forks has signals of its own: only the launcher closes anything.
+    """A forked child uses its own handlers: only the launcher closes anything.
 
     Python's handler would not even run in a child that is busy in C, or waits for a lock, and
     ``terminate()`` of a pool would wait for it for ever. Until the child has its own handlers the
@@ -110,5 +110,5 @@ def _let_go() -> None:
 
 def _in_child() -> None:
     while _open:
-        _open.pop().give_back()
+        _open.pop().restore()
     _let_go()

@@ -2,8 +2,8 @@
 
 Before a launch runs a configuration it makes a file for it below ``<root>/.ztxexp/claims``, its
 claim. When the run has ended, the claim says so and stays. A claim is taken over when its launch
-has died, or when its run failed before this launch or was deleted. :mod:`claim_files` explains how
-the files keep launches apart.
+has died, or when its run failed before this launch or was deleted. How the files
+keep launches apart: :mod:`ztxexp.results.claim_files`.
 
 Guarantee: of the launches that ask, one gets the configuration. It runs again only if that launch
 died before the end was recorded, or sent no heartbeat from another host for so long that it looked
@@ -50,7 +50,7 @@ _log = logging.getLogger("ztxexp")
 
 _GIVEN_UP = "given_up"
 _WRITING_SEC = 5.0  # a damaged claim younger than that may be one that is being written
-_TRIES = 100  # others are quicker that often only if something is wrong
+_TRIES = 100  # losing this many races is a fault
 # Reasons that a later launch writes, or a launch on its way out, not the run itself.
 _CUT_SHORT = ("lost", "interrupted")
 
@@ -224,7 +224,7 @@ class Claims:
     # -- giving back
 
     def release(self, identity: str, run_id: str, status: str) -> None:
-        """Record that a run has ended; no other launch carries out its configuration then.
+        """Record that a run has ended; then no other launch runs its configuration.
 
         Never raises: other launches see the end in the run's folder too, once this process is gone.
 
@@ -256,7 +256,7 @@ class Claims:
         """Give up what is still held; the launch is over."""
         for identity, chain in list(self._held.items()):
             self.give_up(identity, chain[-1].run_id)
-        if os.getpid() == self._pid:  # a forked child may come by here on its way out
+        if os.getpid() == self._pid:  # a forked child may also reach this at exit
             self._beat.close()
 
     def __enter__(self) -> Claims:

@@ -36,8 +36,8 @@ class PastRun:
     Attributes:
         root: the results root as it was given (it may be relative).
         run_id: name of its folder.
-        status: ``succeeded``, ``failed``, ``skipped`` or ``running``; a run whose process has gone
-            without a word is ``failed``.
+        status: ``succeeded``, ``failed``, ``skipped`` or ``running``; a run whose process died
+            without recording its end is ``failed``.
         attempt: number of its last attempt, 1 where the record does not say.
         reason: finer cause of a failure, such as ``exception``, ``timeout``, ``lost``.
         error_type: name of the exception's class.
@@ -69,8 +69,8 @@ class PastRun:
                 alive = True
         error_type = _text(run, "error_type")
         reason = _text(run, "reason")
-        if status == RUN_STATUS_FAILED and not reason:  # 1.0.3 wrote none
-            reason = "interrupted" if error_type == "KeyboardInterrupt" else "exception"
+        if status == RUN_STATUS_FAILED:
+            reason = reason_of(reason, error_type)
         return cls(
             root,
             name,
@@ -260,7 +260,7 @@ class History(Mapping[str, PastRun]):
         self._places.setdefault(identity, place)
 
     def count_other(self, identity: str, place: int) -> None:
-        """Let another run count if it counts more than the one before."""
+        """Use this run if it takes precedence over the one before."""
         known = self._places.get(identity)
         past = None if known is not None and self[identity].succeeded else self._past(place)
         if past and (known is None or past._counts_more_than(self[identity])):
@@ -281,6 +281,11 @@ def read_history(
     """
     with no_garbage_collection():
         return Snapshot(root, on_progress).history(ignore_keys, statuses)
+
+
+def reason_of(reason: str | None, error_type: str | None) -> str:
+    """Return the reason of a failure; version 1.0.3 recorded none."""
+    return reason or ("interrupted" if error_type == "KeyboardInterrupt" else "exception")
 
 
 def _if_known(stored: Any) -> str | None:

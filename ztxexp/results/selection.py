@@ -50,7 +50,7 @@ class Selection:
         run_ids: ids of runs, or the beginnings of ids.
 
     Raises:
-        ConfigError: one of ``statuses`` that is no status, or a filter of another type.
+        ConfigError: one of ``statuses`` that is not a status, or a filter of another type.
 
     Example:
         >>> read_runs(Selection("./results", statuses=["failed"])).names
@@ -68,7 +68,7 @@ class Selection:
     def __post_init__(self) -> None:
         for name, value in (("experiment_name", self.experiment_name), ("group", self.group)):
             if value is not None and not isinstance(value, str):
-                raise ConfigError(f"{name} must be a text, got {value!r}")
+                raise ConfigError(f"{name} must be a string, got {value!r}")
         if not isinstance(self.tags, Mapping):
             as_list(self.tags, "tags")
         if self.statuses is not None:
@@ -101,7 +101,7 @@ class Selection:
 
     def _folder_name(self, run_id: str, names: list[str]) -> str:
         if not isinstance(run_id, str) or not run_id:
-            raise ConfigError(f"an id of a run is a text that is not empty, got {run_id!r}")
+            raise ConfigError(f"the id of a run must be a non-empty string, got {run_id!r}")
         matching = _matching(run_id, {name: name for name in names})
         if not matching:
             runs = chosen_runs(Selection(self.root))
@@ -144,7 +144,7 @@ def as_list(names: Iterable[str] | None, argument: str) -> list[str]:
     """Return names as a list; a single text is one name, not its letters.
 
     Args:
-        names: a text, or several.
+        names: a string, or several.
         argument: what a user knows them by, for the message.
 
     Raises:
@@ -155,7 +155,7 @@ def as_list(names: Iterable[str] | None, argument: str) -> list[str]:
     if isinstance(names, str):
         return [names]
     if isinstance(names, Mapping) or not isinstance(names, Iterable):
-        raise ConfigError(f"{argument} must be a text or a list of texts, got {names!r}")
+        raise ConfigError(f"{argument} must be a string or a list of strings, got {names!r}")
     return list(names)
 
 
@@ -169,7 +169,7 @@ def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
     for status in listed:
         if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
             raise ConfigError(
-                f"{status!r} is no status of a run{closest(status, VALID_RUN_STATUSES)}; known: "
+                f"{status!r} is not a status of a run{closest(status, VALID_RUN_STATUSES)}; known: "
                 f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
             )
     return frozenset(listed)

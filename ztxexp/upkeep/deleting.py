@@ -162,7 +162,7 @@ def clean_results(
     """Delete runs by status or predicate; see ``ResultAnalyzer.clean_results``.
 
     Raises:
-        ConfigError: a word among ``statuses`` that is no status.
+        ConfigError: a word among ``statuses`` that is not a status.
         ZtxexpError: the predicate raised; nothing was deleted.
     """
     asked = checked_statuses(statuses)
@@ -225,7 +225,7 @@ def _delete(who: str, report: GcReport, confirm: bool) -> None:
 
 
 def _confirm(who: str, infos: Sequence[RunInfo], only: str | None) -> bool:
-    """Ask in the terminal or notebook whether to delete; where nobody can be asked, it is no."""
+    """Ask in the terminal or notebook whether to delete; False without a terminal."""
     what = plural(len(infos), "run")
     what = f"the {only} of {what}" if only else what
     names = _names([info.folder for info in infos])

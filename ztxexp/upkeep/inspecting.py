@@ -32,7 +32,7 @@ from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.codec import decode
 from ztxexp_core.values.identity import VERSION, config_identity
 
-# As write_bytes in run_folder, extras and claim_files name them.
+# As store/files.py, store/sink.py and results/claim_files.py name them.
 TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
 
 _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl"})
@@ -114,7 +114,7 @@ def _read(result: Inspected, path: str, damaged: Kind) -> dict[str, Any] | None:
 
 
 def read_object(path: str) -> tuple[dict[str, Any] | None, Exception | None]:
-    """Return the object that a JSON file holds, or why it holds none; neither without a file."""
+    """Return (object, None), (None, error), or (None, None) if the file is absent."""
     try:
         value = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as exc:

@@ -47,10 +47,10 @@ class Rules:
 
     def __post_init__(self) -> None:
         best, metric = self.keep_best, self.metric
-        if best is not None and not (type(best) is int and best > 0):  # True is no number
+        if best is not None and not (type(best) is int and best > 0):  # True is not a number
             raise ConfigError(f"keep_best must be a whole number from 1, got {best!r}")
         if metric is not None and not isinstance(metric, str):
-            raise ConfigError(f"metric must be a text, got {metric!r}")
+            raise ConfigError(f"metric must be a string, got {metric!r}")
         if (best is None) != (metric is None):
             raise ConfigError('keep_best and metric go together, as in keep_best=3, metric="score"')
         if self.per and best is None:
@@ -102,8 +102,8 @@ def seconds_of(age: Age) -> float:
     elif is_number(age) and 0 <= age < math.inf:
         return float(age)
     raise ConfigError(
-        f"older_than must be seconds, a timedelta, or a text such as '30d', got {age!r}; the units "
-        f"are {', '.join(_UNITS)}"
+        f"older_than must be seconds, a timedelta, or a string such as '30d', got {age!r}; the "
+        f"units are {', '.join(_UNITS)}"
     )
 
 
@@ -217,9 +217,9 @@ def _check_names(rules: Rules, runs: RunSet, infos: Sequence[RunInfo]) -> None:
             f"no run that succeeded has a number {rules.metric!r} in its metrics.json"
             f"{closest(rules.metric, known)}; known: {', '.join(sorted(known)) or 'none'}"
         )
+    configs = [config or {} for config in runs.config.all()] if infos and rules.per else []
+    known = {name for config in configs for name in (*config, *dict(flat(config)))}
     for key in rules.per:
-        configs = [config or {} for config in runs.config.all()]
-        known = {name for config in configs for name in (*config, *dict(flat(config)))}
         if infos and key not in known:
             raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, known)}")
 

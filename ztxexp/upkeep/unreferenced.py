@@ -41,7 +41,8 @@ def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
 
 def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
     """Return the names of the files to which runs refer; ``None`` if a run cannot be read."""
-    names = [name for name in run_names(root) if name not in set(deleted)]
+    gone = set(deleted)
+    names = [name for name in run_names(root) if name not in gone]
     (table,) = read_all(str(root), names, [Kind("meta.json", _fields, "provenance")])
     records = [
         *((root / name / "meta.json", one) for name, one in zip(names, table.all(), strict=True)),

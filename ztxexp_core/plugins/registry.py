@@ -42,7 +42,7 @@ from ztxexp_core.plugins.options import (
     is_declaration,
     options_of,
 )
-from ztxexp_core.plugins.trackers import _checked_targets, check_factory, import_target
+from ztxexp_core.plugins.trackers import check_factory, checked_targets, import_target
 from ztxexp_core.records import TrackerSpec
 
 if TYPE_CHECKING:  # slow to import
@@ -336,7 +336,7 @@ def refresh() -> None:
     importlib.invalidate_caches()  # also that of importlib.metadata
     _entries_by_group.cache_clear()
     _registry.cache_clear()
-    _checked_targets.clear()
+    checked_targets.clear()
 
 
 def tracker_spec(name: str, kwargs: Mapping[str, Any] | None = None) -> TrackerSpec:

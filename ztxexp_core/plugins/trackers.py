@@ -20,7 +20,7 @@ OPTIONAL_MEMBERS = (
 )
 """What a tracker may have beside its three methods, see :mod:`ztxexp_core.contracts`."""
 
-_checked_targets: set[str] = set()
+checked_targets: set[str] = set()
 
 
 def make_tracker(spec: TrackerSpec) -> Tracker:
@@ -41,9 +41,9 @@ def make_tracker(spec: TrackerSpec) -> Tracker:
             spec.name,
         ) from exc
     tracker = factory(**spec.kwargs)
-    if spec.target not in _checked_targets:  # the check costs a tenth of an empty run
+    if spec.target not in checked_targets:  # the check costs a tenth of an empty run
         check_tracker(tracker, f"tracker {spec.name!r} ({spec.target})")
-        _checked_targets.add(spec.target)
+        checked_targets.add(spec.target)
     return cast("Tracker", tracker)
 
 

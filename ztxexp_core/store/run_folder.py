@@ -46,11 +46,13 @@ _MAX_ATTEMPTS = 10**9  # a record that counts more is damaged
 
 RUN_LOST = "RunLost"
 """The ``error_type`` of a run whose process ended without writing how."""
-_LOST = {
+LOST = "lost"
+"""Its ``reason``."""
+_LOST_FIELDS = {
     "status": RUN_STATUS_FAILED,
     "error_type": RUN_LOST,
     "error_message": "the process that ran it ended without writing how",
-    "reason": "lost",
+    "reason": LOST,
 }
 
 
@@ -173,21 +175,21 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
     return str(status) if attempt_finished and failed_or_skipped else None
 
 
-def effective_record(run: dict[str, Any], run_dir: str | Path | None = None) -> dict[str, Any]:
+def effective_record(run: dict[str, Any], run_dir: str | Path) -> dict[str, Any]:
     """Return ``run.json``; a run whose process is dead is shown as ``failed``.
 
     Before that the record is read again: the process may have written its end in the meantime.
 
     Args:
         run: the record.
-        run_dir: the run's folder, without which owners on other hosts count as alive.
+        run_dir: the run's folder.
     """
     if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
         return run
-    again = None if run_dir is None else read_record(f"{run_dir}/run.json")
+    again = read_record(f"{run_dir}/run.json")
     if again is not None and again != run:
         return effective_record(again, run_dir)
-    return {**run, **_LOST}
+    return {**run, **_LOST_FIELDS}
 
 
 def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
@@ -224,7 +226,7 @@ def close_dead_run(folder: Path) -> bool:
     if run is None or run.get("status") != RUN_STATUS_RUNNING:
         return False
     try:
-        close_run(folder, run, **_LOST)
+        close_run(folder, run, **_LOST_FIELDS)
     except OSError as exc:  # another user's folder, or a full disk: go on
         _log.warning("the dead run %s cannot be closed: %s", folder, exc)
         return False

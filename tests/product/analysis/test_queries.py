@@ -75,9 +75,7 @@ def test_runs_without_a_number_are_left_out_and_counted_in_the_log(scored, caplo
     analyzer = scored(0.5, None, "NaN", "great", True, [1], 0.9)
     assert ids(analyzer.best("score", top=9)) == "ga"
     (told,) = warned(caplog, "best")
-    assert told == (
-        "best: left out 5 (1 without it, 1 NaN, 3 with a text or the like) of 7 runs for 'score'"
-    )
+    assert told == ("best: left out 5 (1 missing, 1 NaN, 3 not a number) of 7 runs for 'score'")
 
 
 def test_a_metric_that_is_never_a_number_gives_no_run(scored, caplog):
@@ -100,7 +98,7 @@ def test_an_unknown_metric_is_refused_with_the_closest(scored):
         ({"top": 0}, "top must be a whole number"),
         ({"top": True}, "top must be a whole number"),
         ({"top": 1.0}, "top must be a whole number"),
-        ({"metric": 3}, "metric must be a text"),
+        ({"metric": 3}, "metric must be a string"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(scored, arguments, said):
@@ -297,8 +295,8 @@ def test_the_beginning_of_an_id_will_do_where_there_is_one_such_run(folder):
     ("asked", "said"),
     [
         (["20260301_aa", "20260301_bc"], "'20260301_bc' .did you mean '20260301_bb'"),
-        (["20260301_aa", ""], "a text that is not empty"),
-        (["20260301_aa", 3], "a text that is not empty"),
+        (["20260301_aa", ""], "a non-empty string"),
+        (["20260301_aa", 3], "a non-empty string"),
         (["20260301_aa"], "two runs at least, got 20260301_aa"),
         ("20260301_aa", "two runs at least, got 20260301_aa"),
         (["20260301_aa", "20260301_a"], "two runs at least, got 20260301_aa;"),
@@ -540,7 +538,7 @@ def test_a_metric_named_like_a_column_of_the_ranking_is_shown_beside_it(tmp_path
 )
 def test_an_argument_of_another_type_is_refused_by_its_name(tmp_path, ask, argument):
     write_run(tmp_path, "a", metrics={"score": 1})
-    with pytest.raises(ConfigError, match=f"^{argument} must be a text"):
+    with pytest.raises(ConfigError, match=f"^{argument} must be a string"):
         ask(ResultAnalyzer(tmp_path))
 
 

@@ -343,7 +343,7 @@ def test_runs_that_cannot_be_sent_are_a_failure_and_json_stays_alone(results):
     [
         (["nowhere", "jsonl"], 1, "there is no results root"),
         ([".", "nonsense"], 2, "unknown tracker 'nonsense'"),
-        ([".", "jsonl", "events"], 2, "'events' is no option; write key=value"),
+        ([".", "jsonl", "events"], 2, "'events' is not an option; write key=value"),
         ([".", "jsonl", "file=x"], 2, "known: 'events_filename'"),
     ],
 )

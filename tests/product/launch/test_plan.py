@@ -73,7 +73,7 @@ def test_exclude_completed_reuses_success_and_begins_the_rest_anew(launched):
     assert last.why == f"succeeded in {run_of(launched, 3)['dir'].name}"
     assert (last.run_id, last.attempt) == (run_of(launched, 3)["dir"].name, 0)
     name = run_of(launched, 1)["dir"].name
-    assert first.why == f"failed in {name} with ValueError: bad 1 (attempt 1); begun anew"
+    assert first.why == f"failed in {name} with ValueError: bad 1 (attempt 1); starts a new run"
     assert (first.run_id, first.past.run_id) == (None, name)
 
 
@@ -219,8 +219,8 @@ def test_what_a_retry_leaves_out_is_said(failures):
     plan = plan_sweep(grid(*range(8)), failures.path, only_failed=("timeout",))
     why = {item.config["i"]: item.why for item in plan.items}
     assert why[1] == "failed in r1 with E (attempt 1); not asked for"
-    assert why[6] == "skipped in r6; failures only were asked for"
-    assert why[7] == "no run of it is known; failures only were asked for"
+    assert why[6] == "skipped in r6; only failed runs are retried"
+    assert why[7] == "no run of it is known; only failed runs are retried"
     assert "6  left out      before: 3 exception, 1 oom, 1 skipped" in str(plan)
     assert plan.one_line() == "1 to run (1 retried), 1 reused, 6 left out"
 
@@ -245,7 +245,7 @@ def test_a_folder_is_gone_on_with_once(root):
     twice = ExpManager().variants([{"i": 1}, {"i": 1}])
     plan = plan_sweep(twice, root.path, resume=True, allow_duplicates=True)
     assert [(i.action, i.attempt) for i in plan.items] == [(Action.RESUME, 4), (Action.NEW, 1)]
-    assert plan.items[1].why.endswith("another one of the list goes on there")
+    assert plan.items[1].why.endswith("another configuration in the list resumes that run")
     plan = plan_sweep(twice, root.path, only_failed=(), allow_duplicates=True)
     assert [item.action for item in plan.items] == [Action.RETRY, Action.LEFT_OUT]
     notes = excluding(ExpManager({"i": 1}).grid({"note": [1, 2]}), root, ["note"])
@@ -282,7 +282,7 @@ def test_a_run_of_1_0_3_that_may_still_run_is_left_to_the_claims(root):
     write_run(root.path, "r", "running", {"i": 1})
     item = only(plan_sweep(grid(1), root.path, resume=True))
     assert (item.action, item.folder, item.past.owner_alive) == (Action.BUSY, None, None)
-    assert item.why.endswith("whether it is cannot be seen from here")
+    assert item.why.endswith("its process cannot be checked from this host")
 
 
 def test_a_value_that_cannot_be_compared_is_named_with_its_place(root):

@@ -72,7 +72,9 @@ def test_how_many_folders_went_is_told_by_default(folder, caplog):
 
 @pytest.mark.parametrize("word", ["faild", "lost"])
 def test_a_word_that_is_no_status_is_refused_and_deletes_nothing(folder, word):
-    with pytest.raises(ValueError, match=f"'{word}' is no status of a run.*known: failed, running"):
+    with pytest.raises(
+        ValueError, match=f"'{word}' is not a status of a run.*known: failed, running"
+    ):
         clean(folder, statuses=("failed", word))
     assert len(names(folder.iterdir())) == 3
 

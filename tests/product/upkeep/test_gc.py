@@ -487,5 +487,5 @@ def test_a_copy_of_a_run_takes_no_other_ones_place(tmp_path):
 
 @pytest.mark.parametrize("rules", [{"metric": 5}, {"metric": "score", "per": 5}])
 def test_what_is_no_text_is_refused_by_name(folder, rules):
-    with pytest.raises(ConfigError, match=f"{list(rules)[-1]} must be a text"):
+    with pytest.raises(ConfigError, match=f"{list(rules)[-1]} must be a string"):
         ResultAnalyzer(folder).gc(keep_best=1, **rules)
