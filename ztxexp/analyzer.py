@@ -535,7 +535,7 @@ class ResultAnalyzer:
             mode: ``"max"`` or ``"min"``, what is best.
             per: keys of the configuration, dotted if nested: ``keep_best`` runs stay for each
                 combination of their values.
-            older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a text
+            older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a string
                 such as ``"30d"`` (units: s, min, h, d, w). A run without a date of its end counts
                 from when it was last written to.
             statuses: only runs with one of these statuses.

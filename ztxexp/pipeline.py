@@ -95,7 +95,7 @@ class ExperimentPipeline(ConfigBuilder):
                 ``"timeout"``, ``"killed"``, ``"OSError"``; none for all.
 
         Raises:
-            TypeError: a reason is not a text.
+            TypeError: a reason is not a string.
 
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)

@@ -76,7 +76,7 @@ save_json_atomic = save_json
 
 
 def load_json(file_path: str | Path) -> dict[str, Any] | None:
-    """Read a JSON object; ``None`` if the file is missing or holds a list, a number or a text."""
+    """Read a JSON object; ``None`` if the file is missing or holds a list, a number or a string."""
     try:
         value = json.loads(Path(file_path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -231,7 +231,7 @@ def config_to_hash(config: dict[str, Any], length: int = 8) -> str:
 
 
 def sanitize_filename(name: str, replacement: str = "_", max_length: int = 128) -> str:
-    """Return a text as a file name: ``a_b`` for ``a: b``, ``untitled`` if nothing is left."""
+    """Return a string as a file name: ``a_b`` for ``a: b``, ``untitled`` if nothing is left."""
     if max_length < 1:
         raise ValueError("max_length must be 1 or more")
     text = re.sub(r'[<>:"/\\|?*\x00-\x1f\s]+', lambda _: replacement, name)

@@ -47,7 +47,7 @@ class Suite:
         for name in self.abilities():
             value: object = getattr(self, name)
             if value is not True and not (isinstance(value, str) and value.strip()):
-                raise TypeError(f"{name} = {value!r}: give the reason in its place, as a text")
+                raise TypeError(f"{name} = {value!r}: give the reason in its place, as a string")
 
     def needs(self, *abilities: str) -> None:
         """Skip a test, or the rest of it, where the plugin lacks an ability."""

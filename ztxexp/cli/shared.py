@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Cell = str | tuple[str, str]
-"""A text, or a text and its style."""
+"""A string, or a string and its style."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")

@@ -53,7 +53,7 @@ def _parse(pairs: Sequence[str], known: Sequence[Option]) -> Iterator[tuple[str,
 
 
 def _value(text: str, option: Option) -> Any:
-    """Return a text as JSON or Python value if the option accepts that, else the text."""
+    """Return JSON or a Python value if the option accepts that, else the string."""
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)

@@ -97,7 +97,7 @@ class ConfigBuilder:
                 empty list leaves no configuration, and a warning is logged.
 
         Raises:
-            ConfigError: a text, a single value or a distribution where a list of values belongs.
+            ConfigError: a string, a single value or a distribution where a list of values belongs.
 
         Example:
             >>> len(ExpManager().grid({"lr": [0.1, 0.01], "batch_size": [16, 32]}).build())

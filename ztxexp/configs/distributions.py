@@ -147,7 +147,7 @@ def values_of(expander: str, key: object, values: Any) -> list[Any]:
     """Return the values of one key as a list of our own, copied.
 
     Raises:
-        ConfigError: a text, a mapping, a distribution or a single value where a list of values
+        ConfigError: a string, a mapping, a distribution or a single value where a list of values
             belongs, or a distribution among the values.
     """
     reject_distribution(expander, key, values)

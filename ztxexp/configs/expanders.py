@@ -3,7 +3,7 @@
 They are plugins like any other (entry-point group ``ztxexp.expanders``); each is an instance with
 one hook. Configurations that come in are not modified, and those that go out share nothing.
 
-A list of values may be any iterable but a text or a mapping. An array gives Python numbers; a set
+A list of values may be any iterable but a string or a mapping. An array gives Python numbers; a set
 is put in order (numbers by size, anything else by ``repr``), so that a sweep is the same in every
 process.
 """

@@ -151,7 +151,7 @@ class LaunchOptions:
         """Return the time limit of one configuration in seconds; ``None`` for no limit.
 
         Raises:
-            ValueError: it is no number over 0.
+            ValueError: it is not a number over 0.
         """
         limit: Any = self.timeout
         if isinstance(limit, str):

@@ -60,7 +60,7 @@ class PluginState:
         hint: what to do about it.
         about: the first paragraph of its docstring.
         supports: capabilities of an executor or expander; optional members of a tracker.
-        options: its settings: ``name``, ``type``, ``default`` as a text (``None`` without one) and
+        options: its settings: ``name``, ``type``, ``default`` (a string, ``None`` without one) and
             ``help``.
     """
 

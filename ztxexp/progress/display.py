@@ -55,7 +55,7 @@ class View:
 
 
 def status(view: View) -> list[tuple[str, str]]:
-    """Return counts and times, each a text with its style; counts of zero are left out."""
+    """Return counts and times, each a string with its style; counts of zero are left out."""
     counts = (
         (view.running, "running", ""),
         (view.failed, "failed", "bold red"),

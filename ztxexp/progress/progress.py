@@ -37,7 +37,7 @@ class Progress:
         mode: name of the executor.
         workers: how many of them run at a time.
         reused: configurations beside ``total`` that an earlier launch has completed.
-        in_process: whether the runs are carried out, and print, in this process.
+        in_process: whether the runs execute, and print, in this process.
         shown: whether there is a display; ``None`` asks the environment variable
             ``ZTXEXP_PROGRESS`` (``0``, ``off``, ``false`` and ``no`` mean none), and shows none in
             a child process.

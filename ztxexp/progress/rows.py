@@ -53,7 +53,7 @@ class RunningRows:
 
 
 def _event_text(line: bytes) -> str:
-    """Return an event as a text; empty for a line that holds none."""
+    """Return an event as a string; empty for a line that holds none."""
     try:
         event = decode(line, exact=False)
         values = {name: number(value) for name, value in event["metrics"].items()}

@@ -35,7 +35,7 @@ class FailureGroup:
         run_ids: the runs, in the order in which they ended.
         log: path of the ``error.log`` of the first one.
         separated_by: configuration keys, dotted for nested ones, each of which alone tells these
-            runs from those that succeeded, with a text for the values that fail, such as
+            runs from those that succeeded, with a string for the values that fail, such as
             ``{"lr": ">= 0.5"}`` or ``{"optimizer": "in ('adam', 'lion')"}``.
     """
 
@@ -163,7 +163,7 @@ def _columns(configs: Sequence[Config]) -> dict[str, _Column]:
 def _separating(
     failed: Mapping[str, _Column], succeeded: Mapping[str, _Column], runs: int
 ) -> dict[str, str]:
-    """Return the few keys with the fewest failing values, each with a text for these."""
+    """Return the few keys with the fewest failing values, each with a string for these."""
     conditions: dict[str, str] = {}
     for key, failing in sorted(failed.items(), key=lambda item: len(item[1].values)):
         condition = _condition(failing, succeeded.get(key, _Column([])))

@@ -160,5 +160,5 @@ def _last_words(error_log: str) -> tuple[str, list[str]]:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line of a text, fit to be shown."""
+    """Return the first line of a string, fit to be shown."""
     return cut(sanitize_for_terminal(text.strip().partition("\n")[0].rstrip()), _WIDTH)

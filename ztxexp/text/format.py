@@ -82,7 +82,7 @@ def clock(seconds: float) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters; a longer one ends in dots."""
+    """Return a string of at most ``width`` characters; a longer one ends in dots."""
     return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
 
 
@@ -99,7 +99,7 @@ _CONTROLS = re.compile(
 
 
 def sanitize_for_terminal(text: str) -> str:
-    """Return a text as one line without anything that a terminal would interpret.
+    """Return a string as one line without anything that a terminal would interpret.
 
     Escape sequences are removed, other control characters are spelt out, tabs become spaces.
 
@@ -125,7 +125,7 @@ _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]
 
 
 def encodable(value: Any) -> Any:
-    """Return a text with lone surrogates spelt out (``\\ud800``); other values unchanged.
+    """Return a string with lone surrogates spelt out (``\\ud800``); other values unchanged.
 
     JSON can spell half of a surrogate pair, but neither UTF-8 nor Arrow columns can hold it.
     """
@@ -151,7 +151,7 @@ def escape_formula(value: Any) -> Any:
 
 
 def sheet_text(value: Any) -> Any:
-    """Return a text that an Excel sheet can hold and does not execute; other values unchanged."""
+    """Return a string that an Excel sheet can hold and does not execute; other values unchanged."""
     if isinstance(value, str):
         value = _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", value)
     return escape_formula(value)

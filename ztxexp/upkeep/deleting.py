@@ -31,7 +31,7 @@ from ztxexp_core.store.run_folder import effective_record
 
 _log = logging.getLogger("ztxexp")
 
-_SHOWN = 20  # runs in a text; the report itself holds them all
+_SHOWN = 20  # runs in a message; the report itself holds them all
 
 Record = dict[str, Any]
 RecordPredicate = Callable[[Record], bool]

@@ -378,13 +378,13 @@ def test_the_state_file_records_what_was_delivered_and_how_it_ended(tmp_path: Pa
     desk.log(2)
     desk.end()
     (path,) = (desk.run_dir / "trackers").iterdir()
-    head, begun, started, ended, left = map(strict_line, path.read_text().splitlines())
+    head, opened, started, ended, closed = map(strict_line, path.read_text().splitlines())
     assert head["events_to"] == (desk.run_dir / "metrics.jsonl").stat().st_size
-    assert begun["tracker"] == "mine"
-    assert begun["owner"]["pid"] == os.getpid()
+    assert opened["tracker"] == "mine"
+    assert opened["owner"]["pid"] == os.getpid()
     assert started == {"started": True}
     assert ended == {"ended": 1, "status": "succeeded"}
-    assert list(left) == ["left"]
+    assert list(closed) == ["closed"]
 
 
 def strict_line(line: str) -> dict[str, Any]:

@@ -290,7 +290,7 @@ def test_what_is_no_number_does_not_count_and_the_log_says_so(caplog):
     row = of(configs, metrics, [], "seed", ["score"]).iloc[0]
     assert row["score_mean"] == 2 and row["score_n"] == 2 and row["n_seeds"] == 6
     (told,) = warned(caplog, "aggregate")
-    assert "not over all 6 runs: 'score' lacks 4 (1 NaN, 2 not a number, 1 with" in told
+    assert "not over all 6 runs: 'score' lacks 4 (1 NaN, 2 not a number, 1 missing)" in told
 
 
 def test_metrics_that_are_no_numbers_are_left_out_unless_asked_for(caplog):
