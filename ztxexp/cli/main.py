@@ -6,8 +6,6 @@ called ``command`` in the module of its name, listed in :data:`COMMANDS`, and re
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -16,7 +14,7 @@ import click
 
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, ZtxexpError
 
-FAILURE, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
 COMMANDS = {
@@ -55,9 +53,6 @@ class LazyGroup(click.Group):
             sys.stdout.flush()
         except KeyboardInterrupt:
             code = INTERRUPTED
-        except BrokenPipeError:  # nobody reads the output any more
-            _discard_output()
-            code = BROKEN_PIPE
         except ZtxexpError as exc:
             click.echo(f"ztxexp: {exc}", err=True)
             typed_wrong = isinstance(exc, (UnknownPluginError, OptionError, ConfigError))
@@ -82,11 +77,3 @@ def _accept_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_output() -> None:
-    """Let the interpreter flush standard output without an error when it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

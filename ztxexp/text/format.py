@@ -43,17 +43,12 @@ def duration(seconds: float) -> str:
     """
     if not seconds >= 0.05:  # NaN too
         return "<0.1 s"
-    if round(seconds, 1) < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    units = ("min", "s")
-    if whole >= 3600:
-        minutes, rest = divmod(round(seconds / 60), 60)
-        units = ("h", "min")
-    return f"{minutes} {units[0]} {rest} {units[1]}" if rest else f"{minutes} {units[0]}"
+    if round(seconds) < 60:
+        return f"{seconds:.1f} s" if round(seconds, 1) < 10 else f"{seconds:.0f} s"
+    unit, smaller, count = "min", "s", round(seconds)
+    if count >= 3600:
+        unit, smaller, count = "h", "min", round(seconds / 60)
+    return f"{count // 60} {unit} {count % 60} {smaller}".removesuffix(f" 0 {smaller}")
 
 
 def age(seconds: float) -> str:
