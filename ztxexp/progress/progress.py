@@ -11,8 +11,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TextIO
 
-from ztxexp.progress.display import Lines, Live, View, can_be_live
-from ztxexp.progress.rows import RunningRows
+from ztxexp.progress.display import Lines, Live, RunningRows, View, can_be_live
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, switched_off
@@ -37,7 +36,7 @@ class Progress:
         mode: name of the executor.
         workers: how many of them run at a time.
         reused: configurations beside ``total`` that an earlier launch has completed.
-        in_process: whether the runs execute, and print, in this process.
+        in_process: whether the runs are carried out, and print, in this process.
         shown: whether there is a display; ``None`` asks the environment variable
             ``ZTXEXP_PROGRESS`` (``0``, ``off``, ``false`` and ``no`` mean none), and shows none in
             a child process.
@@ -72,7 +71,7 @@ class Progress:
         self._running: dict[str, tuple[RunSpec, float]] = {}
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
-        self._rows = RunningRows()
+        self._rows: RunningRows
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._display: Lines | Live | None = None
@@ -148,6 +147,7 @@ class Progress:
         self._shown = self._shown and stream is not None
         if not self._shown:
             return self
+        self._rows = RunningRows()
         try:
             if not self._in_process and can_be_live(stream):
                 self._display = Live(stream, self._view(0))
