@@ -348,3 +348,14 @@ def test_nothing_is_printed(folder, tmp_path, capfd, caplog):
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     assert "one.csv" in caplog.text and "none.csv" in caplog.text
+
+
+def test_readers_of_a_healthy_root_say_nothing(folder, caplog):
+    for number, status in enumerate(["succeeded", "succeeded", "failed", "skipped"]):
+        write_run(folder, f"r{number}", status, {"i": number}, {"score": number})
+    analyzer = ResultAnalyzer(folder)
+    analyzer.to_records(), analyzer.to_dataframe(), analyzer.to_metric_events()
+    analyzer.to_curve_dataframe(), analyzer.varying(), analyzer.best("score")
+    analyzer.compare(["r0", "r1"]), analyzer.check()
+    assert len(analyzer.failures()) == 1
+    assert caplog.text == ""

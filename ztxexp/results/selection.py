@@ -43,7 +43,7 @@ class Selection:
     Attributes:
         root: the results root.
         statuses: statuses to keep.
-        metrics_filename: the file in a run's folder that holds its metrics.
+        metrics_filename: the file in a run's folder that holds its metrics; "" reads none.
         experiment_name: experiment to keep.
         group: group to keep.
         tags: pairs (compared as text), or texts to find among tags, keys or values.
@@ -282,19 +282,20 @@ def read_runs(selection: Selection, params: bool = False) -> RunSet:
         ConfigError: an id among ``run_ids`` that is unknown or could be several runs.
     """
     root, names = str(selection.root), run_names(selection.root)
-    files = {"config": "config.json", "metrics": selection.metrics_filename}
+    filenames = ["config.json", *filter(None, [selection.metrics_filename])]
     with bar("reading runs") as on_progress:
-        kinds = [Kind("run.json"), *map(Kind, files.values())]
-        run, config, metrics = read_all(root, names, kinds, on_progress)
+        kinds = [Kind("run.json"), *map(Kind, filenames)]
+        run, *tables = read_all(root, names, kinds, on_progress)
     positions, ended = _accepted(root, names, run, selection)
-    for table, filename in ((config, files["config"]), (metrics, files["metrics"])):
+    for table, filename in zip(tables, filenames, strict=True):
         for at in ended:
             record = read_record(f"{root}/{names[at]}/{filename}")
             if record is not None:
                 table.overrides[at] = record
+    nothing = ColumnTable(len(names))
+    config, metrics = [*tables, nothing][:2]
     damaged = _damaged(root, names, config, positions)
     positions = [at for at in positions if at not in damaged]
-    nothing = ColumnTable(len(names))
     runs = RunSet(os.path.realpath(root), names, run, config, metrics, nothing).chosen(positions)
     for table in (runs.config, runs.metrics):
         table.map_values(numbers, (str, list, dict))
