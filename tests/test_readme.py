@@ -57,11 +57,14 @@ def test_the_tracker_in_fifteen_lines_works(tmp_path):
     code += (
         "\nfrom ztxexp import ExperimentPipeline\n"
         "def train(ctx):\n"
-        "    ctx.log_metric(step=3, metrics={'loss': 0.5})\n"
-        "s = ExperimentPipeline('r').track(CsvTracker(sep=';')).run(train)\n"
+        "    ctx.log_metric(step=3, metrics={'acc': 0.5}, split='valid')\n"
+        "    ctx.log_metric(step=2 + ctx.attempt, metrics={'loss': 0.5})\n"
+        "    if ctx.attempt == 1: raise OSError\n"
+        "for _ in range(2):\n"
+        "    s = ExperimentPipeline('r').track(CsvTracker(sep=';')).resume().run(train)\n"
         "import pathlib; print(next(pathlib.Path('r').glob('*/artifacts/loss.csv')).read_text())\n"
     )
-    assert run(tmp_path, code).strip() == "3;0.5"
+    assert run(tmp_path, code).strip() == "3;0.5\n4;0.5"  # the failed attempt's row is kept
 
 
 def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
