@@ -65,7 +65,8 @@ class SyncReport:
 
     def __str__(self) -> str:
         extras = f"{plural(self.params, 'parameter list')}, {plural(self.artifacts, 'artifact')}"
-        sent = f"{len(self.sent)} of {plural(self.runs, 'run')} sent"
+        complete = [run_id for run_id in self.sent if run_id not in self.failed]
+        sent = f"{len(complete)} of {plural(self.runs, 'run')} sent"
         lines = [f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"]
         if self.busy:
             lines.append(f"  another process is sending {plural(len(self.busy), 'run')} now")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from reading import strict
 
-from ztxexp.replay import sync
+from ztxexp.replay import SyncReport, sync
 from ztxexp.runner import ExpRunner
 from ztxexp_core import UnknownPluginError
 from ztxexp_core.errors import OptionError, StoreError
@@ -379,3 +379,8 @@ def test_the_report_is_short_and_says_what_was_sent(done, ledger):
     assert str(sync(done.path, ledger)) == (
         "Ledger: 4 of 4 runs sent, 80 events, 0 parameter lists, 0 artifacts"
     )
+
+
+def test_a_run_that_is_not_complete_does_not_count_as_sent():
+    report = SyncReport("csv", runs=2, sent=["a", "b"], events=3, failed={"b": "KeyError: 'loss'"})
+    assert str(report).splitlines()[0].startswith("csv: 1 of 2 runs sent, 3 events")
