@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ztxexp.provenance import provenance
 from ztxexp.provenance.code_identity import hashes_in_file
-from ztxexp.provenance.git_state import Checkout, GitDiff, Uncommitted, find_checkout
+from ztxexp.provenance.git_state import Checkout, Uncommitted, find_checkout, uncommitted
 from ztxexp.provenance.masking import MASK
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
@@ -149,8 +149,7 @@ def reproduce(selection: Selection) -> Reproduction:
     packages = provenance.packages_of(selection.root, meta.record)
     today, changes = find_checkout() or Checkout(None, ".", None, None), None
     if today.top is not None and meta.git_commit is not None:
-        with GitDiff(today, folder.parent) as diff:
-            changes = diff.result()
+        changes = uncommitted(today, folder.parent)
     differences = tuple(_differences(meta, packages, today, changes))
     back = _steps(meta, folder.parent, today.top, changes, differences)
     start = _start(meta, _run_alone(meta, folder) if config is not None else None)

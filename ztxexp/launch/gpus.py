@@ -44,6 +44,8 @@ class GpuSlots:
     Attributes:
         gpus: the GPUs, each as it is written into ``CUDA_VISIBLE_DEVICES``.
         capacity: how many runs there can be at a time, at most.
+        busy_reason: why the last :meth:`take` gave nothing, in a few words; empty where it gave
+            GPUs.
 
     Example:
         >>> slots = GpuSlots.of([0, 1])
@@ -69,7 +71,7 @@ class GpuSlots:
         self._load = [0] * len(self.gpus)
         self._held: dict[str, tuple[int, ...]] = {}
         self._sets: dict[tuple[int, ...], None] = {}  # given so far, in that order
-        self._reason = ""
+        self.busy_reason = ""
         self._lock = threading.Lock()
 
     @classmethod
@@ -135,8 +137,8 @@ class GpuSlots:
         that a process made for one can be used again. Of equally busy GPUs the first is taken.
 
         Returns:
-            The variables for its process, or ``None``: not now, see :meth:`busy_reason`. A run that
-            has GPUs already gets the same GPUs.
+            The variables for its process, or ``None``: not now, see ``busy_reason``. A run that has
+            GPUs already gets the same GPUs.
         """
         with self._lock:
             chosen = self._held.get(run_id) or self._choose()
@@ -154,10 +156,6 @@ class GpuSlots:
             for gpu in self._held.pop(run_id, ()):
                 self._load[gpu] -= 1
 
-    def busy_reason(self) -> str:
-        """Say in a few words why the last :meth:`take` gave nothing; empty where it gave GPUs."""
-        return self._reason
-
     def close(self) -> None:
         """Let go of NVML; at the latest this happens with the object, or when Python ends."""
         if self._memory is not None:
@@ -166,21 +164,20 @@ class GpuSlots:
     def _choose(self) -> tuple[int, ...] | None:
         count = self._gpus_per_run
         fit = [gpu for gpu, load in enumerate(self._load) if load < self._runs_per_gpu]
-        self._reason = ""
+        self.busy_reason = ""
         if len(fit) < count:
-            self._reason = f"{len(fit)} of {len(self.gpus)} GPUs free, a run takes {count}"
-            if not fit:
-                self._reason = "all GPUs in use"
+            free = f"{len(fit)} of {len(self.gpus)} GPUs free, a run takes {count}"
+            self.busy_reason = free if fit else "all GPUs in use"
             return None
         if self._memory is not None:
             room = {gpu: self._memory.room(self.gpus[gpu], self._load[gpu]) for gpu in fit}
-            fit = [gpu for gpu in fit if room[gpu] >= self._memory.need]
+            need = self._memory.need
+            fit = [gpu for gpu in fit if room[gpu] >= need]
             if len(fit) < count:
-                self._reason = self._lacking(room)
+                best = max(room.keys() - set(fit), key=room.__getitem__)
+                free = f"{max(0.0, room[best]):.1f} of {need:g} GiB free"
+                self.busy_reason = f"{label(self.gpus[best])} has {free}"
                 return None
-        return self._least_loaded(fit, count)
-
-    def _least_loaded(self, fit: list[int], count: int) -> tuple[int, ...]:
         # Choose the least loaded GPUs: this avoids fragmentation. M further runs fit if and only if
         # sum(min(free, M)) >= M * count, unless too little memory forces another choice.
         least = sorted(fit, key=self._load.__getitem__)[:count]
@@ -191,12 +188,6 @@ class GpuSlots:
         chosen = tuple(sorted(least))
         self._sets[chosen] = None
         return chosen
-
-    def _lacking(self, room: dict[int, float]) -> str:
-        assert self._memory is not None
-        need = self._memory.need
-        gpu = max((gpu for gpu in room if room[gpu] < need), key=room.__getitem__)
-        return f"{label(self.gpus[gpu])} has {max(0.0, room[gpu]):.1f} of {need:g} GiB free"
 
 
 class _Memory:
@@ -257,21 +248,18 @@ class _Memory:
         now = time.monotonic()
         asked, free = self._read.get(gpu, (-math.inf, 0.0))
         if now - asked >= _POLL_SEC:
-            free = self._ask(gpu)
+            try:
+                free = self._nvml.memory(gpu)[0]
+            except self._nvml.error as exc:
+                free = math.inf
+                if not self._failed:
+                    _log.warning("NVML cannot tell the free memory of a GPU any more: %s", exc)
+                    _log.warning("runs are started as if gpu_memory_free were not asked for")
+                self._failed = True
             self._read[gpu] = now, free
             before = self._unused.get(gpu, free)
             self._unused[gpu] = max(before, free) if runs else free
         return min(free, self._unused[gpu] - runs * self.need)
-
-    def _ask(self, gpu: str) -> float:
-        try:
-            return self._nvml.memory(gpu)[0]
-        except self._nvml.error as exc:
-            if not self._failed:
-                _log.warning("NVML cannot tell the free memory of a GPU any more: %s", exc)
-                _log.warning("runs are started as if gpu_memory_free were not asked for")
-            self._failed = True
-            return math.inf
 
 
 def _chosen(

@@ -173,7 +173,7 @@ class RunQueue:
             if self._slots is not None:
                 environment = self._slots.take(spec.run_id)
                 if environment is None:
-                    self._why_not = self._slots.busy_reason()
+                    self._why_not = self._slots.busy_reason
                     self._waiting.appendleft(spec)
                     break
             if self._is_free(spec):

@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -96,7 +95,7 @@ def find_checkout(folder: str | None = None) -> Checkout | None:
         folder: by default the working folder.
     """
     try:
-        output, problem = _output(_start(folder, _CHECKOUT), 2**16)
+        output, problem = _git(folder, _CHECKOUT, 2**16)
     except OSError:  # git is not installed
         return None
     lines = os.fsdecode(output).split("\n")
@@ -114,8 +113,8 @@ def find_checkout(folder: str | None = None) -> Checkout | None:
     )
 
 
-class GitDiff:
-    """Collects what is not committed, in git processes that run beside this one.
+def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT) -> Uncommitted:
+    """Return what is not committed; git may take a few seconds at most.
 
     Args:
         checkout: where to look; it has a ``top``.
@@ -123,64 +122,47 @@ class GitDiff:
         limit: the largest patch, in bytes.
 
     Example:
-        >>> with GitDiff(checkout, "./results") as diff:
-        ...     ...  # something else, meanwhile
-        ...     changes = diff.result()
+        >>> uncommitted(checkout, "./results").dirty
+        False
     """
-
-    def __init__(self, checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT):
-        self._top, self._limit = str(checkout.top), limit
-        self._tracked: _Process | None = None
-        self._names: _Process | None = None
-        pathspecs, patterns = ["."], list(_GENERATED)
-        top, excluded = Path(os.path.realpath(self._top)), Path(os.path.realpath(exclude))
-        if top in excluded.parents:
-            name = excluded.relative_to(top).as_posix()
-            pathspecs.append(f":(exclude,literal){name}")
-            patterns.append("/" + re.sub(r"([\\*?\[ ])", r"\\\1", name) + "/")
-        listing = ["ls-files", "-z", "--others", "--exclude-standard"]
-        listing += [f"--exclude={pattern}" for pattern in patterns]
-        with suppress(OSError):
-            if checkout.commit is None:  # every file is new
-                listing.append("--cached")
-            else:
-                self._tracked = _start(self._top, ("diff", "HEAD", *_DIFF, "--", *pathspecs))
-            self._names = _start(self._top, listing)
-
-    def __enter__(self) -> GitDiff:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in filter(None, (self._tracked, self._names)):
-            with process:  # waits, and closes the pipe
-                process.kill()
-
-    def result(self) -> Uncommitted:
-        """Wait for git, a few seconds at most, and return what is not committed."""
-        if self._names is None:
-            return Uncommitted(None, None, "not recorded: git could not be started")
-        patch, problem = _output(self._tracked, self._limit)
+    folder = str(checkout.top)
+    pathspecs, patterns = ["."], list(_GENERATED)
+    top, excluded = Path(os.path.realpath(folder)), Path(os.path.realpath(exclude))
+    if top in excluded.parents:
+        name = excluded.relative_to(top).as_posix()
+        pathspecs.append(f":(exclude,literal){name}")
+        patterns.append("/" + re.sub(r"([\\*?\[ ])", r"\\\1", name) + "/")
+    listing = ["ls-files", "-z", "--others", "--exclude-standard"]
+    listing += [f"--exclude={pattern}" for pattern in patterns]
+    patch, problem = b"", None
+    try:
+        if checkout.commit is None:  # every file is new
+            listing.append("--cached")
+        else:
+            patch, problem = _git(folder, ("diff", "HEAD", *_DIFF, "--", *pathspecs), limit)
         if problem:
             return Uncommitted(True if patch else None, None, f"not recorded: {problem}")
-        patch = _UNCHANGED.sub(b"", patch)
-        notes: list[str] = []
-        names, problem = _output(self._names, _NAMES_LIMIT)
-        listed = names.split(b"\0")[:-1]
-        if len(names) > _NAMES_LIMIT or len(listed) > MAX_NEW_FILES:
-            listed, problem = [], f"there are more than {MAX_NEW_FILES:,}"
-        chosen, left_out = _choose(self._top, [] if problem else listed, self._limit - len(patch))
-        if chosen:
-            created, problem = _patch_of(self._top, chosen)
-            patch += b"" if problem else created
-        if problem:
-            notes.append(f"without files that git does not track: {problem}")
-        patch, masked = mask_patch(patch) if patch else (b"", 0)
-        if masked:
-            notes.append(f"{plural(masked, 'secret')} masked")
-        if left_out:
-            more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-            notes.append(f"left out: {', '.join(left_out[:_SHOWN])}{more}")
-        return Uncommitted(bool(patch), patch or None, "; ".join(notes) or None)
+        names, problem = _git(folder, listing, _NAMES_LIMIT)
+    except OSError:
+        return Uncommitted(None, None, "not recorded: git could not be started")
+    patch = _UNCHANGED.sub(b"", patch)
+    notes: list[str] = []
+    listed = names.split(b"\0")[:-1]
+    if len(names) > _NAMES_LIMIT or len(listed) > MAX_NEW_FILES:
+        listed, problem = [], f"there are more than {MAX_NEW_FILES:,}"
+    chosen, left_out = _choose(folder, [] if problem else listed, limit - len(patch))
+    if chosen:
+        created, problem = _patch_of(folder, chosen)
+        patch += b"" if problem else created
+    if problem:
+        notes.append(f"without files that git does not track: {problem}")
+    patch, masked = mask_patch(patch) if patch else (b"", 0)
+    if masked:
+        notes.append(f"{plural(masked, 'secret')} masked")
+    if left_out:
+        more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+        notes.append(f"left out: {', '.join(left_out[:_SHOWN])}{more}")
+    return Uncommitted(bool(patch), patch or None, "; ".join(notes) or None)
 
 
 def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
@@ -200,7 +182,7 @@ def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
                 Path(folder, name).write_bytes(content)
             listed = (f"--pathspec-from-file={Path(folder, 'names')}", "--pathspec-file-nul")
             for command in (("add", "-f", "-N", *listed), ("diff", "--text", *_DIFF)):
-                output, problem = _output(_start(top, command, folder), DIFF_LIMIT)
+                output, problem = _git(top, command, DIFF_LIMIT, folder)
                 if problem:
                     break
             return output, problem
@@ -256,11 +238,14 @@ def _patch_size(top: str, name: bytes) -> tuple[int, str | None]:
 # ---- git ---------------------------------------------------------------------------------------
 
 
-_Process = subprocess.Popen[bytes]
+def _git(
+    folder: str | None, command: Sequence[str], limit: int, repository: str | None = None
+) -> tuple[bytes, str | None]:
+    """Run git in a folder, with its repository or another one, for a few seconds at most.
 
-
-def _start(folder: str | None, command: Sequence[str], repository: str | None = None) -> _Process:
-    """Start git in a folder, with its repository or another one.
+    Returns:
+        What it printed, and why that is not complete. Not more than ``limit`` bytes are kept, and
+        one more that tells that there were more.
 
     Raises:
         OSError: git is not installed.
@@ -270,7 +255,7 @@ def _start(folder: str | None, command: Sequence[str], repository: str | None = 
     env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     if repository:
         env |= {"GIT_DIR": repository, "GIT_WORK_TREE": str(folder), "GIT_LITERAL_PATHSPECS": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         ["git", *_SETTINGS, *command],
         cwd=folder,
         env=env,
@@ -278,15 +263,6 @@ def _start(folder: str | None, command: Sequence[str], repository: str | None = 
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _output(process: _Process | None, limit: int) -> tuple[bytes, str | None]:
-    """Wait for git, a few seconds at most; return what it printed, and why that is not complete.
-
-    Not more than ``limit`` bytes are kept, and one more that tells that there were more.
-    """
-    if process is None:
-        return b"", None
     until = time.monotonic() + _TIMEOUT_SEC
     timer = threading.Timer(_TIMEOUT_SEC, process.kill)
     timer.start()

@@ -23,7 +23,7 @@ def differing_keys(configs: Iterable[Mapping[Any, Any]]) -> list[str]:
     """
     leaves = [dict(_leaves(config)) for config in configs]
     keys = dict.fromkeys(key for values in leaves for key in values)
-    return [key for key in keys if not _all_same([one.get(key, _ABSENT) for one in leaves])]
+    return [key for key in keys if _differ([one.get(key, _ABSENT) for one in leaves])]
 
 
 def _leaves(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -34,13 +34,11 @@ def _leaves(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _all_same(values: list[Any]) -> bool:
-    if any(value is _ABSENT for value in values):
-        return False
+def _differ(values: list[Any]) -> bool:
     kinds = set(map(type, values))
-    if not (kinds <= _COMPARABLE or kinds == {bool}):
-        values = [_text(value) for value in values]  # arrays have no single answer to ==
-    return values.count(values[0]) == len(values)
+    if not (kinds <= _COMPARABLE or kinds == {bool}):  # arrays have no single answer to ==
+        values = [value if value is _ABSENT else _text(value) for value in values]
+    return values.count(values[0]) < len(values)
 
 
 def label(config: Mapping[Any, Any], keys: Iterable[str] = (), width: int = 80) -> str:

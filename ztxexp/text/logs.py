@@ -95,18 +95,14 @@ def read_end(path: str | Path, limit: int, known_size: int = -1) -> tuple[int, b
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size != known_size:
-                return status.st_size, _read_end(fd, status.st_size, limit)
+            size = status.st_size
+            if stat.S_ISREG(status.st_mode) and size != known_size:
+                if size <= limit:
+                    return size, os.read(fd, limit)
+                os.lseek(fd, size - limit - 1, os.SEEK_SET)  # does a line begin at the limit?
+                # A progress bar begins its line with a carriage return.
+                lines = re.split(rb"[\r\n]", os.read(fd, limit + 1), maxsplit=1)
+                return size, lines[1] if len(lines) > 1 else b""
         finally:
             os.close(fd)
     return known_size, b""
-
-
-def _read_end(fd: int, size: int, limit: int) -> bytes:
-    if size <= limit:
-        return os.read(fd, limit)
-    os.lseek(fd, size - limit - 1, os.SEEK_SET)  # one more byte shows whether a line begins there
-    end = os.read(fd, limit + 1)
-    # A progress bar begins its line with a carriage return.
-    begins = min((at for at in map(end.find, (b"\n", b"\r")) if at >= 0), default=len(end))
-    return end[begins + 1 :]

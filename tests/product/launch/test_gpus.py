@@ -40,12 +40,12 @@ def test_each_run_gets_a_gpu_of_its_own_and_the_rest_wait():
     slots = GpuSlots.of([0, 1])
     assert slots.capacity == 2
     assert given_out(slots, 2) == ["0", "1"]
-    assert slots.busy_reason() == ""
+    assert slots.busy_reason == ""
     assert slots.take("late") is None
-    assert slots.busy_reason() == "all GPUs in use"
+    assert slots.busy_reason == "all GPUs in use"
     slots.free("run-1")
     assert slots.take("late")["CUDA_VISIBLE_DEVICES"] == "1"
-    assert slots.busy_reason() == ""
+    assert slots.busy_reason == ""
 
 
 def test_freeing_twice_or_an_unknown_run_changes_nothing():
@@ -95,7 +95,7 @@ def test_too_few_gpus_for_a_run_are_counted_out():
     slots = GpuSlots.of(range(3), gpus_per_run=2)
     given_out(slots, 1)
     assert slots.take("late") is None
-    assert slots.busy_reason() == "1 of 3 GPUs free, a run takes 2"
+    assert slots.busy_reason == "1 of 3 GPUs free, a run takes 2"
 
 
 @st.composite
@@ -230,12 +230,12 @@ def test_a_run_waits_until_a_gpu_has_the_memory(pretended, clock):
     slots = GpuSlots.of([0, 1], memory_free=20)
     module.free = {UUIDS[0]: 1.5, UUIDS[1]: 2.1}
     assert slots.take("a") is None
-    assert slots.busy_reason() == "GPU 1 has 2.1 of 20 GiB free"
+    assert slots.busy_reason == "GPU 1 has 2.1 of 20 GiB free"
     module.free[UUIDS[1]] = 20
     clock.seconds += 0.5
     assert slots.take("a")["CUDA_VISIBLE_DEVICES"] == "1"
     assert slots.take("b") is None
-    assert slots.busy_reason() == "GPU 0 has 1.5 of 20 GiB free"
+    assert slots.busy_reason == "GPU 0 has 1.5 of 20 GiB free"
 
 
 def test_nvml_is_asked_twice_a_second_at_most_and_not_for_full_gpus(pretended, clock):
@@ -249,7 +249,7 @@ def test_nvml_is_asked_twice_a_second_at_most_and_not_for_full_gpus(pretended, c
     assert sorted(module.asked) == UUIDS[:2]
     clock.seconds += 10
     assert slots.take("c") is None
-    assert slots.busy_reason() == "all GPUs in use"
+    assert slots.busy_reason == "all GPUs in use"
     assert len(module.asked) == 2
     slots.free("b")
     slots.take("c")
@@ -261,7 +261,7 @@ def test_a_run_counts_with_its_memory_before_it_has_taken_any(pretended, clock):
     slots = GpuSlots.of([0], runs_per_gpu=3, memory_free=20)
     assert slots.take("a") and slots.take("b")
     assert slots.take("c") is None
-    assert slots.busy_reason() == "GPU 0 has 8.0 of 20 GiB free"
+    assert slots.busy_reason == "GPU 0 has 8.0 of 20 GiB free"
     module.free[UUIDS[0]] = 5  # they have taken it
     clock.seconds += 1
     assert slots.take("c") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+import subprocess
 import threading
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from repositories import Repository, alone
 
 from ztxexp.provenance import git_state
-from ztxexp.provenance.git_state import GitDiff, Uncommitted, find_checkout
+from ztxexp.provenance.git_state import Uncommitted, find_checkout, uncommitted
 
 START: dict[str, str | bytes] = {
     "train.py": "".join(f"line {i}\n" for i in range(40)),
@@ -34,8 +34,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 def look(without: str | Path = "results", limit: int = 2**20) -> Uncommitted:
     checkout = find_checkout()
     assert checkout is not None and checkout.top is not None
-    with GitDiff(checkout, without, limit) as diff:
-        return diff.result()
+    return uncommitted(checkout, without, limit)
 
 
 def rebuilt(repo: Repository, patch: bytes | None, to: Path) -> Repository:
@@ -393,8 +392,7 @@ def test_a_git_that_fails_or_hangs_costs_the_patch_only(repo, tmp_path, monkeypa
     checkout = find_checkout()
     monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(git_state, "_TIMEOUT_SEC", 0.3)
-    with GitDiff(checkout, "results") as diff:
-        found = diff.result()
+    found = uncommitted(checkout, "results")
     assert (found.patch, found.note) == (None, said)
     assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
@@ -402,22 +400,35 @@ def test_a_git_that_fails_or_hangs_costs_the_patch_only(repo, tmp_path, monkeypa
 def test_git_that_is_gone_meanwhile_costs_the_patch_only(repo, monkeypatch):
     checkout = find_checkout()
     monkeypatch.setenv("PATH", str(repo.top))
-    with GitDiff(checkout, "results") as diff:
-        assert diff.result() == Uncommitted(None, None, "not recorded: git could not be started")
+    lacking = Uncommitted(None, None, "not recorded: git could not be started")
+    assert uncommitted(checkout, "results") == lacking
 
 
 def test_a_damaged_repository_costs_the_patch_only(repo):
     checkout = find_checkout()
     (repo.top / ".git/index").write_bytes(b"nonsense")
-    with GitDiff(checkout, "results") as diff:
-        found = diff.result()
+    found = uncommitted(checkout, "results")
     assert found.patch is None and found.note.startswith("not recorded: git failed")
 
 
-def test_no_process_outlives_the_diff(repo):
-    checkout = find_checkout()
-    with pytest.raises(KeyboardInterrupt), GitDiff(checkout, "results") as diff:
-        processes = [diff._tracked, diff._names]
-        raise KeyboardInterrupt
-    assert all(process.returncode is not None for process in processes)
-    assert sys.exc_info() == (None, None, None)
+def test_no_process_outlives_an_interrupt(repo, monkeypatch):
+    checkout, started = find_checkout(), []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+            self.stdout.close()
+            self.stdout = Interrupting()
+
+    class Interrupting:
+        def read(self, size):
+            raise KeyboardInterrupt
+
+        def close(self): ...
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        uncommitted(checkout, "results")
+    assert [process.returncode is not None for process in started] == [True]
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
