@@ -42,16 +42,7 @@ def command(name: str | None, as_json: bool, timeout: float) -> int:
 
 
 def _list(plugins: list[PluginState]) -> None:
-    rows: list[list[Cell]] = [
-        [
-            plugin.kind,
-            plugin.name,
-            f"{plugin.distribution} {plugin.version}",
-            plugin.source,
-            _state(plugin),
-        ]
-        for plugin in plugins
-    ]
+    rows: list[list[Cell]] = [[p.kind, p.name, _origin(p), p.source, _state(p)] for p in plugins]
     print_table(["kind", "name", "from", "source", "state"], rows)
     problems = [plugin for plugin in plugins if plugin.problem]
     if problems:
@@ -64,7 +55,7 @@ def _show(plugin: PluginState) -> None:
     name = (f"{plugin.kind} {plugin.name}", "bold")
     print_line(name, f": {plugin.about or '(no description)'}")
     rows: list[list[Cell]] = [
-        ["  from", f"{plugin.distribution} {plugin.version}"],
+        ["  from", _origin(plugin)],
         ["  source", plugin.source],
         ["  state", _state(plugin)],
         ["  supports", ", ".join(plugin.supports) or "-"],
@@ -85,6 +76,10 @@ def _option(option: dict[str, str | None]) -> list[Cell]:
     name, kind, default = option["name"], option["type"], option["default"]
     shown: Cell = ("required", "yellow") if default is None else default
     return [f"  {name}", kind or "", shown, option["help"] or ""]
+
+
+def _origin(plugin: PluginState) -> str:
+    return f"{plugin.distribution} {plugin.version}"
 
 
 def _state(plugin: PluginState) -> Cell:

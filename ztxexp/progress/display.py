@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from ztxexp.text.format import clock, sanitize_for_terminal
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.logs import read_end
 from ztxexp.text.terminal import console
@@ -71,9 +72,9 @@ def status(view: View) -> list[tuple[str, str]]:
     )
     parts = [(f"{view.done}/{view.total} done", "bold")]
     parts += [(f"{count} {word}", style) for count, word, style in counts if count]
-    parts.append((f"elapsed {clock(view.elapsed)}", "dim"))
+    parts.append((f"elapsed {timedelta(seconds=view.elapsed)}", "dim"))
     if view.eta is not None:
-        parts.append((f"ETA {clock(view.eta)}", "dim"))
+        parts.append((f"ETA {timedelta(seconds=view.eta)}", "dim"))
     if view.waiting:
         parts.append((f"waiting: {view.waiting}", "dim"))
     return parts
@@ -91,7 +92,7 @@ def render(view: View) -> RenderableType:
     for justify in ("left", "left", "right", "left"):
         table.add_column(style="dim", justify=justify, no_wrap=True, overflow="ellipsis")
     for row in view.rows:
-        table.add_row(" ", row.label, clock(row.seconds), row.metric)
+        table.add_row(" ", row.label, str(timedelta(seconds=row.seconds)), row.metric)
     if view.rows:
         parts.append(table)
         if view.running > len(view.rows):

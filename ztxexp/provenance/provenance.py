@@ -85,16 +85,12 @@ def _process(argv: tuple[str, ...], orig_argv: tuple[str, ...]) -> dict[str, Any
 
 
 def _function(function: Any, top: str | None) -> dict[str, Any]:
-    name, file, code_hash, module_hash = code_of(function)
-    real = Path(os.path.realpath(file or ""))
-    if file and top and real.is_relative_to(top):
-        file = real.relative_to(top).as_posix()
-    return {
-        "function": name,
-        "function_file": file,
-        "function_hash": code_hash,
-        "module_hash": module_hash,
-    }
+    names = ("function", "function_file", "function_hash", "module_hash")
+    fields = dict(zip(names, code_of(function), strict=True))
+    real = Path(os.path.realpath(fields["function_file"] or ""))
+    if fields["function_file"] and top and real.is_relative_to(top):
+        fields["function_file"] = real.relative_to(top).as_posix()
+    return fields
 
 
 def _changes(changes: Uncommitted, root: str | Path, record: bool | None) -> dict[str, Any]:

@@ -64,18 +64,6 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds) // 1:.0f} s"
 
 
-def clock(seconds: float) -> str:
-    """Return a duration as a clock shows it.
-
-    Example:
-        >>> clock(42), clock(3723)
-        ('0:42', '1:02:03')
-    """
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
 def cut(text: str, width: int) -> str:
     """Return a string of at most ``width`` characters; a longer one ends in dots."""
     return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."

@@ -161,7 +161,7 @@ def test_where_runs_print_on_the_terminal_plain_lines_come_between_them(tmp_path
         "ztxexp sequential: run run0 failed: E: no",
         "epoch 1 epoch 2",
         "ztxexp sequential: waiting: 1 run of another launch",
-        "ztxexp sequential: 2/2 done, 2 failed, elapsed 0:00",
+        "ztxexp sequential: 2/2 done, 2 failed, elapsed 0:00:00",
     ]
 
 

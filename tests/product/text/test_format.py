@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztxexp.text.format import age, clock, cut, duration, plural, sanitize_for_terminal, size
+from ztxexp.text.format import age, cut, duration, plural, sanitize_for_terminal, size
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,3 @@ def test_counts_sizes_and_ages() -> None:
     assert (size(5 * 2**40), size(2**51)) == ("5.0 TiB", "2048.0 TiB")
     ages = {-5: "0 s", 59.9: "59 s", 60: "1 min", 3600: "1 h", 100 * 86_400: "100 d"}
     assert [age(seconds) for seconds in ages] == list(ages.values())
-    assert [clock(seconds) for seconds in (0.9, 61, 3600)] == ["0:00", "1:01", "1:00:00"]
