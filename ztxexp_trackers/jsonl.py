@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from ztxexp_core import (
     ConfigError,
@@ -54,26 +53,33 @@ class JsonlTracker:
 
     def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
         """Open the file and write ``{"event": "run_start", "run_id", "timestamp", "meta"}``."""
-        self._close(ctx)
+        if ctx.run_dir in self._open:
+            self._open.pop(ctx.run_dir)[0].close()
+        path = self._path(ctx)
         head = b'{"event":"metric","run_id":' + encode_json(ctx.run_id) + b',"payload":'
-        self._open[ctx.run_dir] = (JsonlWriter(self._path(ctx)), head)
-        self._append(ctx, "run_start", timestamp=utc_now(), meta=meta.to_dict())
+        writer = JsonlWriter(path)
+        self._open[ctx.run_dir] = (writer, head)
+        start = {"event": "run_start", "run_id": ctx.run_id, "timestamp": utc_now()}
+        writer.append({**start, "meta": meta.to_dict()})
 
     def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
         """Write ``{"event": "metric", "run_id", "payload"}``."""
         opened = self._open.get(ctx.run_dir)
-        if opened is None:
-            return self._append(ctx, "metric", payload=event.to_dict())
-        # The beginning of the line is the same for a whole run, and the event is encoded already.
-        writer, head = opened
-        return writer.append_bytes(head + event.to_json() + b"}\n")
+        if opened is not None:
+            # The beginning of the line is the same for a whole run, the event is encoded already.
+            writer, head = opened
+            writer.append_bytes(head + event.to_json() + b"}\n")
+            return
+        with JsonlWriter(self._path(ctx)) as writer:
+            row = {"event": "metric", "run_id": ctx.run_id, "payload": event.to_dict()}
+            writer.append(row)
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write ``{"event": "run_end", "run_id", "timestamp", "summary"}`` and close the file."""
-        try:
-            self._append(ctx, "run_end", timestamp=utc_now(), summary=summary)
-        finally:
-            self._close(ctx)
+        opened = self._open.pop(ctx.run_dir, None)
+        with JsonlWriter(self._path(ctx)) if opened is None else opened[0] as writer:
+            end = {"event": "run_end", "run_id": ctx.run_id, "timestamp": utc_now()}
+            writer.append({**end, "summary": summary})
 
     def received(self, ctx: RunContext) -> Received:
         """Return what the run's file holds."""
@@ -88,20 +94,6 @@ class JsonlTracker:
             elif row.get("event") == "run_end":
                 ended = True
         return Received(events, ended, started)
-
-    def _append(self, ctx: RunContext, event: str, **fields: Any) -> None:
-        row = {"event": event, "run_id": ctx.run_id, **fields}
-        opened = self._open.get(ctx.run_dir)
-        if opened is not None:
-            opened[0].append(row)
-            return
-        with JsonlWriter(self._path(ctx)) as writer:
-            writer.append(row)
-
-    def _close(self, ctx: RunContext) -> None:
-        opened = self._open.pop(ctx.run_dir, None)
-        if opened is not None:
-            opened[0].close()
 
     def _path(self, ctx: RunContext) -> str:
         folder = str(ctx.run_dir)

@@ -13,7 +13,7 @@ from ztxexp.results.selection import Selection, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.logs import read_end
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
-from ztxexp_core.run.attempt import place_in
+from ztxexp_core.run.launch import place_in
 from ztxexp_core.store.files import RunFiles
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztxexp.provenance import provenance
-from ztxexp.provenance.code_identity import hashes_in_file
 from ztxexp.provenance.git_state import Checkout, Uncommitted, find_checkout, uncommitted
 from ztxexp.provenance.masking import MASK
+from ztxexp.provenance.provenance import hashes_in_file
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import label

@@ -1,34 +1,39 @@
-"""From a plan to a summary: :func:`launch` checks what was asked for, runs the plan, sums up."""
+"""From a plan to a summary: :func:`launch` checks what was asked for, runs the plan, sums up.
+
+Ctrl-C and SIGTERM end a launch: nothing more is started, what is under way is closed first.
+"""
 
 from __future__ import annotations
 
-import copy
-import inspect
 import logging
+import os
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ztxexp.launch.loop import StopRule, Sweep
-from ztxexp.launch.options import LaunchOptions
+from ztxexp.launch.options import (
+    LaunchOptions,
+    checked_function,
+    metadata,
+    resolved_trackers,
+    timeouts,
+)
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.signals import Interrupts
 from ztxexp.progress.progress import Progress
-from ztxexp.provenance.provenance import describe_launch
 from ztxexp.replay import deliver_ends
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.summary import RunSummary
-from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
-from ztxexp_core.pickling import pickle_by_value, refuse_while_loading
+from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.plugins.trackers import check_tracker
-from ztxexp_core.records import RunMetadata, RunSpec, TrackerSpec
+from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.trackers import remote_targets
@@ -39,8 +44,6 @@ from ztxexp_core.store.run_folder import (
     prepare_root,
     remove_old_staging,
 )
-from ztxexp_core.values.codec import plain
-from ztxexp_core.values.copying import copy_config
 
 _log = logging.getLogger("ztxexp")
 _INTERRUPTED_SEC = 1.5  # for trackers, of the five seconds in which Ctrl-C ends a launch
@@ -67,18 +70,18 @@ def launch(
     slots = options.gpu_slots()
     workers = options.worker_count(slots)
     settings = options.executor_settings(executor)
-    live, tracker_specs = _resolved_trackers(executor, options)
+    live, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
     shared = Launch(
         function,
-        _metadata(options, function, root if to_run else None),
+        metadata(options, function, root if to_run else None),
         options.retry_rule(),
         tracker_specs,
         live,
         own_process="in_process" not in executor.supports,
         tracker_timeout=float(options.tracker_timeout),
     )
-    timeouts = _timeouts(to_run, options)
+    limits = timeouts(to_run, options)
     run_one = RunOne(shared)
     if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
@@ -105,8 +108,8 @@ def launch(
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
         fresh = options.new_processes
         specs = [
-            _spec(root, planned, timeout, fresh)
-            for planned, timeout in zip(to_run, timeouts, strict=True)
+            _spec(root, planned, limit, fresh)
+            for planned, limit in zip(to_run, limits, strict=True)
         ]
         keys, busy = _claim_keys(specs, to_run), _busy(specs, to_run)
         if plan.snapshot is None:
@@ -152,122 +155,6 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
     remove_old_staging(root, snapshot.staged, snapshot.taken_at)
     remove_old(root)
     return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
-
-
-# ---- what is checked before anything runs ------------------------------------------------------
-
-
-def checked_function(function: ExperimentFn | None) -> ExperimentFn:
-    """Return an experiment function that can be called with a context; it is not called.
-
-    Raises:
-        ValueError: there is none.
-        TypeError: it cannot be called so, or calling it would run nothing.
-    """
-    if function is None:
-        raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
-    if not callable(function):
-        raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
-    name = getattr(function, "__qualname__", repr(function))
-    called = type(function).__call__  # an instance may be callable
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
-        raise TypeError(f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx))")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} is a generator function: calling it runs nothing; use return")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # written in C, or with a signature of its own making
-        return function
-    try:
-        signature.bind(None)
-    except TypeError as exc:
-        raise TypeError(f"{name}{signature} cannot be called with ctx alone: {exc}") from None
-    return function
-
-
-def _metadata(options: LaunchOptions, function: ExperimentFn, root: Path | None) -> RunMetadata:
-    """Return what all runs of the launch share of their metadata.
-
-    Raises:
-        TypeError, ConfigError: what cannot be written down.
-    """
-    given = options.metadata
-    if given is not None and not isinstance(given, RunMetadata):
-        raise TypeError(f"metadata must be a RunMetadata, got {type(given).__name__}")
-    metadata = describe_launch(given, function, root, options.record_diff)
-    try:
-        plain(metadata.to_dict())
-        copy.deepcopy((metadata.tags, metadata.extras))  # every run gets its own
-    except ConfigError as exc:
-        raise ConfigError(f"metadata: {exc}") from exc
-    except Exception as exc:  # whatever a value's class raises
-        raise ConfigError(f"metadata: tags or extras cannot be copied: {exc}") from exc
-    return metadata
-
-
-def _resolved_trackers(
-    executor: Plugin, options: LaunchOptions
-) -> tuple[tuple[tuple[str, Tracker], ...], tuple[TrackerSpec, ...]]:
-    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
-    live = list(options.trackers or ())
-    for tracker in live:
-        check_tracker(tracker)
-    if "in_process" not in executor.supports:
-        stay = [tracker for tracker in live if not _can_be_sent(tracker)]
-        if stay:
-            _log.warning(
-                "Live tracker instances are ignored in %s mode (%s cannot be sent to other "
-                "processes); give installed trackers by name",
-                executor.ref.name,
-                ", ".join(type(tracker).__name__ for tracker in stay),
-            )
-        live = [tracker for tracker in live if tracker not in stay]
-    specs = [_tracker_spec(spec) for spec in options.tracker_specs or ()]
-    if "jsonl" not in {spec.name for spec in specs} and not any(map(_is_jsonl, live)):
-        try:
-            specs.append(registry.tracker_spec("jsonl"))
-        except UnknownPluginError:
-            _log.warning("the jsonl tracker is blocked or not installed; going on without it")
-    return tuple((registry.name_of(tracker), tracker) for tracker in live), tuple(specs)
-
-
-def _can_be_sent(tracker: Tracker) -> bool:
-    try:
-        pickle_by_value(tracker)
-    except Exception:
-        return False
-    return True
-
-
-def _is_jsonl(tracker: Tracker) -> bool:
-    # By name: the product does not import the plugin. Subclasses count.
-    return any(cls.__name__ == "JsonlTracker" for cls in type(tracker).__mro__)
-
-
-def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:
-    name = spec.get("type") if isinstance(spec, Mapping) else None
-    if not isinstance(name, str):
-        raise OptionError(f'a tracker spec needs {{"type": name, "kwargs": {{...}}}}, got {spec!r}')
-    return registry.tracker_spec(name.lower(), spec.get("kwargs") or {})
-
-
-def _timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[float | None]:
-    """Return the time limit of each configuration; every attempt gets a copy, so try that too."""
-    timeouts = []
-    for index, item in enumerate(planned):
-        try:
-            copy_config(item.config)
-            limited = options.timeout is not None
-            timeouts.append(options.timeout_of(item.config) if limited else None)
-        except ValueError as exc:  # a ConfigError among them
-            kind = ConfigError if isinstance(exc, ConfigError) else ValueError
-            raise kind(f"configuration {index} of {len(planned)}: {exc}") from exc
-    if isinstance(options.timeout, str) and timeouts and not any(timeouts):
-        raise ValueError(
-            f"timeout={options.timeout!r}: no configuration has that key; give seconds, the key "
-            "that holds them, or a function of the configuration"
-        )
-    return timeouts
 
 
 # ---- what is handed to the executor ------------------------------------------------------------
@@ -321,3 +208,110 @@ def _claims(
         if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
     }
     return Claims(root, ended, snapshot.taken_at, [spec.run_id for spec in specs])
+
+
+# ---- Ctrl-C and SIGTERM ------------------------------------------------------------------------
+
+_open: list[Interrupts] = []
+_watching = False
+_OURS = {signal.SIGINT, signal.SIGTERM}
+_masks: list[set[Any]] = []  # of the threads that are forking, as they were before
+
+
+class Interrupts:
+    """While it is open, SIGINT and SIGTERM raise ``KeyboardInterrupt``, and are remembered.
+
+    A run that catches whatever is raised (a bare ``except:``) holds the first one back; so the
+    launch asks here. When it closes after SIGTERM, the process ends by it; a second SIGTERM ends
+    the process at once.
+
+    Does nothing outside the main thread, where Python delivers no signals, and where the program
+    has handlers of its own.
+
+    Attributes:
+        received: whether one has come.
+        stop: called when one comes, before anything is raised.
+
+    Example:
+        >>> with Interrupts() as interrupts:
+        ...     interrupts.stop = queue.stop
+        ...     sweep.run(executor, workers, options)
+        ...     interrupts.raise_if_received()
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self.stop: Callable[[], object] = lambda: None
+        self._by_term = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            _watch_forks()
+            usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+            for signum, handler in usual.items():
+                if signal.getsignal(signum) is handler:
+                    self._before[signum] = handler
+                    signal.signal(signum, self._interrupt)
+            _open.append(self)
+        return self
+
+    def raise_if_received(self) -> None:
+        """Raise the ``KeyboardInterrupt`` that somebody has swallowed.
+
+        Raises:
+            KeyboardInterrupt: one had come.
+        """
+        if self.received:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGTERM:
+            signal.signal(signum, signal.SIG_DFL)
+            self._by_term = True
+        self.received = True
+        self.stop()
+        raise KeyboardInterrupt
+
+    def restore(self) -> None:
+        """Restore the previous handlers; what a run has set meanwhile stays."""
+        for signum, handler in self._before.items():
+            if signal.getsignal(signum) == self._interrupt:
+                signal.signal(signum, handler)
+        self._before.clear()
+
+    def __exit__(self, *exc: object) -> None:
+        if self in _open:
+            _open.remove(self)
+        self.restore()
+        if self._by_term:  # whoever sent it sees the process end by it
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _watch_forks() -> None:
+    """A forked child uses its own handlers: only the launcher closes anything.
+
+    Python's handler would not even run in a child that is busy in C, or waits for a lock, and
+    ``terminate()`` of a pool would wait for it for ever. Until the child has its own handlers the
+    signals wait: Python forgets what comes in between.
+    """
+    global _watching
+    if not _watching and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_in_child)
+        _watching = True
+
+
+def _hold() -> None:
+    if _open:
+        _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, _OURS))
+
+
+def _let_go() -> None:
+    if _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop())
+
+
+def _in_child() -> None:
+    while _open:
+        _open.pop().restore()
+    _let_go()

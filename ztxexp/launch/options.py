@@ -1,22 +1,30 @@
-"""What a launch is asked for: one frozen record, checked before anything runs."""
+"""What a launch is asked for: one frozen record, and all that is checked before anything runs."""
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
+from ztxexp.launch.plan import PlannedRun
+from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import OptionError
+from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
 from ztxexp_core.machine.cores import available_cores
+from ztxexp_core.pickling import pickle_by_value
+from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.records import Config, RunMetadata
-from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, RetryRule
-from ztxexp_core.values.codec import is_number
-from ztxexp_core.values.copying import lookup
+from ztxexp_core.plugins.trackers import check_tracker
+from ztxexp_core.records import Config, RunMetadata, TrackerSpec
+from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
+from ztxexp_core.values.codec import is_number, plain
+from ztxexp_core.values.copying import copy_config, lookup
 
 _log = logging.getLogger("ztxexp")
 
@@ -174,3 +182,119 @@ def checked_seconds(name: str, value: Any) -> float:
     if not (is_number(value) and 0 < value < math.inf):
         raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
     return float(value)
+
+
+# ---- what else is checked before anything runs ------------------------------------------------
+
+
+def checked_function(function: ExperimentFn | None) -> ExperimentFn:
+    """Return an experiment function that can be called with a context; it is not called.
+
+    Raises:
+        ValueError: there is none.
+        TypeError: it cannot be called so, or calling it would run nothing.
+    """
+    if function is None:
+        raise ValueError("exp_function is required: pass run(exp_fn) a function of ctx")
+    if not callable(function):
+        raise TypeError(f"exp_function must be callable, got {type(function).__name__}")
+    name = getattr(function, "__qualname__", repr(function))
+    called = type(function).__call__  # an instance may be callable
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
+        raise TypeError(f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx))")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is a generator function: calling it runs nothing; use return")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, or with a signature of its own making
+        return function
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        raise TypeError(f"{name}{signature} cannot be called with ctx alone: {exc}") from None
+    return function
+
+
+def metadata(options: LaunchOptions, function: ExperimentFn, root: Path | None) -> RunMetadata:
+    """Return what all runs of the launch share of their metadata.
+
+    Raises:
+        TypeError, ConfigError: what cannot be written down.
+    """
+    given = options.metadata
+    if given is not None and not isinstance(given, RunMetadata):
+        raise TypeError(f"metadata must be a RunMetadata, got {type(given).__name__}")
+    metadata = describe_launch(given, function, root, options.record_diff)
+    try:
+        plain(metadata.to_dict())
+        copy.deepcopy((metadata.tags, metadata.extras))  # every run gets its own
+    except ConfigError as exc:
+        raise ConfigError(f"metadata: {exc}") from exc
+    except Exception as exc:  # whatever a value's class raises
+        raise ConfigError(f"metadata: tags or extras cannot be copied: {exc}") from exc
+    return metadata
+
+
+def resolved_trackers(
+    executor: Plugin, options: LaunchOptions
+) -> tuple[tuple[tuple[str, Tracker], ...], tuple[TrackerSpec, ...]]:
+    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
+    live = list(options.trackers or ())
+    for tracker in live:
+        check_tracker(tracker)
+    if "in_process" not in executor.supports:
+        stay = [tracker for tracker in live if not _can_be_sent(tracker)]
+        if stay:
+            _log.warning(
+                "Live tracker instances are ignored in %s mode (%s cannot be sent to other "
+                "processes); give installed trackers by name",
+                executor.ref.name,
+                ", ".join(type(tracker).__name__ for tracker in stay),
+            )
+        live = [tracker for tracker in live if tracker not in stay]
+    specs = [_tracker_spec(spec) for spec in options.tracker_specs or ()]
+    if "jsonl" not in {spec.name for spec in specs} and not any(map(_is_jsonl, live)):
+        try:
+            specs.append(registry.tracker_spec("jsonl"))
+        except UnknownPluginError:
+            _log.warning("the jsonl tracker is blocked or not installed; going on without it")
+    return tuple((registry.name_of(tracker), tracker) for tracker in live), tuple(specs)
+
+
+def _can_be_sent(tracker: Tracker) -> bool:
+    try:
+        pickle_by_value(tracker)
+    except Exception:
+        return False
+    return True
+
+
+def _is_jsonl(tracker: Tracker) -> bool:
+    # By name: the product does not import the plugin. Subclasses count.
+    return any(cls.__name__ == "JsonlTracker" for cls in type(tracker).__mro__)
+
+
+def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:
+    name = spec.get("type") if isinstance(spec, Mapping) else None
+    if not isinstance(name, str):
+        raise OptionError(f'a tracker spec needs {{"type": name, "kwargs": {{...}}}}, got {spec!r}')
+    return registry.tracker_spec(name.lower(), spec.get("kwargs") or {})
+
+
+def timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[float | None]:
+    """Return the time limit of each configuration; every attempt gets a copy, so try that too."""
+    limits: list[float | None] = []
+    for index, item in enumerate(planned):
+        try:
+            copy_config(item.config)
+            limited = options.timeout is not None
+            limits.append(options.timeout_of(item.config) if limited else None)
+        except ValueError as exc:  # a ConfigError among them
+            kind = ConfigError if isinstance(exc, ConfigError) else ValueError
+            raise kind(f"configuration {index} of {len(planned)}: {exc}") from exc
+    if isinstance(options.timeout, str) and limits and not any(limits):
+        raise ValueError(
+            f"timeout={options.timeout!r}: no configuration has that key; give seconds, the key "
+            "that holds them, or a function of the configuration"
+        )
+    return limits

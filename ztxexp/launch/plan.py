@@ -13,8 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ztxexp.configs.builder import ConfigBuilder
-from ztxexp.configs.report import FilteredOut
+from ztxexp.configs.builder import ConfigBuilder, FilteredOut
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label

@@ -135,6 +135,7 @@ class Snapshot:
         kinds = [Kind("run.json")]
         (self._runs,) = self._read(self.names, kinds) if self.names else (ColumnTable(0),)
         self._statuses = self._runs.column("status")
+        self._versions = self._runs.column("schema_version")
         self._record_at = self._runs.getter()
 
     def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[ColumnTable]:
@@ -142,7 +143,7 @@ class Snapshot:
 
     def _places(self, statuses: Collection[str]) -> list[int]:
         """Return the positions of the records of this schema that have one of some statuses."""
-        versions = self._runs.column("schema_version")
+        versions = self._versions
         return [
             place
             for place, status in enumerate(self._statuses)

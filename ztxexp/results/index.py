@@ -20,7 +20,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
@@ -115,7 +115,7 @@ class IndexScan:
         self.marks = marks
         self.fresh: dict[int, Object | None] = {}
         self._cache_name = f"{kind.kept_as or kind.filename}{_ENDING}"
-        self._cache = _load(f"{shared_folder(root, INDEX)}/{self._cache_name}")
+        self._cache = _load(root, self._cache_name)
 
     def stat_again(self, changed: Collection[int]) -> None:
         """Re-stat files whose run changed since the first stat; ``changed`` are its positions."""
@@ -239,18 +239,21 @@ def no_garbage_collection() -> Iterator[None]:
 class _Cache:
     """What a cache file holds: names of the runs' folders, their marks as bytes, the objects."""
 
-    names: list[str] = field(default_factory=list)
-    marks: bytes = b""
-    table: ColumnTable = field(default_factory=lambda: ColumnTable(0))
+    names: list[str]
+    marks: bytes
+    table: ColumnTable
 
 
-def _load(path: str) -> _Cache:
+_NO_CACHE = _Cache([], b"", ColumnTable(0))
+
+
+def _load(root: str, name: str) -> _Cache:
     """Return the cache; an empty one where there is none, or a damaged one."""
     try:
-        with open(open_regular(path), "rb") as file:
+        with open(open_regular(f"{shared_folder(root, INDEX)}/{name}"), "rb") as file:
             head, body = file.readline(), file.read()
         if head != _head(body):
-            return _Cache()
+            return _NO_CACHE
         json, _, marks = body.partition(b"\n")
         tree = orjson.loads(json)
         names = tree["names"]
@@ -261,7 +264,7 @@ def _load(path: str) -> _Cache:
             return _Cache(names, marks, table)
     except (OSError, ValueError, TypeError, LookupError):
         pass
-    return _Cache()
+    return _NO_CACHE
 
 
 def _head(body: bytes) -> bytes:

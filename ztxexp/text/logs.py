@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from ztxexp.text.format import sanitize_for_terminal
-from ztxexp_core.run.attempt import CALLERS
+from ztxexp_core.run.launch import CALLERS
 
 _TAIL_BYTES = 65_536
 

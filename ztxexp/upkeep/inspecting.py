@@ -32,7 +32,7 @@ from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.codec import decode
 from ztxexp_core.values.identity import VERSION, config_identity
 
-# As store/files.py, store/sink.py and results/claim_files.py name them.
+# As store/files.py, store/sink.py and results/claims.py name them.
 TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
 
 _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl"})

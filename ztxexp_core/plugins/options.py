@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import reprlib
@@ -58,12 +59,17 @@ def options_of(declared: Any) -> list[Option]:
         ['tracking_uri', 'experiment_name', 'run_name', 'log_artifacts']
     """
     declared = getattr(declared, "Options", None) or declared
-    return list(_of_fields(declared) if is_declaration(declared) else _of_signature(declared))
+    return list(_of_class(declared) if isinstance(declared, type) else _of_signature(declared))
 
 
 def is_declaration(cls: Any) -> bool:
     """Return whether an object is a dataclass, as a plugin's ``Options`` must be."""
     return isinstance(cls, type) and dataclasses.is_dataclass(cls)
+
+
+@functools.lru_cache(maxsize=64)  # reading the annotations is most of a check
+def _of_class(cls: type[Any]) -> tuple[Option, ...]:
+    return tuple(_of_fields(cls) if is_declaration(cls) else _of_signature(cls))
 
 
 def _of_fields(cls: type[Any]) -> Iterator[Option]:

@@ -26,8 +26,14 @@ from ztxexp_core.records import (
     RunSpec,
     SkipRun,
 )
-from ztxexp_core.run.attempt import AttemptEnd, call_in_own_process, text_of, trace_of
-from ztxexp_core.run.launch import Launch, first_record
+from ztxexp_core.run.launch import (
+    AttemptEnd,
+    Launch,
+    call_in_own_process,
+    first_record,
+    text_of,
+    trace_of,
+)
 from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
 from ztxexp_core.run.trackers import RunSink, RunTrackers
 from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now, write_bytes, write_json
@@ -106,6 +112,7 @@ class _Run:
         self.launch = launch
         self.spec = spec
         self.files = RunFiles(spec.run_dir)
+        self.events = JsonlWriter(self.files.events)
         self.attempt = spec.attempt
         self.notices: list[str] = []
         self.started = time.monotonic()
@@ -149,7 +156,6 @@ class _Run:
         beat_for(os.path.dirname(self.files.base))
         if self.launch.own_process:
             redirect_output(self.files.log)
-        self.events = JsonlWriter(self.files.events)
         self.logger = RunLogger(self.spec.run_id, self.files.log)
         self.trackers = RunTrackers(self.launch, self.spec, self._report_tracker)
         self._new_context()
@@ -250,18 +256,18 @@ class _Run:
             except OSError as exc:
                 end = AttemptEnd.failed(exc)
                 self._log_failure(end, exc)
-        duration = round(time.monotonic() - self.started, 6)
+        duration, error = round(time.monotonic() - self.started, 6), end.error_fields()
         self.record.update(
             status=end.status,
             finished_at=utc_now(),
             duration_sec=duration,
             reason=end.reason,
-            **end.error_fields(),
+            **error,
         )
         if end.place is not None:
             self.record["error_place"] = end.place
         write_json(self.files.run, self.record)
-        self._end_trackers(end)
+        self._end_trackers(end, error)
         if self.logger.broken is not None:
             self.notices.append(f"run.log could not be written: {self.logger.broken}")
         if self.launch.own_process:
@@ -275,7 +281,7 @@ class _Run:
             notices=tuple(dict.fromkeys(self.notices)),
             place=end.place,
             hung=tuple(self.trackers.hung),
-            **end.error_fields(),
+            **error,
         )
 
     def _end_sink(self) -> None:
@@ -287,11 +293,11 @@ class _Run:
 
     # -- 4. the end of the trackers
 
-    def _end_trackers(self, end: AttemptEnd) -> None:
+    def _end_trackers(self, end: AttemptEnd, error: dict[str, Any]) -> None:
         summary: dict[str, object] = {
             "run_id": self.spec.run_id,
             "status": end.status,
-            **end.error_fields(),
+            **error,
             "retry_count": self.record["retry_count"],
             "attempt": self.attempt,
             "reason": end.reason,

@@ -81,13 +81,12 @@ class RunTrackers:
         self._threads.append(thread)
         thread.begin()
 
-    @contextlib.contextmanager
-    def in_run(self) -> Iterator[None]:
-        """Enter the ``in_run`` contexts of the trackers around the experiment function."""
+    def in_run(self) -> contextlib.ExitStack:
+        """Enter the ``in_run`` contexts of the trackers, for the time of the experiment."""
         with contextlib.ExitStack() as stack:
             for thread in self._threads:
                 stack.enter_context(thread.in_run())
-            yield
+            return stack.pop_all()
 
     def continue_with(self, ctx: RunContext) -> None:
         """Use the context of a further attempt from now on."""

@@ -76,9 +76,8 @@ def create_run(
     """
     root, name = os.path.split(run_dir)
     staged = f"{root}/{STAGING_PREFIX}{name}"
+    encoded = [encode(record, indent=True) for record in (config, meta, run)]
     files = RunFiles(staged)
-    records = ((files.config, config), (files.meta, meta), (files.run, run))
-    documents = [(path, encode(record, indent=True)) for path, record in records]
     try:
         os.mkdir(staged)
     except FileExistsError:  # another process's
@@ -89,7 +88,8 @@ def create_run(
     try:
         for folder in SUBFOLDERS:
             os.mkdir(f"{staged}/{folder}")
-        for path, data in documents:  # each whole, because a kill may come at any moment
+        # Each whole, because a kill may come at any moment.
+        for path, data in zip((files.config, files.meta, files.run), encoded, strict=True):
             write_new(f"{path}.tmp", data)
             os.rename(f"{path}.tmp", path)
         write_new(files.log, b"")

@@ -85,7 +85,10 @@ class FileSink:
         )
         if metrics and not event.metrics:
             return  # every value was refused
-        event.line = _line(event)
+        try:
+            event.line = encode(event.to_dict())
+        except ConfigError as exc:  # split or phase
+            raise MetricError(f"the event cannot be written: {exc}") from exc
         with self._lock:
             if self._ended:
                 self._raise_ended()
@@ -172,13 +175,6 @@ class FileSink:
                 value = number
             values[name if type(name) is str else str(name)] = value
         return values
-
-
-def _line(event: MetricEvent) -> bytes:
-    try:
-        return encode(event.to_dict())
-    except ConfigError as exc:  # split or phase
-        raise MetricError(f"the event cannot be written: {exc}") from exc
 
 
 def _step(step: Any) -> int:

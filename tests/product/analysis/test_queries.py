@@ -16,7 +16,7 @@ from reading import warned
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.analysis.columns import ABSENT, asked_for, cells_of, codes_of, flattened
 from ztxexp.results.columns import ColumnTable, DictColumn, KeyGroup, pack
-from ztxexp_core.run.attempt import place_in
+from ztxexp_core.run.launch import place_in
 from ztxexp_core.values.copying import flat
 
 

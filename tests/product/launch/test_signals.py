@@ -9,7 +9,7 @@ import signal
 import pytest
 from reading import python, strict
 
-from ztxexp.launch.signals import Interrupts
+from ztxexp.launch.launch import Interrupts
 from ztxexp.runner import ExpRunner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ztxexp.provenance.code_identity import CodeIdentity, code_of, hashes_in_file
+from ztxexp.provenance.provenance import CodeIdentity, code_of, hashes_in_file
 
 SOURCE = '''
 """A module."""
@@ -118,7 +118,7 @@ def test_another_process_and_another_hash_seed_say_the_same(tmp_path):
     mine = identity(tmp_path)
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import user\n"
-        "from ztxexp.provenance.code_identity import code_of\n"
+        "from ztxexp.provenance.provenance import code_of\n"
         "print(*code_of(user.train)[2:])"
     )
     for seed in ("1", "2"):

@@ -23,8 +23,7 @@ import psutil
 import pytest
 
 from ztxexp.analyzer import ResultAnalyzer
-from ztxexp.results.claim_files import Claim, ClaimFiles
-from ztxexp.results.claims import Claimed, Claims, Completed, Held
+from ztxexp.results.claims import Claim, Claimed, ClaimFiles, Claims, Completed, Held
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store import liveness
 from ztxexp_core.store.files import read_json, write_json
