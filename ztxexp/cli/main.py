@@ -47,7 +47,9 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its return value is the exit code."""
-        _accept_any_character()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # spell out what the terminal cannot show
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = super().invoke(ctx)
             sys.stdout.flush()
@@ -70,10 +72,3 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="ztxexp", message="ztxexp %(version)s")
 def main() -> None:
     """Run experiment sweeps and look after their results."""
-
-
-def _accept_any_character() -> None:
-    """Spell out characters that the terminal cannot show."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

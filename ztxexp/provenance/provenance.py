@@ -45,7 +45,6 @@ VARIABLE = "ZTXEXP_RECORD_DIFF"
 PATCH, PACKAGES = ".git-{}.patch", ".packages-{}.txt"  # files of the results root
 SHARED_FILE = re.compile(r"\.git-[0-9a-f]{64}\.patch|\.packages-[0-9a-f]{64}\.txt")
 
-_HASH = re.compile(r"[0-9a-f]{64}")
 _READ_LIMIT = 64 * 2**20
 _SOURCE_LIMIT = 2**21  # bytes; longer files are generated
 
@@ -151,7 +150,7 @@ def read_shared(root: str | Path, name: Any, kind: str) -> tuple[Path, bytes] | 
         name: the hash, as ``meta.json`` has it; it may be anything.
         kind: ``PATCH`` or ``PACKAGES``.
     """
-    if not isinstance(name, str) or not _HASH.fullmatch(name):
+    if not isinstance(name, str) or not SHARED_FILE.fullmatch(kind.format(name)):
         return None
     path = os.path.join(root, kind.format(name))
     try:

@@ -6,11 +6,11 @@ import contextlib
 import itertools
 import os
 import re
-import stat
 from pathlib import Path
 
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.run.launch import CALLERS
+from ztxexp_core.store.files import open_regular
 
 _TAIL_BYTES = 65_536
 
@@ -90,19 +90,17 @@ def read_end(path: str | Path, limit: int, known_size: int = -1) -> tuple[int, b
     Returns:
         The size of the file, and its end; ``known_size`` and ``b""`` if it cannot be read.
     """
-    with contextlib.suppress(OSError, ValueError):
-        # Non-blocking, because the name of a log may belong to a pipe that nobody fills.
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            status = os.fstat(fd)
-            size = status.st_size
-            if stat.S_ISREG(status.st_mode) and size != known_size:
-                if size <= limit:
-                    return size, os.read(fd, limit)
-                os.lseek(fd, size - limit - 1, os.SEEK_SET)  # does a line begin at the limit?
-                # A progress bar begins its line with a carriage return.
-                lines = re.split(rb"[\r\n]", os.read(fd, limit + 1), maxsplit=1)
-                return size, lines[1] if len(lines) > 1 else b""
-        finally:
-            os.close(fd)
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(open_regular(path), "rb", buffering=0) as log,
+    ):
+        size = os.fstat(log.fileno()).st_size
+        if size == known_size:
+            return size, b""
+        if size <= limit:
+            return size, log.read(limit)
+        log.seek(size - limit - 1)  # does a line begin at the limit?
+        # A progress bar begins its line with a carriage return.
+        lines = re.split(rb"[\r\n]", log.read(limit + 1), maxsplit=1)
+        return size, lines[1] if len(lines) > 1 else b""
     return known_size, b""
