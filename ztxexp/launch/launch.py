@@ -46,6 +46,7 @@ from ztxexp_core.store.run_folder import (
 )
 
 _log = logging.getLogger("ztxexp")
+_Runs = Sequence[tuple[RunSpec, PlannedRun]]
 _INTERRUPTED_SEC = 1.5  # for trackers, of the five seconds in which Ctrl-C ends a launch
 
 
@@ -107,17 +108,17 @@ def launch(
         if not to_run:
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
         fresh = options.new_processes
-        specs = [
-            _spec(root, planned, limit, fresh)
+        runs = [
+            (_spec(root, planned, limit, fresh), planned)
             for planned, limit in zip(to_run, limits, strict=True)
         ]
-        keys, busy = _claim_keys(specs, to_run), _busy(specs, to_run)
+        specs, keys = [spec for spec, _ in runs], _claim_keys(runs)
         if plan.snapshot is None:
             sharing: AbstractContextManager[Claims | None] = beating(root)
         else:
-            sharing = _claims(root, snapshot, specs, to_run, keys)
+            sharing = _claims(root, snapshot, runs, keys)
         with sharing as claims:
-            queue = RunQueue(specs, progress, claims, keys, slots, busy)
+            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs))
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress)
             patience = shared.tracker_timeout
@@ -174,40 +175,31 @@ def _spec(root: Path, planned: PlannedRun, timeout: float | None, fresh: bool) -
     )
 
 
-def _busy(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, Path]:
+def _busy(runs: _Runs) -> dict[str, Path]:
     """Return the folders of runs that were under way at the snapshot, by this launch's run id."""
-    return {
-        spec.run_id: item.past.folder
-        for spec, item in zip(specs, planned, strict=True)
-        if item.action is Action.BUSY and item.past is not None
-    }
+    busy = [(spec, item.past) for spec, item in runs if item.action is Action.BUSY]
+    return {spec.run_id: past.folder for spec, past in busy if past is not None}
 
 
-def _claim_keys(specs: Sequence[RunSpec], planned: Sequence[PlannedRun]) -> dict[str, str]:
+def _claim_keys(runs: _Runs) -> dict[str, str]:
     """Return the claim key of each run by its id; the same configuration twice has two."""
     keys: dict[str, str] = {}
     times: dict[str, int] = {}
-    for spec, item in zip(specs, planned, strict=True):
+    for spec, item in runs:
         if item.claim_key is not None:
             nth = times[item.claim_key] = times.get(item.claim_key, 0) + 1
             keys[spec.run_id] = item.claim_key if nth == 1 else f"{item.claim_key}-{nth}"
     return keys
 
 
-def _claims(
-    root: Path,
-    snapshot: Snapshot,
-    specs: Sequence[RunSpec],
-    planned: Sequence[PlannedRun],
-    keys: Mapping[str, str],
-) -> Claims:
+def _claims(root: Path, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]) -> Claims:
     """Open the claims, which know what had ended before the snapshot of this launch."""
     ended = {
         keys[spec.run_id]: item.past.run_id
-        for spec, item in zip(specs, planned, strict=True)
+        for spec, item in runs
         if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
     }
-    return Claims(root, ended, snapshot.taken_at, [spec.run_id for spec in specs])
+    return Claims(root, ended, snapshot.taken_at, [spec.run_id for spec, _ in runs])
 
 
 # ---- Ctrl-C and SIGTERM ------------------------------------------------------------------------

@@ -319,14 +319,7 @@ class Claim:
 
 
 class ClaimFiles:
-    """The claims below one root.
-
-    Args:
-        root: the results root, absolute.
-
-    Raises:
-        OSError: their folder cannot be made.
-    """
+    """The claims below one root; what cannot be read or written raises ``OSError``."""
 
     def __init__(self, root: str | Path):
         self._root = root
@@ -353,11 +346,7 @@ class ClaimFiles:
         return chain
 
     def make(self, identity: str, claim: Claim, after: str = "") -> bool:
-        """Make a claim's file; false where another launch has made it first.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Make a claim's file; false where another launch has made it first."""
         path, data = self.path(identity, after), _document(identity, claim)
         if self._links:
             temporary = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
@@ -383,16 +372,8 @@ class ClaimFiles:
     def fold(self, identity: str, chain: list[Claim], end: Claim) -> bool:
         """Write the end of a chain's last claim into its first file; the others go.
 
-        Args:
-            identity: of the configuration.
-            chain: the chain as it stood when the last claim was made, that one included.
-            end: the last claim, with its new status.
-
-        Returns:
-            False, with nothing changed, where the claim was taken over by another launch.
-
-        Raises:
-            OSError: it cannot be written.
+        ``chain`` is as it stood when the last claim was made, ``end`` that claim with its new
+        status. Returns false, and changes nothing, where another launch has taken the claim over.
         """
         path = self.path(identity)
         first = _read(path)
