@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ztxexp.configs.distributions import integers as integers
     from ztxexp.configs.distributions import loguniform as loguniform
     from ztxexp.configs.distributions import uniform as uniform
+    from ztxexp.configs.keys import literal as literal
     from ztxexp.environment import init_torch_env as init_torch_env
     from ztxexp.environment import set_process_priority as set_process_priority
     from ztxexp.manager import ExpManager as ExpManager
@@ -46,6 +47,7 @@ __version__ = "2.0.0.dev0"
 _NAMES = {
     "ztxexp.analyzer": "ResultAnalyzer",
     "ztxexp.configs.distributions": "choice integers loguniform uniform",
+    "ztxexp.configs.keys": "literal",
     "ztxexp.environment": "init_torch_env set_process_priority",
     "ztxexp.manager": "ExpManager",
     "ztxexp.pipeline": "ExperimentPipeline",

@@ -40,7 +40,7 @@ class ExperimentPipeline(ConfigBuilder):
         ... )
     """
 
-    def __init__(self, results_root: str | Path, base_config: Mapping[str, Any] | None = None):
+    def __init__(self, results_root: str | Path, base_config: Any = None):
         super().__init__(base_config)
         self.results_root = Path(results_root)
         self._metadata: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ztxexp.configs.distributions import integers, loguniform
+from ztxexp.configs.keys import literal
 from ztxexp.manager import ExpManager
 from ztxexp_testing import ExpanderSuite
 
@@ -13,12 +14,16 @@ pytestmark = pytest.mark.slow
 
 class TestGrid(ExpanderSuite):
     name = "grid"
-    options = {"param_grid": {"lr": [0.1, 0.01], "model.head.dim": [4, [8]], "new": [{"a": [1]}]}}
+    options = {
+        "param_grid": {"lr": [0.1, 0.01], literal("model.head.dim"): [4, [8]], "new": [{"a": [1]}]}
+    }
 
 
 class TestVariants(ExpanderSuite):
     name = "variants"
-    options = {"variants": [{"model": "tiny"}, {"model.layers": [1, 2], "deep": {"a": [1]}}]}
+    options = {
+        "variants": [{"model": "tiny"}, {literal("model.layers"): [1, 2], "deep": {"a": [1]}}]
+    }
 
 
 class TestRandomSearch(ExpanderSuite):
@@ -32,7 +37,7 @@ class TestRandomSearch(ExpanderSuite):
 
 class TestZip(ExpanderSuite):
     name = "zip"
-    options = {"space": {"lr": [0.1, 0.2], "model.layers": [[1], [2, 3]]}}
+    options = {"space": {"lr": [0.1, 0.2], literal("model.layers"): [[1], [2, 3]]}}
 
 
 class TestChain(ExpanderSuite):

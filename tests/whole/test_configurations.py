@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reading import strict
 
 from ztxexp import ExpManager, ExpRunner, ResultAnalyzer
+from ztxexp.configs.keys import literal
 from ztxexp.results import index
 from ztxexp.results.history import read_history
 from ztxexp_core.values.identity import config_identity
@@ -29,7 +30,7 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)
 
 
-KEYS = st.sampled_from(["lr", "seed", "model", "a b", "ä.b"]) | st.integers(0, 3)
+KEYS = st.sampled_from(["lr", "seed", "model", "a b", literal("ä.b")]) | st.integers(0, 3)
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

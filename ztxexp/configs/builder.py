@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import functools
 import logging
 import os
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ztxexp.configs.bases import as_config, has_interpolations, resolved
 from ztxexp.results.history import PastRun, Snapshot, read_history
 from ztxexp.text.terminal import bar
+from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.entries import contract_error
 from ztxexp_core.plugins.registry import Plugin
@@ -45,24 +47,27 @@ class ConfigBuilder:
     share nothing.
 
     In ``grid``, ``variants``, ``random_search`` and ``zip`` a key such as ``"model.lr"`` sets the
-    nested value where the configuration has a dict under ``"model"``; where it has not, or has the
-    very key ``"model.lr"``, the literal key is set.
+    nested value. Where there is nothing that it fits, it is refused, unless the configuration has
+    the very key ``"model.lr"``, or it is written ``literal("model.lr")``. Of several keys, parents
+    are set before what is in them.
 
     ``copy.copy``, ``copy.deepcopy`` and :meth:`copy` all make an independent branch.
 
     Args:
-        base_config: what all configurations start from.
+        base_config: what all configurations start from: a mapping, a namespace, a dataclass, or an
+            object of OmegaConf, pydantic or attrs. Interpolations of OmegaConf are resolved in each
+            configuration, after the values of the sweep are set and before modifiers.
 
     Raises:
-        ConfigError: a value in it cannot be copied.
+        ConfigError: it is of another kind, or a value in it cannot be copied.
     """
 
     results_root: Path  # of a pipeline
 
-    def __init__(self, base_config: argparse.Namespace | Mapping[str, Any] | None = None):
-        if isinstance(base_config, argparse.Namespace):
-            base_config = vars(base_config)
-        self._base = copy_config(dict(base_config or {}))
+    def __init__(self, base_config: Any = None):
+        base = {} if base_config is None else base_config
+        self._base = copy_config(as_config(base))
+        self._interpolated = has_interpolations(base)
         self._steps: list[tuple[Plugin, dict[str, Any]]] = []
         self._modifiers: list[Modifier] = []
         self._rules: list[tuple[Predicate, str]] = []
@@ -310,10 +315,14 @@ class ConfigBuilder:
         expanded: Iterable[Config] = ({**copy_config(c), **copy_config(base)} for c in configs)
         for plugin, options in self._steps:
             expanded = _checked(plugin, plugin.call(configs=expanded, options=options))
+        if self._interpolated:
+            expanded = map(resolved, expanded)
         for config in expanded:
             modified = self._modified(config) if self._modifiers else config
-            for rule, (predicate, _) in enumerate(self._rules):
-                if not predicate(modified):
+            for rule, (predicate, name) in enumerate(self._rules):
+                with _naming("where", name, modified):
+                    kept = predicate(modified)
+                if not kept:
                     if reject is not None:
                         reject(rule, modified)
                     break
@@ -324,7 +333,8 @@ class ConfigBuilder:
 
     def _modified(self, config: Config) -> Config:
         for modifier in self._modifiers:
-            result = modifier(config)
+            with _naming("modify", _name_of(modifier), config):
+                result = modifier(config)
             if isinstance(result, dict):
                 config = result
             elif result is not None:
@@ -333,6 +343,19 @@ class ConfigBuilder:
                     "must return a dict, or None after changing the configuration in place"
                 )
         return config
+
+
+@contextlib.contextmanager
+def _naming(call: str, name: str, config: Config) -> Iterator[None]:
+    """Let a missing key of a function of the user name the function and the keys that there are."""
+    try:
+        yield
+    except (KeyError, AttributeError) as exc:
+        keys = ", ".join(map(str, config))
+        hint = closest(exc.args[0] if isinstance(exc, KeyError) else exc.name, config)
+        raise ConfigError(
+            f"{call}: {name!r} raised {type(exc).__name__}: {exc}{hint}; the keys are: {keys}"
+        ) from exc
 
 
 def _checked(plugin: Plugin, results: Any) -> Iterator[Config]:

@@ -177,11 +177,7 @@ def values_of(expander: str, key: object, values: Any) -> list[Any]:
 
 def reject_distribution(expander: str, key: object, value: Any) -> None:
     """Raise ``ConfigError`` for a distribution in place of a value or of a list of values."""
-    # The class is asked for the method of SciPy: an object may answer to any name.
-    kind = type(value)
-    if kind in ATOMS or not (
-        issubclass(kind, Distribution) or callable(getattr(kind, "rvs", None))
-    ):
+    if type(value) in ATOMS or not is_distribution(value):
         return
     shown = reprlib.repr(value)
     hint = "write the distribution itself where a key's list would stand, not inside of it"
@@ -189,3 +185,10 @@ def reject_distribution(expander: str, key: object, value: Any) -> None:
         example = f"random_search({{{key!r}: {shown}}}, n_trials=10)"
         hint = f"distributions belong in random_search, as in {example}"
     raise ConfigError(f"{expander}: key {key!r} holds the distribution {shown}; {hint}")
+
+
+def is_distribution(value: Any) -> bool:
+    """Return whether values are drawn from it: one of ours, or a frozen one of SciPy."""
+    # The class is asked for the method of SciPy: an object may answer to any name.
+    kind = type(value)
+    return issubclass(kind, Distribution) or callable(getattr(kind, "rvs", None))

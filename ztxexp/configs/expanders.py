@@ -28,10 +28,11 @@ from ztxexp.configs.distributions import (
     scipy_like,
     values_of,
 )
+from ztxexp.configs.keys import assign_all
 from ztxexp_core.contracts import hookimpl
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import Config
-from ztxexp_core.values.copying import ATOMS, assign_all, copy_config
+from ztxexp_core.values.copying import ATOMS, copy_config
 from ztxexp_core.values.identity import config_identity
 
 _log = logging.getLogger("ztxexp")

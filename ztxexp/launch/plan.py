@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.configs.builder import ConfigBuilder, FilteredOut
+from ztxexp.configs.keys import check_config
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
@@ -220,6 +221,7 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
     items = []
     for index, config in enumerate(configs):
         with _naming(index, len(configs)):
+            check_config(config)
             items.append(
                 PlannedRun(config, config_identity(config), None, Action.NEW, _NOT_COMPARED)
             )
@@ -265,6 +267,7 @@ def plan_sweep(
     first: dict[str, int] = {}
     for index, config in enumerate(report.configs):
         with _naming(index, len(report.configs)):
+            check_config(config)
             identity = report.identity(config)
             key = None if ignore_keys is None else report.identity(config, ignore_keys)
         earlier = first.setdefault(identity, index)

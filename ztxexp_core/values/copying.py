@@ -94,32 +94,6 @@ def _path_to(wanted: Any, value: Any, path: object) -> object:
 # ---- dotted keys ---------------------------------------------------------------------------------
 
 
-def assign(config: dict[str, Any], key: Any, value: Any) -> None:
-    """Set a key; a dotted key sets a nested value if the mappings on its path exist.
-
-    Example:
-        >>> config = {"model": {"lr": 0.1}}
-        >>> assign(config, "model.lr", 0.2)
-        >>> config
-        {'model': {'lr': 0.2}}
-    """
-    if isinstance(key, str) and "." in key and key not in config:
-        *path, last = key.split(".")
-        node: Any = config
-        for step in path:
-            node = node.get(step) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            node[last] = value
-            return
-    config[key] = value
-
-
-def assign_all(config: dict[str, Any], values: Mapping[Any, Any]) -> None:
-    """Set copies of some values in a configuration, as :func:`assign` does."""
-    for key, value in values.items():
-        assign(config, key, copy_value(value, key))
-
-
 def lookup(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Return the value of a plain or dotted key, or ``default``.
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ztxexp.configs.distributions import choice, integers, loguniform, uniform
+from ztxexp.configs.keys import literal
 from ztxexp.manager import ExpManager
 from ztxexp_core.errors import ConfigError, OptionError
 from ztxexp_core.plugins.registry import expanders
@@ -165,7 +166,9 @@ plain_values = st.recursive(
 )
 configs = st.dictionaries(st.sampled_from(["a", "b", "a.b", "c"]), plain_values, max_size=3)
 grids = st.dictionaries(
-    st.sampled_from(["a", "b", "a.b", "c.d.e", "x"]), st.lists(plain_values, max_size=3), max_size=3
+    st.sampled_from(["a", "b", literal("a.b"), literal("c.d.e"), "x"]),
+    st.lists(plain_values, max_size=3),
+    max_size=3,
 )
 
 
@@ -218,9 +221,8 @@ NESTED = {"model": {"lr": 1, "head": {"dim": 8}}, "data": 5, "model.name": "n"}
         ("model.new", ("model", "new")),  # nested, though the last step is new
         ("model.head.dim", ("model", "head", "dim")),
         ("model.name", ("model.name",)),  # the very key is there
-        ("model.tail.dim", ("model.tail.dim",)),  # no mapping on the way
-        ("data.size", ("data.size",)),  # not a mapping on the way
-        ("other.lr", ("other.lr",)),
+        (literal("other.lr"), ("other.lr",)),
+        (literal("model.lr"), ("model.lr",)),  # though there is a nested one
         ("plain", ("plain",)),
     ],
 )
@@ -242,6 +244,27 @@ def test_a_key_with_dots_sets_the_nested_value_where_there_is_one(name, wrap, ke
     base = copy.deepcopy(NESTED)
     assert expand(name, [base], **wrap(key)) == [expected]
     assert base == NESTED
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("model.tail.dim", "'model', .* has no 'tail'"),
+        ("data.size", "'data', 5, has no 'size'"),
+        ("other.lr", "the configuration has no 'other'"),
+        ("modle.lr", "the configuration has no 'modle' .did you mean 'model'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["grid", "zip", "random_search", "variants"])
+def test_a_key_with_dots_that_fits_nothing_is_refused(name, key, why):
+    options = {
+        "grid": {"param_grid": {key: [1, 2]}},
+        "zip": {"space": {key: [1, 2]}},
+        "random_search": {"space": {key: [1, 2]}, "n_trials": 1},
+        "variants": {"variants": [{key: 1}]},
+    }
+    with pytest.raises(ConfigError, match=rf"{key!r} fits nothing: {why}.*literal\({key!r}\)"):
+        expand(name, [copy.deepcopy(NESTED)], **options[name])
 
 
 def test_a_mapping_set_by_an_earlier_key_is_reached_by_a_later_one():
