@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import functools
 import gc
 import multiprocessing
 import os
@@ -53,6 +54,7 @@ def work(
     start_method: str | None,
     environment: dict[str, str],
     packed: bytes,
+    path: list[str],
 ) -> None:
     """Carry out runs until the pipe is closed.
 
@@ -64,14 +66,17 @@ def work(
         start_method: for processes that runs start, ``None`` for the platform's default.
         environment: all variables; set before any code of the user is imported.
         packed: the function that executes a run, pickled.
+        path: ``sys.path``.
     """
     output = _redirect(output)
     _detach(connection, launcher)
     _die_with_pipe(death_pipe)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:] = path
     multiprocessing.set_start_method(start_method, force=True)
-    sys.modules["__main__"] = _Script("__main__")
+    # multiprocessing calls the script "__mp_main__" in the processes that it spawns.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = _Script("__main__")
     _send_by_value()
     try:
         run_one = pickle.loads(packed)
@@ -233,9 +238,12 @@ class _Script(ModuleType):
 
 def _is_of_script(thing: Any) -> bool:
     kind = type(thing)  # isinstance would ask every proxy for its class
-    return (kind is FunctionType or issubclass(kind, type)) and (
-        getattr(thing, "__module__", None) == "__main__"
+    return (kind is FunctionType or kind is _CACHED or issubclass(kind, type)) and (
+        getattr(thing, "__module__", None) in ("__main__", "__mp_main__")
     )
+
+
+_CACHED = type(functools.lru_cache(len))
 
 
 def _send_by_value() -> None:

@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from multiprocessing import reduction
+from multiprocessing import reduction, spawn
 from multiprocessing.connection import Connection
-from types import ModuleType
 from typing import IO, Any
 
 from ztxexp_core import ExecutorError
@@ -83,6 +82,13 @@ class WorkerConfig:
         """
         with contextlib.ExitStack() as undo:
             try:
+                os.getcwd()  # a worker begins in this folder
+            except OSError as exc:
+                raise ExecutorError(
+                    "the working folder of this process has been deleted or cannot be read "
+                    f"({exc.strerror}), and workers would begin in it; os.chdir() to another one"
+                ) from exc
+            try:
                 _check_room()
                 output = undo.enter_context(tempfile.TemporaryFile())
                 ours, theirs = self.context.Pipe()
@@ -107,12 +113,14 @@ class WorkerConfig:
             method = None
         fd = _PassedFile(output.fileno()) if hasattr(reduction, "DupFd") else None
         death_pipe = None if self.death_pipe.end is None else _PassedFile(self.death_pipe.end)
-        args = (pipe, fd, death_pipe, os.getpid(), method, environment, self.packed)
-        more = {"env": environment} if self.at_exec else {}
+        # multiprocessing would put the folder in which this process began in place of "".
+        path = [folder or os.getcwd() for folder in sys.path]
+        args = (pipe, fd, death_pipe, os.getpid(), method, environment, self.packed, path)
+        more = {"env": environment, "init_main_module": False} if self.at_exec else {}
         process = self.context.Process(
             target=_inside.work, args=args, name="ztxexp-worker", daemon=False, **more
         )
-        with _without_script():
+        with _script_hidden():
             for pause in _PAUSES_SEC:
                 try:
                     process.start()
@@ -175,16 +183,37 @@ def _check_room() -> None:
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
-_lock = threading.Lock()  # two launches in two threads replace the same module
+class _Starts(threading.local):
+    """Whether the present thread starts a worker."""
+
+    hide_script = False
+
+
+_starts = _Starts()
 
 
 @contextlib.contextmanager
-def _without_script() -> Iterator[None]:
-    """Hide the user's script from multiprocessing, which would have the new process import it."""
-    with _lock:
-        script = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = script
+def _script_hidden() -> Iterator[None]:
+    """Hide the user's script from multiprocessing, which would have the new process import it.
+
+    Only in this thread: others may start processes of their own, or pickle objects of the script.
+    """
+    if spawn.get_preparation_data is not _preparation_data:
+        spawn.get_preparation_data = _preparation_data
+    _starts.hide_script = True
+    try:
+        yield
+    finally:
+        _starts.hide_script = False
+
+
+def _preparation_data(name: str) -> dict[str, Any]:
+    """Return what :mod:`multiprocessing.spawn` tells a new process, for a worker less the script."""
+    data: dict[str, Any] = _usual_preparation_data(name)
+    if _starts.hide_script:
+        for key in ("init_main_from_name", "init_main_from_path"):
+            data.pop(key, None)
+    return data
+
+
+_usual_preparation_data = spawn.get_preparation_data

@@ -201,7 +201,10 @@ def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     name = getattr(function, "__qualname__", repr(function))
     called = type(function).__call__  # an instance may be callable
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
-        raise TypeError(f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx))")
+        raise TypeError(
+            f"{name} is async; wrap it: lambda ctx: asyncio.run({name}(ctx)). In a notebook, which "
+            "has a running event loop, this works in a parallel mode only: mode='process_pool'"
+        )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator function: calling it runs nothing; use return")
     try:

@@ -292,13 +292,16 @@ class AttemptEnd:
     place: str | None = None
 
     @classmethod
-    def failed(cls, exc: BaseException) -> AttemptEnd:
+    def failed(cls, exc: BaseException, in_worker: bool = False) -> AttemptEnd:
         """Return the end of an attempt that raised."""
+        text = text_of(exc)
+        if in_worker and _wanted_terminal(exc):
+            text = f"{text}; {_NO_TERMINAL}" if text else _NO_TERMINAL
         reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
         return cls(
             RUN_STATUS_FAILED,
             error_type=type(exc).__name__,
-            error_message=text_of(exc),
+            error_message=text,
             reason=reason,
             place=place_of(exc),
         )
@@ -316,6 +319,18 @@ class AttemptEnd:
     def error_fields(self) -> dict[str, Any]:
         """Return ``error_type`` and ``error_message`` as records and events hold them."""
         return {"error_type": self.error_type, "error_message": self.error_message}
+
+
+_NO_TERMINAL = (
+    "breakpoint() and input() need a terminal, which workers do not have: use mode='sequential'"
+)
+
+
+def _wanted_terminal(exc: BaseException) -> bool:
+    """Return whether ``input()`` or a debugger found no terminal."""
+    if isinstance(exc, EOFError):
+        return str(exc) == "EOF when reading a line"
+    return type(exc).__name__ == "BdbQuit"
 
 
 # ---- texts of exceptions -------------------------------------------------------------------------

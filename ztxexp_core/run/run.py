@@ -16,7 +16,7 @@ from typing import Any
 from ztxexp_core.context import RunContext
 from ztxexp_core.delivery.thread import DeliveryReport
 from ztxexp_core.errors import OptionError
-from ztxexp_core.pickling import load_by_value, pickle_by_value
+from ztxexp_core.pickling import load_by_value, pickle_launch, refuse_unsendable
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
     RUN_STATUS_SKIPPED,
@@ -75,16 +75,12 @@ class RunOne:
             import hashlib  # takes long, and no worker needs it
 
             launch = self._launch
-            for what, part in launch.parts():
-                try:
-                    pickle_by_value(part)
-                except Exception as exc:
-                    raise OptionError(
-                        f"{what} cannot be pickled for worker processes ({type(exc).__name__}: "
-                        f"{exc}); make what it refers to inside the experiment function, or use "
-                        "mode='sequential'"
-                    ) from exc
-            data = pickle_by_value(launch)
+            try:
+                data = pickle_launch(launch)
+            except Exception as exc:
+                for what, part in launch.parts():
+                    refuse_unsendable(what, part)
+                raise OptionError(f"the launch cannot be sent to worker processes: {exc}") from exc
             self._packed = hashlib.blake2b(data, digest_size=16).hexdigest(), data
         return self._packed
 
@@ -95,7 +91,7 @@ _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its dig
 def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
-        run_one = RunOne(load_by_value(data))
+        run_one = RunOne(load_by_value(data)[1])
         _unpacked.clear()
         _unpacked[digest] = run_one
     return run_one
@@ -192,7 +188,7 @@ class _Run:
                     RUN_STATUS_SKIPPED, error_type=type(exc).__name__, error_message=text_of(exc)
                 )
             except BaseException as exc:
-                end = AttemptEnd.failed(exc)
+                end = AttemptEnd.failed(exc, self.launch.own_process)
                 tries = self.spec.tries + 1 + self.attempt - self.spec.attempt
                 if not self.launch.retry.covers(exc, tries):
                     self._log_failure(end, exc)
@@ -254,7 +250,7 @@ class _Run:
             try:
                 write_json(self.files.metrics, end.metrics)
             except OSError as exc:
-                end = AttemptEnd.failed(exc)
+                end = AttemptEnd.failed(exc, self.launch.own_process)
                 self._log_failure(end, exc)
         duration, error = round(time.monotonic() - self.started, 6), end.error_fields()
         self.record.update(

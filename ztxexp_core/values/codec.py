@@ -163,9 +163,9 @@ def plain(value: Any) -> Any:
     """Return ``value`` as the tree of dicts, lists, texts and numbers that JSON can hold.
 
     Accepted: JSON's own types, NumPy scalars and arrays, tensors, paths, sets (as sorted lists),
-    tuples, dates, bytes (as ``base64:...``), enum members (as their values), dataclasses (with the
-    name of their class), namespaces, integer keys (as text), and named functions and classes (as
-    ``module.name``).
+    tuples, dates, bytes (as ``base64:...``), enum members (as their values), dataclasses and
+    objects of attrs and pydantic (with the name of their class), namespaces, integer keys (as
+    text), dtypes and devices (as text), and named functions and classes (as ``module.name``).
 
     Raises:
         ConfigError: a value has no stable form, such as a lambda or an open file; the message
@@ -226,15 +226,27 @@ def _plain_rare(value: Any, path: tuple[str, ...]) -> Any:
         by_name = _CONVERTERS_BY_NAME.get((kind.__module__, kind.__qualname__))
         if by_name is not None:
             return by_name(value, path)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        # With its class: Adam(lr=0.1) and SGD(lr=0.1) differ.
-        return {"__class__": type(value).__qualname__, **_plain_mapping(fields, path)}
+    names = _field_names(type(value))
+    if names is not None:
+        return _plain_object({name: getattr(value, name) for name in names}, value, path)
     if isinstance(value, type) or callable(value):
         return _qualified_name(value, path)
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors, array.array
         return _plain_array(value, path)
     raise _refusal(value, path)
+
+
+def _field_names(kind: type) -> list[str] | None:
+    """Return the names of the fields of a dataclass or a class of attrs; ``None`` for others."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    return None if attributes is None else [attribute.name for attribute in attributes]
+
+
+def _plain_object(fields: Mapping[Any, Any], value: Any, path: tuple[str, ...]) -> dict[str, Any]:
+    # With its class: Adam(lr=0.1) and SGD(lr=0.1) differ.
+    return {"__class__": type(value).__qualname__, **_plain_mapping(fields, path)}
 
 
 def _is_named(value: Any, module: str, name: str) -> bool:
@@ -304,6 +316,12 @@ _CONVERTERS_BY_NAME: dict[tuple[str, str], _Converter] = {
     ("decimal", "Decimal"): lambda v, p: str(v),
     ("fractions", "Fraction"): lambda v, p: str(v),
     ("uuid", "UUID"): lambda v, p: str(v),
+    ("numpy", "dtype"): lambda v, p: str(v),
+    ("torch", "dtype"): lambda v, p: str(v),
+    ("torch", "device"): lambda v, p: str(v),
+    ("torch", "layout"): lambda v, p: str(v),
+    ("torch", "memory_format"): lambda v, p: str(v),
+    ("pydantic.main", "BaseModel"): lambda v, p: _plain_object(dict(v), v, p),
 }
 
 

@@ -1,18 +1,17 @@
-"""Pickle by value with cloudpickle, and the refusal of launches while a worker imports modules.
+"""Pickle by value, and the refusal of launches while a worker imports modules.
 
-Code keeps the name of its file, which cloudpickle leaves out since 3.1.3: without it a traceback
-from a worker would show no source lines.
+:mod:`ztxexp_core.pickling.pickler` pickles, :mod:`ztxexp_core.pickling.restoring` is called in
+workers, :mod:`ztxexp_core.pickling.culprit` finds what cannot be pickled.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import sys
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
-from ztxexp_core.errors import ExecutorError
+from ztxexp_core.errors import ExecutorError, OptionError
 
 
 def pickle_by_value(thing: Any) -> bytes:
@@ -29,9 +28,44 @@ def pickle_by_value(thing: Any) -> bytes:
         >>> pickle.loads(pickle_by_value(lambda x: x + 1))(1)
         2
     """
+    from ztxexp_core.pickling.pickler import Pickler  # it needs cloudpickle, workers do not
+
     with io.BytesIO() as file:
-        _pickler()(file).dump(thing)
+        Pickler(file).dump(thing)
         return file.getvalue()
+
+
+def pickle_launch(launch: Any) -> bytes:
+    """Return as bytes what :func:`load_by_value` gives back as the second of two objects.
+
+    The first one is what modules of the user's take from the script (``from __main__ import x``);
+    it is loaded before them.
+
+    Raises:
+        Exception: as :func:`pickle_by_value`.
+    """
+    from ztxexp_core.pickling.pickler import for_own_modules
+
+    return pickle_by_value((for_own_modules(), launch))
+
+
+def refuse_unsendable(what: str, thing: Any) -> None:
+    """Refuse what cannot be pickled.
+
+    Args:
+        what: its name for the message.
+        thing: the object.
+
+    Raises:
+        OptionError: it cannot; the message names the object in it, and the functions that use it.
+    """
+    try:
+        pickle_by_value(thing)
+    except Exception as exc:
+        from ztxexp_core.pickling.culprit import explain
+
+        text = f"{what} cannot be sent to worker processes: {explain(thing, exc)}"
+        raise OptionError(text) from exc
 
 
 def load_by_value(data: bytes) -> Any:
@@ -81,24 +115,3 @@ def _importing_module() -> str:
         return "something that belongs to the experiment"
     name = frame.f_globals.get("__name__")
     return f"the script {frame.f_code.co_filename}" if name == "__mp_main__" else f"module {name!r}"
-
-
-@functools.cache
-def _pickler() -> Any:  # a function, so that importing ztxexp stays light
-    from collections import ChainMap
-
-    import cloudpickle
-
-    reduce = cloudpickle.Pickler.dispatch_table[CodeType]
-
-    def with_file(code: CodeType) -> Any:
-        return _restore_code, (reduce(code), code.co_filename)
-
-    table = ChainMap({CodeType: with_file}, cloudpickle.Pickler.dispatch_table)
-    return type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": table})
-
-
-def _restore_code(reduced: tuple[Any, tuple[Any, ...]], filename: str) -> CodeType:
-    make, arguments = reduced
-    code: CodeType = make(*arguments)
-    return code.replace(co_filename=filename)
