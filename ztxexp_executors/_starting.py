@@ -208,7 +208,7 @@ def _script_hidden() -> Iterator[None]:
 
 
 def _preparation_data(name: str) -> dict[str, Any]:
-    """Return what :mod:`multiprocessing.spawn` tells a new process, for a worker less the script."""
+    """Return what multiprocessing tells a new process; a worker is not told of the script."""
     data: dict[str, Any] = _usual_preparation_data(name)
     if _starts.hide_script:
         for key in ("init_main_from_name", "init_main_from_path"):

@@ -17,12 +17,11 @@ import sysconfig
 import typing
 import weakref
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Set
 from importlib.machinery import (
     BuiltinImporter,
     ExtensionFileLoader,
     FrozenImporter,
-    NamespaceLoader,
     PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
@@ -40,7 +39,7 @@ SCRIPT = ("__main__", "__mp_main__")
 
 CACHED = type(functools.lru_cache(len))
 _BY_NAME, _FROM_FILE, _BY_VALUE = range(3)
-_LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader, NamespaceLoader)
+_LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 _OF_NOTEBOOKS = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _LOOKUPS = frozenset({"globals", "eval", "exec"})
 
@@ -88,7 +87,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         name = thing.__qualname__
         if place == _BY_VALUE or "." in name:
             return by_value(thing)
-        return getattr, (sys.modules[module], name)
+        return getattr, (sys.modules[str(module)], name)
 
     def _dynamic_function_reduce(self, function: FunctionType) -> Any:
         reduced = super()._dynamic_function_reduce(function)
@@ -177,9 +176,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         spec = getattr(module, "__spec__", None)
         if spec is None and file is None:
             return _BY_NAME if in_package else _BY_VALUE  # the package may have made it
-        if not parent or in_package:
-            if _is_found(name, file, _search_of(sys.modules[parent]) if parent else None):
-                return _BY_NAME
+        search = _search_of(sys.modules[parent]) if in_package else None
+        if (not parent or in_package) and _is_found(name, file, search):
+            return _BY_NAME
         if file is not None and file.endswith((".py", *importlib.machinery.EXTENSION_SUFFIXES)):
             return _FROM_FILE
         return _BY_NAME if in_package else _BY_VALUE
@@ -206,14 +205,16 @@ def for_own_modules() -> _FromScript:
     return _FromScript({name: value for name, value in values if _can_be_pickled(value)})
 
 
-def _of_script(names: Collection[str]) -> dict[str, Any]:
+def _of_script(names: Set[str]) -> dict[str, Any]:
     """Return the values of the script that have some names."""
     variables = vars(sys.modules["__main__"])
     return {name: variables[name] for name in sorted(variables.keys() & names - _DUNDER)}
 
 
 def _codes_of_own_modules() -> Iterator[CodeType]:
-    installed = tuple({sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib")})
+    installed = tuple(
+        {sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib")}
+    )
     for name, module in list(sys.modules.items()):
         file = _file_of(module)
         if name in SCRIPT or file is None or not file.endswith(".py"):
@@ -296,7 +297,8 @@ def _search_of(module: ModuleType) -> list[str] | None:
 
 def _is_found(name: str, file: str | None, path: list[str] | None) -> bool:
     """Return whether an import by name in another process finds the same module."""
-    for finder in (BuiltinImporter, FrozenImporter, PathFinder, *sys.meta_path):
+    finders: tuple[Any, ...] = (BuiltinImporter, FrozenImporter, PathFinder, *sys.meta_path)
+    for finder in finders:
         try:
             spec = finder.find_spec(name, path)
         except Exception:  # as foreign finders raise

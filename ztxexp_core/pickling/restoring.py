@@ -48,9 +48,7 @@ def module_from_file(
     """
     module = sys.modules.get(name)
     if module is None or not same_file(getattr(module, "__file__", None), file):
-        spec = importlib.util.spec_from_file_location(
-            name, file, submodule_search_locations=search
-        )
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=search)
         if spec is None or spec.loader is None:
             raise ModuleNotFoundError(f"module {name!r} cannot be loaded from {file}", name=name)
         module = importlib.util.module_from_spec(spec)
