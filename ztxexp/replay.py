@@ -24,7 +24,7 @@ from ztxexp_core.delivery.state import (
     target_for_instance,
 )
 from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, TrackerThread
-from ztxexp_core.errors import StoreError
+from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
@@ -147,7 +147,7 @@ def _sync_run(
             return None
         delivery = deliver_run(ctx, run, target)
     except Exception as exc:  # a damaged run, or an error of the tracker that shows what it has
-        report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
+        report.failed[folder.name] = without_secrets(f"{type(exc).__name__}: {exc}")
         return None
     report.events += delivery.events
     report.params += delivery.params
@@ -168,8 +168,8 @@ def deliver_run(
     """Send a tracker what it is missing of a run, also its end; ``until`` monotonic seconds."""
 
     def log(name: str, call: str, exc: BaseException) -> None:
-        kind = type(exc).__name__
-        _log.warning("run %s: tracker %r failed in %s: %s: %s", ctx.run_id, name, call, kind, exc)
+        problem = without_secrets(f"{type(exc).__name__}: {exc}")
+        _log.warning("run %s: tracker %r failed in %s: %s", ctx.run_id, name, call, problem)
 
     thread = TrackerThread(ctx, target, log)
     thread.begin()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ztxexp_core.errors import UnknownPluginError as UnknownPluginError
     from ztxexp_core.errors import ZtxexpError as ZtxexpError
     from ztxexp_core.errors import importing as importing
+    from ztxexp_core.errors import without_secrets as without_secrets
     from ztxexp_core.machine.cores import available_cores as available_cores
     from ztxexp_core.machine.cores import control_groups as control_groups
     from ztxexp_core.machine.gpus import GpuMemory as GpuMemory
@@ -52,7 +53,7 @@ _NAMES = {
     "context": "RunContext",
     "contracts": "Received Tracker hookimpl",
     "errors": "ConfigError ExecutorError MetricError OptionError PluginContractError PluginError "
-    "PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError importing",
+    "PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError importing without_secrets",
     "machine.cores": "available_cores control_groups",
     "machine.gpus": "GpuMemory",
     "pickling": "pickle_by_value",

@@ -25,6 +25,10 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
     ``Options``
         a dataclass of its keyword arguments, which are checked against it before anything runs; by
         default they are checked against the annotations of the constructor;
+    ``check_options(**options)``
+        a static or class method that raises a ``ValueError`` for keyword arguments that cannot
+        work, such as a file where a folder is needed; called at the line of ``.track``, without
+        connecting to anything;
     ``local = True``
         it only writes into the run's folder; it is then called in the thread of the experiment,
         without a time limit;

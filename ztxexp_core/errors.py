@@ -9,7 +9,13 @@ is wrong, and what to do.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
+
+_LOGIN = re.compile(r"//[^/\s]*@")
+_SECRET_PARAMETER = re.compile(
+    r"([?&;][\w.-]*(?:passw|pwd|token|secret|key|auth|credential|sig)[\w.-]*=)[^&;\s'\"]*", re.I
+)
 
 
 class ZtxexpError(Exception):
@@ -102,3 +108,15 @@ def closest(word: object, known: Iterable[object]) -> str:
 
     near = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the logins and tokens of the addresses in it.
+
+    Example:
+        >>> without_secrets("GET http://me:pw@host/api?token=abc&page=2 failed")
+        'GET http://host/api?token=***&page=2 failed'
+    """
+    if "//" not in text:
+        return text
+    return _SECRET_PARAMETER.sub(r"\1***", _LOGIN.sub("//", text))

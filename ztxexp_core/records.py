@@ -7,6 +7,7 @@ classes documented for 1.0.3 are kept; newer fields follow the documented ones a
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,13 +69,18 @@ class MetricEvent:
         """Return the event of a row of ``metrics.jsonl``, ``None`` if the row is not valid.
 
         A valid row has an integer step, a timestamp and a mapping of metrics that are all numbers.
+        An integer larger than any float is left out.
         """
         step, timestamp, metrics = row.get("step"), row.get("timestamp"), row.get("metrics")
         if type(step) is not int or not isinstance(timestamp, str) or not isinstance(metrics, dict):
             return None
         try:
-            numbers = {name: float(value) for name, value in metrics.items()}
-        except (TypeError, ValueError, OverflowError):
+            try:
+                numbers = {name: float(value) for name, value in metrics.items()}
+            except OverflowError:
+                fitting = (item for item in metrics.items() if not _exceeds_floats(item[1]))
+                numbers = {name: float(value) for name, value in fitting}
+        except (TypeError, ValueError):
             return None
         attempt = row.get("attempt")
         split, phase = _text(row.get("split"), "train"), _text(row.get("phase"), "fit")
@@ -98,6 +104,10 @@ class MetricEvent:
         if self.attempt is not None:
             row["attempt"] = self.attempt
         return row
+
+
+def _exceeds_floats(value: Any) -> bool:
+    return type(value) is int and abs(value) > sys.float_info.max
 
 
 def _text(value: Any, default: str) -> str:

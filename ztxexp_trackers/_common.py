@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from datetime import datetime, timezone
 from typing import Any
 
@@ -26,10 +28,26 @@ def seconds(timestamp: object) -> float | None:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a plain value is a number; NaN and infinities come as texts."""
+    """Return whether a plain value fits into a float; NaN and infinities come as texts."""
     if value in ("NaN", "Infinity", "-Infinity"):
         return True
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return isinstance(value, float) or abs(value) <= sys.float_info.max
+
+
+def marked(safe: str, name: str, length: int) -> str:
+    """Return a name that was changed to fit, with a mark that follows from the name alone.
+
+    So it is the same in every run, and no other name becomes the same.
+
+    Args:
+        safe: the name as the service takes it, perhaps too long.
+        name: the name as the user wrote it.
+        length: characters that the service takes.
+    """
+    digest = hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=4).hexdigest()
+    return f"{safe[: length - 9]}-{digest}"
 
 
 def run_record(ctx: RunContext) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import posixpath
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core import MetricEvent, encode_json, flat, plain
-from ztxexp_trackers._common import is_number, named_metrics, seconds
+from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
 
 RUN_ID = "run_id"  # the tag by which a run is found again; 1.0.3 set it too
 _ENDED_BADLY = ("reason", "error_type", "error_message")
@@ -163,8 +163,11 @@ class RemoteRun:
         for event in events:
             when = milliseconds(event.timestamp)
             self._last_step = max(self._last_step, event.step)
-            for name, value in named_metrics(event).items():
-                rows.append(self._metric(name, value, when, event.step))
+            rows += [
+                self._metric(name, value, when, event.step)
+                for name, value in named_metrics(event).items()
+                if is_number(value)
+            ]
             # Tells the points of a later attempt from those of an earlier one at the same steps.
             since = f"attempt_{event.attempt}_since"
             if (event.attempt or 1) > 1 and since not in self._tags:
@@ -180,7 +183,7 @@ class RemoteRun:
             when: milliseconds; ``None`` for now.
         """
         values = dict(flat(plain(figures)))
-        numbers = {key: _as_float(value) for key, value in values.items() if is_number(value)}
+        numbers = {key: float(value) for key, value in values.items() if is_number(value)}
         texts = {f"result.{k}": _text_of(v) for k, v in values.items() if k not in numbers}
         self.set_tags(checked_tags(texts, Names("tag", self._logger), self._logger))
         stored = {} if self.is_new else self._latest()
@@ -197,10 +200,10 @@ class RemoteRun:
         self._last_step = max([self._last_step, *(metric.step for metric in metrics)])
         return {metric.key: metric.value for metric in metrics}
 
-    def _metric(self, name: str, value: float | str, when: int | None, step: int) -> Any:
+    def _metric(self, name: str, value: float, when: int | None, step: int) -> Any:
         key = self._metric_names[name]
         now = int(time.time() * 1000)
-        return self._entities.Metric(key, _as_float(value), when or now, step)
+        return self._entities.Metric(key, value, when or now, step)
 
     def _send(self, kind: str, rows: Sequence[Any]) -> None:
         """Send rows with a ``key`` and a ``value`` in as few requests as MLflow takes."""
@@ -255,31 +258,28 @@ def find(client: Any, experiment_id: str, run_id: str) -> Any:
 
 
 class Names(dict[str, str]):
-    """Names as MLflow takes them: allowed characters, not too long, and each used once.
+    """Names as MLflow takes them: allowed characters, not too long.
+
+    A name that is changed gets a mark, so that no two become one, see :func:`marked`.
 
     Args:
         kind: what they name.
         logger: for those that are changed.
-        taken: names that are not free.
+        taken: names that are the tracker's own.
     """
 
-    def __init__(self, kind: str, logger: logging.Logger, taken: Iterable[str] = ()):
+    def __init__(self, kind: str, logger: logging.Logger, taken: Collection[str] = ()):
         super().__init__()
-        self._kind, self._logger, self._taken = kind, logger, set(taken)
+        self._kind, self._logger, self._taken = kind, logger, frozenset(taken)
 
     def __missing__(self, name: str) -> str:
         parts = _BAD_CHARACTERS.sub("_", name).split("/")
         # MLflow reads names as paths and refuses those that lead elsewhere.
         safe = "/".join(part for part in parts if part not in ("", ".", "..")) or "_"
-        if len(safe) > _NAME_LENGTH:
-            safe = safe[:_NAME_LENGTH].rstrip("/.")
-        chosen, number = safe, 1
-        while chosen in self._taken:
-            number += 1
-            chosen = f"{safe[: _NAME_LENGTH - 5]}_{number}"
-        if chosen != name:
+        chosen = name
+        if safe != name or len(name) > _NAME_LENGTH or name in self._taken:
+            chosen = marked(safe, name, _NAME_LENGTH)
             self._logger.warning("MLflow gets the %s %r as %r", self._kind, name, chosen)
-        self._taken.add(chosen)
         self[name] = chosen
         return chosen
 
@@ -313,13 +313,6 @@ def _cut(text: str, length: int) -> str:
 
 def _text_of(value: Any) -> str:
     return encode_json(value).decode() if isinstance(value, (list, dict)) else str(value)
-
-
-def _as_float(value: float | str) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer larger than any float
-        return float("-inf" if str(value).startswith("-") else "inf")
 
 
 def _same_figure(figure: float, stored: float | None) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ztxexp_core import ConfigError, importing
+from ztxexp_core import ConfigError, importing, without_secrets
 
 _ANSWER_SEC = 4.0
 _DOWN_SEC = 30.0  # how long a server that did not answer is not asked again
+_CONNECTED = ("postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
+_UNREACHED = (407, 502, 503, 504)  # answers of a proxy that does not reach the server
 _LOCK_SEC = 60.0  # MLflow takes seconds to make the tables of a database
 _QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
@@ -56,11 +58,6 @@ def resolved_uri(given: str | Path | None, setting: str | None) -> str:
     return f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
-def shown(uri: str) -> str:
-    """Return an address, or a text with one in it, without its user name and password."""
-    return re.sub(r"//[^/\s]*@", "//", uri)
-
-
 def _absolute(uri: str) -> str:
     """Return the address of a database file so that it holds in any working folder."""
     path = _database_file(uri)
@@ -76,6 +73,34 @@ def _database_file(uri: str) -> str | None:
     return path if scheme.startswith("sqlite") and path not in ("", ":memory:") else None
 
 
+def check_uri(uri: str) -> None:
+    """Refuse an address that cannot work, without connecting to anything.
+
+    Raises:
+        ConfigError: a plain folder, a database in no folder, no host, an unknown kind of address.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        if not parts.hostname:
+            raise ConfigError(
+                f"MlflowTracker: tracking_uri {without_secrets(uri)!r} names no host; write for example "
+                "tracking_uri='http://127.0.0.1:5000'"
+            )
+    elif parts.scheme.partition("+")[0] == "sqlite":
+        _check_folder(uri)
+    elif parts.scheme.partition("+")[0] not in _CONNECTED:
+        make_client(import_mlflow(), uri)  # a folder, or of a kind that a plugin of MLflow knows
+
+
+def _check_folder(uri: str) -> None:
+    path = _database_file(uri)
+    if path is not None and not os.path.isdir(os.path.dirname(path)):
+        raise ConfigError(
+            f"MlflowTracker: there is no folder {os.path.dirname(path)!r} for the database of "
+            f"tracking_uri {uri!r}; make the folder or correct tracking_uri"
+        )
+
+
 # ---- the client --------------------------------------------------------------------------------
 
 
@@ -89,6 +114,11 @@ def make_client(mlflow: Any, uri: str) -> Any:
         with _making_tables(uri):
             return mlflow.MlflowClient(tracking_uri=uri)
     except mlflow.MlflowException as exc:
+        if "unsupported URI" in str(exc):
+            raise ConfigError(
+                f"MlflowTracker: MLflow knows no address like tracking_uri {without_secrets(uri)!r}; write "
+                "for example 'http://127.0.0.1:5000' or 'sqlite:///mlflow.db'"
+            ) from None
         if "MLFLOW_ALLOW_FILE_STORE" not in str(exc):
             raise
         raise ConfigError(
@@ -124,12 +154,8 @@ def experiment_id(client: Any, name: str) -> str:
 @contextlib.contextmanager
 def _making_tables(uri: str) -> Iterator[None]:
     """Let one process at a time make the tables of a database file: two at once damage it."""
+    _check_folder(uri)
     path = _database_file(uri)
-    if path is not None and not os.path.isdir(os.path.dirname(path)):
-        raise ConfigError(
-            f"MlflowTracker: there is no folder {os.path.dirname(path)!r} for the database of "
-            f"tracking_uri {uri!r}; make the folder or correct tracking_uri"
-        )
     if path is None or _has_tables(path):
         yield
         return
@@ -170,7 +196,7 @@ def calls(uri: str, *, always: bool = False) -> Iterator[None]:
     Raises:
         ConnectionError: the server does not answer.
     """
-    where = f"MLflow at {shown(uri)}"
+    where = f"MLflow at {without_secrets(uri)}"
     if uri.startswith("http") and not always and time.monotonic() < _down_until.get(uri, 0.0):
         raise ConnectionError(f"{where} did not answer a moment ago and is not asked again yet")
     try:
@@ -183,20 +209,36 @@ def calls(uri: str, *, always: bool = False) -> Iterator[None]:
             _down_until[uri] = time.monotonic() + _DOWN_SEC
             # Without its cause: MLflow's text holds the address with the password.
             raise ConnectionError(
-                f"{where} does not answer; start the server or correct tracking_uri. "
-                "The run's own files are complete without it"
+                f"{where} does not answer{_way_out(uri)}. The run's own files are complete "
+                "without it"
             ) from None
-        if shown(str(exc)) != str(exc):
-            raise RuntimeError(f"{where}: {shown(str(exc))}") from None
+        if without_secrets(str(exc)) != str(exc):
+            raise RuntimeError(f"{where}: {without_secrets(str(exc))}") from None
         raise
     _down_until.pop(uri, None)
 
 
 def _ask(uri: str) -> None:
-    """Ask a server for anything; whatever it answers, it answers."""
+    """Ask a server for anything; whatever it answers itself, it answers."""
     requests: Any = importlib.import_module("requests")
     with contextlib.suppress(requests.exceptions.SSLError):  # MLflow may be told to accept it
-        requests.get(uri, timeout=_ANSWER_SEC, allow_redirects=False, stream=True).close()
+        answer = requests.get(uri, timeout=_ANSWER_SEC, allow_redirects=False, stream=True)
+        answer.close()
+        if answer.status_code in _UNREACHED:
+            raise ConnectionError(f"{answer.status_code} {answer.reason}")
+
+
+def _way_out(uri: str) -> str:
+    """Return what to do about a server that does not answer, for the end of a sentence."""
+    utils: Any = importlib.import_module("requests.utils")
+    proxy = utils.select_proxy(uri, utils.get_environ_proxies(uri))
+    if proxy is None:
+        return "; start the server or correct tracking_uri"
+    host = urlsplit(uri).hostname
+    return (
+        f" through the proxy {without_secrets(proxy)} of the environment; set NO_PROXY={host}, "
+        "or correct HTTP_PROXY or tracking_uri"
+    )
 
 
 @contextlib.contextmanager

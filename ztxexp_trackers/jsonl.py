@@ -24,7 +24,8 @@ from ztxexp_core import (
 
 # The run's own records: lines of ours in one of them would damage what says how the run ended.
 _TAKEN = {"config.json", "run.json", "meta.json", "metrics.json"}
-_TAKEN |= {"metrics.jsonl", "run.log", "error.log"}
+_TAKEN |= {"metrics.jsonl", "extras.jsonl", "run.log", "error.log"}
+_TAKEN |= {"artifacts", "checkpoints", "trackers"}
 
 
 class JsonlTracker:
@@ -50,6 +51,11 @@ class JsonlTracker:
     def __init__(self, events_filename: str = "events.jsonl"):
         self.events_filename = _checked(events_filename)
         self._open: dict[Path, tuple[JsonlWriter, bytes]] = {}
+
+    @staticmethod
+    def check_options(events_filename: str = "events.jsonl") -> None:
+        """Refuse a name that cannot be used, as the constructor does."""
+        _checked(events_filename)
 
     def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
         """Open the file and write ``{"event": "run_start", "run_id", "timestamp", "meta"}``."""

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import MetricEvent, RunContext, RunMetadata
+from ztxexp_core import MetricEvent, RunContext, RunMetadata, without_secrets
 from ztxexp_trackers._common import run_record
 from ztxexp_trackers._mlflow_active import EXPERIMENT, EXPERIMENT_NAME, URI, active, process
 from ztxexp_trackers._mlflow_run import (
@@ -27,12 +27,12 @@ from ztxexp_trackers._mlflow_run import (
 )
 from ztxexp_trackers._mlflow_server import (
     calls,
+    check_uri,
     experiment_id,
     import_mlflow,
     is_network,
     make_client,
     resolved_uri,
-    shown,
 )
 
 _ENDS = {"succeeded": "FINISHED", "skipped": "FINISHED", "failed": "FAILED"}
@@ -46,7 +46,8 @@ class MlflowTracker:
 
     Nested configurations become parameters with dotted names. Metrics of a split other than
     ``train`` are named ``<split>/<metric>``. Names with characters that MLflow refuses get ``_`` in
-    their place, values that are too long lose their end; the run's log says which.
+    their place and a mark (``acc@1`` becomes ``acc_1-`` and eight characters, in every run the
+    same), values that are too long lose their end; the run's log says which.
 
     A run ends as FINISHED, also where it was skipped, as KILLED where its process was killed or
     interrupted, timed out or ran out of memory, else as FAILED; the tags ``status`` and ``reason``
@@ -81,10 +82,15 @@ class MlflowTracker:
         self.log_artifacts = log_artifacts
         self._runs: dict[Path, RemoteRun] = {}
 
+    @staticmethod
+    def check_options(tracking_uri: str | None = None, **others: Any) -> None:
+        """Refuse an address that MLflow cannot use; nothing is connected to."""
+        check_uri(resolved_uri(tracking_uri, process.users()[URI]))
+
     @property
     def destination(self) -> str:
         """Where runs are sent to: the address without a password, and the experiment if given."""
-        uri = shown(resolved_uri(self.tracking_uri, process.users()[URI]))
+        uri = without_secrets(resolved_uri(self.tracking_uri, process.users()[URI]))
         if not uri.startswith("sqlite"):
             uri = uri.partition("?")[0]  # the options of a database may hold a password too
         return f"{uri} experiment {self.experiment_name}" if self.experiment_name else uri

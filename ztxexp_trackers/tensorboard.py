@@ -63,6 +63,12 @@ class TensorboardTracker:
         self._root = None if log_dir is None else _checked(log_dir)
         self._runs: dict[Path, _Run] = {}
 
+    @staticmethod
+    def check_options(log_dir: str | Path | None = None) -> None:
+        """Refuse a ``log_dir`` that cannot be a folder, as the constructor does."""
+        if log_dir is not None:
+            _checked(log_dir)
+
     @property
     def destination(self) -> str:
         """The folder ``log_dir``, or a text for the runs' own folders."""
@@ -248,7 +254,14 @@ def _checked(log_dir: object) -> Path:
             f"TensorboardTracker: log_dir must be a folder on this machine, got {log_dir!r}; write "
             'for example log_dir="runs", or leave it out for a folder inside each run'
         )
-    return Path(text).expanduser().absolute()  # the experiment may change the working folder
+    path = Path(text).expanduser().absolute()  # the experiment may change the working folder
+    existing = next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
+    if os.path.lexists(existing) and not os.path.isdir(existing):
+        raise ConfigError(
+            f"TensorboardTracker: log_dir {text!r} cannot be a folder: {existing} is none; "
+            "choose another log_dir"
+        )
+    return path
 
 
 def _scalars(step: int, when: float, values: Mapping[str, float]) -> Any:

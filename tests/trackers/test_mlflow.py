@@ -105,8 +105,14 @@ def test_figures_that_are_not_finite_arrive(uri, make_ctx, make_event):
 def test_a_figure_larger_than_any_float_does_not_cost_the_others(uri, make_ctx, make_event):
     follow(MlflowTracker(uri), make_ctx(), [make_event(1, {"huge": -(10**400), "a": 1.0})])
     metrics = stored(uri)["run-1"].data.metrics
-    assert metrics["huge"] < -1e300
-    assert metrics["a"] == 1.0
+    assert metrics == {"a": 1.0}
+
+
+def test_a_returned_integer_larger_than_any_float_is_kept_as_a_tag(uri, make_ctx):
+    follow(MlflowTracker(uri), make_ctx(), metrics={"huge": 10**400, "a": 1})
+    run = stored(uri)["run-1"]
+    assert run.data.metrics == {"a": 1.0}
+    assert run.data.tags["result.huge"] == str(10**400)
 
 
 def test_returned_values_that_are_no_numbers_become_tags(uri, make_ctx, caplog):
@@ -185,7 +191,7 @@ def test_tags_tell_where_a_run_comes_from(uri, make_ctx):
         "hostname": "node7",
         "dataset_version": "v3",
         "smoke": "true",
-        "a_b": "true",
+        "a_b-86b51c3f": "true",
         "mlflow.source.git.commit": "abc123",
         "mlflow.source.name": "my train.py",
         "mlflow.source.type": "LOCAL",
@@ -199,9 +205,11 @@ def test_tags_of_the_user_do_not_replace_those_of_the_tracker(uri, make_ctx, cap
     meta = RunMetadata(tags={"run_id": "mine", "reason": "why not", "mlflow.note.content": "text"})
     follow(MlflowTracker(uri), make_ctx(meta=meta), status="failed", reason="oom")
     tags = stored(uri)["run-1"].data.tags
-    assert (tags["run_id_2"], tags["reason_2"], tags["reason"]) == ("mine", "why not", "oom")
+    own = {name[:-8]: text for name, text in tags.items() if text in ("mine", "why not")}
+    assert own == {"run_id-": "mine", "reason-": "why not"}
+    assert tags["reason"] == "oom"
     assert tags["mlflow.note.content"] == "text"
-    assert "the tag 'run_id' as 'run_id_2'" in caplog.text
+    assert "the tag 'run_id' as 'run_id-" in caplog.text
 
 
 def test_a_run_lies_below_its_parent_where_that_is_there(uri, make_ctx):
@@ -230,14 +238,26 @@ def test_names_that_mlflow_refuses_are_made_to_fit_and_stay_apart(
     assert sorted(long.values()) == ["4", "5", "7"]
     assert all(len(key) <= 250 for key in long)
     rest = {key: value for key, value in run.data.params.items() if key not in long}
-    assert rest == {"a_b": "1", "a_b_2": "2", "x": "3", "up": "6"}
-    assert run.data.metrics == {"acc_1": 0.5, "acc_1_2": 0.25, "_": 1.0}
-    for said in (
-        "parameter 'a#b' as 'a_b_2'",
-        "parameter '/x' as 'x'",
-        "metric 'acc@1' as 'acc_1'",
-    ):
+    without_marks = sorted((name[:-9], value) for name, value in rest.items())
+    assert without_marks == [("a_b", "1"), ("a_b", "2"), ("up", "6"), ("x", "3")]
+    assert sorted((name[:-9], v) for name, v in run.data.metrics.items()) == [
+        ("_", 1.0),
+        ("acc_1", 0.25),
+        ("acc_1", 0.5),
+    ]
+    for said in ("parameter 'a#b' as 'a_b-", "parameter '/x' as 'x-", "metric 'acc@1' as 'acc_1-"):
         assert said in caplog.text
+
+
+def test_a_name_that_is_made_to_fit_does_not_depend_on_the_others(uri, make_ctx, make_event):
+    names = ["acc@1", "acc#1", "acc_1", "k" * 300]
+    for run_id, order in (("a", names), ("b", names[::-1])):
+        events = [make_event(step, {name: len(name) + 0.5}) for step, name in enumerate(order)]
+        follow(MlflowTracker(uri), make_ctx(run_id), [*events, make_event(9, {"acc@1": 0.0})])
+    runs = stored(uri)
+    assert runs["a"].data.metrics == runs["b"].data.metrics
+    assert len(runs["a"].data.metrics) == 4
+    assert runs["a"].data.metrics["acc_1"] == 5.5
 
 
 def test_long_values_and_many_parameters_arrive(uri, make_ctx, caplog):

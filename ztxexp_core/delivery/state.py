@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.errors import ConfigError, without_secrets
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, TrackerSpec
 from ztxexp_core.store.files import (
@@ -316,9 +316,9 @@ def _compare(path: str, events: Any) -> tuple[int, list[Range]]:
 
 
 def shown_destination(tracker: Any) -> str | None:
-    """Return what a tracker says of where it sends to, if it does."""
+    """Return what a tracker says of where it sends to, without secrets, if it does."""
     destination = getattr(tracker, "destination", None)
-    return destination if isinstance(destination, str) else None
+    return without_secrets(destination) if isinstance(destination, str) else None
 
 
 def event_of(line: Line) -> MetricEvent | None:

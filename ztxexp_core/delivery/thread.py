@@ -29,6 +29,7 @@ from ztxexp_core.delivery.state import (
     event_of,
     shown_destination,
 )
+from ztxexp_core.errors import without_secrets
 from ztxexp_core.store.files import Line, RunFiles, whole_lines
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 
@@ -395,7 +396,7 @@ class TrackerThread:
 
     def _fail(self, call: str, exc: BaseException) -> None:
         if self.delivered.error is None:
-            self.delivered.error = f"{call}: {type(exc).__name__}: {exc}"
+            self.delivered.error = without_secrets(f"{call}: {type(exc).__name__}: {exc}")
             self._report(self.name, call, exc)
 
     # ---- the state file ------------------------------------------------------------------------

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from ztxexp_core import contracts
-from ztxexp_core.errors import OptionError, PluginImportError, UnknownPluginError, closest
+from ztxexp_core.errors import (
+    OptionError,
+    PluginImportError,
+    UnknownPluginError,
+    ZtxexpError,
+    closest,
+)
 from ztxexp_core.plugins.entries import (
     BLOCKING_VARIABLE,
     PluginRef,
@@ -118,6 +124,7 @@ class Plugin:
         Raises:
             PluginImportError: a package that it names in ``requires`` is not installed.
             OptionError: an argument that it does not know, one that it lacks, or another type.
+            ConfigError: a value that its ``check_options`` refuses.
         """
         missing = self.missing_packages()
         if missing:
@@ -128,6 +135,14 @@ class Plugin:
                 self.ref.name,
             )
         check_arguments(self.ref, self.implementation, kwargs)
+        check = getattr(self.implementation, "check_options", None)
+        if check is not None:
+            try:
+                check(**kwargs)
+            except ZtxexpError:
+                raise
+            except (TypeError, ValueError) as exc:
+                raise OptionError(f"{self.ref} refuses its options: {exc}") from exc
         return TrackerSpec(self.ref.name, self.ref.target, dict(kwargs), self.local)
 
     def missing_packages(self) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ztxexp_core.context import RunContext
+from ztxexp_core.errors import without_secrets
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -337,9 +338,9 @@ def _wanted_terminal(exc: BaseException) -> bool:
 
 
 def text_of(exc: BaseException) -> str:
-    """Return the message of an exception, also if its ``__str__`` raises."""
+    """Return the message of an exception, without secrets, also if its ``__str__`` raises."""
     try:
-        text = str(exc)
+        text = without_secrets(str(exc))
     except Exception:
         return f"<{type(exc).__name__} without a readable message>"
     if len(text) > _MESSAGE_LIMIT:
@@ -350,8 +351,8 @@ def text_of(exc: BaseException) -> str:
 def trace_of(exc: BaseException) -> str:
     """Return the traceback of an exception, without the frames of ztxexp that called the user."""
     lines = traceback.TracebackException.from_exception(exc).format()
-    return "".join(
-        line for line in lines if not any(f'File "{caller}"' in line for caller in CALLERS)
+    return without_secrets(
+        "".join(line for line in lines if not any(f'File "{caller}"' in line for caller in CALLERS))
     )
 
 

@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -22,6 +23,8 @@ from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.records import MetricEvent
 from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now
 from ztxexp_core.values.codec import encode, float_text, plain
+
+_LARGEST = sys.float_info.max
 
 PARAMS, ARTIFACT, SUMMARY = "params", "artifact", "summary"
 """The kinds of lines in ``extras.jsonl``."""
@@ -166,11 +169,14 @@ class FileSink:
             )
         values: dict[str, float] = {}
         for name, value in metrics.items():
-            if type(value) is not float and type(value) is not int:
-                number = as_number(value)
+            if type(value) is not float:
+                number = value if type(value) is int else as_number(value)
                 if number is None:
                     kind = type(value).__qualname__
                     self.refuse(f"metric {str(name)!r} was not recorded: a {kind} is not a number")
+                    continue
+                if abs(number) > _LARGEST and type(number) is int:  # infinity is a float
+                    self.refuse(f"metric {str(name)!r} was not recorded: no float is that large")
                     continue
                 value = number
             values[name if type(name) is str else str(name)] = value
@@ -199,11 +205,15 @@ def plain_values(values: Mapping[Any, Any], refuse: Callable[[str, str], None]) 
     result: dict[str, Any] = {}
     for name, value in values.items():
         try:
-            result.update(plain({name: value}))
+            tree = plain({name: value})
+            encode(tree)  # an integer may have more digits than can be written
+            result.update(tree)
         except ConfigError:
-            number = as_number(value)  # what can be logged as a metric can be kept
+            is_long = isinstance(value, int)  # the only reason why an integer is refused
+            number = None if is_long else as_number(value)  # what can be a metric can be kept
             if number is None:
-                refuse(str(name), type(value).__qualname__)
+                kind = "number of so many digits" if is_long else type(value).__qualname__
+                refuse(str(name), kind)
             else:
                 result[str(name)] = number if math.isfinite(number) else float_text(number)
     return result
