@@ -53,7 +53,8 @@ _NAMES = {
     "context": "RunContext",
     "contracts": "Received Tracker hookimpl",
     "errors": "ConfigError ExecutorError MetricError OptionError PluginContractError PluginError "
-    "PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError importing without_secrets",
+    "PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError importing "
+    "without_secrets",
     "machine.cores": "available_cores control_groups",
     "machine.gpus": "GpuMemory",
     "pickling": "pickle_by_value",

@@ -43,7 +43,8 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
         called for every ``ctx.log_artifact``, with the path of a file or folder and its name;
     ``in_run(ctx)``
         returns a context manager around the experiment function, entered in its thread; for state
-        that a client library keeps per thread. It must not block;
+        that a client library keeps per thread or process. It must not block. It is also entered
+        for a run that the tracker does not know, because ``on_run_start`` failed or took too long;
     ``received(ctx)``
         returns what it has stored of a run, as a :class:`Received`; called before a replay.
 

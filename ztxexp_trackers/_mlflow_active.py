@@ -7,15 +7,17 @@ the process: they are lent to the runs in it, and put back after the last one.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from ztxexp_core import SkipRun
-from ztxexp_trackers._mlflow_server import calls
+from ztxexp_core import SkipRun, without_secrets
+from ztxexp_trackers._mlflow_server import calls, resolved_uri
 
 URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
     "MLFLOW_TRACKING_URI",
@@ -23,8 +25,35 @@ URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_RUN_ID",
 )
+_ORIGINAL = "ztxexp_original"  # of a call that is replaced for the time of a run
+_ACTIVE_EXPERIMENT = "_active_experiment_id"  # of mlflow.set_experiment, in MLflow's module
 
-_Settings = Mapping[str, "str | None"]  # variables of the environment; None for one that is not set
+_Variables = Mapping[str, "str | None"]  # of the environment; None for one that is not set
+
+
+class _Settings(NamedTuple):
+    """What decides where MLflow sends to.
+
+    Attributes:
+        variables: of the environment.
+        uri: as ``mlflow.set_tracking_uri`` sets it.
+        experiment: as ``mlflow.set_experiment`` sets it.
+    """
+
+    variables: _Variables
+    uri: str | None
+    experiment: str | None
+
+    def apply(self) -> None:
+        """Let the process send there."""
+        fluent = _fluent()
+        set_uri = getattr(sys.modules.get("mlflow"), "set_tracking_uri", None)
+        if set_uri is not None:
+            getattr(set_uri, _ORIGINAL, set_uri)(self.uri)
+        if hasattr(fluent, _ACTIVE_EXPERIMENT):
+            setattr(fluent, _ACTIVE_EXPERIMENT, self.experiment)
+        for name, value in self.variables.items():
+            _set(name, value)
 
 
 class _Process:
@@ -32,60 +61,60 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lent: list[_Settings] = []
-        self._users: _Settings = {}
-        self._users_uri: str | None = None  # set by mlflow.set_tracking_uri
+        self._lent: list[_Settings | None] = []  # None: a run that MLflow does not know
+        self._users = _Settings({}, None, None)
 
-    def users(self) -> _Settings:
+    def users(self) -> _Variables:
         """Return the user's variables, also while others are set; MLflow's calls set them too."""
         with self._lock:
-            return self._users if self._lent else _variables()
+            return self._users.variables if self._lent else _variables()
 
     @contextlib.contextmanager
-    def lent(self, uri: str, experiment_id: str) -> Iterator[None]:
-        """Let the process send to an experiment."""
+    def lent(self, uri: str | None, experiment_id: str = "") -> Iterator[None]:
+        """Let the process send to an experiment, if any, and put back its settings afterwards."""
         # A run id in the environment would go to the next run that the user starts within ours.
-        mine = {URI: uri, EXPERIMENT: experiment_id, EXPERIMENT_NAME: None, _RUN: None}
+        variables = {URI: uri, EXPERIMENT: experiment_id, EXPERIMENT_NAME: None, _RUN: None}
+        mine = None if uri is None else _Settings(variables, uri, experiment_id)
         with self._lock:
             if not self._lent:
-                self._users, self._users_uri = _variables(), _uri_by_call()
+                experiment = getattr(_fluent(), _ACTIVE_EXPERIMENT, None)
+                self._users = _Settings(_variables(), _uri_by_call(), experiment)
             self._lent.append(mine)
-            _apply(uri, mine)
+            if mine is not None:
+                mine.apply()
         try:
             yield
         finally:
             with self._lock:
-                self._lent = [other for other in self._lent if other is not mine]
-                if self._lent:
-                    _apply(self._lent[-1][URI], self._lent[-1])
-                else:
-                    _apply(self._users_uri, self._users)
+                at = next(i for i, other in enumerate(self._lent) if other is mine)
+                del self._lent[at]
+                others = [other for other in self._lent if other is not None]
+                (others[-1] if others else self._users).apply()
+
+    def let_go(self) -> None:
+        """Give the user's own experiment back: the function sends to another server now."""
+        with self._lock:
+            for name in (EXPERIMENT, EXPERIMENT_NAME):
+                _set(name, self._users.variables.get(name))
+            setattr(_fluent(), _ACTIVE_EXPERIMENT, self._users.experiment)
 
 
 process = _Process()
 
 
-def _variables() -> _Settings:
+def _variables() -> _Variables:
     return {name: os.environ.get(name) for name in _VARIABLES}
 
 
 def _uri_by_call() -> str | None:
     """Return the address that was set by a call; MLflow does not tell it from the variable."""
-    import mlflow
-
+    is_set = getattr(sys.modules.get("mlflow"), "is_tracking_uri_set", None)
     variable = os.environ.pop(URI, None)
     try:
-        return mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+        uri = sys.modules["mlflow"].get_tracking_uri() if is_set is not None and is_set() else None
+        return None if uri is None else str(uri)
     finally:
         _set(URI, variable)
-
-
-def _apply(uri: str | None, settings: _Settings) -> None:
-    import mlflow
-
-    mlflow.set_tracking_uri(uri)
-    for name, value in settings.items():
-        _set(name, value)
 
 
 def _set(variable: str, value: str | None) -> None:
@@ -95,26 +124,33 @@ def _set(variable: str, value: str | None) -> None:
         os.environ[variable] = value
 
 
+# ---- the user's function -----------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
     """Make a run the active one of this thread, without a call to the server.
 
     ``mlflow.start_run(run_id=...)`` would ask the server, refuse a run of another experiment than
     the user's, and its end would set a status. So the stack of active runs is changed directly.
+    Afterwards the settings of the process are as they were, also where there is no run.
 
     Args:
         run: as MLflow's client returns it; ``None`` for a run that MLflow does not know.
         uri: of the server.
         logger: for what could not be ended.
     """
-    depth, run_id = len(_stack()), None
+    depth, ours = len(_stack()), None
     with contextlib.ExitStack() as stack:
-        if run is not None:
+        if run is None:
+            stack.enter_context(process.lent(None))
+        else:
             import mlflow
 
-            run_id = run.info.run_id
             stack.enter_context(process.lent(uri, run.info.experiment_id))
-            _stack().append(mlflow.ActiveRun(run))
+            stack.enter_context(_shared_calls(mlflow))
+            ours = _run_class()(run, uri)
+            _stack().append(ours)
         status = "FAILED"
         try:
             yield
@@ -123,15 +159,15 @@ def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
             status = "FINISHED"
             raise
         finally:
-            _leave(depth, run_id, status, logger)
+            _leave(depth, ours, status, logger)
 
 
-def _leave(depth: int, run_id: str | None, status: str, logger: logging.Logger) -> None:
+def _leave(depth: int, ours: Any, status: str, logger: logging.Logger) -> None:
     """Take our run off the stack, and end what the user's function left open above it."""
     stack = _stack()
     while len(stack) > depth:
         left_open = stack[-1].info.run_id
-        if left_open == run_id:
+        if stack[-1] is ours or (ours is not None and left_open == ours.info.run_id):
             stack.pop()  # its status is set when the run ends
             continue
         mlflow = sys.modules["mlflow"]
@@ -143,7 +179,123 @@ def _leave(depth: int, run_id: str | None, status: str, logger: logging.Logger) 
             del stack[depth:]
 
 
+def _fluent() -> Any:
+    return sys.modules.get("mlflow.tracking.fluent")
+
+
 def _stack() -> list[Any]:
     """Return MLflow's stack of active runs of this thread; an empty one where it is not loaded."""
-    stack = getattr(sys.modules.get("mlflow.tracking.fluent"), "_active_run_stack", None)
+    stack = getattr(_fluent(), "_active_run_stack", None)
     return [] if stack is None else stack.get()
+
+
+# ---- the user's calls: as in every tutorial, and yet within our run ----------------------------
+
+
+@functools.cache
+def _run_class() -> Any:
+    import mlflow
+
+    class OurRun(mlflow.ActiveRun):  # type: ignore[misc]
+        """The run of the tracker: leaving a ``with`` block does not end it."""
+
+        def __init__(self, run: Any, uri: str):
+            super().__init__(run)
+            self.uri = uri
+
+        def __exit__(self, exc_type: Any, *_: object) -> bool:
+            return exc_type is None
+
+    return OurRun
+
+
+def _ours() -> Any:
+    """Return the tracker's run if it is the innermost active one of this thread."""
+    stack = _stack()
+    return stack[-1] if stack and isinstance(stack[-1], _run_class()) else None
+
+
+def _start_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Go on with the tracker's run where the user starts one; others are started beside it."""
+    ours = _ours()
+    given = inspect.signature(original).bind(*args, **kwargs).arguments
+    if ours is None or given.get("nested"):
+        return original(*args, **kwargs)
+    own_id = ours.info.run_id
+    if given.get("parent_run_id") == own_id:
+        return original(**given | {"nested": True})
+    if given.get("run_id") in (None, own_id) and not given.get("parent_run_id"):
+        _describe(given)
+        return ours
+    stack = _stack()
+    stack.pop()
+    depth = len(stack)
+    try:
+        return original(*args, **kwargs)
+    finally:
+        stack.insert(depth, ours)  # below what has been started
+
+
+def _describe(given: Mapping[str, Any]) -> None:
+    """Give our run the tags, the name and the description that the user gives to theirs."""
+    texts = {
+        **(given.get("tags") or {}),
+        "mlflow.runName": given.get("run_name"),
+        "mlflow.note.content": given.get("description"),
+    }
+    tags = {name: text for name, text in texts.items() if text is not None}
+    if tags:
+        sys.modules["mlflow"].set_tags(tags)
+
+
+def _end_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """End a run of the user's; ours ends when the tracker says how."""
+    if _ours() is None:
+        original(*args, **kwargs)
+
+
+def _set_tracking_uri(original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Send to another server: without our run, which that one does not know."""
+    original(*args, **kwargs)
+    ours = _ours()
+    if ours is not None and _address(sys.modules["mlflow"].get_tracking_uri()) != _address(
+        ours.uri
+    ):
+        _stack().pop()
+        process.let_go()
+
+
+def _address(uri: str) -> str:
+    return without_secrets(resolved_uri(uri, None)).rstrip("/")
+
+
+_CALLS = {"start_run": _start_run, "end_run": _end_run, "set_tracking_uri": _set_tracking_uri}
+_sharing_lock = threading.Lock()
+_sharing = 0  # how many runs are under way
+
+
+@contextlib.contextmanager
+def _shared_calls(mlflow: Any) -> Iterator[None]:
+    """Replace the calls of MLflow's that would fail within our run, or end it."""
+    global _sharing
+    modules = (mlflow, mlflow.tracking, _fluent())
+    with _sharing_lock:
+        _sharing += 1
+        if _sharing == 1:
+            for name, call in _CALLS.items():
+                original = getattr(mlflow, name)
+                shared = functools.wraps(original)(functools.partial(call, original))
+                setattr(shared, _ORIGINAL, original)
+                for module in modules:
+                    if getattr(module, name, None) is original:
+                        setattr(module, name, shared)
+    try:
+        yield
+    finally:
+        with _sharing_lock:
+            _sharing -= 1
+            for module in modules if _sharing == 0 else ():
+                for name in _CALLS:
+                    original = getattr(getattr(module, name, None), _ORIGINAL, None)
+                    if original is not None:
+                        setattr(module, name, original)

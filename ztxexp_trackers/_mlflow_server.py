@@ -83,8 +83,8 @@ def check_uri(uri: str) -> None:
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
             raise ConfigError(
-                f"MlflowTracker: tracking_uri {without_secrets(uri)!r} names no host; write for example "
-                "tracking_uri='http://127.0.0.1:5000'"
+                f"MlflowTracker: tracking_uri {without_secrets(uri)!r} names no host; write for "
+                "example tracking_uri='http://127.0.0.1:5000'"
             )
     elif parts.scheme.partition("+")[0] == "sqlite":
         _check_folder(uri)
@@ -116,8 +116,9 @@ def make_client(mlflow: Any, uri: str) -> Any:
     except mlflow.MlflowException as exc:
         if "unsupported URI" in str(exc):
             raise ConfigError(
-                f"MlflowTracker: MLflow knows no address like tracking_uri {without_secrets(uri)!r}; write "
-                "for example 'http://127.0.0.1:5000' or 'sqlite:///mlflow.db'"
+                "MlflowTracker: MLflow knows no address like tracking_uri "
+                f"{without_secrets(uri)!r}; write for example 'http://127.0.0.1:5000' or "
+                "'sqlite:///mlflow.db'"
             ) from None
         if "MLFLOW_ALLOW_FILE_STORE" not in str(exc):
             raise

@@ -7,32 +7,43 @@ Each run has its own handle, so runs of one process never mix. Without a network
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import inspect
 import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ztxexp_core import MetricEvent, RunContext, RunMetadata, importing, plain
-from ztxexp_trackers._common import named_metrics, seconds
+from ztxexp_core import (
+    ConfigError,
+    MetricEvent,
+    OptionError,
+    RunContext,
+    RunMetadata,
+    importing,
+    plain,
+)
+from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
+from ztxexp_trackers._wandb_active import STEP_METRIC, SharedRun, in_function
 
-# W&B drops rows whose step is not larger than the last one, as that of a validation after a
-# training epoch. So its own step only counts rows, and this metric carries the step of the event.
-STEP_METRIC = "event/step"
-
-_TAG_LENGTH, _ARTIFACT_NAME_LENGTH = 64, 128  # characters, limits of W&B
+_TAG_LENGTH, _NAME_LENGTH = 64, 128  # characters, limits of W&B
+_MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 _ARTIFACT_TYPES = {
     "model": ("ckpt", "gguf", "h5", "joblib", "keras", "onnx", "pkl", "pt", "pth", "safetensors"),
     "dataset": ("arrow", "csv", "feather", "jsonl", "npy", "npz", "parquet", "tsv"),
     "image": ("gif", "jpeg", "jpg", "pdf", "png", "svg", "webp"),
 }
+# Of wandb.init: with others it is imported, to ask it.
+_KNOWN_ARGUMENTS = {"entity", "log_artifacts", "dir", "id", "name", "notes", "tags", "config"}
+_KNOWN_ARGUMENTS |= {"group", "job_type", "mode", "settings", "save_code", "resume", "reinit"}
 _TYPE_OF = {f".{suffix}": kind for kind, names in _ARTIFACT_TYPES.items() for suffix in names}
 
 _starting = threading.Lock()
 _running: list[Any] = []  # the handles of this process that have not ended
+_destinations: dict[int, str] = {}  # where they send to, by the id() of the handle
 _ending: list[Any] = []  # those whose finish has begun, and is under way or has failed
 
 
@@ -40,9 +51,17 @@ class WandbTracker:
     """Sends runs to Weights & Biases.
 
     Metrics are drawn over the step of their event. Those of a split other than ``train`` are named
-    ``<split>/<metric>``. Your own ``wandb.log(...)`` within ``exp_fn`` lands in the same run,
-    unless several runs share the process at the same time. A run that is resumed or replayed goes
-    on under the same id: offline in a further folder, which ``wandb sync`` puts behind the first.
+    ``<split>/<metric>``. A run that is resumed or replayed goes on under the same id: offline in a
+    further folder, which ``wandb sync`` puts behind the first.
+
+    Your own ``wandb.log(...)`` within ``exp_fn`` lands in the same run, unless several runs share
+    the process at the same time: with ``step=`` at that step, else over W&B's own. A
+    ``wandb.init(...)`` there returns that run, with your ``config``, ``name``, ``notes`` and
+    ``tags``, and ``finish`` leaves it open until the end. What ``exp_fn`` starts beside it, by
+    another ``id`` or by ``reinit``, is finished when it returns.
+
+    Of two such trackers with different projects, the one that starts second has the run under an
+    id of its own: W&B takes an id once in a process.
 
     Args:
         project: name of the project.
@@ -73,6 +92,26 @@ class WandbTracker:
         self.kwargs = kwargs
         self._runs: dict[Path, _Followed] = {}
 
+    @staticmethod
+    def check_options(project: str | None = None, **others: Any) -> None:
+        """Refuse a project, mode or argument that ``wandb.init`` would refuse."""
+        if project is not None and (len(project) > 128 or set(project) & set("/\\#?%:")):
+            raise ConfigError(
+                f"WandbTracker: W&B takes no project {project!r}; give at most 128 characters "
+                "without / \\ # ? % :"
+            )
+        mode = others.get("mode")
+        if mode is not None and mode not in _MODES:
+            raise ConfigError(
+                f"WandbTracker: mode must be one of {', '.join(_MODES[:4])}, got {mode!r}"
+            )
+        unknown = others.keys() - _KNOWN_ARGUMENTS
+        known = list(inspect.signature(_wandb().init).parameters) if unknown else []
+        for name in sorted(unknown - set(known)):
+            raise OptionError(
+                f"WandbTracker: wandb.init has no option {name!r}; known: {', '.join(known)}"
+            )
+
     @property
     def destination(self) -> str:
         """Host (where the environment sets one), entity and project; offline is another place."""
@@ -93,11 +132,17 @@ class WandbTracker:
             ImportError: wandb is not installed.
         """
         described = {**self._described(ctx, meta), **self.kwargs}
-        run = _begin(_wandb(), project=self.project, entity=self.entity, **described)
+        run = _begin(
+            _wandb(),
+            self.destination,
+            ctx.run_dir,
+            project=self.project,
+            entity=self.entity,
+            **described,
+        )
         self._runs[ctx.run_dir] = _Followed(run, ctx.run_id)
         try:
             run.define_metric(STEP_METRIC, hidden=True, summary="none")
-            run.define_metric("*", step_metric=STEP_METRIC)
             run.summary.update(_known(experiment_name=meta.experiment_name, group=meta.group))
         except BaseException:  # nobody will end a run that did not start
             del self._runs[ctx.run_dir]
@@ -109,13 +154,14 @@ class WandbTracker:
         followed = self._runs.get(ctx.run_dir)
         if followed is not None:
             when = _known(_timestamp=seconds(event.timestamp))
-            followed.run.log({**named_metrics(event), STEP_METRIC: event.step, **when})
+            values = {k: v for k, v in named_metrics(event).items() if is_number(v)}
+            followed.shared.log({**values, STEP_METRIC: event.step, **when})
 
     def on_params(self, ctx: RunContext, params: dict[str, Any]) -> None:
         """Add to the run's configuration."""
         followed = self._runs.get(ctx.run_dir)
         if followed is not None:
-            followed.run.config.update(plain(params), allow_val_change=True)
+            followed.run.config.update(_sendable(params), allow_val_change=True)
 
     def on_artifact(self, ctx: RunContext, path: Path, name: str) -> None:
         """Log a file or folder as an artifact of the run, ``<run id>-<name>``.
@@ -126,13 +172,18 @@ class WandbTracker:
         if followed is not None:
             followed.log_artifact(path, name)
 
+    def in_run(self, ctx: RunContext) -> AbstractContextManager[None]:
+        """Let the function's own calls of W&B work within the run; see the class."""
+        followed = self._runs.get(ctx.run_dir)
+        return in_function(followed and followed.shared)
+
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write the summary and finish the run, as failed (exit code 1) or not (0)."""
         followed = self._runs.pop(ctx.run_dir, None)
         if followed is None:
             return
         try:
-            followed.run.summary.update(plain(summary))
+            followed.run.summary.update(_sendable(summary))
             if self.log_artifacts:
                 followed.log_rest(ctx.artifacts_dir)
         finally:
@@ -148,13 +199,13 @@ class WandbTracker:
             self.kwargs.keys() & {"resume_from", "fork_from"}
         )
         return _known(
-            id=re.sub(r"[/\\#?%:]", "-", ctx.run_id),
+            id=_fitting(ctx.run_id, re.sub(r"[/\\#?%:;,']", "-", ctx.run_id).strip()),
             name=ctx.run_id,
-            config=plain(ctx.config),
+            config=_sendable(ctx.config),
             dir=os.environ.get("WANDB_DIR") or str(ctx.run_dir),
-            group=meta.group,
+            group=meta.group and _fitting(meta.group),
             tags=_tags(meta.tags),
-            job_type=meta.experiment_name,
+            job_type=meta.experiment_name and _fitting(meta.experiment_name),
             resume="allow" if resumed else None,
         )
 
@@ -164,6 +215,7 @@ class _Followed:
 
     def __init__(self, run: Any, run_id: str):
         self.run, self._run_id = run, run_id
+        self.shared = SharedRun(run)
         self._artifacts: set[str] = set()
 
     def log_artifact(self, path: Path, name: str) -> None:
@@ -193,13 +245,15 @@ def _wandb() -> Any:
     return wandb
 
 
-def _begin(wandb: Any, **arguments: Any) -> Any:
+def _begin(wandb: Any, destination: str, run_dir: Path, **arguments: Any) -> Any:
     """Start a run, with a new service where that of the process has died."""
-    for left in [run for run in _running if run.id == arguments.get("id")]:
+    same_id = [run for run in _running if run.id == arguments.get("id")]
+    for left in [run for run in same_id if _destinations.get(id(run)) == destination]:
         # It did not end, perhaps because a call took too long; W&B takes an id once at a time.
         with contextlib.suppress(Exception):
             _finish(left, exit_code=1)
     with _starting:
+        arguments["id"] = _free_id(str(arguments["id"]), destination, run_dir)
         try:
             run = wandb.init(**{"reinit": _reinit(wandb), **arguments})
         except Exception as exc:
@@ -208,17 +262,36 @@ def _begin(wandb: Any, **arguments: Any) -> Any:
             # All runs of this process have died with it, and wandb would go on asking it.
             _ending.extend(_running)
             _running.clear()
+            _destinations.clear()
             with contextlib.suppress(Exception, SystemExit):
                 wandb.teardown()
             os.environ.pop("WANDB_SERVICE", None)  # its address
             run = wandb.init(**{"reinit": "finish_previous", **arguments})
         _running.append(run)
+        _destinations[id(run)] = destination
     return run
+
+
+def _free_id(run_id: str, destination: str, run_dir: Path) -> str:
+    """Return the id, or that of a second tracker of the same run; called under the lock.
+
+    W&B takes an id once in a process, whatever the project. The second one's follows from its
+    destination. That it has one is noted beside the run's files, for when the run is continued.
+    """
+    own = marked(run_id, destination, _NAME_LENGTH)
+    note = run_dir / "wandb" / f"{own}.id"
+    if any(run.id == run_id for run in _running):
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch()
+        return own
+    return own if note.exists() else run_id
 
 
 def _finish(run: Any, exit_code: int) -> None:
     # Before the call: a finish may take long, or fail, and later runs must not wait for it.
     _remove(run, _running)
+    _destinations.pop(id(run), None)
     _ending.append(run)
     run.finish(exit_code=exit_code)
     _remove(run, _ending)
@@ -251,17 +324,35 @@ def _artifact_name(run_id: str, name: str) -> str:
     """
     full = f"{run_id}-{name}"
     safe = re.sub(r"[^\w.-]", "_", full.replace("/", "--"), flags=re.ASCII)
-    if len(safe) <= _ARTIFACT_NAME_LENGTH and safe.replace("--", "/") == full:
+    if len(safe) <= _NAME_LENGTH and safe.replace("--", "/") == full:
         return safe
-    digest = hashlib.blake2b(full.encode(errors="replace"), digest_size=4).hexdigest()
-    return f"{safe[: _ARTIFACT_NAME_LENGTH - 9]}-{digest}"
+    return marked(safe, full, _NAME_LENGTH)
+
+
+def _fitting(name: str, safe: str | None = None, length: int = _NAME_LENGTH) -> str:
+    """Return a name that W&B accepts: itself, or ``safe`` with a mark."""
+    safe = name if safe is None else safe
+    return name if safe == name and len(name) <= length else marked(safe, name, length)
+
+
+def _sendable(value: Any) -> Any:
+    """Return a value in plain form, with an integer that no float holds as text."""
+    return _without_huge(plain(value))
+
+
+def _without_huge(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_huge(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_huge(item) for item in value]
+    return value if type(value) is not int or is_number(value) else str(value)
 
 
 def _tags(tags: dict[str, str] | list[str] | None) -> list[str] | None:
     if not tags:
         return None
     words = [f"{k}={v}" for k, v in tags.items()] if isinstance(tags, dict) else map(str, tags)
-    return list(dict.fromkeys(word[:_TAG_LENGTH] for word in words if word))
+    return list(dict.fromkeys(_fitting(word, length=_TAG_LENGTH) for word in words if word))
 
 
 def _known(**values: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ MAX_FAILURES = 3  # after this many consecutive failures only on_run_end is call
 # Seconds between two looks at the files, from the first to the longest, twice as long each time:
 # each time that this thread wakes up costs the training thread. The end of a run is not waited for.
 _PAUSES_SEC = (0.1, 1.0)
+_STAND_BY_SEC = 1.0
 _POLL_SEC = 0.05  # between two looks at a call that is under way
 
 
@@ -160,14 +161,29 @@ class TrackerThread:
         """Start the thread, which makes the tracker and calls on_run_start; does not wait."""
         self._thread.start()
 
+    def stand_by(self) -> None:
+        """Only make the tracker, for :meth:`in_run`; nothing is delivered."""
+
+        def make() -> None:
+            with contextlib.suppress(BaseException):
+                self._tracker = self._target.make()
+
+        maker = threading.Thread(target=make, name=self._thread.name, daemon=True)
+        maker.start()
+        maker.join(_STAND_BY_SEC)  # its constructor may be what hangs
+
     def wait_for_start(self) -> None:
         """Wait until on_run_start has returned, or took too long."""
         self._await(self._started)
 
     @contextlib.contextmanager
     def in_run(self) -> Iterator[None]:
-        """Enter the context that the tracker wants around the experiment function, if any."""
-        enter = None if self._abandoned else getattr(self._tracker, "in_run", None)
+        """Enter the context that the tracker wants around the experiment function, if any.
+
+        Also where the tracker hangs: what the function does with its client library must not
+        reach the next run.
+        """
+        enter = getattr(self._tracker, "in_run", None)
         with contextlib.ExitStack() as stack:
             if enter is not None:
                 self._guarded("in_run", lambda: stack.enter_context(enter(self.ctx)))

@@ -42,18 +42,18 @@ class RunTrackers:
         self._without = spec.without
         self._report = report
         self._threads: list[TrackerThread] = []
+        self._standing_by: list[TrackerThread] = []  # those of trackers that have hung before
         self.local: list[GuardedTracker] = []
         self.hung: list[str] = []
 
     def start(self, ctx: RunContext) -> None:
         """Make the trackers and call ``on_run_start``."""
         for spec in self._launch.trackers:
-            if spec.name not in self._without:
-                self._start(ctx, spec)
+            self._start(ctx, spec)
         for name, tracker in self._launch.live_trackers:
             if getattr(tracker, "local", False):
                 self._start_local(ctx, name, tracker)
-            elif name not in self._without:
+            else:
                 self._start_remote(
                     ctx, target_for_instance(name, tracker, self._launch.tracker_timeout)
                 )
@@ -78,13 +78,17 @@ class RunTrackers:
 
     def _start_remote(self, ctx: RunContext, target: TrackerTarget) -> None:
         thread = TrackerThread(ctx, target, self._report)
-        self._threads.append(thread)
-        thread.begin()
+        if target.name in self._without:
+            thread.stand_by()
+            self._standing_by.append(thread)
+        else:
+            self._threads.append(thread)
+            thread.begin()
 
     def in_run(self) -> contextlib.ExitStack:
         """Enter the ``in_run`` contexts of the trackers, for the time of the experiment."""
         with contextlib.ExitStack() as stack:
-            for thread in self._threads:
+            for thread in (*self._threads, *self._standing_by):
                 stack.enter_context(thread.in_run())
             return stack.pop_all()
 
