@@ -172,9 +172,9 @@ def _leave(started: list[Any], before: Any, shared: SharedRun | None, status: in
     for run in started:
         with contextlib.suppress(Exception):
             run.finish(exit_code=status)  # nothing where the function did it
-    if before is not None and getattr(wandb, "run", None) is not before:
-        if not getattr(before, "_is_finished", True):
-            _make_present(before)
+    replaced = before is not None and getattr(wandb, "run", None) is not before
+    if replaced and not getattr(before, "_is_finished", True):
+        _make_present(before)
 
 
 def _make_present(run: Any) -> None:

@@ -65,9 +65,14 @@ class TensorboardTracker:
 
     @staticmethod
     def check_options(log_dir: str | Path | None = None) -> None:
-        """Refuse a ``log_dir`` that cannot be a folder, as the constructor does."""
-        if log_dir is not None:
-            _checked(log_dir)
+        """Refuse a ``log_dir`` that cannot be a folder."""
+        path = None if log_dir is None else _checked(log_dir)
+        for part in () if path is None else (path, *path.parents):
+            if os.path.lexists(part) and not os.path.isdir(part):
+                raise ConfigError(
+                    f"TensorboardTracker: log_dir {str(log_dir)!r} cannot be a folder, because "
+                    f"{part} is a file; choose another log_dir"
+                )
 
     @property
     def destination(self) -> str:
@@ -254,14 +259,7 @@ def _checked(log_dir: object) -> Path:
             f"TensorboardTracker: log_dir must be a folder on this machine, got {log_dir!r}; write "
             'for example log_dir="runs", or leave it out for a folder inside each run'
         )
-    path = Path(text).expanduser().absolute()  # the experiment may change the working folder
-    existing = next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
-    if os.path.lexists(existing) and not os.path.isdir(existing):
-        raise ConfigError(
-            f"TensorboardTracker: log_dir {text!r} cannot be a folder: {existing} is none; "
-            "choose another log_dir"
-        )
-    return path
+    return Path(text).expanduser().absolute()  # the experiment may change the working folder
 
 
 def _scalars(step: int, when: float, values: Mapping[str, float]) -> Any:

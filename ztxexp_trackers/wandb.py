@@ -175,7 +175,7 @@ class WandbTracker:
     def in_run(self, ctx: RunContext) -> AbstractContextManager[None]:
         """Let the function's own calls of W&B work within the run; see the class."""
         followed = self._runs.get(ctx.run_dir)
-        return in_function(followed and followed.shared)
+        return in_function(None if followed is None else followed.shared)
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write the summary and finish the run, as failed (exit code 1) or not (0)."""
