@@ -21,6 +21,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     MetricEvent,
 )
+from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class ResultAnalyzer:
     its texts among the run's tags, their keys or values.
 
     Attributes:
-        results_path: the results root as it was given.
+        results_path: the absolute path of the results root.
 
     Args:
         results_path: the results root.
@@ -59,7 +60,7 @@ class ResultAnalyzer:
     """
 
     def __init__(self, results_path: str | Path):
-        self.results_path = Path(results_path)
+        self.results_path = root_path(results_path)
         if not self.results_path.is_dir():
             raise FileNotFoundError(
                 f"there is no results folder at {self.results_path}; give the root of a launch"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ztxexp.configs.builder import ConfigBuilder, Modifier, Predicate, Variants
+from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,7 +45,7 @@ class ExpManager(ConfigBuilder):
         Raises:
             ConfigError: from :meth:`build`, a value that cannot be compared; it names its key.
         """
-        return self.exclude_root(Path(results_root), ignore_keys)
+        return self.exclude_root(root_path(results_root), ignore_keys)
 
     # ---- the names of 0.1 --------------------------------------------------------------------
 

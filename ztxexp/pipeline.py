@@ -19,6 +19,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
+from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,7 +43,7 @@ class ExperimentPipeline(ConfigBuilder):
 
     def __init__(self, results_root: str | Path, base_config: Any = None):
         super().__init__(base_config)
-        self.results_root = Path(results_root)
+        self.results_root = root_path(results_root)
         self._metadata: dict[str, Any] = {}
         self._retry: dict[str, Any] = {}
         self._tracker_specs: list[dict[str, Any]] = []

@@ -29,7 +29,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
 from ztxexp_core.store.files import RunFiles, read_record
-from ztxexp_core.store.run_folder import effective_record, iter_runs
+from ztxexp_core.store.run_folder import effective_record, iter_runs, root_path
 
 _log = logging.getLogger("ztxexp")
 
@@ -111,7 +111,7 @@ def sync(
         >>> print(sync("./results", "mlflow", experiment_name="digits"))
         mlflow: 12 of 40 runs sent, 3600 events, 0 parameter lists, 0 artifacts
     """
-    root = Path(results_root).absolute()
+    root = root_path(results_root)
     if not root.is_dir():
         raise StoreError(f"there is no results root {root}; give the folder that holds the runs")
     if isinstance(tracker, str):

@@ -42,9 +42,8 @@ class ExpRunner:
         exp_function: ExperimentFn | None = None,
     ):
         self.configs: list[Config] = [_config(config, configs) for config in configs]
-        self.results_root = Path(results_root)
+        self.results_root = prepare_root(Path(results_root))
         self.exp_function = exp_function
-        prepare_root(self.results_root)
 
     def run(
         self,

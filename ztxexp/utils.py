@@ -37,11 +37,14 @@ utc_now_iso = utc_now
 
 def create_dir(path: str | Path) -> None:
     """Make a folder and its parents; an existing one is fine."""
-    os.makedirs(path, exist_ok=True)
+    os.makedirs(_home(path), exist_ok=True)
 
 
 def delete_dir(path: str | Path) -> None:
-    """Delete a folder with everything in it; nothing happens if there is none."""
+    """Delete a folder with everything in it; nothing happens if there is none.
+
+    Here alone ``~`` is not the home folder: a folder named so by mistake can be deleted.
+    """
     if os.path.isdir(path):
         shutil.rmtree(path)
         _log.info("deleted the folder %s", path)
@@ -49,20 +52,20 @@ def delete_dir(path: str | Path) -> None:
 
 def get_subdirectories(path: str | Path) -> list[Path]:
     """Return the folders directly below a path, sorted; none if the path is not a folder."""
-    if not os.path.isdir(path):
-        return []
-    return sorted(entry for entry in Path(path).iterdir() if entry.is_dir())
+    folder = _home(path)
+    return sorted(e for e in folder.iterdir() if e.is_dir()) if folder.is_dir() else []
 
 
 def get_file_creation_time(file_path: str | Path) -> str:
     """Return when a file was made (on Unix: last changed), as ``2026/01/31-23:59:59``."""
-    return datetime.fromtimestamp(os.path.getctime(file_path)).strftime("%Y/%m/%d-%H:%M:%S")
+    return datetime.fromtimestamp(os.path.getctime(_home(file_path))).strftime("%Y/%m/%d-%H:%M:%S")
 
 
 def write_text_atomic(file_path: str | Path, text: str, encoding: str = "utf-8") -> None:
     """Replace a text file as a whole, so that no reader sees half of it; makes its folder."""
     data = text.encode(encoding)
-    create_dir(Path(file_path).parent)
+    file_path = _home(file_path)
+    create_dir(file_path.parent)
     write_bytes(file_path, data)
 
 
@@ -78,7 +81,7 @@ save_json_atomic = save_json
 def load_json(file_path: str | Path) -> dict[str, Any] | None:
     """Read a JSON object; ``None`` if the file is missing or holds a list, a number or a string."""
     try:
-        value = json.loads(Path(file_path).read_text(encoding="utf-8"))
+        value = json.loads(_home(file_path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return value if isinstance(value, dict) else None
@@ -87,7 +90,8 @@ def load_json(file_path: str | Path) -> dict[str, Any] | None:
 def append_jsonl(file_path: str | Path, record: dict[str, Any]) -> None:
     """Append a record to a ``.jsonl`` file; makes its folder."""
     line = json.dumps(record, ensure_ascii=False, default=_as_json) + "\n"
-    create_dir(Path(file_path).parent)
+    file_path = _home(file_path)
+    create_dir(file_path.parent)
     with JsonlWriter(str(file_path)) as lines:
         lines.append_bytes(line.encode())
 
@@ -99,7 +103,7 @@ def load_jsonl(file_path: str | Path, skip_invalid: bool = False) -> list[dict[s
     line that holds something other than an object raises ``ValueError``.
     """
     records = []
-    with contextlib.suppress(FileNotFoundError), open(file_path, encoding="utf-8") as lines:
+    with contextlib.suppress(FileNotFoundError), open(_home(file_path), encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -328,7 +332,8 @@ def setup_logger(name: str, log_file: str | Path, level: int = logging.INFO) -> 
     logger.setLevel(level)
     logger.propagate = False
     if not logger.handlers:
-        create_dir(Path(log_file).parent)
+        log_file = _home(log_file)
+        create_dir(log_file.parent)
         form = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
         for handler in (logging.FileHandler(log_file, encoding="utf-8"), logging.StreamHandler()):
             handler.setFormatter(form)
@@ -338,7 +343,7 @@ def setup_logger(name: str, log_file: str | Path, level: int = logging.INFO) -> 
 
 def add_to_sys_path(path: str | Path) -> None:
     """Put a folder first in the places where Python looks for modules, once."""
-    folder = str(Path(path).resolve())
+    folder = str(_home(path).resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
         _log.info("added %s to sys.path", folder)
@@ -359,7 +364,7 @@ def save_torch_model(model: Any, optimizer: Any | None, epoch: int, path: str | 
         "model_state_dict": model.state_dict(),
         "optimizer_state_dict": None if optimizer is None else optimizer.state_dict(),
     }
-    torch.save(state, path)
+    torch.save(state, _home(path))
 
 
 def load_torch_model(
@@ -367,7 +372,7 @@ def load_torch_model(
 ) -> tuple[Any, Any | None, int]:
     """Load what :func:`save_torch_model` saved; return model, optimizer and epoch."""
     torch = _optional("torch", 'pip install "ztxexp[torch]"')
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(_home(path), map_location="cpu", weights_only=True)
     model.load_state_dict(state["model_state_dict"])
     if optimizer is not None and state["optimizer_state_dict"] is not None:
         optimizer.load_state_dict(state["optimizer_state_dict"])
@@ -377,15 +382,20 @@ def load_torch_model(
 def save_dill(obj: object, file_path: str | Path) -> None:
     """Write an object with dill."""
     dill = _optional("dill", "pip install dill")
-    with open(file_path, "wb") as handle:
+    with open(_home(file_path), "wb") as handle:
         dill.dump(obj, handle)
 
 
 def load_dill(file_path: str | Path) -> object:
     """Read an object with dill. This runs code in the file: load only what you trust."""
     dill = _optional("dill", "pip install dill")
-    with open(file_path, "rb") as handle:
+    with open(_home(file_path), "rb") as handle:
         return cast(object, dill.load(handle))
+
+
+def _home(path: str | Path) -> Path:
+    """Return a path with ``~`` as the home folder."""
+    return Path(path).expanduser()
 
 
 def _optional(package: str, install: str) -> Any:

@@ -49,7 +49,9 @@ def resolved_uri(given: str | Path | None, setting: str | None) -> str:
         setting: MLflow's own.
     """
     if given:
-        return _absolute(given.resolve().as_uri() if isinstance(given, Path) else given)
+        return _absolute(
+            given.expanduser().resolve().as_uri() if isinstance(given, Path) else given
+        )
     if setting:
         return _absolute(setting)
     if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
@@ -64,7 +66,7 @@ def _absolute(uri: str) -> str:
     if path is None:
         return uri
     scheme, slashes, rest = uri.partition(":///")
-    return f"{scheme}{slashes}{os.path.abspath(path)}{rest[len(path) :]}"
+    return f"{scheme}{slashes}{os.path.abspath(os.path.expanduser(path))}{rest[len(path) :]}"
 
 
 def _database_file(uri: str) -> str | None:

@@ -30,7 +30,7 @@ from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, label, visible_gpus
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
-from ztxexp_core.store.run_folder import run_names
+from ztxexp_core.store.run_folder import root_path, run_names
 
 OK, WARN, BAD = "ok", "warn", "bad"
 
@@ -165,7 +165,7 @@ def check_root(root: str | Path) -> Iterator[Check]:
     Args:
         root: the folder; if it does not exist yet, the nearest existing one above it is checked.
     """
-    root = Path(root).absolute()
+    root = root_path(root)
     folder = next(path for path in (root, *root.parents) if path.exists())
     if not folder.is_dir():
         yield Check(BAD, "root", f"{root} is a file or lies below one", "choose a folder")

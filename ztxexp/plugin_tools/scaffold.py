@@ -52,7 +52,7 @@ def new_plugin(kind: str, name: str, into: Path) -> Path:
         )
     variables = _variables(kind, name)
     _check_free(kind, name, variables["module"])
-    folder = Path(into) / variables["distribution"]
+    folder = Path(into).expanduser() / variables["distribution"]
     if folder.exists():
         raise StoreError(f"{folder} exists already; remove it, or choose another name or --into")
     try:

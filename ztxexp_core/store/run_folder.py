@@ -236,6 +236,27 @@ def close_dead_run(folder: Path) -> bool:
 # ---- the results root ----------------------------------------------------------------------------
 
 
+def root_path(root: str | Path) -> Path:
+    """Return a results root as an absolute path; ``~`` is the home folder.
+
+    Raises:
+        StoreError: nobody's home folder is meant, or the working folder has been deleted.
+
+    Example:
+        >>> root_path("~/results")
+        PosixPath('/home/ada/results')
+    """
+    try:
+        # Not abspath: it would resolve ".." without looking at links.
+        return Path(root).expanduser().absolute()
+    except RuntimeError as exc:
+        problem = f"there is no such home folder ({exc}); write the path out"
+        raise StoreError(errno.ENOENT, problem, str(root)) from exc
+    except OSError as exc:
+        problem = "the working folder has been deleted; give an absolute path, or os.chdir() first"
+        raise StoreError(exc.errno, problem, str(root)) from exc
+
+
 def prepare_root(root: Path) -> Path:
     """Make the results root if it is missing, and check that runs can be written.
 
@@ -245,13 +266,19 @@ def prepare_root(root: Path) -> Path:
     Raises:
         StoreError: the root is not a folder or cannot be written; the message names path and cause.
     """
-    # Not abspath: it would resolve ".." without looking at links.
-    root = Path(root).absolute()
+    root = root_path(root)
     probe = root / f"{STAGING_PREFIX}probe-{os.urandom(6).hex()}"
     if root.exists() and not root.is_dir():
         raise StoreError(
             errno.ENOTDIR,
             "the results root is a file; choose a folder, no run was started",
+            str(root),
+        )
+    if root.is_symlink() and not root.exists():
+        raise StoreError(
+            errno.ENOENT,
+            f"the results root is a symbolic link to {os.readlink(root)}, which does not exist; "
+            "no run was started. Make that folder, or correct the link",
             str(root),
         )
     try:

@@ -243,7 +243,7 @@ def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple
         ValueError: the name leads out of the folder.
         OSError: it cannot be copied.
     """
-    source, home = Path(path).absolute(), artifacts.absolute()
+    source, home = Path(path).expanduser().absolute(), artifacts.absolute()
     if not source.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such artifact", str(path))
     if name is None:
