@@ -438,6 +438,20 @@ def test_a_damaged_run_is_left_out_and_named_exactly_once(
     assert len(warned(caplog, "left out")) == 1
 
 
+def test_a_folder_whose_name_is_not_utf_8_is_left_out_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good_run(tmp_path, "a")
+    try:
+        good_run(tmp_path, os.fsdecode(b"r\xe9sultat"))
+    except (OSError, UnicodeError):
+        pytest.skip("a file system without such names")
+    for _ in range(3):
+        assert found(tmp_path) == ["a"]
+    (message,) = warned(caplog, "is not UTF-8")
+    assert "sultat" in message and message.encode()
+
+
 def test_a_record_in_utf16_does_no_harm(tmp_path: Path) -> None:
     good_run(tmp_path, "a")
     odd = good_run(tmp_path, "odd")
