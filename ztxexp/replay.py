@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ztxexp.text.format import plural
 from ztxexp_core.context import RunContext
@@ -23,7 +24,7 @@ from ztxexp_core.delivery.state import (
     target_for,
     target_for_instance,
 )
-from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, TrackerThread
+from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, TrackerThread
 from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker
@@ -35,6 +36,7 @@ _log = logging.getLogger("ztxexp")
 
 SYNC_TIMEOUT_SEC = 60.0
 _SHOWN = 5
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -51,6 +53,7 @@ class SyncReport:
         busy: ids of runs that another process is sending to the tracker now.
         failed: errors by run id; the next ``sync`` continues there.
         not_tried: number of runs left out after several failures in a row.
+        lost: ids of runs that the tracker had received and no longer has.
     """
 
     tracker: str
@@ -62,12 +65,19 @@ class SyncReport:
     busy: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     not_tried: int = 0
+    lost: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
+        if not (self.sent or self.busy or self.failed or self.not_tried):
+            return f"{self.tracker} has everything ({plural(self.runs, 'run')})"
         extras = f"{plural(self.params, 'parameter list')}, {plural(self.artifacts, 'artifact')}"
         complete = [run_id for run_id in self.sent if run_id not in self.failed]
         sent = f"{len(complete)} of {plural(self.runs, 'run')} sent"
         lines = [f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"]
+        if self.lost:
+            lines.append(
+                f"  {plural(len(self.lost), 'run')} had been sent before and was lost there"
+            )
         if self.busy:
             lines.append(f"  another process is sending {plural(len(self.busy), 'run')} now")
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
@@ -85,6 +95,7 @@ def sync(
     /,
     *,
     tracker_timeout: float = SYNC_TIMEOUT_SEC,
+    force: bool = False,
     **kwargs: Any,
 ) -> SyncReport:
     """Send a tracker what it is missing of the runs in a results root.
@@ -92,12 +103,16 @@ def sync(
     The tracker gets the same calls as during the runs, made from the files on disk; so it works for
     a tracker that was installed today, and for runs of 1.0.3. Of a run that is going on, what there
     is so far is sent. What has arrived is recorded in each run's folder: it is not sent again, and
-    after an interrupted sync the next one continues.
+    after an interrupted sync the next one continues. A tracker that can say what it has (mlflow,
+    tensorboard, jsonl) is asked each time, so that runs that were deleted there are sent again. For
+    others there is ``force``.
 
     Args:
         results_root: folder that holds a folder for every run.
         tracker: name of an installed tracker, or an instance of one.
         tracker_timeout: seconds that one call of the tracker may take.
+        force: send everything, whatever was recorded as received. A tracker that still has the
+            runs may then have some of it twice.
         **kwargs: arguments of a tracker given by name, as for :meth:`ExperimentPipeline.track`.
 
     Returns:
@@ -120,6 +135,7 @@ def sync(
     else:
         check_tracker(tracker)
         target = target_for_instance(registry.name_of(tracker), tracker, tracker_timeout)
+    target.force = force
     report, sample = SyncReport(target.name), target.make()
     failures = 0  # in a row
     for folder, run in iter_runs(root):
@@ -139,16 +155,23 @@ def _sync_run(
     """Send what is missing of one run; ``None`` where nothing was to be done."""
     try:
         ctx = context_of(folder)
-        state = delivery_state(ctx, sample, target)
+    except (OSError, StoreError) as exc:
+        report.failed[folder.name] = f"{type(exc).__name__}: {exc}"
+        return None
+    try:
+        state = _within(target.first_timeout, lambda: delivery_state(ctx, sample, target))
         if not _is_missing(state, run):
             return None
+        if state.lost:
+            report.lost.append(folder.name)
         if state.in_use:
             report.busy.append(folder.name)
             return None
         delivery = deliver_run(ctx, run, target)
-    except Exception as exc:  # a damaged run, or an error of the tracker that shows what it has
-        report.failed[folder.name] = without_secrets(f"{type(exc).__name__}: {exc}")
-        return None
+    except Exception as exc:  # of a tracker that says what it has; or a damaged run
+        report.failed[folder.name] = error = without_secrets(f"{type(exc).__name__}: {exc}")
+        is_down = isinstance(exc, (ConnectionError, TimeoutError))
+        return DeliveryReport(error=error) if is_down else None
     report.events += delivery.events
     report.params += delivery.params
     report.artifacts += delivery.artifacts
@@ -162,41 +185,56 @@ def _sync_run(
     return delivery
 
 
+def _within(seconds: float, call: Callable[[], _T]) -> _T:
+    """Return what a call returns; it may hang.
+
+    Raises:
+        TimeoutError: it took longer.
+        BaseException: whatever it raises.
+    """
+    ended: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(call())
+        except BaseException as exc:
+            ended.set_exception(exc)
+
+    threading.Thread(target=run, name="ztxexp-sync", daemon=True).start()
+    try:
+        return ended.result(seconds)
+    except FutureTimeoutError:
+        if ended.done():  # the call's own
+            raise
+        raise TimeoutError(f"it did not answer within {seconds:g} s") from None
+
+
 def deliver_run(
-    ctx: RunContext, run: Mapping[str, Any], target: TrackerTarget, until: float | None = None
+    ctx: RunContext,
+    run: Mapping[str, Any],
+    target: TrackerTarget,
+    until: float | None = None,
+    report: Report | None = None,
 ) -> DeliveryReport:
-    """Send a tracker what it is missing of a run, also its end; ``until`` monotonic seconds."""
+    """Send a tracker what it is missing of a run, also its end.
+
+    Args:
+        ctx: the run.
+        run: its record.
+        target: the tracker.
+        until: when to leave the rest, monotonic seconds.
+        report: called with the first failure, in place of the log.
+    """
 
     def log(name: str, call: str, exc: BaseException) -> None:
         problem = without_secrets(f"{type(exc).__name__}: {exc}")
         _log.warning("run %s: tracker %r failed in %s: %s", ctx.run_id, name, call, problem)
 
-    thread = TrackerThread(ctx, target, log)
+    thread = TrackerThread(ctx, target, report or log)
     thread.begin()
     thread.wait_for_start()
     thread.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
     return thread.wait(until)
-
-
-def deliver_ends(folders: Sequence[Path], targets: Iterable[TrackerTarget], seconds: float) -> None:
-    """Send trackers the ends of runs whose process died; the log names what is left at the end."""
-    until = time.monotonic() + seconds
-    for target in targets if folders else ():
-        left = len(folders)
-        for folder in folders:
-            run = read_record(RunFiles(folder).run)
-            with contextlib.suppress(OSError):
-                if time.monotonic() < until and run is not None:
-                    ended = deliver_run(context_of(folder), run, target, until).ended
-                    left = left - 1 if ended else left
-        if left:
-            _log.warning(
-                "tracker %r has not received the end of %s whose process died; "
-                "ztxexp.sync(results_root, %r, ...) sends it",
-                target.name,
-                plural(left, "run"),
-                target.name,
-            )
 
 
 def context_of(folder: Path) -> RunContext:

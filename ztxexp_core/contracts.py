@@ -8,8 +8,8 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
     later, when :func:`ztxexp.sync` is called.
 
     - It is made and called in a thread of its own, one call after the other. A call that takes
-      longer than the ``tracker_timeout`` of the launch (10 seconds by default) is abandoned, and
-      the tracker is not called again in this launch.
+      longer than the ``tracker_timeout`` of the launch (10 seconds by default; 60 for the first
+      use in a process) is abandoned, and the tracker is called again after a pause.
     - ``on_run_start`` may be called for a run that the tracker already knows: a run that is resumed
       (``ctx.attempt`` is over 1) or replayed (``ctx.replayed``). Find its record by ``ctx.run_id``
       and continue it. Other calls that succeeded are not repeated, except ``on_run_end``.
@@ -46,7 +46,10 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
         that a client library keeps per thread or process. It must not block. It is also entered
         for a run that the tracker does not know, because ``on_run_start`` failed or took too long;
     ``received(ctx)``
-        returns what it has stored of a run, as a :class:`Received`; called before a replay.
+        returns what it has stored of a run, as a :class:`Received`; called before a replay;
+    ``knows(ctx)``
+        returns whether it has the run at all; called before a replay, so that what was deleted
+        there is sent again.
 
 Executor (a hook implementation, group ``ztxexp.executors``)
     A module with a function :func:`ztxexp_execute` decorated with :data:`hookimpl`, or an instance

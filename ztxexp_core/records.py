@@ -144,10 +144,6 @@ class RunMetadata:
         function_file: its file, relative to the top of the repository if it is in there.
         function_hash: of its code; comments, layout and docstrings do not count.
         module_hash: of the code of its whole file, likewise.
-        code_hash: of the function and of what it calls in the user's own files; ``None`` where that
-            is not known.
-        code_note: why it is not known.
-        code_version: the version that the user has stated.
     """
 
     experiment_name: str | None = None
@@ -174,9 +170,6 @@ class RunMetadata:
     function_file: str | None = None
     function_hash: str | None = None
     module_hash: str | None = None
-    code_hash: str | None = None
-    code_note: str | None = None
-    code_version: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order, as ``meta.json`` holds them."""
@@ -192,12 +185,14 @@ class TrackerSpec:
         target: ``module:attribute`` of its class or factory.
         kwargs: keyword arguments of the factory.
         local: whether it only writes into the run's folder.
+        label: its name in this launch, where another tracker has the same ``name``.
     """
 
     name: str
     target: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     local: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +216,7 @@ class RunSpec:
             such as ``CUDA_VISIBLE_DEVICES`` (capability ``"gpus"``). A process may be used again
             for runs with an equal environment.
         fresh_process: the run needs a process that has executed no other run.
-        without: names of trackers that have hung in this launch and are not called.
+        without: labels of trackers that have hung in this launch and are not called for this run.
     """
 
     run_id: str
@@ -266,7 +261,9 @@ class RunOutcome:
         notices: messages for the user, such as the failure of a tracker.
         place: where in the user's code the exception was raised, ``file.py:12 in train``.
         peak_memory: most memory that was observed in a process that died, in bytes.
-        hung: names of trackers with a call that took too long.
+        hung: labels of trackers with a call that took too long.
+        lacking: for each tracker that lacks something of the run, its label and the seconds that
+            sending it would take; 0 if that is not known.
     """
 
     run_id: str
@@ -282,6 +279,7 @@ class RunOutcome:
     place: str | None = None
     peak_memory: int | None = None
     hung: tuple[str, ...] = ()
+    lacking: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def lost(

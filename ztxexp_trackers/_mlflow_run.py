@@ -242,12 +242,16 @@ class RemoteRun:
                 self.upload(folder / name, name)
 
 
-def find(client: Any, experiment_id: str, run_id: str) -> Any:
+_ACTIVE, _ALL = 1, 3  # mlflow.entities.ViewType
+
+
+def find(client: Any, experiment_id: str, run_id: str, deleted_too: bool = False) -> Any:
     """Return the run of MLflow's for one of ours; ``None`` where there is none."""
     quote = '"' if "'" in run_id else "'"
     runs = client.search_runs(
         [experiment_id],
         f"tags.{RUN_ID} = {quote}{run_id}{quote}",
+        run_view_type=_ALL if deleted_too else _ACTIVE,
         max_results=1,
         order_by=["attributes.start_time ASC"],
     )

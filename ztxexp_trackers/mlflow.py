@@ -170,6 +170,15 @@ class MlflowTracker:
             if self.log_artifacts:  # last, as it may take long
                 run.upload_rest(ctx.artifacts_dir)
 
+    def knows(self, ctx: RunContext) -> bool:
+        """Return whether MLflow has the run; one that was deleted on its pages stays deleted."""
+        mlflow = import_mlflow()
+        uri = resolved_uri(self.tracking_uri, process.users()[URI])
+        with calls(uri):
+            client = make_client(mlflow, uri)
+            experiment = self._experiment(client, ctx.meta)
+            return find(client, experiment, ctx.run_id, deleted_too=True) is not None
+
     def _experiment(self, client: Any, meta: RunMetadata) -> str:
         users = process.users()
         name = self.experiment_name or meta.experiment_name or users[EXPERIMENT_NAME]

@@ -25,7 +25,10 @@ from ztxexp_core.plugins.options import Option
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @json_option
 @timeout_option(SYNC_TIMEOUT_SEC, "one call of the tracker")
-def command(root: str, tracker: str, options: Sequence[str], as_json: bool, timeout: float) -> int:
+@click.option("--force", is_flag=True, help="Send everything, as if nothing had been received.")
+def command(
+    root: str, tracker: str, options: Sequence[str], as_json: bool, timeout: float, force: bool
+) -> int:
     """Upload what TRACKER is missing of the runs in the results folder ROOT.
 
     KEY=VALUE are options of the tracker, as for .track(); `ztxexp plugins TRACKER` lists them. The
@@ -35,7 +38,7 @@ def command(root: str, tracker: str, options: Sequence[str], as_json: bool, time
         name = tracker.lower()
         known = registry.trackers().load(name).options()
         given = dict(_parse(options, known))
-        report = sync(root, name, tracker_timeout=timeout, **given)
+        report = sync(root, name, tracker_timeout=timeout, force=force, **given)
     if as_json:
         print_json(asdict(report))
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.loop import StopRule, Sweep
 from ztxexp.launch.options import (
     LaunchOptions,
@@ -27,18 +28,15 @@ from ztxexp.launch.options import (
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.progress.progress import Progress
-from ztxexp.provenance.code_version import states_of, version_of
-from ztxexp.replay import deliver_ends
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
-from ztxexp.results.summary import RunSummary
-from ztxexp.text.format import plural
+from ztxexp.results.summary import RunSummary, lacking_lines
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.run.trackers import remote_targets
+from ztxexp_core.run.trackers import INTERRUPTED_SEC
 from ztxexp_core.store.liveness import beating, remove_old
 from ztxexp_core.store.run_folder import (
     close_dead_run,
@@ -49,7 +47,7 @@ from ztxexp_core.store.run_folder import (
 
 _log = logging.getLogger("ztxexp")
 _Runs = Sequence[tuple[RunSpec, PlannedRun]]
-_INTERRUPTED_SEC = 1.5  # for trackers, of the five seconds in which Ctrl-C ends a launch
+_SENDING_SHARE = 6  # times tracker_timeout, for what trackers lack at the end of a launch
 
 
 def launch(
@@ -73,18 +71,16 @@ def launch(
     slots = options.gpu_slots()
     workers = options.worker_count(slots)
     settings = options.executor_settings(executor)
-    live, tracker_specs = resolved_trackers(executor, options)
+    live, here, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
-    code = plan.code or version_of(function)
     shared = Launch(
         function,
-        metadata(options, function, root if to_run else None, code),
+        metadata(options, function, root if to_run else None),
         options.retry_rule(),
         tracker_specs,
         live,
         own_process="in_process" not in executor.supports,
         tracker_timeout=float(options.tracker_timeout),
-        code_files=states_of(code.files),
     )
     limits = timeouts(to_run, options)
     run_one = RunOne(shared)
@@ -107,8 +103,6 @@ def launch(
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line())
-        if plan.reused_of_other_code and not options.any_code:
-            _log.warning("%s", _about_other_code(plan))
         snapshot = plan.snapshot or Snapshot(root, make_index=False)
         tidy_root(root, snapshot)  # also where nothing is run
         if not to_run:
@@ -126,35 +120,27 @@ def launch(
         with sharing as claims:
             queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs))
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
-            sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress)
-            patience = shared.tracker_timeout
+            deliveries = Deliveries(root, shared, here, progress)
+            sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries)
             try:
                 interrupts.stop = queue.stop
                 sweep.run(executor, min(workers, len(specs)), settings)
                 interrupts.raise_if_received()
-            except KeyboardInterrupt:
-                _log.warning("%s", sweep.interrupted_message(plan.snapshot is not None))
-                patience = min(patience, _INTERRUPTED_SEC)
+                deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
+            except BaseException as exc:
+                interrupted = isinstance(exc, KeyboardInterrupt)
+                if interrupted:
+                    _log.warning("%s", sweep.interrupted_message(plan.snapshot is not None))
+                patience = shared.tracker_timeout
+                deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)
+                for line in lacking_lines(deliveries.counts(), deliveries.commands()):
+                    _log.warning("%s", line)
                 raise
-            finally:
-                if sweep.dead:
-                    targets = remote_targets(shared, queue.hung, patience)
-                    deliver_ends(sweep.dead, targets, patience)
     summary = sweep.summary(time.monotonic() - started, reused)
     problems = summary.problems()
     if problems:
         _log.warning("%s", problems)
     return summary
-
-
-def _about_other_code(plan: Plan) -> str:
-    count, reused = len(plan.reused_of_other_code), plan.counts[Action.REUSE]
-    name = plan.code.name if plan.code else ""
-    return (
-        f"{count} of {plural(reused, 'reused result')} made by another version of {name}; "
-        'to run them anew: .exclude_completed(code="same"); if the change does not matter: '
-        '.exclude_completed(code="any")'
-    )
 
 
 def _left_something_out(counts: Mapping[Action, int]) -> bool:

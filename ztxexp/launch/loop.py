@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile
 from ztxexp.progress.progress import Progress
@@ -71,6 +71,7 @@ class Sweep:
         retry: which deaths are tried again.
         stop_rule: when to give up.
         progress: counts the ends.
+        deliveries: counts what trackers lack.
     """
 
     def __init__(
@@ -80,17 +81,18 @@ class Sweep:
         retry: RetryRule,
         stop_rule: StopRule,
         progress: Progress,
+        deliveries: Deliveries,
     ):
         self.queue = queue
         self.run_one = run_one
         self.retry = retry
         self.stop_rule = stop_rule
         self.progress = progress
+        self.deliveries = deliveries
         self.outcomes: dict[str, RunOutcome] = {}
         self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
         self._notices: set[str] = set()
-        self.dead: list[Path] = []  # folders of runs whose end was written here
         self.in_process = False
         self._deaths = 0
 
@@ -120,6 +122,7 @@ class Sweep:
         """Record the last end of runs whose next attempt has not been started."""
         for run_id, outcome in self.pending_retries.items():
             if run_id not in self.queue.finished_elsewhere:
+                self.deliveries.died(self.queue.taken[run_id].run_dir)
                 self.outcomes[run_id] = outcome
                 self.progress.ended(outcome)
         if self.pending_retries:
@@ -182,7 +185,7 @@ class Sweep:
         spec = self.queue.taken.get(outcome.run_id)
         if spec is None or outcome.run_id not in self.queue.under_way:
             return  # an executor's mistake; what is on disk stands
-        self.queue.hung = tuple(dict.fromkeys((*self.queue.hung, *outcome.hung)))
+        self.queue.hung.ended(outcome.run_id, outcome.hung)
         for notice in outcome.notices:
             if notice not in self._notices:
                 self._notices.add(notice)
@@ -208,6 +211,8 @@ class Sweep:
         self.pending_retries.pop(outcome.run_id, None)
         self.outcomes[outcome.run_id] = outcome
         self.queue.ended(outcome)
+        self.queue.hung.ended(outcome.run_id, outcome.hung)
+        self.deliveries.ended(self.queue.taken[outcome.run_id].run_dir, outcome)
         self.progress.ended(outcome)
         because = self.stop_rule.after(outcome.status)
         if because and self.stopped_because is None:
@@ -220,7 +225,7 @@ class Sweep:
         if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
             return False
         self._deaths += 1
-        self.dead = [folder for folder in self.dead if folder != spec.run_dir]
+        self.deliveries.started_again(spec.run_dir)
         self.pending_retries[spec.run_id] = outcome
         self.progress.retried(outcome)
         further = dataclasses.replace(
@@ -247,7 +252,7 @@ class Sweep:
         if reported.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
             raise StoreError(f"run {spec.run_id}: {reported.error_message}; the launch ends here")
         if outcome.status == RUN_STATUS_FAILED:
-            self.dead.append(spec.run_dir)
+            self.deliveries.died(spec.run_dir)
         return outcome
 
     def _reconcile_all(self, reason: str, because: str = "") -> None:
@@ -312,6 +317,8 @@ class Sweep:
             stopped_because=self.stopped_because,
             failures=failure_groups(self.outcomes.values(), self.queue.taken) if failed else [],
             failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
+            lacking=self.deliveries.counts(),
+            sync_commands=self.deliveries.commands(),
         )
 
 

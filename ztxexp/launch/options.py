@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.plan import PlannedRun
-from ztxexp.provenance.code_version import CodeVersion, edited_note
+from ztxexp.provenance.masking import mask_command
 from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
@@ -47,8 +46,6 @@ class LaunchOptions:
     cpu_threshold: int = 80
     options: Mapping[str, Any] | None = None
     metadata: RunMetadata | None = None
-    code_version: str | None = None
-    any_code: bool = False
     max_attempts: int = 1
     retry_on: Any = ("Exception",)
     retry_delay: float = 0.0
@@ -222,9 +219,7 @@ def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     return function
 
 
-def metadata(
-    options: LaunchOptions, function: ExperimentFn, root: Path | None, code: CodeVersion
-) -> RunMetadata:
+def metadata(options: LaunchOptions, function: ExperimentFn, root: Path | None) -> RunMetadata:
     """Return what all runs of the launch share of their metadata.
 
     Raises:
@@ -233,12 +228,6 @@ def metadata(
     given = options.metadata
     if given is not None and not isinstance(given, RunMetadata):
         raise TypeError(f"metadata must be a RunMetadata, got {type(given).__name__}")
-    given = dataclasses.replace(
-        given or RunMetadata(),
-        code_hash=code.hash,
-        code_note=edited_note(code),
-        code_version=options.code_version,
-    )
     metadata = describe_launch(given, function, root, options.record_diff)
     try:
         plain(metadata.to_dict())
@@ -252,31 +241,62 @@ def metadata(
 
 def resolved_trackers(
     executor: Plugin, options: LaunchOptions
-) -> tuple[tuple[tuple[str, Tracker], ...], tuple[TrackerSpec, ...]]:
-    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker."""
+) -> tuple[_Labelled, _Labelled, tuple[TrackerSpec, ...]]:
+    """Check the trackers asked for, and add jsonl unless one of them is a jsonl tracker.
+
+    Returns:
+        The instances that are called where the runs are, those that the launcher tells, and the
+        trackers given by name. The launcher tells what a copy in a worker would only tell itself,
+        and what cannot be sent there.
+    """
     live = list(options.trackers or ())
     for tracker in live:
         check_tracker(tracker)
-    if "in_process" not in executor.supports:
-        stay = [tracker for tracker in live if not _can_be_sent(tracker)]
-        if stay:
-            _log.warning(
-                "Live tracker instances are ignored in %s mode (%s cannot be sent to other "
-                "processes); give installed trackers by name",
-                executor.ref.name,
-                ", ".join(type(tracker).__name__ for tracker in stay),
-            )
-        live = [tracker for tracker in live if tracker not in stay]
     specs = [_tracker_spec(spec) for spec in options.tracker_specs or ()]
-    if "jsonl" not in {spec.name for spec in specs} and not any(map(_is_jsonl, live)):
+    in_process = "in_process" in executor.supports
+    here = [] if in_process else [tracker for tracker in live if not _works_in_worker(tracker)]
+    there = [tracker for tracker in live if tracker not in here]
+    if "jsonl" not in {spec.name for spec in specs} and not any(map(_is_jsonl, there)):
         try:
             specs.append(registry.tracker_spec("jsonl"))
         except UnknownPluginError:
             _log.warning("the jsonl tracker is blocked or not installed; going on without it")
-    return tuple((registry.name_of(tracker), tracker) for tracker in live), tuple(specs)
+    labels = [*_spec_labels(specs)]
+    specs = [replace(spec, label=label) for spec, label in zip(specs, labels, strict=True)]
+    return _labelled(there, labels), _labelled(here, labels), tuple(specs)
 
 
-def _can_be_sent(tracker: Tracker) -> bool:
+def _labelled(trackers: Sequence[Tracker], labels: list[str]) -> _Labelled:
+    """Return each tracker with a label that is not taken, and add it to the labels."""
+    labelled = []
+    for tracker in trackers:
+        name = label = registry.name_of(tracker)
+        number = 1
+        while label in labels:
+            number += 1
+            label = f"{name} {number}"
+        labels.append(label)
+        labelled.append((label, tracker))
+    return tuple(labelled)
+
+
+_Labelled = tuple[tuple[str, Tracker], ...]
+
+
+def _spec_labels(specs: Sequence[TrackerSpec]) -> Iterator[str]:
+    """Yield the name of each tracker, with its options where another one has the same name."""
+    names = [spec.name for spec in specs]
+    for number, spec in enumerate(specs):
+        if names.count(spec.name) == 1:
+            yield spec.name
+        else:
+            options = [f"{key}={value}" for key, value in spec.kwargs.items()]
+            yield f"{spec.name} ({mask_command(options) or number})"
+
+
+def _works_in_worker(tracker: Tracker) -> bool:
+    if not getattr(tracker, "local", False) and not hasattr(tracker, "in_run"):
+        return False
     try:
         pickle_by_value(tracker)
     except Exception:

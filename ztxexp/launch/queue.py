@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ztxexp.launch.deliveries import HungTrackers
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
@@ -44,7 +45,7 @@ class RunQueue:
         finished_elsewhere: by run id, the status with which another launch finished it.
         refill: whether the executor understands ``None``.
         broken: why nothing more can be given out, if so.
-        hung: names of trackers that are not called any more.
+        hung: trackers that are not called for a while.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RunQueue:
         self.finished_elsewhere: dict[str, str] = {}
         self.refill = False
         self.broken: StoreError | None = None
-        self.hung: tuple[str, ...] = ()
+        self.hung = HungTrackers()
         self._waiting = deque(specs)
         self._again: list[tuple[float, int, RunSpec]] = []  # a heap of retries by the time due
         self._held_elsewhere: deque[RunSpec] = deque()
@@ -95,8 +96,9 @@ class RunQueue:
         while True:
             spec = self._ready()
             if spec is not None:
-                if self.hung:
-                    spec = dataclasses.replace(spec, without=self.hung)
+                without = self.hung.excluded(spec.run_id)
+                if without != spec.without:
+                    spec = dataclasses.replace(spec, without=without)
                 self.taken[spec.run_id] = spec
                 self.under_way[spec.run_id] = time.monotonic()
                 self._progress.started(spec)

@@ -48,6 +48,7 @@ class View:
         eta: how long the rest will take; ``None`` if unknown.
         waiting: what the launch waits for, if anything.
         rows: the configurations that have been running longest.
+        lacking: trackers that lack runs, and how many.
     """
 
     total: int
@@ -60,6 +61,7 @@ class View:
     eta: int | None = None
     waiting: str | None = None
     rows: tuple[Row, ...] = ()
+    lacking: tuple[tuple[str, int], ...] = ()
 
 
 def status(view: View) -> list[tuple[str, str]]:
@@ -72,6 +74,8 @@ def status(view: View) -> list[tuple[str, str]]:
     )
     parts = [(f"{view.done}/{view.total} done", "bold")]
     parts += [(f"{count} {word}", style) for count, word, style in counts if count]
+    for tracker, runs in view.lacking:
+        parts.append((sanitize_for_terminal(f"{tracker} lacks {runs}"), "yellow"))
     parts.append((f"elapsed {timedelta(seconds=view.elapsed)}", "dim"))
     if view.eta is not None:
         parts.append((f"ETA {timedelta(seconds=view.eta)}", "dim"))

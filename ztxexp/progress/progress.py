@@ -68,6 +68,7 @@ class Progress:
         self._stream = stream
         self._done = self._failed = self._skipped = 0
         self._waiting: str | None = None
+        self._lacking: dict[str, int] = {}
         self._running: dict[str, tuple[RunSpec, float]] = {}
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
@@ -121,6 +122,18 @@ class Progress:
         self._waiting = None if text is None else sanitize_for_terminal(text)
         if began and self._thread is None:  # nothing would be drawn before the next run ends
             self.say(f"waiting: {self._waiting}")
+
+    def lacking(self, tracker: str, runs: int) -> None:
+        """Show how many runs a tracker lacks."""
+        if self._shown:
+            with self._lock:
+                self._lacking[tracker] = runs
+
+    def sending(self, text: str) -> None:
+        """Show what is being sent to trackers, until ``waiting_for(None)``."""
+        if self._waiting is None:
+            self.say(text)
+        self._waiting = sanitize_for_terminal(text)
 
     def say(self, text: str) -> None:
         """Show lines that stay."""
@@ -214,8 +227,9 @@ class Progress:
                 seconds_left = eta(self._done, self._total - self._done, running, took, since)
             shown = list(islice(self._running.values(), rows))
             counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
-        elapsed = int(now - self._start)
-        return View(*counts, elapsed, seconds_left, waiting, self._rows.rows(shown, now))
+            lacking = tuple((name, count) for name, count in self._lacking.items() if count)
+        elapsed, labelled = int(now - self._start), self._rows.rows(shown, now)
+        return View(*counts, elapsed, seconds_left, waiting, labelled, lacking)
 
     def _give_up(self, exc: Exception) -> None:
         self._shown = False

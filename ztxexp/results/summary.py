@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ztxexp.results.failure_groups import FailureGroup
@@ -38,6 +38,8 @@ class RunSummary:
         failures: the failed runs by kind, most frequent first (since 2.0).
         failed_elsewhere: how many of ``reused`` have failed, in another launch at the same time
             (since 2.0).
+        lacking: by tracker, how many runs of this launch it lacks, in whole or in part (since 2.0).
+        sync_commands: by tracker, the line that sends them (since 2.0).
 
     Example:
         >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
@@ -55,6 +57,8 @@ class RunSummary:
     stopped_because: str | None = None
     failures: list[FailureGroup] = field(default_factory=list)
     failed_elsewhere: int = 0
+    lacking: dict[str, int] = field(default_factory=dict)
+    sync_commands: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
@@ -73,6 +77,7 @@ class RunSummary:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
         # The last lines of the logs were shown once, when the launch ended; the count is above.
         lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
+        lines += lacking_lines(self.lacking, self.sync_commands)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -82,7 +87,8 @@ class RunSummary:
         """Return what a launch logs at its end: what went wrong, and what to type next.
 
         Returns:
-            Some lines; an empty text where nothing failed and the launch was not stopped.
+            Some lines; an empty text where nothing failed, no tracker lacks anything and the launch
+            was not stopped.
         """
         lines = [failures_text(self.failures, self.total)] if self.failures else []
         if self.stopped_because:
@@ -91,11 +97,19 @@ class RunSummary:
             lines.append("to go on, with the failed ones too: pipeline.resume().run(exp_fn)")
         elif self.failures:
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
+        lines += lacking_lines(self.lacking, self.sync_commands)
         return "\n".join(lines)
 
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def lacking_lines(lacking: Mapping[str, int], commands: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each tracker that lacks runs, with what to type."""
+    for name, count in lacking.items():
+        line = f"{name} lacks {plural(count, 'run')}; to send them: {commands.get(name, '')}"
+        yield sanitize_for_terminal(line)
 
 
 def failures_text(groups: Sequence[FailureGroup], total: int, tails: int = _TAILS_SHOWN) -> str:

@@ -26,7 +26,6 @@ from ztxexp_core.store.files import (
     Line,
     RunFiles,
     ends_mid_line,
-    make_folder,
     read_jsonl,
     utc_now,
     whole_lines,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:  # it needs pluggy, which workers do not
 FOLDER = "trackers"
 EVENTS, EXTRAS = "events", "extras"
 
+_FIRST_USE_SEC = 60.0
 _HEAD = b'{"events_to":%20d,"extras_to":%20d}\n'
 
 
@@ -52,12 +52,24 @@ class TrackerTarget:
         make: makes the tracker, or returns the one there is.
         destination: where it sends to, unless the tracker itself says so.
         timeout: seconds that one of its calls may take.
+        label: its name in this launch, where another tracker has the same ``name``.
+        force: send everything, whatever the state says.
     """
 
     name: str
     make: Callable[[], Tracker]
     destination: str
     timeout: float
+    label: str = ""
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.name
+
+    @property
+    def first_timeout(self) -> float:
+        """Seconds for the first calls in a process, which import packages and make databases."""
+        return max(self.timeout, min(6 * self.timeout, _FIRST_USE_SEC))
 
 
 def target_for(spec: TrackerSpec, timeout: float) -> TrackerTarget:
@@ -66,7 +78,7 @@ def target_for(spec: TrackerSpec, timeout: float) -> TrackerTarget:
         destination = encode(plain(dict(sorted(spec.kwargs.items())))).decode()
     except ConfigError:  # a value without a form in JSON, such as a function
         destination = ",".join(sorted(spec.kwargs))
-    return TrackerTarget(spec.name, lambda: make_tracker(spec), destination, timeout)
+    return TrackerTarget(spec.name, lambda: make_tracker(spec), destination, timeout, spec.label)
 
 
 def target_for_instance(name: str, tracker: Tracker, timeout: float) -> TrackerTarget:
@@ -89,6 +101,7 @@ class DeliveryState:
         gaps: lines before the offset that the tracker has not received, for each file, in order.
         ended: the attempt whose end was delivered; 0 if none.
         started: whether ``on_run_start`` has ever succeeded.
+        lost: whether the tracker no longer has what it received.
     """
 
     def __init__(self, path: str) -> None:
@@ -97,6 +110,8 @@ class DeliveryState:
         self.gaps: dict[str, list[Range]] = {EVENTS: [], EXTRAS: []}
         self.ended = 0
         self.started = False
+        self.lost = False
+        self._anew = False
         self._session: Mapping[str, Any] | None = None
         self._fd: int | None = None
         self._map: mmap.mmap | None = None  # of the first line
@@ -139,6 +154,13 @@ class DeliveryState:
         except OSError:
             return 0
 
+    def reset(self) -> None:
+        """Take nothing as received; a session that is opened then delivers everything."""
+        self.offsets = {EVENTS: 0, EXTRAS: 0}
+        self.gaps = {EVENTS: [], EXTRAS: []}
+        self.ended, self.started = 0, False
+        self._anew = True
+
     # ---- a session -----------------------------------------------------------------------------
 
     def open(self, **session: Any) -> None:
@@ -151,7 +173,7 @@ class DeliveryState:
             BlockingIOError: another process has one.
             OSError: the file cannot be written.
         """
-        make_folder(os.path.dirname(self.path))
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         # Not in append mode: the first line is overwritten.
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o666)
         try:
@@ -170,6 +192,9 @@ class DeliveryState:
             # each would release the interpreter, and the training thread would wait to get it back.
             self._map = mmap.mmap(self._fd, len(_HEAD % (0, 0)))
         self.ended = 0
+        if self._anew:
+            self._write_head()
+            self._append({"reset": utc_now()})
         self._append({**session, "opened": utc_now(), "owner": this_process()})
 
     def close(self, **result: Any) -> None:
@@ -222,6 +247,8 @@ class DeliveryState:
             self.ended = int(row["ended"])
         elif "started" in row:
             self.started = True
+        elif "reset" in row:
+            self.gaps, self.started = {EVENTS: [], EXTRAS: []}, False
         elif "opened" in row:
             self._session, self.ended = row, 0
         elif "closed" in row:
@@ -282,13 +309,19 @@ def delivery_state(ctx: RunContext, tracker: Any, target: TrackerTarget) -> Deli
     files = RunFiles(ctx.run_dir)
     destination = shown_destination(tracker) or target.destination
     state = DeliveryState.of(ctx.run_dir, target.name, destination)
-    received = getattr(tracker, "received", None)
+    received, knows = getattr(tracker, "received", None), getattr(tracker, "knows", None)
+    if target.force and received is None:
+        state.reset()
+    elif ctx.replayed and knows is not None and state.started and not knows(ctx):
+        state.reset()
+        state.lost = True
     if ctx.replayed and received is not None:
         report = received(ctx)
         state.started = report.started
         state.ended = (ctx.meta.attempt or 1) if report.ended else 0
         state.offsets[EVENTS], state.gaps[EVENTS] = _compare(files.curve, report.events)
         if not report.started:  # whatever it had received is gone
+            state.lost = bool(state.offsets[EXTRAS])
             state.offsets[EXTRAS], state.gaps[EXTRAS] = 0, []
     if not (hasattr(tracker, "on_params") or hasattr(tracker, "on_artifact")):
         # There is nothing that it could receive.

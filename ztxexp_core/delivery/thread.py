@@ -36,7 +36,9 @@ from ztxexp_core.store.sink import ARTIFACT, PARAMS
 Report = Callable[[str, str, BaseException], None]
 """Called once per run and tracker: with its name, the call that failed, and the exception."""
 
-BATCH = 1000  # events in one call
+BATCH = 1000  # events in one call, at most
+_FIRST_BATCH = 100  # its time shows how many fit into a call that is no risk
+_CALL_SHARE = 0.1  # of the limit for a call, for a batch
 MAX_FAILURES = 3  # after this many consecutive failures only on_run_end is called
 # Seconds between two looks at the files, from the first to the longest, twice as long each time:
 # each time that this thread wakes up costs the training thread. The end of a run is not waited for.
@@ -59,6 +61,7 @@ class DeliveryReport:
         error: the first failure, as text.
         hung: a call took too long.
         busy: another process is delivering the run to this tracker.
+        sending_sec: seconds that the calls with events took.
     """
 
     started: bool = False
@@ -70,6 +73,17 @@ class DeliveryReport:
     error: str | None = None
     hung: bool = False
     busy: bool = False
+    sending_sec: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tracker has everything, the end of the run included."""
+        return self.started and self.ended and not self.lacking
+
+    @property
+    def rest_sec(self) -> float:
+        """How long the events that were not sent in time would take; 0 if that is not known."""
+        return self.lacking * self.sending_sec / self.events if self.events else 0.0
 
 
 class CpuBudget:
@@ -133,7 +147,7 @@ class TrackerThread:
 
     def __init__(self, ctx: RunContext, target: TrackerTarget, report: Report):
         self.ctx = ctx
-        self.name = target.name
+        self.name = target.label
         self.delivered = DeliveryReport()
         self._target = target
         self._report = report
@@ -151,6 +165,7 @@ class TrackerThread:
         self._call_name = ""
         self._call_began: float | None = None
         self._failures = 0
+        self._batch_size = _FIRST_BATCH
         self._budget = CpuBudget()
         name = f"ztxexp-{target.name}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -173,8 +188,11 @@ class TrackerThread:
         maker.join(_STAND_BY_SEC)  # its constructor may be what hangs
 
     def wait_for_start(self) -> None:
-        """Wait until on_run_start has returned, or took too long."""
-        self._await(self._started)
+        """Wait until on_run_start has returned, for as long as one call may take.
+
+        The first one in a process may take longer: then it goes on beside the run.
+        """
+        self._await(self._started, time.monotonic() + self._target.timeout)
 
     @contextlib.contextmanager
     def in_run(self) -> Iterator[None]:
@@ -204,19 +222,24 @@ class TrackerThread:
         self._summary = summary
         self._closing.set()
 
-    def wait(self, until: float | None = None) -> DeliveryReport:
+    def wait(self, until: float | None = None, first_use: bool = False) -> DeliveryReport:
         """Wait until all is delivered; a call that takes too long ends the waiting.
 
         Args:
             until: when to leave the rest undelivered, monotonic seconds. Half a timeout before, the
                 end is delivered, whatever is left before it.
+            first_use: whether the first use of the tracker in this process may last longer.
         """
+        if first_use and until is not None and not self._started.is_set():
+            self._await(self._started)
+            until = max(until, time.monotonic() + self._target.timeout)
         if until is not None:
             self._await(self._done, until - self._target.timeout / 2)
             self._out_of_time.set()  # the end matters more than the rest
+            ending = self._call_began if self._call_name == "on_run_end" else None
             self._await(self._done, until)
-            if not self._done.is_set():
-                self._abandon(self._call_began)
+            while not self._done.is_set() and not self._abandoned:
+                self._abandon(self._call_began, ending)
         self._await(self._done)
         if not self.delivered.started:  # also what was logged since then is lacking
             self._count_lacking()
@@ -226,7 +249,7 @@ class TrackerThread:
         """Wait for an event as long as no call takes too long."""
         while not event.is_set() and not self._abandoned:
             began, now = self._call_began, time.monotonic()
-            left = _POLL_SEC if began is None else self._target.timeout - (now - began)
+            left = _POLL_SEC if began is None else self._limit - (now - began)
             if left <= 0:
                 self._abandon(began)
             elif until is not None and now >= until:
@@ -234,20 +257,28 @@ class TrackerThread:
             else:
                 event.wait(min(left, _POLL_SEC if until is None else max(until - now, 0.0)))
 
-    def _abandon(self, began: float | None) -> None:
-        """Wait no longer for a call that began then."""
+    @property
+    def _limit(self) -> float:
+        """Seconds that the call under way may take."""
+        target = self._target
+        return target.timeout if _key(target) in _used else target.first_timeout
+
+    def _abandon(self, began: float | None, ending: float | None = None) -> None:
+        """Wait no longer for a call that began then, or for what comes between two calls.
+
+        It hangs if it had its time to itself: a call, or the end that began at ``ending``.
+        """
         with self._lock:
             if self._call_began != began:  # it has just returned
                 return
             self._abandoned = True
-        self.delivered.hung = True
-        self._fail(
-            self._call_name,
-            TimeoutError(
-                f"it took longer than {self._target.timeout:g} s and will not be called again; "
-                "raise tracker_timeout, or run `ztxexp sync` later"
-            ),
-        )
+        timeout = self._target.timeout
+        long = began is not None and time.monotonic() - began >= 0.9 * timeout
+        if began is not None and (long or began == ending):  # else it is only slow
+            self.delivered.hung = True
+            _hanging.append((_key(self._target), self._thread, began + self._limit))
+            what = f"it took longer than {timeout:g} s, and is tried again after a pause"
+            self._fail(self._call_name, TimeoutError(f"{what}; a slow one needs tracker_timeout"))
         self._count_lacking()
         self._close()
 
@@ -272,20 +303,27 @@ class TrackerThread:
     def _start(self) -> bool:
         made: list[Any] = []
         if not self._call("its constructor", lambda: made.append(self._target.make())):
+            _used.add(_key(self._target))
             return False
         self._tracker = made[0]
-        self._state = delivery_state(self.ctx, self._tracker, self._target)
+        if not self._call("received", self._load_state):
+            return False
         try:
             self._state.open(tracker=self.name, destination=shown_destination(self._tracker))
         except BlockingIOError:
             self.delivered.busy = True
             self.delivered.error = "another process is delivering the run to it at this moment"
             return False
-        if not self._call("on_run_start", self._tracker.on_run_start, self.ctx, self.ctx.meta):
+        worked = self._call("on_run_start", self._tracker.on_run_start, self.ctx, self.ctx.meta)
+        _used.add(_key(self._target))
+        if not worked:
             return False
         self._state.set_started()
         self.delivered.started = True
         return True
+
+    def _load_state(self) -> None:
+        self._state = delivery_state(self.ctx, self._tracker, self._target)
 
     def _follow(self) -> None:
         state, events = self._state, self._files[EVENTS]
@@ -332,7 +370,7 @@ class TrackerThread:
     ) -> None:
         """Deliver lines of a file in order, and record which arrived and which were refused."""
         batched = kind == EVENTS and hasattr(self._tracker, "on_metrics")
-        while batch := list(islice(lines, BATCH if batched else 1)):
+        while batch := list(islice(lines, self._batch_size if batched else 1)):
             if self._gives_up():
                 return
             whole = len(batch) > 1 and self._send(kind, batch)
@@ -358,10 +396,13 @@ class TrackerThread:
             events = [event for line in lines if (event := event_of(line)) is not None]
             if not events:
                 return True
+            began = time.monotonic()
             if hasattr(tracker, "on_metrics"):
                 worked = self._call("on_metrics", tracker.on_metrics, self.ctx, events)
+                self._size_batches(len(events), time.monotonic() - began)
             else:
                 worked = self._call("on_metric", tracker.on_metric, self.ctx, events[0])
+            report.sending_sec += time.monotonic() - began
             report.events += len(events) if worked else 0
             return worked
         (line,) = lines
@@ -379,6 +420,11 @@ class TrackerThread:
                 report.artifacts += int(worked)
                 return worked
         return True
+
+    def _size_batches(self, events: int, seconds: float) -> None:
+        """Make the next batch as large as is no risk, by the time that one took."""
+        fits = BATCH if seconds <= 0 else int(events * _CALL_SHARE * self._target.timeout / seconds)
+        self._batch_size = max(1, min(fits, 10 * events, BATCH))
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -428,6 +474,32 @@ class TrackerThread:
         if hasattr(self, "_state"):
             with contextlib.suppress(OSError):
                 self._state.close(**{key: value for key, value in result.items() if value})
+
+
+_used: set[tuple[str, str]] = set()  # trackers that have answered in this process
+# Calls of this process that nobody waits for, and until when each could have been a first use.
+_hanging: list[tuple[tuple[str, str], threading.Thread, float]] = []
+
+
+def _key(target: TrackerTarget) -> tuple[str, str]:
+    return target.name, target.destination
+
+
+def await_hanging(target: TrackerTarget, until: float) -> bool:
+    """Wait for what may still be the first use of a tracker in this process.
+
+    Args:
+        target: the tracker.
+        until: when to stop, monotonic seconds.
+
+    Returns:
+        Whether no call of it hangs.
+    """
+    _hanging[:] = [each for each in _hanging if each[1].is_alive()]
+    mine = [each[1:] for each in _hanging if each[0] == _key(target)]
+    for thread, limit in mine:
+        thread.join(max(0.0, min(limit, until) - time.monotonic()))
+    return not any(thread.is_alive() for thread, _ in mine)
 
 
 class _Abandoned(BaseException):

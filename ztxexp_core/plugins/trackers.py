@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it needs pluggy, which workers do not
 _METHODS = {"on_run_start": "meta", "on_metric": "event", "on_run_end": "summary"}
 OPTIONAL_MEMBERS = (
     *("requires", "Options", "check_options", "local", "destination"),
-    *("on_metrics", "on_params", "on_artifact", "in_run", "received"),
+    *("on_metrics", "on_params", "on_artifact", "in_run", "received", "knows"),
 )
 """What a tracker may have beside its three methods, see :mod:`ztxexp_core.contracts`."""
 

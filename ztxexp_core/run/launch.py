@@ -150,8 +150,6 @@ class Launch:
         live_trackers: names and tracker instances of the user.
         own_process: runs happen in worker processes, whose output belongs into ``run.log``.
         tracker_timeout: seconds that a tracker may hold up a run, at its start and at its end.
-        code_files: path, time of change in ns and size in bytes of the user's files that the
-            function was read from, as they were when the launch began.
     """
 
     function: ExperimentFn
@@ -161,7 +159,6 @@ class Launch:
     live_trackers: tuple[tuple[str, Tracker], ...] = ()
     own_process: bool = False
     tracker_timeout: float = TRACKER_TIMEOUT_SEC
-    code_files: tuple[tuple[str, int, int], ...] = ()
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield each part that is sent to workers, with its name for messages."""
@@ -211,11 +208,8 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         "retry_count": 0,
         "reason": None,
         "identity": spec.identity,
-        "code_hash": meta.code_hash,
         "owner": this_process(),
     }
-    if meta.code_version is not None:
-        record["code_version"] = meta.code_version
     return record, meta
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # it imports pluggy, which workers do not need
     from ztxexp_core.contracts import Tracker
 
 
+INTERRUPTED_SEC = 1.5
+"""Seconds for trackers, of the five in which Ctrl-C ends a launch."""
+
+
 class RunTrackers:
     """All trackers of one run.
 
@@ -34,7 +38,8 @@ class RunTrackers:
 
     Attributes:
         local: the local trackers.
-        hung: names of trackers that took too long.
+        hung: labels of trackers that took too long.
+        lacking: labels of trackers that lack something, each with the seconds for the rest.
     """
 
     def __init__(self, launch: Launch, spec: RunSpec, report: Report):
@@ -45,6 +50,7 @@ class RunTrackers:
         self._standing_by: list[TrackerThread] = []  # those of trackers that have hung before
         self.local: list[GuardedTracker] = []
         self.hung: list[str] = []
+        self.lacking: list[tuple[str, float]] = []
 
     def start(self, ctx: RunContext) -> None:
         """Make the trackers and call ``on_run_start``."""
@@ -69,6 +75,7 @@ class RunTrackers:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
+            self.lacking.append((spec.label or spec.name, 0.0))
             self._report(spec.name, "its constructor", exc)
 
     def _start_local(self, ctx: RunContext, name: str, tracker: Any) -> None:
@@ -78,7 +85,8 @@ class RunTrackers:
 
     def _start_remote(self, ctx: RunContext, target: TrackerTarget) -> None:
         thread = TrackerThread(ctx, target, self._report)
-        if target.name in self._without:
+        if target.label in self._without:
+            self.lacking.append((target.label, 0.0))
             thread.stand_by()
             self._standing_by.append(thread)
         else:
@@ -108,33 +116,32 @@ class RunTrackers:
         for thread in self._threads:
             thread.end(summary)
         while self.local:
-            self.local.pop(0).end(ctx, summary)
-        until = time.monotonic() + self._launch.tracker_timeout
+            tracker = self.local.pop(0)
+            tracker.end(ctx, summary)
+            if tracker.reported:
+                self.lacking.append((tracker.name, 0.0))
+        interrupted = summary.get("reason") == "interrupted"
+        timeout = self._launch.tracker_timeout
+        until = time.monotonic() + (min(timeout, INTERRUPTED_SEC) if interrupted else timeout)
         while self._threads:
             thread = self._threads.pop(0)
-            report = thread.wait(until)
+            report = thread.wait(until, first_use=not interrupted)
             if report.hung:
                 self.hung.append(thread.name)
+            if not report.complete:
+                self.lacking.append((thread.name, report.rest_sec))
             if report.lacking:
                 yield thread.name, report
 
 
-def remote_targets(
-    launch: Launch, without: Collection[str], patience: float
-) -> Iterator[TrackerTarget]:
-    """Yield the trackers of a launch that are not local.
-
-    Args:
-        launch: the launch.
-        without: names of trackers to leave out.
-        patience: seconds that a call may take.
-    """
+def remote_targets(launch: Launch) -> Iterator[TrackerTarget]:
+    """Yield the trackers of a launch that are not local."""
     for spec in launch.trackers:
-        if spec.name not in without and not spec.local:
-            yield target_for(spec, patience)
+        if not spec.local:
+            yield target_for(spec, launch.tracker_timeout)
     for name, tracker in launch.live_trackers:
-        if name not in without and not getattr(tracker, "local", False):
-            yield target_for_instance(name, tracker, patience)
+        if not getattr(tracker, "local", False):
+            yield target_for_instance(name, tracker, launch.tracker_timeout)
 
 
 class GuardedTracker:
@@ -144,15 +151,18 @@ class GuardedTracker:
         name: under which the user knows it.
         tracker: the tracker.
         report: called for its first failure.
+
+    Attributes:
+        reported: whether it has failed.
     """
 
-    __slots__ = ("_failures", "_name", "_off", "_report", "_reported", "_tracker")
+    __slots__ = ("_failures", "_off", "_report", "_tracker", "name", "reported")
 
     def __init__(self, name: str, tracker: Tracker, report: Report):
-        self._name = name
+        self.name = name
         self._tracker = tracker
         self._report = report
-        self._reported = False
+        self.reported = False
         self._failures = 0
         self._off = False
 
@@ -183,9 +193,9 @@ class GuardedTracker:
             raise
         except BaseException as exc:
             self._failures += 1
-            if not self._reported:
-                self._reported = True
-                self._report(self._name, call, exc)
+            if not self.reported:
+                self.reported = True
+                self._report(self.name, call, exc)
             return False
         self._failures = 0
         return True

@@ -100,20 +100,14 @@ def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
     folder = f"{root}/{SHARED_FOLDER}"
     path = f"{folder}/{part}"
     if make:
-        make_folder(folder)
+        _make(folder)
         with contextlib.suppress(FileExistsError):
             write_new(f"{folder}/.gitignore", b"*\n")
-        make_folder(path)
+        _make(path)
     return path
 
 
-def make_folder(path: str) -> None:
-    """Make a folder of ours, if it is missing, in one that is there.
-
-    Raises:
-        NotADirectoryError: a link or a file has its name.
-        OSError: it cannot be made.
-    """
+def _make(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
     # Through a link, whoever provides a results root would choose where we write.

@@ -18,6 +18,13 @@ from ztxexp_core.delivery.state import EVENTS, DeliveryState, TrackerTarget
 from ztxexp_core.delivery.thread import CpuBudget, DeliveryReport, TrackerThread
 from ztxexp_core.records import MetricEvent, RunMetadata
 
+
+@pytest.fixture(autouse=True)
+def no_tracker_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_module, "_used", set())
+    monkeypatch.setattr(thread_module, "_hanging", [])
+
+
 SUMMARY: dict[str, object] = {"status": "succeeded", "attempt": 1}
 
 
@@ -147,8 +154,44 @@ def test_a_tracker_may_take_what_waits_in_one_call_of_a_thousand_at_the_most(
     desk.log(2500)
     desk.start()
     assert desk.end().events == 2500
-    assert desk.tracker.sizes == [1000, 1000, 500]
+    assert desk.tracker.sizes[0] == 100  # its time shows how large the next ones may be
+    assert max(desk.tracker.sizes) <= 1000
+    assert len(desk.tracker.sizes) < 25
     assert steps(desk.tracker) == list(range(2500))
+
+
+def test_batches_are_as_large_as_the_limit_for_one_call_allows(tmp_path: Path) -> None:
+    class Slow(InBatches):
+        def on_metrics(self, ctx: RunContext, events: list[MetricEvent]) -> None:
+            super().on_metrics(ctx, events)
+            time.sleep(0.005 * len(events))
+
+    desk = Desk(tmp_path, Slow(), timeout=4.0)
+    desk.log(600)
+    desk.start()
+    sent = desk.end()
+    assert (sent.ended, sent.hung, sent.error) == (True, False, None)
+    # A tenth of the limit: 80 events of 5 ms, fewer where the machine is busy.
+    assert max(desk.tracker.sizes[1:]) <= 80
+
+
+def test_the_first_use_in_a_process_may_take_longer_and_holds_up_the_run_no_longer(
+    tmp_path: Path,
+) -> None:
+    tracker = Recorder()
+    tracker.faults["on_run_start"] = lambda: time.sleep(1.0)  # an import, or making a database
+    desk = Desk(tmp_path, tracker, timeout=0.4)
+    desk.start()
+    assert tracker.calls == ["on_run_start"]
+    assert not desk.thread._started.is_set()
+    desk.log(3)
+    desk.thread.end(SUMMARY)
+    sent = desk.thread.wait(time.monotonic() + 0.4, first_use=True)
+    assert (sent.complete, sent.hung, desk.reports) == (True, False, [])
+    tracker.calls.clear()
+    desk.thread = desk.another(0.4)
+    desk.start()  # no first use any more
+    assert desk.end(0.4).hung
 
 
 def test_what_is_logged_arrives_while_the_run_goes_on(tmp_path: Path) -> None:
