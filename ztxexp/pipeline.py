@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import launch
@@ -232,6 +232,8 @@ class ExperimentPipeline(ConfigBuilder):
         progress: bool | None = None,
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
         record_diff: bool | None = None,
+        workdir: Literal["run"] | None = None,
+        initializer: Callable[[], object] | None = None,
     ) -> RunSummary:
         """Build the configurations and run them.
 
@@ -262,6 +264,12 @@ class ExperimentPipeline(ConfigBuilder):
                 its end. A tracker that takes longer is not called again in this launch.
             record_diff: keep what is not committed to git, as a patch in the results root; ``None``
                 asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
+            workdir: ``"run"`` makes ``ctx.artifacts_dir`` the working folder while a run's function
+                is executed, so that no run sees relative paths of another; ``None`` leaves all runs
+                in the folder of the script.
+            initializer: called without arguments once in each worker process before its first run,
+                and once in sequential mode: for what a script sets at its top and workers do not
+                take over.
 
         Returns:
             Counts, duration, what failed and why.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, TimeLimit
@@ -73,6 +73,8 @@ class ExpRunner:
         progress: bool | None = None,
         tracker_timeout: float = TRACKER_TIMEOUT_SEC,
         record_diff: bool | None = None,
+        workdir: Literal["run"] | None = None,
+        initializer: Callable[[], object] | None = None,
     ) -> RunSummary:
         """Run every configuration.
 
@@ -83,7 +85,8 @@ class ExpRunner:
             exp_function: the experiment; instead of the one given to the constructor.
             mode, workers, cpu_threshold, options, timeout, fresh_process, gpus, runs_per_gpu,
                 gpus_per_run, gpu_memory_free, max_failures, max_failures_in_a_row, progress,
-                tracker_timeout, record_diff: as for :meth:`ExperimentPipeline.run`.
+                tracker_timeout, record_diff, workdir, initializer: as for
+                :meth:`ExperimentPipeline.run`.
             execution_mode, num_workers, dynamic_cpu_threshold: older names of ``mode``,
                 ``workers`` and ``cpu_threshold``.
             metadata: what the runs record about themselves; the rest is filled in.

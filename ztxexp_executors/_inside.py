@@ -41,6 +41,9 @@ try:
 except ImportError:  # Windows
     F_SETSIG = None
 
+# Makes a worker write its stack to its output. Not one that scripts use for themselves; there is
+# none on Windows.
+STACK_SIGNAL: int | None = getattr(signal, "SIGRTMAX", getattr(signal, "SIGINFO", None))
 PEAK_RESET = "/proc/self/clear_refs"  # writing "5" resets the peak memory of this process
 _POLL_SEC = 0.5  # between two looks for the launcher, if its end cannot be waited for
 _KEPT_BYTES = 1_000_000  # of the output before the first run
@@ -108,6 +111,7 @@ def _carry_out(data: bytes, run_one: Callable[[RunSpec], RunOutcome]) -> bytes:
         spec = pickle.loads(data)
     except BaseException as exc:
         return pickle.dumps(f"it cannot be sent to a worker: {_last_line(exc)}")
+    os.environ.update(spec.environment)  # an import may have set them otherwise
     outcome = run_one(spec)
     try:
         return pickle.dumps(outcome)
@@ -153,6 +157,8 @@ def _redirect(fd: int | None) -> int:
     for number in (1, 2):
         os.dup2(fd, number)
     faulthandler.enable(2)  # a segmentation fault leaves its traceback in the output
+    if STACK_SIGNAL is not None and hasattr(faulthandler, "register"):
+        faulthandler.register(STACK_SIGNAL, file=2)
     return fd
 
 
@@ -216,6 +222,7 @@ def _wait_for_end(pid: int) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and getattr(parent, "sentinel", None) is not None:
         wait([parent.sentinel])
+        return
     while os.getppid() == pid:
         time.sleep(_POLL_SEC)
 

@@ -5,10 +5,12 @@ A container's limits (control groups, version 1 or 2) count if they are narrower
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from ztxexp_core import available_cores, control_groups
 from ztxexp_executors._inside import PEAK_RESET
@@ -86,6 +88,78 @@ class MemoryKills:
             self._count = _field(self._file, "oom_kill") or 0
             self._read_at = time.monotonic()
         return self._count
+
+
+def memory_use_with(peak: int) -> str:
+    """Return how full the memory was with a process that has just been killed; "" if not full.
+
+    Args:
+        peak: the most memory of the process that was observed, in bytes.
+    """
+    if not peak:
+        return ""
+    total, free = memory()
+    if peak < _LARGE_SHARE * total or peak + total - free < _FULL_SHARE * total:
+        return ""
+    return f"it used {peak / 2**30:.1f} of {total / 2**30:.1f} GiB"
+
+
+_LARGE_SHARE, _FULL_SHARE = 0.1, 0.85
+
+
+# ---- processes that a run has started ------------------------------------------------------------
+
+MARK = "ZTXEXP_WORKER"
+"""A variable by which processes that a worker has started are known, each worker with its own."""
+
+
+class Relatives:
+    """Processes that a worker's runs have started, also in sessions of their own.
+
+    A session of its own is not reached by a signal to the worker's process group. While the worker
+    lives, such processes are found as its descendants; after its death by a mark in the
+    environment that they were started with.
+
+    Args:
+        mark: the value of :data:`MARK` in the environment of the worker.
+    """
+
+    def __init__(self, mark: str):
+        self._entry = f"{MARK}={mark}".encode()
+        self._known: dict[int, Any] = {}
+
+    def look(self, pid: int) -> None:
+        """Note the present descendants of a process."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(pid).children(recursive=True):
+                self._known[process.pid] = process
+
+    def kill(self) -> None:
+        """Kill all that were noted, and all that carry the mark."""
+        import psutil
+
+        for pid in _with_environment(self._entry):
+            with contextlib.suppress(psutil.Error):
+                self._known.setdefault(pid, psutil.Process(pid))
+        for process in self._known.values():
+            if process.pid != os.getpid():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()  # not a later process of the same number
+        self._known.clear()
+
+
+def _with_environment(entry: bytes) -> list[int]:
+    """Return the processes that were started with a variable; Linux only."""
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+                    if entry in file.read().split(b"\0"):
+                        found.append(int(name))
+    return found
 
 
 def _field(file: Path, name: str) -> int | None:

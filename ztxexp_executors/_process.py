@@ -7,26 +7,31 @@ Nothing here blocks: :class:`Worker` says what to wait for (:meth:`Worker.handle
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import pickle
 import signal
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import wait
 from typing import Any
 
 from ztxexp_core import RunOutcome, RunSpec
-from ztxexp_executors._machine import peak_memory
+from ztxexp_executors._inside import STACK_SIGNAL
+from ztxexp_executors._machine import MARK, Relatives, memory_use_with, peak_memory
 from ztxexp_executors._starting import ProcessExit, WorkerConfig
 
+STACK_SEC = 0.2  # for a worker to write its stack, before SIGTERM at a time limit
 GRACE_SEC = 5.0  # between SIGTERM and SIGKILL at a time limit, for a last checkpoint
 ORDERLY_SEC = 5.0  # for a worker without a run to end by itself
 LEAVE_SEC = 1.5  # for any other to end by itself, and again after SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 _SAMPLE_SEC = 1.0
-_SHOWN_BYTES = 2000  # of the output of a worker that failed to start
+_SHOWN_CHARS = 4000  # of the output of a worker that failed to start
+_DIED = ("killed", "oom", "lost")
 
 _Step = tuple["int | None", float]  # a signal or none, and the seconds until the next step
 _BY_FORCE: tuple[_Step, ...] = ((signal.SIGTERM, LEAVE_SEC), (KILL, LEAVE_SEC))
@@ -59,12 +64,15 @@ class Worker:
         self.due = math.inf
         self._kills = config.kills
         self._data = b""
-        self._late = self._leaving = self._signalled = self._pipe_closed = False
+        self._late = self._leaving = self._signalled = self._pipe_closed = self._forced = False
         self._steps: Iterator[_Step] = iter(())
         self._next_step = self._next_sample = math.inf
         self._kills_before = self._kills_lately = self._peak = 0
-        self._process, self._connection, self._output = config.start(environment)
+        mark = uuid.uuid4().hex
+        marked = {**environment, MARK: mark}
+        self._process, self._connection, self._output = config.start(marked)
         self._exit = ProcessExit(self._process)
+        self._relatives = Relatives(mark)
 
     # -- a run
 
@@ -192,6 +200,11 @@ class Worker:
 
     def signal(self, signum: int) -> None:
         """Signal the worker and all processes that its runs have started."""
+        self._forced = True
+        self._relatives.look(self._process.pid)
+        self._signal_group(signum)
+
+    def _signal_group(self, signum: int) -> None:
         try:
             if not hasattr(os, "killpg"):
                 raise ProcessLookupError
@@ -216,23 +229,34 @@ class Worker:
         """Take the next step towards the end; at the run's time limit, the first one."""
         if not self._leaving and not self._late:
             self._late = True
-            self._steps = iter(((signal.SIGTERM, GRACE_SEC), (KILL, LEAVE_SEC)))
+            self._steps = iter(
+                ((STACK_SIGNAL, STACK_SEC), (signal.SIGTERM, GRACE_SEC), (KILL, LEAVE_SEC))
+            )
         signum, seconds = next(self._steps, (None, None))
         if seconds is None:  # SIGKILL does not end it: it hangs in the kernel
             self._finalize(None)
             return
-        if signum is not None:
+        if signum is not None and signum == STACK_SIGNAL:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._process.pid, signum)
+        elif signum is not None:
             self._signalled = True
             self.signal(signum)
         self._next_step = now + seconds
         self._set_due()
 
     def _on_exit(self) -> None:
-        self.signal(KILL)  # processes that its runs have started
+        self._signal_group(KILL)  # processes that its runs have started
         with contextlib.suppress(OSError):
             while self.outcome is None and not self._pipe_closed and self._connection.poll():
                 self._read()  # messages sent before it ended
         self._finalize(self._exit.code())
+        if (
+            self._forced
+            or self._late
+            or (self.outcome is not None and self.outcome.reason in _DIED)
+        ):
+            self._relatives.kill()
 
     def _finalize(self, code: int | None) -> None:
         self.gone = True
@@ -256,11 +280,29 @@ class Worker:
             reason, signum = "lost", None
         elif signum == KILL and self._kills.count_now() > self._kills_before:
             reason = "oom"
-        return RunOutcome.lost(spec, reason, exit_code, signum, peak_memory=self._peak or None)
+        lost = RunOutcome.lost(spec, reason, exit_code, signum, peak_memory=self._peak or None)
+        if signum == KILL and reason == "killed" and (use := memory_use_with(self._peak)):
+            message = f"{lost.error_message}; likely out of memory: {use}"
+            return dataclasses.replace(lost, error_message=message)
+        return lost
 
     def _printed(self) -> str:
-        """Return the end of its output before its first run."""
-        size = os.fstat(self._output.fileno()).st_size
-        self._output.seek(max(0, size - _SHOWN_BYTES))
-        text = self._output.read().decode(errors="replace").strip()
+        """Return its output before its first run, the middle left out if it is long."""
+        self._output.seek(0)
+        text = shortened(self._output.read().decode(errors="replace").strip(), _SHOWN_CHARS)
         return f"\nIt printed:\n{text}" if text else ""
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the first and the last whole lines of a long text.
+
+    Args:
+        text: what a process has printed.
+        limit: characters that may remain; half of them from the beginning.
+    """
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    first = text[:half].rpartition("\n")[0] or text[:half]
+    last = text[-half:].partition("\n")[2] or text[-half:]
+    return f"{first}\n[...]\n{last}"

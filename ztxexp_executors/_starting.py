@@ -120,7 +120,7 @@ class WorkerConfig:
         process = self.context.Process(
             target=_inside.work, args=args, name="ztxexp-worker", daemon=False, **more
         )
-        with _script_hidden():
+        with _script_hidden(), _with_streams():
             for pause in _PAUSES_SEC:
                 try:
                     process.start()
@@ -217,3 +217,17 @@ def _preparation_data(name: str) -> dict[str, Any]:
 
 
 _usual_preparation_data = spawn.get_preparation_data
+
+
+@contextlib.contextmanager
+def _with_streams() -> Iterator[None]:
+    """Give this process streams for the start if it has none: loky flushes them."""
+    missing = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
+    with open(os.devnull, "w") as nowhere:
+        for name in missing:
+            setattr(sys, name, nowhere)
+        try:
+            yield
+        finally:
+            for name in missing:
+                setattr(sys, name, None)

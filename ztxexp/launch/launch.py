@@ -36,6 +36,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
+from ztxexp_core.run.settings import captured_settings
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
 from ztxexp_core.store.liveness import beating, remove_old
 from ztxexp_core.store.run_folder import (
@@ -73,14 +74,18 @@ def launch(
     settings = options.executor_settings(executor)
     live, here, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
+    own_process = "in_process" not in executor.supports
     shared = Launch(
         function,
         metadata(options, function, root if to_run else None),
         options.retry_rule(),
         tracker_specs,
         live,
-        own_process="in_process" not in executor.supports,
+        own_process=own_process,
         tracker_timeout=float(options.tracker_timeout),
+        settings=captured_settings() if own_process else {},
+        initializer=options.initializer,
+        workdir=options.workdir,
     )
     limits = timeouts(to_run, options)
     run_one = RunOne(shared)
@@ -124,6 +129,8 @@ def launch(
             sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries)
             try:
                 interrupts.stop = queue.stop
+                if not own_process:
+                    run_one.prepare()
                 sweep.run(executor, min(workers, len(specs)), settings)
                 interrupts.raise_if_received()
                 deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
@@ -209,6 +216,11 @@ def _claims(root: Path, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]
 _open: list[Interrupts] = []
 _watching = False
 _OURS = {signal.SIGINT, signal.SIGTERM}
+_PROGRAMS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
+    if hasattr(signal, name)
+]
 _masks: list[set[Any]] = []  # of the threads that are forking, as they were before
 
 
@@ -219,8 +231,10 @@ class Interrupts:
     launch asks here. When it closes after SIGTERM, the process ends by it; a second SIGTERM ends
     the process at once.
 
-    Does nothing outside the main thread, where Python delivers no signals, and where the program
-    has handlers of its own.
+    Handlers of the program's own, such as one that calls ``sys.exit``, stay in use. What one of
+    them raises ends the launch, and leaves it as it was raised.
+
+    Does nothing outside the main thread, where Python delivers no signals.
 
     Attributes:
         received: whether one has come.
@@ -238,6 +252,8 @@ class Interrupts:
         self.stop: Callable[[], object] = lambda: None
         self._by_term = False
         self._before: dict[int, Any] = {}
+        self._own: dict[int, Any] = {}  # our handlers in their places
+        self._raised: BaseException | None = None  # by a handler of the program's
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
@@ -245,10 +261,19 @@ class Interrupts:
             usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
             for signum, handler in usual.items():
                 if signal.getsignal(signum) is handler:
-                    self._before[signum] = handler
-                    signal.signal(signum, self._interrupt)
+                    self._replace(signum, self._interrupt)
+            for signum in _PROGRAMS:
+                handler = signal.getsignal(signum)
+                usual_one = handler is signal.default_int_handler or signum in self._before
+                if callable(handler) and not usual_one:
+                    self._replace(signum, self._passed_on)
             _open.append(self)
         return self
+
+    def _replace(self, signum: int, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._before[signum] = signal.getsignal(signum)
+        self._own[signum] = handler
+        signal.signal(signum, handler)
 
     def raise_if_received(self) -> None:
         """Raise the ``KeyboardInterrupt`` that somebody has swallowed.
@@ -267,10 +292,19 @@ class Interrupts:
         self.stop()
         raise KeyboardInterrupt
 
+    def _passed_on(self, signum: int, frame: FrameType | None) -> None:
+        try:
+            self._before[signum](signum, frame)
+        except BaseException as exc:
+            self.received, self._raised = True, exc
+            self.stop()
+            exc.ends_launch = True  # type: ignore[attr-defined]  # no run is tried again after it
+            raise
+
     def restore(self) -> None:
         """Restore the previous handlers; what a run has set meanwhile stays."""
         for signum, handler in self._before.items():
-            if signal.getsignal(signum) == self._interrupt:
+            if signal.getsignal(signum) == self._own[signum]:
                 signal.signal(signum, handler)
         self._before.clear()
 
@@ -280,6 +314,8 @@ class Interrupts:
         self.restore()
         if self._by_term:  # whoever sent it sees the process end by it
             os.kill(os.getpid(), signal.SIGTERM)
+        if self._raised is not None and isinstance(exc[1], KeyboardInterrupt):
+            raise self._raised from None
 
 
 def _watch_forks() -> None:

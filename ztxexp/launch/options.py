@@ -63,6 +63,8 @@ class LaunchOptions:
     progress: bool | None = None
     tracker_timeout: float = TRACKER_TIMEOUT_SEC
     record_diff: bool | None = None
+    workdir: str | None = None
+    initializer: Callable[[], object] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> LaunchOptions:
@@ -84,6 +86,15 @@ class LaunchOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise TypeError(f"{name} must be True, False or None, got {value!r}")
+        if self.workdir not in (None, "run"):
+            raise ValueError(
+                f"workdir must be 'run' (each run's own artifacts folder) or None (that of the "
+                f"script), got {self.workdir!r}"
+            )
+        if self.initializer is not None and not callable(self.initializer):
+            raise TypeError(
+                f"initializer must be a function without arguments, got {self.initializer!r}"
+            )
         checked_seconds("tracker_timeout", self.tracker_timeout)
         if not (self.timeout is None or isinstance(self.timeout, str) or callable(self.timeout)):
             checked_seconds("timeout", self.timeout)

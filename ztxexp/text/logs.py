@@ -48,7 +48,8 @@ def lines_before_death(path: str | Path, count: int) -> list[str]:
     """Return the last lines of the log of a process that died.
 
     A traceback of ``faulthandler`` (most recent call first) is reduced to the kind of the crash and
-    the user's frames of the thread that crashed.
+    the user's frames of the thread that crashed; the stack that a worker writes at its time limit
+    to those of its main thread.
 
     Args:
         path: the log.
@@ -56,6 +57,9 @@ def lines_before_death(path: str | Path, count: int) -> list[str]:
     """
     end = read_end(path, _DUMP_BYTES)[1]
     start = max(end.rfind(word) for word in _CRASHES)  # may follow a progress bar in its line
+    stack = start < 0 and _STACK.search(end)  # written at a time limit: without a crash
+    if stack:
+        start = stack.start()
     if start < 0:
         return _lines(end, count)
     dump = _lines(end[start:])
@@ -64,11 +68,13 @@ def lines_before_death(path: str | Path, count: int) -> list[str]:
     # The main thread is last; there is no current one where the crash was outside of Python.
     crashed = max(threads, key=lambda i: (dump[i].startswith(_THREADS[0]), i), default=len(dump))
     frames = itertools.takewhile(_USER_FRAME.match, dump[crashed + 1 :])
-    return [*_lines(end[:start], count), dump[0], *frames, *after[-count:]]
+    kind = dump[crashed] if stack else dump[0]
+    return [*_lines(end[:start], count), kind, *frames, *after[-count:]]
 
 
 _DUMP_BYTES = 2**20  # up to 100 calls in each of 100 threads
 _CRASHES = (b"Fatal Python error: ", b"Windows fatal exception: ")
+_STACK = re.compile(rb"(?:Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\)")
 _THREADS = ("Current thread 0x", "Thread 0x")
 _DUMP_LINE = re.compile(
     r'  (?:File|Binary file) "|  [<.]|Current thread|Thread 0x|Python runtime|Extension modules: '

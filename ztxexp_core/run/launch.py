@@ -106,7 +106,7 @@ class RetryRule:
 
     def covers(self, exc: BaseException, tries: int) -> bool:
         """Return whether the run is tried again after attempt number ``tries`` raised ``exc``."""
-        if tries >= self.max_attempts or isinstance(exc, KeyboardInterrupt):
+        if tries >= self.max_attempts or ends_launch(exc):
             return False
         if isinstance(exc, self.classes):
             return True
@@ -150,6 +150,9 @@ class Launch:
         live_trackers: names and tracker instances of the user.
         own_process: runs happen in worker processes, whose output belongs into ``run.log``.
         tracker_timeout: seconds that a tracker may hold up a run, at its start and at its end.
+        settings: what the script has set at its top, see :mod:`ztxexp_core.run.settings`.
+        initializer: called once in each process, before its first run.
+        workdir: ``"run"`` for a working folder of each run's own, its ``artifacts/``.
     """
 
     function: ExperimentFn
@@ -159,6 +162,9 @@ class Launch:
     live_trackers: tuple[tuple[str, Tracker], ...] = ()
     own_process: bool = False
     tracker_timeout: float = TRACKER_TIMEOUT_SEC
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    initializer: Callable[[], object] | None = None
+    workdir: str | None = None
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield each part that is sent to workers, with its name for messages."""
@@ -170,6 +176,7 @@ class Launch:
         for name, tracker in self.live_trackers:
             yield f"the tracker {name}", tracker
         yield "an exception class in retry_on", self.retry
+        yield "the initializer", self.initializer
 
 
 # ---- the first record of a run -------------------------------------------------------------------
@@ -270,6 +277,11 @@ def _exit_child(exc: BaseException | None) -> None:
         os._exit(code)
 
 
+def ends_launch(exc: BaseException) -> bool:
+    """Return whether an exception is Ctrl-C, or raised by a signal handler of the script."""
+    return isinstance(exc, KeyboardInterrupt) or getattr(exc, "ends_launch", False) is True
+
+
 @dataclass
 class AttemptEnd:
     """How an attempt ended.
@@ -298,7 +310,7 @@ class AttemptEnd:
         text = text_of(exc)
         if in_worker and _wanted_terminal(exc):
             text = f"{text}; {_NO_TERMINAL}" if text else _NO_TERMINAL
-        reason = "interrupted" if isinstance(exc, KeyboardInterrupt) else "exception"
+        reason = "interrupted" if ends_launch(exc) else "exception"
         return cls(
             RUN_STATUS_FAILED,
             error_type=type(exc).__name__,

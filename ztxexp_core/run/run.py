@@ -35,11 +35,13 @@ from ztxexp_core.run.launch import (
     trace_of,
 )
 from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
+from ztxexp_core.run.settings import apply_settings
+from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers
 from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now, write_bytes, write_json
 from ztxexp_core.store.liveness import beat_for
 from ztxexp_core.store.run_folder import create_run, reopen_run, status_elsewhere
-from ztxexp_core.store.sink import plain_values
+from ztxexp_core.store.sink import named_values, plain_values
 from ztxexp_core.values.copying import copy_config
 
 
@@ -53,11 +55,22 @@ class RunOne:
     def __init__(self, launch: Launch):
         self._launch = launch
         self._packed: tuple[str, bytes] | None = None
+        self._prepared = launch.initializer is None
 
     @property
     def metadata(self) -> RunMetadata:
         """The metadata that the runs of the launch share."""
         return self._launch.metadata
+
+    def prepare(self) -> None:
+        """Call the initializer of the launch, once in this process.
+
+        Raises:
+            BaseException: whatever it raises.
+        """
+        if not self._prepared and self._launch.initializer is not None:
+            self._prepared = True
+            self._launch.initializer()
 
     def __call__(self, spec: RunSpec) -> RunOutcome:
         return _Run(self._launch, spec).execute()
@@ -91,7 +104,10 @@ _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its dig
 def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
-        run_one = RunOne(load_by_value(data)[1])
+        launch = load_by_value(data)[1]
+        apply_settings(launch.settings)
+        run_one = RunOne(launch)
+        run_one.prepare()
         _unpacked.clear()
         _unpacked[digest] = run_one
     return run_one
@@ -166,7 +182,9 @@ class _Run:
             meta=self.meta,
             _metrics_jsonl_path=Path(self.files.curve),
         )
-        self.ctx._sink = self.sink = RunSink(self.ctx, self.trackers.local)
+        shares = self.launch.own_process and self.launch.workdir is None
+        folder = working_folder() if shares else None
+        self.ctx._sink = self.sink = RunSink(self.ctx, self.trackers.local, folder)
 
     def _report_tracker(self, name: str, call: str, exc: BaseException) -> None:
         """Tell the user of a tracker's first failure."""
@@ -196,16 +214,14 @@ class _Run:
                 self._prepare_retry(end, exc, pause=self.launch.retry.pause(tries))
 
     def _call(self) -> AttemptEnd:
-        returned = call_in_own_process(self.launch.function, self.ctx)
+        own_folder = self.launch.workdir == "run"
+        with put_back_after(str(self.ctx.artifacts_dir) if own_folder else None):
+            returned = call_in_own_process(self.launch.function, self.ctx)
         if returned is None:
             return AttemptEnd(RUN_STATUS_SUCCEEDED)
-        if not isinstance(returned, dict):
-            raise TypeError(
-                "the experiment function must return a dict of metrics or None, "
-                f"got {type(returned).__name__}"
-            )
+        named = named_values(returned)
         metrics = plain_values(
-            returned,
+            named,
             lambda name, kind: self.sink.refuse(
                 f"the returned metric {name!r} was not recorded: a {kind} cannot be written down; "
                 "return numbers, texts, lists or dicts of them"
@@ -267,6 +283,11 @@ class _Run:
         if self.logger.broken is not None:
             self.notices.append(f"run.log could not be written: {self.logger.broken}")
         if self.launch.own_process:
+            if threads := left_threads():
+                self.notices.append(
+                    f"a run left a thread running ({', '.join(threads)}): its worker waits up to "
+                    "5 s for it at its end; join it in the function, or make it daemon=True"
+                )
             flush_output()
         return RunOutcome(
             run_id=self.spec.run_id,
@@ -287,6 +308,7 @@ class _Run:
             if message not in self.notices:
                 self.notices.append(message)
                 self._event("metric_refused", attempt=self.attempt, error_message=message)
+        self.notices += [each for each in self.sink.warnings if each not in self.notices]
 
     # -- 4. the end of the trackers
 

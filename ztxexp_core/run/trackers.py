@@ -207,10 +207,17 @@ class RunSink(FileSink):
     Args:
         ctx: the run, whose ``_metrics_jsonl_path`` is the file of its metric events.
         trackers: called after the files have been written.
+        shared_folder: the working folder, where it is that of other runs too.
     """
 
-    def __init__(self, ctx: RunContext, trackers: Sequence[GuardedTracker]):
-        super().__init__(ctx.run_dir, ctx.meta.attempt, ctx.logger, ctx._metrics_jsonl_path)
+    def __init__(
+        self,
+        ctx: RunContext,
+        trackers: Sequence[GuardedTracker],
+        shared_folder: str | None = None,
+    ):
+        curve = ctx._metrics_jsonl_path
+        super().__init__(ctx.run_dir, ctx.meta.attempt, ctx.logger, curve, shared_folder)
         self._ctx = ctx
         self._trackers = trackers
 

@@ -5,6 +5,8 @@ A run that has trackers uses :class:`ztxexp_core.run.trackers.RunSink`, which ex
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import errno
 import logging
 import math
@@ -51,10 +53,12 @@ class FileSink:
         attempt: number of the attempt, part of every line.
         logger: for messages about values that are not recorded.
         curve: path of ``metrics.jsonl``; ``None`` writes no files.
+        shared_folder: the working folder, where runs that are under way at the same time share it.
 
     Attributes:
         summary: the summary values set so far, in plain form.
         refusals: a message for each value that was not recorded.
+        warnings: messages about artifacts.
     """
 
     def __init__(
@@ -63,8 +67,10 @@ class FileSink:
         attempt: int | None,
         logger: logging.Logger,
         curve: str | Path | None = None,
+        shared_folder: str | None = None,
     ):
         self._run_dir = run_dir
+        self._shared_folder = shared_folder
         self._attempt = attempt
         self._logger = logger
         self._curve = None if curve is None else JsonlWriter(curve)
@@ -73,6 +79,7 @@ class FileSink:
         self._ended = False
         self.summary: dict[str, Any] = {}
         self.refusals: dict[str, None] = {}  # in order, each once
+        self.warnings: dict[str, None] = {}
 
     def log_metric(
         self, step: int, metrics: Mapping[str, float], split: str = "train", phase: str = "fit"
@@ -110,7 +117,19 @@ class FileSink:
         """Keep a file or folder, see :meth:`RunContext.log_artifact`."""
         if self._ended:
             self._raise_ended()
-        target, name = _keep_artifact(self._run_dir / "artifacts", path, name)
+        artifacts = self._run_dir / "artifacts"
+        if self._is_shared(path):
+            self.notify(
+                f"log_artifact({str(path)!r}): all runs share this working folder, so another run "
+                "may have written the file; write it to ctx.artifacts_dir, or give every run a "
+                'working folder of its own: run(..., workdir="run")'
+            )
+        target, name, changed = _keep_artifact(artifacts, path, name)
+        if changed:
+            self.notify(
+                f"artifact {name!r} changed while it was copied, so it may be a mixture; write it "
+                "to ctx.artifacts_dir, and log it when it is complete"
+            )
         with self._lock:
             self._write_extra(ARTIFACT, name=name)
             self._on_extra("on_artifact", target, name)
@@ -128,6 +147,19 @@ class FileSink:
         if message not in self.refusals:
             self.refusals[message] = None
             self._logger.error(message)
+
+    def _is_shared(self, path: str | Path) -> bool:
+        """Return whether a relative path leads into the working folder of all runs."""
+        if self._shared_folder is None or os.path.isabs(path):
+            return False
+        inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._run_dir))
+        return not inside and os.getcwd() == self._shared_folder
+
+    def notify(self, message: str) -> None:
+        """Log a warning, which is also shown in the launch."""
+        if message not in self.warnings:
+            self.warnings[message] = None
+            self._logger.warning(message)
 
     def end(self) -> None:
         """Refuse whatever is logged from now on, and close the files."""
@@ -195,6 +227,56 @@ def _step(step: Any) -> int:
 # ---- values --------------------------------------------------------------------------------------
 
 
+RESULT = "result"
+"""The metric that holds what a function returns if it is no mapping: a number, a list, a text."""
+
+
+def named_values(returned: Any) -> Mapping[Any, Any]:
+    """Return what an experiment function returned as names and values.
+
+    Mappings, and what has named parts (a Series, a named tuple, a dataclass, a model of pydantic),
+    as they are; a number, a list, an array or a text under the name ``result``.
+
+    Raises:
+        TypeError: it has no form that can be kept; the message shows it.
+
+    Example:
+        >>> named_values(0.93)
+        {'result': 0.93}
+    """
+    if isinstance(returned, Mapping):
+        return returned
+    if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
+        return {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
+    for kind in type(returned).__mro__:
+        method = _NAMED.get((kind.__module__.partition(".")[0], kind.__name__))
+        if method is not None:
+            return dict(getattr(returned, method)())
+    if isinstance(returned, tuple) and hasattr(returned, "_asdict"):
+        return dict(returned._asdict())
+    try:
+        if not callable(returned):
+            return {RESULT: plain(returned)}
+    except ConfigError:
+        number = as_number(returned)
+        if number is not None:
+            return {RESULT: number}
+    try:
+        shown = repr(returned)
+    except Exception:
+        shown = "without a readable form"
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
+    raise TypeError(
+        f"the experiment function returned a {type(returned).__qualname__}, which metrics.json "
+        f"cannot hold; return a dict of metrics, a number or a list of them. It was: {shown}"
+    )
+
+
+_NAMED = {("pandas", "Series"): "to_dict", ("pydantic", "BaseModel"): "model_dump"}
+_SHOWN = 2000  # characters
+
+
 def plain_values(values: Mapping[Any, Any], refuse: Callable[[str, str], None]) -> dict[str, Any]:
     """Return values in the form that JSON can hold, without those that have none.
 
@@ -235,8 +317,11 @@ def as_number(value: Any) -> float | None:
 # ---- artifacts -----------------------------------------------------------------------------------
 
 
-def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple[Path, str]:
-    """Copy a file or folder to a run's artifacts; return where it is, and its name there.
+def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple[Path, str, bool]:
+    """Copy a file or folder to a run's artifacts.
+
+    Returns:
+        Where it is, its name there, and whether it changed while it was copied.
 
     Raises:
         FileNotFoundError: there is none.
@@ -256,9 +341,32 @@ def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple
             'give a name or a path below it, such as "figures/loss.png"'
         )
     target = home / name
-    if not (target.exists() and os.path.samefile(source, target)):
+    if target.exists() and os.path.samefile(source, target):
+        return target, name, False
+    changed = True
+    for _ in range(_COPIES):
+        before = _state_of(source)
         _copy(source, target)
-    return target, name
+        changed = _state_of(source) != before
+        if not changed:
+            break
+    return target, name, changed
+
+
+_COPIES = 3  # of a file that changes meanwhile
+
+
+def _state_of(source: Path) -> list[tuple[str, int, int, int]]:
+    """Return name, inode, size and date of a file, or of each file in a folder."""
+    paths = [source]
+    if source.is_dir():
+        paths += sorted(Path(base, file) for base, _, files in os.walk(source) for file in files)
+    state = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            state.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    return state
 
 
 def _copy(source: Path, target: Path) -> None:

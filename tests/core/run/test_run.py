@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import io
 import json
 import logging
 import math
 import os
 import subprocess
 import sys
+import types
 
 import experiments
 import numpy as np
+import pandas
 import pytest
 from reading import lines, strict
 
@@ -70,14 +75,41 @@ def test_returning_none_succeeds_without_metrics_json(root):
     assert not (root.only()["dir"] / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("returned", [[1], "text", 3, (1, 2), {1}])
-def test_returning_anything_else_fails_and_says_what_came(root, returned):
-    summary = run(root, lambda ctx: returned)
-    assert summary.failed == 1
+@dataclasses.dataclass
+class Scores:
+    acc: float
+
+
+Pair = collections.namedtuple("Pair", "acc loss")
+
+
+@pytest.mark.parametrize(
+    ("returned", "kept"),
+    [
+        (0.93, {"result": 0.93}),
+        (np.float32(0.5), {"result": 0.5}),
+        (np.array([1, 2]), {"result": [1, 2]}),
+        ([1, {"a": 2}], {"result": [1, {"a": 2}]}),
+        ((1, 2), {"result": [1, 2]}),
+        ("text", {"result": "text"}),
+        (types.MappingProxyType({"acc": 1}), {"acc": 1}),
+        (pandas.Series({"acc": 0.5, "n": 2.0}), {"acc": 0.5, "n": 2.0}),
+        (Scores(0.5), {"acc": 0.5}),
+        (Pair(0.5, 2), {"acc": 0.5, "loss": 2}),
+    ],
+)
+def test_what_is_returned_without_a_dict_is_kept(root, returned, kept):
+    assert run(root, lambda ctx: returned).succeeded == 1
+    assert strict(root.only()["dir"] / "metrics.json") == kept
+
+
+@pytest.mark.parametrize("returned", [object(), lambda: 3, io.StringIO("open")])
+def test_what_cannot_be_kept_fails_and_is_in_the_error(root, returned):
+    assert run(root, lambda ctx: returned).failed == 1
     record = root.only()
     assert record["error_type"] == "TypeError"
     assert type(returned).__name__ in record["error_message"]
-    assert "TypeError" in (record["dir"] / "error.log").read_text()
+    assert repr(returned) in (record["dir"] / "error.log").read_text()
 
 
 def test_skiprun_ends_a_run_as_skipped_with_its_reason(root):

@@ -13,6 +13,7 @@ from reading import strict
 from ztxexp.runner import ExpRunner
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import RunEndedError
+from ztxexp_core.store import sink
 from ztxexp_core.store.files import read_jsonl
 
 
@@ -156,3 +157,37 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no such artifact.*nowhere"):
         context(tmp_path).log_artifact("nowhere")
+
+
+def test_a_file_that_changes_while_it_is_copied_is_told(tmp_path, monkeypatch) -> None:
+    ctx = context(tmp_path)
+    model = tmp_path / "model.pt"
+    model.write_text("one")
+    copies = []
+
+    def copy(source, target):
+        copies.append(target)
+        target.write_text(source.read_text())
+        source.write_text(source.read_text() + "+")
+
+    monkeypatch.setattr(sink, "_copy", copy)
+    ctx.log_artifact(model)
+    assert len(copies) > 1
+    (warning,) = ctx._sink.warnings
+    assert "model.pt" in warning
+    assert "artifacts_dir" in warning
+
+
+def test_a_copy_that_is_good_at_the_second_try_says_nothing(tmp_path, monkeypatch) -> None:
+    ctx = context(tmp_path)
+    model = tmp_path / "model.pt"
+    model.write_text("one")
+
+    def copy(source, target):
+        target.write_text(source.read_text())
+        if source.read_text() == "one":
+            source.write_text("two")
+
+    monkeypatch.setattr(sink, "_copy", copy)
+    assert ctx.log_artifact(model).read_text() == "two"
+    assert not ctx._sink.warnings

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import sys
+import time
 
 import pytest
 from reading import python, strict
@@ -83,12 +86,60 @@ def test_a_forked_child_has_the_usual_handlers_and_the_launcher_keeps_its_own(ro
     assert usual()
 
 
-def test_handlers_of_the_program_are_left_alone(monkeypatch):
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+def test_handlers_of_the_program_stay_in_use():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
     mine = signal.getsignal(signal.SIGTERM)
     try:
-        with Interrupts():
-            assert signal.getsignal(signal.SIGTERM) is mine
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGTERM)
+            interrupts.raise_if_received()  # it returned, so the launch goes on
         assert signal.getsignal(signal.SIGTERM) is mine
+        assert heard == [1]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class Told(Exception):
+    """Raised by a handler of a script."""
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), Told("end")])
+def test_what_a_handler_of_the_script_raises_ends_a_sequential_launch(root, raised):
+    def handler(*_):
+        raise raised
+
+    def told(ctx):
+        if ctx.config["i"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return {"i": ctx.config["i"]}
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(type(raised)) as caught:
+            ExpRunner([{"i": i} for i in range(4)], root.path, told).run(max_attempts=3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value is raised
+    assert [(r["status"], r["reason"]) for r in root.runs()] == [
+        ("succeeded", None),
+        ("failed", "interrupted"),
+    ]
+
+
+def test_a_run_that_swallows_it_ends_and_no_further_one_begins(root):
+    def swallows(ctx):
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return {"i": ctx.config["i"]}
+
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            ExpRunner([{"i": i} for i in range(4)], root.path, swallows).run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 4
+    assert root.statuses() == ["succeeded"]
