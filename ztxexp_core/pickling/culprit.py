@@ -29,7 +29,7 @@ def explain(thing: Any, exc: Exception) -> str:
         "global 'guard' of report() cannot be pickled (TypeError: ...), used by train() -> report()"
     """
     path = _path_to_culprit(thing, set()) or []
-    users = [_name(thing)] if _has_name(thing) else []
+    users = [_name(thing)]
     labels: list[str] = []
     for label, part in path:
         if _has_name(part):
@@ -39,7 +39,7 @@ def explain(thing: Any, exc: Exception) -> str:
         elif label:
             labels.append(label)
     cause = _error(path[-1][1]) if path else exc
-    where = " of ".join([*reversed(labels), *users[-1:]]) or "it"
+    where = " of ".join([*reversed(labels), users[-1]])
     chain = f", used by {' -> '.join(users)}" if len(users) > 1 else ""
     return (
         f"{where} cannot be pickled ({type(cause).__name__}: {cause}){chain}; make it inside the "
@@ -75,7 +75,10 @@ def _has_name(thing: Any) -> bool:
 
 
 def _name(thing: Any) -> str:
-    name = str(getattr(thing, "__qualname__", thing)).replace("<locals>.", "")
+    name = getattr(thing, "__qualname__", None)  # a bound method has one, too
+    if not isinstance(name, str):
+        return f"an object of {type(thing).__qualname__}"
+    name = name.replace("<locals>.", "")
     return f"class {name}" if isinstance(thing, type) else f"{name}()"
 
 
@@ -98,7 +101,7 @@ def _all_parts(thing: Any) -> Iterator[_Part]:
         yield from (("", base) for base in thing.__bases__)
     elif isinstance(thing, MethodType):
         yield "", thing.__func__
-        yield "its object", thing.__self__
+        yield "the object", thing.__self__
     elif isinstance(thing, functools.partial):
         yield "", thing.func
         yield from _items(thing.args, "argument")
@@ -124,8 +127,11 @@ def _parts_of_function(function: FunctionType) -> Iterator[_Part]:
             yield f"variable {name!r}", cell.cell_contents
         except ValueError:  # it has no value yet
             continue
-    yield from _items(function.__defaults__ or (), "default value")
-    yield from _items(function.__kwdefaults__ or {}, "default value")
+    defaults = function.__defaults__ or ()
+    code = function.__code__
+    names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    yield from _items(dict(zip(names, defaults, strict=False)), "default value of")
+    yield from _items(function.__kwdefaults__ or {}, "default value of")
 
 
 def _items(values: Iterable[Any], what: str) -> Iterator[_Part]:
