@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
+import textwrap
+import threading
 import traceback
+from typing import Any
 
 import pytest
 
-from ztxexp_core import ExecutorError, pickle_by_value
-from ztxexp_core.pickling import load_by_value, refuse_while_loading
+from ztxexp_core import ExecutorError, OptionError, pickle_by_value
+from ztxexp_core.pickling import load_by_value, refuse_unsendable, refuse_while_loading
 
 
 def _copy(thing):
@@ -51,3 +55,50 @@ def test_no_launch_starts_while_something_is_loaded_but_afterwards_it_may() -> N
         with pytest.raises(ExecutorError, match="starts a launch when it is imported"):
             load_by_value(pickle_by_value(LaunchesWhenLoaded()))
         refuse_while_loading()
+
+
+def _namespace(code: str) -> dict[str, Any]:
+    """Return what a script defines; its functions are pickled by value."""
+    variables: dict[str, Any] = {"__name__": "__main__"}
+    variables.update(threading=threading, functools=functools)
+    exec(textwrap.dedent(code), variables)
+    return variables
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("lock = Lock()\ndef train(ctx): lock", "global 'lock' of train() cannot"),
+        (
+            "lock = Lock()\ndef helper(): train\ndef train(ctx): helper(); lock",
+            "global 'lock' of train() cannot",
+        ),
+        (
+            "class Data:\n    guard = Lock()\ndef train(ctx): Data",
+            "attribute 'guard' of class Data cannot",
+        ),
+        (
+            "settings = {'deep': [1, Lock()]}\ndef train(ctx): settings",
+            "item 1 of item 'deep' of global 'settings' of train() cannot",
+        ),
+        ("def train(ctx, a=1, b=Lock()): pass", "default value of 'b' of train() cannot"),
+        (
+            "class Model:\n    def fit(self, ctx): pass\nmodel = Model()\nmodel.lock = Lock()\ntrain = model.fit",
+            "attribute 'lock' of the object of Model.fit() cannot",
+        ),
+        (
+            "lock = Lock()\n@functools.cache\ndef load(): return lock\ndef train(ctx): load()",
+            "used by train() -> load(); make it inside",
+        ),
+    ],
+)
+def test_what_cannot_be_pickled_is_named_with_what_uses_it(code: str, named: str) -> None:
+    train = _namespace(code.replace("Lock()", "threading.Lock()"))["train"]
+    with pytest.raises(OptionError) as caught:
+        refuse_unsendable("the experiment function", train)
+    assert str(caught.value).startswith("the experiment function cannot be sent to worker")
+    assert named in str(caught.value)
+
+
+def test_what_can_be_pickled_is_not_refused() -> None:
+    refuse_unsendable("the experiment function", _namespace("def train(ctx): pass")["train"])

@@ -34,7 +34,8 @@ def explain(thing: Any, exc: Exception) -> str:
     for label, part in path:
         if _has_name(part):
             name = _name(part)
-            users.append(name if not label or part.__name__ in label else f"{name} as {label}")
+            if name != users[-1]:  # a function and its cache have one name
+                users.append(name if not label or part.__name__ in label else f"{name} as {label}")
             labels = []
         elif label:
             labels.append(label)
