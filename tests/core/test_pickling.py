@@ -83,8 +83,8 @@ def _namespace(code: str) -> dict[str, Any]:
         ),
         ("def train(ctx, a=1, b=Lock()): pass", "default value of 'b' of train() cannot"),
         (
-            "class Model:\n    def fit(self, ctx): pass\nmodel = Model()\nmodel.lock = Lock()\ntrain = model.fit",
-            "attribute 'lock' of the object of Model.fit() cannot",
+            "class M:\n    def fit(self, ctx): pass\nm = M()\nm.lock = Lock()\ntrain = m.fit",
+            "attribute 'lock' of the object of M.fit() cannot",
         ),
         (
             "lock = Lock()\n@functools.cache\ndef load(): return lock\ndef train(ctx): load()",
