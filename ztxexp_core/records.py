@@ -312,6 +312,8 @@ class RunOutcome:
             message = f"it ran longer than its limit of {spec.timeout:g} s and was ended"
         elif signal is not None:
             message = f"the worker process was ended by signal {_named(signal)}"
+            if reason == "oom":
+                message += ": the machine, or its control group, was out of memory"
         elif exit_code is not None:
             message = f"the worker process ended with exit code {exit_code}"
         else:

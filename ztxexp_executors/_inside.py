@@ -181,7 +181,9 @@ def _detach(connection: Connection, launcher: int) -> None:
         os.setsid()  # Ctrl-C in the terminal reaches the launcher only
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher may ignore it
+    for name in ("SIGTERM", "SIGCHLD"):  # the launcher may ignore them
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     if hasattr(os, "register_at_fork"):
         # A process that a run forks must not keep the pipe open when this process has died.
         os.register_at_fork(after_in_child=connection.close)

@@ -306,3 +306,26 @@ def shortened(text: str, limit: int) -> str:
     first = text[:half].rpartition("\n")[0] or text[:half]
     last = text[-half:].partition("\n")[2] or text[-half:]
     return f"{first}\n[...]\n{last}"
+
+
+_WAIT_LIMIT = 60 if os.name == "nt" else 0  # Windows waits for 63 handles at most; 0: any number
+_ROUND_SEC = 0.02
+
+
+def wait_for_any(handles: list[Any], timeout: float | None) -> list[Any]:
+    """Wait until one of any number of handles is ready; return those that are.
+
+    Args:
+        handles: pipes, and ends of processes.
+        timeout: seconds; ``None`` for any time.
+    """
+    if not _WAIT_LIMIT or len(handles) <= _WAIT_LIMIT:
+        return wait(handles, timeout)
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        ready: list[Any] = []
+        for start in range(0, len(handles), _WAIT_LIMIT):
+            ready += wait(handles[start : start + _WAIT_LIMIT], 0)
+        if ready or time.monotonic() >= until:
+            return ready
+        time.sleep(_ROUND_SEC)

@@ -14,6 +14,7 @@ script from standard input works too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import multiprocessing
@@ -21,15 +22,15 @@ import os
 import pickle
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from multiprocessing.connection import wait
 from typing import Any
 
 from ztxexp_core import WORKER_MODULE, ExecutorError, RunOutcome, RunSpec
 from ztxexp_executors._machine import thread_limits
-from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker
+from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker, wait_for_any
 from ztxexp_executors._starting import WorkerConfig
 
 _log = logging.getLogger("ztxexp")
@@ -64,6 +65,17 @@ def execute(
     Raises:
         ExecutorError: workers cannot be started or set up.
     """
+    with _exit_codes_kept():
+        yield from _execute(specs, run_one, workers, has_room, context)
+
+
+def _execute(
+    specs: Iterator[RunSpec | None],
+    run_one: Callable[[RunSpec], RunOutcome],
+    workers: int,
+    has_room: Callable[[], bool],
+    context: Any,
+) -> Iterator[RunOutcome]:
     environment = {**os.environ, **thread_limits(workers)}
     config = WorkerConfig(context or _context(), pickle.dumps(run_one), environment, bool(context))
     pool = _Pool(config, workers, has_room)
@@ -75,6 +87,21 @@ def execute(
             pool.stop()
         finally:
             config.death_pipe.close()
+
+
+@contextlib.contextmanager
+def _exit_codes_kept() -> Iterator[None]:
+    """Do not ignore SIGCHLD meanwhile: the kernel would drop exit codes of workers."""
+    signum = getattr(signal, "SIGCHLD", None)
+    main = threading.current_thread() is threading.main_thread()
+    if signum is None or not main or signal.getsignal(signum) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signum, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _context() -> Any:
@@ -192,7 +219,7 @@ class _Pool:
         """Wait for events, handle them, and yield the outcomes."""
         workers = self._workers()
         handles = {handle: worker for worker in workers for handle in worker.handles()}
-        for handle in wait(list(handles), self._timeout(workers, waits_for_room)):
+        for handle in wait_for_any(list(handles), self._timeout(workers, waits_for_room)):
             handles[handle].on_readable(handle)
         now = time.monotonic()
         for worker in workers:

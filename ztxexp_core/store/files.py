@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -132,11 +133,25 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     temporary = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
     try:
         write_new(temporary, data, os.O_TRUNC)
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+_PAUSES_SEC = (0.01, 0.05, 0.25, 1.0)
+
+
+def _replace(temporary: str, path: str | Path) -> None:
+    """Rename a file; on Windows try again while another process has the old one open."""
+    for pause in _PAUSES_SEC if os.name == "nt" else ():
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    os.replace(temporary, path)
 
 
 def write_new(path: str, data: bytes, flag: int = os.O_EXCL) -> None:
