@@ -78,8 +78,8 @@ class ExpRunner:
     ) -> RunSummary:
         """Run every configuration.
 
-        A returned dict is written to ``metrics.json``, ``None`` writes none; anything else fails
-        the run. :class:`SkipRun` makes it ``skipped``.
+        A returned mapping is written to ``metrics.json``, a number, a list or a text as its
+        ``result``; ``None`` writes none. :class:`SkipRun` makes the run ``skipped``.
 
         Args:
             exp_function: the experiment; instead of the one given to the constructor.

@@ -16,7 +16,8 @@ from ztxexp_core.store.sink import FileSink
 class RunContext:
     """The argument of the experiment function: ``exp_fn(ctx) -> dict | None``.
 
-    A returned dict becomes ``metrics.json``; ``None`` writes none and still succeeds.
+    A returned mapping becomes ``metrics.json``; a number, a list or a text is kept there under the
+    name ``result``; ``None`` writes none and still succeeds.
 
     Attributes:
         run_id: unique id, also the name of the run's folder.
@@ -121,7 +122,8 @@ class RunContext:
         trackers that take artifacts (since 2.0).
 
         Args:
-            path: the file or folder.
+            path: the file or folder. Runs in workers share the working folder: a relative path is
+                the same file for all of them, see ``workdir`` of :meth:`ExperimentPipeline.run`.
             name: the name of the artifact, such as ``"figures/loss.png"``; its own by default. An
                 earlier artifact of that name is replaced.
 
@@ -134,7 +136,8 @@ class RunContext:
             RunEndedError: the run is over.
 
         Example:
-            >>> ctx.log_artifact("model.pt")
+            >>> torch.save(model.state_dict(), ctx.artifacts_dir / "model.pt")
+            >>> ctx.log_artifact(ctx.artifacts_dir / "model.pt")
         """
         return (self._sink or self._own_sink()).log_artifact(path, name)
 
