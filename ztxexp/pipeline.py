@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, TimeLimit
 from ztxexp.launch.plan import Plan, plan_sweep
+from ztxexp.provenance.code_version import version_of
 from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
@@ -25,12 +27,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+CodeRule = Literal["same", "any"]
+
+
 class ExperimentPipeline(ConfigBuilder):
     """Describes a sweep and runs it; :class:`ConfigBuilder` says how configurations are made.
 
     Args:
         results_root: folder that holds a folder for every run.
         base_config: what every configuration starts from.
+        code: for ``exclude_completed`` and ``resume``: ``"same"`` reuses only results of the
+            present version of the function and of what it calls in your own files; ``"any"`` reuses
+            those of other versions as well; ``None`` does so with a warning (since 2.0).
 
     Example:
         >>> summary = (
@@ -41,8 +49,12 @@ class ExperimentPipeline(ConfigBuilder):
         ... )
     """
 
-    def __init__(self, results_root: str | Path, base_config: Any = None):
+    def __init__(
+        self, results_root: str | Path, base_config: Any = None, code: CodeRule | None = None
+    ):
         super().__init__(base_config)
+        self._code_rule: CodeRule | None = None
+        self._set_code_rule(code)
         self.results_root = root_path(results_root)
         self._metadata: dict[str, Any] = {}
         self._retry: dict[str, Any] = {}
@@ -53,7 +65,33 @@ class ExperimentPipeline(ConfigBuilder):
 
     # -- which configurations
 
-    def exclude_completed(self, ignore_keys: Sequence[str] | None = None) -> Self:
+    def _set_code_rule(self, code: CodeRule | None) -> None:
+        if code not in (None, "same", "any"):
+            raise OptionError(f'code must be "same" or "any", got {code!r}')
+        self._code_rule = code or self._code_rule
+
+    def version(self, version: str) -> Self:
+        """State a version of the code by hand; it is part of every configuration's identity.
+
+        Results of another version, or of none, are not reused from then on (since 2.0).
+
+        Raises:
+            OptionError: it is not 1 to 32 letters, digits, dots, hyphens or underscores.
+
+        Example:
+            >>> pipeline.version("2").exclude_completed().run(train)
+        """
+        if not isinstance(version, str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", version):
+            raise OptionError(
+                "version must be a string of 1 to 32 letters, digits, dots, hyphens or "
+                f'underscores, such as "2", got {version!r}'
+            )
+        self._code_version = version
+        return self
+
+    def exclude_completed(
+        self, ignore_keys: Sequence[str] | None = None, code: CodeRule | None = None
+    ) -> Self:
         """Leave out configurations that have succeeded under this results root.
 
         Launches that do so at the same time, from any number of processes or hosts on one shared
@@ -61,6 +99,7 @@ class ExperimentPipeline(ConfigBuilder):
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+            code: whether results of another version of the code count, as for the pipeline.
 
         Raises:
             TypeError: ``ignore_keys`` is a string or a path.
@@ -70,9 +109,12 @@ class ExperimentPipeline(ConfigBuilder):
                 "exclude_completed of a pipeline looks under its own results root; "
                 f'give a list of keys to ignore, such as ["note"], not {ignore_keys!r}'
             )
+        self._set_code_rule(code)
         return self.exclude_root(None, ignore_keys)
 
-    def resume(self, ignore_keys: Sequence[str] | None = None) -> Self:
+    def resume(
+        self, ignore_keys: Sequence[str] | None = None, code: CodeRule | None = None
+    ) -> Self:
         """Continue where earlier launches ended; includes :meth:`exclude_completed`.
 
         Configurations whose last run failed, was interrupted or died are run again in their own
@@ -81,12 +123,13 @@ class ExperimentPipeline(ConfigBuilder):
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+            code: whether successes of another version of the code count, as for the pipeline.
 
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).resume().run(train)
         """
         self._resume = True
-        return self.exclude_completed(ignore_keys)
+        return self.exclude_completed(ignore_keys, code)
 
     def retry_failed(self, *reasons: str) -> Self:
         """Run only configurations whose last run failed, each in its own folder.
@@ -107,7 +150,10 @@ class ExperimentPipeline(ConfigBuilder):
         return self.resume()
 
     def build(self) -> list[Config]:
-        """Return the final list of configurations, duplicates included."""
+        """Return the final list of configurations, duplicates included.
+
+        Whatever the code: only a function has a version.
+        """
         if self._only_failed is None:
             return super().build()
         return [item.config for item in self._planned(allow_duplicates=True).to_run]
@@ -195,21 +241,27 @@ class ExperimentPipeline(ConfigBuilder):
 
     # -- what would happen, and letting it happen
 
-    def plan(self, allow_duplicates: bool = False) -> Plan:
+    def plan(self, exp_fn: ExperimentFn | None = None, allow_duplicates: bool = False) -> Plan:
         """Print what :meth:`run` would do with each configuration, and why; nothing is run.
 
         Args:
+            exp_fn: the function, to be told which results come from another version of it.
             allow_duplicates: as for :meth:`run`.
 
         Returns:
             The plan: new, resumed, reused (by which run), duplicate, filtered out (by which rule).
 
+        Raises:
+            OptionError: ``code="same"`` was asked for, and no function is given.
+
         Example:
-            >>> plan = pipeline.plan()
+            >>> plan = pipeline.plan(train)
             >>> len(plan.to_run)
             12
         """
-        plan = self._planned(allow_duplicates)
+        plan = self._planned(allow_duplicates, exp_fn)
+        if self._code_rule == "same" and exp_fn is None:
+            raise OptionError('code="same" compares versions of the function; write plan(exp_fn)')
         sys.stdout.write(f"{plan}\n")
         return plan
 
@@ -283,10 +335,19 @@ class ExperimentPipeline(ConfigBuilder):
             "metadata": RunMetadata(**self._metadata),
             "tracker_specs": self._tracker_specs,
             "trackers": self._trackers,
+            "code_version": self._code_version,
+            "any_code": self._code_rule == "any",
         }
-        plan = self._planned(allow_duplicates)
+        plan = self._planned(allow_duplicates, exp_fn)
         return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
 
-    def _planned(self, allow_duplicates: bool) -> Plan:
-        root, resume, only_failed = self.results_root, self._resume, self._only_failed
-        return plan_sweep(self, root, resume, only_failed, allow_duplicates)
+    def _planned(self, allow_duplicates: bool, exp_fn: ExperimentFn | None = None) -> Plan:
+        return plan_sweep(
+            self,
+            self.results_root,
+            self._resume,
+            self._only_failed,
+            allow_duplicates,
+            code=None if exp_fn is None else version_of(exp_fn),
+            same_code=self._code_rule == "same" and exp_fn is not None,
+        )

@@ -144,6 +144,10 @@ class RunMetadata:
         function_file: its file, relative to the top of the repository if it is in there.
         function_hash: of its code; comments, layout and docstrings do not count.
         module_hash: of the code of its whole file, likewise.
+        code_hash: of the function and of what it calls in the user's own files; ``None`` where that
+            is not known.
+        code_note: why it is not known.
+        code_version: the version that the user has stated.
     """
 
     experiment_name: str | None = None
@@ -170,6 +174,9 @@ class RunMetadata:
     function_file: str | None = None
     function_hash: str | None = None
     module_hash: str | None = None
+    code_hash: str | None = None
+    code_note: str | None = None
+    code_version: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order, as ``meta.json`` holds them."""

@@ -107,6 +107,7 @@ def _exit_codes_kept() -> Iterator[None]:
 def _context() -> Any:
     methods = multiprocessing.get_all_start_methods()
     served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) <= _TEMP_BYTES
+    served = served and _fork_server_is_ours()
     context = multiprocessing.get_context("forkserver" if served else "spawn")
     if served:
         from multiprocessing import forkserver
@@ -115,6 +116,22 @@ def _context() -> Any:
         if getattr(server, "_preload_modules", None) == ["__main__"]:  # the user has set none
             context.set_forkserver_preload(["ztxexp_executors._inside", WORKER_MODULE])
     return context
+
+
+def _fork_server_is_ours() -> bool:
+    """Return whether multiprocessing can use its fork server, if it has one.
+
+    A forked process knows that of its parent, which it cannot wait for.
+    """
+    from multiprocessing import forkserver
+
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    try:
+        if pid is not None and hasattr(os, "waitid"):  # not on macOS
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 class _Pool:

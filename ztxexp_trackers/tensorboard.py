@@ -87,6 +87,11 @@ class TensorboardTracker:
             OSError: the folder cannot be made or read.
         """
         files = self._folder(ctx)
+        if self._root is None and os.path.islink(files.path):
+            raise ConfigError(
+                f"TensorboardTracker: {files.path} is a link out of the run's folder; remove it or "
+                "give log_dir"
+            )
         files.path.mkdir(parents=True, exist_ok=True)
         run = _Run(files, ctx)
         run.put(ctx.config)

@@ -231,12 +231,19 @@ class _Followed:
         """Yield what was not logged, folders in one piece where nothing in them was."""
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             name = prefix + path.name
+            inner = [path, *path.rglob("*")]
+            whole = all(map(_is_utf8, inner))  # W&B cannot send other names
             if name in self._artifacts:
                 continue
-            if any(known.startswith(f"{name}/") for known in self._artifacts):
-                yield from self._rest(path, f"{name}/")
-            elif path.is_file() or any(inner.is_file() for inner in path.rglob("*")):
+            if not whole or any(known.startswith(f"{name}/") for known in self._artifacts):
+                if path.is_dir() and _is_utf8(path):
+                    yield from self._rest(path, f"{name}/")
+            elif any(item.is_file() for item in inner):
                 yield path, name
+
+
+def _is_utf8(path: Path) -> bool:
+    return not re.search("[\udc80-\udcff]", path.name)
 
 
 def _wandb() -> Any:

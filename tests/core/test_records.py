@@ -260,3 +260,9 @@ def test_an_outcome_and_a_tracker_spec_survive_plain_pickle() -> None:
         TrackerSpec("jsonl", "ztxexp_trackers.jsonl:JsonlTracker", {"filename": "e.jsonl"}),
     ):
         assert pickle.loads(pickle.dumps(whole)) == whole
+
+
+def test_an_integer_in_a_file_that_no_float_holds_costs_itself_only() -> None:
+    row = {"step": 1, "timestamp": "2026-01-01", "metrics": {"a": 1, "huge": -(10**400)}}
+    event = MetricEvent.from_dict(row)
+    assert event is not None and event.metrics == {"a": 1.0}

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 from handmade import event, put, write_run
 
-from ztxexp import MetricEvent, ResultAnalyzer, RunMetadata
+from ztxexp import (
+    ExperimentPipeline,
+    ExpManager,
+    ExpRunner,
+    MetricEvent,
+    ResultAnalyzer,
+    RunMetadata,
+)
 from ztxexp_core.store import run_folder as store
 from ztxexp_core.store.liveness import this_process
 
@@ -359,3 +366,25 @@ def test_readers_of_a_healthy_root_say_nothing(folder, caplog):
     analyzer.compare(["r0", "r1"]), analyzer.check()
     assert len(analyzer.failures()) == 1
     assert caplog.text == ""
+
+
+def test_roots_are_found_after_a_change_of_the_working_folder_and_below_the_home_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    relative = ExperimentPipeline("results").grid({"a": [1, 2]}).exclude_completed()
+    runner, analyzer = ExpRunner([{"a": 1}], "results"), ResultAnalyzer("results")
+    monkeypatch.chdir("elsewhere")
+    assert runner.run(lambda ctx: {"x": 1}).succeeded == 1
+    assert len(analyzer.to_records()) == 1
+    assert relative.run(lambda ctx: {"x": 1}).reused == 1
+    at_home = ExperimentPipeline("~/results").grid({"a": [1, 2, 3]}).exclude_completed()
+    assert at_home.run(lambda ctx: {"x": 1}).reused == 2
+    assert len(ResultAnalyzer("~/results").to_records()) == 3
+    assert len(ExpManager().grid({"a": [1, 4]}).exclude_completed("~/results").build()) == 1
+    ResultAnalyzer("~/results").to_csv("~/table.csv")
+    assert (tmp_path / "table.csv").exists()
+    assert os.listdir() == []

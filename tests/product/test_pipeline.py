@@ -9,7 +9,7 @@ import pytest
 from reading import strict
 
 from ztxexp import ExperimentPipeline, ExpManager, JsonlTracker
-from ztxexp_core import OptionError, PluginContractError, UnknownPluginError
+from ztxexp_core import ConfigError, OptionError, PluginContractError, UnknownPluginError
 
 
 def test_a_whole_sweep_in_one_chain(root):
@@ -118,6 +118,23 @@ def test_track_refuses_at_its_own_line(root):
         pipeline.track(JsonlTracker(), events_filename="x")
     with pytest.raises(PluginContractError, match="on_run_start"):
         pipeline.track(object())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("jsonl", {"events_filename": "metrics.jsonl"}, "events_filename"),
+        ("jsonl", {"events_filename": "extras.jsonl"}, "events_filename"),
+        ("tensorboard", {"log_dir": "s3://bucket/x"}, "log_dir"),
+        ("tensorboard", {"log_dir": __file__}, "log_dir.*is a file"),
+        ("mlflow", {"tracking_uri": "http://"}, "tracking_uri"),
+        ("wandb", {"mode": "ofline"}, "mode"),
+    ],
+)
+def test_track_refuses_options_that_cannot_work(root, name, options, text):
+    pytest.importorskip("tensorboard" if name == "jsonl" else name)
+    with pytest.raises(ConfigError, match=text):
+        ExperimentPipeline(root.path).track(name, **options)
 
 
 def test_tracker_names_are_case_insensitive_as_in_1_0_3(root):

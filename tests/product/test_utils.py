@@ -513,3 +513,30 @@ def test_a_missing_package_names_the_line_that_installs_it(monkeypatch, package,
     with pytest.raises(ImportError, match=re.escape(f"{package} is missing")) as caught:
         call()
     assert install in str(caught.value)
+
+
+def test_files_are_written_to_and_read_from_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    utils.create_dir("~/made/inner")
+    utils.save_json({"a": 1}, "~/kept/a.json")
+    utils.append_jsonl("~/kept/a.jsonl", {"b": 2})
+    assert (utils.load_json("~/kept/a.json"), utils.load_jsonl("~/kept/a.jsonl")) == (
+        {"a": 1},
+        [{"b": 2}],
+    )
+    assert [f.name for f in utils.get_subdirectories("~/made")] == ["inner"]
+    assert os.listdir(tmp_path) == ["home"]
+
+
+def test_a_folder_that_is_named_like_the_home_folder_can_be_deleted_and_costs_nothing_else(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "~").mkdir()
+    utils.delete_dir("~")
+    assert os.listdir(tmp_path) == ["home"]

@@ -249,3 +249,129 @@ def test_the_users_own_calls_keep_mlflows_patience_while_the_tracker_calls(uri):
     with calls(uri):
         assert rest_utils.MLFLOW_HTTP_REQUEST_TIMEOUT is before
         assert before.get() == 120
+
+
+# ---- as in every tutorial ------------------------------------------------------------------------
+
+
+def test_start_run_gives_the_trackers_run_and_end_run_leaves_it(uri, make_ctx, make_event):
+    def body():
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment("tutorial")
+        with mlflow.start_run(run_name="mine", tags={"kind": "x"}, description="text") as run:
+            mlflow.log_metric("inside", 1.0)
+            assert mlflow.active_run() is run
+        mlflow.end_run()
+        mlflow.log_metric("after", 2.0)
+        mlflow.start_run()
+        mlflow.log_metric("again", 3.0)
+
+    before = mlflow.start_run, mlflow.end_run, mlflow.set_tracking_uri
+    follow(MlflowTracker(uri, "exp"), make_ctx(), [make_event(1, {"ours": 1.0})], body)
+    assert (mlflow.start_run, mlflow.end_run, mlflow.set_tracking_uri) == before
+    (run,) = stored(uri, "exp").values()
+    assert run.data.metrics == {"inside": 1.0, "after": 2.0, "again": 3.0, "ours": 1.0}
+    expected = {"kind": "x", "mlflow.note.content": "text", "mlflow.runName": "mine"}
+    assert expected.items() <= run.data.tags.items()
+    assert run.info.status == "FINISHED"
+    assert stored(uri, "tutorial") == {}
+
+
+def test_an_error_within_start_run_reaches_the_run(uri, make_ctx):
+    def body():
+        with mlflow.start_run():
+            raise ValueError("diverged")
+
+    with pytest.raises(ValueError, match="diverged"):
+        follow(MlflowTracker(uri), make_ctx(), body=body)
+    assert mlflow.active_run() is None
+
+
+def test_runs_beside_the_trackers_can_be_started(uri, make_ctx):
+    ended = mlflow.MlflowClient(uri).create_run("0", tags={"run_id": "earlier"})
+
+    def body():
+        with mlflow.start_run(run_id=ended.info.run_id):
+            mlflow.log_metric("of earlier", 1.0)
+        own = mlflow.active_run().info.run_id
+        with mlflow.start_run(parent_run_id=own, tags={"run_id": "child"}):
+            mlflow.log_metric("of child", 1.0)
+        mlflow.log_metric("mine", 1.0)
+
+    follow(MlflowTracker(uri), make_ctx(), body=body)
+    runs = stored(uri)
+    assert {name: run.data.metrics for name, run in runs.items()} == {
+        "earlier": {"of earlier": 1.0},
+        "child": {"of child": 1.0},
+        "run-1": {"mine": 1.0},
+    }
+    assert runs["child"].data.tags["mlflow.parentRunId"] == runs["run-1"].info.run_id
+
+
+def test_a_function_that_sends_to_another_server_has_its_own_runs_there(
+    uri, make_ctx, make_event, tmp_path, empty_store
+):
+    elsewhere = tmp_path / "elsewhere.db"
+    elsewhere.write_bytes(empty_store.read_bytes())
+
+    def body():
+        mlflow.set_tracking_uri(f"sqlite:///{elsewhere}")
+        mlflow.set_experiment("tutorial")
+        with mlflow.start_run(tags={"run_id": "mine"}):
+            mlflow.log_metric("own", 1.0)
+        mlflow.log_metric("stray", 1.0)
+        mlflow.set_tag("run_id", "left open")
+
+    follow(MlflowTracker(uri, "exp"), make_ctx(), [make_event(1, {"ours": 1.0})], body)
+    assert stored(uri, "exp")["run-1"].data.metrics == {"ours": 1.0}
+    runs = stored(f"sqlite:///{elsewhere}", "tutorial")
+    assert {name: run.data.metrics for name, run in runs.items()} == {
+        "mine": {"own": 1.0},
+        "left open": {"stray": 1.0},
+    }
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_function_has_set_is_put_back(uri, make_ctx, tmp_path, known):
+    from mlflow.tracking import fluent
+
+    mlflow.set_tracking_uri(uri)
+    mine = mlflow.set_experiment("mine").experiment_id
+    try:
+        ctx, tracker = make_ctx(), MlflowTracker(uri, "exp")
+        if known:  # else its start has failed, or takes too long
+            tracker.on_run_start(ctx, ctx.meta)
+        with tracker.in_run(ctx):
+            mlflow.set_experiment("theirs")
+            with mlflow.start_run(nested=True):
+                pass
+        assert fluent._active_experiment_id == os.environ["MLFLOW_EXPERIMENT_ID"] == mine
+        with tracker.in_run(ctx):
+            mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'never.db'}")
+        assert mlflow.get_tracking_uri() == uri
+        tracker.on_run_end(ctx, {"status": "succeeded"})
+    finally:
+        fluent._active_experiment_id = None
+        os.environ.pop("MLFLOW_EXPERIMENT_ID")
+        mlflow.set_tracking_uri(None)
+
+
+def test_a_nested_run_lies_in_the_experiment_of_its_parent(uri, make_ctx):
+    from mlflow.tracking import fluent
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("mine")
+    try:
+        follow(MlflowTracker(uri, "exp"), make_ctx(), body=lambda: _child(nested=True))
+    finally:
+        fluent._active_experiment_id = None
+        os.environ.pop("MLFLOW_EXPERIMENT_ID")
+        mlflow.set_tracking_uri(None)
+    assert set(stored(uri, "exp")) == {"run-1", "child"}
+    assert stored(uri, "mine") == {}
+
+
+def _child(**arguments):
+    with mlflow.start_run(tags={"run_id": "child"}, **arguments):
+        pass

@@ -34,6 +34,39 @@ def test_a_dead_server_costs_seconds_and_the_next_run_nothing(make_ctx):
     assert "secret" not in "".join(said)
 
 
+def test_a_proxy_that_is_in_the_way_is_named_without_its_login(make_ctx, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://me:secret@127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionError) as caught:
+        MlflowTracker("http://mlflow.invalid:5000").on_run_start(make_ctx(), RunMetadata())
+    for said in ("proxy http://127.0.0.1", "NO_PROXY=mlflow.invalid", "HTTP_PROXY"):
+        assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("./mlruns", "plain folder"),
+        ("localhost:5000", "no address like"),
+        ("http://", "names no host"),
+        ("sqlite:///missing/mlflow.db", "no folder"),
+        ("postgres://me:secret@host/db", "'postgres://host/db'"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_before_anything_runs(uri, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        MlflowTracker.check_options(tracking_uri=uri, experiment_name="digits")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", [None, "http://host", "sqlite:///mlflow.db", "databricks"])
+def test_an_address_that_may_work_is_not_connected_to(uri):
+    MlflowTracker.check_options(tracking_uri=uri)
+
+
 @pytest.mark.slow
 def test_a_server_that_takes_calls_and_never_answers_costs_seconds(make_ctx):
     with socket.socket() as silent:

@@ -1,129 +1,23 @@
 """The wandb tracker, by the real client without a network: what it wrote is read back."""
 
-import json
 import multiprocessing
 import os
 import signal
-import struct
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import datetime
 
 import psutil
 import pytest
+import wandb_reading
+from wandb_reading import Written, elsewhere, until, wandb
 
 from ztxexp_core import MetricEvent, RunContext, RunMetadata
 from ztxexp_trackers import wandb as module
 from ztxexp_trackers.wandb import STEP_METRIC, WandbTracker
 
-wandb = pytest.importorskip("wandb")
-
-BLOCK = 32768
-
-
-def records(path):
-    """Yield the records of a ``.wandb`` file: LevelDB's log framing of protobuf messages."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data = path.read_bytes()
-    at, message = 7, b""  # the first seven bytes are the file's own header
-    while at + 7 <= len(data):
-        if BLOCK - at % BLOCK < 7:  # too little left in this block for a header
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = struct.unpack_from("<HB", data, at + 4)
-        if kind == 0:
-            at += BLOCK - at % BLOCK
-            continue
-        message += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a whole message, or the last part of one
-            record = Record()
-            record.ParseFromString(message)
-            yield record
-            message = b""
-
-
-class Written:
-    """What the client wrote about one run, the first, second ... time that it was started."""
-
-    def __init__(self, folder, start=0, of=1):
-        self.rows, self.times, self.summary, self.config = [], [], {}, {}
-        self.artifacts = {}
-        for record in _complete(folder, start, of):
-            getattr(self, f"_{record.WhichOneof('record_type')}", lambda record: None)(record)
-
-    def _run(self, record):
-        self.run = record.run
-        self.config.update(_items(record.run.config.update))
-
-    def _config(self, record):
-        self.config.update(_items(record.config.update))
-
-    def _history(self, record):
-        row = _items(record.history.item)
-        self.rows.append({k: v for k, v in row.items() if k[0] != "_"})
-        self.times.append(row["_timestamp"])
-
-    def _artifact(self, record):
-        found = record.artifact
-        files = {entry.path: entry.size for entry in found.manifest.contents}
-        self.artifacts.setdefault(found.name, []).append((found.type, files))
-
-    def _summary(self, record):
-        self.summary.update(_items(record.summary.update))
-
-    def _exit(self, record):
-        self.exit_code = record.exit.exit_code
-
-
-def _complete(folder, start, of):
-    """Return a run's records once its end is on disk: the client's service writes on its own."""
-    paths = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.parent)
-    assert len(paths) == of
-    path, give_up = paths[start], time.monotonic() + 60
-    while True:
-        found = list(records(path))
-        if any(record.HasField("exit") for record in found) or time.monotonic() > give_up:
-            return found
-        time.sleep(0.05)
-
-
-def _items(items):
-    return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
-
-
-@pytest.fixture(autouse=True)
-def no_run_left():
-    yield
-    module._ending.clear()
-    left, module._running[:] = list(module._running), []
-    for run in left:
-        run.finish(exit_code=1)
-    wandb.teardown()  # ends the service, and with it the settings that were read only once
-    assert left == []
-    assert wandb.run is None
-
-
-@pytest.fixture(autouse=True)
-def staging_folder(monkeypatch, tmp_path):
-    """Let copies of artifacts lie below ``tmp_path``, not in the home folder."""
-    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
-
-
-def elsewhere(call, *args):
-    """Make a call in another thread, as the core does."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call, *args).result()
-
-
-def until(condition):
-    give_up = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+no_run_left, staging_folder = wandb_reading.no_run_left, wandb_reading.staging_folder
+pytestmark = pytest.mark.usefixtures("no_run_left", "staging_folder")
 
 
 def service():
@@ -544,3 +438,52 @@ def test_without_wandb_the_module_imports_and_the_error_tells_what_to_install(wi
     )
     assert "('wandb',)" in said
     assert 'pip install "ztxexp[wandb]" tracker wandb' in said
+
+
+def test_an_integer_that_no_float_holds_costs_itself_only(make_ctx, make_event):
+    ctx, tracker = make_ctx(config={"lr": 0.1, "n": [10**400]}), WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_metric(ctx, make_event(1, {"loss": 0.5, "huge": 10**400}))
+    tracker.on_params(ctx, {"p": 10**400})
+    tracker.on_run_end(ctx, {"status": "succeeded", "metrics": {"a": 1, "huge": 10**400}})
+    written = Written(ctx.run_dir)
+    assert written.rows == [{"loss": 0.5, STEP_METRIC: 1}]
+    assert written.summary["metrics"] == {"a": 1, "huge": str(10**400)}
+    assert (written.config["n"], written.config["p"]) == ([str(10**400)], str(10**400))
+
+
+def test_names_that_are_too_long_stay_apart(make_ctx):
+    tags, long = ["x" * 70 + end for end in "ab"], "e" * 200
+    meta = RunMetadata(tags=tags, experiment_name=long, group=long)
+    ctx, tracker = make_ctx(meta=meta), WandbTracker()
+    tracker.on_run_start(ctx, meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    run = Written(ctx.run_dir).run
+    assert len(set(run.tags)) == 2 and {len(tag) for tag in run.tags} == {64}
+    assert len(run.run_group) == len(run.job_type) == 128
+
+
+def test_an_artifact_whose_name_is_not_utf_8_costs_itself_only(make_ctx):
+    ctx, tracker = make_ctx(), WandbTracker(log_artifacts=True)
+    tracker.on_run_start(ctx, ctx.meta)
+    keep(ctx, "logs/x.txt")
+    try:
+        keep(ctx, os.fsdecode(b"logs/r\xe9sultat.txt"))
+    except (OSError, UnicodeError):
+        pytest.skip("a file system without such names")
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert list(Written(ctx.run_dir).artifacts) == ["run-1-logs--x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"projct": "x"}, "no option 'projct'"),
+        ({"mode": "ofline"}, "mode must be one of online, offline"),
+        ({"project": "a/b"}, "no project 'a/b'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(options, text):
+    with pytest.raises(ValueError, match=text):
+        WandbTracker.check_options(**options)
+    WandbTracker.check_options("digits", entity="us", mode="offline", monitor_gym=True, notes="n")

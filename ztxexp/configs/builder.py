@@ -73,6 +73,7 @@ class ConfigBuilder:
         self._rules: list[tuple[Predicate, str]] = []
         self._excluded: list[tuple[Path | None, tuple[str, ...]]] = []
         self._shuffle_seed: int | None = None
+        self._code_version: str | None = None
 
     def copy(self) -> Self:
         """Return a branch: it has the same steps and settings; what is added to one is not in both.
@@ -278,15 +279,19 @@ class ConfigBuilder:
             _log.warning("no configuration is left: where() took out all of them, by %s", rules)
         return report.configs
 
-    def build_report(self, snapshot: Snapshot | None = None) -> ExpansionReport:
+    def build_report(
+        self, snapshot: Snapshot | None = None, code_hash: str | None = None
+    ) -> ExpansionReport:
         """Carry out all stages, as :meth:`build` does, and say what was left out (since 2.0).
 
         What an expander drops by itself is not in the report.
 
         Args:
             snapshot: the runs of a root that were read already.
+            code_hash: of its successes only those of this version of the code count.
         """
-        report = ExpansionReport([name for _, name in self._rules], snapshot)
+        rules = [name for _, name in self._rules]
+        report = ExpansionReport(rules, snapshot, code_hash, self._code_version)
         report.configs.extend(self.expand_configs([{}], report.reject))
         for root, ignore_keys in self._excluded:
             report.exclude_completed(self.results_root if root is None else root, ignore_keys)
@@ -410,16 +415,26 @@ class ExpansionReport:
     Args:
         rules: names of the rules of :meth:`ConfigBuilder.where`.
         snapshot: the runs of a root that were read already.
+        code_hash: of its successes only those of this version of the code count; ``None`` for all.
+        code_version: the version that the user has stated, part of every identity.
 
     Attributes:
         configs: the configurations, in the order in which they are to be run.
         reused: configurations that had succeeded before, with the run that did.
     """
 
-    def __init__(self, rules: Sequence[str] = (), snapshot: Snapshot | None = None):
+    def __init__(
+        self,
+        rules: Sequence[str] = (),
+        snapshot: Snapshot | None = None,
+        code_hash: str | None = None,
+        code_version: str | None = None,
+    ):
         self.configs: list[Config] = []
         self.reused: list[tuple[Config, PastRun]] = []
         self._snapshot = snapshot
+        self._code_hash = code_hash
+        self._code_version = code_version
         self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
         self._rules = [FilteredOut(name) for name in rules]
 
@@ -442,7 +457,7 @@ class ExpansionReport:
             ConfigError: a value that cannot be compared.
         """
         if self._snapshot is not None and self._snapshot.root == root:
-            history = self._snapshot.history(ignore_keys)
+            history = self._snapshot.history(ignore_keys, code_hash=self._code_hash)
         else:
             with bar("reading runs") as on_progress:
                 history = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)
@@ -463,5 +478,5 @@ class ExpansionReport:
         """
         key = (id(config), ignore_keys)
         if key not in self._identities:
-            self._identities[key] = config_identity(config, ignore_keys)
+            self._identities[key] = config_identity(config, ignore_keys, self._code_version)
         return self._identities[key]

@@ -28,9 +28,11 @@ from ztxexp.launch.options import (
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.progress.progress import Progress
+from ztxexp.provenance.code_version import states_of, version_of
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.summary import RunSummary, lacking_lines
+from ztxexp.text.format import plural
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
@@ -75,9 +77,10 @@ def launch(
     live, here, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
     own_process = "in_process" not in executor.supports
+    code = plan.code or version_of(function)
     shared = Launch(
         function,
-        metadata(options, function, root if to_run else None),
+        metadata(options, function, root if to_run else None, code),
         options.retry_rule(),
         tracker_specs,
         live,
@@ -86,6 +89,7 @@ def launch(
         settings=captured_settings() if own_process else {},
         initializer=options.initializer,
         workdir=options.workdir,
+        code_files=states_of(code.files),
     )
     limits = timeouts(to_run, options)
     run_one = RunOne(shared)
@@ -108,6 +112,8 @@ def launch(
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line())
+        if plan.reused_of_other_code and not options.any_code:
+            _log.warning("%s", _about_other_code(plan))
         snapshot = plan.snapshot or Snapshot(root, make_index=False)
         tidy_root(root, snapshot)  # also where nothing is run
         if not to_run:
@@ -148,6 +154,16 @@ def launch(
     if problems:
         _log.warning("%s", problems)
     return summary
+
+
+def _about_other_code(plan: Plan) -> str:
+    count, reused = len(plan.reused_of_other_code), plan.counts[Action.REUSE]
+    name = plan.code.name if plan.code else ""
+    return (
+        f"{count} of {plural(reused, 'reused result')} made by another version of {name}; "
+        'to run them anew: .exclude_completed(code="same"); if the change does not matter: '
+        '.exclude_completed(code="any")'
+    )
 
 
 def _left_something_out(counts: Mapping[Action, int]) -> bool:

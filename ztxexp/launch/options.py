@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import logging
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.plan import PlannedRun
+from ztxexp.provenance.code_version import CodeVersion, edited_note
 from ztxexp.provenance.masking import mask_command
 from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
@@ -46,6 +48,8 @@ class LaunchOptions:
     cpu_threshold: int = 80
     options: Mapping[str, Any] | None = None
     metadata: RunMetadata | None = None
+    code_version: str | None = None
+    any_code: bool = False
     max_attempts: int = 1
     retry_on: Any = ("Exception",)
     retry_delay: float = 0.0
@@ -230,7 +234,9 @@ def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     return function
 
 
-def metadata(options: LaunchOptions, function: ExperimentFn, root: Path | None) -> RunMetadata:
+def metadata(
+    options: LaunchOptions, function: ExperimentFn, root: Path | None, code: CodeVersion
+) -> RunMetadata:
     """Return what all runs of the launch share of their metadata.
 
     Raises:
@@ -239,6 +245,12 @@ def metadata(options: LaunchOptions, function: ExperimentFn, root: Path | None) 
     given = options.metadata
     if given is not None and not isinstance(given, RunMetadata):
         raise TypeError(f"metadata must be a RunMetadata, got {type(given).__name__}")
+    given = dataclasses.replace(
+        given or RunMetadata(),
+        code_hash=code.hash,
+        code_note=edited_note(code),
+        code_version=options.code_version,
+    )
     metadata = describe_launch(given, function, root, options.record_diff)
     try:
         plain(metadata.to_dict())

@@ -6,8 +6,9 @@ Nothing is written or started here.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from ztxexp.configs.builder import ConfigBuilder, FilteredOut
 from ztxexp.configs.keys import check_config
+from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
@@ -106,6 +108,7 @@ class Plan:
         filtered_out: what each rule took out. The first three configurations of each rule are
             kept, the others are counted only, and none is among the items.
         snapshot: the earlier runs that were looked at; ``None`` where none were.
+        code: which version of the code the function is; ``None`` where no function was given.
 
     Example:
         >>> plan = pipeline.plan()
@@ -121,8 +124,10 @@ class Plan:
         items: Iterable[PlannedRun],
         filtered_out: Iterable[FilteredOut] = (),
         snapshot: Snapshot | None = None,
+        code: CodeVersion | None = None,
     ):
         self.root = root
+        self.code = code
         self.items = tuple(items)
         self.filtered_out = tuple(filtered_out)
         self.snapshot = snapshot
@@ -169,8 +174,29 @@ class Plan:
             parts[0] += f" ({', '.join(f'{n} {action.value}' for action, n in running.items())})"
         for action, n in counts.items():
             duplicates = action is Action.DUPLICATE
-            parts.append(plural(n, "duplicate") if duplicates else f"{n} {action.value}")
+            part = plural(n, "duplicate") if duplicates else f"{n} {action.value}"
+            parts.append(f"{part}{self._of_other_code()}" if action is Action.REUSE else part)
         return ", ".join(parts)
+
+    @property
+    def reused_of_other_code(self) -> list[PlannedRun]:
+        """The reused items that another version of the function has made, as far as is known."""
+        now = self.code.hash if self.code else None
+        return [
+            item
+            for item in self.items
+            if item.action is Action.REUSE
+            and item.past is not None
+            and None not in (now, item.past.code_hash)
+            and item.past.code_hash != now
+        ]
+
+    def _of_other_code(self) -> str:
+        if self.code is None:
+            return ""
+        number, reused = len(self.reused_of_other_code), self.counts[Action.REUSE]
+        share = "all" if number == reused else f"{number}"
+        return f", {share} from another version of {self.code.name}" if number else ""
 
     def __repr__(self) -> str:
         return f"<Plan: {self.one_line()}>"
@@ -190,6 +216,8 @@ class Plan:
         rules = [f"{sanitize_for_terminal(r.rule)!r} ({r.count})" for r in self.filtered_out]
         for action, count in self.counts.items():
             note = _note([item for item in self.items if item.action is action])
+            if action is Action.REUSE:
+                note = self._of_other_code().removeprefix(", ")
             if action is Action.FILTERED:
                 note = f"by {', '.join(rules)}"
             yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
@@ -234,6 +262,8 @@ def plan_sweep(
     resume: bool = False,
     only_failed: Collection[str] | None = None,
     allow_duplicates: bool = False,
+    code: CodeVersion | None = None,
+    same_code: bool = False,
 ) -> Plan:
     """Plan the launch of what a builder builds.
 
@@ -248,6 +278,8 @@ def plan_sweep(
         only_failed: run no others than these; reasons or error types as ``run.json`` has them,
             none for every failure.
         allow_duplicates: run a configuration as often as it stands in the list.
+        code: which version of the code the function is, where it is known.
+        same_code: reuse only what this version has made.
 
     Raises:
         TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
@@ -261,8 +293,14 @@ def plan_sweep(
         with bar("reading runs") as on_progress:
             snapshot = Snapshot(root, on_progress)
             history = snapshot.history(ignore_keys)
-    report = builder.build_report(snapshot)
-    decisions = _Decisions(history, resume, only_failed)
+    code_hash, others = None, None
+    if snapshot is not None and same_code:
+        code_hash = (code and code.hash) or ""  # of an unknown one nothing is reused
+        others, history = history, snapshot.history(ignore_keys or (), code_hash=code_hash)
+    report = builder.build_report(snapshot, code_hash)
+    decisions = _Decisions(history, resume, only_failed, others)
+    # Launches share the work of one version of the code; an unknown one is like no other.
+    suffix = f"@{code_hash or os.urandom(8).hex()}" if same_code else ""
     items: list[PlannedRun] = []
     first: dict[str, int] = {}
     for index, config in enumerate(report.configs):
@@ -275,11 +313,12 @@ def plan_sweep(
             why = f"the same as configuration {earlier} of the list, counted from 0"
             items.append(PlannedRun(config, identity, key, Action.DUPLICATE, why, None, 0))
         else:
-            items.append(PlannedRun(config, identity, key, *decisions.on(key)))
+            claim_key = None if key is None else key + suffix
+            items.append(PlannedRun(config, identity, claim_key, *decisions.on(key)))
     for config, past in report.reused:
         identity, key = report.identity(config), report.identity(config, ignore_keys or ())
         items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
-    return Plan(root, items, report.filtered_out, snapshot)
+    return Plan(root, items, report.filtered_out, snapshot, code)
 
 
 @contextlib.contextmanager
@@ -302,8 +341,10 @@ class _Decisions:
         history: History | None,
         resume: bool,
         only_failed: Collection[str] | None,
+        others: History | None = None,
     ):
         self.history = history
+        self.others: Mapping[str, PastRun] = others or {}
         self.resume = resume or only_failed is not None
         self.only_failed = only_failed
         self.resumed_ids: set[str] = set()
@@ -312,7 +353,10 @@ class _Decisions:
         """Return action, reason, the run that counts, number of the next attempt."""
         if self.history is None or key is None:
             return Action.NEW, _NOT_COMPARED, None, 1
-        past = self.history.get(key)
+        past, other = self.history.get(key), self.others.get(key)
+        if past is None and other is not None:
+            why = f"{_success(other)}, by another version of the code"
+            return self._unless_limited(Action.NEW, why, other)
         if past is None:
             return self._unless_limited(Action.NEW, "no run of it is known", None)
         if past.status == RUN_STATUS_SKIPPED:

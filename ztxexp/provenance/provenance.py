@@ -308,22 +308,33 @@ def hashes_in_file(
 def _hashes(
     path: str, _changed_ns: int, _size: int, qualname: str, line: int | None
 ) -> tuple[str, tuple[str, ...]]:
+    tree = parse_file(path)
+    return hash_of_tree(tree), _hashes_of(tree, qualname, line)
+
+
+def parse_file(path: str) -> ast.Module:
+    """Return the syntax tree of a file.
+
+    Raises:
+        OSError, SyntaxError, ValueError, RecursionError, MemoryError: it cannot be read, or is not
+            Python.
+    """
     with open(path, "rb") as file:
-        tree = ast.parse(file.read(_SOURCE_LIMIT + 1))
-    return _hash(tree), _hashes_of(tree, qualname, line)
+        return ast.parse(file.read(_SOURCE_LIMIT + 1))
 
 
 def _hashes_of(tree: ast.AST, qualname: str, line: int | None) -> tuple[str, ...]:
-    named = [node for name, node in _definitions(tree) if name == qualname]
-    return tuple(_hash(node) for node in named if line in (None, _first_line(node)))
+    named = [node for name, node in definitions(tree) if name == qualname]
+    return tuple(hash_of_tree(node) for node in named if line in (None, first_line(node)))
 
 
-def _first_line(node: Any) -> int:
+def first_line(node: Any) -> int:
+    """Return the line at which a definition begins, that of its first decorator."""
     lines: list[int] = [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
     return min(lines)
 
 
-def _definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield functions, lambdas and classes of a tree with their qualified names."""
     for child in ast.iter_child_nodes(node):
         inside = prefix
@@ -331,14 +342,15 @@ def _definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Any]]:
             name = prefix + getattr(child, "name", "<lambda>")
             yield name, child
             inside = f"{name}." if isinstance(child, ast.ClassDef) else f"{name}.<locals>."
-        yield from _definitions(child, inside)
+        yield from definitions(child, inside)
 
 
 _IGNORED = {"ctx", "kind", "type_comment", "type_ignores"}
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def _hash(tree: ast.AST) -> str:
+def hash_of_tree(tree: ast.AST) -> str:
+    """Return the hash of a syntax tree; comments, layout and docstrings do not count."""
     data = "".join(_texts(tree)).encode(errors="surrogatepass")
     return f"ast:{hashlib.sha256(data).hexdigest()[:32]}"
 

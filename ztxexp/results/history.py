@@ -45,6 +45,7 @@ class PastRun:
         started_at: ISO 8601, empty where the record does not say.
         owner_alive: of a ``running`` one, whether its process lives; ``None`` where that cannot be
             told from here.
+        code_hash: of the code that it ran; ``None`` where that is not known.
     """
 
     root: Path
@@ -56,6 +57,7 @@ class PastRun:
     error_message: str | None = None
     started_at: str = ""
     owner_alive: bool | None = None
+    code_hash: str | None = None
 
     @classmethod
     def of(cls, root: Path, name: str, run: dict[str, Any]) -> PastRun:
@@ -81,6 +83,7 @@ class PastRun:
             _text(run, "error_message"),
             _text(run, "started_at") or "",
             alive,
+            _text(run, "code_hash"),
         )
 
     @property
@@ -168,7 +171,10 @@ class Snapshot:
         return dead
 
     def history(
-        self, ignore_keys: Collection[str] = (), statuses: Collection[str] = VALID_RUN_STATUSES
+        self,
+        ignore_keys: Collection[str] = (),
+        statuses: Collection[str] = VALID_RUN_STATUSES,
+        code_hash: str | None = None,
     ) -> History:
         """Return, for each configuration that has been run, the run that counts.
 
@@ -179,12 +185,20 @@ class Snapshot:
             ignore_keys: keys that do not count, as in
                 :func:`~ztxexp_core.values.identity.config_identity`.
             statuses: look only at records that have one of these.
+            code_hash: of the successes, look only at those of this version of the code.
         """
-        key = (tuple(ignore_keys), frozenset(statuses))
+        key = (tuple(ignore_keys), frozenset(statuses), code_hash)
         if key in self._histories:
             return self._histories[key]
         history = self._histories[key] = History(self.root, self.names, self._record_at)
         places = self._places(statuses)
+        if code_hash is not None:
+            codes = self._runs.column("code_hash")
+            places = [
+                place
+                for place in places
+                if self._statuses[place] != RUN_STATUS_SUCCEEDED or codes[place] == code_hash
+            ]
         identities = self._identities(places, ignore_keys)
         others = []
         for place, identity in zip(places, identities, strict=True):
@@ -208,8 +222,10 @@ class Snapshot:
         unknown = [number for number, identity in enumerate(identities) if identity is None]
         names = [self.names[places[number]] for number in unknown]
         by_name = self._identities_of_configs(names, ignore_keys) if names else {}
+        versions = self._runs.column("code_version") if names else []
         for number, name in zip(unknown, names, strict=True):
-            identities[number] = by_name.get(name)
+            identity, version = by_name.get(name), versions[places[number]]
+            identities[number] = f"{identity}@{version}" if identity and version else identity
         return identities
 
     def _identities_of_configs(

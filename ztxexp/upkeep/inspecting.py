@@ -184,7 +184,8 @@ def _check_config(result: Inspected, files: RunFiles) -> None:
         return
     stored = run.get("identity")
     try:
-        identity = config_identity(config)
+        version = run.get("code_version")
+        identity = config_identity(config, version=version if isinstance(version, str) else None)
     except ConfigError as exc:  # nested without end
         result.add(files.config, Kind.DAMAGED_RUN, str(exc))
         return

@@ -15,7 +15,7 @@ from ztxexp.upkeep.checking import age_of
 from ztxexp.upkeep.findings import QUARANTINE
 from ztxexp.upkeep.repairing import launch_under_way
 from ztxexp_core.store.files import read_record
-from ztxexp_core.store.run_folder import run_names
+from ztxexp_core.store.run_folder import is_utf8, run_names
 
 _KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run refers to it
 _FIELDS = {"git_diff": PATCH, "packages": PACKAGES}
@@ -29,7 +29,10 @@ def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
         deleted: names of runs' folders that do not count.
     """
     now, old = time.time(), list[Path]()
-    with contextlib.suppress(OSError), os.scandir(root) as entries:
+    with contextlib.suppress(OSError), os.scandir(root) as scanned:
+        entries = list(scanned)
+        if not all(is_utf8(entry.name) for entry in entries):  # a run that is not read
+            return []
         shared = [entry for entry in entries if SHARED_FILE.fullmatch(entry.name)]
         names = [entry.name for entry in shared if entry.is_file(follow_symlinks=False)]
         old = [root / name for name in names if (age_of(root / name, now) or 0.0) > _KEPT_SEC]

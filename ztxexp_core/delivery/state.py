@@ -26,6 +26,7 @@ from ztxexp_core.store.files import (
     Line,
     RunFiles,
     ends_mid_line,
+    make_folder,
     read_jsonl,
     utc_now,
     whole_lines,
@@ -173,7 +174,7 @@ class DeliveryState:
             BlockingIOError: another process has one.
             OSError: the file cannot be written.
         """
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        make_folder(os.path.dirname(self.path))
         # Not in append mode: the first line is overwritten.
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o666)
         try:

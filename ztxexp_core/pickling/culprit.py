@@ -11,7 +11,7 @@ from typing import Any
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ztxexp_core.pickling import pickle_by_value
-from ztxexp_core.pickling.pickler import CACHED
+from ztxexp_core.pickling.pickler import CACHED, imported_from_script
 
 _MOST_PARTS = 1000  # of one object that are looked into
 _Part = tuple[str, Any]  # how an object is called where it is used ("" for nothing), and the object
@@ -122,6 +122,8 @@ def _all_parts(thing: Any) -> Iterator[_Part]:
 def _parts_of_function(function: FunctionType) -> Iterator[_Part]:
     slots = _cloudpickle._function_getstate(function)[1]
     yield from ((f"global {name!r}", value) for name, value in slots["__globals__"].items())
+    for name, value in imported_from_script(function).items():
+        yield f"{name!r} of __main__", value
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
     for name, cell in cells:
         try:

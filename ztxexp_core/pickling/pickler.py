@@ -8,6 +8,7 @@ that also holds for what ``functools`` makes of them.
 
 from __future__ import annotations
 
+import dis
 import functools
 import importlib.machinery
 import io
@@ -60,7 +61,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._module(thing)
         if kind is CACHED:
             return self._named(thing, self._cached)
-        if kind.__module__ == "torch._ops" and hasattr(thing, "_qualified_op_name"):
+        if kind.__module__ == "torch._ops" and kind.__name__.startswith("OpOverload"):
             return _reduce_operator(thing)
         if kind is FunctionType:
             return self._named(thing, self._dynamic_function_reduce)
@@ -100,7 +101,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if name not in SCRIPT and self._place(name) != _BY_NAME:
                 loaded.append(sys.modules[name])
         if "__main__" in used:
-            loaded.append(_FromScript(_of_script(used)))
+            loaded.append(_FromScript({**_used_of_script(used), **imported_from_script(function)}))
         if self._follows_lookups and _looks_up_names(function):
             values = self._values_of(variables)
             slots["__globals__"] = {**values, **slots["__globals__"]}
@@ -201,14 +202,37 @@ def for_own_modules() -> _FromScript:
         used = _names_in(code)
         if "__main__" in used:
             names |= used
-    values = _of_script(names).items()
-    return _FromScript({name: value for name, value in values if _can_be_pickled(value)})
+    return _FromScript(_used_of_script(names))
 
 
-def _of_script(names: Set[str]) -> dict[str, Any]:
-    """Return the values of the script that have some names."""
+def _used_of_script(names: Set[str]) -> dict[str, Any]:
+    """Return the values of the script that have some names and can be pickled.
+
+    Among the names may be attributes of other objects, so that none of them has to be there.
+    """
     variables = vars(sys.modules["__main__"])
-    return {name: variables[name] for name in sorted(variables.keys() & names - _DUNDER)}
+    named = {name: variables[name] for name in sorted(variables.keys() & names - _DUNDER)}
+    return {name: value for name, value in named.items() if _can_be_pickled(value)}
+
+
+def imported_from_script(function: FunctionType) -> dict[str, Any]:
+    """Return what a function imports by ``from __main__ import name``."""
+    variables = vars(sys.modules["__main__"])
+    names = sorted(_imported_names(function.__code__) & variables.keys() - _DUNDER)
+    return {name: variables[name] for name in names}
+
+
+def _imported_names(code: CodeType) -> set[str]:
+    names, module = set(), None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            module = instruction.argval
+        elif instruction.opname == "IMPORT_FROM" and module == "__main__":
+            names.add(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _imported_names(constant)
+    return names
 
 
 def _codes_of_own_modules() -> Iterator[CodeType]:

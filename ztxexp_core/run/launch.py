@@ -153,6 +153,8 @@ class Launch:
         settings: what the script has set at its top, see :mod:`ztxexp_core.run.settings`.
         initializer: called once in each process, before its first run.
         workdir: ``"run"`` for a working folder of each run's own, its ``artifacts/``.
+        code_files: path, time of change in ns and size in bytes of the user's files that the
+            function was read from, as they were when the launch began.
     """
 
     function: ExperimentFn
@@ -165,6 +167,7 @@ class Launch:
     settings: Mapping[str, Any] = field(default_factory=dict)
     initializer: Callable[[], object] | None = None
     workdir: str | None = None
+    code_files: tuple[tuple[str, int, int], ...] = ()
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield each part that is sent to workers, with its name for messages."""
@@ -215,8 +218,11 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         "retry_count": 0,
         "reason": None,
         "identity": spec.identity,
+        "code_hash": meta.code_hash,
         "owner": this_process(),
     }
+    if meta.code_version is not None:
+        record["code_version"] = meta.code_version
     return record, meta
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,28 @@ class RunOne:
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack_run_one, self.packed()
 
+    def compare_code(self, known: Set[str]) -> None:
+        """Forget the hashes of the code where files were edited before this process imported them.
+
+        Args:
+            known: names of the modules that had been imported before.
+        """
+        new = set(sys.modules) - known
+        imported = {getattr(sys.modules[name], "__file__", None) for name in new}
+        edited = []
+        for path, *was in self._launch.code_files:
+            if path in imported:
+                with contextlib.suppress(OSError):
+                    status = os.stat(path)
+                    edited += [path] if [status.st_mtime_ns, status.st_size] != was else []
+        if edited:
+            names = ", ".join(map(os.path.basename, edited))
+            note = f"{names} was edited after the launch began; the run used the newer code"
+            meta = dataclasses.replace(
+                self.metadata, function_hash=None, module_hash=None, code_hash=None, code_note=note
+            )
+            self._launch = dataclasses.replace(self._launch, metadata=meta)
+
     def packed(self) -> tuple[str, bytes]:
         """Return a digest and the launch as bytes, functions without a module by value.
 
@@ -104,9 +128,11 @@ _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its dig
 def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
+        known = set(sys.modules)
         launch = load_by_value(data)[1]
         apply_settings(launch.settings)
         run_one = RunOne(launch)
+        run_one.compare_code(known)
         run_one.prepare()
         _unpacked.clear()
         _unpacked[digest] = run_one
@@ -171,6 +197,8 @@ class _Run:
         self.logger = RunLogger(self.spec.run_id, self.files.log)
         self.trackers = RunTrackers(self.launch, self.spec, self._report_tracker)
         self._new_context()
+        if self.meta.code_note is not None:
+            self.notices.append(self.meta.code_note)
 
     def _new_context(self) -> None:
         """Make the context of an attempt, with a sink of its own."""

@@ -101,14 +101,20 @@ def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
     folder = f"{root}/{SHARED_FOLDER}"
     path = f"{folder}/{part}"
     if make:
-        _make(folder)
+        make_folder(folder)
         with contextlib.suppress(FileExistsError):
             write_new(f"{folder}/.gitignore", b"*\n")
-        _make(path)
+        make_folder(path)
     return path
 
 
-def _make(path: str) -> None:
+def make_folder(path: str) -> None:
+    """Make a folder of ours, if it is missing, in one that is there.
+
+    Raises:
+        NotADirectoryError: a link or a file has its name.
+        OSError: it cannot be made.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
     # Through a link, whoever provides a results root would choose where we write.

@@ -375,8 +375,11 @@ def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
         part: the part of the shared folder that holds the files.
         ending: only files whose names end so.
     """
+    folders = (f"{root}/{SHARED_FOLDER}", f"{root}/{SHARED_FOLDER}/{part}")
+    if any(map(os.path.islink, folders)):  # what is behind it is not ours
+        return
     try:
-        with os.scandir(f"{root}/{SHARED_FOLDER}/{part}") as scanned:
+        with os.scandir(folders[1]) as scanned:
             entries = [entry for entry in scanned if entry.name.endswith(ending)]
         limit = file_system_now(root) - _KEPT_SEC if entries else 0.0
         old = [e for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]

@@ -310,18 +310,34 @@ def remove_old_staging(root: str | Path, staged: Iterable[str], now: float) -> N
 
 
 def list_root(root: str | Path) -> tuple[list[str], list[str]]:
-    """Return the names of the folders that may be runs, sorted, and those of staging folders."""
+    """Return the names of the folders that may be runs, sorted, and those of staging folders.
+
+    A name that is not UTF-8 is left out: no table or file of ours could hold it.
+    """
     names, staged = [], []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root) as entries:
         for entry in entries:
             try:
                 if entry.name[0] != "." and entry.is_dir():
-                    names.append(entry.name)
+                    if is_utf8(entry.name):
+                        names.append(entry.name)
+                    else:
+                        shown = entry.path.encode(errors="backslashreplace").decode()
+                        warn_once(shown, "its name is not UTF-8; rename the folder")
                 elif entry.name.startswith(STAGING_PREFIX):
                     staged.append(entry.name)
             except OSError:  # a loop of links
                 continue
     return sorted(names), staged
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether the name of a file, as the system gives it, can be written as text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def run_names(root: str | Path) -> list[str]:

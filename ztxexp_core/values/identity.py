@@ -23,12 +23,15 @@ from ztxexp_core.values.codec import plain
 VERSION = "1"
 
 
-def config_identity(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> str:
+def config_identity(
+    config: Mapping[str, Any], ignore_keys: Collection[str] = (), version: str | None = None
+) -> str:
     """Return the identity of a configuration as it is stored in ``run.json``.
 
     Args:
         config: any mapping whose values :func:`ztxexp_core.values.codec.plain` keeps.
         ignore_keys: keys that do not count, dotted for nested ones (``"data.workers"``).
+        version: of the code, where the user has stated one.
 
     Raises:
         ConfigError: a value has no stable form; the message names its path.
@@ -38,7 +41,7 @@ def config_identity(config: Mapping[str, Any], ignore_keys: Collection[str] = ()
         True
     """
     digest = hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()
-    return f"{VERSION}:{digest}"
+    return f"{VERSION}:{digest}@{version}" if version else f"{VERSION}:{digest}"
 
 
 def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> bytes:

@@ -132,3 +132,11 @@ def test_damaged_state_are_read_as_far_as_they_go_and_written_on(tmp_path, opene
         assert (found.offsets[EVENTS], found.ended) == (500, 3)
         lines = path.read_bytes().split(b"\n")
         assert json.loads(lines[0])["events_to"] == 500
+
+
+def test_behind_a_link_in_place_of_the_folder_nothing_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "trackers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotADirectoryError, match="is a link"):
+        DeliveryState.of(tmp_path, "mlflow", "here").open()
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -253,6 +253,22 @@ def test_a_logged_value_that_is_no_number_costs_that_value_and_is_told(root, cap
     assert "'word'" in caplog.text
 
 
+def test_an_integer_that_no_float_holds_costs_itself_only_and_is_told(root, caplog):
+    def logs(ctx):
+        ctx.log_metric(1, {"good": 1.0, "huge": 10**400, "endless": 10**5000})
+        ctx.log_params(good=1, endless=10**5000)
+        return {"good": 1, "huge": 10**400, "endless": 10**5000}
+
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        assert run(root, logs).succeeded == 1
+    folder = root.only()["dir"]
+    assert [row["metrics"] for row in lines(folder / "metrics.jsonl")] == [{"good": 1.0}]
+    assert [row["params"] for row in lines(folder / "extras.jsonl")] == [{"good": 1}]
+    assert strict(folder / "metrics.json") == {"good": 1, "huge": 10**400}
+    for said in ("metric 'huge'", "parameter 'endless'", "returned metric 'endless'"):
+        assert said in caplog.text
+
+
 def test_ctx_logger_writes_to_run_log_only(root, capfd):
     run(root, lambda ctx: ctx.logger.info("said 你好"))
     assert "said 你好" in (root.only()["dir"] / "run.log").read_text(encoding="utf-8")
@@ -329,6 +345,24 @@ def test_a_broken_tracker_changes_nothing_and_is_told_once(root, where, what, ca
     for record in root.runs():
         assert len(lines(record["dir"] / "metrics.jsonl")) == 1
         assert "tracker_error" in {r["event"] for r in lines(record["dir"] / "events.jsonl")}
+
+
+@pytest.mark.parametrize("where", ["on_run_start", "on_metric", "on_run_end"])
+def test_logins_in_the_error_of_a_tracker_are_masked_in_every_file_and_message(
+    root, where, capfd, caplog
+):
+    def what(_):
+        return RuntimeError("POST https://me:pass@host/api?token=t0k3n&page=2: refused")
+
+    with caplog.at_level(logging.WARNING, "ztxexp"):
+        summary = ExpRunner([{}], root.path).run(
+            experiments.score, trackers=[Broken(where, what)], record_diff=False
+        )
+    files = [path for path in root.path.rglob("*") if path.is_file()]
+    said = [path.read_text(errors="replace") for path in files]
+    said += [str(summary), caplog.text, *capfd.readouterr()]
+    assert any("https://host/api?token=***&page=2" in text for text in said)
+    assert not [text for text in said if "me:pass" in text or "t0k3n" in text]
 
 
 def test_metrics_too_large_for_the_disk_fail_that_run_only(tmp_path):

@@ -213,3 +213,26 @@ def test_a_time_for_trackers_that_makes_no_sense_is_refused(root, seconds):
         ExpRunner([{"i": 0}], root.path, logs).run(tracker_timeout=seconds)
     assert root.runs() == []
     assert os.listdir(root.path) == []
+
+
+class Encloses(Hangs):
+    """Hangs at its start, and has something to put back after each run."""
+
+    def in_run(self, ctx):
+        @contextlib.contextmanager
+        def enclosed():
+            Notes.note(self, ctx, "in")
+            try:
+                yield
+            finally:
+                Notes.note(self, ctx, "out")
+
+        return enclosed()
+
+
+def test_where_a_tracker_hangs_its_in_run_is_entered_for_every_run_all_the_same(root, tmp_path):
+    tracker = Encloses(tmp_path / "notes", "start")
+    configs = [{"i": i} for i in range(3)]
+    ExpRunner(configs, root.path, logs).run(trackers=[tracker], tracker_timeout=0.3)
+    noted = [what for what in tracker.noted() if what[1] in ("in", "out")]
+    assert noted == [[i, what] for i in range(3) for what in ("in", "out")]

@@ -37,6 +37,7 @@ from ztxexp_core.store.run_folder import (
     prepare_root,
     remove_old_staging,
     reopen_run,
+    root_path,
     run_folders,
 )
 
@@ -318,6 +319,37 @@ def test_dots_in_a_root_mean_what_they_mean_to_the_system(tmp_path: Path) -> Non
     assert (tmp_path / "far" / "r").samefile(root)
 
 
+def test_the_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    assert prepare_root(Path("~/results")) == tmp_path / "home" / "results"
+    assert root_path("~/a/~b") == tmp_path / "home" / "a" / "~b"
+    with pytest.raises(StoreError, match="no such home folder"):
+        root_path("~nobody-of-this-name/results")
+
+
+@posix
+def test_a_root_that_is_a_link_to_nowhere_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to("gone")
+    with pytest.raises(StoreError, match="a symbolic link to gone, which does not exist"):
+        prepare_root(tmp_path / "results")
+    assert not (tmp_path / "gone").exists()
+
+
+@posix
+def test_a_relative_root_in_a_deleted_working_folder_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(StoreError, match="working folder has been deleted"):
+        prepare_root(Path("results"))
+    assert root_path(tmp_path / "results") == tmp_path / "results"
+
+
 @pytest.mark.parametrize("below", ["", "deeper/still"])
 def test_a_root_that_is_or_lies_below_a_file_is_an_error_with_path_and_cause(
     tmp_path: Path, below: str
@@ -436,6 +468,20 @@ def test_a_damaged_run_is_left_out_and_named_exactly_once(
         assert found(tmp_path) == ["a", "z"]
     assert len(warned(caplog, str(bad))) == 1
     assert len(warned(caplog, "left out")) == 1
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_left_out_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good_run(tmp_path, "a")
+    try:
+        good_run(tmp_path, os.fsdecode(b"r\xe9sultat"))
+    except (OSError, UnicodeError):
+        pytest.skip("a file system without such names")
+    for _ in range(3):
+        assert found(tmp_path) == ["a"]
+    (message,) = warned(caplog, "is not UTF-8")
+    assert "sultat" in message and message.encode()
 
 
 def test_a_record_in_utf16_does_no_harm(tmp_path: Path) -> None:

@@ -190,6 +190,29 @@ def test_numpy_extended_precision_is_kept_like_other_numpy_numbers(value: Any) -
     assert plain(value) in (3.0, [3.0])
 
 
+def test_dtypes_and_devices_are_kept_as_their_names_and_told_apart() -> None:
+    assert plain([np.dtype("float32"), np.dtype(">f4")]) == ["float32", ">f4"]
+    torch = pytest.importorskip("torch")
+    value = [torch.float32, torch.device("cuda:1"), torch.strided, torch.channels_last]
+    assert strict(encode(value)) == list(map(str, value))
+    assert plain(torch.float32) == "torch.float32"
+
+
+def test_objects_of_pydantic_are_kept_with_the_name_of_their_class() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    Inner = pydantic.create_model("Inner", size=(tuple, (2, 3)))
+    Outer = pydantic.create_model("Outer", lr=(float, 0.1), inner=(Inner, Inner()))
+    inner = {"__class__": "Inner", "size": [2, 3]}
+    assert plain(Outer()) == {"__class__": "Outer", "lr": 0.1, "inner": inner}
+    assert plain(Outer(lr=NAN))["lr"] == "NaN"
+
+
+def test_objects_of_attrs_are_kept_with_the_name_of_their_class() -> None:
+    attrs = pytest.importorskip("attrs")
+    Adam = attrs.make_class("Adam", {"lr": attrs.field(), "betas": attrs.field(default=(1, 2))})
+    assert plain(Adam(0.1)) == {"__class__": "Adam", "lr": 0.1, "betas": [1, 2]}
+
+
 def test_tensors_are_kept_as_numbers_and_lists() -> None:
     torch = pytest.importorskip("torch")
     value = {

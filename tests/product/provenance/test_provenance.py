@@ -96,6 +96,9 @@ FULL: dict[str, Any] = {
     "function_file": "m.py",
     "function_hash": "1",
     "module_hash": "2",
+    "code_hash": "code:c",
+    "code_note": "n",
+    "code_version": "2",
 }
 
 

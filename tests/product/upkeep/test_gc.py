@@ -489,3 +489,12 @@ def test_a_copy_of_a_run_takes_no_other_ones_place(tmp_path):
 def test_what_is_no_text_is_refused_by_name(folder, rules):
     with pytest.raises(ConfigError, match=f"{list(rules)[-1]} must be a string"):
         ResultAnalyzer(folder).gc(keep_best=1, **rules)
+
+
+def test_where_the_name_of_a_run_is_not_utf_8_everything_stays(kept):
+    try:
+        (kept / os.fsdecode(b"r\xe9sultat")).mkdir()
+    except (OSError, UnicodeError):
+        pytest.skip("a file system without such names")
+    assert collect(kept, older_than="5d") == ["old"]
+    assert left(kept) == set("01ab")

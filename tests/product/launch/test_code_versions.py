@@ -1,0 +1,117 @@
+"""Results of another version of the code: told, run anew where asked, never mixed in silence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ztxexp import ExperimentPipeline, OptionError
+from ztxexp_core.store.run_folder import iter_runs
+
+TOLD = "made by another version of train()"
+
+
+def made_from(source):
+    """Return a function ``train`` of some source, as one cell of a notebook defines it."""
+    space = {"__name__": "__main__"}
+    exec(f"def train(ctx):\n    return {{'score': {source}}}", space)
+    return space["train"]
+
+
+OLD, NEW = made_from("1"), made_from("2")
+
+
+def pipeline(root, n=3, **kwargs):
+    return ExperimentPipeline(root, **kwargs).grid({"x": list(range(n))})
+
+
+def scores(root):
+    return sorted(
+        json.loads((folder / "metrics.json").read_text())["score"] for folder, _ in iter_runs(root)
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    pipeline(tmp_path / "r").run(OLD)
+    return tmp_path / "r"
+
+
+@pytest.mark.parametrize("take", ["exclude_completed", "resume"])
+def test_results_of_another_version_are_reused_with_a_word(root, take, caplog):
+    summary = getattr(pipeline(root, 4), take)().run(NEW)
+    assert (summary.total, summary.reused) == (1, 3)
+    (message,) = [r.getMessage() for r in caplog.records if TOLD in r.getMessage()]
+    assert message.startswith("3 of 3 reused results")
+    assert 'code="same"' in message and 'code="any"' in message
+
+
+def test_the_same_version_is_reused_without_a_word(root, caplog):
+    assert pipeline(root).exclude_completed().run(OLD).reused == 3
+    assert pipeline(root).exclude_completed(code="any").run(NEW).reused == 3
+    assert TOLD not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda root: pipeline(root).exclude_completed(code="same"),
+        lambda root: pipeline(root).resume(code="same"),
+        lambda root: pipeline(root, code="same").exclude_completed(),
+        lambda root: pipeline(root, code="same").resume(),
+        lambda root: pipeline(root).exclude_completed(["note"], code="same"),
+    ],
+)
+def test_code_same_runs_anew_what_another_version_has_made(root, asked):
+    assert asked(root).run(NEW).total == 3
+    assert scores(root) == [1, 1, 1, 2, 2, 2]
+    assert asked(root).run(NEW).reused == 3
+    assert asked(root).run(OLD).reused == 3
+
+
+def test_a_plan_says_from_which_version_its_reused_results_are(root, capsys):
+    plan = pipeline(root, 4).exclude_completed().plan(NEW)
+    assert plan.one_line() == "1 to run, 3 reused, all from another version of train()"
+    assert "reused        all from another version of train()" in capsys.readouterr().out
+    plan = pipeline(root).exclude_completed(code="same").plan(NEW)
+    assert plan.one_line() == "3 to run"
+    assert plan.to_run[0].why.endswith("by another version of the code")
+    with pytest.raises(OptionError, match=r"plan\(exp_fn\)"):
+        pipeline(root).exclude_completed(code="same").plan()
+
+
+def test_a_run_without_a_known_version_is_not_the_same(root):
+    for folder, run in iter_runs(root):
+        del run["code_hash"]
+        (folder / "run.json").write_text(json.dumps(run))
+    assert pipeline(root).exclude_completed().run(NEW).reused == 3
+    assert pipeline(root).exclude_completed(code="same").run(OLD).total == 3
+
+
+def test_a_stated_version_is_part_of_the_identity(root, caplog):
+    assert pipeline(root).version("2").exclude_completed().run(OLD).total == 3
+    assert pipeline(root).version("2").exclude_completed().run(OLD).reused == 3
+    assert pipeline(root).version("2").exclude_completed(["note"]).run(OLD).reused == 3
+    assert pipeline(root).version("3").exclude_completed(["note"]).run(OLD).total == 3
+    assert pipeline(root).exclude_completed().run(OLD).reused == 3
+    versions = [run.get("code_version") for _, run in iter_runs(root)]
+    assert sorted(map(str, versions)) == ["2"] * 3 + ["3"] * 3 + ["None"] * 3
+
+
+@pytest.mark.parametrize("version", ["", "a b", 2, None, "x" * 33, "../x"])
+def test_what_is_no_version_is_refused(tmp_path, version):
+    with pytest.raises(OptionError, match="version must be"):
+        ExperimentPipeline(tmp_path).version(version)
+
+
+def test_an_unknown_rule_is_refused(tmp_path):
+    with pytest.raises(OptionError, match='code must be "same" or "any"'):
+        ExperimentPipeline(tmp_path).exclude_completed(code="identical")
+
+
+def test_the_files_of_a_stated_version_are_sound(root):
+    from ztxexp import ResultAnalyzer
+
+    pipeline(root).version("2").run(OLD)
+    assert not ResultAnalyzer(root).check()

@@ -1,0 +1,205 @@
+"""The user's own calls of W&B while the experiment function runs."""
+
+import pytest
+import wandb_reading
+from wandb_reading import Written, elsewhere, wandb
+
+from ztxexp_core import SkipRun
+from ztxexp_trackers.wandb import STEP_METRIC, WandbTracker
+
+no_run_left, staging_folder = wandb_reading.no_run_left, wandb_reading.staging_folder
+pytestmark = pytest.mark.usefixtures("no_run_left", "staging_folder")
+
+
+@pytest.fixture
+def follow(make_ctx, make_event):
+    """Return a function that follows a run as the core does, around a function of the user's.
+
+    The user's function gets a function that lets the tracker have an event at once.
+    """
+
+    def run(body, name="run-1", tracker=None):
+        ctx, tracker = make_ctx(name), tracker or WandbTracker()
+        elsewhere(tracker.on_run_start, ctx, ctx.meta)
+        with tracker.in_run(ctx):
+            body(lambda step, metrics: elsewhere(tracker.on_metric, ctx, make_event(step, metrics)))
+        elsewhere(tracker.on_run_end, ctx, {"status": "succeeded", "metrics": {"acc": 0.5}})
+        return Written(ctx.run_dir)
+
+    return run
+
+
+def user_rows(written, key="mine"):
+    return [row for row in written.rows if key in row]
+
+
+# ---- rows --------------------------------------------------------------------------------------
+
+
+def test_a_row_without_a_step_is_not_drawn_at_a_step_of_the_trackers(follow):
+    def body(told):
+        for epoch in range(3):
+            told(epoch, {"loss": 1.0})
+            wandb.log({"mine": epoch})
+
+    written = follow(body)
+    assert user_rows(written) == [{"mine": epoch} for epoch in range(3)]
+    assert [row[STEP_METRIC] for row in written.rows if "loss" in row] == [0, 1, 2]
+
+
+def test_a_row_with_a_step_arrives_at_that_step(follow):
+    def body(told):
+        for epoch in (5, 6, 2):
+            for _ in range(9):  # W&B's own step runs ahead
+                told(epoch, {"loss": 1.0})
+            wandb.log({"mine": epoch}, step=epoch)
+            wandb.run.log({"other": epoch}, step=epoch)
+
+    written = follow(body)
+    for key in ("mine", "other"):
+        assert user_rows(written, key) == [{key: e, STEP_METRIC: e} for e in (5, 6, 2)]
+
+
+def test_after_a_row_with_a_step_it_is_counted_on_from_there(follow):
+    def body(told):
+        wandb.log({"mine": 0}, step=10)
+        wandb.log({"mine": 1})
+        told(0, {"loss": 1.0})
+        wandb.log({"mine": 2})
+        wandb.log({"mine": 3})
+
+    steps = [(row["mine"], row[STEP_METRIC]) for row in user_rows(follow(body))]
+    assert steps == [(0, 10), (1, 10), (2, 11), (3, 12)]
+
+
+def test_an_incomplete_row_does_not_become_part_of_the_trackers(follow):
+    def body(told):
+        wandb.log({"mine": 1}, commit=False)
+        told(7, {"loss": 1.0})
+        wandb.log({"more": 2})
+
+    assert follow(body).rows == [{"mine": 1}, {"loss": 1.0, STEP_METRIC: 7}, {"more": 2}]
+
+
+def test_an_axis_that_the_user_has_chosen_stays(follow, monkeypatch):
+    defined = []
+
+    def body(told):
+        write = wandb.run._metric_callback
+        monkeypatch.setattr(
+            wandb.run, "_metric_callback", lambda m: (defined.append(m), write(m)), raising=True
+        )
+        wandb.define_metric("mine", step_metric="epoch")
+        wandb.define_metric("val/*", step_metric="epoch")
+        wandb.log({"mine": 1, "val/loss": 2, "other": 3, "a.b": 4, "epoch": 1}, step=4)
+        told(1, {"loss": 1.0})
+
+    follow(body)
+    axes = {m.name or m.glob_name: m.step_metric for m in defined}
+    assert axes["mine"] == axes["val/*"] == "epoch"
+    assert "val/loss" not in axes
+    assert axes["other"] == axes["loss"] == axes["a*"] == STEP_METRIC
+
+
+def test_what_wandb_refuses_is_refused_with_its_own_words(follow):
+    def body(told):
+        with pytest.raises(TypeError, match="dictionary"):
+            wandb.log(3)
+        with pytest.raises(TypeError, match="strings"):
+            wandb.log({1: 2}, step=None)
+        wandb.log({"mine": 1})
+
+    assert user_rows(follow(body)) == [{"mine": 1}]
+
+
+# ---- init and finish -----------------------------------------------------------------------------
+
+
+def test_the_tutorials_init_gives_the_trackers_run_and_does_not_end_it(follow):
+    def body(told):
+        with wandb.init(project="mine", config={"depth": 3}, notes="hello", tags=["t"]) as run:
+            assert run is wandb.run
+            assert wandb.config["depth"] == 3
+            run.log({"mine": 1})
+        wandb.finish()
+        told(1, {"loss": 2.0})
+        wandb.log({"mine": 2})
+
+    written = follow(body)
+    assert [row["mine"] for row in user_rows(written)] == [1, 2]
+    assert {"loss": 2.0, STEP_METRIC: 1} in written.rows
+    assert (written.config["depth"], written.config["lr"]) == (3, 0.1)
+    assert written.summary["metrics"] == {"acc": 0.5}
+    assert written.exit_code == 0
+
+
+def test_another_run_of_the_function_is_its_own_and_ends_with_it(follow, tmp_path):
+    def body(told):
+        other = wandb.init(id="fold", project="mine", dir=tmp_path)
+        other.log({"own": 1})
+        again = wandb.init(reinit="finish_previous", dir=tmp_path / "again", id="second")
+        again.log({"own": 2})
+        told(1, {"loss": 2.0})
+
+    written = follow(body)
+    assert written.rows == [{"loss": 2.0, STEP_METRIC: 1}]
+    assert (Written(tmp_path).rows, Written(tmp_path).exit_code) == ([{"own": 1}], 0)
+    assert Written(tmp_path / "again").rows == [{"own": 2}]
+    assert wandb.run is None
+
+
+@pytest.mark.parametrize(("raised", "code"), [(ValueError, 1), (SkipRun, 0)])
+def test_without_a_run_of_the_trackers_what_the_function_leaves_open_is_ended(
+    make_ctx, tmp_path, raised, code
+):
+    tracker, ctx = WandbTracker(), make_ctx()  # its start failed, or has taken too long
+    for name in ("a", "b"):
+        with pytest.raises(raised), tracker.in_run(ctx):
+            wandb.init(dir=tmp_path / name)
+            wandb.log({"of": name})
+            raise raised
+        written = Written(tmp_path / name)
+        assert (written.rows, written.exit_code) == ([{"of": name}], code)
+        assert wandb.run is None
+
+
+def test_a_run_around_the_launch_is_the_present_one_again(follow, tmp_path):
+    outer = wandb.init(dir=tmp_path / "outer")
+
+    def body(told):
+        with wandb.init(project="x") as run:
+            assert wandb.run is run is not outer
+            wandb.log({"mine": 1})
+
+    assert user_rows(follow(body)) == [{"mine": 1}]
+    assert wandb.run is outer
+    outer.finish()
+    assert Written(tmp_path / "outer").rows == []
+
+
+def test_init_is_wandbs_own_again_afterwards(follow):
+    before = wandb.init
+    follow(lambda told: None)
+    assert wandb.init is before
+
+
+# ---- two trackers ------------------------------------------------------------------------------
+
+
+def test_two_projects_get_the_run_and_keep_it_when_it_goes_on(make_ctx, make_event, tmp_path):
+    ctx, folders = make_ctx(), [tmp_path / name for name in "ab"]
+    trackers = [WandbTracker(folder.name, dir=str(folder)) for folder in folders]
+    for tracker in trackers:
+        tracker.on_run_start(ctx, ctx.meta)
+    for tracker in trackers:
+        tracker.on_metric(ctx, make_event(1, {"loss": 0.5}))
+        tracker.on_run_end(ctx, {"status": "succeeded"})
+    first, second = map(Written, folders)
+    assert (first.run.project, second.run.project) == ("a", "b")
+    assert first.rows == second.rows == [{"loss": 0.5, STEP_METRIC: 1}]
+    assert first.run.run_id == "run-1" != second.run.run_id
+    ctx.replayed = True
+    again = WandbTracker("b", dir=str(tmp_path / "later"))
+    again.on_run_start(ctx, ctx.meta)
+    again.on_run_end(ctx, {"status": "succeeded"})
+    assert Written(tmp_path / "later").run.run_id == second.run.run_id
