@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
 from ztxexp.results.selection import Selection, Tags
-from ztxexp.upkeep import checking, deleting, repairing
+from ztxexp.upkeep import checking, deleting, repairing, stale
 from ztxexp.upkeep.rules import Age
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -105,6 +105,7 @@ class ResultAnalyzer:
         prefix: bool = False,
         params: bool = False,
         categories: bool = False,
+        code: bool = False,
     ) -> pd.DataFrame:
         """Return the records of :meth:`to_records` as a frame, a row for each run.
 
@@ -117,13 +118,20 @@ class ResultAnalyzer:
             params: add what ``ctx.log_params`` was told, after the configuration; that reads one
                 more file of every run (since 2.0).
             categories: columns of texts that come again and again become categories (since 2.0).
+            code: add the column ``code``: ``v1``, ``v2``, ... by first use, for each version of the
+                function and what it calls (since 2.0).
 
         Example:
             >>> ResultAnalyzer("./results_demo").to_dataframe().groupby("model")["score"].mean()
         """
         selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
         return frames.dataframe(
-            selection, flatten=flatten, prefix=prefix, params=params, categories=categories
+            selection,
+            flatten=flatten,
+            prefix=prefix,
+            params=params,
+            categories=categories,
+            code=code,
         )
 
     def to_csv(
@@ -478,6 +486,29 @@ class ResultAnalyzer:
             >>> assert report.ok, report.of("damage")
         """
         return checking.check(self.results_path, lines)
+
+    def stale(self, exp_fn: Any, set_aside: bool = False) -> pd.DataFrame:
+        """Return the runs that another version of a function has made.
+
+        A run whose version was not recorded is not among them; :meth:`to_dataframe` with
+        ``code=True`` shows these. (Since 2.0.)
+
+        Args:
+            exp_fn: the function as it is now; it is not called.
+            set_aside: move them to where readers do not look, as :meth:`repair` does with damaged
+                ones. Runs that may be under way stay.
+
+        Returns:
+            A row for each: ``run_id``, ``code`` (``v1``, ...), ``status``, ``started_at``,
+            ``run_dir``.
+
+        Raises:
+            ConfigError: the version of ``exp_fn`` is not known.
+
+        Example:
+            >>> ResultAnalyzer("./results").stale(train, set_aside=True)
+        """
+        return stale.stale(self.results_path, exp_fn, set_aside)
 
     def repair(self, dry_run: bool = False) -> repairing.RepairReport:
         """Close dead runs, and move what is damaged to where readers do not look.

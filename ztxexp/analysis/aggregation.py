@@ -24,6 +24,7 @@ from ztxexp.analysis.columns import (
     without_number,
 )
 from ztxexp.analysis.student import t_95
+from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, as_list, read_runs
@@ -95,6 +96,7 @@ def aggregate_runs(
         seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
         others = {key: of for key, of in codes.items() if not _is_below(key, seeds)}
         _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()})
+    warn_mixed("aggregate", runs)
     measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
     lacking = [f"{name!r} lacks {text}" for name, text in without.items() if text]

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.columns import flattened
+from ztxexp.results.code_versions import code_names
 from ztxexp.results.columns import Column, DictColumn
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable
+from ztxexp_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +35,19 @@ def dataframe(
     prefix: bool = False,
     params: bool = False,
     categories: bool = False,
+    code: bool = False,
 ) -> pd.DataFrame:
     """Return the records as a frame, see ``ResultAnalyzer.to_dataframe``."""
     runs = read_runs(selection, params)
     if not prefix:
         runs.warn_hidden()
-    return runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
+    frame = runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
+    if code:
+        name = "run.code" if prefix else "code"
+        if name in frame:
+            raise ConfigError(f"the runs have a key {name!r} of their own; ask for prefix=True")
+        frame[name] = code_names(runs)
+    return frame
 
 
 def runs_frame(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ztxexp.analysis import columns
 from ztxexp.analysis.frames import runs_frame
+from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, read_runs
@@ -49,6 +50,7 @@ def best(selection: Selection, metric: str, mode: str = "max", top: int = 1) -> 
     # Python's own numbers: integers that no float holds are compared exactly, too.
     order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
     rising = sorted(order)
+    warn_mixed("best", runs)
     frame = _runs_frame(runs.chosen(rising), [runs.ids()[at] for at in rising], with_folder=True)
     row_of = {at: row for row, at in enumerate(rising)}
     frame = frame.iloc[[row_of[at] for at in order]]

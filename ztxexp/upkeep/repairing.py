@@ -308,5 +308,5 @@ class Quarantine:
         with contextlib.suppress(OSError), JsonlWriter(self._folder / _LOG) as log:
             log.append({"at": utc_now(), **moved, "why": why})
         shown = [shown_path(self._root, each) for each in (path, place)]
-        _log.warning("repair: moved %s to %s: %s", *shown, why)
+        _log.warning("moved %s to %s: %s", *shown, why)
         return place

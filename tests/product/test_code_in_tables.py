@@ -1,0 +1,61 @@
+"""Versions of the code in tables, warnings where they are mixed, and what is stale."""
+
+from __future__ import annotations
+
+import pytest
+
+from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
+
+
+def made_from(source):
+    space = {"__name__": "__main__"}
+    exec(f"def train(ctx):\n    return {{'score': {source}}}", space)
+    return space["train"]
+
+
+OLD, NEW = made_from("1"), made_from("2")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for seeds, function in (([0, 1], OLD), ([2], NEW)):
+        ExperimentPipeline(tmp_path).grid({"seed": seeds}).run(function)
+    return tmp_path
+
+
+def test_a_frame_shows_the_versions_in_the_order_of_their_first_use(root):
+    frame = ResultAnalyzer(root).to_dataframe(code=True)
+    assert dict(zip(frame["seed"], frame["code"], strict=True)) == {0: "v1", 1: "v1", 2: "v2"}
+    assert "code" not in ResultAnalyzer(root).to_dataframe()
+    assert "run.code" in ResultAnalyzer(root).to_dataframe(code=True, prefix=True)
+
+
+def test_a_key_of_the_same_name_is_not_hidden(tmp_path):
+    ExperimentPipeline(tmp_path, {"code": "own"}).run(OLD)
+    with pytest.raises(ConfigError, match="'code' of their own; ask for prefix=True"):
+        ResultAnalyzer(tmp_path).to_dataframe(code=True)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda a: a.aggregate(by=[]), lambda a: a.best("score")], ids=["aggregate", "best"]
+)
+def test_a_mixture_of_versions_is_said(root, ask, caplog):
+    ask(ResultAnalyzer(root))
+    assert "3 runs made by 2 versions of the code (2 by v1, 1 by v2)" in caplog.text
+
+
+def test_one_version_is_no_mixture(tmp_path, caplog):
+    ExperimentPipeline(tmp_path).grid({"seed": [0, 1]}).run(OLD)
+    ResultAnalyzer(tmp_path).best("score")
+    assert "versions of the code" not in caplog.text
+
+
+def test_what_is_stale_is_listed_and_set_aside(root):
+    analyzer = ResultAnalyzer(root)
+    assert list(analyzer.stale(NEW)["code"]) == ["v1", "v1"]
+    assert len(analyzer.to_dataframe()) == 3
+    assert len(analyzer.stale(NEW, set_aside=True)) == 2
+    assert list(analyzer.to_dataframe()["score"]) == [2]
+    assert analyzer.stale(NEW).empty
+    with pytest.raises(ConfigError, match="cannot be told"):
+        analyzer.stale(len)
