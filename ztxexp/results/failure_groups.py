@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -37,6 +38,8 @@ class FailureGroup:
         separated_by: configuration keys, dotted for nested ones, each of which alone tells these
             runs from those that succeeded, with a string for the values that fail, such as
             ``{"lr": ">= 0.5"}`` or ``{"optimizer": "in ('adam', 'lion')"}``.
+        first_config: the configuration of the first of them, ``lr=0.3 seed=1``: what differs
+            between the runs of the launch.
     """
 
     error_type: str
@@ -45,6 +48,7 @@ class FailureGroup:
     run_ids: tuple[str, ...]
     log: str
     separated_by: dict[str, str] = field(default_factory=dict)
+    first_config: str = ""
 
     def conditions(self) -> str:
         """Return ``separated_by`` in words; empty where no key tells these failures apart.
@@ -98,6 +102,7 @@ def failure_groups(
     if not kinds:
         return []
     succeeded = _columns(passing)
+    varying = differing_keys(spec.config for spec in specs.values())
     groups = []
     for failed in sorted(kinds.values(), key=len, reverse=True):
         first, separated_by = failed[0], dict[str, str]()
@@ -112,6 +117,7 @@ def failure_groups(
                 run_ids=tuple([outcome.run_id for outcome in failed]),
                 log=RunFiles(specs[first.run_id].run_dir).error,
                 separated_by=separated_by,
+                first_config=label(specs[first.run_id].config, varying),
             )
         )
     return groups

@@ -153,6 +153,8 @@ def _lines_of(group: FailureGroup, with_tail: bool) -> Iterator[str]:
     yield f"{cause} at {sanitize_for_terminal(group.place)}" if group.place else cause
     if group.separated_by:
         yield f"only when {group.conditions()}"
+    elif group.first_config:
+        yield f"{'' if len(group.run_ids) == 1 else 'the first '}with {group.first_config}"
     path, tail = _last_words(group.log)
     if tail and with_tail:
         yield f"last lines of {path}"

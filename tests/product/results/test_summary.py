@@ -285,3 +285,13 @@ def test_a_notebook_shows_what_print_shows_and_no_text_becomes_markup(message, p
     assert fragment.startswith("<pre>") and fragment.endswith("</pre>")
     assert fragment.count("<") == 2
     assert html.unescape(fragment[5:-6]) == str(found)
+
+
+def test_a_failed_run_is_told_with_its_configuration(root, caplog):
+    def fails(ctx):
+        raise ValueError("loss is not a number")
+
+    with caplog.at_level("WARNING", "ztxexp"):
+        summary = ExpRunner([{"lr": 0.3125}], root.path).run(fails)
+    assert "with lr=0.3125" in caplog.text
+    assert "with lr=0.3125" in str(summary)
