@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ztxexp_core.records import RunOutcome, RunSpec
 
@@ -18,11 +18,19 @@ WAIT_SEC = 60.0  # until a run gives up what it waits for
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _POLL_SEC = 0.005
 
-WAYS_TO_DIE: dict[str, Callable[[], Any]] = {
-    "exit code 0": lambda: os._exit(0),
-    "exit code 3": lambda: os._exit(3),
-    "SIGKILL": lambda: os.kill(os.getpid(), KILL),
-    "segmentation fault": lambda: ctypes.string_at(0),
+
+class Death(NamedTuple):
+    """A way to die, and the cause that an executor tells: signal and exit code."""
+
+    die: Callable[[], Any]
+    cause: tuple[int | None, int | None]
+
+
+DEATHS = {
+    "exit code 0": Death(lambda: os._exit(0), (None, 0)),
+    "exit code 3": Death(lambda: os._exit(3), (None, 3)),
+    "SIGKILL": Death(lambda: os.kill(os.getpid(), KILL), (KILL, None)),
+    "segmentation fault": Death(lambda: ctypes.string_at(0), (11, None)),
 }
 
 
@@ -33,8 +41,8 @@ class FakeRun:
     or a text: touch the file ``termed``), ``pid_file`` (add the process id to this file),
     ``children`` (start a process, and add its id to this file), ``meet`` (a folder, and how many
     runs have to be there), ``wait_for`` (a file), ``seconds``, ``die``, ``pool`` (start method of a
-    process that it starts and waits for), ``show`` (environment variables), ``outcome`` (fields of
-    the outcome).
+    process that it starts and waits for), ``show`` (environment variables), ``unsendable`` (the
+    outcome cannot be pickled), ``outcome`` (fields of the outcome).
 
     Args:
         seen: an environment variable, and its value when this was loaded in the process.
@@ -54,7 +62,9 @@ class FakeRun:
             return RunOutcome(spec.run_id, "failed", error_type=type(exc).__name__)
         facts |= {"pid": os.getpid(), "seen": self.seen[1], "spec": spec_text(spec)}
         facts |= {"began": began, "ended": time.monotonic()}
-        notices = tuple(f"{name}={value}" for name, value in facts.items())
+        notices: tuple[Any, ...] = tuple(f"{name}={value}" for name, value in facts.items())
+        if spec.config.get("unsendable"):
+            notices += (Unsendable("pickled"),)
         fields: dict[str, Any] = {"status": "succeeded", **spec.config.get("outcome", {})}
         return RunOutcome(spec.run_id, **{"notices": notices, **fields})
 
@@ -76,7 +86,7 @@ class FakeRun:
         while (left := until - time.monotonic()) > 0 and not stop.exists():
             time.sleep(min(left, 0.2))
         if "die" in config:
-            WAYS_TO_DIE[config["die"]]()
+            DEATHS[config["die"]].die()
         facts: dict[str, Any] = {name: os.environ.get(name) for name in config.get("show", ())}
         if "pool" in config:
             facts["child"] = _exit_code_of_a_child(config["pool"])
@@ -165,14 +175,6 @@ def _load_unsendable(home: int) -> Unsendable:
     if os.getpid() != home:
         raise ImportError("an unsendable value cannot be loaded here")
     return Unsendable("loaded", home)
-
-
-class UnsendableOutcome:
-    """Stands in for ``run_one``: its outcome cannot be pickled where the configuration says so."""
-
-    def __call__(self, spec: RunSpec) -> RunOutcome:
-        notices: Any = (Unsendable("pickled"),) if spec.config.get("unsendable") else ()
-        return RunOutcome(spec.run_id, "succeeded", notices=notices)
 
 
 class UnloadableRun(FakeRun):

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from ztxexp_core.contracts import hookimpl
-from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.records import RunOutcome
 from ztxexp_core.store.files import RunFiles, read_jsonl, read_record
 from ztxexp_testing._executor_calls import ExecutorCalls
 from ztxexp_testing._executor_faults import ExecutorFaults
 from ztxexp_testing._processes import GONE_SEC, Script
 from ztxexp_testing._runs import configs
-from ztxexp_testing.distributions import install_object
 
 __all__ = ["ExecutorSuite"]
 
@@ -77,7 +70,7 @@ class ExecutorSuite(ExecutorCalls, ExecutorFaults):
     Set ``name`` for an installed executor, or ``plugin`` to a module or instance. What the executor
     cannot do is declared by an attribute that holds the reason; its tests are skipped, and show the
     reason. A single test can be overridden, with a reason. Capabilities that ``supports`` names are
-    tested; of the others, that a launch refuses them.
+    tested.
 
     Attributes:
         name: the name of the executor.
@@ -152,38 +145,6 @@ class ExecutorSuite(ExecutorCalls, ExecutorFaults):
             assert (summary.succeeded, summary.failed) == (3, 1)
         assert "running" not in self.statuses()
 
-    # ---- going on ------------------------------------------------------------------------------
-
-    def test_what_failed_is_resumed_in_its_own_folder_and_nothing_else_runs_again(self) -> None:
-        sweep = configs("succeed", "retry", "succeed", "skip")
-        self.launch(self.pipeline(sweep))
-        assert self.statuses() == ["failed", "skipped", "succeeded", "succeeded"]
-        folders = {record["folder"] for record in self.records()}
-        self.launch(self.pipeline(sweep).resume())
-        attempts = {r["config"]["number"]: r["attempt"] for r in self.records()}
-        assert [attempts[number] for number in range(3)] == [1, 2, 1]
-        assert "failed" not in self.statuses()
-        assert folders <= {record["folder"] for record in self.records()}
-
-    def test_a_call_that_breaks_off_is_followed_by_another_that_does_the_rest(self) -> None:
-        breaking = _BreaksOff(self.load())
-        with install_object("executor", "breaks-off", breaking, self.place):
-            summary = self.sweep(configs(*6 * ["succeed"]), mode="breaks-off")
-        assert breaking.calls == 2
-        # What was under way when it broke off may be lost, and is then said to be.
-        assert summary.total == 6
-        assert summary.succeeded + summary.failed == 6
-        assert summary.succeeded >= 4
-        assert "running" not in self.statuses()
-
-    def test_two_launches_share_a_root_and_do_nothing_twice(self) -> None:
-        sweep = configs(*6 * ["succeed"])
-        pipelines = [self.pipeline(sweep).exclude_completed() for _ in range(2)]
-        with ThreadPoolExecutor(2) as threads:
-            list(threads.map(self.launch, pipelines))
-        assert self.statuses() == 6 * ["succeeded"]
-        assert sorted(record["config"]["number"] for record in self.records()) == list(range(6))
-
     # ---- scripts -------------------------------------------------------------------------------
 
     def test_a_script_says_nothing_and_leaves_nothing(self) -> None:
@@ -242,26 +203,3 @@ class ExecutorSuite(ExecutorCalls, ExecutorFaults):
             assert time.monotonic() < until, "no run began"
             time.sleep(0.02)
         return script
-
-
-class _BreaksOff:
-    """Wraps an executor, and raises in the first call after two outcomes."""
-
-    def __init__(self, inner: Plugin):
-        self.supports = inner.supports
-        self.calls = 0
-        self._inner = inner
-        if inner.options_class is not None:
-            self.Options = inner.options_class
-
-    @hookimpl
-    def ztxexp_execute(
-        self, specs: Any, run_one: Any, workers: int, options: Any
-    ) -> Iterator[RunOutcome]:
-        self.calls += 1
-        arguments = {"specs": specs, "run_one": run_one, "workers": workers, "options": options}
-        with contextlib.closing(self._inner.call(**arguments)) as outcomes:
-            for number, outcome in enumerate(outcomes, start=1):
-                yield outcome
-                if self.calls == 1 and number == 2:
-                    raise RuntimeError("it breaks off")
