@@ -19,7 +19,7 @@ from ztxexp_core.plugins.entries import BLOCKING_VARIABLE
 from ztxexp_core.plugins.options import REQUIRED
 from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
-from ztxexp_testing._executor_calls import CAPABILITIES
+from ztxexp_testing.executors import CAPABILITIES
 
 REPOSITORY = Path(__file__).parent.parent
 PAGE = (REPOSITORY / "docs" / "plugins.md").read_text(encoding="utf-8")

@@ -186,7 +186,7 @@ class ExecutorBase(PluginSuite):
                 stop.parent.mkdir(exist_ok=True)
                 stop.touch()
             if self.leaves_nothing is True:
-                remaining(leftovers.all)
+                remaining(lambda: leftovers.processes() + leftovers.threads())
                 processes, threads = leftovers.processes(), leftovers.threads()
                 leftovers.kill()
                 assert not processes, f"processes are left: {processes}"

@@ -115,10 +115,6 @@ class Leftovers:
         self._before = set(psutil.Process().children(recursive=True))
         self._threads = set(threading.enumerate())
 
-    def all(self) -> list[str]:
-        """Return what is left."""
-        return [*self.processes(), *self.threads()]
-
     def processes(self) -> list[str]:
         """Return number and command line of each new process below this one."""
         return [

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ztxexp_core.records import RunOutcome, RunSpec
 
@@ -18,19 +18,12 @@ WAIT_SEC = 60.0  # until a run gives up what it waits for
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _POLL_SEC = 0.005
 
-
-class Death(NamedTuple):
-    """A way to die, and the cause that an executor tells: signal and exit code."""
-
-    die: Callable[[], Any]
-    cause: tuple[int | None, int | None]
-
-
-DEATHS = {
-    "exit code 0": Death(lambda: os._exit(0), (None, 0)),
-    "exit code 3": Death(lambda: os._exit(3), (None, 3)),
-    "SIGKILL": Death(lambda: os.kill(os.getpid(), KILL), (KILL, None)),
-    "segmentation fault": Death(lambda: ctypes.string_at(0), (11, None)),
+DEATHS: dict[str, tuple[Callable[[], Any], tuple[int | None, int | None]]] = {
+    # How a process dies; the signal and exit code that an executor tells.
+    "exit code 0": (lambda: os._exit(0), (None, 0)),
+    "exit code 3": (lambda: os._exit(3), (None, 3)),
+    "SIGKILL": (lambda: os.kill(os.getpid(), KILL), (KILL, None)),
+    "segmentation fault": (lambda: ctypes.string_at(0), (11, None)),
 }
 
 
@@ -86,7 +79,7 @@ class FakeRun:
         while (left := until - time.monotonic()) > 0 and not stop.exists():
             time.sleep(min(left, 0.2))
         if "die" in config:
-            DEATHS[config["die"]].die()
+            DEATHS[config["die"]][0]()
         facts: dict[str, Any] = {name: os.environ.get(name) for name in config.get("show", ())}
         if "pool" in config:
             facts["child"] = _exit_code_of_a_child(config["pool"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import random
 import time
@@ -16,12 +17,11 @@ import pytest
 
 from ztxexp.replay import SyncReport, sync
 from ztxexp.runner import ExpRunner
-from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.thread import BATCH
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_tracker, make_tracker
-from ztxexp_core.records import MetricEvent, RunMetadata
+from ztxexp_core.records import MetricEvent
 from ztxexp_core.store.run_folder import run_folders
 from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import flat
@@ -326,19 +326,7 @@ class Flaky:
         value = getattr(self._tracker, name)  # it also shows which methods the tracker lacks
         if not name.startswith("on_"):
             return value
-        return lambda *args: self._call(name, *args)
-
-    def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
-        """Pass the call on, or fail."""
-        self._call("on_run_start", ctx, meta)
-
-    def on_metric(self, ctx: RunContext, event: MetricEvent) -> None:
-        """Pass the call on, or fail."""
-        self._call("on_metric", ctx, event)
-
-    def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
-        """Pass the call on, or fail."""
-        self._call("on_run_end", ctx, summary)
+        return functools.partial(self._call, name)
 
     def _call(self, name: str, *args: Any) -> None:
         fails = self._random.random() < self.rate

@@ -36,7 +36,9 @@ class TrackerPromises(TrackerBase):
     # ---- one run -------------------------------------------------------------------------------
 
     def test_a_run_arrives_whole(self) -> None:
-        run = self.new_run({"lr": 1e-05, "seed": 7})
+        net = {"depth": 2, "sizes": [3, 4], "act": {"name": "relu", "slope": 0.5}}
+        flags = {"on": True, "off": False, "none": None, "text": "a b"}
+        run = self.new_run({"lr": 1e-05, "seed": 7, "net": net, **flags})
         for step in range(1, 4):
             run.log(step, {"loss": 1 / step, "accuracy": step / 4})
             run.log(step, {"loss": 2 / step}, split="valid")
@@ -81,19 +83,14 @@ class TrackerPromises(TrackerBase):
             run.log(step, {"loss": step / 8})
         self.check_run(run)
 
-    def test_an_event_of_many_metrics_arrives(self) -> None:
-        self.needs("keeps_points")
-        run = self.new_run()
-        run.log(1, {f"layer{number}": number / 4 for number in range(300)})
-        self.check_run(run)
-
     def test_a_run_without_metrics_arrives(self) -> None:
         run = self.new_run({})
         self.check_run(run)
 
-    def test_names_in_any_script_arrive(self) -> None:
+    def test_many_metrics_with_names_in_any_script_arrive(self) -> None:
         run = self.new_run({"größe": 3, "модель": "сеть", "优化器": "亚当"})
         run.log(1, {"verlust_größe": 0.5, "точность": 0.25, "损失": 0.125, "gpu 0 load": 2.0})
+        run.log(2, {f"layer{number}": number / 4 for number in range(300)})
         self.check_run(run)
 
     def test_metrics_whose_names_differ_by_a_sign_stay_apart(self) -> None:
@@ -109,12 +106,6 @@ class TrackerPromises(TrackerBase):
             assert len({point.name for point in points}) == 4
 
         self.assert_soon(all_are_there)
-
-    def test_a_nested_configuration_arrives(self) -> None:
-        net = {"depth": 2, "sizes": [3, 4], "act": {"name": "relu", "slope": 0.5}}
-        run = self.new_run({"net": net, "on": True, "off": False, "none": None, "text": "a b"})
-        self.check_run(run)
-        self.needs("keeps_config")
 
     @pytest.mark.parametrize(
         "odd",
@@ -136,18 +127,11 @@ class TrackerPromises(TrackerBase):
 
     def test_final_figures_arrive(self) -> None:
         run = self.run_with_points()
-        self.check_run(run, figures={"score": 0.75, "best": {"epoch": 7, "loss": 0.125}})
-        self.needs("keeps_figures")
-
-    def test_final_figures_of_any_kind_are_no_obstacle(self) -> None:
-        run = self.run_with_points()
         odd = {"nan": NAN, "inf": INF, "text": "good", "list": [1, 2], "none": None, "on": True}
-        self.check_run(run, figures={"score": 0.5, "deep": {"a": {}}, **odd})
-
-    def test_figures_with_the_name_of_a_curve_leave_the_curve_whole(self) -> None:
-        self.needs("keeps_points")
-        run = self.run_with_points(1, 2)
-        self.check_run(run, figures={"loss": 0.0625})
+        figures = {"score": 0.75, "best": {"epoch": 7, "loss": 0.125}, "deep": {"a": {}}}
+        # One has the name of a curve, which stays whole.
+        self.check_run(run, figures={**figures, **odd, "loss": 0.0625})
+        self.needs("keeps_figures")
 
     @pytest.mark.parametrize(
         ("status", "reason"), ENDS, ids=[reason or status for status, reason in ENDS]
@@ -158,13 +142,6 @@ class TrackerPromises(TrackerBase):
         self.needs("keeps_status")
 
     # ---- several runs --------------------------------------------------------------------------
-
-    def test_runs_one_after_the_other_do_not_mix(self) -> None:
-        tracker = self.new_tracker()
-        runs = [self.run_with_points(number=number) for number in (1.0, 2.0, 3.0)]
-        for run, status in zip(runs, ("succeeded", "failed", "skipped"), strict=True):
-            self.send_run(run, tracker, status)
-        self.assert_holds(*runs)
 
     def test_runs_at_once_do_not_mix(self) -> None:
         tracker = self.new_tracker()
@@ -239,19 +216,14 @@ class TrackerPromises(TrackerBase):
     def test_several_events_in_one_call_arrive_as_single_ones_do(self) -> None:
         self.needs_method("on_metrics")
         self.needs("keeps_points")
-        runs = together, singly = self.new_run(), self.new_run()
-        for run in runs:
-            for step in range(1, 6):
-                run.log(step, {"loss": 1 / step, "accuracy": step / 8})
-        with self.started(together) as calls:
+        run = self.new_run()
+        for step in range(1, 6):
+            run.log(step, {"loss": 1 / step, "accuracy": step / 8})
+        with self.started(run) as calls:
+            calls.send_events(run.events[:3], singly=True)
+            del run.events[:3]
             calls.end()
-        with self.started(singly) as calls:
-            calls.send_events(singly.events, singly=True)
-            singly.events = []
-            calls.end()
-        self.assert_holds(*runs)
-        first, second = (sorted(self.points_of(run)) for run in runs)
-        assert first == second
+        self.assert_holds(run)
 
     def test_parameters_of_a_run_arrive(self) -> None:
         self.needs_method("on_params")

@@ -127,7 +127,7 @@ def outcome(case):
 @pytest.mark.parametrize("name", ["Simple", "Weak"])
 def test_an_executor_that_says_what_it_lacks_passes_everything_else(results, name):
     found = {name: outcome(case) for name, case in results[name].items()}
-    assert len(found) > 55
+    assert len(found) > 45
     assert {test: what for test, what in found.items() if what in ("failure", "error")} == {}
     assert list(found.values()).count("passed") > 35
 

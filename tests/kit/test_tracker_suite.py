@@ -156,7 +156,7 @@ def outcome(case: ElementTree.Element) -> str:
 
 def test_a_tracker_that_keeps_everything_passes_everything(results):
     found = {name: outcome(case) for name, case in results["Kept"].items()}
-    assert len(found) > 50
+    assert len(found) > 45
     assert {name: what for name, what in found.items() if what != "passed"} == {}
 
 
