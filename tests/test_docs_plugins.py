@@ -93,7 +93,7 @@ def test_the_three_plugins_are_used_by_name_in_the_sweep_of_the_page(lab):
 def test_they_pass_the_suites_as_the_page_tests_them(lab):
     done = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests")
     assert done.returncode == 0, done.stdout
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 100
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 75
     assert "failed" not in done.stdout and "error" not in done.stdout.lower()
 
 

@@ -126,7 +126,7 @@ class ExecutorFaults(ExecutorBase):
         # Of two runs under way one heeds no signal, where it is not the launcher's own thread.
         stubborn = self.spec("stubborn", long if self.in_process else {"at_term": "ignore", **long})
         specs = [self.spec("first", {"seconds": 0.1}), stubborn, *self.specs(3, "long", **long)]
-        call = self.call(iter(specs))
+        call = self.call(iter(specs), workers=3)
         first = call.next()
         assert first is not None
         if self.runs_at_once is True and not self.in_process:

@@ -129,7 +129,7 @@ def test_an_executor_that_says_what_it_lacks_passes_everything_else(results, nam
     found = {name: outcome(case) for name, case in results[name].items()}
     assert len(found) > 45
     assert {test: what for test, what in found.items() if what in ("failure", "error")} == {}
-    assert list(found.values()).count("passed") > 35
+    assert list(found.values()).count("passed") > 25
 
 
 def test_what_is_skipped_says_why(results):
