@@ -137,7 +137,7 @@ class _Inside(threading.local):
 
 _inside = _Inside()
 _lock = threading.Lock()
-_functions = 0  # how many are under way with W&B loaded
+_threads: list[int] = []  # those of the functions under way, once for each tracker
 
 
 @contextlib.contextmanager
@@ -186,11 +186,10 @@ def _make_present(run: Any) -> None:
 @contextlib.contextmanager
 def _own_init(wandb: Any, shared: SharedRun | None) -> Iterator[None]:
     """Replace ``wandb.init``, which is of the process, by one that knows the run of the thread."""
-    global _functions
     _inside.shared, _inside.started = shared, []
     with _lock:
-        _functions += 1
-        if _functions == 1:
+        _threads.append(threading.get_ident())
+        if len(_threads) == 1:
             original = wandb.init
             wandb.init = functools.wraps(original)(functools.partial(_init, original))
     try:
@@ -198,8 +197,8 @@ def _own_init(wandb: Any, shared: SharedRun | None) -> Iterator[None]:
     finally:
         _inside.shared, _inside.started = None, None
         with _lock:
-            _functions -= 1
-            if _functions == 0:
+            _threads.remove(threading.get_ident())
+            if not _threads:
                 wandb.init = wandb.init.__wrapped__
 
 
@@ -220,6 +219,6 @@ def _init(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             started.append(run)
         return run
     shared.describe(given)
-    if _functions == 1:
+    if set(_threads) == {threading.get_ident()}:
         _make_present(shared.run)
     return shared.run

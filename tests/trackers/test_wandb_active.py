@@ -203,3 +203,24 @@ def test_two_projects_get_the_run_and_keep_it_when_it_goes_on(make_ctx, make_eve
     again.on_run_start(ctx, ctx.meta)
     again.on_run_end(ctx, {"status": "succeeded"})
     assert Written(tmp_path / "later").run.run_id == second.run.run_id
+
+
+def test_after_runs_of_its_own_the_function_goes_on_with_a_trackers_run(make_ctx, tmp_path):
+    ctx, folders = make_ctx(), [tmp_path / name for name in "ab"]
+    trackers = [WandbTracker(folder.name, dir=str(folder)) for folder in folders]
+    for tracker in trackers:
+        elsewhere(tracker.on_run_start, ctx, ctx.meta)
+    with trackers[0].in_run(ctx), trackers[1].in_run(ctx):
+        for fold in range(2):
+            wandb.init(reinit="finish_previous", dir=tmp_path / f"fold{fold}")
+            wandb.log({"fold": fold})
+            wandb.finish()
+        wandb.init(config={"depth": 3})
+        wandb.log({"mine": wandb.config.depth})
+    for tracker in trackers:
+        elsewhere(tracker.on_run_end, ctx, {"status": "succeeded"})
+    assert [Written(tmp_path / f"fold{fold}").rows for fold in range(2)] == [
+        [{"fold": 0}],
+        [{"fold": 1}],
+    ]
+    assert [row for folder in folders for row in Written(folder).rows] == [{"mine": 3}]
