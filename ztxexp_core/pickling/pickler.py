@@ -178,7 +178,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if spec is None and file is None:
             return _BY_NAME if in_package else _BY_VALUE  # the package may have made it
         search = _search_of(sys.modules[parent]) if in_package else None
-        if (not parent or in_package) and _is_found(name, file, search):
+        if (not parent or in_package) and _is_found(name, module, search):
             return _BY_NAME
         if file is not None and file.endswith((".py", *importlib.machinery.EXTENSION_SUFFIXES)):
             return _FROM_FILE
@@ -319,8 +319,9 @@ def _search_of(module: ModuleType) -> list[str] | None:
     return None if path is None else [str(folder) for folder in path]
 
 
-def _is_found(name: str, file: str | None, path: list[str] | None) -> bool:
+def _is_found(name: str, module: ModuleType, path: list[str] | None) -> bool:
     """Return whether an import by name in another process finds the same module."""
+    file = getattr(module, "__file__", None)
     finders: tuple[Any, ...] = (BuiltinImporter, FrozenImporter, PathFinder, *sys.meta_path)
     for finder in finders:
         try:
