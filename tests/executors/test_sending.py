@@ -18,7 +18,7 @@ from ztxexp_core import ExecutorError, OptionError
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 SCRIPT = """
-import abc, dataclasses, enum, functools, importlib.util, pickle, sys, types, typing
+import abc, dataclasses, enum, functools, importlib.util, pickle, sys, types, typing, zipfile
 from ztxexp import ExpRunner
 
 FACTOR = 7
@@ -35,6 +35,10 @@ def from_file(name, file, search=None):
 loaded = from_file("loaded", "parts/loaded.py")
 package = from_file("package", "parts/package/__init__.py", ["parts/package"])
 also_here = from_file("taken", "parts/loaded.py")  # taken.py lies in the path, too
+with zipfile.ZipFile("z.zip", "w") as archive:
+    archive.writestr("zipped.py", "def f(): return 8")
+sys.path.append("z.zip")
+import zipped
 made = types.ModuleType("made")
 exec("N = 3\\ndef f(): return N", vars(made))
 sys.modules["made"] = made
@@ -103,7 +107,7 @@ def of_files(ctx):
     import made as imported_here
     names = [m.__name__ for m in (loaded, also_here)]
     return {"a": loaded.f(), "b": package.f(), "c": also_here.f(), "d": imported_here.f(),
-            "names": ",".join(names)}
+            "names": ",".join(names), "e": zipped.f()}
 def of_main(ctx):
     from __main__ import FACTOR as factor, times as function
     import __main__
@@ -170,7 +174,7 @@ EXPECTED = [
     {"a": "list", "b": "other"},
     {"a": 2, "b": 1, "c": 2, "d": 5},
     {"a": 3, "b": 14},
-    {"a": 1, "b": 5, "c": 1, "d": 3, "names": "loaded,taken"},
+    {"a": 1, "b": 5, "c": 1, "d": 3, "names": "loaded,taken", "e": 8},
     {"a": 49, "b": "chosen", "c": 14, "d": 7},
     {"a": "chosen", "b": "chosen", "c": "chosen"},
     {"a": 1},
