@@ -313,7 +313,8 @@ class ExperimentPipeline(ConfigBuilder):
             max_failures_in_a_row: stop it when so many have failed without a success between them.
             progress: show how far the launch is; ``None`` asks ``ZTXEXP_PROGRESS`` (0 for no).
             tracker_timeout: seconds that a run waits for a tracker, once at its start and once at
-                its end. A tracker that takes longer is not called again in this launch.
+                its end. A tracker that takes longer is tried again after a pause. What trackers
+                lack at the end is sent then, for six times as long at most.
             record_diff: keep what is not committed to git, as a patch in the results root; ``None``
                 asks ``ZTXEXP_RECORD_DIFF`` (0 for no).
             workdir: ``"run"`` makes ``ctx.artifacts_dir`` the working folder while a run's function

@@ -363,6 +363,46 @@ def test_after_random_failures_hangs_and_kills_a_replay_makes_it_equal_to_the_lo
     assert set(ended) == {(run["run_id"], run["status"]) for run in root.runs()}
 
 
+# ---- a tracker that lost what it had -------------------------------------------------------------
+
+
+def test_a_tracker_that_was_emptied_gets_all_again_when_told_to(done, ledger):
+    sync(done.path, ledger)
+    before = ledger.events()
+    ledger.path.unlink()
+    assert str(sync(done.path, ledger)) == "Ledger has everything (4 runs)"
+    assert sync(done.path, ledger, force=True).events == 80
+    assert ledger.events() == before
+    assert sync(done.path, ledger).sent == []
+
+
+def test_a_tracker_that_says_which_runs_it_knows_is_asked_each_time(done, ledger):
+    class Knows(Ledger):
+        def knows(self, ctx):
+            return any(row[0] == ctx.run_id for row in self.rows())
+
+    tracker = Knows(ledger.path)
+    sync(done.path, tracker)
+    assert str(sync(done.path, tracker)) == "Knows has everything (4 runs)"
+    (gone, *_) = tracker.events()
+    kept = [row for row in tracker.rows() if row[0] != gone]
+    ledger.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    report = sync(done.path, tracker)
+    assert (report.sent, report.lost, report.events) == ([gone], [gone], 20)
+    assert tracker.events() == on_disk(done)
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_one_that_has_everything(done, ledger):
+    class Down(Ledger):
+        def knows(self, ctx):
+            raise ConnectionError("no answer")
+
+    sync(done.path, Down(ledger.path))
+    report = sync(done.path, Down(ledger.path))
+    assert (len(report.failed), report.not_tried) == (3, 1)
+    assert "everything" not in str(report)
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 
