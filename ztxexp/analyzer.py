@@ -282,7 +282,7 @@ class ResultAnalyzer:
     def best(
         self,
         metric: str,
-        mode: str = "max",
+        mode: str = "",
         top: int = 1,
         *,
         statuses: Sequence[str] | None = _SUCCEEDED,
@@ -298,7 +298,8 @@ class ResultAnalyzer:
 
         Args:
             metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
-            mode: ``"max"`` or ``"min"``, what is the best.
+            mode: ``"max"`` or ``"min"``, what is the best; ``"max"`` if it is not given, with a
+                warning where the name of the metric says loss, error or perplexity.
             top: how many runs.
 
         Returns:
@@ -312,7 +313,7 @@ class ResultAnalyzer:
             >>> ResultAnalyzer("./results_demo").best("score", top=3)[["run_id", "score", "lr"]]
         """
         selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return queries.best(selection, metric, mode, top)
+        return queries.best(selection, metric, queries.direction(metric, mode), top)
 
     def compare(
         self, run_ids: Iterable[str], *, metrics_filename: str = "metrics.json"
@@ -544,7 +545,7 @@ class ResultAnalyzer:
         self,
         keep_best: int | None = None,
         metric: str | None = None,
-        mode: str = "max",
+        mode: str = "",
         per: str | Sequence[str] | None = None,
         older_than: Age | None = None,
         statuses: Sequence[str] | None = None,
@@ -564,7 +565,8 @@ class ResultAnalyzer:
                 succeeded run without that number stays, too; runs that did not succeed are deleted
                 only where ``statuses`` names their status.
             metric: a number in metrics.json, dotted if nested. NaN ranks last.
-            mode: ``"max"`` or ``"min"``, what is best.
+            mode: ``"max"`` or ``"min"``, what is best; ``"max"`` if it is not given, with a
+                warning where the name of the metric says loss, error or perplexity.
             per: keys of the configuration, dotted if nested: ``keep_best`` runs stay for each
                 combination of their values.
             older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a string
@@ -596,7 +598,7 @@ class ResultAnalyzer:
             self.results_path,
             keep_best,
             metric,
-            mode,
+            queries.direction(metric, mode),
             per,
             older_than,
             statuses,

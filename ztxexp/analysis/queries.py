@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger("ztxexp")
+_SMALLER_IS_BETTER = re.compile(r"(?:^|[^a-z])(?:loss|error|err|perplexity|ppl|nll|mse|rmse|mae)")
+
+
+def direction(metric: str | None, mode: str) -> str:
+    """Return ``mode``, or ``"max"`` if it is not given; warn where the metric's name denies that.
+
+    Example:
+        >>> direction("score", "")
+        'max'
+    """
+    if mode != "":  # not given
+        return mode
+    if isinstance(metric, str) and _SMALLER_IS_BETTER.search(metric.lower()):
+        _log.warning(
+            "the largest %r counts as the best, as no mode is given; give mode='min' if the "
+            "smallest is the best",
+            metric,
+        )
+    return "max"
 
 
 @no_garbage_collection()

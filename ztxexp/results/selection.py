@@ -347,7 +347,16 @@ def _accepted(
         positions = [p for p in positions if isinstance(statuses[p], str) and statuses[p] in wanted]
     if selection.experiment_name or selection.group or selection.tags:
         labels = [run.column(name) for name in ("experiment_name", "group", "tags")]
-        positions = [p for p in positions if selection.takes(*(of[p] for of in labels))]
+        taken = [p for p in positions if selection.takes(*(of[p] for of in labels))]
+        if positions and not taken:
+            asked = ("experiment_name", "group", "tags")
+            filters = {name: getattr(selection, name) for name in asked}
+            _log.warning(
+                "no run of %s has %s",
+                root,
+                ", ".join(f"{name}={value!r}" for name, value in filters.items() if value),
+            )
+        positions = taken
     if selection.run_ids is not None:
         folders = set(selection.folder_names())
         positions = [p for p in positions if names[p] in folders]

@@ -14,6 +14,7 @@ from owners import dead_owner
 from reading import warned
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
+from ztxexp.analysis import queries
 from ztxexp.analysis.columns import ABSENT, asked_for, cells_of, codes_of, flattened
 from ztxexp.results.columns import ColumnTable, DictColumn, KeyGroup, pack
 from ztxexp_core.run.launch import place_in
@@ -567,3 +568,12 @@ def test_a_key_that_is_named_like_a_renamed_one_stays_apart(tmp_path):
     write_run(tmp_path, "b", config={"lr": 4, "config.lr": 5}, metrics={"lr": 6})
     frame = ResultAnalyzer(tmp_path).varying()
     assert frame.columns.is_unique and sorted(frame.iloc[0, 1:]) == [1, 2, 3]
+
+
+def test_a_loss_without_a_mode_is_warned_of(caplog):
+    assert queries.direction("val_loss", "") == "max"
+    assert "mode='min'" in caplog.text
+    caplog.clear()
+    assert queries.direction("val_loss", "min") == "min"
+    assert queries.direction("score", "") == "max"
+    assert not caplog.text
