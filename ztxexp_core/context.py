@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from ztxexp_core.records import RunMetadata
 from ztxexp_core.store.sink import FileSink
@@ -73,7 +73,7 @@ class RunContext:
     def log_metric(
         self,
         step: int,
-        metrics: dict[str, float],
+        metrics: Mapping[str, SupportsFloat],
         split: str = "train",
         phase: str = "fit",
     ) -> None:

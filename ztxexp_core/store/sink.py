@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from numbers import Integral, Real
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, SupportsFloat
 
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.records import MetricEvent
@@ -82,7 +82,7 @@ class FileSink:
         self.warnings: dict[str, None] = {}
 
     def log_metric(
-        self, step: int, metrics: Mapping[str, float], split: str = "train", phase: str = "fit"
+        self, step: int, metrics: Mapping[str, SupportsFloat], split: str = "train", phase: str = "fit"
     ) -> None:
         """Record one event, see :meth:`RunContext.log_metric`."""
         event = _LoggedEvent(
