@@ -200,8 +200,11 @@ def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn
         table = flattened(runs.metrics)
         columns = [NamedColumn(key, table.column(key, ABSENT)) for key in table.names()]
     for column in columns:
-        if asked is not None or any(map(is_number, column.cells)):
-            yield column
+        cells = column.cells
+        if any(type(cell) is bool for cell in cells):  # rates
+            cells = [int(cell) if type(cell) is bool else cell for cell in cells]
+        if asked is not None or any(map(is_number, cells)):
+            yield NamedColumn(column.name, cells)
 
 
 def _float(cell: Any) -> float:

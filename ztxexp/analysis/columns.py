@@ -72,6 +72,8 @@ def asked_for(
         return NamedColumn(key, [])
     known = sorted({*table.names(), *flattened(table).names()})
     listed = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if len(known) > _NAMES_SHOWN else "")
+    if not hint:
+        hint = _elsewhere(parts, key, expected)
     raise ConfigError(
         f"{argument}: {_UNKNOWN[expected]} {key!r}{closest(key, known)}{hint}; "
         f"known: {listed or 'none'}"
@@ -89,6 +91,16 @@ def cells_of(table: ColumnTable, key: str) -> list[Any]:
             if cells[position] is ABSENT and isinstance(tree, dict):
                 cells[position] = lookup(tree, key[at + 1 :], ABSENT)
     return cells
+
+
+def _elsewhere(parts: Mapping[str, ColumnTable], key: str, expected: str) -> str:
+    """Say where a key is that is not in the expected part, for the end of a message."""
+    for name, table in parts.items():
+        if name != expected and any(cell is not ABSENT for cell in cells_of(table, key)):
+            return f"; it is a key of {name}: write {f'{name}.{key}'!r}"
+    if expected != "metrics":
+        return ""
+    return "; a metric that was logged at steps, and not returned, is in to_curve_dataframe()"
 
 
 def without_number(cells: Sequence[Any]) -> str:

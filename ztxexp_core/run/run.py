@@ -28,6 +28,7 @@ from ztxexp_core.records import (
     RunSpec,
     SkipRun,
 )
+from ztxexp_core.run.habits import habit_hint
 from ztxexp_core.run.launch import (
     AttemptEnd,
     Launch,
@@ -235,6 +236,7 @@ class _Run:
                 )
             except BaseException as exc:
                 end = AttemptEnd.failed(exc, self.launch.own_process)
+                end.error_message = (end.error_message or "") + habit_hint(exc, self.spec.config)
                 tries = self.spec.tries + 1 + self.attempt - self.spec.attempt
                 if not self.launch.retry.covers(exc, tries):
                     self._log_failure(end, exc)

@@ -82,7 +82,11 @@ class FileSink:
         self.warnings: dict[str, None] = {}
 
     def log_metric(
-        self, step: int, metrics: Mapping[str, SupportsFloat], split: str = "train", phase: str = "fit"
+        self,
+        step: int,
+        metrics: Mapping[str, SupportsFloat],
+        split: str = "train",
+        phase: str = "fit",
     ) -> None:
         """Record one event, see :meth:`RunContext.log_metric`."""
         event = _LoggedEvent(
@@ -204,6 +208,10 @@ class FileSink:
             if type(value) is not float:
                 number = value if type(value) is int else as_number(value)
                 if number is None:
+                    if isinstance(value, Mapping):  # nested ones have dotted names
+                        inner = {f"{name}.{key}": item for key, item in value.items()}
+                        values.update(self._numbers(inner))
+                        continue
                     kind = type(value).__qualname__
                     self.refuse(f"metric {str(name)!r} was not recorded: a {kind} is not a number")
                     continue
@@ -288,6 +296,9 @@ def plain_values(values: Mapping[Any, Any], refuse: Callable[[str, str], None]) 
     for name, value in values.items():
         try:
             tree = plain({name: value})
+            if result.keys() & tree.keys():
+                refuse(str(name), "second value of that name")
+                continue
             encode(tree)  # an integer may have more digits than can be written
             result.update(tree)
         except ConfigError:

@@ -344,3 +344,11 @@ def test_groups_by_themselves_are_by_dotted_keys_also_where_some_runs_have_none(
     write_run(folder, "none", config={"m": None}, metrics={"s": 9})
     means = ResultAnalyzer(folder).aggregate(over="m.seed")
     assert sorted(means["s_mean"]) == [1.0, 9.0]
+
+
+def test_booleans_are_averaged_as_rates(tmp_path):
+    ExperimentPipeline(tmp_path).grid({"m": ["a", "b"], "seed": [0, 1]}).run(
+        lambda ctx: {"solved": ctx.config["seed"] == 0}
+    )
+    frame = ResultAnalyzer(tmp_path).aggregate(["m"], metrics=["solved"])
+    assert frame["solved_mean"].tolist() == [0.5, 0.5]
