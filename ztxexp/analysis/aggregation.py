@@ -201,8 +201,8 @@ def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn
         columns = [NamedColumn(key, table.column(key, ABSENT)) for key in table.names()]
     for column in columns:
         cells = column.cells
-        if any(type(cell) is bool for cell in cells):  # rates
-            cells = [int(cell) if type(cell) is bool else cell for cell in cells]
+        if {type(cell) for cell in cells if cell is not ABSENT} == {bool}:  # a rate
+            cells = [cell if cell is ABSENT else int(cell) for cell in cells]
         if asked is not None or any(map(is_number, cells)):
             yield NamedColumn(column.name, cells)
 

@@ -72,12 +72,8 @@ def asked_for(
         return NamedColumn(key, [])
     known = sorted({*table.names(), *flattened(table).names()})
     listed = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if len(known) > _NAMES_SHOWN else "")
-    if not hint:
-        hint = _elsewhere(parts, key, expected)
-    raise ConfigError(
-        f"{argument}: {_UNKNOWN[expected]} {key!r}{closest(key, known)}{hint}; "
-        f"known: {listed or 'none'}"
-    )
+    hint = closest(key, known) + (hint or _elsewhere(parts, key, expected))
+    raise ConfigError(f"{argument}: {_UNKNOWN[expected]} {key!r}{hint}; known: {listed or 'none'}")
 
 
 def cells_of(table: ColumnTable, key: str) -> list[Any]:
@@ -98,7 +94,7 @@ def _elsewhere(parts: Mapping[str, ColumnTable], key: str, expected: str) -> str
     for name, table in parts.items():
         if name != expected and any(cell is not ABSENT for cell in cells_of(table, key)):
             return f"; it is a key of {name}: write {f'{name}.{key}'!r}"
-    if expected != "metrics":
+    if expected != "metrics" or closest(key, parts[expected].names()):
         return ""
     return "; a metric that was logged at steps, and not returned, is in to_curve_dataframe()"
 

@@ -205,7 +205,10 @@ class Plan:
         return "\n".join([self._title(), *self._rows()])
 
     def _title(self) -> str:
-        of_root = "" if self.root is None else f" for {sanitize_for_terminal(str(self.root))}"
+        root = self.root
+        with contextlib.suppress(OSError, ValueError):  # shorter, where it is below
+            root = root and root.relative_to(Path.cwd())
+        of_root = "" if root is None else f" for {sanitize_for_terminal(str(root))}"
         total = sum(self.counts.values())
         if not total:
             return f"Plan{of_root}: no configurations"
