@@ -80,6 +80,8 @@ class MetricEvent:
             except OverflowError:
                 fitting = (item for item in metrics.items() if not _exceeds_floats(item[1]))
                 numbers = {name: float(value) for name, value in fitting}
+                if not numbers:
+                    return None
         except (TypeError, ValueError):
             return None
         attempt = row.get("attempt")

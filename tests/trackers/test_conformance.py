@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_reading import empty_store, mlflow, process_unchanged  # noqa: F401
-from test_wandb import records
+from wandb_reading import records
 
 from ztxexp_testing import Contents, TrackerSuite
 from ztxexp_trackers.wandb import _artifact_name

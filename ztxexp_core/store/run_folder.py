@@ -248,7 +248,10 @@ def root_path(root: str | Path) -> Path:
     """
     try:
         # Not abspath: it would resolve ".." without looking at links.
-        return Path(root).expanduser().absolute()
+        given = Path(root).expanduser()
+        absolute = given.absolute()
+        # A folder above the working folder may be closed to this user: then only "." leads there.
+        return given if given.exists() and not os.access(absolute, os.F_OK) else absolute
     except RuntimeError as exc:
         problem = f"there is no such home folder ({exc}); write the path out"
         raise StoreError(errno.ENOENT, problem, str(root)) from exc
