@@ -15,7 +15,7 @@ from pathlib import Path
 from ztxexp.progress.progress import Progress
 from ztxexp.provenance.masking import mask_command
 from ztxexp.replay import context_of, deliver_run
-from ztxexp.text.format import plural
+from ztxexp.text.format import plural, short_path
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import TrackerTarget, target_for_instance
 from ztxexp_core.delivery.thread import MAX_FAILURES, await_hanging
@@ -235,17 +235,9 @@ class Deliveries:
         return {
             label: _command(self._root, specs[label])
             if label in specs
-            else f"ztxexp.sync({_shown(self._root)!r}, tracker)  # the instance of {label}"
+            else f"ztxexp.sync({short_path(self._root)!r}, tracker)  # the instance of {label}"
             for label in self.counts()
         }
-
-
-def _shown(root: Path) -> str:
-    try:
-        path = os.path.relpath(root)
-    except (OSError, ValueError):  # no working folder; another drive
-        return str(root)
-    return str(root) if path.startswith("..") else path
 
 
 def _command(root: Path, spec: TrackerSpec) -> str:
@@ -253,4 +245,4 @@ def _command(root: Path, spec: TrackerSpec) -> str:
     for key, value in spec.kwargs.items():
         text = value if isinstance(value, (str, os.PathLike)) else json.dumps(value, default=str)
         options.append(f"{key}={os.fspath(text)}")
-    return mask_command(["ztxexp", "sync", _shown(root), spec.name, *options])
+    return mask_command(["ztxexp", "sync", short_path(root), spec.name, *options])

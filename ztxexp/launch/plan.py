@@ -18,7 +18,7 @@ from ztxexp.configs.builder import ConfigBuilder, FilteredOut
 from ztxexp.configs.keys import check_config
 from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.history import History, PastRun, Snapshot
-from ztxexp.text.format import cut, plural, sanitize_for_terminal
+from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
@@ -205,10 +205,7 @@ class Plan:
         return "\n".join([self._title(), *self._rows()])
 
     def _title(self) -> str:
-        root = self.root
-        with contextlib.suppress(OSError, ValueError):  # shorter, where it is below
-            root = root and root.relative_to(Path.cwd())
-        of_root = "" if root is None else f" for {sanitize_for_terminal(str(root))}"
+        of_root = f" for {sanitize_for_terminal(short_path(self.root))}" if self.root else ""
         total = sum(self.counts.values())
         if not total:
             return f"Plan{of_root}: no configurations"

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 # ---- counts, sizes, durations ----------------------------------------------------------------
+
+
+def short_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as it is shown: relative where it lies below the working folder.
+
+    Example:
+        >>> short_path(Path.cwd() / "results")
+        'results'
+    """
+    whole = os.fspath(path)
+    try:
+        relative = os.path.relpath(whole)
+    except (OSError, ValueError):  # no working folder; another drive
+        return whole
+    return whole if relative.startswith("..") else relative
 
 
 def plural(count: int, noun: str) -> str:

@@ -255,8 +255,8 @@ def _claimed_runs(root: Path) -> Iterator[str]:
 
 _LOG, _README = "moves.jsonl", "README.txt"
 _README_TEXT = f"""\
-ResultAnalyzer.repair() has moved these entries here. Readers do not look into this folder, and
-ztxexp never deletes anything in it.
+ResultAnalyzer.repair(), or stale(), has moved these entries here. Readers do not look into this
+folder, and ztxexp never deletes anything in it.
 
 moves.jsonl has a line for each entry: where it was ("from", below the results root), its name here
 ("to"), when it was moved ("at", UTC), and why.
