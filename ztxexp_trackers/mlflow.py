@@ -106,7 +106,7 @@ class MlflowTracker:
         mlflow = import_mlflow()
         uri = resolved_uri(self.tracking_uri, process.users()[URI])
         param_texts(ctx.config)  # what has no plain form is an error before there is a run
-        with calls(uri):
+        with calls(uri, always=ctx.replayed):  # who sends again asks anew
             client = make_client(mlflow, uri)
             run = RemoteRun(client, uri, ctx.logger)
             self._open(run, client, self._experiment(client, meta), ctx, meta)
@@ -174,7 +174,7 @@ class MlflowTracker:
         """Return whether MLflow has the run; one that was deleted on its pages stays deleted."""
         mlflow = import_mlflow()
         uri = resolved_uri(self.tracking_uri, process.users()[URI])
-        with calls(uri):
+        with calls(uri, always=True):
             client = make_client(mlflow, uri)
             experiment = self._experiment(client, ctx.meta)
             return find(client, experiment, ctx.run_id, deleted_too=True) is not None

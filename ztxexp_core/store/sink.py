@@ -243,7 +243,8 @@ def named_values(returned: Any) -> Mapping[Any, Any]:
     """Return what an experiment function returned as names and values.
 
     Mappings, and what has named parts (a Series, a named tuple, a dataclass, a model of pydantic),
-    as they are; a number, a list, an array or a text under the name ``result``.
+    as they are; a number, a list, an array or a text under the name ``result``. A bare integer is
+    refused, as version 1.0.3 did: it is an exit code as often as a result.
 
     Raises:
         TypeError: it has no form that can be kept; the message shows it.
@@ -263,7 +264,7 @@ def named_values(returned: Any) -> Mapping[Any, Any]:
     if isinstance(returned, tuple) and hasattr(returned, "_asdict"):
         return dict(returned._asdict())
     try:
-        if not callable(returned):
+        if not callable(returned) and type(returned) is not int:
             return {RESULT: plain(returned)}
     except ConfigError:
         number = as_number(returned)
@@ -277,7 +278,7 @@ def named_values(returned: Any) -> Mapping[Any, Any]:
         shown = f"{shown[:_SHOWN]}... ({len(shown):,} characters)"
     raise TypeError(
         f"the experiment function returned a {type(returned).__qualname__}, which metrics.json "
-        f"cannot hold; return a dict of metrics, a number or a list of them. It was: {shown}"
+        f"cannot hold; return a dict of metrics, a float or a list of numbers. It was: {shown}"
     )
 
 

@@ -103,7 +103,7 @@ def test_what_is_returned_without_a_dict_is_kept(root, returned, kept):
     assert strict(root.only()["dir"] / "metrics.json") == kept
 
 
-@pytest.mark.parametrize("returned", [object(), lambda: 3, io.StringIO("open")])
+@pytest.mark.parametrize("returned", [object(), lambda: 3, io.StringIO("open"), 123])
 def test_what_cannot_be_kept_fails_and_is_in_the_error(root, returned):
     assert run(root, lambda ctx: returned).failed == 1
     record = root.only()
