@@ -22,8 +22,10 @@ _SIGNALS = [
     )
     if hasattr(signal, name)
 ]  # fmt: skip
-# Without the wrapper, which makes an enum member of each handler.
-_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+# Below the wrapper, which looks for an enum member: a run asks for 28 handlers.
+_handler_of: Callable[[int], Any] = getattr(
+    sys.modules.get("_signal"), "getsignal", signal.getsignal
+)
 _TIMERS = [
     getattr(signal, name)
     for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
