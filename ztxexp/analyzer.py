@@ -265,7 +265,8 @@ class ResultAnalyzer:
             index_cols: columns of ``df`` that make the rows.
             column_cols: columns of ``df`` that make the columns.
             value_cols: columns of ``df`` to average.
-            add_ranking: mark the best three of each column, as in ``0.9000 (1st)``.
+            add_ranking: mark the best three of each column, as in ``0.9 (1st)``; the cells stay
+                numbers.
             ranking_ascending: the smallest is the best (losses), not the largest (scores).
 
         Raises:

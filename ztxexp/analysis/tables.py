@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ztxexp")
 
-_MEDALS = {1.0: " (1st)", 2.0: " (2nd)", 3.0: " (3rd)"}
+_PLACES = {1.0: "1st", 2.0: "2nd", 3.0: "3rd"}
 
 
 def to_csv(
@@ -187,17 +187,21 @@ def to_pivot_excel(
     Raises:
         ConfigError: columns that the frame does not have, or values without a number.
     """
+    import pandas as pd
+
     if frame.empty:
         _log.warning("the frame is empty; no pivot was written to %s", path)
         return
     rows, heads = as_list(index, "index_cols"), as_list(columns, "column_cols")
     table = _pivot(frame, rows, heads, as_list(values, "value_cols"))
-    if add_ranking:
-        table = _ranked(table, ranking_ascending)
+    ranks = table.rank(method="min", ascending=ranking_ascending) if add_ranking else None
     table.index = _sheet_labels(table.index)
     table.columns = _sheet_labels(table.columns)
     try:
-        table.to_excel(path, engine="openpyxl")
+        with pd.ExcelWriter(path, engine="openpyxl") as writer:
+            table.to_excel(writer)
+            if ranks is not None:
+                _mark_best(writer.book.active, ranks)
     except ImportError as exc:
         problem = f"openpyxl cannot be used ({exc})"
         hint = 'run pip install "ztxexp[excel]"'
@@ -260,18 +264,18 @@ def _groupable(column: pd.Series[Any]) -> pd.Series[Any]:
     return groupable
 
 
-def _ranked(table: pd.DataFrame, ascending: bool) -> pd.DataFrame:
-    """Return the numbers as text with the best three of each column marked, ``0.9000 (1st)``.
+def _mark_best(sheet: Any, ranks: pd.DataFrame) -> None:
+    """Show the place beside the best three numbers of each column, ``0.9 (1st)``.
 
-    Equal values share the better place; a missing value becomes an empty text.
+    That is a format of the cells, which stay numbers. Equal numbers share the better place.
     """
-    ranks = table.rank(method="min", ascending=ascending)
-    shown: pd.DataFrame = table.astype(object)
-    for at in range(table.shape[1]):
-        pairs = zip(table.iloc[:, at], ranks.iloc[:, at], strict=True)
-        texts = ["" if v != v else f"{v:.4f}{_MEDALS.get(rank, '')}" for v, rank in pairs]
-        shown.isetitem(at, texts)
-    return shown
+    row = sheet.max_row - len(ranks) + 1
+    column = sheet.max_column - ranks.shape[1] + 1
+    for at, cells in enumerate(ranks.to_numpy()):
+        for beside, rank in enumerate(cells):
+            if rank in _PLACES:
+                cell = sheet.cell(row + at, column + beside)
+                cell.number_format = f'General" ({_PLACES[rank]})"'
 
 
 def _sheet_labels(labels: pd.Index[Any]) -> pd.Index[Any]:

@@ -125,29 +125,64 @@ def frame():
 
 
 @pytest.fixture
-def sheet(tmp_path, folder):
+def cells(tmp_path, folder):
     def make(frame, *args, **kwargs):
         path = tmp_path / "out.xlsx"
         assert ResultAnalyzer(folder).to_pivot_excel(path, frame, *args, **kwargs) is None
-        if not path.exists():
+        return list(openpyxl.load_workbook(path).active.iter_rows()) if path.exists() else None
+
+    return make
+
+
+@pytest.fixture
+def sheet(cells):
+    def make(*args, **kwargs):
+        rows = cells(*args, **kwargs)
+        if rows is None:
             return None
-        rows = openpyxl.load_workbook(path).active.iter_rows()
         return [[cell.value for cell in row] for row in rows if any(c.value for c in row)]
 
     return make
 
 
-def test_the_best_three_are_marked_and_ties_share_the_better_place(sheet, frame):
-    rows = {r[0]: r[1:] for r in sheet(frame, ["model"], ["data"], ["score"])}
-    assert rows["data"] == ["x", "y"]
-    assert rows["A"] == ["0.9000 (1st)", "-0.5000 (1st)"]
-    assert rows["B"][0] == "0.8000 (3rd)" and rows["C"][0] == "0.9000 (1st)"
-    assert rows["D"][0] == "0.1000" and not rows["D"][1]
+@pytest.fixture
+def marks(cells):
+    """Row name to the places that the formats of its numbers show."""
+
+    def make(*args, **kwargs):
+        shown = {}
+        for row in cells(*args, **kwargs):
+            formats = [cell.number_format.removeprefix("General") for cell in row[1:]]
+            shown[row[0].value] = [mark.strip('" ()') for mark in formats]
+        return shown
+
+    return make
 
 
-def test_with_ranking_ascending_the_smallest_is_first(sheet, frame):
-    rows = {r[0]: r[1:] for r in sheet(frame, ["model"], ["data"], ["score"], True, True)}
-    assert rows["D"][0] == "0.1000 (1st)" and rows["B"][0] == "0.8000 (2nd)"
+def test_the_best_three_are_marked_and_ties_share_the_better_place(marks, frame):
+    rows = marks(frame, ["model"], ["data"], ["score"])
+    assert rows["A"] == ["1st", "1st"] and rows["C"] == ["1st", ""]
+    assert rows["B"] == ["3rd", ""] and rows["D"] == ["", ""] and rows["data"] == ["", ""]
+
+
+def test_with_ranking_ascending_the_smallest_is_first(marks, frame):
+    rows = marks(frame, ["model"], ["data"], ["score"], True, True)
+    assert rows["D"][0] == "1st" and rows["B"][0] == "2nd"
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize("columns", [["data"], []])
+def test_the_numbers_of_a_pivot_are_whole_numbers_of_any_size(sheet, ranked, columns):
+    small = [1.25e-9, 2.5e-7, 123456789.0123]
+    frame = pd.DataFrame({"lr": [0.1, 0.2, 0.3], "data": "x", "mse": small})
+    rows = {r[0]: r[1:] for r in sheet(frame, ["lr"], columns, ["mse"], ranked, True)}
+    assert [rows[lr] for lr in (0.1, 0.2, 0.3)] == [[value] for value in small]
+
+
+def test_several_values_are_marked_each_by_itself(marks):
+    frame = pd.DataFrame({"m": ["a", "b"], "d": "x", "e": ["u", "u"], "s": [1, 2], "t": [4, 3]})
+    rows = marks(frame, ["m"], ["d", "e"], ["s", "t"])
+    assert rows["a"] == ["2nd", "1st"] and rows["b"] == ["1st", "2nd"]
 
 
 def test_without_ranking_the_cells_are_numbers(sheet, frame):
