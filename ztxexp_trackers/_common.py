@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from types import CodeType, FunctionType
 from typing import Any
 
 from ztxexp_core import MetricEvent, RunContext
@@ -57,3 +61,69 @@ def run_record(ctx: RunContext) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+class Redirected:
+    """Functions of a client library whose calls pass through ours, by whatever name.
+
+    ``from mlflow import start_run`` in the user's module has bound the function itself, and a new
+    attribute of the library's module would not reach that name. So the function's code is replaced,
+    from the first :meth:`lent` to the end of the last one.
+
+    Example:
+        >>> redirected = Redirected()
+        >>> with redirected.lent({mlflow.start_run: ours}):
+        ...     train()  # start_run(name) calls ours(original, name)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._codes: dict[FunctionType, CodeType] = {}
+        self._originals: dict[FunctionType, Callable[..., Any]] = {}
+
+    def original(self, function: Any) -> Any:
+        """Return what a function does without us."""
+        return self._originals.get(function, function)
+
+    @contextlib.contextmanager
+    def lent(self, calls: dict[Any, Callable[..., Any]]) -> Iterator[None]:
+        """Let each function call ours, with the original as first argument."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                for function, call in calls.items():
+                    # One that another tool has wrapped in a class is left alone.
+                    if isinstance(function, FunctionType):
+                        self._redirect(function, call)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    for function, code in self._codes.items():
+                        function.__code__ = code
+                        function.__kwdefaults__ = self._originals[function].__kwdefaults__
+                    self._codes.clear()
+                    self._originals.clear()
+
+    def _redirect(self, function: FunctionType, call: Callable[..., Any]) -> None:
+        code = function.__code__
+        original = FunctionType(
+            code,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        original.__kwdefaults__ = function.__kwdefaults__
+        self._codes[function], self._originals[function] = code, original
+        # In this order: another thread may call it in between.
+        function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), "_ztxexp": (call, original)}
+        function.__code__ = _through.__code__.replace(co_freevars=code.co_freevars)
+
+
+def _through(*args: Any, _ztxexp: Any, **kwargs: Any) -> Any:
+    call, original = _ztxexp
+    return call(original, *args, **kwargs)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ztxexp_core import SkipRun, without_secrets
+from ztxexp_trackers._common import Redirected
 from ztxexp_trackers._mlflow_server import calls, resolved_uri
 
 URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
@@ -25,8 +26,9 @@ URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
     "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_RUN_ID",
 )
-_ORIGINAL = "ztxexp_original"  # of a call that is replaced for the time of a run
 _ACTIVE_EXPERIMENT = "_active_experiment_id"  # of mlflow.set_experiment, in MLflow's module
+
+_redirected = Redirected()  # what would fail within our run, or end it
 
 _Variables = Mapping[str, "str | None"]  # of the environment; None for one that is not set
 
@@ -49,7 +51,7 @@ class _Settings(NamedTuple):
         fluent = _fluent()
         set_uri = getattr(sys.modules.get("mlflow"), "set_tracking_uri", None)
         if set_uri is not None:
-            getattr(set_uri, _ORIGINAL, set_uri)(self.uri)
+            _redirected.original(set_uri)(self.uri)
         if hasattr(fluent, _ACTIVE_EXPERIMENT):
             setattr(fluent, _ACTIVE_EXPERIMENT, self.experiment)
         for name, value in self.variables.items():
@@ -148,7 +150,8 @@ def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
             import mlflow
 
             stack.enter_context(process.lent(uri, run.info.experiment_id))
-            stack.enter_context(_shared_calls(mlflow))
+            calls_of = {getattr(mlflow, name): call for name, call in _CALLS.items()}
+            stack.enter_context(_redirected.lent(calls_of))
             ours = _run_class()(run, uri)
             _stack().append(ours)
         status = "FAILED"
@@ -270,32 +273,3 @@ def _address(uri: str) -> str:
 
 
 _CALLS = {"start_run": _start_run, "end_run": _end_run, "set_tracking_uri": _set_tracking_uri}
-_sharing_lock = threading.Lock()
-_sharing = 0  # how many runs are under way
-
-
-@contextlib.contextmanager
-def _shared_calls(mlflow: Any) -> Iterator[None]:
-    """Replace the calls of MLflow's that would fail within our run, or end it."""
-    global _sharing
-    modules = (mlflow, mlflow.tracking, _fluent())
-    with _sharing_lock:
-        _sharing += 1
-        if _sharing == 1:
-            for name, call in _CALLS.items():
-                original = getattr(mlflow, name)
-                shared = functools.wraps(original)(functools.partial(call, original))
-                setattr(shared, _ORIGINAL, original)
-                for module in modules:
-                    if getattr(module, name, None) is original:
-                        setattr(module, name, shared)
-    try:
-        yield
-    finally:
-        with _sharing_lock:
-            _sharing -= 1
-            for module in modules if _sharing == 0 else ():
-                for name in _CALLS:
-                    original = getattr(getattr(module, name, None), _ORIGINAL, None)
-                    if original is not None:
-                        setattr(module, name, original)

@@ -1,5 +1,6 @@
 """The user's own calls of MLflow while the experiment function runs."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -275,6 +276,30 @@ def test_start_run_gives_the_trackers_run_and_end_run_leaves_it(uri, make_ctx, m
     assert expected.items() <= run.data.tags.items()
     assert run.info.status == "FINISHED"
     assert stored(uri, "tutorial") == {}
+
+
+def test_names_bound_before_the_run_do_the_same(uri, make_ctx, make_event, tmp_path):
+    from mlflow import end_run, log_metric, set_experiment, set_tracking_uri, start_run
+
+    def body():
+        set_tracking_uri(uri)
+        set_experiment("tutorial")
+        with start_run(run_name="mine") as run:
+            log_metric("inside", 1.0)
+            assert mlflow.active_run() is run
+        end_run()
+        log_metric("after", 2.0)
+        set_tracking_uri(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+        assert mlflow.active_run() is None
+
+    before = inspect.signature(start_run)
+    follow(MlflowTracker(uri, "exp"), make_ctx(), [make_event(1, {"ours": 1.0})], body)
+    assert inspect.signature(start_run) == before
+    (run,) = stored(uri, "exp").values()
+    assert run.data.metrics == {"inside": 1.0, "after": 2.0, "ours": 1.0}
+    assert (run.data.tags["mlflow.runName"], run.info.status) == ("mine", "FINISHED")
+    with start_run() as own:  # MLflow's again
+        assert own.info.run_id != run.info.run_id
 
 
 def test_an_error_within_start_run_reaches_the_run(uri, make_ctx):
