@@ -472,7 +472,8 @@ class ResultAnalyzer:
         - ``"damage"``: damaged run (its run.json, config.json or metrics.json), lost metrics,
           unreadable;
         - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
-          configuration changed, folder renamed, unknown schema version, link, left over;
+          configuration changed, folder renamed, unknown schema version, link, lost provenance (a
+          patch or a list of packages that runs refer to), left over;
         - ``"note"``: owner unknown, foreign entry.
 
         Args:

@@ -291,6 +291,8 @@ def _steps(
             yield f"git checkout {meta.git_commit}"
         if apply:
             yield apply
+        elif meta.git_diff:
+            yield "# what was not committed is missing: its file is gone or damaged"
         if meta.git_diff_note:
             yield f"# of what was not committed: {meta.git_diff_note}"
         if meta.git_folder not in (None, "."):

@@ -43,6 +43,7 @@ _log = logging.getLogger("ztxexp")
 
 VARIABLE = "ZTXEXP_RECORD_DIFF"
 PATCH, PACKAGES = ".git-{}.patch", ".packages-{}.txt"  # files of the results root
+SHARED_FIELDS = {"git_diff": PATCH, "packages": PACKAGES}  # of meta.json, which name them
 SHARED_FILE = re.compile(r"\.git-[0-9a-f]{64}\.patch|\.packages-[0-9a-f]{64}\.txt")
 
 _READ_LIMIT = 64 * 2**20

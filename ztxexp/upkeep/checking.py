@@ -6,9 +6,16 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ztxexp.provenance.provenance import (
+    PACKAGES,
+    PATCH,
+    SHARED_FIELDS,
+    SHARED_FILE,
+    read_shared,
+)
 from ztxexp.text.format import age, plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
@@ -25,6 +32,7 @@ from ztxexp_core.store.files import (
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS
 
+_HELD = {PATCH: "what was not committed", PACKAGES: "the list of packages"}
 IN_USE_SEC = 3600.0  # what is younger may still be in the making
 
 
@@ -92,6 +100,7 @@ def check(root: Path, lines: bool = True) -> StoreReport:
     """
     findings: list[Finding] = []
     runs = 0
+    referring: dict[tuple[str, str], list[str]] = {}  # runs by kind and name of a shared file
     try:
         with os.scandir(root) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
@@ -114,8 +123,30 @@ def check(root: Path, lines: bool = True) -> StoreReport:
         if inspected is not None:
             runs += 1
             findings += inspected.findings
+            for field, kind in SHARED_FIELDS.items():
+                named = (inspected.meta or {}).get(field)
+                if isinstance(named, str) and not entry.is_symlink():
+                    referring.setdefault((kind, named), []).append(entry.name)
             findings += _temporary_files(path, *(path / name for name in SUBFOLDERS))
+    findings += _lost_files(root, referring)
     return StoreReport(root, findings, runs)
+
+
+def _lost_files(
+    root: Path, referring: Mapping[tuple[str, str], Sequence[str]]
+) -> Iterator[Finding]:
+    """Yield the patches and lists of packages that runs refer to and that cannot be read."""
+    for (kind, name), runs in referring.items():
+        path = root / kind.format(name)
+        if not SHARED_FILE.fullmatch(kind.format(name)):
+            path, state = root / runs[0] / "meta.json", "names no file that a launch writes"
+        elif read_shared(root, name, kind) is None:
+            state = "is damaged" if os.path.lexists(path) else "is gone"
+            others = f" and {plural(len(runs) - 1, 'other run')}" if len(runs) > 1 else ""
+            state += f", and with it {_HELD[kind]} of {runs[0]}{others}"
+        else:
+            continue
+        yield Finding.of(path, Kind.LOST_PROVENANCE, state)
 
 
 def _check_hidden(path: Path) -> Iterator[Finding]:

@@ -46,6 +46,11 @@ class Kind(Enum):
     LINK = (
         "link", WARNING, "readers follow links, repairs and deletions never do; move the files here"
     )  # fmt: skip
+    LOST_PROVENANCE = (
+        "lost provenance",
+        WARNING,
+        "copy the file, whose name begins with a dot, from the root that the runs come from",
+    )
     LEFT_OVER = ("left over", WARNING, "delete it; the next launch removes folders of this kind")
     UNKNOWN_OWNER = ("owner unknown", NOTE, "if no process works on it any more, delete it")
     FOREIGN = ("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")

@@ -50,12 +50,14 @@ class Inspected:
         findings: what is wrong with it.
         run: its ``run.json`` as readers see it, where that can be read and has this schema.
         metrics: what metrics.json lacks and events.jsonl still has.
+        meta: its ``meta.json``, where that can be read.
     """
 
     folder: Path
     findings: list[Finding] = field(default_factory=list)
     run: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
 
     def add(self, path: str | Path, kind: Kind, what: str) -> None:
         """Add a finding."""
@@ -99,7 +101,7 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
         _check_links(result, links)
         _check_config(result, files)
         _check_metrics(result, files)
-        _read(result, files.meta, Kind.PARTLY_DAMAGED)
+        result.meta = _read(result, files.meta, Kind.PARTLY_DAMAGED)
         if lines:
             _check_lines(result, sorted(name for name in links if name.endswith(".jsonl")))
     return result

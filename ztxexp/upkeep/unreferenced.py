@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
+from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
 from ztxexp.results.columns import Object
 from ztxexp.results.index import Kind, read_all
 from ztxexp.upkeep.checking import age_of
@@ -18,7 +18,6 @@ from ztxexp_core.store.files import read_record
 from ztxexp_core.store.run_folder import is_utf8, run_names
 
 _KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run refers to it
-_FIELDS = {"git_diff": PATCH, "packages": PACKAGES}
 
 
 def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
@@ -56,10 +55,10 @@ def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
     return {
         kind.format(one[field])
         for _, one in records
-        for field, kind in _FIELDS.items()
+        for field, kind in SHARED_FIELDS.items()
         if one and field in one
     }
 
 
 def _fields(_: str, meta: Object) -> Object | None:
-    return {field: meta[field] for field in _FIELDS if field in meta}
+    return {field: meta[field] for field in SHARED_FIELDS if field in meta}

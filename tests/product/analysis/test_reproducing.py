@@ -297,6 +297,10 @@ def test_files_that_are_gone_or_damaged_are_said_to_be_so(lab):
         "packages, the file is gone or damaged",
     )
     assert (found.config, found.patch, found.packages) == (None, None, {})
+    assert "nothing" not in str(found).split("what differs today")[0]
+    lab.repo.commit()
+    steps = reproduce(lab.root, run_id).steps
+    assert any("what was not committed is missing" in step for step in steps)
 
 
 def test_before_the_first_commit_the_patch_is_everything(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from owners import at_work, dead_owner
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer
+from ztxexp.provenance.provenance import PACKAGES, PATCH, write_shared
 from ztxexp.upkeep.inspecting import metrics_in_events
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
@@ -88,6 +89,33 @@ def test_a_configuration_resumed_with_keys_that_do_not_count_is_well(root):
         pipeline = ExperimentPipeline(root.path).grid({"i": [0], "note": [note]})
         pipeline.resume(ignore_keys=["note"]).run(fails_once, progress=False)
     assert list(check(root.path)) == []
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_files_that_runs_share_and_that_a_merge_has_lost_are_named_once(tmp_path, how):
+    root, other = tmp_path / "results", tmp_path / "other"
+    names = [write_shared(other, kind, b"content") for kind in (PATCH, PACKAGES)]
+    for name in ("r1", "r2"):
+        put(whole(root, name) / "meta.json", {"git_diff": names[0], "packages": names[1]})
+    if how == "damaged":
+        for kind, name in zip((PATCH, PACKAGES), names, strict=True):
+            (root / kind.format(name)).write_text("cont")
+    report = check(root)
+    assert [(f.severity, f.kind) for f in report] == [("warning", "lost provenance")] * 2
+    for finding, file in zip(
+        report, (PATCH.format(names[0]), PACKAGES.format(names[1])), strict=True
+    ):
+        assert finding.path == root / file
+        assert how in finding.what and "r1 and 1 other run" in finding.what
+    assert "what was not committed" in str(report) and not report.ok
+    for path in other.iterdir():
+        shutil.copy(path, root)
+    assert check(root).ok
+
+
+def test_a_reference_that_names_no_shared_file_is_a_finding_of_its_run(folder):
+    put(folder / "good" / "meta.json", {"git_diff": "../../x", "packages": 3})
+    assert found(folder) == [("warning", "lost provenance", "good/meta.json")]
 
 
 def test_an_empty_root_is_well(tmp_path):
@@ -561,7 +589,7 @@ def test_every_kind_is_named_in_the_documentation():
     from ztxexp.upkeep.findings import Kind
 
     said = " ".join(ResultAnalyzer.check.__doc__.split())
-    assert len(Kind) == 12
+    assert len(Kind) == 13
     for severity in ("damage", "warning", "note"):
         part = said.partition(f'``"{severity}"``:')[2].partition("``")[0]
         for kind in Kind:
