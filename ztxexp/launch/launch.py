@@ -150,9 +150,7 @@ def launch(
                     _log.warning("%s", line)
                 raise
     summary = sweep.summary(time.monotonic() - started, reused)
-    problems = summary.problems()
-    if problems:
-        _log.warning("%s", problems)
+    summary.tell_problems(_log)
     return summary
 
 

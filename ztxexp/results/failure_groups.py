@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ztxexp.text.format import sanitize_for_terminal
@@ -38,6 +38,8 @@ class FailureGroup:
         separated_by: configuration keys, dotted for nested ones, each of which alone tells these
             runs from those that succeeded, with a string for the values that fail, such as
             ``{"lr": ">= 0.5"}`` or ``{"optimizer": "in ('adam', 'lion')"}``.
+        separated_by_both: where no key alone does, two keys that do together:
+            ``{"model": "== 'cnn'", "lr": "== 0.3"}``; empty where there are none.
         first_config: the configuration of the first of them, ``lr=0.3 seed=1``: what differs
             between the runs of the launch.
     """
@@ -49,18 +51,22 @@ class FailureGroup:
     log: str
     separated_by: dict[str, str] = field(default_factory=dict)
     first_config: str = ""
+    separated_by_both: dict[str, str] = field(default_factory=dict)
 
     def conditions(self) -> str:
-        """Return ``separated_by`` in words; empty where no key tells these failures apart.
+        """Return in words when these failures occur; empty where no one or two keys tell.
 
         Example:
             >>> group.conditions()
-            "lr >= 0.5 (equally: opt == 'lion')"
+            "lr >= 0.5 (the same runs have opt == 'lion')"
         """
-        conditions = [sanitize_for_terminal(f"{k} {v}") for k, v in self.separated_by.items()]
-        if len(conditions) > 1:
-            return f"{conditions[0]} (equally: {', '.join(conditions[1:])})"
-        return "".join(conditions)
+        alone, both = (
+            [sanitize_for_terminal(f"{key} {values}") for key, values in separating.items()]
+            for separating in (self.separated_by, self.separated_by_both)
+        )
+        if len(alone) > 1:
+            return f"{alone[0]} (the same runs have {', '.join(alone[1:])})"
+        return "".join(alone) or " and ".join(both)
 
 
 def failure_kind(outcome: RunOutcome) -> object:
@@ -93,22 +99,24 @@ def failure_groups(
         [(8, 'OutOfMemoryError'), (1, 'WorkerDied')]
     """
     kinds: dict[object, list[RunOutcome]] = {}
-    passing: list[Config] = []
+    passing: list[_Row] = []
     for outcome in outcomes:
         if outcome.status == RUN_STATUS_FAILED:
             kinds.setdefault(failure_kind(outcome), []).append(outcome)
         elif outcome.status == RUN_STATUS_SUCCEEDED:
-            passing.append(specs[outcome.run_id].config)
+            passing.append(_row(specs[outcome.run_id].config))
     if not kinds:
         return []
     succeeded = _columns(passing)
     varying = differing_keys(spec.config for spec in specs.values())
     groups = []
-    for failed in sorted(kinds.values(), key=len, reverse=True):
-        first, separated_by = failed[0], dict[str, str]()
+    for rank, failed in enumerate(sorted(kinds.values(), key=len, reverse=True)):
+        first, separated_by, both = failed[0], dict[str, str](), dict[str, str]()
         if len(failed) >= _FEWEST and len(passing) >= _FEWEST:
-            configs = [specs[outcome.run_id].config for outcome in failed]
-            separated_by = _separating(_columns(configs), succeeded, len(configs))
+            failing = _columns([_row(specs[outcome.run_id].config) for outcome in failed])
+            separated_by = _separating(failing, succeeded, len(failed))
+            if not separated_by and rank < _KINDS_WITH_PAIRS:
+                both = _separating_both(failing, passing, len(failed))
         groups.append(
             FailureGroup(
                 error_type=first.error_type or "Failure",
@@ -118,6 +126,7 @@ def failure_groups(
                 log=RunFiles(specs[first.run_id].run_dir).error,
                 separated_by=separated_by,
                 first_config=label(specs[first.run_id].config, varying),
+                separated_by_both=both,
             )
         )
     return groups
@@ -132,9 +141,11 @@ def failure_groups(
 _FEWEST = 2  # failed, and succeeded, runs: one is an anecdote
 _FEWEST_DRAWN = 5
 _KEYS_NAMED = 3
+_KINDS_WITH_PAIRS = 5  # the most frequent ones: a search for pairs reads all succeeded runs
 _VALUES_LISTED = 4
 
 _Value = float | str  # anything but a number is known by its text: True is not 1
+_Row = dict[str, _Value]  # a configuration, its keys dotted
 
 
 class _Column:
@@ -150,18 +161,25 @@ class _Column:
         self.may_be_drawn = len(values) >= _FEWEST_DRAWN and any(value % 1 for value in amounts)
 
 
-def _columns(configs: Sequence[Config]) -> dict[str, _Column]:
+def _row(config: Config) -> _Row:
+    row: _Row = {}
+    for key, value in flat(config):
+        try:
+            value = numbers(plain(value))
+        except ConfigError:  # changed by the run since it was checked
+            continue
+        if isinstance(value, (list, dict)):
+            value = encode(value).decode()
+        elif not is_number(value) or value != value:
+            value = repr(value)
+        row[key] = value
+    return row
+
+
+def _columns(rows: Iterable[_Row]) -> dict[str, _Column]:
     values: dict[str, list[_Value]] = {}
-    for config in configs:
-        for key, value in flat(config):
-            try:
-                value = numbers(plain(value))
-            except ConfigError:  # changed by the run since it was checked
-                continue
-            if isinstance(value, (list, dict)):
-                value = encode(value).decode()
-            elif not is_number(value) or value != value:
-                value = repr(value)
+    for row in rows:
+        for key, value in row.items():
             values.setdefault(key, []).append(value)
     return {key: _Column(column) for key, column in values.items()}
 
@@ -176,6 +194,34 @@ def _separating(
         if condition and failing.runs == runs and len(conditions) < _KEYS_NAMED:
             conditions[key] = condition
     return conditions
+
+
+def _separating_both(
+    failed: Mapping[str, _Column], passing: Sequence[_Row], runs: int
+) -> dict[str, str]:
+    """Return two keys, each with a string for its failing values, that no succeeded run meets."""
+    for key, failing in sorted(failed.items(), key=lambda item: len(item[1].values)):
+        if failing.runs < runs:
+            continue
+        for condition, meets in _partial_conditions(failing):
+            rest = [row for row in passing if key in row and meets(row[key])]
+            if _FEWEST <= len(rest) < len(passing):
+                others = {name: column for name, column in failed.items() if name != key}
+                second = _separating(others, _columns(rest), runs)
+                if second:
+                    return {key: condition, **dict([next(iter(second.items()))])}
+    return {}
+
+
+def _partial_conditions(failing: _Column) -> Iterator[tuple[str, Callable[[_Value], bool]]]:
+    """Yield the conditions that all failing values meet, each with a function that checks it."""
+    if len(failing.values) == 1:
+        (only,) = failing.values
+        yield f"== {_shown(only)}", lambda value: value == only
+    elif failing.bounds and 2 * len(failing.values) <= failing.runs:
+        lowest, highest = failing.bounds
+        yield f">= {lowest!r}", lambda value: not isinstance(value, str) and value >= lowest
+        yield f"<= {highest!r}", lambda value: not isinstance(value, str) and value <= highest
 
 
 def _condition(failing: _Column, passing: _Column) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import html
+import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ztxexp.results.failure_groups import FailureGroup
 from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
 from ztxexp.text.logs import last_lines, read_end
+from ztxexp.text.terminal import in_notebook
 from ztxexp_core.store.files import RunFiles
 
 _KINDS_SHOWN = 5
@@ -18,11 +22,22 @@ _TAIL_LINES = 5
 _WIDTH = 120  # characters of a message or a line of a log; paths are never cut
 
 
+class _ShownOnce:
+    """Knows where its problems have been shown; no field, so ``asdict`` has none."""
+
+    __slots__ = ("_shown_in",)
+    _shown_in: object
+
+    def _was_shown_in(self, place: object) -> None:
+        self._shown_in = place
+
+
 @dataclass(slots=True)
-class RunSummary:
+class RunSummary(_ShownOnce):
     """What became of one launch; ``total == succeeded + failed + skipped``.
 
-    ``print`` shows it with its failures by kind, and so does a notebook.
+    ``print`` shows it with its failures by kind, and so does a notebook. Where the launch has just
+    shown them in the same place, they are counted only; :meth:`problems` has them in any case.
 
     Attributes:
         total: configurations that were started.
@@ -73,6 +88,9 @@ class RunSummary:
         }
         line = ": ".join(filter(None, [ran, _counted(counts)]))
         lines = ["; ".join(filter(None, [line, _counted(others)]))]
+        shown_in = getattr(self, "_shown_in", None)
+        if shown_in is not None and shown_in == place_of(sys.stdout):
+            return "\n".join([*lines, *self._in_short()])
         if self.stopped_because:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
         # The last lines of the logs were shown once, when the launch ended; the count is above.
@@ -82,6 +100,25 @@ class RunSummary:
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _in_short(self) -> Iterator[str]:
+        kinds: dict[str, int] = {}
+        for group in self.failures:
+            kind = cut(sanitize_for_terminal(group.error_type), _WIDTH)
+            kinds[kind] = kinds.get(kind, 0) + len(group.run_ids)
+        parts = [f"{count} {kind}" for kind, count in list(kinds.items())[:_KINDS_SHOWN]]
+        parts += [f"{name} lacks {plural(n, 'run')}" for name, n in self.lacking.items()]
+        text = f" ({sanitize_for_terminal(', '.join(parts))})" if parts else ""
+        yield f"what went wrong stands above{text}; to see it again: print(summary.problems())"
+
+    def tell_problems(self, log: logging.Logger) -> None:
+        """Log :meth:`problems` as a warning, if there are any; ``print`` need not repeat them."""
+        problems = self.problems()
+        if problems:
+            log.warning("%s", problems)
+            here = place_of(sys.stdout)
+            if here is not None and here in map(place_of, _streams(log)):
+                self._was_shown_in(here)
 
     def problems(self) -> str:
         """Return what a launch logs at its end: what went wrong, and what to type next.
@@ -99,6 +136,35 @@ class RunSummary:
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
         lines += lacking_lines(self.lacking, self.sync_commands)
         return "\n".join(lines)
+
+
+def place_of(stream: Any) -> object:
+    """Return a value that is equal for streams that a person reads in one place.
+
+    That is a terminal, a file, a pipe, or a cell of a notebook; ``None`` where it is not known.
+    """
+    if in_notebook():
+        ours = stream in (sys.stdout, sys.stderr)
+        return ("cell", sys.modules["IPython"].get_ipython().execution_count) if ours else None
+    try:
+        status = os.fstat(stream.fileno())
+    except (AttributeError, OSError, ValueError):  # none; closed; no file of the system
+        return None
+    return os.getpid(), status.st_dev, status.st_ino
+
+
+def _streams(log: logging.Logger) -> Iterator[Any]:
+    """Yield the streams to which a logger writes its warnings."""
+    if not log.isEnabledFor(logging.WARNING):
+        return
+    handlers: list[logging.Handler | None] = []
+    logger: logging.Logger | None = log
+    while logger is not None:
+        handlers += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    for handler in handlers or [logging.lastResort]:
+        if handler is not None and handler.level <= logging.WARNING:
+            yield getattr(handler, "stream", None)
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -151,8 +217,9 @@ def failures_text(groups: Sequence[FailureGroup], total: int, tails: int = _TAIL
 def _lines_of(group: FailureGroup, with_tail: bool) -> Iterator[str]:
     cause = _first_line(f"{group.error_type}: {group.error_message.strip()}").removesuffix(":")
     yield f"{cause} at {sanitize_for_terminal(group.place)}" if group.place else cause
-    if group.separated_by:
-        yield f"only when {group.conditions()}"
+    conditions = group.conditions()
+    if conditions:
+        yield f"only when {conditions}"
     elif group.first_config:
         yield f"{'' if len(group.run_ids) == 1 else 'the first '}with {group.first_config}"
     path, tail = _last_words(group.log)

@@ -55,7 +55,12 @@ class Launch:
 
 
 def separated(failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]):
-    """Return what tells runs with these configurations apart, the runs in mixed order."""
+    """Return the keys each of which tells runs with these configurations apart."""
+    return group_of(failing, passing).separated_by
+
+
+def group_of(failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]) -> FailureGroup:
+    """Return the failures of runs with these configurations, which end in mixed order."""
     launch = Launch()
     runs = [(config, True) for config in failing] + [(config, False) for config in passing]
     random.Random(0).shuffle(runs)
@@ -65,7 +70,7 @@ def separated(failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any
         else:
             launch.passes(config)
     (group,) = launch.groups()
-    return group.separated_by
+    return group
 
 
 # ---- kinds -----------------------------------------------------------------------------------
@@ -249,6 +254,75 @@ def test_other_failures_and_skipped_runs_are_no_passing_runs():
         launch.fails({"lr": 0.5, "seed": seed}, place="a.py:1 in f")
         launch.fails({"lr": 1.0, "seed": seed}, place="b.py:1 in f")
     assert [group.separated_by for group in launch.groups()] == [{"lr": "== 0.5"}, {"lr": "== 1.0"}]
+
+
+# ---- two keys that tell only together ----------------------------------------------------------
+
+
+SPACE = [
+    {"model": model, "lr": lr, "width": width, "seed": seed}
+    for model in ("cnn", "mlp")
+    for lr in (0.003, 0.03, 0.3)
+    for width in (64, 128, 256)
+    for seed in range(2)
+]
+
+
+def split(fails, space=None):
+    """Return the failures of a space in which some configurations fail."""
+    space = SPACE if space is None else space
+    return group_of([c for c in space if fails(c)], [c for c in space if not fails(c)])
+
+
+@pytest.mark.parametrize(
+    ("fails", "both"),
+    [
+        (
+            lambda c: c["model"] == "cnn" and c["lr"] == 0.3,
+            {"model": "== 'cnn'", "lr": "== 0.3"},
+        ),
+        (
+            lambda c: c["model"] == "mlp" and c["width"] >= 128,
+            {"model": "== 'mlp'", "width": ">= 128"},
+        ),
+        (lambda c: c["lr"] >= 0.03 and c["width"] <= 128, {"lr": ">= 0.03", "width": "<= 128"}),
+    ],
+)
+def test_two_keys_are_named_that_tell_only_together(fails, both):
+    group = split(fails)
+    assert (group.separated_by, group.separated_by_both) == ({}, both)
+    assert group.conditions() == " and ".join(f"{key} {values}" for key, values in both.items())
+
+
+def test_two_keys_are_not_named_where_one_tells():
+    assert split(lambda c: c["lr"] == 0.3).separated_by_both == {}
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda c: c["model"] == "cnn" and c["lr"] == 0.3 and c["seed"] == 1,  # three keys
+        lambda c: c["model"] == "cnn" and (c["lr"], c["width"], c["seed"]) != (0.3, 64, 0),
+        lambda c: (c["model"] == "cnn") != (c["lr"] == 0.3),
+    ],
+)
+def test_two_keys_are_not_named_where_other_runs_meet_both_or_some_failures_do_not(fails):
+    assert split(fails).conditions() == ""
+
+
+def test_one_failure_names_no_two_keys():
+    space = [{"model": model, "lr": lr} for model in "ab" for lr in (1, 2, 3)]
+    assert split(lambda c: c == {"model": "a", "lr": 2}, space).conditions() == ""
+
+
+@pytest.mark.parametrize("failing", [2, 3, 5, 12])
+def test_failures_that_hit_any_run_alike_seldom_name_two_keys(failing):
+    rng = random.Random(failing)
+    wrong = 0
+    for _ in range(200):
+        space = rng.sample(SPACE, len(SPACE))
+        wrong += bool(group_of(space[:failing], space[failing:]).separated_by_both)
+    assert wrong / 200 <= 0.05
 
 
 # ---- nothing is named by chance ----------------------------------------------------------------

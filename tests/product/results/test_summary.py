@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import html
+import logging
 import os
+import pickle
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -64,7 +68,7 @@ def test_all_of_it_reads_like_this(tmp_path):
     assert failures_text(found.failures, 36) == textwrap.dedent(f"""\
         15 of 36 runs failed
           12  RuntimeError: CUDA out of memory at train.py:41 in step
-              only when lr >= 0.5 (equally: opt == 'lion')
+              only when lr >= 0.5 (the same runs have opt == 'lion')
               last lines of {tmp_path}/a/error.log
                 line 0
                 line 1
@@ -295,3 +299,50 @@ def test_a_failed_run_is_told_with_its_configuration(root, caplog):
         summary = ExpRunner([{"lr": 0.3125}], root.path).run(fails)
     assert "with lr=0.3125" in caplog.text
     assert "with lr=0.3125" in str(summary)
+
+
+FAILS = """
+import logging, sys
+from ztxexp import ExpRunner
+
+if sys.argv[2] == "silent":
+    logging.getLogger("ztxexp").setLevel("ERROR")
+
+def train(ctx):
+    raise ValueError("loss is not a number")
+
+summary = ExpRunner([{"lr": 0.1}, {"lr": 0.2}], sys.argv[1], train).run(progress=False)
+print(summary)
+print("----")
+print(summary.problems())
+"""
+ALL = "  2  ValueError: loss is not a number at"
+
+
+def printed(root, logging: str, errors: int) -> str:
+    """What a script that prints its summary has written to its standard output."""
+    script = [sys.executable, "-c", FAILS, str(root.path), logging]
+    done = subprocess.run(script, stdout=subprocess.PIPE, stderr=errors, timeout=120, check=True)
+    return done.stdout.decode()
+
+
+def test_what_a_launch_has_shown_is_not_repeated_where_it_stands_above(root):
+    before, _, again = printed(root, "told", subprocess.STDOUT).partition("----")
+    assert before.count(ALL) == 1
+    last = before.splitlines()[-1]
+    assert last.startswith("what went wrong stands above (2 ValueError)")
+    assert again.count(ALL) == 1
+
+
+@pytest.mark.parametrize(
+    ("logging", "errors"), [("told", subprocess.DEVNULL), ("silent", subprocess.STDOUT)]
+)
+def test_who_has_seen_nothing_of_it_reads_it_in_the_summary(root, logging, errors):
+    assert printed(root, logging, errors).partition("----")[0].count(ALL) == 1
+
+
+def test_a_summary_that_was_shown_is_as_a_program_knows_it():
+    shown = summary(kind())
+    shown.tell_problems(logging.getLogger("ztxexp.test"))
+    assert "_shown_in" not in dataclasses.asdict(shown)
+    assert shown == summary(kind()) and pickle.loads(pickle.dumps(shown)) == shown
