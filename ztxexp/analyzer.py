@@ -224,25 +224,39 @@ class ResultAnalyzer:
         experiment_name: str | None = None,
         group: str | None = None,
         tags: Tags | None = None,
+        *,
+        split: str | None = None,
+        config: bool | str | Sequence[str] = False,
     ) -> pd.DataFrame:
         """Return the curves of all runs as one frame, a row for each logged step.
 
-        Columns are ``run_id``, ``timestamp``, ``step``, ``split``, ``phase``, then the metrics; a
-        metric with one of these names is ``metrics.<name>``. What is missing or no number is NaN.
-        Where a run was tried again, a column ``attempt`` follows ``phase`` (since 2.0). The filters
-        are those of :meth:`to_records`.
+        Columns are ``run_id``, ``timestamp``, ``step``, ``split``, ``phase``, ``attempt`` (where a
+        run was tried again; since 2.0), the configuration as far as it is asked for, then the
+        metrics. A metric with one of these names is ``metrics.<name>``, a key of the configuration
+        that would hide another column is ``config.<key>``. What is missing or no number is NaN. The
+        filters are those of :meth:`to_records`.
+
+        A step can stand there several times: one split beside another, a call of ``log_metric``
+        beside another, and what a resumed run has logged anew. With ``metric_key`` and ``split``
+        each run has each step once, ready for a pivot: of an earlier attempt, the steps before
+        those of the later one count, and of the rest what was logged last. With ``split`` alone
+        only what a later attempt has logged anew is left out.
 
         Args:
             metric_key: the only metric wanted; rows without it are left out. For a name that no row
                 has the frame is empty, and the log names the known ones.
             metrics_stream_filename: the file in a run's folder that holds its curve.
+            split: the only split wanted (since 2.0).
+            config: keys of the configuration that become columns, dotted if nested; ``True``: all
+                that vary (since 2.0).
 
         Example:
-            >>> curve = ResultAnalyzer("./results_demo").to_curve_dataframe("loss")
+            >>> curve = analyzer.to_curve_dataframe("loss", split="train", config=True)
             >>> curve.pivot(index="step", columns="run_id", values="loss").plot()
+            >>> curve.groupby(["lr", "step"])["loss"].mean().unstack("lr").plot()  # over seeds
         """
         selection = self._select(statuses, "", experiment_name, group, tags)
-        return curves.curve_frame(selection, metric_key, metrics_stream_filename)
+        return curves.curve_frame(selection, metric_key, metrics_stream_filename, split, config)
 
     def to_pivot_excel(
         self,

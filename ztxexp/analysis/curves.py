@@ -6,17 +6,20 @@ before the next is read: a million steps fit into a few hundred megabytes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.results.selection import Selection, chosen_runs
+from ztxexp.analysis.columns import ABSENT, NamedColumn, asked_for, flattened, varying
+from ztxexp.results.selection import Selection, as_list, chosen_runs, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched
-from ztxexp_core.errors import closest
+from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import MetricEvent
 from ztxexp_core.store.files import read_jsonl
 
@@ -43,7 +46,8 @@ def metric_events(selection: Selection, filename: str = "metrics.jsonl") -> list
         selection: which runs.
         filename: the file in a run's folder that holds its curve.
     """
-    rows = chain.from_iterable(curve for _, curve in _read_curves(selection, filename))
+    curves = _read_curves(selection, _ids(selection), filename)
+    rows = chain.from_iterable(curve for _, curve in curves)
     parsed = list(map(MetricEvent.from_dict, rows))
     events = [event for event in parsed if event is not None]
     if len(events) < len(parsed):
@@ -58,7 +62,11 @@ def metric_events(selection: Selection, filename: str = "metrics.jsonl") -> list
 
 
 def curve_frame(
-    selection: Selection, metric_key: str | None = None, filename: str = "metrics.jsonl"
+    selection: Selection,
+    metric_key: str | None = None,
+    filename: str = "metrics.jsonl",
+    split: str | None = None,
+    config: bool | str | Sequence[str] = False,
 ) -> pd.DataFrame:
     """Return one row for each logged step, see ``ResultAnalyzer.to_curve_dataframe``.
 
@@ -66,16 +74,26 @@ def curve_frame(
         selection: which runs.
         metric_key: the only metric wanted; rows without it are left out.
         filename: the file in a run's folder that holds its curve.
+        split: the only split wanted, with each step of a run told once.
+        config: keys of the configuration to add; ``True``: all that vary.
+
+    Raises:
+        ConfigError: a key that no configuration has, or an argument of another type.
     """
     import pandas as pd
 
-    others: set[str] = set()
-    curves = _read_curves(selection, filename)
-    compact = [(block.columns(), block.attempts) for block in _blocks(curves, metric_key, others)]
-    if metric_key and not compact:
-        _warn_unknown(metric_key, others)
+    if split is not None and not isinstance(split, str):
+        raise ConfigError(f"split must be a string, got {split!r}")
+    others: set[tuple[str, str]] = set()
+    ids = _ids(selection)
+    curves = _read_curves(selection, ids, filename)
+    read = _blocks(curves, metric_key, split, others)
+    compact = [(block.columns(), block.attempts) for block in read]
+    if not compact and (metric_key or split):
+        _warn_unknown(metric_key, split, others)
     blocks = [columns for columns, _ in compact]
-    if any(max(_attempts(column)) > 1 for _, column in compact):
+    retried = any(max(_attempts(column)) > 1 for _, column in compact)
+    if retried:
         blocks = [_with_attempts(columns, column) for columns, column in compact]
     names = dict.fromkeys(name for block in blocks for name in block)
     sizes = [len(block["step"]) for block in blocks]
@@ -84,23 +102,100 @@ def curve_frame(
         for name in names
     }
     frame: pd.DataFrame = pd.DataFrame(columns, copy=False)
+    if split and retried:
+        frame = _without_repeated(frame)
+    if split and metric_key and len(frame):
+        frame = frame.drop_duplicates(["run_id", "step"], keep="last", ignore_index=True)
+    if config is not False and len(frame):
+        at = list(frame.columns).index("attempt" if retried else "phase") + 1
+        for name, cells in reversed(_config_columns(selection, ids, frame, config)):
+            frame.insert(at, name, cells)
     return frame
 
 
-def _read_curves(selection: Selection, filename: str) -> Iterator[tuple[str, Iterator[Row]]]:
+def _ids(selection: Selection) -> dict[str, str]:
+    """Return the ids of the runs by folder; a folder's name where a run has none, or shares it."""
+    ids = {name: str(run.get("run_id") or name) for name, run in chosen_runs(selection)}
+    count = Counter(ids.values())
+    return {name: run_id if count[run_id] == 1 else name for name, run_id in ids.items()}
+
+
+def _read_curves(
+    selection: Selection, ids: dict[str, str], filename: str
+) -> Iterator[tuple[str, Iterator[Row]]]:
     """Yield the id of each run and the rows of its curve."""
-    for name, run in watched("reading curves", chosen_runs(selection)):
-        yield str(run.get("run_id") or name), read_jsonl(f"{selection.root}/{name}/{filename}")
+    for name, run_id in watched("reading curves", ids.items()):
+        yield run_id, read_jsonl(f"{selection.root}/{name}/{filename}")
 
 
-def _warn_unknown(metric_key: str, known: set[str]) -> None:
-    shown = sorted(map(str, known))[:_NAMES_SHOWN]
+def _without_repeated(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows of an attempt from the first step on that a later attempt has logged."""
+    import pandas as pd
+
+    keys = ["run_id", "attempt"]
+    starts = frame.groupby(keys, observed=True)["step"].min().iloc[::-1]
+    of_later = starts.groupby("run_id").transform(lambda steps: steps.cummin().shift())
+    limits = of_later.reindex(pd.MultiIndex.from_frame(frame[keys])).to_numpy()
+    kept: pd.DataFrame = frame[~(frame["step"].to_numpy() >= limits)].reset_index(drop=True)
+    return kept
+
+
+def _config_columns(
+    selection: Selection,
+    ids: dict[str, str],
+    frame: pd.DataFrame,
+    wanted: bool | str | Sequence[str],
+) -> list[tuple[str, pd.Series[Any]]]:
+    """Return columns of the configuration for the rows of curves, with names that are free."""
+    import pandas as pd
+
+    runs = read_runs(selection)
+    if wanted is True:
+        table = flattened(runs.config)
+        columns = [NamedColumn(key, table.column(key, ABSENT)) for key in varying(table)]
+    else:
+        keys = dict.fromkeys(as_list(wanted or [], "config"))
+        columns = [asked_for(runs.parts, key, "config", "config") for key in keys]
+    positions = {ids.get(name): position for position, name in enumerate(runs.names)}
+    rows = frame["run_id"].map(positions)
+    shown = []
+    for key, cells in columns:
+        name = encodable(key)
+        while name in frame or name in BASE_COLUMNS:
+            name = f"config.{name}"
+        values = pd.Series([None if cell is ABSENT else encodable(cell) for cell in cells])
+        shown.append((name, values.reindex(rows).set_axis(frame.index)))
+    return shown
+
+
+def _warn_unknown(metric_key: str | None, split: str | None, known: set[tuple[str, str]]) -> None:
+    """Log that no row is wanted; ``known`` are the splits and metrics of those that were read."""
+    splits, metrics = ({pair[at] for pair in known} for at in (0, 1))
+    if split is None or split in splits:
+        asked, names, word = f"the metric {metric_key!r}", metrics, metric_key
+    else:
+        asked, names, word = f"the split {split!r}", splits, split
+    shown = ", ".join(sorted(names)[:_NAMES_SHOWN]) or "none"
     _log.warning(
-        "no row holds the metric %r%s; the rows read hold: %s",
-        metric_key,
-        closest(metric_key, known),
-        ", ".join(shown) + (" and others" if len(known) > len(shown) else "") or "none",
+        "no row holds %s%s; the rows read hold: %s",
+        asked,
+        with_split(metric_key, known) or closest(word, names),
+        f"{shown} and others" if len(names) > _NAMES_SHOWN else shown,
     )
+
+
+def with_split(key: str | None, known: Iterable[tuple[str, str]]) -> str:
+    """Return which known split and metric a key such as ``valid/loss`` means, for a message.
+
+    Example:
+        >>> with_split("valid/loss", [("train", "loss"), ("valid", "loss")])
+        " (it is 'loss' of the split 'valid': to_curve_dataframe('loss', split='valid'))"
+    """
+    for split, metric in known:
+        if key in [f"{split}{mark}{metric}" for mark in "/_.-"]:
+            call = f"to_curve_dataframe({metric!r}, split={split!r})"
+            return f" (it is {metric!r} of the split {split!r}: {call})"
+    return ""
 
 
 def _with_attempts(columns: Columns, attempts: _RunLengthColumn) -> Columns:
@@ -121,28 +216,41 @@ def _attempts(column: _RunLengthColumn) -> list[int]:
 
 
 def _blocks(
-    curves: Iterator[tuple[str, Iterator[Row]]], metric_key: str | None, others: set[str]
+    curves: Iterator[tuple[str, Iterator[Row]]],
+    metric_key: str | None,
+    split: str | None,
+    others: set[tuple[str, str]],
 ) -> Iterator[_Block]:
-    """Yield the rows in blocks; ``others`` gets the metrics of rows before the first wanted one."""
-    block, any_wanted = _Block(metric_key), False
+    """Yield the rows in blocks.
+
+    ``others`` gets the splits and metrics of rows before the first one that is wanted.
+    """
+    block, any_wanted = _Block(metric_key, split), False
     for run_id, curve in curves:
         while rows := list(islice(curve, _BATCH_ROWS)):
+            rows = [row for row in rows if isinstance(row.get("metrics"), dict)]
             block.add(run_id, rows)
             any_wanted = any_wanted or bool(block.steps)
             if not any_wanted:
-                others.update(*(m for m in (r.get("metrics") for r in rows) if isinstance(m, dict)))
+                others.update((_split(row), name) for row in rows for name in row["metrics"])
             if len(block.steps) >= _BLOCK_ROWS:
                 yield block
-                block = _Block(metric_key)
+                block = _Block(metric_key, split)
     if block.steps:
         yield block
+
+
+def _split(row: Row) -> str:
+    split = row.get("split")
+    return "train" if split is None else str(split)
 
 
 class _Block:
     """Some thousand rows as lists, one for each column."""
 
-    def __init__(self, metric_key: str | None) -> None:
+    def __init__(self, metric_key: str | None, split: str | None) -> None:
         self.metric_key = metric_key
+        self.split = split
         self.run_ids = _RunLengthColumn()
         self.timestamps: list[Any] = []
         self.steps: list[Any] = []
@@ -152,10 +260,11 @@ class _Block:
         self.metrics: dict[str, list[Any]] = {}
 
     def add(self, run_id: str, rows: list[Row]) -> None:
-        """Add those of the rows that have metrics, or the one metric that is wanted."""
-        rows = [row for row in rows if isinstance(row.get("metrics"), dict)]
+        """Add those of the rows that have the metric and split that are wanted."""
         if self.metric_key:
             rows = [row for row in rows if self.metric_key in row["metrics"]]
+        if self.split is not None:
+            rows = [row for row in rows if _split(row) == self.split]
         if rows:
             self._add_metrics([row["metrics"] for row in rows])
             self.run_ids.extend([run_id] * len(rows))
@@ -232,14 +341,11 @@ def _number_column(values: list[Any]) -> np.ndarray[Any, Any]:
         array = np.array(None)
     if array.ndim == 1 and array.dtype.kind in "iuf":
         return array
-    return np.array([_float_or_nan(value) for value in values])
-
-
-def _float_or_nan(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+    numbers = np.full(len(values), math.nan)
+    for at, value in enumerate(values):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            numbers[at] = float(value)
+    return numbers
 
 
 def _joined(parts: list[Any], rows: list[int]) -> Any:

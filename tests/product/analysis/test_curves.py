@@ -7,7 +7,7 @@ import math
 import pytest
 from handmade import event, put, write_run
 
-from ztxexp import ResultAnalyzer
+from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.analysis import curves
 
 BASE = ["run_id", "timestamp", "step", "split", "phase"]
@@ -154,3 +154,91 @@ def test_curves_can_be_filtered_and_read_from_another_file(tmp_path):
     assert frame_of(tmp_path).shape == (0, 0)
     assert frame_of(tmp_path, "loss", None, "x.jsonl", None, "g")["run_id"].tolist() == ["b"]
     assert len(frame_of(tmp_path, statuses=None, metrics_stream_filename="x.jsonl")) == 3
+
+
+# ---- ready for a plot ------------------------------------------------------------------------
+
+
+def test_the_documented_pivot_works_with_two_splits_and_after_a_resumed_run(tmp_path):
+    def train(ctx):
+        for step in range(2 if ctx.attempt == 2 else 0, 3 if ctx.attempt == 1 else 5):
+            ctx.log_metric(step=step, metrics={"loss": 10 * ctx.attempt + step})
+            ctx.log_metric(step=step, metrics={"loss": 0}, split="valid")
+        if ctx.attempt == 1 and ctx.config["lr"] == 1:
+            raise RuntimeError("once")
+
+    for _ in range(2):
+        pipeline = ExperimentPipeline(tmp_path / "results").grid({"lr": [1, 2]}).resume()
+        pipeline.run(train, progress=False)
+    curve = frame_of(tmp_path / "results", "loss", split="train", config="lr")
+    table = curve.pivot(index="step", columns="lr", values="loss")
+    assert table[1].tolist() == [10, 11, 22, 23, 24]
+    assert table[2].dropna().tolist() == [10, 11, 12]
+    every = frame_of(tmp_path / "results", "loss")
+    assert len(every[every["split"] == "train"]) == 9  # what was tried before is still there
+
+
+def test_of_an_earlier_attempt_the_steps_before_those_of_a_later_one_count(tmp_path):
+    steps = {1: [0, 1, 2, 3, 9], 2: [2, 3, 4], 3: [4, 5]}
+    rows = [{**event(i, v=n), "attempt": n} for n in steps for i in steps[n]]
+    write_run(tmp_path, "a", curve=rows)
+    write_run(tmp_path, "b", curve=[event(i, v=0) for i in (4, 5)])
+    frame = frame_of(tmp_path, split="train")
+    of_a = frame[frame["run_id"] == "a"]
+    assert list(zip(of_a["attempt"], of_a["step"], strict=True)) == [
+        (1, 0), (1, 1), (2, 2), (2, 3), (3, 4), (3, 5),
+    ]  # fmt: skip
+    assert len(frame) == 8
+
+
+def test_of_a_step_logged_twice_the_last_counts_where_one_metric_and_split_are_asked_for(tmp_path):
+    write_run(tmp_path, "a", curve=[event(1, v=1), event(1, w=5), event(1, v=2), event(2, v=3)])
+    assert frame_of(tmp_path, "v", split="train")["v"].tolist() == [2, 3]
+    assert frame_of(tmp_path, "v")["v"].tolist() == [1, 2, 3]
+    assert len(frame_of(tmp_path, split="train")) == 4
+
+
+def test_only_one_split_is_read(tmp_path, caplog):
+    write_run(tmp_path, "a", curve=[event(1, v=1), event(1, split="valid", v=2), {"metrics": {}}])
+    assert frame_of(tmp_path, split="valid")["v"].tolist() == [2]
+    assert frame_of(tmp_path, "v", split="vald").empty
+    assert "no row holds the split 'vald' (did you mean 'valid'?)" in caplog.text
+    with pytest.raises(ConfigError, match="split must be a string"):
+        frame_of(tmp_path, split=["valid"])
+
+
+def test_a_name_with_its_split_is_explained(tmp_path, caplog):
+    write_run(tmp_path, "a", curve=[event(1, split="valid", loss=2)])
+    assert frame_of(tmp_path, "valid/loss").empty
+    assert "to_curve_dataframe('loss', split='valid')" in caplog.text
+
+
+def test_keys_of_the_configuration_become_columns(tmp_path):
+    for name, lr in (("a", 0.1), ("b", 0.2)):
+        config = {"opt": {"lr": lr, "kind": "sgd"}, "v": name, "step": 5}
+        write_run(tmp_path, name, config=config, curve=[event(1, v=1), event(2, v=2)])
+    frame = frame_of(tmp_path, "v", config=True)
+    assert list(frame.columns) == [*BASE, "opt.lr", "config.v", "v"]
+    assert frame["opt.lr"].tolist() == [0.1, 0.1, 0.2, 0.2]
+    assert frame["config.v"].tolist() == ["a", "a", "b", "b"]
+    asked = frame_of(tmp_path, config=["opt.kind", "step"])
+    assert list(asked.columns) == [*BASE, "opt.kind", "config.step", "v"]
+    assert set(asked["config.step"]) == {5}
+    assert list(frame_of(tmp_path, config=False).columns) == [*BASE, "v"]
+    with pytest.raises(ConfigError, match=r"'opt\.lt'.*did you mean 'opt\.lr'"):
+        frame_of(tmp_path, config="opt.lt")
+
+
+def test_a_run_without_that_key_or_without_a_configuration_has_an_empty_cell(tmp_path):
+    write_run(tmp_path, "a", config={"lr": 1}, curve=[event(1, v=1)])
+    write_run(tmp_path, "b", config={}, curve=[event(1, v=1)])
+    write_run(tmp_path, "c", config='{"lr"', curve=[event(1, v=1)])
+    frame = frame_of(tmp_path, config=True)
+    assert frame["lr"].isna().tolist() == [False, True, True]
+
+
+def test_copies_of_a_run_are_told_apart_by_their_folders(tmp_path):
+    write_run(tmp_path, "a", config={"lr": 1}, curve=[event(1, v=1)])
+    write_run(tmp_path, "copy", config={"lr": 2}, curve=[event(1, v=2)], run_id="a")
+    frame = frame_of(tmp_path, "v", split="train", config="lr")
+    assert frame["run_id"].tolist() == ["a", "copy"] and frame["lr"].tolist() == [1, 2]
