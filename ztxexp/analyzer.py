@@ -300,6 +300,7 @@ class ResultAnalyzer:
         mode: str = "",
         top: int = 1,
         *,
+        over: str | Sequence[str] | None = None,
         statuses: Sequence[str] | None = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
@@ -308,27 +309,33 @@ class ResultAnalyzer:
     ) -> pd.DataFrame:
         """Return the runs with the largest or smallest value of a metric, the best one first.
 
-        Runs where the metric is missing, NaN or no number are left out; the log says how many. Of
-        equal runs the one with the smaller id comes first. (Since 2.0.)
+        With ``over="seed"`` configurations are ranked by their means over the seeds, so that no
+        lucky seed comes first. Runs where the metric is missing, NaN or no number are left out; the
+        log says how many. Of equal runs the one with the smaller id comes first. (Since 2.0.)
 
         Args:
             metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
-            mode: ``"max"`` or ``"min"``, what is the best; ``"max"`` if it is not given, with a
-                warning where the name of the metric says loss, error or perplexity.
-            top: how many runs.
+            mode: ``"max"`` or ``"min"``, what is the best. Left out it is ``"max"``; where the name
+                of the metric speaks of a loss, an error, a cost or a duration, it must be given.
+            top: how many runs, or configurations.
+            over: the key, or keys, whose values are averaged over.
 
         Returns:
             A row for each run: ``run_id``, the metric, the configuration, the other metrics,
-            ``run_dir``.
+            ``run_dir``. With ``over``, the rows of :meth:`aggregate`: the keys that vary, the seeds
+            and their number, and mean, spread and interval of the metric; the log names
+            configurations that lack seeds of others.
 
         Raises:
-            ConfigError: no run has the metric, or an argument makes no sense.
+            ConfigError: no run has the metric, no mode is given for a loss, or an argument makes no
+                sense.
 
         Example:
             >>> ResultAnalyzer("./results_demo").best("score", top=3)[["run_id", "score", "lr"]]
+            >>> ResultAnalyzer("./results_demo").best("loss", "min", over="seed")["lr"]
         """
         selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return queries.best(selection, metric, queries.direction(metric, mode), top)
+        return queries.best(selection, metric, mode, top, over)
 
     def compare(
         self, run_ids: Iterable[str], *, metrics_filename: str = "metrics.json"
@@ -384,7 +391,7 @@ class ResultAnalyzer:
     def aggregate(
         self,
         by: str | Sequence[str] | None = None,
-        over: str | None = "seed",
+        over: str | Sequence[str] | None = "seed",
         metrics: str | Sequence[str] | None = None,
         *,
         statuses: Sequence[str] | None = _SUCCEEDED,
@@ -407,7 +414,7 @@ class ResultAnalyzer:
         Args:
             by: keys of the configuration that make a group (``"run.<key>"`` for those of
                 run.json); ``None``: all that vary, but for ``over``.
-            over: the key whose values are averaged over; ``None``: every run counts.
+            over: the key, or keys, whose values are averaged over; ``None``: every run counts.
             metrics: what is averaged; ``None``: all that are numbers.
 
         Returns:
@@ -581,8 +588,7 @@ class ResultAnalyzer:
                 succeeded run without that number stays, too; runs that did not succeed are deleted
                 only where ``statuses`` names their status.
             metric: a number in metrics.json, dotted if nested. NaN ranks last.
-            mode: ``"max"`` or ``"min"``, what is best; ``"max"`` if it is not given, with a
-                warning where the name of the metric says loss, error or perplexity.
+            mode: ``"max"`` or ``"min"``, what is best, as for :meth:`best`.
             per: keys of the configuration, dotted if nested: ``keep_best`` runs stay for each
                 combination of their values.
             older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a string
@@ -614,7 +620,7 @@ class ResultAnalyzer:
             self.results_path,
             keep_best,
             metric,
-            queries.direction(metric, mode),
+            mode,
             per,
             older_than,
             statuses,

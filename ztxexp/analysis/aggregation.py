@@ -14,7 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis.columns import (
+from ztxexp.analysis.student import t_95
+from ztxexp.results.code_versions import warn_mixed
+from ztxexp.results.columns import ColumnTable
+from ztxexp.results.index import no_garbage_collection
+from ztxexp.results.keys import (
     ABSENT,
     NamedColumn,
     asked_for,
@@ -23,10 +27,6 @@ from ztxexp.analysis.columns import (
     varying,
     without_number,
 )
-from ztxexp.analysis.student import t_95
-from ztxexp.results.code_versions import warn_mixed
-from ztxexp.results.columns import ColumnTable
-from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, as_list, read_runs
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
@@ -49,7 +49,7 @@ _SHOWN = 5  # groups, runs or values that a message names
 def aggregate(
     selection: Selection,
     by: str | Sequence[str] | None = None,
-    over: str | None = "seed",
+    over: str | Sequence[str] | None = "seed",
     metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return statistics of metrics by group, see ``ResultAnalyzer.aggregate``.
@@ -63,47 +63,64 @@ def aggregate(
 
 
 def aggregate_runs(
-    runs: RunSet, by: Sequence[str] | None, over: str | None, metrics: Sequence[str] | None
+    runs: RunSet,
+    by: Sequence[str] | None,
+    over: str | Sequence[str] | None,
+    metrics: Sequence[str] | None,
+    who: str = "aggregate",
 ) -> pd.DataFrame:
     """Return statistics of metrics of runs that have been read, by group.
 
     Args:
         runs: the runs.
         by: keys that make a group; ``None``: all that vary, but for ``over``.
-        over: the key whose values are averaged over; ``None``: every run counts.
+        over: keys whose values are averaged over; ``None``: every run counts.
         metrics: what is averaged; ``None``: all that are numbers.
+        who: the method's name, for messages.
     """
     config = flattened(runs.config)
     codes = varying(config)
-    seeds = None
-    if over is not None:
-        hint = ", or give over=None to let every run count"
-        seeds = asked_for(runs.parts, over, "config", "over", hint)
+    hint = ", or give over=None to let every run count"
+    averaged = [
+        asked_for(runs.parts, key, "config", "over", hint)
+        for key in dict.fromkeys(as_list(over, "over"))
+    ]
+    seeds = _joined(averaged)
+    others = {key: of for key, of in codes.items() if not _is_below(key, averaged)}
     if by is None:
-        keys = [key for key in codes if not _is_below(key, seeds)]
-        columns = [NamedColumn(key, config.column(key, ABSENT)) for key in keys]
+        columns = [NamedColumn(key, config.column(key, ABSENT)) for key in others]
     else:
         columns = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
-    if seeds is not None and seeds.name in [column.name for column in columns]:
-        raise ConfigError(f"{over!r} stands in by and in over; it makes groups or is averaged")
+    twice = {column.name for column in averaged} & {column.name for column in columns}
+    if twice:
+        name = min(twice)
+        raise ConfigError(f"{name!r} stands in by and in over; it makes groups or is averaged")
     codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
     group = _numbered(codes_by, len(runs))
     if seeds is not None:
         alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
-        latest = _latest(runs, alike)
+        latest = _latest(runs, alike, who)
         runs, group = runs.chosen(latest), [group[at] for at in latest]
         columns = [NamedColumn(name, [cells[at] for at in latest]) for name, cells in columns]
         seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
-        others = {key: of for key, of in codes.items() if not _is_below(key, seeds)}
-        _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()})
-    warn_mixed("aggregate", runs)
+        _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()}, who)
+    warn_mixed(who, runs)
     measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
     lacking = [f"{name!r} lacks {text}" for name, text in without.items() if text]
     if lacking:
         total = plural(len(runs), "run")
-        _log.warning("aggregate: means are not over all %s: %s", total, "; ".join(lacking))
-    return _frame(columns, group, seeds, measured)
+        _log.warning("%s: means are not over all %s: %s", who, total, "; ".join(lacking))
+    return _frame(columns, group, seeds, measured, who)
+
+
+def _joined(averaged: Sequence[NamedColumn]) -> NamedColumn | None:
+    """Return the columns that are averaged over as one, named as what it holds: ``seeds``."""
+    if not averaged:
+        return None
+    name = "_".join(f"{column.name.rpartition('.')[2]}s" for column in averaged)
+    cells = [[None if cell is ABSENT else cell for cell in column.cells] for column in averaged]
+    return NamedColumn(name, cells[0] if len(cells) == 1 else list(zip(*cells, strict=True)))
 
 
 def _numbered(codes: Sequence[list[int]], size: int) -> list[int]:
@@ -113,7 +130,7 @@ def _numbered(codes: Sequence[list[int]], size: int) -> list[int]:
     return [number_of.setdefault(combination, len(number_of)) for combination in combinations]
 
 
-def _latest(runs: RunSet, alike: list[int]) -> list[int]:
+def _latest(runs: RunSet, alike: list[int], who: str) -> list[int]:
     """Return the positions of the latest ones of runs that are alike in everything.
 
     The log names the others.
@@ -127,21 +144,23 @@ def _latest(runs: RunSet, alike: list[int]) -> list[int]:
     if repeated:
         earlier = set(repeated) - set(latest)
         _log.warning(
-            "aggregate: left out %s, since a later one of the same configuration succeeded too: %s",
+            "%s: left out %s, since a later one of the same configuration succeeded too: %s",
+            who,
             plural(len(earlier), "run"),
             _listed([run_id for at, run_id in enumerate(runs.ids()) if at in earlier]),
         )
     return latest
 
 
-def _warn_mixed(group: list[int], codes: dict[str, list[int]]) -> None:
+def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> None:
     """Log which keys differ within a group."""
     groups = len(set(group))
     mixed = [key for key, of in codes.items() if len(set(zip(group, of, strict=True))) > groups]
     if mixed:
         _log.warning(
-            "aggregate: runs of one group differ in %s, so the means are over mixed settings; add "
-            "to by what should make groups of its own",
+            "%s: runs of one group differ in %s, so the means are over mixed settings; add to by "
+            "what should make groups of its own",
+            who,
             ", ".join(map(repr, mixed)),
         )
 
@@ -168,9 +187,9 @@ def _rank(value: Any, code: int) -> tuple[int, Any]:
     return (4, 0) if value is None or value is ABSENT else (3, code)
 
 
-def _is_below(key: str, column: NamedColumn | None) -> bool:
+def _is_below(key: str, columns: Sequence[NamedColumn]) -> bool:
     """Return whether a key is that of a column, or stands in what is nested there."""
-    return column is not None and (key == column.name or key.startswith(f"{column.name}."))
+    return any(f"{key}.".startswith(f"{column.name}.") for column in columns)
 
 
 def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
@@ -246,6 +265,7 @@ def _frame(
     group: list[int],
     seeds: NamedColumn | None,
     measured: dict[str, list[Any]],
+    who: str,
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -253,7 +273,7 @@ def _frame(
     row_of = {group[position]: row for row, position in enumerate(firsts)}
     rows = [row_of[number] for number in group]
     keys = {name: [cells[position] for position in firsts] for name, cells in columns}
-    calculated = _counted(keys, rows, seeds)
+    calculated = _counted(keys, rows, seeds, who)
     for metric, cells in measured.items():
         for word, values in _statistics(cells, pd.Series(rows, dtype="int64")).items():
             calculated[f"{metric}_{word}"] = values
@@ -269,7 +289,7 @@ def _frame(
 
 
 def _counted(
-    keys: dict[str, list[Any]], rows: list[int], seeds: NamedColumn | None
+    keys: dict[str, list[Any]], rows: list[int], seeds: NamedColumn | None, who: str
 ) -> dict[str, Any]:
     """Return the columns that describe the runs of each group."""
     import numpy as np
@@ -278,8 +298,7 @@ def _counted(
     size = max(rows, default=-1) + 1
     if seeds is None:
         return {"n_runs": np.bincount(np.array(rows, dtype=np.int64), minlength=size)}
-    word = f"{seeds.name.rpartition('.')[2]}s"
-    cells = [None if cell is ABSENT else encodable(cell) for cell in seeds.cells]
+    word, cells = seeds.name, list(map(encodable, seeds.cells))
     codes = codes_of(cells)
     value_of = dict(zip(codes, cells, strict=True))
     order = sorted(value_of, key=lambda code: _rank(value_of[code], code))
@@ -288,9 +307,12 @@ def _counted(
     for row, code in zip(rows, codes, strict=True):
         sets[row].add(rank_of[code])
     shown = [tuple([value_of[order[rank]] for rank in sorted(ranks)]) for ranks in sets]
-    differs = _different(sets)
+    most = max(map(len, sets), default=0)
+    full = Counter(frozenset(ranks) for ranks in sets if len(ranks) == most)
+    fullest = max(full, key=full.__getitem__, default=None)
+    differs = [frozenset(ranks) != fullest for ranks in sets]
     if any(differs):
-        _warn_different(keys, word, shown, differs)
+        _warn_different(keys, word, shown, differs, who)
     return {
         f"n_{word}": np.array([len(ranks) for ranks in sets], dtype=np.int64),
         word: pd.Series(shown, dtype=object),
@@ -298,18 +320,12 @@ def _counted(
     }
 
 
-def _different(sets: Sequence[set[int]]) -> list[bool]:
-    """Tell which sets are not the fullest; of several as full the most frequent one counts."""
-    if not sets:
-        return []
-    most = max(map(len, sets))
-    full = Counter(frozenset(codes) for codes in sets if len(codes) == most)
-    fullest = full.most_common(1)[0][0]
-    return [codes != fullest for codes in sets]
-
-
 def _warn_different(
-    keys: dict[str, list[Any]], word: str, shown: list[tuple[Any, ...]], differs: list[bool]
+    keys: dict[str, list[Any]],
+    word: str,
+    shown: list[tuple[Any, ...]],
+    differs: list[bool],
+    who: str,
 ) -> None:
     """Flag groups with missing seeds."""
     fullest = shown[differs.index(False)]
@@ -324,8 +340,9 @@ def _warn_different(
         config = {name: None if v is ABSENT else encodable(v) for name, v in values.items()}
         descriptions.append(f"{label(config, width=60) or 'all runs'} {' and '.join(parts)}")
     _log.warning(
-        "aggregate: %d of %d groups do not have the %s of the fullest one (%s), so their means "
-        "cannot be compared with the others: %s",
+        "%s: %d of %d groups do not have the %s of the fullest one (%s), so their means cannot be "
+        "compared with the others: %s",
+        who,
         len(groups),
         len(differs),
         word,

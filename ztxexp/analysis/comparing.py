@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis.columns import ABSENT, varying
 from ztxexp.results.columns import pack
+from ztxexp.results.keys import ABSENT, varying
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import encodable
 from ztxexp_core.errors import ConfigError

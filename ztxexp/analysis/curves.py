@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis.columns import ABSENT, NamedColumn, asked_for, flattened, varying
+from ztxexp.results.keys import ABSENT, NamedColumn, asked_for, flattened, varying
 from ztxexp.results.selection import Selection, as_list, chosen_runs, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched

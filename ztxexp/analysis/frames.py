@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis.columns import flattened
 from ztxexp.results.code_versions import code_names
 from ztxexp.results.columns import Column, DictColumn
 from ztxexp.results.index import no_garbage_collection
+from ztxexp.results.keys import flattened
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable
 from ztxexp_core.errors import ConfigError

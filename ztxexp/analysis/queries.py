@@ -9,60 +9,50 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from ztxexp.analysis import columns
+from ztxexp.analysis.aggregation import aggregate_runs
 from ztxexp.analysis.frames import runs_frame
+from ztxexp.results import keys
 from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable, plural
-from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import is_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger("ztxexp")
-_SMALLER_IS_BETTER = re.compile(r"(?:^|[^a-z])(?:loss|error|err|perplexity|ppl|nll|mse|rmse|mae)")
-
-
-def direction(metric: str | None, mode: str) -> str:
-    """Return ``mode``, or ``"max"`` if it is not given; warn where the metric's name denies that.
-
-    Example:
-        >>> direction("score", "")
-        'max'
-    """
-    if mode != "":  # not given
-        return mode
-    if isinstance(metric, str) and _SMALLER_IS_BETTER.search(metric.lower()):
-        _log.warning(
-            "the largest %r counts as the best, as no mode is given; give mode='min' if the "
-            "smallest is the best",
-            metric,
-        )
-    return "max"
+_SEED = re.compile(r"(?:^|[._-])(?:seed|random_?state)$", re.IGNORECASE)
 
 
 @no_garbage_collection()
-def best(selection: Selection, metric: str, mode: str = "max", top: int = 1) -> pd.DataFrame:
+def best(
+    selection: Selection,
+    metric: str,
+    mode: str = "",
+    top: int = 1,
+    over: str | Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the runs with the largest or smallest value of a metric, see ``ResultAnalyzer.best``.
 
     Raises:
         ConfigError: no run has the metric, or an argument makes no sense.
     """
-    if mode not in ("max", "min"):
-        raise ConfigError(f"mode is 'max' or 'min', not {mode!r}{closest(mode, ('max', 'min'))}")
+    mode = keys.direction(metric, mode)
     if not isinstance(top, int) or isinstance(top, bool) or top < 1:
         raise ConfigError(f"top must be a whole number from 1, got {top!r}")
     runs = read_runs(selection)
-    column = columns.asked_for(runs.parts, metric, "metrics", "metric")
+    column = keys.asked_for(runs.parts, metric, "metrics", "metric")
+    if over is not None:
+        return _best_means(runs, column.name, metric, mode, top, over)
     cells = column.cells
     ranked = list(range(len(cells)))
-    left_out = columns.without_number(cells)
+    left_out = keys.without_number(cells)
     if left_out:
         ranked = [at for at in ranked if is_number(cells[at]) and cells[at] == cells[at]]
         total = plural(len(cells), "run")
@@ -71,6 +61,7 @@ def best(selection: Selection, metric: str, mode: str = "max", top: int = 1) -> 
     order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
     rising = sorted(order)
     warn_mixed("best", runs)
+    _hint_at_seeds(runs)
     frame = _runs_frame(runs.chosen(rising), [runs.ids()[at] for at in rising], with_folder=True)
     row_of = {at: row for row, at in enumerate(rising)}
     frame = frame.iloc[[row_of[at] for at in order]]
@@ -85,6 +76,33 @@ def best(selection: Selection, metric: str, mode: str = "max", top: int = 1) -> 
     return ranking
 
 
+def _best_means(
+    runs: RunSet, name: str, metric: str, mode: str, top: int, over: str | Sequence[str]
+) -> pd.DataFrame:
+    """Return the configurations with the best means, see ``ResultAnalyzer.best``."""
+    means = aggregate_runs(runs, None, over, [metric], "best")
+    mean = f"{encodable(name)}_mean"
+    ranked = means.dropna(subset=[mean]).sort_values(mean, ascending=mode == "min", kind="stable")
+    ranking: pd.DataFrame = ranked.head(top).reset_index(drop=True)
+    return ranking
+
+
+def _hint_at_seeds(runs: RunSet) -> None:
+    """Say how means are ranked where runs differ in their seeds alone."""
+    codes = keys.varying(keys.flattened(runs.config))
+    seeds = [key for key in codes if _SEED.search(key)]
+    others = [of for key, of in codes.items() if key not in seeds]
+    settings = len(set(zip(*others, strict=True))) if others else 1
+    if seeds and settings < len(set(zip(*codes.values(), strict=True))):
+        over = repr(seeds[0] if len(seeds) == 1 else seeds)
+        _log.warning(
+            "best: some configurations differ only in %s, so a lucky one may come first; "
+            "over=%s ranks the means",
+            ", ".join(map(repr, seeds)),
+            over,
+        )
+
+
 @no_garbage_collection()
 def varying(selection: Selection) -> pd.DataFrame:
     """Return the runs with the keys of their configurations that vary, and all metrics.
@@ -92,8 +110,8 @@ def varying(selection: Selection) -> pd.DataFrame:
     See ``ResultAnalyzer.varying``.
     """
     runs = read_runs(selection)
-    config = columns.flattened(runs.config)
-    constant = set(config.names()) - set(columns.varying(config))
+    config = keys.flattened(runs.config)
+    constant = set(config.names()) - set(keys.varying(config))
     return _runs_frame(runs, runs.ids(), without=constant)
 
 

@@ -159,6 +159,17 @@ def as_list(names: Iterable[str] | None, argument: str) -> list[str]:
     return list(names)
 
 
+def checked_choice(argument: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        ConfigError: it is none of them; a ``ValueError``.
+    """
+    if value not in choices:
+        known = " or ".join(map(repr, choices))
+        raise ConfigError(f"{argument} is {known}, not {value!r}{closest(value, choices)}")
+
+
 def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
     """Return statuses after a check that a run can have each of them.
 

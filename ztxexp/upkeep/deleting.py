@@ -115,7 +115,7 @@ def gc(
     root: Path,
     keep_best: int | None = None,
     metric: str | None = None,
-    mode: str = "max",
+    mode: str = "",
     per: str | Sequence[str] | None = None,
     older_than: Age | None = None,
     statuses: Sequence[str] | None = None,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from ztxexp.results.selection import RunSet
+from ztxexp.results.keys import direction
+from ztxexp.results.selection import RunSet, checked_choice
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
@@ -39,7 +40,7 @@ class Rules:
 
     keep_best: int | None = None
     metric: str | None = None
-    mode: str = "max"
+    mode: str = ""
     per: tuple[str, ...] = ()
     older_than: float | None = None  # seconds
     statuses: frozenset[str] | None = None
@@ -57,9 +58,9 @@ class Rules:
             raise ConfigError("per groups the runs for keep_best: give keep_best and metric too")
         if best is None and self.older_than is None and self.statuses is None:
             raise ConfigError("gc needs a rule: give keep_best and metric, older_than, or statuses")
-        _check_choice("mode", self.mode, ("max", "min"))
+        object.__setattr__(self, "mode", direction(metric, self.mode))
         if self.only is not None:
-            _check_choice("only", self.only, SUBFOLDERS)
+            checked_choice("only", self.only, SUBFOLDERS)
 
     def __str__(self) -> str:
         parts = []
@@ -72,12 +73,6 @@ class Rules:
         if self.statuses is not None:
             parts.append(" or ".join(sorted(self.statuses)) or "no status")
         return sanitize_for_terminal(", ".join(parts))
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        known = " or ".join(map(repr, choices))
-        raise ConfigError(f"{name} is {known}, not {value!r}{closest(value, choices)}")
 
 
 def seconds_of(age: Age) -> float:
@@ -254,6 +249,6 @@ def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
             groups.setdefault(info.group, []).append((is_nan, order, info.folder, run_id))
     best: set[Path] = set()
     for group in groups.values():
-        ids = list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best]
+        ids = set(list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best])
         best |= {folder for *_, folder, run_id in group if run_id in ids}
     return best

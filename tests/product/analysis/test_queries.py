@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -14,9 +15,8 @@ from owners import dead_owner
 from reading import warned
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
-from ztxexp.analysis import queries
-from ztxexp.analysis.columns import ABSENT, asked_for, cells_of, codes_of, flattened
 from ztxexp.results.columns import ColumnTable, DictColumn, KeyGroup, pack
+from ztxexp.results.keys import ABSENT, asked_for, cells_of, codes_of, direction, flattened
 from ztxexp_core.run.launch import place_in
 from ztxexp_core.values.copying import flat
 
@@ -107,9 +107,94 @@ def test_arguments_that_make_no_sense_are_refused(scored, arguments, said):
         scored(0.5).best(**{"metric": "score", **arguments})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["val_loss", "valLoss", "rmse", "test.mae", "error_rate", "run.duration_sec", "time", "cost"],
+)
+def test_of_what_may_be_a_loss_the_mode_is_asked_for(folder, name):
+    write_run(folder, "a", metrics={name: 1})
+    analyzer = ResultAnalyzer(folder)
+    for ask in (analyzer.best, lambda metric: analyzer.gc(keep_best=1, metric=metric)):
+        with pytest.raises(ConfigError, match=f"'{name}'.*mode='min'.*mode='max'"):
+            ask(name)
+    assert direction(name, "min") == "min" and direction(name, "max") == "max"
+
+
+@pytest.mark.parametrize("name", ["score", "acc", "f1", "reward", "timely", "distinct", "costume"])
+def test_of_other_metrics_the_largest_is_the_best_unless_said_otherwise(name):
+    assert direction(name, "") == "max" and direction(name, "min") == "min"
+
+
+# ---- over seeds ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seeded(folder):
+    """Runs with such scores by learning rate, a seed each; ``None`` for a run without a metric."""
+
+    def put_all(scores, **more):
+        for lr, values in scores.items():
+            for seed, value in enumerate(values):
+                config = {"opt": {"lr": lr}, "seed": seed, **more}
+                metrics = {} if value is None else {"score": value}
+                write_run(folder, f"lr{lr}-{seed}", config=config, metrics=metrics)
+        return ResultAnalyzer(folder)
+
+    return put_all
+
+
+def test_means_over_seeds_are_ranked_and_no_lucky_seed(seeded, caplog):
+    analyzer = seeded({1: [0.1, 0.99, 0.1], 2: [0.8, 0.7, 0.9], 3: [0.5, 0.5, 0.5]}, batch=32)
+    ranking = analyzer.best("score", top=2, over="seed")
+    assert ranking["opt.lr"].tolist() == [2, 3]
+    assert ranking["score_mean"].tolist() == pytest.approx([0.8, 0.5])
+    assert ranking["n_seeds"].tolist() == ranking["score_n"].tolist() == [3, 3]
+    assert analyzer.best("score", "min", over=["seed"])["opt.lr"].tolist() == [1]
+    assert not caplog.records
+
+
+def test_unequal_numbers_of_seeds_are_shown_and_said(seeded, caplog):
+    ranking = seeded({1: [0.9], 2: [0.8, 0.7], 3: [0.6, None]}).best("score", top=9, over="seed")
+    assert ranking["n_seeds"].tolist() == [1, 2, 2]
+    assert ranking["score_n"].tolist() == [1, 2, 1]
+    assert "opt.lr=1 lacks 1" in caplog.text
+    assert warned(caplog, "best: means are not over all 5 runs: 'score' lacks 1 (1 missing)")
+
+
+def test_a_configuration_without_a_number_is_not_ranked(seeded):
+    ranking = seeded({1: [None, "NaN"], 2: [0.1, 0.2]}).best("score", "min", 9, over="seed")
+    assert ranking["opt.lr"].tolist() == [2]
+
+
+def test_several_keys_are_averaged_over_together(folder):
+    for number, (lr, seed, fold) in enumerate(itertools.product((1, 2), "ab", (0, 1))):
+        config = {"lr": lr, "seed": seed, "cv": {"fold": fold}}
+        write_run(folder, f"r{number}", config=config, metrics={"score": lr})
+    row = ResultAnalyzer(folder).best("score", over=["seed", "cv.fold"]).iloc[0]
+    assert (row["lr"], row["n_seeds_folds"], row["score_n"]) == (2, 4, 4)
+    assert row["seeds_folds"] == (("a", 0), ("a", 1), ("b", 0), ("b", 1))
+    with pytest.raises(ConfigError, match=r"over: .*'sed' \(did you mean 'seed'"):
+        ResultAnalyzer(folder).best("score", over="sed")
+
+
+def test_where_runs_differ_in_their_seeds_alone_the_way_to_rank_means_is_said(seeded, caplog):
+    analyzer = seeded({1: [0.1, 0.2], 2: [0.3]})
+    analyzer.best("score")
+    (told,) = warned(caplog, "best:")
+    assert "differ only in 'seed'" in told and "over='seed'" in told
+
+
+def test_a_seed_that_is_tied_to_another_key_is_no_repetition(folder, caplog):
+    for seed in (0, 1):
+        write_run(folder, f"r{seed}", config={"lr": seed, "seed": seed}, metrics={"score": 1})
+    ResultAnalyzer(folder).best("score")
+    assert not caplog.records
+
+
 def test_without_a_run_there_is_an_empty_frame(folder):
     analyzer = ResultAnalyzer(folder)
     assert analyzer.best("score").empty and "run_id" in analyzer.best("score")
+    assert analyzer.best("score", over="seed").empty
     assert analyzer.varying().empty and analyzer.failures().empty
     assert analyzer.aggregate().empty
 
@@ -568,12 +653,3 @@ def test_a_key_that_is_named_like_a_renamed_one_stays_apart(tmp_path):
     write_run(tmp_path, "b", config={"lr": 4, "config.lr": 5}, metrics={"lr": 6})
     frame = ResultAnalyzer(tmp_path).varying()
     assert frame.columns.is_unique and sorted(frame.iloc[0, 1:]) == [1, 2, 3]
-
-
-def test_a_loss_without_a_mode_is_warned_of(caplog):
-    assert queries.direction("val_loss", "") == "max"
-    assert "mode='min'" in caplog.text
-    caplog.clear()
-    assert queries.direction("val_loss", "min") == "min"
-    assert queries.direction("score", "") == "max"
-    assert not caplog.text

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztxexp.analysis.columns import ABSENT, codes_at, codes_of
 from ztxexp.results.columns import ColumnTable, DictColumn, from_tree, pack, to_tree
+from ztxexp.results.keys import ABSENT, codes_at, codes_of
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from([1.0, 0.5, "1", "a", ""]),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, moved, pack
+from ztxexp.results.selection import checked_choice
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import float_text, is_number
 from ztxexp_core.values.copying import dots_of, flat, is_continued, lookup
@@ -22,6 +24,39 @@ ABSENT: Any = object()  # a cell of a run that does not have the key
 
 _UNKNOWN = {"config": "no configuration has the key", "metrics": "no run has the metric"}
 _NAMES_SHOWN = 20
+
+
+# Names of metrics of which the smallest is the best, as parts of a name or as words of it.
+_SMALLER_IS_BETTER = re.compile(
+    r"loss|error|perplexity|latency|duration|divergence|regret"
+    r"|(?<![a-z])(?:err|ppl|nll|[a-z]*mse|s?mape|mae|mpe|wer|cer|fid|kld?|cost|time|secs?|seconds"
+    r"|brier|bp[bcd]|dist|distance)(?![a-z])"
+)
+
+
+def direction(metric: object, mode: str) -> str:
+    """Return ``mode`` after a check, or ``"max"`` if it is not given, unless the name forbids that.
+
+    Args:
+        metric: the name of a metric.
+        mode: ``"max"``, ``"min"``, or an empty text: not given.
+
+    Raises:
+        ConfigError: another mode, or none for a metric whose name speaks of a loss.
+
+    Example:
+        >>> direction("score", "")
+        'max'
+    """
+    if mode == "":
+        if not _SMALLER_IS_BETTER.search(str(metric).lower()):
+            return "max"
+        raise ConfigError(
+            f"which {metric!r} is the best? Give mode='min' for the smallest, mode='max' for the "
+            "largest"
+        )
+    checked_choice("mode", mode, ("max", "min"))
+    return mode
 
 
 class NamedColumn(NamedTuple):
