@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.configs.builder import ConfigBuilder
-from ztxexp.launch.launch import launch
+from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, TimeLimit
 from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
@@ -339,8 +339,9 @@ class ExperimentPipeline(ConfigBuilder):
             "code_version": self._code_version,
             "any_code": self._code_rule == "any",
         }
-        plan = self._planned(allow_duplicates, exp_fn)
-        return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
+        with interruptible():
+            plan = self._planned(allow_duplicates, exp_fn)
+            return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
 
     def _planned(self, allow_duplicates: bool, exp_fn: ExperimentFn | None = None) -> Plan:
         return plan_sweep(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ztxexp.launch.launch import launch
+from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, TimeLimit
 from ztxexp.launch.plan import plan_as_given
 from ztxexp.results.summary import RunSummary
@@ -118,7 +118,8 @@ class ExpRunner:
         workers = workers if num_workers is None else num_workers
         cpu_threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
         settings = LaunchOptions.of(locals())
-        return launch(plan_as_given(self.configs), self.results_root, function, settings)
+        with interruptible():
+            return launch(plan_as_given(self.configs), self.results_root, function, settings)
 
 
 def _config(config: Any, configs: Any) -> Config:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -143,11 +144,14 @@ def launch(
             except BaseException as exc:
                 interrupted = isinstance(exc, KeyboardInterrupt)
                 if interrupted:
-                    _log.warning("%s", sweep.interrupted_message(plan.snapshot is not None))
+                    message = sweep.interrupted_message(plan.snapshot is not None)
+                    _log.warning("%s", message)
                 patience = shared.tracker_timeout
                 deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)
                 for line in lacking_lines(deliveries.counts(), deliveries.commands()):
                     _log.warning("%s", line)
+                if type(exc) is KeyboardInterrupt:  # nothing of the script's
+                    raise LaunchInterrupted.of(message) from None
                 raise
     summary = sweep.summary(time.monotonic() - started, reused)
     summary.tell_problems(_log)
@@ -226,6 +230,46 @@ def _claims(root: Path, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]
 
 
 # ---- Ctrl-C and SIGTERM ------------------------------------------------------------------------
+
+
+class LaunchInterrupted(KeyboardInterrupt):
+    """The user's Ctrl-C, after a launch has closed its runs and said what is done.
+
+    A script that does not catch it ends with exit code 130 and without a traceback, which would
+    show nothing but where the launch was waiting. A notebook shows one line.
+    """
+
+    @staticmethod
+    def of(message: str) -> LaunchInterrupted:
+        """Return the exception for this process: where people type, nothing must end it."""
+        return (LaunchInterrupted if hasattr(sys, "ps1") else _EndsScript)(message)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of a traceback."""
+        return ["KeyboardInterrupt (what was done stands above)"]
+
+
+class _EndsScript(LaunchInterrupted, SystemExit):
+    """Python itself ends with this code, without a traceback, where nothing catches it."""
+
+    def __init__(self, *args: object):
+        super().__init__(*args)
+        self.code = 128 + signal.SIGINT
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C before the first run and after the last one end as it does between them."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        if type(exc) is not KeyboardInterrupt:
+            raise
+        message = "interrupted while no run was under way"
+        if not isinstance(exc.__context__, KeyboardInterrupt):  # told before the second Ctrl-C
+            _log.warning("%s", message)
+        raise LaunchInterrupted.of(message) from None
+
 
 _open: list[Interrupts] = []
 _watching = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -283,14 +284,20 @@ class Sweep:
         Args:
             compares: whether the same command would look at what is done.
         """
-        done = sum(o.status == RUN_STATUS_SUCCEEDED for o in self.outcomes.values())
-        left = self.queue.left()
-        total = plural(len(self.outcomes) + left, "run")
-        first = "" if compares else "add .resume() and "
-        return (
-            f"interrupted: {done} of {total} succeeded, {left} not started; "
-            f"{first}run the same command again to continue"
+        counts = Counter(
+            "interrupted" if outcome.reason == "interrupted" else outcome.status
+            for outcome in self.outcomes.values()
         )
+        done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
+        total = len(self.outcomes) + left
+        parts = [f"{done} of {plural(total, 'run')} succeeded"]
+        parts += [f"{counts[word]} {word}" for word in sorted(counts)]
+        parts += [f"{left} not started"] if left else []
+        message = f"interrupted: {', '.join(parts)}"
+        if done == total:
+            return message
+        first = "" if compares else "add .resume() and "
+        return f"{message}; {first}run the same command again to continue"
 
     def summary(self, duration: float, reused: int) -> RunSummary:
         """Count the outcomes.

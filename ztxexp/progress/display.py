@@ -62,6 +62,7 @@ class View:
     waiting: str | None = None
     rows: tuple[Row, ...] = ()
     lacking: tuple[tuple[str, int], ...] = ()
+    interrupted: int = 0
 
 
 def status(view: View) -> list[tuple[str, str]]:
@@ -70,6 +71,7 @@ def status(view: View) -> list[tuple[str, str]]:
         (view.running, "running", ""),
         (view.failed, "failed", "bold red"),
         (view.skipped, "skipped", "yellow"),
+        (view.interrupted, "interrupted", "yellow"),
         (view.reused, "reused", ""),
     )
     parts = [(f"{view.done}/{view.total} done", "bold")]

@@ -66,7 +66,7 @@ class Progress:
         self._in_process = in_process
         self._shown = _is_wanted() if shown is None else shown
         self._stream = stream
-        self._done = self._failed = self._skipped = 0
+        self._done = self._failed = self._skipped = self._interrupted = 0
         self._waiting: str | None = None
         self._lacking: dict[str, int] = {}
         self._running: dict[str, tuple[RunSpec, float]] = {}
@@ -97,10 +97,11 @@ class Progress:
             self._last_end = time.monotonic()
             if outcome.status == RUN_STATUS_SKIPPED:
                 self._skipped += 1
+            elif outcome.reason == "interrupted":
+                self._interrupted += 1
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1
-                if outcome.reason != "interrupted":
-                    self._say_failure(outcome)
+                self._say_failure(outcome)
         self._draw_between_runs()
 
     def retried(self, outcome: RunOutcome) -> None:
@@ -228,8 +229,9 @@ class Progress:
             shown = list(islice(self._running.values(), rows))
             counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
             lacking = tuple((name, count) for name, count in self._lacking.items() if count)
+            interrupted = self._interrupted
         elapsed, labelled = int(now - self._start), self._rows.rows(shown, now)
-        return View(*counts, elapsed, seconds_left, waiting, labelled, lacking)
+        return View(*counts, elapsed, seconds_left, waiting, labelled, lacking, interrupted)
 
     def _give_up(self, exc: Exception) -> None:
         self._shown = False

@@ -217,7 +217,7 @@ def test_ctrl_c_while_a_retry_is_due_counts_every_run_once(root, own_executor, c
     with pytest.raises(KeyboardInterrupt):
         runner.run(interrupts, **rules)
     (said,) = warned(caplog, "interrupted:")
-    assert "0 of 2 runs succeeded, 0 not started" in said
+    assert "interrupted: 0 of 2 runs succeeded, 1 failed, 1 interrupted;" in said
 
 
 def test_a_retry_that_was_handed_out_and_never_began_is_counted_by_the_death_before(

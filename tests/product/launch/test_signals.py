@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -47,6 +48,68 @@ def test_a_run_that_swallows_an_interrupt_ends_by_itself_and_no_other_begins(roo
         assert done.returncode == -signal.SIGTERM
     else:
         assert (done.stdout, done.returncode) == ("interrupted\n", 0)
+
+
+ALONE = """
+import os, signal, sys
+from ztxexp import ExpRunner, SkipRun
+
+def train(ctx):
+    i = ctx.config["i"]
+    if i == 0:
+        raise ValueError("bad")
+    if i == 1:
+        raise SkipRun("no")
+    if i == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return {"score": 1}
+
+ExpRunner([{"i": i} for i in range(6)], sys.argv[1], train).run(progress=False)
+print("never printed")
+"""
+SENTENCE = (
+    "interrupted: 1 of 6 runs succeeded, 1 failed, 1 interrupted, 1 skipped, 2 not started; "
+    "add .resume() and run the same command again to continue\n"
+)
+
+
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_a_script_that_is_interrupted_ends_with_one_sentence_and_exit_code_130(root, tmp_path, how):
+    (tmp_path / "sweep.py").write_text(ALONE)
+    target = [tmp_path / "sweep.py"] if how == "script" else ["-m", "sweep"]
+    command = [sys.executable, *target, root.path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("", SENTENCE, 130)
+
+
+def test_where_people_type_an_interrupted_launch_ends_nothing_but_itself(root):
+    code = f"import sys; sys.ps1 = '> '\ntry:\n    exec({ALONE!r})\nexcept SystemExit:\n    "
+    code += "print('ended')\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    done = python(code, root.path, timeout=60)
+    assert (done.stdout, done.stderr) == ("interrupted\n", SENTENCE)
+
+
+def test_a_notebook_shows_a_short_error(root):
+    pytest.importorskip("IPython")
+    code = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell\n"
+        f"shell = InteractiveShell(); shell.run_cell({ALONE!r}); shell.run_cell('print(1 + 1)')"
+    )
+    done = python(code, root.path, timeout=60)
+    *error, after = done.stdout.splitlines()
+    assert (done.stderr, after) == (SENTENCE, "2")
+    assert error == ["KeyboardInterrupt (what was done stands above)"]
+
+
+def test_an_interrupt_outside_of_runs_is_told_in_one_sentence_too(root):
+    code = (
+        "import os, signal, sys; from ztxexp import ExperimentPipeline\n"
+        "def rule(config):\n    os.kill(os.getpid(), signal.SIGINT)\n    return True\n"
+        "ExperimentPipeline(sys.argv[1]).grid({'i': [1]}).where(rule).run(lambda ctx: None)"
+    )
+    done = python(code, root.path, timeout=60)
+    assert done.stderr == "interrupted while no run was under way\n"
+    assert done.returncode == 130
 
 
 def _forever():
