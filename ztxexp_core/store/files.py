@@ -14,10 +14,10 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ztxexp_core.errors import StoreError
 from ztxexp_core.values.codec import decode, decode_exactly, encode
@@ -187,14 +187,49 @@ def write_new(path: str, data: bytes, flag: int = os.O_EXCL) -> None:
 
 # ---- reading whole files -------------------------------------------------------------------------
 
+_T = TypeVar("_T")
+_ASKED_AGAIN_SEC = (0.01, 0.05, 0.2)
+_MAY_PASS = {errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN}
+_MAY_PASS.add(getattr(errno, "ESTALE", errno.EIO))
+_in_vain_at = -1.0  # when asking again was last of no use
+
+
+def asked_again(call: Callable[..., _T], *args: Any, **named: Any) -> _T:
+    """Return what a call of the system returns; what may fail for the moment is called again.
+
+    Where that was of no use a second ago, it is called again at once: a file system that does not
+    answer must not cost a pause for each of its files.
+
+    Raises:
+        OSError: it goes on failing, or failed in a way that does not pass.
+
+    Example:
+        >>> status = asked_again(os.stat, "results/20260101_a/run.json")
+    """
+    global _in_vain_at
+    for pause in _ASKED_AGAIN_SEC:
+        try:
+            return call(*args, **named)
+        except OSError as exc:
+            if exc.errno not in _MAY_PASS:
+                raise
+        if time.monotonic() - _in_vain_at > 1.0:
+            time.sleep(pause)
+    try:
+        return call(*args, **named)
+    except OSError:
+        _in_vain_at = time.monotonic()
+        raise
+
+
 _warned: set[tuple[str, str]] = set()
 
 
-def warn_once(path: str, problem: str) -> None:
-    """Log that a file is left out, once in this process for each problem."""
+def warn_once(path: str, problem: str, text: str = "left out %s: %s") -> None:
+    """Log that a file is left out, or ``text``, once in this process for each problem."""
     if (path, problem) not in _warned:
         _warned.add((path, problem))
-        _log.warning("left out %s: %s", path, problem)
+        _log.warning(text, path, problem)
 
 
 def read_json(path: str | Path) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -26,7 +27,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.store.files import ALIVE, SHARED_FOLDER, STAGING_PREFIX, RunFiles, shared_folder
+from ztxexp_core.store.files import (
+    ALIVE,
+    SHARED_FOLDER,
+    STAGING_PREFIX,
+    RunFiles,
+    asked_again,
+    shared_folder,
+    warn_once,
+)
 
 _log = logging.getLogger("ztxexp")
 
@@ -48,20 +57,25 @@ _beat_names: dict[int, str] = {}  # by process id: a fork copies it
 def this_process() -> dict[str, Any]:
     """Return the owner record of the present process: host, process, its start, its heartbeat."""
     global _me
-    if _me is None or _me["pid"] != os.getpid():
-        boot = pid_namespace = None  # what a process id depends on: the boot, the container
-        with contextlib.suppress(OSError):  # Linux only
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            pid_namespace = os.readlink("/proc/self/ns/pid")
-        _me = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": _process_start(os.getpid()),
-            "boot": boot,
-            "pid_namespace": pid_namespace,
-            "beat": own_name(),
-        }
-    return _me
+    if _me is not None and _me["pid"] == os.getpid():
+        return _me
+    boot = pid_namespace = None  # what a process id depends on: the boot, the container
+    with contextlib.suppress(OSError):  # Linux only
+        boot = asked_again(Path("/proc/sys/kernel/random/boot_id").read_text).strip()
+    with contextlib.suppress(OSError):
+        pid_namespace = asked_again(os.readlink, "/proc/self/ns/pid")
+    started = _process_start(os.getpid())
+    me = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": None if started is None or math.isnan(started) else started,
+        "boot": boot,
+        "pid_namespace": pid_namespace,
+        "beat": own_name(),
+    }
+    if None not in me.values() or sys.platform != "linux":
+        _me = me  # what could not be read is asked for again the next time
+    return me
 
 
 def own_name() -> str:
@@ -239,9 +253,11 @@ def process_is_dead(
     here, boot, limit = this_process(), owner.get("boot"), SILENT_SEC
     restarted = None
     if owner["host"] == here["host"]:
-        if boot == here["boot"] and owner.get("pid_namespace") == here["pid_namespace"]:
-            return _has_ended(owner.get("pid"), owner.get("process_started"), bool(boot))
-        if boot != here["boot"] and isinstance(boot, str) and here["boot"]:
+        # Where a boot is not known, the process id and its start decide.
+        same_boot = boot == here["boot"] or not (boot and here["boot"])
+        if same_boot and owner.get("pid_namespace") == here["pid_namespace"]:
+            return _has_ended(owner.get("pid"), owner.get("process_started"))
+        if not same_boot and isinstance(boot, str):
             # This machine before a reboot; or another machine of that name, if it has given a sign
             # of life since.
             restarted, limit = True, min(SILENT_SEC, _seconds_up())
@@ -251,32 +267,43 @@ def process_is_dead(
     return is_silent(root, beat, signs, limit)
 
 
-def _has_ended(pid: object, started: object, in_ticks: bool) -> bool | None:
+def _has_ended(pid: object, started: object) -> bool | None:
     if not isinstance(pid, int):
         return None
     now = _process_start(pid)
     if now is None:
         return True
     # A newer process may have the same number. Starts in seconds are inexact.
-    return isinstance(started, float) and abs(now - started) > (0.5 if in_ticks else 2.0)
+    inexact = 0.5 if sys.platform == "linux" else 2.0
+    return isinstance(started, float) and abs(now - started) > inexact
 
 
 def _process_start(pid: int) -> float | None:
-    """Return when a living process started, ``None`` if there is none.
+    """Return when a living process started, ``None`` if there is none, NaN if that is not told.
 
     On Linux in ticks since boot, which do not move when the clock is set; elsewhere in seconds.
     """
     if sys.platform != "linux":
         return _process_start_elsewhere(pid)
     try:  # no psutil: a worker would wait for its import
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except PermissionError:
-        return math.nan  # it exists; NaN differs from no start
-    except (OSError, ValueError):  # no process has that number
-        return None
-    # The program's name, in brackets, may itself hold blanks and brackets.
-    fields = line.rpartition(")")[2].split()
-    return None if fields[0] in "ZXx" else float(fields[19])
+        line = asked_again(Path(f"/proc/{pid}/stat").read_text, errors="replace")
+        # The program's name, in brackets, may itself hold blanks and brackets.
+        fields = line.rpartition(")")[2].split()
+        return None if fields[0] in "ZXx" else float(fields[19])
+    except (OSError, ValueError, IndexError):  # /proc may hide the processes of other users
+        return math.nan if _exists(pid) else None
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a process has a number, where /proc does not tell; in doubt it has."""
+    try:
+        if pid > 0:  # others are groups
+            os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # such as EPERM: another user's
+        return True
+    return pid > 0
 
 
 def _process_start_elsewhere(pid: int) -> float | None:
@@ -305,6 +332,8 @@ def is_silent(
 ) -> bool:
     """Return whether a process elsewhere has given no sign of life for too long.
 
+    One whose signs cannot be read is not silent; they are named in the log.
+
     Args:
         root: the results root.
         beat: name of the process's heartbeat file.
@@ -316,21 +345,34 @@ def is_silent(
     """
     now = file_system_now(root)
     for path in (f"{root}/{_BEATS}/{os.path.basename(beat)}", *signs):
-        at = modified(path)
+        try:
+            at = modified(path)
+        except OSError as exc:
+            warn_once(path, exc.strerror or str(exc), "%s cannot be read; it may be alive: %s")
+            return False
         if at is not None and now - at <= limit:  # or in the future: a clock was set
             return False
     return True
 
 
 def modified(path: str) -> float | None:
-    """Return when the file system says that a file was last written; ``None`` if it is missing."""
+    """Return when the file system says that a file was last written; ``None`` if it is missing.
+
+    Raises:
+        OSError: it cannot be told.
+    """
     try:
-        # Opened, because an NFS client answers a mere stat from memory.
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):  # the name may come from a hostile record
-        with contextlib.suppress(OSError, ValueError):
-            return os.stat(path).st_mtime
+        try:
+            # Opened, because an NFS client answers a mere stat from memory.
+            fd = asked_again(os.open, path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except OSError:
+            return asked_again(os.stat, path).st_mtime
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a hostile record may name it
         return None
+    except OSError as exc:
+        if exc.errno == errno.ENAMETOOLONG:
+            return None
+        raise
     try:
         return os.fstat(fd).st_mtime
     finally:
@@ -354,13 +396,15 @@ def stamp(root: str | Path) -> float:
     name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
     for folder in (f"{root}/{_BEATS}", str(root)):
         try:
-            os.mkdir(f"{folder}/{name}")
+            asked_again(os.mkdir, f"{folder}/{name}")
         except FileNotFoundError:
             continue
         except OSError:
             break
         try:
-            return os.stat(f"{folder}/{name}").st_mtime
+            return asked_again(os.stat, f"{folder}/{name}").st_mtime
+        except OSError:
+            break
         finally:
             with contextlib.suppress(OSError):
                 os.rmdir(f"{folder}/{name}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import signal
 import socket
@@ -28,6 +30,7 @@ from ztxexp_core.store.run_folder import close_run, create_run, effective_record
 
 ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+linux = pytest.mark.skipif(not psutil.LINUX, reason="/proc is Linux's")
 
 
 def close_dead_runs(root: Path) -> list[Path]:
@@ -150,7 +153,74 @@ def test_an_owner_in_another_container_of_the_same_host_name_is_unknown(
     dead_owner: dict[str, Any],
 ) -> None:
     assert owner_is_dead(running({**dead_owner, "pid_namespace": "pid:[1]"})) is None
-    assert owner_is_dead(running({**dead_owner, "boot": None})) is None
+
+
+def test_where_the_boot_is_not_known_the_process_and_its_start_decide(
+    dead_owner: dict[str, Any],
+) -> None:
+    assert owner_is_dead(running({**dead_owner, "boot": None})) is (True if psutil.LINUX else None)
+    assert owner_is_dead(running({**owner_of(os.getpid()), "boot": None})) is False
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, part: str, number: int, times: float) -> list[str]:
+    """Let opening files of /proc fail for a while; returns the paths that were asked for."""
+    asked: list[str] = []
+    read_text = Path.read_text
+
+    def read(path: Path, *args: Any, **named: Any) -> str:
+        if part in str(path):
+            asked.append(str(path))
+            if len(asked) <= times:
+                raise OSError(number, os.strerror(number), str(path))
+        return read_text(path, *args, **named)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(liveness, "_me", None)
+    return asked
+
+
+@linux
+def test_a_boot_that_cannot_be_read_for_the_moment_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing(monkeypatch, "boot_id", errno.EMFILE, times=2)
+    assert this_process()["boot"]
+
+
+@linux
+def test_a_boot_that_could_not_be_read_is_not_remembered_as_unknown(
+    monkeypatch: pytest.MonkeyPatch, dead_owner: dict[str, Any]
+) -> None:
+    asked = failing(monkeypatch, "boot_id", errno.EACCES, times=2)
+    assert this_process()["boot"] is None
+    assert owner_is_dead(running(dead_owner)) is True  # still without it
+    assert this_process()["boot"] and len(asked) == 3
+
+
+@linux
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EMFILE, errno.EIO])
+def test_a_process_that_proc_does_not_show_is_dead_only_if_its_number_is_free(
+    monkeypatch: pytest.MonkeyPatch, number: int, dead_owner: dict[str, Any]
+) -> None:
+    with sleeper() as child:
+        owner = owner_of(child.pid)
+        failing(monkeypatch, "/stat", number, times=math.inf)
+        assert owner_is_dead(running(owner)) is False
+        assert owner_is_dead(running(dead_owner)) is True
+
+
+@linux
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO])
+def test_a_process_that_may_not_be_asked_is_alive(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def kill(pid: int, signum: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    owner = owner_of(os.getpid())
+    failing(monkeypatch, "/stat", errno.ENOENT, times=math.inf)
+    monkeypatch.setattr(os, "kill", kill)
+    assert owner_is_dead(running(owner)) is False
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="other systems do not tell their start")
@@ -295,6 +365,40 @@ def test_a_run_elsewhere_is_deleted_only_once_it_fell_silent(tmp_path: Path) -> 
     assert analyzer.clean_results(dry_run=False, confirm=False) == []
     silent_for(folder, 1e6)
     assert analyzer.clean_results(dry_run=False, confirm=False) == [folder]
+
+
+def test_an_owner_elsewhere_whose_signs_cannot_be_read_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make(tmp_path, "r", running({**this_process(), "host": "elsewhere"}))
+    silent_for(folder, 1e6)
+    beat = away(folder)
+    with monkeypatch.context() as patch:
+        refuse(patch, str(beat), errno.EACCES)
+        assert judged(folder) is False
+    assert f"{beat} cannot be read" in caplog.text
+    assert judged(folder) is True
+    beat.touch()
+    with monkeypatch.context() as patch:
+        refuse(patch, str(beat), errno.EIO, times=3)  # of opening; then it is there
+        assert judged(folder) is False
+
+
+def refuse(patch: pytest.MonkeyPatch, path: str, number: int, times: float = math.inf) -> None:
+    """Let opening and looking at a path fail so many times."""
+    left = [times]
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(asked: Any, *args: Any, **named: Any) -> Any:
+            if str(asked) == path and left[0] > 0:
+                left[0] -= 1
+                raise OSError(number, os.strerror(number), path)
+            return call(asked, *args, **named)
+
+        return refused
+
+    for name in ("open", "stat"):
+        patch.setattr(os, name, refusing(getattr(os, name)))
 
 
 def test_an_owner_elsewhere_that_has_no_heartbeat_stays_unknown(tmp_path: Path) -> None:
