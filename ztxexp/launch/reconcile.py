@@ -58,6 +58,7 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
     if record.get("status") not in FINAL or _knows_cause(record, reported):
         took = _duration(record, seconds)
         record = {**record, "attempt": attempt_of(record), "duration_sec": took}
+        record.pop("closed_by", None)  # this launch says more than who found it dead
         _write_what_is_known(spec.run_dir, reported)
         record = close_run(spec.run_dir, record, **_reported_fields(reported))
     elif reported.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:

@@ -215,7 +215,9 @@ class Claims:
             return None
         held, files = claim.status == RUN_STATUS_RUNNING, RunFiles(f"{self._root}/{claim.run_id}")
         if held:
-            signs = (claim.path, files.run, files.curve, files.events)
+            signs = [claim.path]
+            if "closed_by" not in (read_record(files.run) or {}):  # else another process wrote them
+                signs += [files.run, files.curve, files.events]
             if not process_is_dead(claim.owner, self._root, signs):
                 return Held(claim.run_id, claim.owner)
         if claim.run_id != run_id and claim.run_id in self._own:
@@ -237,6 +239,8 @@ class Claims:
         if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
             return Held(run_id, run["owner"])  # a worker that outlives its launch
         if status not in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) or run.get("reason") in cut_short:
+            return None
+        if "closed_by" in run:  # nobody has carried it out to its end
             return None
         # By date, for the file system has one clock: ids bear the time of the host that made them.
         if identity in self._known and (modified(path) or 0.0) <= self._since:

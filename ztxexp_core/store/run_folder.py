@@ -35,7 +35,7 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
-from ztxexp_core.store.liveness import owner_is_dead
+from ztxexp_core.store.liveness import owner_is_dead, this_process
 from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
@@ -198,7 +198,8 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
     Args:
         run_dir: the run's folder.
         run: its ``run.json``.
-        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``.
+        fields: ``error_type``, ``error_message``, ``reason``, ``exit_code``, ``signal``,
+            ``closed_by``.
 
     Returns:
         The record as written.
@@ -220,13 +221,15 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
 def close_dead_run(folder: Path) -> bool:
     """Write the end of a run whose process was found dead; return whether it was written.
 
-    Its record is read again: the owner may have written the end just before it ended.
+    Its record is read again: the owner may have written the end just before it ended. ``closed_by``
+    in it names the process that wrote it in the owner's place, so that it is not taken for a sign
+    of life of the owner, nor for work that another launch has done.
     """
     run = read_record(RunFiles(folder).run)
     if run is None or run.get("status") != RUN_STATUS_RUNNING:
         return False
     try:
-        close_run(folder, run, **_LOST_FIELDS)
+        close_run(folder, run, **_LOST_FIELDS, closed_by=this_process())
     except OSError as exc:  # another user's folder, or a full disk: go on
         _log.warning("the dead run %s cannot be closed: %s", folder, exc)
         return False

@@ -486,13 +486,14 @@ def test_a_closed_run_keeps_every_other_field(tmp_path: Path, dead_owner: dict[s
     folder = make(tmp_path, "r", record)
     close_dead_runs(tmp_path)
     closed = read_json(folder / "run.json")
-    changed = {"status", "finished_at", "error_type", "error_message", "reason"}
+    changed = {"status", "finished_at", "error_type", "error_message", "reason", "closed_by"}
     assert {k: v for k, v in closed.items() if k not in changed} == {
         k: v for k, v in record.items() if k not in changed
     }
     assert set(closed) - set(record) <= changed
     assert closed["error_type"] == "RunLost"
     assert closed["reason"] == "lost"
+    assert closed["closed_by"] == this_process()
     assert closed["finished_at"].endswith("+00:00")
     assert closed["error_message"] in (folder / "error.log").read_text()
     assert read_json(folder / "config.json") == {"n": "r"}

@@ -201,3 +201,17 @@ def test_what_has_failed_in_another_launch_meanwhile_is_told_apart(root):
     assert (summary.total, summary.failed) == (0, 0)
     assert (summary.reused, summary.failed_elsewhere) == (2, 1)
     assert str(summary) == "no runs; 1 reused, 1 failed in another launch"
+
+
+def test_the_same_launch_again_does_what_it_has_closed_itself(root):
+    """The end of a run could not be written, that of its claim could: a disk full for a moment."""
+    pipeline = ExperimentPipeline(root.path, {"i": 0, "raises_until": 9}).exclude_completed()
+    assert pipeline.run(experiments.dies_until).failed == 1
+    run = root.only()
+    record = strict(run["dir"] / "run.json")
+    ends = ("finished_at", "duration_sec", "error_type", "error_message", "reason")
+    left = {**record, **dict.fromkeys(ends), "status": "running"}
+    left["owner"]["pid"] = 2**22 + 1  # no process has that number
+    (run["dir"] / "run.json").write_text(json.dumps(left))
+    summary = pipeline.run(experiments.score)
+    assert (summary.succeeded, summary.failed_elsewhere) == (1, 0)

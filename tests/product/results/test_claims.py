@@ -28,7 +28,7 @@ from ztxexp_core.errors import StoreError
 from ztxexp_core.store import liveness
 from ztxexp_core.store.files import read_json, write_json
 from ztxexp_core.store.liveness import this_process
-from ztxexp_core.store.run_folder import create_run, iter_runs
+from ztxexp_core.store.run_folder import close_dead_run, create_run, iter_runs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
@@ -301,6 +301,23 @@ def test_a_launch_elsewhere_keeps_its_claims_while_its_heart_beats(root: Path) -
     assert isinstance(theirs.claim(ID, "r2"), Held)
     os.utime(beat, (time.time() - 150,) * 2)
     assert theirs.claim(ID, "r2") == Claimed()
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_run_that_was_closed_in_its_place_is_no_sign_of_its_launch_and_no_work_of_another(
+    root: Path, held: bool
+) -> None:
+    """A host died an hour ago, with its claim held or with an end that only the claim has."""
+    theirs = Claims(root, {})
+    theirs.claim(ID, "r1")
+    put_run(root, "r1", "running", owner={**this_process(), "pid": 2**22 + 1})
+    if held:
+        send_away(root, silent=3600)
+    else:
+        theirs.release(ID, "r1", "failed")
+    with Claims(root, {ID: "r1"}) as claims:
+        assert close_dead_run(root / "r1")
+        assert claims.claim(ID, "r2") == Claimed()
 
 
 @pytest.mark.parametrize("before", [0, 1])
