@@ -91,11 +91,10 @@ class Redirected:
         """Let each function call ours, with the original as first argument."""
         with self._lock:
             self._users += 1
-            if self._users == 1:
-                for function, call in calls.items():
-                    # One that another tool has wrapped in a class is left alone.
-                    if isinstance(function, FunctionType):
-                        self._redirect(function, call)
+            for function, call in calls.items():
+                # One that another tool has wrapped in a class is left alone.
+                if isinstance(function, FunctionType) and function not in self._codes:
+                    self._redirect(function, call)
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ Each run has its own handle, so runs of one process never mix. Without a network
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
 import re
@@ -27,9 +28,15 @@ from ztxexp_core import (
     plain,
 )
 from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
-from ztxexp_trackers._wandb_active import STEP_METRIC, SharedRun, in_function
+from ztxexp_trackers._wandb_active import (
+    STEP_METRIC,
+    SharedRun,
+    in_function,
+    of_process,
+)
 
 _TAG_LENGTH, _NAME_LENGTH = 64, 128  # characters, limits of W&B
+_START_SEC = 60.0  # for which the function's own calls wait for a start that is under way
 _MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 _ARTIFACT_TYPES = {
     "model": ("ckpt", "gguf", "h5", "joblib", "keras", "onnx", "pkl", "pt", "pth", "safetensors"),
@@ -44,7 +51,6 @@ _TYPE_OF = {f".{suffix}": kind for kind, names in _ARTIFACT_TYPES.items() for su
 _starting = threading.Lock()
 _running: list[Any] = []  # the handles of this process that have not ended
 _destinations: dict[int, str] = {}  # where they send to, by the id() of the handle
-_ending: list[Any] = []  # those whose finish has begun, and is under way or has failed
 
 
 class WandbTracker:
@@ -54,8 +60,8 @@ class WandbTracker:
     ``<split>/<metric>``. A run that is resumed or replayed goes on under the same id: offline in a
     further folder, which ``wandb sync`` puts behind the first.
 
-    Your own ``wandb.log(...)`` within ``exp_fn`` lands in the same run, unless several runs share
-    the process at the same time: with ``step=`` at that step, else over W&B's own. A
+    Your own ``wandb.log(...)`` within ``exp_fn`` lands in the same run, also where several runs
+    share the process: with ``step=`` at that step, else over W&B's own. A
     ``wandb.init(...)`` there returns that run, with your ``config``, ``name``, ``notes`` and
     ``tags``, and ``finish`` leaves it open until the end. What ``exp_fn`` starts beside it, by
     another ``id`` or by ``reinit``, is finished when it returns.
@@ -91,6 +97,7 @@ class WandbTracker:
         self.log_artifacts = log_artifacts
         self.kwargs = kwargs
         self._runs: dict[Path, _Followed] = {}
+        self._starting: dict[Path, threading.Event] = {}
 
     @staticmethod
     def check_options(project: str | None = None, **others: Any) -> None:
@@ -131,6 +138,14 @@ class WandbTracker:
         Raises:
             ImportError: wandb is not installed.
         """
+        starting = self._starting[ctx.run_dir] = threading.Event()
+        try:
+            self._start(ctx, meta)
+        finally:
+            del self._starting[ctx.run_dir]
+            starting.set()
+
+    def _start(self, ctx: RunContext, meta: RunMetadata) -> None:
         described = {**self._described(ctx, meta), **self.kwargs}
         run = _begin(
             _wandb(),
@@ -174,8 +189,14 @@ class WandbTracker:
 
     def in_run(self, ctx: RunContext) -> AbstractContextManager[None]:
         """Let the function's own calls of W&B work within the run; see the class."""
-        followed = self._runs.get(ctx.run_dir)
-        return in_function(None if followed is None else followed.shared)
+        return in_function(functools.partial(self._shared, ctx.run_dir), ctx.logger)
+
+    def _shared(self, run_dir: Path, wait: bool) -> SharedRun | None:
+        starting = self._starting.get(run_dir)
+        if wait and starting is not None:
+            starting.wait(_START_SEC)
+        followed = self._runs.get(run_dir)
+        return None if followed is None else followed.shared
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Write the summary and finish the run, as failed (exit code 1) or not (0)."""
@@ -259,21 +280,22 @@ def _begin(wandb: Any, destination: str, run_dir: Path, **arguments: Any) -> Any
         # It did not end, perhaps because a call took too long; W&B takes an id once at a time.
         with contextlib.suppress(Exception):
             _finish(left, exit_code=1)
-    with _starting:
+    with _starting, of_process():
         arguments["id"] = _free_id(str(arguments["id"]), destination, run_dir)
+        # Not the one of the process: that may be the user's.
+        arguments = {"reinit": "create_new", **arguments}
         try:
-            run = wandb.init(**{"reinit": _reinit(wandb), **arguments})
+            run = wandb.init(**arguments)
         except Exception as exc:
             if not _is_lost_service(exc):
                 raise
             # All runs of this process have died with it, and wandb would go on asking it.
-            _ending.extend(_running)
             _running.clear()
             _destinations.clear()
             with contextlib.suppress(Exception, SystemExit):
                 wandb.teardown()
             os.environ.pop("WANDB_SERVICE", None)  # its address
-            run = wandb.init(**{"reinit": "finish_previous", **arguments})
+            run = wandb.init(**arguments)
         _running.append(run)
         _destinations[id(run)] = destination
     return run
@@ -297,31 +319,16 @@ def _free_id(run_id: str, destination: str, run_dir: Path) -> str:
 
 def _finish(run: Any, exit_code: int) -> None:
     # Before the call: a finish may take long, or fail, and later runs must not wait for it.
-    _remove(run, _running)
+    _running[:] = [other for other in _running if other is not run]
     _destinations.pop(id(run), None)
-    _ending.append(run)
-    run.finish(exit_code=exit_code)
-    _remove(run, _ending)
-
-
-def _remove(run: Any, runs: list[Any]) -> None:
-    runs[:] = [other for other in runs if other is not run]
-
-
-def _reinit(wandb: Any) -> str:
-    """Return the ``reinit`` for a new run; called under the lock.
-
-    If it is the only run, it becomes the process-wide one, which ``wandb.log`` in user code
-    needs. Beside another (the user's own, or one in another thread) it must not replace that.
-    """
-    current = wandb.run
-    taken = current is not None and not any(current is run for run in _ending)
-    return "create_new" if _running or taken else "finish_previous"
+    with of_process():
+        run.finish(exit_code=exit_code)
 
 
 def _is_lost_service(exc: BaseException) -> bool:
     # A broken local socket; troubles of the network come as errors of wandb's own.
-    return isinstance(exc, ConnectionError) or type(exc).__name__ == "WandbServiceConnectionError"
+    lost = ("WandbServiceConnectionError", "MailboxClosedError", "HandleAbandonedError")
+    return isinstance(exc, ConnectionError) or type(exc).__name__ in lost
 
 
 def _artifact_name(run_id: str, name: str) -> str:

@@ -112,8 +112,9 @@ def test_log_calls_of_the_user_land_in_the_run_that_another_thread_follows(make_
     for number, name in enumerate(("one", "two")):
         ctx, tracker = make_ctx(name), WandbTracker()
         elsewhere(tracker.on_run_start, ctx, ctx.meta)
-        wandb.log({"mine": number})
-        wandb.config.update({"also": number})
+        with tracker.in_run(ctx):
+            wandb.log({"mine": number})
+            wandb.config.update({"also": number})
         elsewhere(tracker.on_metric, ctx, make_event(1, {"loss": 0.5}))
         elsewhere(tracker.on_run_end, ctx, {"status": "succeeded"})
         written = Written(ctx.run_dir)
@@ -189,7 +190,8 @@ def test_a_run_whose_end_was_never_told_can_be_followed_again(make_ctx, make_eve
     again = tracker if same else WandbTracker()
     again.on_run_start(ctx, ctx.meta)
     again.on_metric(ctx, make_event(1, {"loss": 0.5}))
-    wandb.log({"mine": 1})
+    with again.in_run(ctx):
+        wandb.log({"mine": 1})
     again.on_run_end(ctx, {"status": "succeeded"})
     assert Written(ctx.run_dir, 0, of=2).exit_code == 1
     told, mine = Written(ctx.run_dir, 1, of=2).rows
@@ -287,7 +289,8 @@ def test_a_run_whose_service_has_died_does_not_break_later_ones(make_ctx, make_e
     with pytest.raises(ConnectionError):
         elsewhere(tracker.on_run_end, lost, {"status": "failed"})
     elsewhere(tracker.on_run_start, after, after.meta)
-    wandb.log({"mine": 1})
+    with tracker.in_run(after):
+        wandb.log({"mine": 1})
     elsewhere(tracker.on_metric, after, make_event(2, {"v": 2.0}))
     elsewhere(tracker.on_run_end, after, {"status": "succeeded"})
     mine, told = Written(after.run_dir).rows
@@ -304,7 +307,7 @@ def test_the_address_of_a_service_that_is_gone_is_forgotten(make_ctx, monkeypatc
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped")
-def test_a_finish_that_takes_long_does_not_keep_later_runs_from_their_place(make_ctx, make_event):
+def test_a_finish_that_takes_long_does_not_keep_later_runs_from_their_place(make_ctx):
     slow, after = make_ctx("slow"), make_ctx("after")
     tracker, other = WandbTracker(), WandbTracker()
     elsewhere(tracker.on_run_start, slow, slow.meta)
@@ -313,7 +316,7 @@ def test_a_finish_that_takes_long_does_not_keep_later_runs_from_their_place(make
     try:
         ending = threading.Thread(target=tracker.on_run_end, args=(slow, {"status": "succeeded"}))
         ending.start()
-        until(lambda: [run.id for run in module._ending] == ["slow"])
+        until(lambda: module._running == [])
         starting = threading.Thread(target=other.on_run_start, args=(after, after.meta))
         starting.start()
         until(module._starting.locked)
@@ -321,13 +324,13 @@ def test_a_finish_that_takes_long_does_not_keep_later_runs_from_their_place(make
     finally:
         stopped.resume()
     starting.join()
-    wandb.log({"mine": 1})
-    ending.join()
-    wandb.log({"mine": 2})
+    with other.in_run(after):
+        wandb.log({"mine": 1})
+        ending.join()
+        wandb.log({"mine": 2})
     other.on_run_end(after, {"status": "succeeded"})
     assert [row["mine"] for row in Written(after.run_dir).rows] == [1, 2]
     assert Written(slow.run_dir).exit_code == 0
-    assert module._ending == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """The user's own calls of W&B while the experiment function runs."""
 
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import wandb_reading
 from wandb_reading import Written, elsewhere, wandb
@@ -224,3 +228,102 @@ def test_after_runs_of_its_own_the_function_goes_on_with_a_trackers_run(make_ctx
         [{"fold": 1}],
     ]
     assert [row for folder in folders for row in Written(folder).rows] == [{"mine": 3}]
+
+
+# ---- several runs in a process, and names from before --------------------------------------------
+
+
+def test_functions_at_once_in_one_process_have_each_its_own_run(make_ctx, make_event, tmp_path):
+    tracker, barrier = WandbTracker(), threading.Barrier(3, timeout=60)
+
+    def carry_out(number):
+        ctx = make_ctx(f"run-{number}")
+        elsewhere(tracker.on_run_start, ctx, ctx.meta)
+        with tracker.in_run(ctx):
+            barrier.wait()
+            assert wandb.run.id == ctx.run_id
+            wandb.log({"mine": number})
+            barrier.wait()
+            wandb.config.update({"also": number})
+            wandb.init(config={"depth": number}).log({"by run": number}, step=number)
+            if number == 1:
+                wandb.init(reinit="finish_previous", dir=tmp_path / "own")
+                wandb.log({"own": number})
+                wandb.finish()
+            barrier.wait()
+            wandb.log({"mine": number + 10}, step=number)
+        elsewhere(tracker.on_metric, ctx, make_event(1, {"loss": 1.0}))
+        elsewhere(tracker.on_run_end, ctx, {"status": "succeeded"})
+        return ctx
+
+    with ThreadPoolExecutor(3) as pool:
+        for number, ctx in enumerate(pool.map(carry_out, range(3))):
+            written = Written(ctx.run_dir)
+            assert [row["mine"] for row in user_rows(written)] == [number, number + 10]
+            assert user_rows(written, "by run") == [{"by run": number, STEP_METRIC: number}]
+            assert (written.config["also"], written.config["depth"]) == (number, number)
+            assert (written.exit_code, "own" in str(written.rows)) == (0, False)
+    assert Written(tmp_path / "own").rows == [{"own": 1}]
+    assert wandb.run is None and type(wandb) is type(contextlib)
+
+
+def test_names_that_were_imported_before_the_run_or_in_an_earlier_one_work(follow):
+    from wandb import finish, init, log, save
+
+    names = {}
+
+    def body(told):
+        with init(config={"depth": 3}):
+            log({"mine": 1}, step=2)
+        finish()
+        assert callable(save)
+        names["log"] = names.get("log", wandb.log)  # as a module that a run imports has it
+        names["log"]({"later": 1})
+
+    for name in ("run-1", "run-2"):
+        written = follow(body, name)
+        assert user_rows(written) == [{"mine": 1, STEP_METRIC: 2}]
+        assert [row["later"] for row in user_rows(written, "later")] == [1]
+        assert written.config["depth"] == 3
+    with pytest.raises(wandb.Error, match=r"wandb\.init"):
+        log({"mine": 2})
+
+
+def test_a_thread_of_the_function_has_its_run(follow):
+    written = follow(lambda told: elsewhere(wandb.log, {"mine": 1}))
+    assert user_rows(written) == [{"mine": 1}]
+
+
+def test_without_a_run_of_the_trackers_calls_go_nowhere_with_a_word(make_ctx, caplog, tmp_path):
+    tracker, ctx = WandbTracker(), make_ctx()
+    with tracker.in_run(ctx):
+        wandb.log({"mine": 1})
+        wandb.config.update({"also": 1})
+        wandb.log({"mine": 2})
+        with wandb.init(dir=tmp_path / "own"):
+            wandb.log({"own": 1})
+    assert caplog.text.count("wandb.log(...) goes nowhere") == 1
+    assert Written(tmp_path / "own").rows == [{"own": 1}]
+    assert wandb.run is None
+
+
+def test_calls_of_the_function_wait_for_a_start_that_takes_long(make_ctx, monkeypatch):
+    tracker, ctx, waits = WandbTracker(), make_ctx(), threading.Event()
+    start = tracker._start
+    begun = threading.Event()
+    monkeypatch.setattr(
+        tracker, "_start", lambda *args: (begun.set(), waits.wait(60), start(*args))
+    )
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(tracker.on_run_start, ctx, ctx.meta)
+        assert begun.wait(60)
+        with tracker.in_run(ctx):
+            assert wandb.run is None
+            threading.Timer(0.2, waits.set).start()
+            wandb.log({"mine": 1})
+            assert wandb.run.id == ctx.run_id
+            wandb.finish()
+        starting.result()
+        pool.submit(tracker.on_run_end, ctx, {"status": "succeeded"}).result()
+    assert Written(ctx.run_dir).rows == [{"mine": 1}]
+    assert Written(ctx.run_dir).exit_code == 0
