@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from ztxexp_core import SkipRun
@@ -363,11 +364,22 @@ _early_calls: dict[Any, str] = {}  # what ``from wandb import log`` gives before
 
 
 def _calls_of(wandb: Any) -> dict[Any, Callable[..., Any]]:
-    values = vars(wandb)
-    if values["run"] is None:
-        _early_calls.update({values[name]: name for name in _names() if name not in _OBJECTS})
+    _early_calls.update(_early_calls_of(wandb))
     early = {call: functools.partial(_early, name) for call, name in _early_calls.items()}
     return {**early, wandb.init: _init, _module().unset_globals: _unset}
+
+
+def _early_calls_of(wandb: Any) -> dict[Any, str]:
+    values = vars(wandb)
+    calls = {} if values["run"] else {values[name]: name for name in _names()}
+    return {call: name for call, name in calls.items() if isinstance(call, FunctionType)}
+
+
+def give_names() -> None:
+    """Let ``from wandb import log`` of a script be the same in its workers: W&B's has no name."""
+    wandb = sys.modules.get("wandb")
+    for call, name in (_early_calls_of(wandb) if hasattr(wandb, "init") else {}).items():
+        call.__module__, call.__qualname__ = "wandb", name
 
 
 def _early(name: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

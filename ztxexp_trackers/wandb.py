@@ -31,6 +31,7 @@ from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
 from ztxexp_trackers._wandb_active import (
     STEP_METRIC,
     SharedRun,
+    give_names,
     in_function,
     of_process,
 )
@@ -112,6 +113,7 @@ class WandbTracker:
             raise ConfigError(
                 f"WandbTracker: mode must be one of {', '.join(_MODES[:4])}, got {mode!r}"
             )
+        give_names()
         unknown = others.keys() - _KNOWN_ARGUMENTS
         known = list(inspect.signature(_wandb().init).parameters) if unknown else []
         for name in sorted(unknown - set(known)):

@@ -1,6 +1,7 @@
 """The user's own calls of W&B while the experiment function runs."""
 
 import contextlib
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -327,3 +328,10 @@ def test_calls_of_the_function_wait_for_a_start_that_takes_long(make_ctx, monkey
         pool.submit(tracker.on_run_end, ctx, {"status": "succeeded"}).result()
     assert Written(ctx.run_dir).rows == [{"mine": 1}]
     assert Written(ctx.run_dir).exit_code == 0
+
+
+def test_a_script_s_names_of_wandb_mean_the_same_in_its_workers():
+    from wandb import define_metric, log
+
+    WandbTracker.check_options(mode="offline")
+    assert pickle.loads(pickle.dumps([log, define_metric])) == [log, define_metric]
