@@ -18,7 +18,7 @@ from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.trackers import check_tracker
+from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 from ztxexp_core.store.run_folder import root_path
@@ -235,7 +235,7 @@ class ExperimentPipeline(ConfigBuilder):
                 f"arguments ({', '.join(kwargs)}) are for a tracker given by name; "
                 f"this {type(tracker).__name__} exists already"
             )
-        check_tracker(tracker)
+        check_instance(tracker)
         self._trackers.append(tracker)
         return self
 

@@ -27,7 +27,7 @@ from ztxexp_core.delivery.state import (
 from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, TrackerThread
 from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.trackers import check_tracker
+from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
 from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.store.run_folder import effective_record, iter_runs, root_path
@@ -133,7 +133,7 @@ def sync(
         spec = registry.tracker_spec(tracker.lower(), kwargs)
         target = target_for(spec, tracker_timeout)
     else:
-        check_tracker(tracker)
+        check_instance(tracker)
         target = target_for_instance(registry.name_of(tracker), tracker, tracker_timeout)
     target.force = force
     report, sample = SyncReport(target.name), target.make()

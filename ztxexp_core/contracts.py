@@ -28,7 +28,8 @@ Tracker (a protocol, entry-point group ``ztxexp.trackers``)
     ``check_options(**options)``
         a static or class method that raises a ``ValueError`` for keyword arguments that cannot
         work, such as a file where a folder is needed; called at the line of ``.track``, without
-        connecting to anything;
+        connecting to anything; for an instance with its attributes that are named as the arguments
+        of its constructor, if it has them all;
     ``local = True``
         it only writes into the run's folder; it is then called in the thread of the experiment,
         without a time limit;

@@ -137,6 +137,34 @@ def test_track_refuses_options_that_cannot_work(root, name, options, text):
         ExperimentPipeline(root.path).track(name, **options)
 
 
+def test_track_refuses_an_instance_whose_options_cannot_work(root):
+    wandb = pytest.importorskip("ztxexp_trackers.wandb")
+    mlflow = pytest.importorskip("ztxexp_trackers.mlflow")
+    pipeline = ExperimentPipeline(root.path)
+    for tracker, text in (
+        (wandb.WandbTracker(mode="ofline"), "mode"),
+        (wandb.WandbTracker("a/b"), "project"),
+        (mlflow.MlflowTracker("http://"), "tracking_uri"),
+        (_Picky(0), "refuses its options: small"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            pipeline.track(tracker)
+    keeps_nothing = _Picky(1)
+    del keeps_nothing.size
+    pipeline.track(_Picky(1)).track(keeps_nothing)
+
+
+class _Picky(JsonlTracker):
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    @staticmethod
+    def check_options(size):
+        if size < 1:
+            raise ValueError("small")
+
+
 def test_tracker_names_are_case_insensitive_as_in_1_0_3(root):
     assert ExperimentPipeline(root.path).track("JSONL").run(experiments.score).succeeded == 1
 

@@ -23,7 +23,7 @@ from ztxexp_core.machine.cores import available_cores
 from ztxexp_core.pickling import pickle_by_value
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.plugins.trackers import check_tracker
+from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import Config, RunMetadata, TrackerSpec
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 from ztxexp_core.values.codec import is_number, plain
@@ -274,7 +274,7 @@ def resolved_trackers(
     """
     live = list(options.trackers or ())
     for tracker in live:
-        check_tracker(tracker)
+        check_instance(tracker)
     specs = [_tracker_spec(spec) for spec in options.tracker_specs or ()]
     in_process = "in_process" in executor.supports
     here = [] if in_process else [tracker for tracker in live if not _works_in_worker(tracker)]

@@ -23,7 +23,6 @@ from ztxexp_core.errors import (
     OptionError,
     PluginImportError,
     UnknownPluginError,
-    ZtxexpError,
     closest,
 )
 from ztxexp_core.plugins.entries import (
@@ -48,7 +47,12 @@ from ztxexp_core.plugins.options import (
     is_declaration,
     options_of,
 )
-from ztxexp_core.plugins.trackers import check_factory, checked_targets, import_target
+from ztxexp_core.plugins.trackers import (
+    check_factory,
+    checked_targets,
+    import_target,
+    refuse_options,
+)
 from ztxexp_core.records import TrackerSpec
 
 if TYPE_CHECKING:  # slow to import
@@ -137,12 +141,7 @@ class Plugin:
         check_arguments(self.ref, self.implementation, kwargs)
         check = getattr(self.implementation, "check_options", None)
         if check is not None:
-            try:
-                check(**kwargs)
-            except ZtxexpError:
-                raise
-            except (TypeError, ValueError) as exc:
-                raise OptionError(f"{self.ref} refuses its options: {exc}") from exc
+            refuse_options(str(self.ref), check, kwargs)
         return TrackerSpec(self.ref.name, self.ref.target, dict(kwargs), self.local)
 
     def missing_packages(self) -> list[str]:

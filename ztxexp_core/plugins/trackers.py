@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from ztxexp_core.errors import PluginContractError, PluginImportError
+from ztxexp_core.errors import OptionError, PluginContractError, PluginImportError, ZtxexpError
 from ztxexp_core.plugins.entries import PluginRef, cause, contract_error
 from ztxexp_core.records import TrackerSpec
 
@@ -82,6 +83,39 @@ def check_tracker(tracker: object, label: str | None = None) -> None:
         )
     for method in _METHODS:
         _check_method(label or type(tracker).__name__, method, getattr(tracker, method, None), 2)
+
+
+def check_instance(tracker: object) -> None:
+    """Check a tracker that the user has made: its methods and its options.
+
+    Its options are the attributes that are named as the arguments of its constructor; where one is
+    missing, they are not known and not checked.
+
+    Raises:
+        PluginContractError: as :func:`check_tracker`.
+        ConfigError, OptionError: its ``check_options`` refuses them.
+    """
+    check_tracker(tracker)
+    check = getattr(type(tracker), "check_options", None)
+    if check is not None:
+        options: dict[str, Any] = {}
+        for name, parameter in inspect.signature(type(tracker)).parameters.items():
+            value = getattr(tracker, name, parameter.empty)
+            further = parameter.kind is parameter.VAR_KEYWORD
+            if value is parameter.empty or parameter.kind is parameter.VAR_POSITIONAL:
+                return
+            options |= value if further and isinstance(value, dict) else {name: value}
+        refuse_options(type(tracker).__name__, check, options)
+
+
+def refuse_options(label: str, check: Any, options: Mapping[str, Any]) -> None:
+    """Call a tracker's ``check_options``; what it raises is an error of ours."""
+    try:
+        check(**options)
+    except ZtxexpError:
+        raise
+    except (TypeError, ValueError) as exc:
+        raise OptionError(f"{label} refuses its options: {exc}") from exc
 
 
 def check_factory(ref: PluginRef, factory: Any) -> None:
