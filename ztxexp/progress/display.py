@@ -26,7 +26,7 @@ _QUIET_SEC = 5.0  # a launch that is over by then prints no counts into a file
 _FIRST_PAUSE_SEC = 10.0
 _TAIL_BYTES = 65_536
 _METRICS_SHOWN = 3
-_LONGEST_PAUSE_SEC = 300.0  # some CI services end a job that prints nothing for ten minutes
+_LONGEST_PAUSE_SEC = 110.0  # two minutes are promised; some CI services end jobs that are silent
 
 
 class Row(NamedTuple):
@@ -279,27 +279,34 @@ class Lines:
         self._next = _QUIET_SEC
         self._pause = _FIRST_PAUSE_SEC
         self._is_empty = True
+        self._last = ""
 
     def draw(self, view: View, lines: Sequence[str]) -> None:
         """Write new lines, and the counts if it is time for them."""
         self._write(lines)
         if view.elapsed >= self._next:
-            self._write([", ".join(text for text, _ in status(view))])
+            self._write_counts(view)
             self._next = view.elapsed + self._pause
             self._pause = min(self._pause * 2, _LONGEST_PAUSE_SEC)
 
     def close(self, view: View, lines: Sequence[str]) -> None:
-        """Write new lines, and the last counts if anything was written before."""
+        """Write new lines, and the last counts if anything but these was written before."""
         self._write(lines)
         if not self._is_empty and view.total:
-            self._write([", ".join(text for text, _ in status(view))])
+            self._write_counts(view)
 
     def release(self) -> None:
         """Do nothing: no stream was redirected."""
 
+    def _write_counts(self, view: View) -> None:
+        counts = ", ".join(text for text, _ in status(view))
+        if counts != self._last:
+            self._write([counts])
+
     def _write(self, lines: Sequence[str]) -> None:
         if not lines:
             return
+        self._last = lines[-1]
         self._is_empty = False
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         text = "".join(f"{self._name}: {line}\n" for line in lines)

@@ -27,8 +27,9 @@ _MESSAGE_WIDTH = 200
 class Progress:
     """Counts runs, and shows the counts until the ``with`` block ends.
 
-    A terminal gets a live display, anything else a few plain lines on ``sys.stderr``; so does a
-    terminal on which the runs themselves print. If the display fails, it ends with a warning and
+    A terminal gets a live display, anything else a plain line on ``sys.stderr`` from time to time,
+    at least every two minutes. A terminal on which the runs themselves print gets plain lines
+    between runs. If the display fails, it ends with a warning and
     the launch goes on.
 
     Args:
@@ -74,6 +75,7 @@ class Progress:
         self._lines: deque[str] = deque()
         self._rows: RunningRows
         self._lock = threading.Lock()
+        self._drawing = threading.RLock()
         self._over = threading.Event()
         self._display: Lines | Live | None = None
         self._thread: threading.Thread | None = None
@@ -167,7 +169,7 @@ class Progress:
                 self._display = Live(stream, self._view(0))
             else:
                 self._display = Lines(stream, f"ztxexp {self._mode}")
-            if not self._in_process:
+            if not self._in_process or not stream.isatty():
                 self._thread = threading.Thread(
                     target=self._keep_drawing, name="ztxexp-progress", daemon=True
                 )
@@ -200,11 +202,15 @@ class Progress:
         self._draw()
 
     def _draw_between_runs(self) -> None:
-        """Draw at once if no thread draws: the runs print to the same stream."""
-        if self._thread is None:
+        """Draw at once if the runs print to the same stream, or no thread draws."""
+        if self._in_process or self._thread is None:
             self._draw()
 
     def _draw(self) -> None:
+        with self._drawing:
+            self._draw_alone()
+
+    def _draw_alone(self) -> None:
         display, over = self._display, self._over.is_set()
         if display is None:
             return

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ztxexp.progress import display
 from ztxexp.progress.progress import Progress, eta
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp_core.records import RunOutcome, RunSpec
@@ -225,6 +226,28 @@ def test_a_failure_is_told_on_standard_error(capfd) -> None:
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("ztxexp m: run run0 failed: E: no\nztxexp m: 1/1 done, 1 failed, elapsed")
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_a_file_gets_counts_while_one_run_goes_on(out, monkeypatch, in_process) -> None:
+    assert display._LONGEST_PAUSE_SEC < 120 - 5  # promised: two minutes
+    for pause in ("_QUIET_SEC", "_FIRST_PAUSE_SEC", "_LONGEST_PAUSE_SEC"):
+        monkeypatch.setattr(display, pause, 0.0)
+    with Progress(2, mode="m", stream=out, in_process=in_process) as progress:
+        progress.started(spec(0))
+        deadline = time.monotonic() + 60
+        while out.getvalue().count("0/2 done, 1 running") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert drawing() == []
+
+
+def test_the_last_counts_are_written_once(out, monkeypatch) -> None:
+    monkeypatch.setattr(display, "_QUIET_SEC", 0.0)
+    with Progress(1, mode="m", stream=out, in_process=True) as progress:
+        progress.started(spec(0))
+        progress.ended(ended(0))
+    assert out.getvalue().count("1/1 done, elapsed 0:00:00") == 1
 
 
 def test_a_program_without_standard_error_goes_without(monkeypatch) -> None:
