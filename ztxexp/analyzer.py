@@ -6,6 +6,7 @@ function. Damaged and foreign entries of a root cost themselves only, and are na
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ztxexp.analysis import aggregation, comparing, curves, failures, frames, qu
 from ztxexp.results.selection import Selection, Tags
 from ztxexp.upkeep import checking, deleting, repairing, stale
 from ztxexp.upkeep.rules import Age
+from ztxexp_core.errors import closest
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -62,8 +64,10 @@ class ResultAnalyzer:
     def __init__(self, results_path: str | Path):
         self.results_path = root_path(results_path)
         if not self.results_path.is_dir():
+            path = self.results_path
+            near = closest(path.name, os.listdir(path.parent) if path.parent.is_dir() else ())
             raise FileNotFoundError(
-                f"there is no results folder at {self.results_path}; give the root of a launch"
+                f"there is no results folder at {path}{near}; give the root of a launch"
             )
 
     def to_records(

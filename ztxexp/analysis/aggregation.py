@@ -214,7 +214,11 @@ def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
 def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn]:
     """Yield the metrics that are averaged."""
     if asked is not None:
-        columns = [asked_for(runs.parts, key, "metrics", "metrics") for key in dict.fromkeys(asked)]
+        folders = runs.folders()
+        columns = [
+            asked_for(runs.parts, key, "metrics", "metrics", folders=folders)
+            for key in dict.fromkeys(asked)
+        ]
     else:
         table = flattened(runs.metrics)
         columns = [NamedColumn(key, table.column(key, ABSENT)) for key in table.names()]

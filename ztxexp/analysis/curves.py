@@ -11,11 +11,20 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.results.keys import ABSENT, NamedColumn, asked_for, flattened, varying
+from ztxexp.results.keys import (
+    ABSENT,
+    NamedColumn,
+    asked_for,
+    flattened,
+    logged_names,
+    split_of,
+    varying,
+    with_split,
+)
 from ztxexp.results.selection import Selection, as_list, chosen_runs, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched
@@ -184,20 +193,6 @@ def _warn_unknown(metric_key: str | None, split: str | None, known: set[tuple[st
     )
 
 
-def with_split(key: str | None, known: Iterable[tuple[str, str]]) -> str:
-    """Return which known split and metric a key such as ``valid/loss`` means, for a message.
-
-    Example:
-        >>> with_split("valid/loss", [("train", "loss"), ("valid", "loss")])
-        " (it is 'loss' of the split 'valid': to_curve_dataframe('loss', split='valid'))"
-    """
-    for split, metric in known:
-        if key in [f"{split}{mark}{metric}" for mark in "/_.-"]:
-            call = f"to_curve_dataframe({metric!r}, split={split!r})"
-            return f" (it is {metric!r} of the split {split!r}: {call})"
-    return ""
-
-
 def _with_attempts(columns: Columns, attempts: _RunLengthColumn) -> Columns:
     """Return the columns and that of the attempts; a metric named attempt is renamed."""
     import numpy as np
@@ -232,17 +227,12 @@ def _blocks(
             block.add(run_id, rows)
             any_wanted = any_wanted or bool(block.steps)
             if not any_wanted:
-                others.update((_split(row), name) for row in rows for name in row["metrics"])
+                others |= logged_names(rows)
             if len(block.steps) >= _BLOCK_ROWS:
                 yield block
                 block = _Block(metric_key, split)
     if block.steps:
         yield block
-
-
-def _split(row: Row) -> str:
-    split = row.get("split")
-    return "train" if split is None else str(split)
 
 
 class _Block:
@@ -264,7 +254,7 @@ class _Block:
         if self.metric_key:
             rows = [row for row in rows if self.metric_key in row["metrics"]]
         if self.split is not None:
-            rows = [row for row in rows if _split(row) == self.split]
+            rows = [row for row in rows if split_of(row) == self.split]
         if rows:
             self._add_metrics([row["metrics"] for row in rows])
             self.run_ids.extend([run_id] * len(rows))

@@ -47,7 +47,7 @@ def best(
     if not isinstance(top, int) or isinstance(top, bool) or top < 1:
         raise ConfigError(f"top must be a whole number from 1, got {top!r}")
     runs = read_runs(selection)
-    column = keys.asked_for(runs.parts, metric, "metrics", "metric")
+    column = keys.asked_for(runs.parts, metric, "metrics", "metric", folders=runs.folders())
     if over is not None:
         return _best_means(runs, column.name, metric, mode, top, over)
     cells = column.cells

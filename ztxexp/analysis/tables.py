@@ -33,7 +33,7 @@ def to_csv(
 ) -> pd.DataFrame:
     """Write runs to a CSV file and return their frame, see ``ResultAnalyzer.to_csv``."""
     frame = dataframe(selection)
-    if _is_empty(frame, selection, path):
+    if _is_empty(frame, path):
         return frame
     frame = _sorted_by(frame, as_list(sort_by, "sort_by"))
     written = _escaped(frame) if escape_formulas else frame
@@ -62,7 +62,7 @@ def to_parquet(
         ZtxexpError: pyarrow cannot be used.
     """
     frame = dataframe(selection, flatten=flatten, prefix=prefix, params=params)
-    if _is_empty(frame, selection, path):
+    if _is_empty(frame, path):
         return frame
     written = frame.rename(columns=str)
     as_texts = [at for at in range(frame.shape[1]) if _is_mixed(frame.iloc[:, at])]
@@ -96,16 +96,10 @@ def _json_text(cell: Any) -> str | None:
     return None if cell is None or cell != cell else encode(cell).decode()
 
 
-def _is_empty(frame: pd.DataFrame, selection: Selection, path: str | Path) -> bool:
+def _is_empty(frame: pd.DataFrame, path: str | Path) -> bool:
     """Return whether there is nothing to write, which a warning says."""
     if frame.empty:
-        statuses = "any status" if selection.statuses is None else ", ".join(selection.statuses)
-        _log.warning(
-            "no runs to export: none below %s is selected (%s); %s was not written",
-            selection.root,
-            statuses or "no status",
-            path,
-        )
+        _log.warning("no runs to export: %s was not written", path)
     return bool(frame.empty)
 
 

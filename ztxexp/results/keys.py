@@ -10,12 +10,14 @@ import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, moved, pack
+from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, Object, moved, pack
 from ztxexp.results.selection import checked_choice
 from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.store.files import read_jsonl
 from ztxexp_core.values.codec import float_text, is_number
 from ztxexp_core.values.copying import dots_of, flat, is_continued, lookup
 from ztxexp_core.values.identity import canonical
@@ -24,6 +26,7 @@ ABSENT: Any = object()  # a cell of a run that does not have the key
 
 _UNKNOWN = {"config": "no configuration has the key", "metrics": "no run has the metric"}
 _NAMES_SHOWN = 20
+_CURVES_READ, _ROWS_READ = 3, 500  # to look for a metric that no run has returned
 
 
 # Names of metrics of which the smallest is the best, as parts of a name or as words of it.
@@ -72,7 +75,12 @@ class NamedColumn(NamedTuple):
 
 
 def asked_for(
-    parts: Mapping[str, ColumnTable], key: str, expected: str, argument: str, hint: str = ""
+    parts: Mapping[str, ColumnTable],
+    key: str,
+    expected: str,
+    argument: str,
+    hint: str = "",
+    folders: Sequence[str] = (),
 ) -> NamedColumn:
     """Return the column of a key as users write it.
 
@@ -83,6 +91,7 @@ def asked_for(
         expected: the part in which it is looked for first.
         argument: the name of the argument in which it was given, for the message.
         hint: what else can be done, for the message.
+        folders: the runs' folders; what a few have logged at steps is named in the message.
 
     Raises:
         ConfigError: no run has it.
@@ -94,20 +103,20 @@ def asked_for(
     """
     if not isinstance(key, str):
         raise ConfigError(f"{argument} must be a string, got {key!r}")
-    part, _, rest = key.partition(".")
+    before, _, rest = key.partition(".")
     candidates = [(expected, key, key)]
-    if rest and part in parts:
-        candidates.append((part, rest, rest if part == expected else key))
+    if rest and before in parts:
+        candidates.append((before, rest, rest if before == expected else key))
     for name, inner, column_name in candidates:
         cells = cells_of(parts[name], inner)
         if any(cell is not ABSENT for cell in cells):
             return NamedColumn(column_name, cells)
-    table = parts[expected]
-    if not table.size:
+    if not parts[expected].size:
         return NamedColumn(key, [])
-    known = sorted({*table.names(), *flattened(table).names()})
+    asked, prefix = (before, f"{before}.") if len(candidates) > 1 else (expected, "")
+    known = sorted(prefix + name for name in flattened(parts[asked]).names())
     listed = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if len(known) > _NAMES_SHOWN else "")
-    hint = closest(key, known) + (hint or _elsewhere(parts, key, expected))
+    hint = closest(key, known) + (hint or _elsewhere(parts, key, expected) or _logged(key, folders))
     raise ConfigError(f"{argument}: {_UNKNOWN[expected]} {key!r}{hint}; known: {listed or 'none'}")
 
 
@@ -129,9 +138,50 @@ def _elsewhere(parts: Mapping[str, ColumnTable], key: str, expected: str) -> str
     for name, table in parts.items():
         if name != expected and any(cell is not ABSENT for cell in cells_of(table, key)):
             return f"; it is a key of {name}: write {f'{name}.{key}'!r}"
-    if expected != "metrics" or closest(key, parts[expected].names()):
-        return ""
-    return "; a metric that was logged at steps, and not returned, is in to_curve_dataframe()"
+    return ""
+
+
+def _logged(key: str, folders: Sequence[str]) -> str:
+    """Say how to get a metric that runs have logged at steps, for the end of a message."""
+    logged: set[tuple[str, str]] = set()
+    for folder in folders[:_CURVES_READ]:
+        logged |= logged_names(islice(read_jsonl(f"{folder}/metrics.jsonl"), _ROWS_READ))
+    if any(key == metric for _, metric in logged):
+        return (
+            f"; it was logged at steps, and not returned: to_curve_dataframe({key!r}) has it; "
+            "return it, or call ctx.set_summary, to have it here"
+        )
+    return with_split(key, logged)
+
+
+def logged_names(rows: Iterable[Object]) -> set[tuple[str, str]]:
+    """Return the splits and metrics of some rows of a curve."""
+    return {
+        (split_of(row), name)
+        for row in rows
+        if isinstance(row.get("metrics"), dict)
+        for name in row["metrics"]
+    }
+
+
+def split_of(row: Object) -> str:
+    """Return the split of a row of a curve."""
+    split = row.get("split")
+    return "train" if split is None else str(split)
+
+
+def with_split(key: str | None, known: Iterable[tuple[str, str]]) -> str:
+    """Return which known split and metric a key such as ``valid/loss`` means, for a message.
+
+    Example:
+        >>> with_split("valid/loss", [("train", "loss"), ("valid", "loss")])
+        " (it is 'loss' of the split 'valid': to_curve_dataframe('loss', split='valid'))"
+    """
+    for split, metric in known:
+        if key in [f"{split}{mark}{metric}" for mark in "/_.-"]:
+            call = f"to_curve_dataframe({metric!r}, split={split!r})"
+            return f" (it is {metric!r} of the split {split!r}: {call})"
+    return ""
 
 
 def without_number(cells: Sequence[Any]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results import empty
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import Kind, no_garbage_collection, read_all
 from ztxexp.text.format import encodable
@@ -32,6 +33,7 @@ Tags = dict[str, str] | list[str]
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 _RUN_DIR = "run_dir"
 _CANDIDATES_SHOWN = 5
+_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "timeout")  # of failed runs
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Selection:
             runs = chosen_runs(Selection(self.root))
             matching = _matching(run_id, {name: str(run.get("run_id")) for name, run in runs})
         if not matching:
-            hint = closest(run_id, names)
+            hint = closest(run_id, names) or empty.other_level(self.root)
             raise ConfigError(f"no run below {self.root} has the id {run_id!r}{hint}")
         if len(matching) > 1:
             more = ", ..." if len(matching) > _CANDIDATES_SHOWN else ""
@@ -179,8 +181,11 @@ def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
     listed = as_list(statuses, "statuses")
     for status in listed:
         if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
+            hint = closest(status, VALID_RUN_STATUSES)
+            if status in _REASONS:
+                hint = f" but a reason: take statuses='failed' and the rows with reason={status!r}"
             raise ConfigError(
-                f"{status!r} is not a status of a run{closest(status, VALID_RUN_STATUSES)}; known: "
+                f"{status!r} is not a status of a run{hint}; known: "
                 f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
             )
     return frozenset(listed)
@@ -353,20 +358,22 @@ def _accepted(
             or is_known_schema(version, f"{root}/{names[at]}/run.json")
         )
     ]
+    if not positions:
+        empty.warn_no_runs(root)
+        return [], ended
     wanted = selection.statuses
     if wanted is not None:  # a damaged status may be a list, which no set can be asked about
+        of_all = [statuses[p] for p in positions]
         positions = [p for p in positions if isinstance(statuses[p], str) and statuses[p] in wanted]
-    if selection.experiment_name or selection.group or selection.tags:
-        labels = [run.column(name) for name in ("experiment_name", "group", "tags")]
+        if not positions:
+            empty.warn_no_status(root, wanted, of_all)
+    asked = {name: getattr(selection, name) for name in ("experiment_name", "group", "tags")}
+    if any(asked.values()) and positions:
+        labels = [run.column(name) for name in asked]
         taken = [p for p in positions if selection.takes(*(of[p] for of in labels))]
-        if positions and not taken:
-            asked = ("experiment_name", "group", "tags")
-            filters = {name: getattr(selection, name) for name in asked}
-            _log.warning(
-                "no run of %s has %s",
-                root,
-                ", ".join(f"{name}={value!r}" for name, value in filters.items() if value),
-            )
+        if not taken:
+            known = [[of[p] for p in positions] for of in labels]
+            empty.warn_no_labels(root, asked, dict(zip(asked, known, strict=True)))
         positions = taken
     if selection.run_ids is not None:
         folders = set(selection.folder_names())

@@ -22,7 +22,16 @@ from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
 from ztxexp.upkeep.repairing import may_be_running
-from ztxexp.upkeep.rules import Age, Rules, RunInfo, choose, run_info, run_infos, seconds_of
+from ztxexp.upkeep.rules import (
+    Age,
+    Rules,
+    RunInfo,
+    choose,
+    labelled,
+    run_info,
+    run_infos,
+    seconds_of,
+)
 from ztxexp.upkeep.unreferenced import unreferenced
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
@@ -52,8 +61,8 @@ class GcReport(Report[RunInfo]):
         >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
         ./results: would delete 2 of 4 runs and free 830.4 MiB (dry run: nothing was deleted)
         not among the 2 with the largest score
-         420.2 MiB  20260301_101733_a41e  succeeded 3 d ago, score 0.68
-         410.2 MiB  20260301_101500_5f0c  succeeded 3 d ago, score 0.71
+         420.2 MiB  20260301_101733_a41e  succeeded 3 d ago, score 0.68  lr=0.1 seed=1
+         410.2 MiB  20260301_101500_5f0c  succeeded 3 d ago, score 0.71  lr=0.2 seed=1
     """
 
     WORDS = ("status",)
@@ -99,7 +108,7 @@ class GcReport(Report[RunInfo]):
             text = f"{size(info.size):>10}  {name}  {info.status} {age(info.age)} ago"
             text += "" if info.value is None else f", {self.rules.metric} {info.value:.6g}"
             text += "" if self.dry_run or info.deleted else ", left alone"
-            yield sanitize_for_terminal(text)
+            yield sanitize_for_terminal(f"{text}  {info.label}".rstrip())
         rest = by_size[_SHOWN:]
         if rest:
             yield f"{size(sum(info.size for info in rest)):>10}  {plural(len(rest), 'more run')}"
@@ -139,7 +148,8 @@ def gc(
         only,
     )
     runs = read_runs(Selection(root))
-    report = GcReport(root, choose(rules, run_infos(root, runs, rules)), rules, len(runs), dry_run)
+    chosen = labelled(runs, choose(rules, run_infos(root, runs, rules)))
+    report = GcReport(root, chosen, rules, len(runs), dry_run)
     _delete("gc", report, confirm)
     if report.folders and not rules.only:
         files = unreferenced(root, [folder.name for folder in report.folders])
@@ -228,7 +238,7 @@ def _confirm(who: str, infos: Sequence[RunInfo], only: str | None) -> bool:
     """Ask in the terminal or notebook whether to delete; False without a terminal."""
     what = plural(len(infos), "run")
     what = f"the {only} of {what}" if only else what
-    names = _names([info.folder for info in infos])
+    names = _names([info.folder for info in infos], [info.label for info in infos])
     freed = size(sum(info.size for info in infos))
     question = f"Delete {what} ({freed}) for good: {names}? Type yes: "
     try:
@@ -313,7 +323,9 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def _names(folders: Sequence[Path]) -> str:
+def _names(folders: Sequence[Path], labels: Sequence[str] = ()) -> str:
     shown = [sanitize_for_terminal(folder.name) for folder in folders[:_SHOWN]]
+    for at, label in enumerate(labels[:_SHOWN]):
+        shown[at] += f" ({label})" if label else ""
     more = len(folders) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

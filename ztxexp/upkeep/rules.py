@@ -9,19 +9,19 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ztxexp.results.keys import direction
+from ztxexp.results.keys import ABSENT, asked_for, direction, flattened, varying
 from ztxexp.results.selection import RunSet, checked_choice
 from ztxexp.text.format import age, sanitize_for_terminal
-from ztxexp_core.errors import ConfigError, closest
+from ztxexp.text.labels import label
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
-from ztxexp_core.values.copying import flat, lookup
 from ztxexp_core.values.identity import canonical
 
 Age = float | datetime.timedelta | str
@@ -116,6 +116,7 @@ class RunInfo:
         value: its metric; ``None`` where it has none, or none was asked for.
         size: bytes in it, or in the folder that is emptied; targets of links do not count.
         deleted: whether it was deleted, or that folder emptied.
+        label: those values of its configuration in which the runs of the root differ.
         run: its ``run.json``, as readers see it.
         group: values of the configuration by which the best are chosen.
     """
@@ -126,6 +127,7 @@ class RunInfo:
     value: float | None = None
     size: int = 0
     deleted: bool = False
+    label: str = ""
     run: Mapping[str, Any] = field(default_factory=dict, repr=False)
     group: bytes = field(default=b"", repr=False)
 
@@ -160,24 +162,40 @@ def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
     Raises:
         ConfigError: no run has the metric, or none has a key of ``per``.
     """
-    nothing = [None] * len(runs)
-    configs = runs.config.all() if rules.per else nothing
-    metrics = runs.metrics.all() if rules.metric else nothing
+    succeeded = RUN_STATUS_SUCCEEDED in runs.run.column("status")
+    values = [ABSENT] * len(runs)
+    if rules.metric and succeeded:
+        folders = runs.folders()
+        values = asked_for(runs.parts, rules.metric, "metrics", "metric", folders=folders).cells
+    columns = [asked_for(runs.parts, key, "config", "per").cells for key in rules.per]
     infos, group = [], b""
-    each = zip(runs.names, runs.run.all(), configs, metrics, strict=True)
-    for name, run, config, values in each:
+    for at, (name, run) in enumerate(zip(runs.names, runs.run.all(), strict=True)):
         folder = root / name
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
         if rules.per:
+            cells = [None if column[at] is ABSENT else column[at] for column in columns]
             try:
-                group = canonical({key: lookup(config or {}, key) for key in rules.per})
+                group = canonical({"": cells})
             except ConfigError:  # nested without end
                 continue
-        value = _value(lookup(values or {}, rules.metric)) if rules.metric else None
-        infos.append(run_info(folder, run or {}, value=value, group=group))
-    _check_names(rules, runs, infos)
+        infos.append(run_info(folder, run or {}, value=_value(values[at]), group=group))
+    if rules.metric and succeeded and not any(info.is_ranked for info in infos):
+        raise ConfigError(f"no run that succeeded has a number as its {rules.metric!r}")
     return infos
+
+
+def labelled(runs: RunSet, infos: Iterable[RunInfo]) -> list[RunInfo]:
+    """Return the runs with those values of their configurations in which all runs differ."""
+    keys = list(varying(flattened(runs.config)))
+    position = {name: at for at, name in enumerate(runs.names)}
+    config_at = runs.config.getter()
+    return [
+        replace(
+            info, label=label(config_at(position[info.folder.name]) or {}, keys) if keys else ""
+        )
+        for info in infos
+    ]
 
 
 def _ended_at(folder: Path, run: Mapping[str, Any], now: float) -> float:
@@ -200,23 +218,6 @@ def _value(value: Any) -> float | None:
             float(value)
             return cast(float, value)
     return None
-
-
-def _check_names(rules: Rules, runs: RunSet, infos: Sequence[RunInfo]) -> None:
-    # With a misspelt metric no run would be among the best.
-    succeeded = any(info.status == RUN_STATUS_SUCCEEDED for info in infos)
-    if rules.metric and succeeded and not any(info.is_ranked for info in infos):
-        values = [pair for metrics in runs.metrics.all() for pair in flat(metrics or {})]
-        known = {key for key, value in values if _value(value) is not None}
-        raise ConfigError(
-            f"no run that succeeded has a number {rules.metric!r} in its metrics.json"
-            f"{closest(rules.metric, known)}; known: {', '.join(sorted(known)) or 'none'}"
-        )
-    configs = [config or {} for config in runs.config.all()] if infos and rules.per else []
-    known = {name for config in configs for name in (*config, *dict(flat(config)))}
-    for key in rules.per:
-        if infos and key not in known:
-            raise ConfigError(f"per={key!r}: no configuration has that key{closest(key, known)}")
 
 
 def choose(rules: Rules, infos: Sequence[RunInfo]) -> list[RunInfo]:

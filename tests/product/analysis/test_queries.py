@@ -10,7 +10,7 @@ import os
 
 import pandas as pd
 import pytest
-from handmade import put, write_run
+from handmade import event, put, write_run
 from owners import dead_owner
 from reading import warned
 
@@ -89,6 +89,24 @@ def test_an_unknown_metric_is_refused_with_the_closest(scored):
     analyzer = scored(0.5)
     with pytest.raises(ConfigError, match=r"'scroe' \(did you mean 'score'\?\); known: score"):
         analyzer.best("scroe")
+
+
+def test_a_metric_that_was_only_logged_is_refused_with_the_ways_to_it(folder):
+    curve = [event(1, lr=1), event(2, split="valid", f1=0.5)]
+    write_run(folder, "a", metrics={"score": 1}, curve=curve)
+    analyzer = ResultAnalyzer(folder)
+    with pytest.raises(ConfigError, match=r"to_curve_dataframe\('f1'\).*return it.*known: score"):
+        analyzer.best("f1")
+    with pytest.raises(ConfigError, match=r"to_curve_dataframe\('f1', split='valid'\)"):
+        analyzer.aggregate(over=None, metrics=["valid/f1"])
+
+
+def test_a_misspelt_name_in_run_json_is_refused_with_the_closest(folder):
+    write_run(folder, "a", metrics={"score": 1}, duration_sec=3)
+    with pytest.raises(ConfigError, match=r"did you mean 'run\.duration_sec'"):
+        ResultAnalyzer(folder).best("run.duration", "min")
+    with pytest.raises(ConfigError, match=r"key of run: write 'run\.duration_sec'"):
+        ResultAnalyzer(folder).best("duration_sec", "min")
 
 
 @pytest.mark.parametrize(

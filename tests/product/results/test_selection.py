@@ -74,7 +74,69 @@ def test_the_analyzer_and_the_plain_functions_answer_alike(root, tmp_path):
 def test_an_export_of_no_runs_is_a_warning_that_names_file_and_statuses(root, write, caplog):
     file = root / "out.table"
     frame = getattr(ResultAnalyzer(root), write)(file, statuses=["skipped"])
-    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    why, what = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert frame.empty and not file.exists()
-    assert "no runs to export" in record.getMessage() and "skipped" in record.getMessage()
-    assert str(file) in record.getMessage()
+    assert why == f"none of the 3 runs below {root} is skipped: 1 failed, 2 succeeded"
+    assert what == f"no runs to export: {file} was not written"
+
+
+# ---- where no run is found -------------------------------------------------------------------
+
+
+def said(caplog, root, **filters):
+    """Read by way of the analyzer, and return what was logged, on one line."""
+    caplog.clear()
+    ResultAnalyzer(root).to_dataframe(**filters)
+    return " ".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_root_of_the_wrong_level_is_told_with_the_right_one(root, tmp_path_factory, caplog):
+    assert said(caplog, root) == ""
+    assert said(caplog, root / "a1") == (
+        f"no run below {root / 'a1'}: it is the folder of a run; the results root is {root}"
+    )
+    inside = root / "a1" / "artifacts"
+    assert said(caplog, inside).endswith(
+        f": it lies in the folder of a run; the results root is {root}"
+    )
+    above = tmp_path_factory.mktemp("above")
+    assert said(caplog, above) == f"no run below {above}"
+    for name in ("mnist", "cifar"):
+        write_run(above / name, "r", metrics={"x": 1})
+    assert said(caplog, above).endswith(
+        f"one level deeper; the results root is {above / 'cifar'} or {above / 'mnist'}"
+    )
+    with pytest.raises(ConfigError, match="one level deeper"):
+        ResultAnalyzer(above).compare(["r"])
+
+
+def test_a_run_that_holds_runs_of_its_own_is_a_root(root, caplog):
+    write_run(root / "a1", "inner")
+    assert said(caplog, root / "a1") == ""
+
+
+def test_a_root_that_is_not_there_is_told_with_the_nearest(tmp_path):
+    (tmp_path / "results").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"resluts \(did you mean 'results'\?\)"):
+        ResultAnalyzer(tmp_path / "resluts")
+
+
+def test_a_reason_in_place_of_a_status_is_told_with_the_way_to_select_it(root):
+    with pytest.raises(ConfigError, match=r"statuses='failed' and .* reason='interrupted'"):
+        ResultAnalyzer(root).to_dataframe(statuses="interrupted")
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"experiment_name": "basline"}, "experiment_name='basline' (did you mean 'baseline'?)"),
+        ({"group": "frist"}, "group='frist' (did you mean 'first'?)"),
+        ({"group": "zzz"}, "group='zzz' (there is: 'first')"),
+        ({"tags": {"data": "minst"}}, "(did you mean 'mnist'?)"),
+        ({"tags": ["minst"]}, "(did you mean 'mnist'?)"),
+    ],
+)
+def test_a_label_that_no_run_has_is_told_with_the_nearest(tmp_path, caplog, filters, message):
+    labels = {"experiment_name": "baseline", "group": "first", "tags": {"data": "mnist"}}
+    write_run(tmp_path, "a", **labels)
+    assert message in said(caplog, tmp_path, **filters)

@@ -105,6 +105,29 @@ def test_what_cannot_be_ranked_stays(folder):
     assert chosen(folder, keep_best=5, metric="score") == ["r3"]
 
 
+def test_the_metric_may_stand_in_run_json(tmp_path):
+    for name, took in (("a", 3), ("b", 1), ("c", 2)):
+        run(tmp_path, name, duration_sec=took)
+    assert chosen(tmp_path, keep_best=1, metric="run.duration_sec", mode="min") == ["a", "c"]
+    with pytest.raises(ConfigError, match=r"'duration_sec'.*write 'run\.duration_sec'"):
+        chosen(tmp_path, keep_best=1, metric="duration_sec", mode="min")
+
+
+def test_a_metric_that_is_a_number_in_no_run_is_refused(tmp_path):
+    run(tmp_path, "a", metrics={"score": "high"})
+    with pytest.raises(ConfigError, match="no run that succeeded has a number as its 'score'"):
+        chosen(tmp_path, keep_best=1, metric="score")
+
+
+def test_what_varies_in_the_sweep_tells_the_runs_apart(tmp_path):
+    for seed in (0, 1):
+        config = {"data": "digits", "opt": {"lr": 0.1, "seed": seed}}
+        run(tmp_path, f"r{seed}", config=config, metrics={"score": seed})
+    report = ResultAnalyzer(tmp_path).gc(keep_best=1, metric="score")
+    assert [item.label for item in report] == ["opt.seed=0"]
+    assert "score 0  opt.seed=0" in str(report)
+
+
 def test_nan_ranks_last_and_infinity_is_a_number(tmp_path):
     for name, value in {"a": "NaN", "b": 0.1, "c": "NaN", "d": "Infinity", "e": 10**400}.items():
         run(tmp_path, name, metrics={"score": value})
@@ -320,7 +343,8 @@ def test_a_person_is_asked_with_what_it_frees(folder, monkeypatch, answer, gone,
     report = ResultAnalyzer(folder).gc(older_than="4d", only=only, dry_run=False)
     assert len(report) == 2 and len(report.folders) == gone
     what = "Delete 2 runs (2." if only is None else "the checkpoints of 2 runs (2.0 KiB)"
-    assert len(asked) == 1 and what in asked[0] and "r4, r5" in asked[0]
+    assert len(asked) == 1 and what in asked[0]
+    assert ": r4 (lr=4 net.model=small), r5 (lr=5 net.model=big)?" in asked[0]
     assert ("r5" in names(folder)) == (gone == 0 or only is not None)
 
 
@@ -369,7 +393,7 @@ def test_the_report_lists_the_largest_runs_with_their_sizes_below_each_other(fol
     assert lines[1] == (
         "not among the 2 with the largest score of each net.model, skipped or succeeded"
     )
-    assert lines[2] == "   3.0 MiB  r3  succeeded 3 d ago, score 0.2"
+    assert lines[2] == "   3.0 MiB  r3  succeeded 3 d ago, score 0.2  lr=3 net.model=big"
     assert len(lines) == 2 + 20 + 1 and lines[-1].endswith("  12 more runs")
     assert len({line.index("  ", 4) for line in lines[2:]}) == 1
 
@@ -379,7 +403,7 @@ def test_the_report_of_what_was_deleted_says_what_it_freed(folder):
     lines = str(report).splitlines()
     assert lines[0] == f"{folder}: deleted 1 of 7 runs, {size(report.size)} freed"
     assert lines[1] == "ended more than 5 d ago"
-    assert lines[2].endswith("  r5  succeeded 5 d ago")
+    assert lines[2].endswith("  r5  succeeded 5 d ago  lr=5 net.model=big")
     (record,) = report.to_records()
     assert record["folder"] == str(folder / "r5") and record["deleted"] is True
     assert "<pre>" in report._repr_html_() and len(report) == 1 and report[0].size == report.size
