@@ -90,7 +90,9 @@ class EventFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".first.{os.getpid()}.tmp"  # a name that TensorBoard passes over
         try:
-            temporary.write_bytes(b"".join(map(_framed, (_version(), *events))))
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "xb") as file:  # not through a link
+                file.write(b"".join(map(_framed, (_version(), *events))))
             os.replace(temporary, self.path / _FIRST)
         except BaseException:
             with contextlib.suppress(OSError):

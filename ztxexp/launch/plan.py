@@ -6,6 +6,7 @@ Nothing is written or started here.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,10 @@ from ztxexp_core.records import (
     RUN_STATUS_SKIPPED,
     Config,
 )
+from ztxexp_core.store.files import refuse_links
 from ztxexp_core.values.identity import config_identity
+
+_log = logging.getLogger("ztxexp")
 
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
@@ -375,6 +379,11 @@ class _Decisions:
         if past.run_id in self.resumed_ids:
             why = f"{why}; another configuration in the list resumes that run"
             return self._unless_limited(Action.NEW, why, past)
+        try:
+            refuse_links(past.folder)
+        except OSError as exc:
+            _log.warning("not resumed: %s: %s", exc.filename, exc.strerror)
+            return Action.NEW, f"{why}; a new run, because its folder cannot be gone on in", past, 1
         self.resumed_ids.add(past.run_id)
         action = Action.RESUME if self.only_failed is None else Action.RETRY
         return action, why, past, past.attempt + 1

@@ -127,7 +127,7 @@ def write_shared(root: str | Path, kind: str, data: bytes) -> str | None:
     name = content_hash(data)
     path = os.path.join(root, kind.format(name))
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) != len(data):
+        if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) != len(data):
             os.makedirs(root, exist_ok=True)
             write_bytes(path, data)
         else:

@@ -22,12 +22,13 @@ from ztxexp_core.errors import ConfigError, without_secrets
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, TrackerSpec
 from ztxexp_core.store.files import (
-    CLOEXEC,
     Line,
     RunFiles,
     ends_mid_line,
     make_folder,
+    open_to_write,
     read_jsonl,
+    refuse_link,
     utc_now,
     whole_lines,
 )
@@ -174,9 +175,11 @@ class DeliveryState:
             BlockingIOError: another process has one.
             OSError: the file cannot be written.
         """
-        make_folder(os.path.dirname(self.path))
+        folder = os.path.dirname(self.path)
+        refuse_link(os.path.dirname(folder))
+        make_folder(folder)
         # Not in append mode: the first line is overwritten.
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC, 0o666)
+        self._fd = open_to_write(self.path, os.O_RDWR)
         try:
             _lock(self._fd)
         except BlockingIOError:

@@ -18,8 +18,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ztxexp_core.store.files import open_to_write
+
 _STREAMS = {"stdout": 1, "stderr": 2}
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _FORMAT = logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s")
 
 
@@ -27,6 +28,10 @@ class _LogFile(logging.FileHandler):
     """A log file; that it cannot be written ends no run."""
 
     broken: OSError | None = None
+
+    def _open(self) -> Any:
+        fd = open_to_write(self.baseFilename)
+        return open(fd, "a", encoding=self.encoding, errors=self.errors)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -155,7 +160,7 @@ def _flushed() -> bool:
 
 
 def _take_over(path: str) -> None:
-    fd = os.open(path, _APPEND, 0o666)
+    fd = open_to_write(path)
     try:
         while _early and path != os.devnull:
             del _early[: os.write(fd, _early)]

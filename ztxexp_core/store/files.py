@@ -27,6 +27,7 @@ _log = logging.getLogger("ztxexp")
 STAGING_PREFIX = ".new-"  # of folders that are being made
 CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _READ_LIMIT = 64 * 2**20  # bytes; a larger record is damaged
 
 
@@ -122,6 +123,41 @@ def make_folder(path: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "is a link or a file, not a folder", path)
 
 
+# ---- nothing is written through a link -----------------------------------------------------------
+
+
+def open_to_write(path: str | Path, flags: int = os.O_WRONLY | os.O_APPEND) -> int:
+    """Open a file of ours, make it if it is missing, and return its descriptor.
+
+    Raises:
+        OSError: it cannot be written, or is a link: through it, whoever provides a results root
+            would choose where we write.
+    """
+    try:
+        return os.open(path, flags | os.O_CREAT | CLOEXEC | _NO_WAIT | _NO_LINK, 0o666)
+    except OSError:
+        refuse_link(path)
+        raise
+
+
+def refuse_link(path: str | Path) -> None:
+    """Raise ``OSError`` where a link is in the place of something of ours."""
+    if os.path.islink(path):
+        what = "is a link, and nothing is written through one; move what it leads to in its place"
+        raise OSError(errno.ELOOP, what, str(path))
+
+
+def refuse_links(run_dir: str | Path) -> None:
+    """Raise ``OSError`` where a run's folder, or an entry of it, is a link that leads out of it."""
+    refuse_link(run_dir)
+    with os.scandir(run_dir) as entries:
+        links = [entry.path for entry in entries if entry.is_symlink()]
+    inside = f"{os.path.realpath(run_dir)}{os.sep}"
+    for path in links:
+        if not os.path.realpath(path).startswith(inside):
+            refuse_link(path)
+
+
 # ---- writing whole files -------------------------------------------------------------------------
 
 
@@ -171,7 +207,7 @@ def write_new(path: str, data: bytes, flag: int = os.O_EXCL) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | flag | CLOEXEC, 0o666)
+    fd = open_to_write(path, os.O_WRONLY | flag)
     try:
         try:
             done = os.write(fd, data)
@@ -339,8 +375,7 @@ class JsonlWriter:
     def _open(self) -> int:
         with self._lock:
             if self._fd is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | CLOEXEC | _NO_WAIT
-                fd = os.open(self.path, flags, 0o666)
+                fd = open_to_write(self.path)
                 if os.fstat(fd).st_size and ends_mid_line(self.path):  # torn by a kill
                     os.write(fd, b"\n")
                 self._fd = fd

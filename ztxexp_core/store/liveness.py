@@ -395,6 +395,8 @@ def stamp(root: str | Path) -> float:
     """Return the date of a folder made in a root now; this host's time if none can be made."""
     name = f"{STAGING_PREFIX}clock-{os.urandom(6).hex()}"
     for folder in (f"{root}/{_BEATS}", str(root)):
+        if folder != str(root) and _is_linked(root, ALIVE):
+            continue
         try:
             asked_again(os.mkdir, f"{folder}/{name}")
         except FileNotFoundError:
@@ -419,11 +421,10 @@ def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
         part: the part of the shared folder that holds the files.
         ending: only files whose names end so.
     """
-    folders = (f"{root}/{SHARED_FOLDER}", f"{root}/{SHARED_FOLDER}/{part}")
-    if any(map(os.path.islink, folders)):  # what is behind it is not ours
+    if _is_linked(root, part):
         return
     try:
-        with os.scandir(folders[1]) as scanned:
+        with os.scandir(f"{root}/{SHARED_FOLDER}/{part}") as scanned:
             entries = [entry for entry in scanned if entry.name.endswith(ending)]
         limit = file_system_now(root) - _KEPT_SEC if entries else 0.0
         old = [e for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
@@ -432,3 +433,9 @@ def remove_old(root: str | Path, part: str = ALIVE, ending: str = "") -> None:
     for entry in old:
         with contextlib.suppress(OSError):
             (os.rmdir if entry.is_dir(follow_symlinks=False) else os.unlink)(entry.path)
+
+
+def _is_linked(root: str | Path, part: str) -> bool:
+    """Return whether a link leads to a part of the shared folder: what is behind it is not ours."""
+    shared = f"{root}/{SHARED_FOLDER}"
+    return os.path.islink(shared) or os.path.islink(f"{shared}/{part}")

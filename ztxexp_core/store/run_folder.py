@@ -29,6 +29,7 @@ from ztxexp_core.store.files import (
     JsonlWriter,
     RunFiles,
     read_record,
+    refuse_links,
     utc_now,
     warn_once,
     write_bytes,
@@ -110,8 +111,9 @@ def reopen_run(
     ``error.log`` becomes ``error-attempt1.log``; its ``metrics.json`` is removed.
 
     Raises:
-        OSError: there is no such folder, or it cannot be written.
+        OSError: there is no such folder, it cannot be written, or a link leads out of it.
     """
+    refuse_links(run_dir)
     files = RunFiles(run_dir)
     before = read_record(files.run) or {}
     if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
@@ -203,7 +205,11 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
 
     Returns:
         The record as written.
+
+    Raises:
+        OSError: it cannot be written, or a link leads out of the folder; nothing was written then.
     """
+    refuse_links(run_dir)
     closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
     files = RunFiles(run_dir)
     if not os.path.exists(files.error):

@@ -353,6 +353,11 @@ def _keep_artifact(artifacts: Path, path: str | Path, name: str | None) -> tuple
             'give a name or a path below it, such as "figures/loss.png"'
         )
     target = home / name
+    if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(home.parent)):
+        raise ValueError(
+            f"artifact name {name!r} leads through a link out of the run's folder; move what the "
+            "link leads to in its place"
+        )
     if target.exists() and os.path.samefile(source, target):
         return target, name, False
     changed = True

@@ -191,3 +191,14 @@ def test_a_copy_that_is_good_at_the_second_try_says_nothing(tmp_path, monkeypatc
     monkeypatch.setattr(sink, "_copy", copy)
     assert ctx.log_artifact(model).read_text() == "two"
     assert not ctx._sink.warnings
+
+
+def test_an_artifact_is_not_kept_behind_a_link(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run" / "artifacts").mkdir(parents=True)
+    (tmp_path / "run" / "artifacts" / "figures").symlink_to(tmp_path / "outside")
+    (tmp_path / "loss.png").write_text("x")
+    files = sink.FileSink(tmp_path / "run", 1, logging.getLogger("test"))
+    with pytest.raises(ValueError, match=r"figures/loss\.png.*leads through a link"):
+        files.log_artifact(tmp_path / "loss.png", "figures/loss.png")
+    assert not any((tmp_path / "outside").iterdir())
