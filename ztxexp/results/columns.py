@@ -87,11 +87,13 @@ class ColumnTable:
         size: number of positions.
         groups: the objects, grouped by their keys.
         overrides: objects by position, which replace those in the groups or come in addition.
+        unread: by position, why a file that is there could not be read.
     """
 
     size: int
     groups: list[KeyGroup] = field(default_factory=list)
     overrides: dict[int, Object] = field(default_factory=dict)
+    unread: dict[int, str] = field(default_factory=dict)
 
     def column(self, key: str, default: Any = None) -> list[Any]:
         """Return one key's value at every position, in a list of the caller's own.

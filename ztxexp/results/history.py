@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
-from ztxexp.results.index import Kind, no_garbage_collection, read_all
+from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -135,14 +135,17 @@ class Snapshot:
         self._on_progress = on_progress
         self._make_index = make_index
         self._histories: dict[Any, History] = {}
-        kinds = [Kind("run.json")]
-        (self._runs,) = self._read(self.names, kinds) if self.names else (ColumnTable(0),)
+        self._runs = self._read(self.names, Kind("run.json")) if self.names else ColumnTable(0)
         self._statuses = self._runs.column("status")
         self._versions = self._runs.column("schema_version")
         self._record_at = self._runs.getter()
 
-    def _read(self, names: Sequence[str], kinds: Sequence[Kind]) -> list[ColumnTable]:
-        return read_all(str(self.root), names, kinds, self._on_progress, self._make_index)
+    def _read(self, names: Sequence[str], kind: Kind) -> ColumnTable:
+        root = str(self.root)
+        (table,) = read_all(root, names, [kind], self._on_progress, self._make_index)
+        unread = {names[at]: why for at, why in table.unread.items()}
+        warn_unread(root, unread, ", so what it ran is not known and may run again")
+        return table
 
     def _places(self, statuses: Collection[str]) -> list[int]:
         """Return the positions of the records of this schema that have one of some statuses."""
@@ -234,9 +237,9 @@ class Snapshot:
         """Return the identities of configurations whose records do not hold them, by run name."""
         if not ignore_keys:  # as for all runs of 1.0.3
             kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
-            (derived,) = self._read(names, [kind])
+            derived = self._read(names, kind)
             return dict(zip(names, derived.column("identity"), strict=True))
-        (configs,) = self._read(names, [Kind("config.json")])
+        configs = self._read(names, Kind("config.json"))
         return {
             name: _identity(f"{self.root}/{name}/config.json", config, ignore_keys)
             for name, config in zip(names, configs.all(), strict=True)

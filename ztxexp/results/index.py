@@ -19,17 +19,21 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import orjson
 
 from ztxexp.results.columns import ColumnTable, Object, from_tree, moved, pack, to_tree
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.store.files import (
     INDEX,
+    asked_again,
+    known_record_exactly,
     open_regular,
-    read_record_exactly,
     shared_folder,
+    warn_once,
     write_bytes,
 )
 from ztxexp_core.store.liveness import stamp
@@ -40,10 +44,12 @@ _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are wor
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
 _COARSE_TICK_SEC = 2.1  # for one without, as FAT is
 _PROGRESS_EVERY = 1000
+_UNREAD_SHOWN = 10  # names in a message
 
 Mark = tuple[int, int, int, int]
 Progress = Callable[[int, int], None]
 _NO_MARK: Mark = (0, 0, 0, 0)  # of a file that is not there, or whose content is not kept
+_UNKNOWN_MARK: Mark = (-1, -1, -1, -1)  # of one whose dates cannot be read: no cache holds it
 _63_BITS = 2**63 - 1
 _mark_of = operator.attrgetter("st_mtime_ns", "st_ctime_ns", "st_size", "st_ino")
 
@@ -72,6 +78,8 @@ def read_all(
     make: bool = True,
 ) -> list[ColumnTable]:
     """Read some files of every run; where one is missing or damaged there is no object.
+
+    Where one could not be read there is none either, and the table says why.
 
     What a later kind holds is never older than what an earlier one holds: a run whose ``run.json``
     says that it has succeeded has its metrics, if ``run.json`` is asked for first.
@@ -114,6 +122,7 @@ class IndexScan:
         self.kind = kind
         self.marks = marks
         self.fresh: dict[int, Object | None] = {}
+        self._unread: dict[int, str] = {}
         self._cache_name = f"{kind.kept_as or kind.filename}{_ENDING}"
         self._cache = _load(root, self._cache_name)
 
@@ -147,6 +156,7 @@ class IndexScan:
         if keep:
             table = pack(table.all(), table.size)
             self._write_cache(table)
+        table.unread = self._unread
         return table
 
     def _compare(self) -> tuple[dict[int, int], list[int]]:
@@ -165,7 +175,11 @@ class IndexScan:
     def _read_file(self, position: int, now: float | None) -> None:
         """Read a file; takes away its mark where its content must not be kept."""
         path = f"{self.root}/{self.names[position]}/{self.kind.filename}"
-        one, exact = read_record_exactly(path)
+        try:
+            one, exact = known_record_exactly(path)
+        except OSError as exc:
+            self._unread[position] = exc.strerror or type(exc).__name__
+            one, exact = None, False
         if one is not None and self.kind.derive is not None:
             one = self.kind.derive(path, one)
         self.fresh[position] = one
@@ -174,7 +188,7 @@ class IndexScan:
             modified, changed = self.marks[mark][:2]
             tick = _TICK_SEC if modified % 1_000_000_000 else _COARSE_TICK_SEC
             racy = max(modified, changed) > (now - tick) * 1e9
-            if racy or not exact or one is None:
+            if racy or not exact or one is None or modified == _UNKNOWN_MARK[0]:
                 self.marks[mark] = array("q", _NO_MARK)
 
     def _write_cache(self, table: ColumnTable) -> None:
@@ -195,12 +209,16 @@ def _tuples(marks: array[int]) -> list[Mark]:
 
 
 def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
-    """Return dates, size and inode number of every file, four zeros where there is none."""
+    """Return dates, size and inode number of every file, four zeros where there is none.
+
+    Raises:
+        OSError: the root cannot be opened.
+    """
     all_marks = [array("q") for _ in filenames]
     ends = [(f"/{name}", marks) for name, marks in zip(filenames, all_marks, strict=True)]
     stat = os.stat
     if stat in os.supports_dir_fd:  # a third faster than by the whole path
-        fd: int | None = os.open(root, os.O_RDONLY)
+        fd: int | None = asked_again(os.open, root, os.O_RDONLY)
     else:
         fd, names = None, [f"{root}/{name}" for name in names]
     try:
@@ -208,8 +226,10 @@ def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[ar
             for end, marks in ends:
                 try:
                     marks.extend(_mark_of(stat(name + end, dir_fd=fd)))
-                except OSError:
+                except (FileNotFoundError, NotADirectoryError):
                     marks.extend(_NO_MARK)
+                except OSError:
+                    marks.extend(_UNKNOWN_MARK)
                 except OverflowError:  # a network file system's inode numbers may exceed 63 bits
                     del marks[len(marks) // 4 * 4 :]
                     mark = _mark_of(stat(name + end, dir_fd=fd))
@@ -218,6 +238,24 @@ def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[ar
         if fd is not None:
             os.close(fd)
     return all_marks
+
+
+def warn_unread(root: str | Path, unread: Mapping[str, str], so: str = "") -> None:
+    """Name the runs that are left out because they cannot be read, once in this process.
+
+    Args:
+        root: the results root.
+        unread: why, by the name of the run's folder.
+        so: what follows from that.
+    """
+    if unread:
+        names = ", ".join(list(unread)[:_UNREAD_SHOWN])
+        more = len(unread) - _UNREAD_SHOWN
+        names += f" and {more} more" if more > 0 else ""
+        why = ", ".join(dict.fromkeys(unread.values()))
+        count = plural(len(unread), "run")
+        shown = [sanitize_for_terminal(text) for text in (names, f"{why}; {count} of {root}")]
+        warn_once(shown[0], f"{shown[1]} cannot be read{so}")
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ from typing import Any
 
 from ztxexp.results import empty
 from ztxexp.results.columns import ColumnTable, Object, pack
-from ztxexp.results.index import Kind, no_garbage_collection, read_all
+from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING, VALID_RUN_STATUSES
-from ztxexp_core.store.files import read_jsonl, read_record
+from ztxexp_core.store.files import known_record, read_jsonl, read_record
 from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
 from ztxexp_core.store.sink import PARAMS
 from ztxexp_core.values.codec import numbers
@@ -288,7 +288,8 @@ def read_runs(selection: Selection, params: bool = False) -> RunSet:
     """Read the runs of a selection.
 
     Damaged and foreign entries are left out and named once in the log. A run whose configuration
-    is damaged is left out too; one that has none has an empty one.
+    is damaged is left out too; one that has none has an empty one. A run of which a file cannot be
+    read is left out, so that nothing stands there as missing that is not.
 
     Args:
         selection: which runs.
@@ -305,13 +306,22 @@ def read_runs(selection: Selection, params: bool = False) -> RunSet:
     positions, ended = _accepted(root, names, run, selection)
     for table, filename in zip(tables, filenames, strict=True):
         for at in ended:
-            record = read_record(f"{root}/{names[at]}/{filename}")
+            try:
+                record = known_record(f"{root}/{names[at]}/{filename}")
+            except OSError as exc:
+                table.unread[at] = exc.strerror or type(exc).__name__
+                continue
             if record is not None:
                 table.overrides[at] = record
+    # Of run.json all, for nobody knows what they are; of the other files those that are wanted.
+    wanted, unread = {*positions, *run.unread}, {}
+    for table in (run, *tables):
+        unread.update({at: why for at, why in table.unread.items() if at in wanted})
+    warn_unread(root, {names[at]: unread[at] for at in sorted(unread)})
     nothing = ColumnTable(len(names))
     config, metrics = [*tables, nothing][:2]
-    damaged = _damaged(root, names, config, positions)
-    positions = [at for at in positions if at not in damaged]
+    left_out = {*unread, *_damaged(root, names, config, positions)}
+    positions = [at for at in positions if at not in left_out]
     runs = RunSet(os.path.realpath(root), names, run, config, metrics, nothing).chosen(positions)
     for table in (runs.config, runs.metrics):
         table.map_values(numbers, (str, list, dict))
@@ -328,6 +338,7 @@ def chosen_runs(selection: Selection) -> list[tuple[str, Object]]:
     """
     root, names = str(selection.root), run_names(selection.root)
     (run,) = read_all(root, names, [Kind("run.json")])
+    warn_unread(root, {names[at]: why for at, why in run.unread.items()})
     positions, _ = _accepted(root, names, run, selection)
     return [(names[at], one or {}) for at, one in zip(positions, run.at(positions), strict=True)]
 

@@ -279,12 +279,28 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """Read a JSON file that holds one object; ``None`` if it is missing or damaged."""
-    return read_record_exactly(path)[0]
+    """Read a JSON file that holds one object; ``None`` if it is missing, damaged or unreadable.
+
+    For showing. What decides about a run asks :func:`known_record`.
+    """
+    try:
+        return known_record(path)
+    except OSError as exc:
+        warn_once(str(path), f"{type(exc).__name__}: {exc}")
+        return None
 
 
-def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
-    """Read as :func:`read_record` does; also tell whether orjson can write what was read.
+def known_record(path: str | Path) -> dict[str, Any] | None:
+    """Read a JSON file that holds one object; ``None`` if it is missing or damaged.
+
+    Raises:
+        OSError: it cannot be read, so nobody knows what it says.
+    """
+    return known_record_exactly(path)[0]
+
+
+def known_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
+    """Read as :func:`known_record` does; also tell whether orjson can write what was read.
 
     It cannot write NaN, infinities and integers beyond 64 bits.
     """
@@ -292,7 +308,7 @@ def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
         value, exact = decode_exactly(_read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         return None, False
-    except (OSError, ValueError) as exc:
+    except ValueError as exc:
         warn_once(str(path), f"{type(exc).__name__}: {exc}")
         return None, False
     if not isinstance(value, dict):
@@ -301,7 +317,24 @@ def read_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]:
     return value, exact
 
 
+def is_there(path: str | Path) -> bool:
+    """Return whether a path leads to something.
+
+    Raises:
+        OSError: that cannot be told.
+    """
+    try:
+        asked_again(os.stat, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def _read_bytes(path: str | Path) -> bytes:
+    return asked_again(_read_once, path)
+
+
+def _read_once(path: str | Path) -> bytes:
     # os.read: open() would double the time to read a root.
     fd, size = _open_sized(path)
     try:
@@ -322,7 +355,7 @@ def open_regular(path: str | Path) -> int:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, or is a pipe, a device, a folder.
     """
-    return _open_sized(path)[0]
+    return asked_again(_open_sized, path)[0]
 
 
 def _open_sized(path: str | Path) -> tuple[int, int]:

@@ -28,6 +28,8 @@ from ztxexp_core.store.files import (
     STAGING_PREFIX,
     JsonlWriter,
     RunFiles,
+    asked_again,
+    known_record,
     read_record,
     refuse_links,
     utc_now,
@@ -115,7 +117,7 @@ def reopen_run(
     """
     refuse_links(run_dir)
     files = RunFiles(run_dir)
-    before = read_record(files.run) or {}
+    before = known_record(files.run) or {}
     if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
         raise FileExistsError(errno.EEXIST, "the run has succeeded meanwhile", str(run_dir))
     number = attempt_of(before)
@@ -165,8 +167,11 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
         run_dir: the run's folder.
         attempt: number of the attempt about to start, if any. Also return the status if another
             launch has already finished this attempt.
+
+    Raises:
+        OSError: its record cannot be read.
     """
-    run = read_record(RunFiles(run_dir).run) or {}
+    run = known_record(RunFiles(run_dir).run) or {}
     status = run.get("status")
     if status == RUN_STATUS_SUCCEEDED:
         return RUN_STATUS_SUCCEEDED
@@ -181,6 +186,7 @@ def effective_record(run: dict[str, Any], run_dir: str | Path) -> dict[str, Any]
     """Return ``run.json``; a run whose process is dead is shown as ``failed``.
 
     Before that the record is read again: the process may have written its end in the meantime.
+    Where it cannot be read, the run is shown as it was.
 
     Args:
         run: the record.
@@ -188,7 +194,10 @@ def effective_record(run: dict[str, Any], run_dir: str | Path) -> dict[str, Any]
     """
     if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
         return run
-    again = read_record(f"{run_dir}/run.json")
+    try:
+        again = known_record(f"{run_dir}/run.json")
+    except OSError:
+        return run
     if again is not None and again != run:
         return effective_record(again, run_dir)
     return {**run, **_LOST_FIELDS}
@@ -231,10 +240,10 @@ def close_dead_run(folder: Path) -> bool:
     in it names the process that wrote it in the owner's place, so that it is not taken for a sign
     of life of the owner, nor for work that another launch has done.
     """
-    run = read_record(RunFiles(folder).run)
-    if run is None or run.get("status") != RUN_STATUS_RUNNING:
-        return False
     try:
+        run = known_record(RunFiles(folder).run)
+        if run is None or run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, folder):
+            return False
         close_run(folder, run, **_LOST_FIELDS, closed_by=this_process())
     except OSError as exc:  # another user's folder, or a full disk: go on
         _log.warning("the dead run %s cannot be closed: %s", folder, exc)
@@ -325,22 +334,36 @@ def list_root(root: str | Path) -> tuple[list[str], list[str]]:
     """Return the names of the folders that may be runs, sorted, and those of staging folders.
 
     A name that is not UTF-8 is left out: no table or file of ours could hold it.
+
+    Raises:
+        OSError: the root is there and cannot be listed.
     """
+    try:
+        return asked_again(_list_root, root)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+
+
+def _list_root(root: str | Path) -> tuple[list[str], list[str]]:
     names, staged = [], []
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root) as entries:
+    with os.scandir(root) as entries:
         for entry in entries:
-            try:
-                if entry.name[0] != "." and entry.is_dir():
-                    if is_utf8(entry.name):
-                        names.append(entry.name)
-                    else:
-                        shown = entry.path.encode(errors="backslashreplace").decode()
-                        warn_once(shown, "its name is not UTF-8; rename the folder")
-                elif entry.name.startswith(STAGING_PREFIX):
-                    staged.append(entry.name)
-            except OSError:  # a loop of links
-                continue
+            if entry.name[0] != "." and _may_be_folder(entry):
+                if is_utf8(entry.name):
+                    names.append(entry.name)
+                else:
+                    shown = entry.path.encode(errors="backslashreplace").decode()
+                    warn_once(shown, "its name is not UTF-8; rename the folder")
+            elif entry.name.startswith(STAGING_PREFIX):
+                staged.append(entry.name)
     return sorted(names), staged
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as exc:  # a loop of links is none; the record of any other shall say
+        return exc.errno != errno.ELOOP
 
 
 def is_utf8(name: str) -> bool:

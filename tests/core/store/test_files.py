@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from read_faults import ReadFaults
 from reading import names, python, warned
 
 from ztxexp_core.errors import ConfigError
+from ztxexp_core.store import files
 from ztxexp_core.store.files import (
     CLAIMS,
     INDEX,
@@ -211,3 +214,46 @@ def test_nothing_is_made_through_a_link_or_in_place_of_a_file(
     with pytest.raises(NotADirectoryError):
         shared_folder(root, CLAIMS, make=True)
     assert os.listdir(outside) == []
+
+
+# ---- what cannot be read -------------------------------------------------------------------------
+
+MAY_PASS = [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN]
+
+
+@pytest.mark.parametrize("number", MAY_PASS)
+def test_what_cannot_be_read_for_the_moment_is_asked_again(tmp_path, number, monkeypatch):
+    files.write_json(tmp_path / "run.json", {"a": 1})
+    faults = ReadFaults(monkeypatch, number, "run.json", times=2)
+    assert files.known_record(tmp_path / "run.json") == {"a": 1}
+    assert len(faults.seen) == 3
+
+
+@pytest.mark.parametrize("number", [*MAY_PASS, errno.EACCES, errno.ELOOP])
+def test_what_cannot_be_read_is_not_taken_for_missing(tmp_path, number, monkeypatch, caplog):
+    files.write_json(tmp_path / "run.json", {"a": 1})
+    ReadFaults(monkeypatch, number, "run.json")
+    with pytest.raises(OSError):
+        files.known_record(tmp_path / "run.json")
+    with pytest.raises(OSError):
+        files.is_there(tmp_path / "run.json")
+    assert files.read_record(tmp_path / "run.json") is None
+    assert f"left out {tmp_path}/run.json" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+def test_only_two_errors_mean_that_there_is_nothing(tmp_path, number, monkeypatch):
+    ReadFaults(monkeypatch, number, "run.json")
+    assert files.known_record(tmp_path / "run.json") is None
+    assert not files.is_there(tmp_path / "run.json")
+
+
+def test_a_file_system_that_does_not_answer_costs_no_pause_for_each_file(tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(files.time, "sleep", pauses.append)
+    monkeypatch.setattr(files.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(files, "_in_vain_at", -1.0)
+    faults = ReadFaults(monkeypatch, errno.EIO, "run.json")
+    for _ in range(100):
+        assert files.read_record(tmp_path / "run.json") is None
+    assert len(pauses) == 3 and len(faults.seen) == 400

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from read_faults import ReadFaults
 
 from ztxexp.analyzer import ResultAnalyzer
 from ztxexp.launch.launch import tidy_root
@@ -26,7 +27,13 @@ from ztxexp_core.records import RUN_SCHEMA_VERSION
 from ztxexp_core.store import liveness
 from ztxexp_core.store.files import read_json, read_record, write_json
 from ztxexp_core.store.liveness import owner_is_dead, this_process
-from ztxexp_core.store.run_folder import close_run, create_run, effective_record, status_elsewhere
+from ztxexp_core.store.run_folder import (
+    close_run,
+    create_run,
+    effective_record,
+    reopen_run,
+    status_elsewhere,
+)
 
 ALIVE = ".ztxexp/alive"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -374,31 +381,14 @@ def test_an_owner_elsewhere_whose_signs_cannot_be_read_is_alive(
     silent_for(folder, 1e6)
     beat = away(folder)
     with monkeypatch.context() as patch:
-        refuse(patch, str(beat), errno.EACCES)
+        ReadFaults(patch, errno.EACCES, str(beat))
         assert judged(folder) is False
     assert f"{beat} cannot be read" in caplog.text
     assert judged(folder) is True
     beat.touch()
     with monkeypatch.context() as patch:
-        refuse(patch, str(beat), errno.EIO, times=3)  # of opening; then it is there
+        ReadFaults(patch, errno.EIO, str(beat), times=3)  # of opening; then it is there
         assert judged(folder) is False
-
-
-def refuse(patch: pytest.MonkeyPatch, path: str, number: int, times: float = math.inf) -> None:
-    """Let opening and looking at a path fail so many times."""
-    left = [times]
-
-    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
-        def refused(asked: Any, *args: Any, **named: Any) -> Any:
-            if str(asked) == path and left[0] > 0:
-                left[0] -= 1
-                raise OSError(number, os.strerror(number), path)
-            return call(asked, *args, **named)
-
-        return refused
-
-    for name in ("open", "stat"):
-        patch.setattr(os, name, refusing(getattr(os, name)))
 
 
 def test_an_owner_elsewhere_that_has_no_heartbeat_stays_unknown(tmp_path: Path) -> None:
@@ -457,6 +447,37 @@ def test_a_run_that_another_launch_has_gone_on_with_is_not_to_be_done_here(
 def make(root: Path, name: str, record: dict[str, Any]) -> Path:
     create_run(root / name, {"n": name}, record, {})
     return root / name
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_run_that_cannot_be_read_is_neither_closed_nor_taken_over(
+    tmp_path: Path, dead_owner: dict[str, Any], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path, "r", running(dead_owner))
+    run, before = read_json(folder / "run.json"), (folder / "run.json").read_bytes()
+    snapshot = Snapshot(tmp_path)
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, number, str(folder))
+        assert tidy_root(tmp_path, snapshot) == []
+        assert close_dead_runs(tmp_path) == []
+        assert effective_record(run, folder) == run
+        with pytest.raises(OSError):
+            status_elsewhere(folder, 2)
+        with pytest.raises(OSError):
+            reopen_run(folder, {}, {**run, "identity": "x"}, {})
+    assert (folder / "run.json").read_bytes() == before
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, number, str(folder), times=0)
+        assert close_dead_runs(tmp_path) == [folder]
+
+
+def test_a_run_that_goes_on_since_the_snapshot_is_not_closed(
+    tmp_path: Path, dead_owner: dict[str, Any]
+) -> None:
+    folder = make(tmp_path, "r", running(dead_owner))
+    snapshot = Snapshot(tmp_path)
+    write_json(folder / "run.json", running(this_process(), attempt=2))
+    assert tidy_root(tmp_path, snapshot) == []
 
 
 def test_exactly_the_dead_runs_are_closed(tmp_path: Path, dead_owner: dict[str, Any]) -> None:

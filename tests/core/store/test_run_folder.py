@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from read_faults import ReadFaults
 from reading import names, python, warned
 
 from ztxexp_core.errors import ConfigError, StoreError
@@ -39,6 +40,7 @@ from ztxexp_core.store.run_folder import (
     reopen_run,
     root_path,
     run_folders,
+    run_names,
 )
 
 GOOD = {"schema_version": RUN_SCHEMA_VERSION, "status": "succeeded"}
@@ -615,3 +617,19 @@ def test_the_store_tells_through_the_library_logger_only(
     finally:
         silent.removeHandler(handler)
     assert capfd.readouterr().out == ""
+
+
+# ---- what cannot be read -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM])
+def test_a_root_that_cannot_be_listed_for_the_moment_is_asked_again(tmp_path, number, monkeypatch):
+    (tmp_path / "a").mkdir()
+    ReadFaults(monkeypatch, number, str(tmp_path), times=2)
+    assert run_names(tmp_path) == ["a"]
+
+
+def test_a_root_that_cannot_be_listed_is_not_an_empty_one(tmp_path, monkeypatch):
+    ReadFaults(monkeypatch, errno.EIO, str(tmp_path))
+    with pytest.raises(OSError, match="Input/output error"):
+        run_names(tmp_path)

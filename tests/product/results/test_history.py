@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -12,8 +13,9 @@ import textwrap
 import experiments
 import pytest
 from handmade import put, write_run
+from read_faults import ReadFaults
 
-from ztxexp import ExpRunner
+from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp.results.history import PastRun, Snapshot, read_history
 from ztxexp_core.store.files import read_json
 from ztxexp_core.store.liveness import this_process
@@ -221,3 +223,23 @@ def test_a_launch_that_asks_for_no_earlier_run_makes_no_index_but_uses_one(root)
         write_run(root.path, f"r{number}", "succeeded", {"i": number})
     Snapshot(root.path, make_index=False)
     assert cache.read_bytes() != before
+
+
+# ---- what cannot be read ---------------------------------------------------------------------
+
+
+def test_a_launch_names_the_runs_that_it_cannot_read(tmp_path, monkeypatch, caplog):
+    for name in "ab":
+        write_run(tmp_path, name, config={"i": name})
+    ReadFaults(monkeypatch, errno.EACCES, "a/run.json")
+    pipeline = ExperimentPipeline(tmp_path).variants([{"i": "a"}, {"i": "b"}]).exclude_completed()
+    assert pipeline.build() == [{"i": "a"}]
+    why = f"1 run of {tmp_path} cannot be read, so what it ran is not known and may run again"
+    assert f"left out a: Permission denied; {why}" in caplog.text
+
+
+def test_so_it_does_where_only_the_configuration_cannot_be_read(tmp_path, monkeypatch, caplog):
+    write_run(tmp_path, "a", config={"i": 1, "seed": 0})
+    ReadFaults(monkeypatch, errno.EIO, "a/config.json")
+    assert counts(tmp_path, ignore_keys=("seed",)) is None
+    assert "left out a: Input/output error" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from read_faults import ReadFaults
 
 from ztxexp.results import index
 from ztxexp.results.index import Kind, read_all
@@ -73,13 +75,13 @@ def root(tmp_path):
 def reads(monkeypatch):
     """The names of the runs whose files were read."""
     seen = []
-    real = index.read_record_exactly
+    real = index.known_record_exactly
 
     def spy(path):
         seen.append(Path(path).parent.name)
         return real(path)
 
-    monkeypatch.setattr(index, "read_record_exactly", spy)
+    monkeypatch.setattr(index, "known_record_exactly", spy)
     return seen
 
 
@@ -385,7 +387,7 @@ def test_processes_may_read_and_write_it_at_the_same_time(root):
 @pytest.fixture
 def ends_while_read(root, monkeypatch):
     """Let run ``a`` end, with a score, in the moment in which its record is read."""
-    real = index.read_record_exactly
+    real = index.known_record_exactly
 
     def at_the_end(score):
         def read(path):
@@ -394,7 +396,7 @@ def ends_while_read(root, monkeypatch):
                 root.write("a", '{"status": "succeeded"}')
             return real(path)
 
-        monkeypatch.setattr(index, "read_record_exactly", read)
+        monkeypatch.setattr(index, "known_record_exactly", read)
 
     return at_the_end
 
@@ -449,3 +451,41 @@ def test_so_does_a_file_that_is_nested_deeper_than_can_be_written(root):
     root.write("a", '{"n": 1}')
     root.write("b", '{"x": ' + 300 * "[" + 300 * "]" + "}")
     assert root.read()["a"] == {"n": 1}
+
+
+# ---- what cannot be read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls", [("open",), ("stat",), ("open", "stat")])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_is_told_and_never_kept_as_missing(root, number, calls, monkeypatch):
+    for name in "abc":
+        root.write(name, f'{{"name": "{name}"}}')
+    whole = root.read()
+    for kept in (True, False):
+        if not kept:
+            root.cache.unlink()
+        with monkeypatch.context() as patch:
+            ReadFaults(patch, number, "b/run.json", calls=calls)
+            (table,) = read_all(str(root.path), ["a", "b", "c"], [Kind("run.json")])
+            if calls != ("stat",) and not (kept and calls == ("open",)):
+                assert table.unread == {1: os.strerror(number)}
+                assert list(table.all()) == [whole["a"], None, whole["c"]]
+            else:  # it can be read all the same, or is known
+                assert (table.unread, list(table.all())) == ({}, list(whole.values()))
+        assert root.read() == whole
+
+
+def test_a_failure_that_passes_is_not_seen(root, monkeypatch):
+    root.write("a", '{"name": "a"}')
+    ReadFaults(monkeypatch, errno.EIO, str(root.path), times=2)
+    assert root.read() == {"a": {"name": "a"}}
+
+
+def test_runs_that_cannot_be_read_are_named_once(tmp_path, caplog):
+    unread = {f"r{n:02}": "Permission denied" for n in range(12)}
+    for _ in range(2):
+        index.warn_unread(tmp_path, unread, ", so")
+    (record,) = caplog.records
+    assert "r00, r01" in record.message and "and 2 more: Permission denied" in record.message
+    assert record.message.endswith(f"12 runs of {tmp_path} cannot be read, so")

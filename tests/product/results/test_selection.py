@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pandas as pd
 import pytest
 from handmade import event, write_run
+from read_faults import ReadFaults
 
 from ztxexp import ConfigError, ResultAnalyzer
 from ztxexp.analysis import aggregation, curves, frames, queries, tables
@@ -140,3 +143,23 @@ def test_a_label_that_no_run_has_is_told_with_the_nearest(tmp_path, caplog, filt
     labels = {"experiment_name": "baseline", "group": "first", "tags": {"data": "mnist"}}
     write_run(tmp_path, "a", **labels)
     assert message in said(caplog, tmp_path, **filters)
+
+
+@pytest.mark.parametrize("filename", ["run.json", "config.json", "metrics.json"])
+def test_a_run_of_which_a_file_cannot_be_read_is_left_out_and_named(
+    tmp_path, filename, monkeypatch, caplog
+):
+    for name in "abc":
+        write_run(tmp_path, name, config={"i": name}, metrics={"score": 1.0})
+    ReadFaults(monkeypatch, errno.EACCES, f"b/{filename}")
+    frame = ResultAnalyzer(tmp_path).to_dataframe()
+    assert list(frame["i"]) == ["a", "c"] and frame["score"].notna().all()
+    assert f"left out b: Permission denied; 1 run of {tmp_path} cannot be read" in caplog.text
+
+
+def test_a_run_that_is_not_wanted_need_not_be_read(tmp_path, monkeypatch, caplog):
+    write_run(tmp_path, "a", config={}, metrics={"score": 1.0})
+    write_run(tmp_path, "b", "failed", config={})
+    ReadFaults(monkeypatch, errno.EACCES, "b/config.json")
+    assert len(ResultAnalyzer(tmp_path).to_dataframe(statuses=["succeeded"])) == 1
+    assert not caplog.records
