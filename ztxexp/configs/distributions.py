@@ -140,9 +140,6 @@ def integer(what: str, value: Any) -> int:
         raise ConfigError(f"{what} must be an integer, not {value!r}") from exc
 
 
-# ---- lists of values ---------------------------------------------------------------------------
-
-
 def values_of(expander: str, key: object, values: Any) -> list[Any]:
     """Return the values of one key as a list of our own, copied.
 

@@ -56,9 +56,6 @@ class _Expander:
         return self.expand(configs, **options)
 
 
-# ---- grid and zip ------------------------------------------------------------------------------
-
-
 class _Grid(_Expander):
     """Every combination of the values, the first key varying slowest."""
 
@@ -147,9 +144,6 @@ def _with(config: Config, values: Config) -> Config:
     return changed
 
 
-# ---- variants ----------------------------------------------------------------------------------
-
-
 class _Variants(_Expander):
     """Each variant by itself, set over the configuration."""
 
@@ -184,9 +178,6 @@ def _variant(index: int, item: Any) -> Config:
     for key, value in item.items():
         reject_distribution("variants", key, value)
     return copy_config(item)
-
-
-# ---- random_search -----------------------------------------------------------------------------
 
 
 class _RandomSearch(_Expander):
@@ -259,9 +250,6 @@ def _new_draw(space: _Space, rng: random.Random, known: set[str], tries: int) ->
         if len(known) > count:
             break
     return draw
-
-
-# ---- chain -------------------------------------------------------------------------------------
 
 
 class _Chain(_Expander):

@@ -78,9 +78,6 @@ def run_checks(root: Path | None = None, timeout: float = IMPORT_SEC) -> Iterato
         yield from check_root(root)
 
 
-# ---- Python and packages --------------------------------------------------------------------
-
-
 def _python() -> Iterator[Check]:
     version = version_of(OWN_DISTRIBUTION)
     if version is None:
@@ -109,9 +106,6 @@ def _packages() -> Iterator[Check]:
     text = "; ".join(f"{extra} needs {needs}" for extra, needs in texts.items())
     hint = f'pip install "{OWN_DISTRIBUTION}[{",".join(texts)}]"' if texts else ""
     yield Check(level, "extras", text or "all installed", hint)
-
-
-# ---- GPUs and plugins ------------------------------------------------------------------------
 
 
 def _gpus() -> Iterator[Check]:
@@ -154,9 +148,6 @@ def _plugins(timeout: float) -> Iterator[Check]:
             level = BAD if plugin.state in (BROKEN, CLASH) else WARN
             text = f"{plugin.state}: {plugin.problem}"
             yield Check(level, f"{plugin.kind} {plugin.name}", text, plugin.hint)
-
-
-# ---- a results folder ------------------------------------------------------------------------
 
 
 def check_root(root: str | Path) -> Iterator[Check]:

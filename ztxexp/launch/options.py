@@ -200,9 +200,6 @@ def checked_seconds(name: str, value: Any) -> float:
     return float(value)
 
 
-# ---- what else is checked before anything runs ------------------------------------------------
-
-
 def checked_function(function: ExperimentFn | None) -> ExperimentFn:
     """Return an experiment function that can be called with a context; it is not called.
 

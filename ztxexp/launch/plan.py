@@ -241,9 +241,6 @@ def _tally(reasons: Iterable[str | None]) -> str:
     return ", ".join(f"{count} {sanitize_for_terminal(reason)}" for reason, count in counted)
 
 
-# ---- deciding ----------------------------------------------------------------------------------
-
-
 def plan_as_given(configs: Sequence[Config]) -> Plan:
     """Return the plan that runs every configuration of a list, whatever ran before.
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -102,22 +102,25 @@ def plugin_states(name: str | None = None, timeout: float = IMPORT_SEC) -> list[
         if not entries:
             message = f"no installed plugin is named {name!r}{closest(name, known)}"
             raise UnknownPluginError(f"{message}; known: {', '.join(known)}", plugin=name)
-    states = {ref: _state_by_metadata(ref, entries) for ref in entries}
-    unknown = [ref for ref, state in states.items() if state is None]
-    answers = asyncio.run(_probe_all(unknown, timeout))
-    for ref, answer in zip(unknown, answers, strict=True):
-        states[ref] = _state_by_import(ref, entries[ref], answer)
+    slots = asyncio.Semaphore(min(_MAX_PROCESSES, available_cores()))
+
+    async def state_of(ref: PluginRef) -> PluginState:
+        known = _state_by_metadata(ref, entries)
+        return known or _state_by_import(ref, entries[ref], await _probe(ref, timeout, slots))
+
+    async def all_states() -> list[PluginState]:
+        return await asyncio.gather(*map(state_of, entries))
+
+    states = asyncio.run(all_states())
     order = {kind: rank for rank, kind in enumerate(("executor", "tracker", "expander"))}
-    return sorted(filter(None, states.values()), key=lambda s: (order[s.kind], s.name, s.source))
+    return sorted(states, key=lambda state: (order[state.kind], state.name, state.source))
 
 
-def _state(ref: PluginRef, state: str, problem: str = "", hint: str = "") -> PluginState:
-    """Return a state without the description of the plugin."""
+def _state(
+    ref: PluginRef, state: str, problem: str = "", hint: str = "", **described: Any
+) -> PluginState:
     origin = (ref.kind, ref.name, ref.distribution, ref.version, ref.target)
-    return PluginState(*origin, state, problem, hint)
-
-
-# ---- what the metadata say -------------------------------------------------------------------
+    return PluginState(*origin, state, problem, hint, **described)
 
 
 def _state_by_metadata(ref: PluginRef, all_refs: Iterable[PluginRef]) -> PluginState | None:
@@ -136,25 +139,15 @@ def _state_by_metadata(ref: PluginRef, all_refs: Iterable[PluginRef]) -> PluginS
     if len({other.target for other in rivals}) > 1:
         problem, _, hint = str(clash_error(rivals)).rpartition("; ")
         return _state(ref, CLASH, problem, hint)
-    mismatch = _mismatch(ref)
-    if mismatch:
-        return _state(ref, INCOMPATIBLE, mismatch, f"pip install --upgrade {ref.distribution}")
-    return None
-
-
-def _mismatch(ref: PluginRef) -> str:
-    """Return why a plugin's distribution excludes this version of ztxexp; empty if it does not."""
     from packaging.utils import canonicalize_name
 
     version = version_of(OWN_DISTRIBUTION)
     for requirement in unmet_requirements(ref.distribution) if version else ():
         if canonicalize_name(requirement.name) == OWN_DISTRIBUTION:
             wanted = f"{requirement.name}{requirement.specifier}"
-            return f"it requires {wanted}, this is {OWN_DISTRIBUTION} {version}"
-    return ""
-
-
-# ---- what the import says --------------------------------------------------------------------
+            problem = f"it requires {wanted}, this is {OWN_DISTRIBUTION} {version}"
+            return _state(ref, INCOMPATIBLE, problem, f"pip install --upgrade {ref.distribution}")
+    return None
 
 
 def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) -> PluginState:
@@ -165,18 +158,8 @@ def _state_by_import(ref: PluginRef, entry: EntryPoint, answer: dict[str, Any]) 
         hint = pip_line(entry) or f"pip install {' '.join(missing)}"
     elif state == BROKEN:
         hint = f"fix or reinstall {ref.distribution}"
-    return replace(
-        _state(ref, state, problem, hint),
-        about=answer.get("about", ""),
-        supports=tuple(answer.get("supports", ())),
-        options=tuple(answer.get("options", ())),
-    )
-
-
-async def _probe_all(refs: list[PluginRef], timeout: float) -> list[dict[str, Any]]:
-    """Return what is found out about each plugin, a few processes at a time."""
-    slots = asyncio.Semaphore(min(_MAX_PROCESSES, available_cores()))
-    return await asyncio.gather(*(_probe(ref, timeout, slots) for ref in refs))
+    parts = {name: tuple(answer.get(name, ())) for name in ("supports", "options")}
+    return _state(ref, state, problem, hint, about=answer.get("about", ""), **parts)
 
 
 async def _probe(ref: PluginRef, timeout: float, slots: asyncio.Semaphore) -> dict[str, Any]:
@@ -195,7 +178,8 @@ async def _probe(ref: PluginRef, timeout: float, slots: asyncio.Semaphore) -> di
         except asyncio.TimeoutError:
             return {"state": BROKEN, "problem": f"its import takes longer than {timeout:g} s"}
         finally:
-            _kill(process)
+            with contextlib.suppress(OSError):  # with all that it has started, on POSIX
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
             with contextlib.suppress(asyncio.TimeoutError):  # or its pipes outlive the event loop
                 await asyncio.wait_for(process.communicate(), _CLOSING_SEC)
     with contextlib.suppress(ValueError):
@@ -207,16 +191,5 @@ async def _probe(ref: PluginRef, timeout: float, slots: asyncio.Semaphore) -> di
     with contextlib.suppress(ValueError):
         end = signal.Signals(-code).name
     last_line = errors.decode(errors="replace").strip().splitlines()[-1:]
-    return {
-        "state": BROKEN,
-        "problem": ": ".join([f"its import ends the process ({end})", *last_line]),
-    }
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill a process and, on POSIX, all that it has started."""
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+    problem = ": ".join([f"its import ends the process ({end})", *last_line])
+    return {"state": BROKEN, "problem": problem}

@@ -25,11 +25,7 @@ PROGRAM = (
 
 
 def answer(**question: str) -> None:
-    """Write the result of :func:`probe` as JSON to standard output, nothing else, and exit.
-
-    Args:
-        **question: as for :func:`probe`.
-    """
+    """Write the result of :func:`probe` as JSON to standard output, nothing else, and exit."""
     out = os.dup(1)
     os.dup2(2, 1)  # for what the plugin prints
     os.write(out, json.dumps(probe(**question)).encode())
@@ -54,23 +50,16 @@ def probe(kind: str, name: str, target: str) -> dict[str, Any]:
         missing = plugin.missing_packages()
         description = _describe(plugin)
     except PluginError as exc:
-        missing_module = _missing_module(exc, target.partition(":")[0].partition(".")[0])
-        if missing_module:
-            return {"state": MISSING, "missing": [missing_module]}
-        if isinstance(exc, PluginImportError) and exc.__cause__ is not None:
-            return {"state": BROKEN, "problem": cause(exc.__cause__)}
+        reason = exc.__cause__
+        if isinstance(reason, ModuleNotFoundError) and reason.name:
+            module = reason.name.partition(".")[0]
+            if module != target.partition(":")[0].partition(".")[0]:  # not the plugin's own
+                return {"state": MISSING, "missing": [module]}
+        if isinstance(exc, PluginImportError) and reason is not None:
+            return {"state": BROKEN, "problem": cause(reason)}
         return {"state": BROKEN, "problem": str(exc).removeprefix(f"{registry.resolve(name)} ")}
     state = {"state": MISSING, "missing": missing} if missing else {"state": READY}
     return {**state, **description}
-
-
-def _missing_module(exc: PluginError, own: str) -> str:
-    """Return the package that a plugin cannot import, unless it is the plugin's own."""
-    reason = exc.__cause__
-    if not isinstance(reason, ModuleNotFoundError) or not reason.name:
-        return ""
-    module = reason.name.partition(".")[0]
-    return "" if module == own else module
 
 
 def _describe(plugin: Plugin) -> dict[str, Any]:
@@ -90,9 +79,6 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
     ]
     about = first_paragraph(implementation) or first_paragraph(type(implementation))
     return {"about": about, "supports": supports, "options": options}
-
-
-# ---- docstrings ------------------------------------------------------------------------------
 
 
 def first_paragraph(thing: Any) -> str:

@@ -51,7 +51,13 @@ def new_plugin(kind: str, name: str, into: Path) -> Path:
             "digits, in words joined by '-' or '_', such as 'my-tracker'"
         )
     variables = _variables(kind, name)
-    _check_free(kind, name, variables["module"])
+    registry_of = {"tracker": registry.trackers, "executor": registry.executors}
+    for entry in registry_of.get(kind, registry.expanders)().entries:
+        if entry.name == name:
+            raise ConfigError(f"{ref_of(kind, entry)} has that name already; choose another one")
+    if importlib.util.find_spec(variables["module"]) is not None:
+        module = variables["module"]
+        raise ConfigError(f"a module {module!r} is installed already; choose another name")
     folder = Path(into).expanduser() / variables["distribution"]
     if folder.exists():
         raise StoreError(f"{folder} exists already; remove it, or choose another name or --into")
@@ -65,17 +71,12 @@ def new_plugin(kind: str, name: str, into: Path) -> Path:
     return folder
 
 
-def _check_free(kind: str, name: str, module: str) -> None:
-    registry_of = {"tracker": registry.trackers, "executor": registry.executors}
-    for entry in registry_of.get(kind, registry.expanders)().entries:
-        if entry.name == name:
-            raise ConfigError(f"{ref_of(kind, entry)} has that name already; choose another one")
-    if importlib.util.find_spec(module) is not None:
-        raise ConfigError(f"a module {module!r} is installed already; choose another name")
-
-
 def _variables(kind: str, name: str) -> dict[str, str]:
     """Return the variables of the templates."""
+    from packaging.version import Version
+
+    version = Version(version_of(OWN_DISTRIBUTION) or "2")
+    least = str(version) if version.is_prerelease else f"{version.major}.{version.minor}"
     short = re.sub(rf"[-_]{kind}$", "", name) or name
     distribution = f"ztxexp-{kind}-{short.replace('_', '-')}"
     module = distribution.replace("-", "_")
@@ -89,17 +90,8 @@ def _variables(kind: str, name: str) -> dict[str, str]:
         "target": f"{module}:{class_name}" if kind == "tracker" else module,
         "suite": f"{kind.capitalize()}Suite",
         "usage": _USAGE[kind].format(name=name),
-        "versions": _supported_versions(),
+        "versions": f">={least},<{version.major + 1}",  # this one and later, below the next major
     }
-
-
-def _supported_versions() -> str:
-    """Return a specifier for this version of ztxexp and later ones, below the next major one."""
-    from packaging.version import Version
-
-    version = Version(version_of(OWN_DISTRIBUTION) or "2")
-    least = str(version) if version.is_prerelease else f"{version.major}.{version.minor}"
-    return f">={least},<{version.major + 1}"
 
 
 def _files(kind: str, variables: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -39,20 +39,18 @@ def unmet_requirements(name: str, extra: str = "") -> list[Requirement]:
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
-    requirements = []
+    unmet = []
     try:
         lines = importlib.metadata.requires(name) or []
     except Exception:
         return []
     for line in lines:
         with contextlib.suppress(InvalidRequirement):
-            requirements.append(Requirement(line))
-    return [
-        requirement
-        for requirement in requirements
-        if requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-        if not is_met(requirement)
-    ]
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+            if applies and not is_met(requirement):
+                unmet.append(requirement)
+    return unmet
 
 
 def is_met(requirement: Requirement) -> bool:

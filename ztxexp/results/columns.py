@@ -246,9 +246,6 @@ def pack(objects: Iterable[Object | None], size: int) -> ColumnTable:
     return ColumnTable(size, groups)
 
 
-# ---- as a tree of JSON -----------------------------------------------------------------------
-
-
 def to_tree(table: ColumnTable, wanted: Collection[int]) -> list[Tree]:
     """Return the objects at some positions as a tree that JSON can hold.
 

@@ -270,9 +270,6 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-# ---- the cache -------------------------------------------------------------------------------
-
-
 @dataclass
 class _Cache:
     """What a cache file holds: names of the runs' folders, their marks as bytes, the objects."""

@@ -19,8 +19,16 @@ from ztxexp.provenance.provenance import (
 from ztxexp.text.format import age, plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.findings import DAMAGE, NOTE, WARNING, Finding, Kind
-from ztxexp.upkeep.inspecting import TEMPORARY, inspect_run, read_object
+from ztxexp.upkeep.inspecting import (
+    DAMAGE,
+    NOTE,
+    TEMPORARY,
+    WARNING,
+    Finding,
+    Kind,
+    inspect_run,
+    read_object,
+)
 from ztxexp_core.store.files import (
     ALIVE,
     CLAIMS,
@@ -152,26 +160,18 @@ def _lost_files(
 def _check_hidden(path: Path) -> Iterator[Finding]:
     """Yield what is left over below a name that begins with a dot, which readers skip."""
     if path.name.startswith(STAGING_PREFIX):
-        yield from check_staging(path)
+        run, _ = read_object(f"{path}/run.json")
+        dead = owner_is_dead(run, path) if run is not None else None
+        what = "is the folder of a run that was not completely made"
+        if dead:
+            yield Finding.of(path, Kind.LEFT_OVER, f"{what}; its process has ended")
+        elif dead is None:
+            yield from _left_over(path, what)
     elif TEMPORARY.fullmatch(path.name):
         yield from _left_over(path, "is an unfinished file")
     elif path.name == SHARED_FOLDER and not os.path.islink(path):
         parts = [Path(shared_folder(path.parent, part)) for part in (ALIVE, CLAIMS, INDEX)]
         yield from _temporary_files(*parts)
-
-
-def check_staging(path: Path) -> list[Finding]:
-    """Return a finding for a folder in which a run was being made, unless its maker is alive.
-
-    Args:
-        path: the folder.
-    """
-    run, _ = read_object(f"{path}/run.json")
-    dead = owner_is_dead(run, path) if run is not None else None
-    what = "is the folder of a run that was not completely made"
-    if dead:
-        return [Finding.of(path, Kind.LEFT_OVER, f"{what}; its process has ended")]
-    return _left_over(path, what) if dead is None else []
 
 
 def _temporary_files(*folders: Path) -> Iterator[Finding]:

@@ -13,15 +13,20 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
+from ztxexp.results.index import Kind, read_all
 from ztxexp.results.selection import Selection, as_list, checked_statuses, chosen_runs, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
-from ztxexp.upkeep.repairing import may_be_running
+from ztxexp.upkeep.checking import age_of
+from ztxexp.upkeep.inspecting import QUARANTINE
+from ztxexp.upkeep.repairing import launch_under_way, may_be_running
 from ztxexp.upkeep.rules import (
     Age,
     Rules,
@@ -32,15 +37,15 @@ from ztxexp.upkeep.rules import (
     run_infos,
     seconds_of,
 )
-from ztxexp.upkeep.unreferenced import unreferenced
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
 from ztxexp_core.store.files import STAGING_PREFIX, read_record
-from ztxexp_core.store.run_folder import effective_record
+from ztxexp_core.store.run_folder import effective_record, is_utf8, run_names
 
 _log = logging.getLogger("ztxexp")
 
 _SHOWN = 20  # runs in a message; the report itself holds them all
+_SHARED_KEPT_SEC = 24 * 3600.0  # a launch writes it, or touches it, before its first run
 
 Record = dict[str, Any]
 RecordPredicate = Callable[[Record], bool]
@@ -115,9 +120,6 @@ class GcReport(Report[RunInfo]):
         if self.unreferenced:
             freed, files = sum(self.unreferenced.values()), plural(len(self.unreferenced), "file")
             yield f"{size(freed):>10}  {files} of patches and packages of no other run"
-
-
-# ---- the two entry points --------------------------------------------------------------------
 
 
 def gc(
@@ -209,9 +211,6 @@ def _matches(predicate: RecordPredicate, record: Record) -> bool:
             f"clean_results: the predicate failed on {record['run_dir']} "
             f"({type(exc).__name__}: {exc}); nothing was deleted"
         ) from exc
-
-
-# ---- deleting --------------------------------------------------------------------------------
 
 
 def _delete(who: str, report: GcReport, confirm: bool) -> None:
@@ -329,3 +328,53 @@ def _names(folders: Sequence[Path], labels: Sequence[str] = ()) -> str:
         shown[at] += f" ({label})" if label else ""
     more = len(folders) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+# ---- files that several runs refer to ----------------------------------------------------------
+
+
+def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
+    """Return the patches and lists of packages of a root to which no run refers.
+
+    There are none while a launch is under way.
+
+    Args:
+        root: the results root.
+        deleted: names of runs' folders that do not count.
+    """
+    now, old = time.time(), list[Path]()
+    with contextlib.suppress(OSError), os.scandir(root) as scanned:
+        entries = list(scanned)
+        if not all(is_utf8(entry.name) for entry in entries):  # a run that is not read
+            return []
+        shared = [entry for entry in entries if SHARED_FILE.fullmatch(entry.name)]
+        names = [entry.name for entry in shared if entry.is_file(follow_symlinks=False)]
+        old = [
+            root / name for name in names if (age_of(root / name, now) or 0.0) > _SHARED_KEPT_SEC
+        ]
+    if not old or launch_under_way(root):
+        return []
+    referenced = _referenced(root, deleted)
+    return sorted(path for path in old if referenced is not None and path.name not in referenced)
+
+
+def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
+    """Return the names of the files to which runs refer; ``None`` if a run cannot be read."""
+    gone = set(deleted)
+    names = [name for name in run_names(root) if name not in gone]
+    kept = Kind(
+        "meta.json", lambda _, meta: {f: meta[f] for f in SHARED_FIELDS if f in meta}, "provenance"
+    )
+    (table,) = read_all(str(root), names, [kept])
+    records = [
+        *((root / name / "meta.json", one) for name, one in zip(names, table.all(), strict=True)),
+        *((path, read_record(path)) for path in (root / QUARANTINE).glob("*/meta.json")),
+    ]
+    if any(one is None and os.path.lexists(path) for path, one in records):
+        return None
+    return {
+        kind.format(one[field])
+        for _, one in records
+        for field, kind in SHARED_FIELDS.items()
+        if one and field in one
+    }

@@ -1,4 +1,4 @@
-"""Find what is wrong with one run's folder. Nothing here writes.
+"""Find what is wrong with one run's folder, and the kinds of findings. Nothing here writes.
 
 Files are read as readers read them (:mod:`ztxexp_core.store.run_folder`), but what readers skip is
 named. Whatever has the name of a record (a pipe, a device, a folder, an endless file) costs one
@@ -12,12 +12,12 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ztxexp.text.format import plural
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.logs import read_end
-from ztxexp.upkeep.findings import Finding, Kind
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -26,11 +26,21 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
-from ztxexp_core.store.files import RunFiles, open_regular, read_json
+from ztxexp_core.store.files import (
+    DAMAGED,
+    SHARED_FOLDER,
+    RunFiles,
+    open_regular,
+    read_json,
+    row_of,
+)
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
-from ztxexp_core.values.codec import decode
 from ztxexp_core.values.identity import VERSION, config_identity
+
+NOTE, WARNING, DAMAGE = "note", "warning", "damage"
+
+QUARANTINE = f"{SHARED_FOLDER}/{DAMAGED}"  # below the root: where repair() moves things
 
 # As store/files.py, store/sink.py and results/claims.py name them.
 TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
@@ -39,6 +49,77 @@ _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.json
 _LINE_LIMIT = 16 * 2**20  # bytes; readers run out of memory at a longer line
 _LINES_LIMIT = 2 * 2**30  # bytes; a larger file of lines is not checked
 _TAIL_BYTES = 256 * 2**10  # of events.jsonl, enough for its last "end"
+_WIDTH = 160  # characters of a finding
+
+
+class Kind(Enum):
+    """The kinds of findings: what each is called, how bad it is, and what to do about it."""
+
+    DAMAGED_RUN = (
+        "damaged run",
+        DAMAGE,
+        f"repair() moves it to {QUARANTINE}; its configuration can be run again",
+    )
+    LOST_METRICS = ("lost metrics", DAMAGE, "repair() restores metrics.json from events.jsonl")
+    UNREADABLE = ("unreadable", DAMAGE, "check the permissions and the disk")
+    DEAD_RUN = ("dead run", WARNING, "repair(), or the next launch, closes it as failed")
+    PARTLY_DAMAGED = (
+        "partly damaged", WARNING, "readers skip the damaged part; delete it or leave it"
+    )  # fmt: skip
+    CHANGED_CONFIG = (
+        "configuration changed",
+        WARNING,
+        "exclude_completed goes by run.json: restore config.json, or delete the run to repeat it",
+    )
+    RENAMED = (
+        "folder renamed",
+        WARNING,
+        "rename it to its run_id; move a copy elsewhere, or tables count the run twice",
+    )
+    UNKNOWN_SCHEMA = (
+        "unknown schema version", WARNING, "read it with the version of ztxexp that wrote it"
+    )  # fmt: skip
+    LINK = (
+        "link", WARNING, "readers follow links, repairs and deletions never do; move the files here"
+    )  # fmt: skip
+    LOST_PROVENANCE = (
+        "lost provenance",
+        WARNING,
+        "copy the file, whose name begins with a dot, from the root that the runs come from",
+    )
+    LEFT_OVER = ("left over", WARNING, "delete it; the next launch removes folders of this kind")
+    UNKNOWN_OWNER = ("owner unknown", NOTE, "if no process works on it any more, delete it")
+    FOREIGN = ("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")
+
+    def __init__(self, label: str, severity: str, hint: str):
+        self.label = label
+        self.severity = severity
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong, or worth knowing, about an entry of a results root.
+
+    Attributes:
+        path: the entry, below the root as that was given.
+        kind: such as ``"damaged run"``, see ``ResultAnalyzer.check``.
+        severity: ``"note"``, ``"warning"`` or ``"damage"``.
+        what: what is wrong with this entry.
+        hint: what to do about it, the same for all findings of a kind.
+    """
+
+    path: Path
+    kind: str
+    severity: str
+    what: str
+    hint: str
+
+    @classmethod
+    def of(cls, path: str | Path, kind: Kind, what: str) -> Finding:
+        """Make a finding of a kind; the text is sanitized for terminals."""
+        text = cut(sanitize_for_terminal(what), _WIDTH)
+        return cls(Path(path), kind.label, kind.severity, text, kind.hint)
 
 
 @dataclass(slots=True)
@@ -137,9 +218,6 @@ def reason(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
-# ---- run.json --------------------------------------------------------------------------------
-
-
 def _check_record(result: Inspected, files: RunFiles, run: dict[str, Any]) -> None:
     version, status = run.get("schema_version"), run.get("status")
     if version != RUN_SCHEMA_VERSION:
@@ -164,9 +242,6 @@ def _check_end(result: Inspected, run: dict[str, Any]) -> None:
         result.add(result.folder, Kind.DEAD_RUN, f"{process} has ended without recording how")
     elif status == RUN_STATUS_RUNNING and owner_is_dead(run, result.folder) is None:
         result.add(result.folder, Kind.UNKNOWN_OWNER, f"{process} cannot be asked from here")
-
-
-# ---- the other files -------------------------------------------------------------------------
 
 
 def _check_links(result: Inspected, links: Mapping[str, bool]) -> None:
@@ -224,7 +299,7 @@ def metrics_in_events(path: str) -> dict[str, Any] | None:
 def last_event(path: str, names: Collection[str]) -> dict[str, Any]:
     """Return the last event of some names in an ``events.jsonl``; empty where there is none."""
     for line in reversed(read_end(path, _TAIL_BYTES)[1].splitlines()):
-        row = _row(line)
+        row = row_of(line, exact=True)
         if row is not None and row.get("event") in names:
             return row
     return {}
@@ -258,17 +333,9 @@ def _damaged_lines(path: str) -> str | None:
         while line := handle.readline(_LINE_LIMIT):
             total += 1
             is_whole = line.endswith(b"\n") or len(line) == _LINE_LIMIT  # a torn last one is not
-            if is_whole and line.strip() and _row(line) is None:
+            if is_whole and line.strip() and row_of(line) is None:
                 damaged += 1
                 first = first or total
     if not damaged:
         return None
     return f"{damaged} of {plural(total, 'line')} hold no JSON object, the first is line {first}"
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = decode(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None

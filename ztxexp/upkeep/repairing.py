@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import logging
 import math
 import os
@@ -22,9 +23,10 @@ from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
 from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check
-from ztxexp.upkeep.findings import QUARANTINE, Kind
 from ztxexp.upkeep.inspecting import (
+    QUARANTINE,
     Inspected,
+    Kind,
     inspect_run,
     last_event,
     read_object,
@@ -130,12 +132,7 @@ def repair(root: Path, dry_run: bool = False) -> RepairReport:
 
 
 class Repairer:
-    """Repairs the runs of one root.
-
-    Args:
-        root: the results root.
-        dry_run: only say what would be done.
-    """
+    """Repairs the runs of one root; with ``dry_run`` only says what would be done."""
 
     def __init__(self, root: Path, dry_run: bool):
         self._root = root
@@ -206,7 +203,17 @@ class Repairer:
 
     @functools.cached_property
     def _claimed(self) -> set[str]:
-        return set(_claimed_runs(self._root))
+        """The ids of runs that living launches have claimed."""
+        folder, claimed = shared_folder(self._root, CLAIMS), set()
+        for path in glob.glob(f"{glob.escape(folder)}/*.json"):
+            claim = read_object(path)[0] or {}
+            files = RunFiles(self._root / str(claim.get("run_id")))
+            signs = (path, files.curve, files.events)
+            if claim.get("status") == RUN_STATUS_RUNNING and not process_is_dead(
+                claim.get("owner"), self._root, signs
+            ):
+                claimed.add(str(claim.get("run_id")))
+        return claimed
 
 
 def may_be_running(run: dict[str, Any], folder: Path) -> bool:
@@ -234,21 +241,6 @@ def _youngest(folder: str | Path, now: float) -> float:
     except OSError:
         return math.inf
     return min([age for age in ages if age is not None], default=math.inf)
-
-
-def _claimed_runs(root: Path) -> Iterator[str]:
-    folder = shared_folder(root, CLAIMS)
-    try:
-        names = [name for name in os.listdir(folder) if name.endswith(".json")]
-    except OSError:  # there are none
-        return
-    for name in names:
-        path = f"{folder}/{name}"
-        claim = read_object(path)[0] or {}
-        if claim.get("status") == RUN_STATUS_RUNNING:
-            files = RunFiles(f"{root}/{claim.get('run_id')}")
-            if not process_is_dead(claim.get("owner"), root, (path, files.curve, files.events)):
-                yield str(claim.get("run_id"))
 
 
 # ---- where damaged entries are moved ---------------------------------------------------------

@@ -19,7 +19,7 @@ from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import RunFiles
+from ztxexp_core.store.files import RunFiles, timestamp_of
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.identity import canonical
@@ -102,9 +102,6 @@ def seconds_of(age: Age) -> float:
     )
 
 
-# ---- runs ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run that may be deleted.
@@ -144,16 +141,19 @@ class RunInfo:
 
 
 def run_info(folder: Path, run: Mapping[str, Any], **values: Any) -> RunInfo:
-    """Return what the rules ask about a run.
+    """Return what the rules ask about a run; ``values`` are ``value`` and ``group``, if needed."""
+    now, ended = time.time(), timestamp_of(run.get("finished_at"))
+    if ended is None:
+        ended = _last_written(folder, now)
+    return RunInfo(folder, str(run.get("status")), now - ended, run=run, **values)
 
-    Args:
-        folder: the run's folder.
-        run: its ``run.json`` as readers see it.
-        values: ``value`` and ``group``, if a rule needs them.
-    """
-    now = time.time()
-    age = now - _ended_at(folder, run, now)
-    return RunInfo(folder, str(run.get("status")), age, run=run, **values)
+
+def _last_written(folder: Path, now: float) -> float:
+    files, written = RunFiles(folder), []
+    for path in (files.run, files.curve, files.events):
+        with contextlib.suppress(OSError):
+            written.append(os.stat(path).st_mtime)
+    return max(written, default=now)
 
 
 def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
@@ -196,20 +196,6 @@ def labelled(runs: RunSet, infos: Iterable[RunInfo]) -> list[RunInfo]:
         )
         for info in infos
     ]
-
-
-def _ended_at(folder: Path, run: Mapping[str, Any], now: float) -> float:
-    """Return when a run ended; without a date, when a file of it was last written."""
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        ended = datetime.datetime.fromisoformat(run["finished_at"])
-        if ended.tzinfo is None:
-            ended = ended.replace(tzinfo=datetime.timezone.utc)
-        return ended.timestamp()
-    files, written = RunFiles(folder), []
-    for path in (files.run, files.curve, files.events):
-        with contextlib.suppress(OSError):
-            written.append(os.stat(path).st_mtime)
-    return max(written, default=now)
 
 
 def _value(value: Any) -> float | None:

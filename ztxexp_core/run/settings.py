@@ -241,9 +241,6 @@ def _read(name: str) -> Any:
         return None
 
 
-# ---- warnings ------------------------------------------------------------------------------------
-
-
 def _warning_filters() -> list[tuple[Any, ...]]:
     """Return the filters, classes by name: a worker imports no module for a filter of it."""
     warnings = sys.modules.get("warnings")
@@ -263,9 +260,6 @@ def _apply_filters(filters: list[tuple[Any, ...]]) -> None:
             known.append((action, message, category, module, line))
     present: Any = warnings.filters
     present[:] = [*known, *(item for item in present if item not in known)]
-
-
-# ---- logging -------------------------------------------------------------------------------------
 
 
 def _logging() -> dict[str, Any]:

@@ -36,6 +36,15 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat()
 
 
+def timestamp_of(text: Any) -> float | None:
+    """Return the POSIX time of an ISO 8601 date, UTC unless it says otherwise; ``None`` if none."""
+    try:
+        when = datetime.fromisoformat(text)
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 class RunFiles:
     """The paths of the files in a run's folder, as texts.
 
@@ -445,7 +454,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
     try:
         with open(open_regular(path), "rb") as handle:
             for line in handle:
-                row = _row(line)
+                row = row_of(line)
                 if row is not None:
                     yield row
                 elif line.strip():
@@ -473,7 +482,7 @@ class Line(NamedTuple):
 
     def row(self) -> dict[str, Any] | None:
         """Return the JSON object in the line; ``None`` if there is none."""
-        return _row(self.text)
+        return row_of(self.text)
 
 
 def whole_lines(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[Line]:
@@ -500,9 +509,10 @@ def whole_lines(path: str | Path, start: int = 0, end: int | None = None) -> Ite
             start += len(text)
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def row_of(line: bytes, exact: bool = False) -> dict[str, Any] | None:
+    """Return the JSON object in a line, read by ``decode``; ``None`` if there is none."""
     try:
-        row = decode(line, exact=False)
+        row = decode(line, exact)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

@@ -59,9 +59,6 @@ _LOST_FIELDS = {
 }
 
 
-# ---- making --------------------------------------------------------------------------------------
-
-
 def new_run_id() -> str:
     """Return an id that sorts by time; unique whatever the clock or the user's seed says."""
     now = time.time()

@@ -19,9 +19,6 @@ ATOMS = frozenset(
 )
 
 
-# ---- copies --------------------------------------------------------------------------------------
-
-
 def copy_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that shares nothing mutable with ``config``; 20 times faster than deepcopy.
 

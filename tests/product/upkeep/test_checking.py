@@ -586,7 +586,7 @@ def test_a_root_given_as_a_relative_path_is_checked_likewise(folder, monkeypatch
 
 
 def test_every_kind_is_named_in_the_documentation():
-    from ztxexp.upkeep.findings import Kind
+    from ztxexp.upkeep.inspecting import Kind
 
     said = " ".join(ResultAnalyzer.check.__doc__.split())
     assert len(Kind) == 13
