@@ -30,7 +30,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
 from ztxexp_core.store.files import RunFiles, read_record
-from ztxexp_core.store.run_folder import effective_record, iter_runs, root_path
+from ztxexp_core.store.run_folder import attempt_of, effective_record, iter_runs, root_path
 
 _log = logging.getLogger("ztxexp")
 
@@ -75,9 +75,8 @@ class SyncReport:
         sent = f"{len(complete)} of {plural(self.runs, 'run')} sent"
         lines = [f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"]
         if self.lost:
-            lines.append(
-                f"  {plural(len(self.lost), 'run')} had been sent before and was lost there"
-            )
+            lost = plural(len(self.lost), "run")
+            lines.append(f"  {lost} had been sent before and was lost there")
         if self.busy:
             lines.append(f"  another process is sending {plural(len(self.busy), 'run')} now")
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
@@ -186,12 +185,7 @@ def _sync_run(
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    """Return what a call returns; it may hang.
-
-    Raises:
-        TimeoutError: it took longer.
-        BaseException: whatever it raises.
-    """
+    """Return what a call that may hang returns, or raise what it raises; else ``TimeoutError``."""
     ended: Future[_T] = Future()
 
     def run() -> None:
@@ -219,8 +213,7 @@ def deliver_run(
     """Send a tracker what it is missing of a run, also its end.
 
     Args:
-        ctx: the run.
-        run: its record.
+        ctx, run: the run and its record.
         target: the tracker.
         until: when to leave the rest, monotonic seconds.
         report: called with the first failure, in place of the log.
@@ -230,10 +223,20 @@ def deliver_run(
         problem = without_secrets(f"{type(exc).__name__}: {exc}")
         _log.warning("run %s: tracker %r failed in %s: %s", ctx.run_id, name, call, problem)
 
+    summary: dict[str, object] | None = None
+    if run.get("status") != RUN_STATUS_RUNNING:
+        names = ("status", "error_type", "error_message", "reason")
+        summary = {
+            "run_id": ctx.run_id,
+            **{name: run.get(name) for name in names},
+            "retry_count": run.get("retry_count") or 0,
+            "attempt": attempt_of(run),
+            "metrics": read_record(RunFiles(ctx.run_dir).metrics) or {},
+        }
     thread = TrackerThread(ctx, target, report or log)
     thread.begin()
     thread.wait_for_start()
-    thread.end(None if run.get("status") == RUN_STATUS_RUNNING else _summary(ctx, run))
+    thread.end(summary)
     return thread.wait(until)
 
 
@@ -249,24 +252,11 @@ def context_of(folder: Path) -> RunContext:
     return RunContext(folder.name, folder, config, logger, meta, replayed=True)
 
 
-def _summary(ctx: RunContext, run: Mapping[str, Any]) -> dict[str, object]:
-    attempt = run.get("attempt")
-    names = ("status", "error_type", "error_message", "retry_count", "reason")
-    return {
-        "run_id": ctx.run_id,
-        **{name: run.get(name) for name in names},
-        "retry_count": run.get("retry_count") or 0,
-        "attempt": attempt if isinstance(attempt, int) else 1,
-        "metrics": read_record(RunFiles(ctx.run_dir).metrics) or {},
-    }
-
-
 def _is_missing(state: DeliveryState, run: Mapping[str, Any]) -> bool:
     """Return whether the tracker is missing anything of a run."""
     if not state.started:
         return True
-    if run.get("status") != RUN_STATUS_RUNNING and state.ended != (run.get("attempt") or 1):
+    if run.get("status") != RUN_STATUS_RUNNING and state.ended != attempt_of(run):
         return True
     files = RunFiles(os.path.dirname(os.path.dirname(state.path)))
-    paths = {EVENTS: files.curve, EXTRAS: files.extras}
-    return any(state.undelivered(path, kind) for kind, path in paths.items())
+    return bool(state.undelivered(files.curve, EVENTS) or state.undelivered(files.extras, EXTRAS))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
+from numbers import Integral
+from typing import Any
 
 _LOGIN = re.compile(r"//[^/\s]*@")
 _SECRET_PARAMETER = re.compile(
@@ -108,6 +110,12 @@ def closest(word: object, known: Iterable[object]) -> str:
 
     near = difflib.get_close_matches(str(word), sorted(map(str, known)), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_count(name: str, value: Any, kind: type[Exception] = ValueError) -> None:
+    """Raise an exception of a kind unless a value is a whole number from 1; True is none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise kind(f"{name} must be a whole number from 1, got {value!r}")
 
 
 def without_secrets(text: str) -> str:

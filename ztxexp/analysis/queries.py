@@ -20,7 +20,7 @@ from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable, plural
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.errors import ConfigError, check_count
 from ztxexp_core.values.codec import is_number
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def best(
         ConfigError: no run has the metric, or an argument makes no sense.
     """
     mode = keys.direction(metric, mode)
-    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
-        raise ConfigError(f"top must be a whole number from 1, got {top!r}")
+    check_count("top", top, ConfigError)
     runs = read_runs(selection)
     column = keys.asked_for(runs.parts, metric, "metrics", "metric", folders=runs.folders())
     if over is not None:

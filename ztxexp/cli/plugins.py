@@ -15,7 +15,8 @@ from ztxexp.cli.shared import (
     print_table,
     timeout_option,
 )
-from ztxexp.plugin_tools.plugin_states import IMPORT_SEC, READY, PluginState, plugin_states
+from ztxexp.plugin_tools.plugin_states import IMPORT_SEC, PluginState, plugin_states
+from ztxexp.plugin_tools.probing import READY
 
 _STYLES = {READY: "green", "missing": "yellow", "blocked": "dim"}
 _BAD = "bold red"

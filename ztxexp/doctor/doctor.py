@@ -16,14 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ztxexp_core
-from ztxexp.plugin_tools.plugin_states import (
-    BROKEN,
-    CLASH,
-    IMPORT_SEC,
-    MISSING,
-    READY,
-    plugin_states,
-)
+from ztxexp.plugin_tools.plugin_states import CLASH, IMPORT_SEC, plugin_states
+from ztxexp.plugin_tools.probing import BROKEN, MISSING, READY
 from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
 from ztxexp.text.format import plural, size
 from ztxexp_core.errors import OptionError
@@ -153,8 +147,7 @@ def _plugins(timeout: float) -> Iterator[Check]:
 def check_root(root: str | Path) -> Iterator[Check]:
     """Check a results folder; a hidden file is made in it and removed again.
 
-    Args:
-        root: the folder; if it does not exist yet, the nearest existing one above it is checked.
+    If it does not exist yet, the nearest existing one above it is checked.
     """
     root = root_path(root)
     folder = next(path for path in (root, *root.parents) if path.exists())
@@ -170,8 +163,13 @@ def check_root(root: str | Path) -> Iterator[Check]:
     hint = "delete what is not needed" if low else ""
     yield Check(WARN if low else OK, "space", f"{size(free)} free", hint)
     yield _writing(folder)
-    if folder == root:
-        yield _set_aside(root)
+    damaged = Path(shared_folder(root, DAMAGED))
+    count = len(os.listdir(damaged)) if damaged.is_dir() else 0
+    if count:
+        text = f"{plural(count, 'damaged run')} in {damaged.relative_to(root)}"
+        yield Check(WARN, "set aside", text, "look at them, then delete the folder")
+    elif folder == root:
+        yield Check(OK, "set aside", "none (for damaged runs: ResultAnalyzer(root).check())")
 
 
 def _writing(folder: Path) -> Check:
@@ -188,12 +186,3 @@ def _writing(folder: Path) -> Check:
         text = f"the file server's clock is off by {offset:.1f} s"
         return Check(WARN, "clock", text, "synchronize the clocks by NTP")
     return Check(OK, "writing", "writable, clock in sync")
-
-
-def _set_aside(root: Path) -> Check:
-    folder = Path(shared_folder(root, DAMAGED))
-    count = len(os.listdir(folder)) if folder.is_dir() else 0
-    if count:
-        text = f"{plural(count, 'damaged run')} in {folder.relative_to(root)}"
-        return Check(WARN, "set aside", text, "look at them, then delete the folder")
-    return Check(OK, "set aside", "none (for damaged runs: ResultAnalyzer(root).check())")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ztxexp_core.errors import OptionError, closest
+from ztxexp_core.errors import OptionError, check_count, closest
 from ztxexp_core.machine.gpus import (
     VISIBLE,
     Device,
@@ -99,9 +99,12 @@ class GpuSlots:
         Raises:
             OptionError: one of them cannot be had (a ``ValueError``); it says how to go on.
         """
-        _check_number("runs_per_gpu", runs_per_gpu)
-        _check_number("gpus_per_run", gpus_per_run)
-        _check_memory(memory_free)
+        check_count("runs_per_gpu", runs_per_gpu, OptionError)
+        check_count("gpus_per_run", gpus_per_run, OptionError)
+        need: Any = memory_free
+        number = isinstance(need, Real) and not isinstance(need, bool)
+        if need is not None and not (number and 0 < need < math.inf):
+            raise OptionError(f"gpu_memory_free must be a number of GiB over 0, got {need!r}")
         if gpus is None:
             if (runs_per_gpu, gpus_per_run, memory_free) != (1, 1, None):
                 raise OptionError(
@@ -346,14 +349,3 @@ def _check_sets(gpus: list[str], gpus_per_run: int) -> None:
         raise OptionError("gpus: name all by number or all by UUID; mixing could name a GPU twice")
     if gpus_per_run > 1 and "MIG" in kinds:
         raise OptionError("gpus_per_run: a process sees one part of a GPU in MIG mode; leave it 1")
-
-
-def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise OptionError(f"{name} must be a whole number from 1, got {value!r}")
-
-
-def _check_memory(value: Any) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if value is not None and not (number and 0 < value < math.inf):
-        raise OptionError(f"gpu_memory_free must be a number of GiB over 0, got {value!r}")

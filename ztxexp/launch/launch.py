@@ -5,6 +5,7 @@ Ctrl-C and SIGTERM end a launch: nothing more is started, what is under way is c
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -109,7 +110,8 @@ def launch(
             shown=options.progress,
         ) as progress,
     ):
-        if not to_run and _left_something_out(counts):
+        filtered = Action.FILTERED in counts and Action.REUSE not in counts
+        if not to_run and (filtered or Action.LEFT_OUT in counts):  # not all has succeeded before
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line())
@@ -166,12 +168,6 @@ def _about_other_code(plan: Plan) -> str:
         'to run them anew: .exclude_completed(code="same"); if the change does not matter: '
         '.exclude_completed(code="any")'
     )
-
-
-def _left_something_out(counts: Mapping[Action, int]) -> bool:
-    """Return whether a plan runs nothing although not everything has succeeded before."""
-    filtered = Action.FILTERED in counts and Action.REUSE not in counts
-    return filtered or Action.LEFT_OUT in counts
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
@@ -272,7 +268,6 @@ def interruptible() -> Iterator[None]:
 
 
 _open: list[Interrupts] = []
-_watching = False
 _OURS = {signal.SIGINT, signal.SIGTERM}
 _PROGRAMS = [
     getattr(signal, name)
@@ -376,6 +371,7 @@ class Interrupts:
             raise self._raised from None
 
 
+@functools.cache
 def _watch_forks() -> None:
     """A forked child uses its own handlers: only the launcher closes anything.
 
@@ -383,10 +379,8 @@ def _watch_forks() -> None:
     ``terminate()`` of a pool would wait for it for ever. Until the child has its own handlers the
     signals wait: Python forgets what comes in between.
     """
-    global _watching
-    if not _watching and hasattr(os, "register_at_fork"):
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_in_child)
-        _watching = True
 
 
 def _hold() -> None:

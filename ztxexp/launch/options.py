@@ -18,7 +18,7 @@ from ztxexp.provenance.code_version import CodeVersion, edited_note
 from ztxexp.provenance.masking import mask_command
 from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError
+from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, check_count
 from ztxexp_core.machine.cores import available_cores
 from ztxexp_core.pickling import pickle_by_value
 from ztxexp_core.plugins import registry
@@ -83,9 +83,8 @@ class LaunchOptions:
             ValueError, TypeError: a value out of range or of another type.
         """
         for name in ("max_failures", "max_failures_in_a_row"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         for name in ("record_diff", "progress"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
@@ -111,9 +110,8 @@ class LaunchOptions:
         }
         for capability, (is_wanted, what) in wanted.items():
             if is_wanted and capability not in executor.supports:
-                raise OptionError(
-                    f"{executor.ref} cannot {what}; process_pool, joblib and dynamic can"
-                )
+                able = "process_pool, joblib and dynamic can"
+                raise OptionError(f"{executor.ref} cannot {what}; {able}")
 
     @property
     def new_processes(self) -> bool:
@@ -133,9 +131,6 @@ class LaunchOptions:
         Raises:
             OptionError: they do not exist, or a value is out of range.
         """
-        shares = (self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
-        if self.gpus is None and shares == (1, 1, None):
-            return None
         return GpuSlots.of(self.gpus, self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
 
     def worker_count(self, slots: GpuSlots | None = None) -> int:
@@ -149,16 +144,13 @@ class LaunchOptions:
             raise ValueError(
                 f"workers must be a whole number from 1, or -1 for all cores, got {count!r}"
             )
-        if slots is not None:
-            if 0 < count < slots.capacity:
-                _log.warning(
-                    "workers=%d leaves %d of the %d places on the GPUs empty; workers=-1 uses all",
-                    count,
-                    slots.capacity - count,
-                    slots.capacity,
-                )
-            return slots.capacity if count == -1 else min(count, slots.capacity)
-        return available_cores() if count == -1 else count
+        if slots is None:
+            return available_cores() if count == -1 else count
+        room = slots.capacity
+        if 0 < count < room:
+            text = "workers=%d leaves %d of the %d places on the GPUs empty; workers=-1 uses all"
+            _log.warning(text, count, room - count, room)
+        return room if count == -1 else min(count, room)
 
     def executor_settings(self, executor: Plugin) -> dict[str, Any]:
         """Return the executor's own settings, checked and complete."""
@@ -276,7 +268,9 @@ def resolved_trackers(
     in_process = "in_process" in executor.supports
     here = [] if in_process else [tracker for tracker in live if not _works_in_worker(tracker)]
     there = [tracker for tracker in live if tracker not in here]
-    if "jsonl" not in {spec.name for spec in specs} and not any(map(_is_jsonl, there)):
+    # By name: the product does not import the plugin. Subclasses count.
+    classes = {kind.__name__ for tracker in there for kind in type(tracker).__mro__}
+    if "jsonl" not in {spec.name for spec in specs} and "JsonlTracker" not in classes:
         try:
             specs.append(registry.tracker_spec("jsonl"))
         except UnknownPluginError:
@@ -322,11 +316,6 @@ def _works_in_worker(tracker: Tracker) -> bool:
     except Exception:
         return False
     return True
-
-
-def _is_jsonl(tracker: Tracker) -> bool:
-    # By name: the product does not import the plugin. Subclasses count.
-    return any(cls.__name__ == "JsonlTracker" for cls in type(tracker).__mro__)
 
 
 def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:

@@ -23,11 +23,7 @@ from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import (
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    Config,
-)
+from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED, Config
 from ztxexp_core.store.files import refuse_links
 from ztxexp_core.values.identity import config_identity
 
@@ -161,8 +157,6 @@ class Plan:
             for item in self.items
         ]
 
-    # ---- as text -----------------------------------------------------------------------------
-
     def one_line(self) -> str:
         """Return the non-zero counts.
 
@@ -206,20 +200,19 @@ class Plan:
         return f"<Plan: {self.one_line()}>"
 
     def __str__(self) -> str:
-        return "\n".join([self._title(), *self._rows()])
+        return "\n".join(self._lines())
 
-    def _title(self) -> str:
+    def _lines(self) -> Iterator[str]:
         of_root = f" for {sanitize_for_terminal(short_path(self.root))}" if self.root else ""
-        total = sum(self.counts.values())
-        if not total:
-            return f"Plan{of_root}: no configurations"
-        configurations = plural(total, "configuration")
-        return f"Plan{of_root}: {len(self.to_run)} of {configurations} to run"
-
-    def _rows(self) -> Iterator[str]:
+        total = plural(sum(self.counts.values()), "configuration")
+        to_run = f"{len(self.to_run)} of {total} to run" if self.counts else "no configurations"
+        yield f"Plan{of_root}: {to_run}"
         rules = [f"{sanitize_for_terminal(r.rule)!r} ({r.count})" for r in self.filtered_out]
         for action, count in self.counts.items():
-            note = _note([item for item in self.items if item.action is action])
+            pasts = [item.past for item in self.items if item.action is action and item.past]
+            ends = Counter(past.reason or past.status for past in pasts).most_common()
+            note = ", ".join(f"{number} {sanitize_for_terminal(end)}" for end, number in ends)
+            note = f"before: {note}" if note else ""
             if action is Action.REUSE:
                 note = self._of_other_code().removeprefix(", ")
             if action is Action.FILTERED:
@@ -228,17 +221,6 @@ class Plan:
         if self.to_run:
             keys = differing_keys([item.config for item in self.items])
             yield f"first to run: {label(self.to_run[0].config, keys, _CONFIG_WIDTH)}"
-
-
-def _note(items: Sequence[PlannedRun]) -> str:
-    """Return how the last runs of some configurations ended."""
-    pasts = [item.past for item in items if item.past and item.action is not Action.REUSE]
-    return f"before: {_tally(past.reason or past.status for past in pasts)}" if pasts else ""
-
-
-def _tally(reasons: Iterable[str | None]) -> str:
-    counted = Counter(map(str, reasons)).most_common()
-    return ", ".join(f"{count} {sanitize_for_terminal(reason)}" for reason, count in counted)
 
 
 def plan_as_given(configs: Sequence[Config]) -> Plan:
@@ -251,9 +233,8 @@ def plan_as_given(configs: Sequence[Config]) -> Plan:
     for index, config in enumerate(configs):
         with _naming(index, len(configs)):
             check_config(config)
-            items.append(
-                PlannedRun(config, config_identity(config), None, Action.NEW, _NOT_COMPARED)
-            )
+            identity = config_identity(config)
+            items.append(PlannedRun(config, identity, None, Action.NEW, _NOT_COMPARED))
     return Plan(None, items)
 
 
@@ -331,7 +312,7 @@ def _naming(index: int, count: int) -> Iterator[None]:
         raise ConfigError(f"configuration {index} of {count}: {exc}") from exc
 
 
-_Decision = tuple[Action, str, "PastRun | None", int]
+_Decision = tuple[Action, str, "PastRun | None", int]  # the last is the number of the next attempt
 
 
 class _Decisions:
@@ -364,7 +345,10 @@ class _Decisions:
             why = f"skipped in {sanitize_for_terminal(past.run_id)}"
             return self._unless_limited(Action.NEW, why, past)
         if past.status == RUN_STATUS_RUNNING:
-            return self._unless_limited(Action.BUSY, _under_way(past), past)
+            name = sanitize_for_terminal(past.run_id)
+            unknown = f"{name} is recorded as running; its process cannot be checked from this host"
+            why = f"under way in {name}" if past.owner_alive else unknown
+            return self._unless_limited(Action.BUSY, why, past)
         return self._on_failure(past)
 
     def _on_failure(self, past: PastRun) -> _Decision:
@@ -393,13 +377,6 @@ class _Decisions:
 
 def _success(past: PastRun) -> str:
     return f"succeeded in {sanitize_for_terminal(past.run_id)}"
-
-
-def _under_way(past: PastRun) -> str:
-    name = sanitize_for_terminal(past.run_id)
-    if past.owner_alive:
-        return f"under way in {name}"
-    return f"{name} is recorded as running; its process cannot be checked from this host"
 
 
 def _failure(past: PastRun) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from datetime import datetime, timezone
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.store.files import RunFiles, read_record, write_bytes, write_json
+from ztxexp_core.store.files import RunFiles, read_record, timestamp_of, write_bytes, write_json
 from ztxexp_core.store.run_folder import (
     LOST,
     RUN_LOST,
@@ -55,9 +55,13 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
     record = read_record(RunFiles(spec.run_dir).run)
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
-    if record.get("status") not in FINAL or _knows_cause(record, reported):
-        took = _duration(record, seconds)
-        record = {**record, "attempt": attempt_of(record), "duration_sec": took}
+    # Another launch may have closed the run as lost while this one knows the cause.
+    knows_cause = reported.error_type in DEATHS or reported.reason == "interrupted"
+    if record.get("status") not in FINAL or (record.get("reason") == LOST and knows_cause):
+        started = timestamp_of(record.get("started_at"))
+        took = seconds if started is None else time.time() - started
+        took = took if 0 <= took <= seconds else seconds  # the clock may have been set meanwhile
+        record = {**record, "attempt": attempt_of(record), "duration_sec": round(took, 6)}
         record.pop("closed_by", None)  # this launch says more than who found it dead
         _write_what_is_known(spec.run_dir, reported)
         record = close_run(spec.run_dir, record, **_reported_fields(reported))
@@ -65,7 +69,16 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
         # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
         record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)
-    return _outcome(reported, record)
+    return dataclasses.replace(
+        reported,
+        status=str(record.get("status")),
+        attempt=attempt_of(record),
+        duration_sec=float(record.get("duration_sec") or 0.0),
+        error_type=record.get("error_type"),
+        error_message=record.get("error_message"),
+        reason=record.get("reason"),
+        place=record.get("error_place"),
+    )
 
 
 def can_be_written(root: Path) -> bool:
@@ -98,22 +111,6 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
     return record
 
 
-def _knows_cause(record: dict[str, Any], reported: RunOutcome) -> bool:
-    """Return whether another launch closed the run as lost while this one knows the cause."""
-    knows = reported.error_type in DEATHS or reported.reason == "interrupted"
-    return record.get("reason") == LOST and knows
-
-
-def _duration(record: dict[str, Any], at_most: float) -> float:
-    """Return the seconds from a run's start until now; the clock may have been set meanwhile."""
-    try:
-        started = datetime.fromisoformat(record["started_at"])
-        took = (datetime.now(timezone.utc) - started).total_seconds()
-    except (KeyError, TypeError, ValueError):
-        took = at_most
-    return round(took if 0 <= took <= at_most else at_most, 6)
-
-
 def _reported_fields(reported: RunOutcome) -> dict[str, Any]:
     return {
         "error_type": reported.error_type or RUN_LOST,
@@ -124,19 +121,6 @@ def _reported_fields(reported: RunOutcome) -> dict[str, Any]:
         "peak_memory": reported.peak_memory,
         **({"error_place": reported.place} if reported.place else {}),
     }
-
-
-def _outcome(reported: RunOutcome, record: dict[str, Any]) -> RunOutcome:
-    return dataclasses.replace(
-        reported,
-        status=str(record.get("status")),
-        attempt=attempt_of(record),
-        duration_sec=float(record.get("duration_sec") or 0.0),
-        error_type=record.get("error_type"),
-        error_message=record.get("error_message"),
-        reason=record.get("reason"),
-        place=record.get("error_place"),
-    )
 
 
 def _older(record: dict[str, Any], spec: RunSpec) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM, READY
+from ztxexp.plugin_tools.probing import BROKEN, MISSING, PROGRAM
 from ztxexp.plugin_tools.versions import unmet_requirements, version_of
 from ztxexp_core.errors import UnknownPluginError, closest
 from ztxexp_core.machine.cores import available_cores
@@ -34,8 +34,6 @@ from ztxexp_core.plugins.entries import (
     ref_of,
 )
 from ztxexp_core.plugins.registry import executors, expanders, trackers
-
-__all__ = ["BROKEN", "CLASH", "IMPORT_SEC", "MISSING", "READY", "PluginState", "plugin_states"]
 
 BLOCKED, CLASH, INCOMPATIBLE = "blocked", "name clash", "incompatible"
 

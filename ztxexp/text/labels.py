@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import encode, plain
+from ztxexp_core.values.copying import flat
 
 _VALUE_WIDTH = 28
 _COMPARABLE = frozenset({str, int, float, type(None)})
@@ -21,17 +22,9 @@ def differing_keys(configs: Iterable[Mapping[Any, Any]]) -> list[str]:
         >>> differing_keys([{"s": 1, "m": {"lr": 1, "n": 2}}, {"s": 1, "m": {"lr": 2, "n": 2}}])
         ['m.lr']
     """
-    leaves = [dict(_leaves(config)) for config in configs]
+    leaves = [dict(flat(config)) for config in configs]
     keys = dict.fromkeys(key for values in leaves for key in values)
     return [key for key in keys if _differ([one.get(key, _ABSENT) for one in leaves])]
-
-
-def _leaves(config: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _differ(values: list[Any]) -> bool:
@@ -53,7 +46,7 @@ def label(config: Mapping[Any, Any], keys: Iterable[str] = (), width: int = 80) 
         >>> label({"lr": 0.1, "seed": 3, "note": "a b"})
         "lr=0.1 seed=3 note='a b'"
     """
-    leaves = dict(_leaves(config))
+    leaves = dict(flat(config))
     shown = [key for key in keys or leaves if key in leaves]
     pairs = [f"{sanitize_for_terminal(key)}={_short(leaves[key])}" for key in shown]
     return cut(" ".join(pairs), width)

@@ -17,7 +17,7 @@ from ztxexp.results.keys import ABSENT, asked_for, direction, flattened, varying
 from ztxexp.results.selection import RunSet, checked_choice
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp.text.labels import label
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.errors import ConfigError, check_count
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles, timestamp_of
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
@@ -48,8 +48,8 @@ class Rules:
 
     def __post_init__(self) -> None:
         best, metric = self.keep_best, self.metric
-        if best is not None and not (type(best) is int and best > 0):  # True is not a number
-            raise ConfigError(f"keep_best must be a whole number from 1, got {best!r}")
+        if best is not None:
+            check_count("keep_best", best, ConfigError)
         if metric is not None and not isinstance(metric, str):
             raise ConfigError(f"metric must be a string, got {metric!r}")
         if (best is None) != (metric is None):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.errors import without_secrets
+from ztxexp_core.errors import check_count, without_secrets
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -85,8 +85,7 @@ class RetryRule:
         for name, value, least in (("delay", delay, 0.0), ("backoff", backoff, 1.0)):
             if not (is_number(value) and least <= value < math.inf):
                 raise ValueError(f"retry {name} must be a number from {least:g}, got {value!r}")
-        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-            raise ValueError(f"max_attempts must be a whole number from 1, got {max_attempts!r}")
+        check_count("max_attempts", max_attempts)
         if isinstance(retry_on, (str, type)):
             retry_on = (retry_on,)
         if not isinstance(retry_on, Iterable):
