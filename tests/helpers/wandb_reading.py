@@ -15,7 +15,10 @@ BLOCK = 32768
 
 
 def records(path):
-    """Yield the records of a ``.wandb`` file: LevelDB's log framing of protobuf messages."""
+    """Yield the records of a ``.wandb`` file: LevelDB's log framing of protobuf messages.
+
+    The client's service may be writing it: what is not there whole is left out.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
 
     data = path.read_bytes()
@@ -28,6 +31,8 @@ def records(path):
         if kind == 0:
             at += BLOCK - at % BLOCK
             continue
+        if at + 7 + length > len(data):
+            return
         message += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole message, or the last part of one

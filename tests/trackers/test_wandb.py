@@ -52,6 +52,19 @@ def test_a_run_arrives_whole(make_ctx, make_event):
     assert (final["status"], final["metrics"]) == ("succeeded", {"score": 0.75})
 
 
+def test_a_file_that_is_being_written_can_be_read(make_ctx, tmp_path):
+    ctx, tracker = make_ctx(config={"long": "x" * 70_000}), WandbTracker()
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert Written(ctx.run_dir).exit_code == 0
+    (path,) = ctx.run_dir.glob("wandb/offline-run-*/*.wandb")
+    data, whole, cut = path.read_bytes(), list(wandb_reading.records(path)), tmp_path / "cut"
+    for length in (*range(0, len(data), 997), *range(len(data) - 99, len(data))):
+        cut.write_bytes(data[:length])
+        shown = list(wandb_reading.records(cut))
+        assert shown == whole[: len(shown)]
+
+
 def test_every_event_keeps_its_step_in_whatever_order(make_ctx, make_event):
     ctx, tracker = make_ctx(), WandbTracker()
     tracker.on_run_start(ctx, ctx.meta)
