@@ -172,23 +172,24 @@ class TrackerSuite(TrackerPromises):
         assert self.sync(flaky).failed == {}
         self.assert_holds()
 
-    def test_what_it_says_it_has_got_is_true(self) -> None:
-        self.needs_method("received")
+    @pytest.mark.parametrize("method", ["received", "knows"])
+    def test_what_it_says_it_has_got_is_true(self, method: str) -> None:
+        self.needs_method(method)
         whole, half, unknown = (self.run_with_points() for _ in range(3))
         events = list(whole.events)
         self.send_run(whole)
         with self.started(half) as calls:
             half_told = [half.events.pop(0)]
             calls.send_events(half_told)
-            tracker: Any = self.new_tracker()
-            shown = tracker.received(whole.again(replayed=True).ctx)
-            assert (shown.started, shown.ended) == (True, True)
-            assert _lines(shown.events) == _lines(events)
-            shown = tracker.received(half.again(replayed=True).ctx)
-            assert (shown.started, shown.ended) == (True, False)
-            assert _lines(shown.events) == _lines(half_told)
-            shown = tracker.received(unknown.again(replayed=True).ctx)
-            assert (shown.started, shown.ended, list(shown.events)) == (False, False, [])
+            ask: Any = getattr(self.new_tracker(), method)
+            shown = [ask(run.again(replayed=True).ctx) for run in (whole, half, unknown)]
+            if method == "knows":
+                assert shown == [True, True, False]
+            else:
+                assert [each.started for each in shown] == [True, True, False]
+                assert [each.ended for each in shown] == [True, False, False]
+                told = map(_lines, (events, half_told, []))
+                assert [_lines(each.events) for each in shown] == list(told)
             calls.end()
 
     def test_a_run_that_it_cannot_take_leaves_others_alone(self) -> None:

@@ -125,13 +125,13 @@ class WandbTracker:
     def destination(self) -> str:
         """Host (where the environment sets one), entity and project; offline is another place."""
         variable = os.environ.get
-        mode = self.kwargs.get("mode") or variable("WANDB_MODE") or "online"
         parts = (
             urlsplit(variable("WANDB_BASE_URL") or "").hostname,
             self.entity or variable("WANDB_ENTITY"),
             self.project or variable("WANDB_PROJECT") or "uncategorized",
         )
         place = "/".join(part for part in parts if part)
+        mode = self._mode
         return place if mode in ("online", "run", "shared") else f"{place} ({mode})"
 
     def on_run_start(self, ctx: RunContext, meta: RunMetadata) -> None:
@@ -212,6 +212,25 @@ class WandbTracker:
         finally:
             _finish(followed.run, exit_code=int(summary.get("status") == "failed"))
 
+    def knows(self, ctx: RunContext) -> bool:
+        """Return whether W&B has the run; offline, its folder ``wandb`` must be there.
+
+        A folder without the run tells nothing: ``wandb sync --clean`` removes what it has sent. The
+        server is not asked: W&B takes no id again that was deleted there.
+        """
+        folder = Path(self.kwargs.get("dir") or self._dir(ctx))
+        return self._mode not in ("offline", "dryrun") or any(
+            (folder / name).is_dir() for name in ("wandb", ".wandb")
+        )
+
+    @property
+    def _mode(self) -> str:
+        return self.kwargs.get("mode") or os.environ.get("WANDB_MODE") or "online"
+
+    @staticmethod
+    def _dir(ctx: RunContext) -> str:
+        return os.environ.get("WANDB_DIR") or str(ctx.run_dir)
+
     def _described(self, ctx: RunContext, meta: RunMetadata) -> dict[str, Any]:
         """Return the arguments of ``wandb.init`` for a run, without unknown ones.
 
@@ -225,7 +244,7 @@ class WandbTracker:
             id=_fitting(ctx.run_id, re.sub(r"[/\\#?%:;,']", "-", ctx.run_id).strip()),
             name=ctx.run_id,
             config=_sendable(ctx.config),
-            dir=os.environ.get("WANDB_DIR") or str(ctx.run_dir),
+            dir=self._dir(ctx),
             group=meta.group and _fitting(meta.group),
             tags=_tags(meta.tags),
             job_type=meta.experiment_name and _fitting(meta.experiment_name),

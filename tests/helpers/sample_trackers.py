@@ -60,6 +60,9 @@ class Kept:
         with self.database() as db:
             db.execute("UPDATE runs SET status = ?, figures = ? WHERE run = ?", row)
 
+    def knows(self, ctx):
+        return self.received(ctx).started
+
     def received(self, ctx):
         with self.database() as db:
             status = db.execute("SELECT status FROM runs WHERE run = ?", [ctx.run_id]).fetchone()
@@ -220,6 +223,13 @@ class SaysItHasAll(Kept):
 
     def received(self, ctx):
         return super().received(ctx)._replace(started=True, ended=True)
+
+
+class KnowsAll(Kept):
+    """Claims to know runs that it has never heard of."""
+
+    def knows(self, ctx):
+        return True
 
 
 class TidiesUp(Kept):

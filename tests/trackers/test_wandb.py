@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -503,3 +504,18 @@ def test_what_cannot_work_is_refused_before_anything_runs(options, text):
     with pytest.raises(ValueError, match=text):
         WandbTracker.check_options(**options)
     WandbTracker.check_options("digits", entity="us", mode="offline", monitor_gym=True, notes="n")
+
+
+def test_offline_a_run_is_known_while_its_folder_is_there(make_ctx, monkeypatch):
+    ctx, tracker = make_ctx(), WandbTracker()
+    assert not tracker.knows(ctx)
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    assert tracker.knows(ctx)
+    (run,) = ctx.run_dir.glob("wandb/offline-run-*")
+    shutil.rmtree(run)  # as wandb sync --clean does with what it has sent
+    assert tracker.knows(ctx)
+    shutil.rmtree(ctx.run_dir / "wandb")
+    assert not tracker.knows(ctx)
+    assert not WandbTracker(dir=str(ctx.run_dir)).knows(ctx)
+    assert WandbTracker(mode="online").knows(ctx)  # nobody can tell
