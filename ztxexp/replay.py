@@ -103,8 +103,8 @@ def sync(
     a tracker that was installed today, and for runs of 1.0.3. Of a run that is going on, what there
     is so far is sent. What has arrived is recorded in each run's folder: it is not sent again, and
     after an interrupted sync the next one continues. A tracker that can say what it has (mlflow,
-    tensorboard, jsonl) is asked each time, so that runs that were deleted there are sent again. For
-    others there is ``force``.
+    tensorboard, jsonl, wandb offline) is asked each time, so that runs that were deleted there are
+    sent again. For others there is ``force``.
 
     Args:
         results_root: folder that holds a folder for every run.
