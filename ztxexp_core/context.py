@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 from ztxexp_core.records import RunMetadata
+from ztxexp_core.store.files import make_folder
 from ztxexp_core.store.sink import FileSink
 
 
@@ -28,7 +29,7 @@ class RunContext:
         attempt: number of the present attempt, from 1; over 1 there may be a checkpoint to
             continue from (since 2.0).
         checkpoints_dir: folder for checkpoints, which later attempts of the run find again; made
-            when the run starts (since 2.0).
+            when it is first asked for (since 2.0).
         artifacts_dir: folder for models, figures, tables and other files of yours (since 2.0).
         replayed: whether the run is sent to a tracker from disk, see :func:`ztxexp.sync`
             (since 2.0).
@@ -57,8 +58,11 @@ class RunContext:
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Folder for checkpoints, which later attempts of the run find again."""
-        return self.run_dir / "checkpoints"
+        """Folder for checkpoints, which later attempts of the run find again; made if missing."""
+        folder = self.run_dir / "checkpoints"
+        if not self.replayed:
+            make_folder(str(folder))
+        return folder
 
     @property
     def artifacts_dir(self) -> Path:

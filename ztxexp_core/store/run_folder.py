@@ -30,6 +30,7 @@ from ztxexp_core.store.files import (
     RunFiles,
     asked_again,
     known_record,
+    make_folder,
     read_record,
     refuse_links,
     utc_now,
@@ -86,13 +87,9 @@ def create_run(
         shutil.rmtree(staged, ignore_errors=True)
         raise
     try:
-        for folder in SUBFOLDERS:
-            os.mkdir(f"{staged}/{folder}")
-        # Each whole, because a kill may come at any moment.
+        os.mkdir(f"{staged}/artifacts")  # which clients of 1.0.3 expect; the others at first use
         for path, data in zip((files.config, files.meta, files.run), encoded, strict=True):
-            write_new(f"{path}.tmp", data)
-            os.rename(f"{path}.tmp", path)
-        write_new(files.log, b"")
+            write_new(path, data)
         if os.path.lexists(run_dir):  # renaming would replace an empty folder
             raise FileExistsError(errno.EEXIST, "there is a run of that id", str(run_dir))
         os.rename(staged, run_dir)
@@ -124,8 +121,7 @@ def reopen_run(
         {"attempt": number, **{name: before.get(name) for name in _ATTEMPT_FIELDS}},
     ]
     run["retry_count"] = len(run["earlier_attempts"])
-    for folder in SUBFOLDERS:
-        os.makedirs(f"{run_dir}/{folder}", exist_ok=True)
+    make_folder(f"{run_dir}/artifacts")
     write_json(files.run, run)  # first: from now on the run is under way
     write_json(files.meta, meta)
     if before.get("identity") != run["identity"]:  # it differs in a key that does not count
