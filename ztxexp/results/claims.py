@@ -1,41 +1,32 @@
 """Which of several launches runs a configuration: :class:`Claims`.
 
 Before a launch runs a configuration it makes a file for it below ``<root>/.ztxexp/claims``, its
-claim. When the run has ended, the claim says so and stays. A claim is taken over when its launch
-has died, or when its run failed before this launch or was deleted.
+claim (:mod:`ztxexp.results.claim_files`). When the run has ended, the claim says so and stays. A
+claim is taken over when its launch has died, or when its run failed before this launch or was
+deleted.
 
 Guarantee: of the launches that ask, one gets the configuration. It runs again only if that launch
 died before the end was recorded, or sent no heartbeat from another host for so long that it looked
 dead: at least once, and exactly once otherwise. No launch waits for a dead one.
 
-How the files (:class:`ClaimFiles`) keep launches apart without a lock, which a stopped process or a
-lost host would hold for ever: the first claim on a configuration is ``<identity>.json``. A launch
-that takes a claim over makes ``<identity>.after-<token>.json``, named after the claim before it,
-and so on; the last of the chain counts. A file is made exclusively and whole, a token is never used
-twice, and only the launch that made a claim writes its end. So one of any number of launches wins,
-and no end hides another launch's claim. When the last claim ends, the chain is folded into its
-first file.
-
 Not covered: launches that make no claims, such as those of versions before 2.0. The records of
 their runs are looked at instead (see :mod:`ztxexp.launch.queue`), unless both begin at the same
-moment. On file systems without hard links a claim can be read half-written; it counts as held for
-a few seconds.
+moment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import logging
 import os
-import re
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.claim_files import DAMAGED, GIVEN_UP, Claim, ClaimFiles
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -46,11 +37,8 @@ from ztxexp_core.records import (
 from ztxexp_core.store.files import (
     CLAIMS,
     RunFiles,
-    read_json,
     read_record,
     shared_folder,
-    write_bytes,
-    write_new,
 )
 from ztxexp_core.store.liveness import (
     beating,
@@ -58,23 +46,16 @@ from ztxexp_core.store.liveness import (
     modified,
     owner_is_dead,
     process_is_dead,
-    remove_old,
     stamp,
     this_process,
 )
-from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
 
-_GIVEN_UP, _DAMAGED = "given_up", "damaged"  # statuses of claims, beside those of runs
 _WRITING_SEC = 5.0  # a damaged claim younger than that may be one that is being written
 _TRIES = 100  # losing this many races is a fault
 # Reasons that a later launch writes, or a launch on its way out, not the run itself.
 _CUT_SHORT = ("lost", "interrupted")
-_TEMPORARY = ".tmp"  # ends the names of write_bytes likewise
-_NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
-_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
-_NO_LINKS.add(errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +186,9 @@ class Claims:
 
     def _verdict(self, identity: str, run_id: str, claim: Claim) -> Verdict | None:
         """Return who has a configuration by its last claim; ``None`` where it is free."""
-        if claim.status == _GIVEN_UP:
+        if claim.status == GIVEN_UP:
             return None
-        if claim.status == _DAMAGED:
+        if claim.status == DAMAGED:
             at = modified(claim.path)
             if at is not None and abs(file_system_now(self._root) - at) < _WRITING_SEC:
                 return Held("", {})
@@ -266,7 +247,7 @@ class Claims:
             del self._held[identity]
             end = dataclasses.replace(chain[-1], status=status)
             try:
-                if not self._files.fold(identity, chain, end):
+                if not self._files.end(identity, chain, end):
                     _log.debug("the claim of run %s was taken over by another launch", run_id)
             except OSError as exc:
                 if not self._warned:
@@ -276,7 +257,7 @@ class Claims:
 
     def give_up(self, identity: str, run_id: str) -> None:
         """Let any launch have a configuration whose run did not begin or was interrupted."""
-        self.release(identity, run_id, _GIVEN_UP)
+        self.release(identity, run_id, GIVEN_UP)
 
     def close(self) -> None:
         """Give up what is still held; the launch is over."""
@@ -298,122 +279,3 @@ class Claims:
             "root would do each other's work",
             shared_folder(self._root, CLAIMS),
         )
-
-
-# ---- the files ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A claim, on disk or about to be.
-
-    Attributes:
-        token: unique, never used again.
-        run_id: the run for which the configuration is claimed.
-        status: ``running``, how the run ended, ``given_up`` or ``damaged``.
-        owner: record of the claiming process.
-        path: where it was read.
-    """
-
-    token: str
-    run_id: str
-    status: str
-    owner: Mapping[str, Any]
-    path: str = ""
-
-
-class ClaimFiles:
-    """The claims below one root; what cannot be read or written raises ``OSError``."""
-
-    def __init__(self, root: str | Path):
-        self._root = root
-        self._links = hasattr(os, "link")
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Make the folder, never the root, and remove temporary files of killed processes."""
-        self.folder = shared_folder(self._root, CLAIMS, make=True)
-        remove_old(self._root, CLAIMS, _TEMPORARY)
-
-    def path(self, identity: str, after: str = "") -> str:
-        """Return the path of the first claim on a configuration, or of the one after a token."""
-        name = identity.replace(":", "-")  # no colon in names on Windows
-        return f"{self.folder}/{name}{after and f'.after-{after}'}.json"
-
-    def chain(self, identity: str) -> list[Claim]:
-        """Return the claims on a configuration, first to last; the last one counts."""
-        chain: list[Claim] = []
-        claim = _read(self.path(identity))
-        while claim is not None and claim.token not in [earlier.token for earlier in chain]:
-            chain.append(claim)
-            claim = _read(self.path(identity, claim.token))
-        return chain
-
-    def make(self, identity: str, claim: Claim, after: str = "") -> bool:
-        """Make a claim's file; false where another launch has made it first."""
-        path, data = self.path(identity, after), _document(identity, claim)
-        if self._links:
-            temporary = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
-            try:
-                write_new(temporary, data)
-                os.link(temporary, path)
-                return True
-            except FileExistsError:
-                return False
-            except OSError as exc:
-                if exc.errno not in _NO_LINKS:
-                    raise
-                self._links = False
-            finally:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-        try:
-            write_new(path, data)
-        except FileExistsError:
-            return False
-        return True
-
-    def fold(self, identity: str, chain: list[Claim], end: Claim) -> bool:
-        """Write the end of a chain's last claim into its first file; the others go.
-
-        ``chain`` is as it stood when the last claim was made, ``end`` that claim with its new
-        status. Returns false, and changes nothing, where another launch has taken the claim over.
-        """
-        path = self.path(identity)
-        first = _read(path)
-        if first is None or first.token != chain[0].token:
-            return False  # whoever took over has ended
-        if os.path.exists(self.path(identity, end.token)):
-            return False  # whoever took over is at work
-        write_bytes(path, _document(identity, end))
-        for earlier in chain[:-1]:
-            self.discard(identity, earlier.token)
-        return True
-
-    def discard(self, identity: str, after: str) -> None:
-        """Remove the claim after a token, if there is one."""
-        with contextlib.suppress(OSError):
-            os.unlink(self.path(identity, after))
-
-
-def _document(identity: str, claim: Claim) -> bytes:
-    fields = {"identity": identity, "run_id": claim.run_id, "status": claim.status}
-    return encode({**fields, "token": claim.token, "owner": claim.owner})
-
-
-def _read(path: str) -> Claim | None:
-    """Read a claim; ``None`` where there is none."""
-    try:
-        value = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError):
-        value = None
-    if isinstance(value, dict) and isinstance(owner := value.get("owner"), dict):
-        token, run_id, status = (str(value.get(n, "")) for n in ("token", "run_id", "status"))
-        kinds = (("host", str), ("pid", int), ("beat", str))
-        known = all(isinstance(owner.get(name), kind) for name, kind in kinds)
-        if known and all(_NAMES.fullmatch(text) for text in (token, run_id, status)):
-            return Claim(token, run_id, status, owner, path)
-    date = modified(path) or 0.0  # the only thing that tells a damaged claim from a later one
-    return Claim(f"{_DAMAGED}-{int(date * 1e6):x}", "", _DAMAGED, {}, path)

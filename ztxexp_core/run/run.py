@@ -43,7 +43,7 @@ from ztxexp_core.run.surroundings import left_threads, put_back_after, working_f
 from ztxexp_core.run.trackers import RunSink, RunTrackers
 from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now, write_bytes, write_json
 from ztxexp_core.store.liveness import beat_for
-from ztxexp_core.store.run_folder import create_run, reopen_run, status_elsewhere
+from ztxexp_core.store.run_folder import create_run, reopen_run, status_elsewhere, taken_over
 from ztxexp_core.store.sink import named_values, plain_values
 from ztxexp_core.values.copying import copy_config
 
@@ -141,7 +141,7 @@ def _unpack_run_one(digest: str, data: bytes) -> RunOne:
 
 
 class _TakenOverError(Exception):
-    """Another launch has finished the run, or is carrying it out."""
+    """Another process has finished the run, or is carrying it out."""
 
 
 class _Run:
@@ -168,6 +168,8 @@ class _Run:
             self._event("start", attempt=self.attempt)
             with self.trackers.in_run():
                 end = self._attempts()
+        except _TakenOverError as exc:
+            return self._left(exc)
         except BaseException as exc:  # Ctrl-C between two steps
             end = AttemptEnd.failed(exc)
         try:
@@ -228,6 +230,8 @@ class _Run:
         while True:
             try:
                 return self._call()
+            except _TakenOverError:
+                raise
             except SkipRun as exc:
                 self.logger.warning("skipped: %s", exc)
                 self._event("skip", attempt=self.attempt, reason=text_of(exc))
@@ -245,8 +249,11 @@ class _Run:
 
     def _call(self) -> AttemptEnd:
         own_folder = self.launch.workdir == "run"
-        with put_back_after(str(self.ctx.artifacts_dir) if own_folder else None):
-            returned = call_in_own_process(self.launch.function, self.ctx)
+        try:
+            with put_back_after(str(self.ctx.artifacts_dir) if own_folder else None):
+                returned = call_in_own_process(self.launch.function, self.ctx)
+        finally:
+            self._check_own()  # before anything is written of how the attempt ended
         if returned is None:
             return AttemptEnd(RUN_STATUS_SUCCEEDED)
         named = named_values(returned)
@@ -259,6 +266,20 @@ class _Run:
         )
         return AttemptEnd(RUN_STATUS_SUCCEEDED, metrics, has_metrics=True)
 
+    def _check_own(self) -> None:
+        """Raise where another process took this one for dead and has gone on with the run."""
+        who = taken_over(self.files.base, self.attempt)
+        if who is not None:
+            raise _TakenOverError(f"this process gave no sign of life for too long, and {who}")
+
+    def _left(self, exc: _TakenOverError) -> RunOutcome:
+        """Leave a run to the process that has gone on with it: nothing of it is written here."""
+        self.sink.end()
+        self.trackers.leave()
+        self.events.close()
+        self.logger.close()
+        return self._unrecorded(exc)
+
     def _prepare_retry(self, end: AttemptEnd, exc: BaseException, pause: float) -> None:
         trace, message = trace_of(exc), "attempt %d failed (%s), trying again\n%s"
         self.logger.warning(message, self.attempt, end.error_type, trace.rstrip())
@@ -266,6 +287,7 @@ class _Run:
         self._event("retry", attempt=self.attempt, **end.error_fields())
         self._end_sink()  # a thread of this attempt must not log into the next one
         time.sleep(pause)
+        self._check_own()
         self.record.setdefault("earlier_attempts", []).append(end.as_attempt(self.attempt))
         self.attempt += 1
         self.meta = dataclasses.replace(self.meta, attempt=self.attempt)

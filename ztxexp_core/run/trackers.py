@@ -18,6 +18,8 @@ from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, Tr
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
+from ztxexp_core.store.liveness import BEAT_SEC
+from ztxexp_core.store.run_folder import taken_over
 from ztxexp_core.store.sink import FileSink
 
 if TYPE_CHECKING:  # it imports pluggy, which workers do not need
@@ -104,6 +106,12 @@ class RunTrackers:
         """Use the context of a further attempt from now on."""
         for thread in self._threads:
             thread.ctx = ctx
+
+    def leave(self) -> None:
+        """Let the trackers be, without an end: another process carries out the run by now."""
+        self.local.clear()
+        for thread in self._threads:
+            thread.end(None)
 
     def end(
         self, ctx: RunContext, summary: dict[str, object]
@@ -220,6 +228,17 @@ class RunSink(FileSink):
         super().__init__(ctx.run_dir, ctx.meta.attempt, ctx.logger, curve, shared_folder)
         self._ctx = ctx
         self._trackers = trackers
+
+        self._checked = time.time()  # not monotonic: that stands still while a machine sleeps
+
+    def _before(self) -> None:
+        """Refuse to write where this process was silent and another one has gone on."""
+        now = time.time()
+        if not 0 <= now - self._checked < BEAT_SEC:
+            self._checked = now
+            who = taken_over(self._ctx.run_dir, self._ctx.attempt)
+            if who is not None:
+                self.end(f"is lost: this process gave no sign of life for too long, and {who}")
 
     def _on_metric(self, event: MetricEvent) -> None:
         for tracker in self._trackers:

@@ -284,7 +284,7 @@ def read_json(path: str | Path) -> Any:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, or is not JSON.
     """
-    return decode(_read_bytes(path))
+    return decode(read_bytes(path))
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
@@ -314,7 +314,7 @@ def known_record_exactly(path: str | Path) -> tuple[dict[str, Any] | None, bool]
     It cannot write NaN, infinities and integers beyond 64 bits.
     """
     try:
-        value, exact = decode_exactly(_read_bytes(path))
+        value, exact = decode_exactly(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         return None, False
     except ValueError as exc:
@@ -344,6 +344,10 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _read_once(path: str | Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """Read a whole file that holds a record.
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, is no regular file, or larger than any record.
     # os.read: open() would double the time to read a root.
     fd, size = _open_sized(path)
     try:

@@ -31,6 +31,7 @@ from ztxexp_core.store.files import (
     asked_again,
     known_record,
     make_folder,
+    read_json,
     read_record,
     refuse_links,
     utc_now,
@@ -39,7 +40,7 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
-from ztxexp_core.store.liveness import owner_is_dead, this_process
+from ztxexp_core.store.liveness import own_name, owner_is_dead, this_process
 from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
@@ -173,6 +174,28 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
     attempt_finished = attempt is not None and attempt_of(run) >= attempt
     failed_or_skipped = status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
     return str(status) if attempt_finished and failed_or_skipped else None
+
+
+def taken_over(run_dir: str | Path, attempt: int) -> str | None:
+    """Return who has gone on with a run of this process; ``None`` while the run is its own.
+
+    A record that cannot be read says nothing against it.
+
+    Args:
+        run_dir: the run's folder.
+        attempt: number of the attempt that this process carries out.
+    """
+    try:
+        run = read_json(f"{run_dir}/run.json")
+    except (OSError, ValueError):
+        return None
+    owner = run.get("owner") if isinstance(run, dict) else None
+    if not isinstance(owner, dict) or not isinstance(owner.get("beat"), str):
+        return None
+    if attempt_of(run) == attempt and owner["beat"] == own_name():
+        return None
+    process = f"process {owner.get('pid')} on {owner.get('host')}"
+    return f"{process} has gone on with it (attempt {attempt_of(run)})"
 
 
 def effective_record(run: dict[str, Any], run_dir: str | Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now
 from ztxexp_core.values.codec import encode, float_text, plain
 
 _LARGEST = sys.float_info.max
+_OVER = "has ended; whatever it logs has to come before exp_fn returns"
 
 PARAMS, ARTIFACT, SUMMARY = "params", "artifact", "summary"
 """The kinds of lines in ``extras.jsonl``."""
@@ -76,7 +77,7 @@ class FileSink:
         self._curve = None if curve is None else JsonlWriter(curve)
         self._extras = None if curve is None else JsonlWriter(RunFiles(run_dir).extras)
         self._lock = threading.RLock()  # a tracker may itself log
-        self._ended = False
+        self._ended = ""  # why nothing can be logged any more
         self.summary: dict[str, Any] = {}
         self.refusals: dict[str, None] = {}  # in order, each once
         self.warnings: dict[str, None] = {}
@@ -104,6 +105,7 @@ class FileSink:
         except ConfigError as exc:  # split or phase
             raise MetricError(f"the event cannot be written: {exc}") from exc
         with self._lock:
+            self._before()
             if self._ended:
                 self._raise_ended()
             if self._curve is not None:
@@ -165,13 +167,18 @@ class FileSink:
             self.warnings[message] = None
             self._logger.warning(message)
 
-    def end(self) -> None:
+    def end(
+        self, why: str = "has ended; whatever it logs has to come before exp_fn returns"
+    ) -> None:
         """Refuse whatever is logged from now on, and close the files."""
         with self._lock:
-            self._ended = True
+            self._ended = self._ended or why
             for writer in (self._curve, self._extras):
                 if writer is not None:
                     writer.close()
+
+    def _before(self) -> None:
+        """Called before anything is written."""
 
     def _on_metric(self, event: MetricEvent) -> None:
         """Called for each event, after it is in the file."""
@@ -180,6 +187,7 @@ class FileSink:
         """Called for parameters and artifacts, with the method of a tracker that takes them."""
 
     def _write_extra(self, kind: str, **fields: Any) -> None:
+        self._before()
         if self._ended:
             self._raise_ended()
         if self._extras is not None:
@@ -187,10 +195,7 @@ class FileSink:
             self._extras.append(row)
 
     def _raise_ended(self) -> None:
-        raise RunEndedError(
-            f"run {self._run_dir.name} has ended; whatever it logs has to come before exp_fn "
-            "returns"
-        )
+        raise RunEndedError(f"run {self._run_dir.name} {self._ended}")
 
     def _refuse_as(self, what: str) -> Callable[[str, str], None]:
         return lambda name, kind: self.refuse(

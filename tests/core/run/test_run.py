@@ -41,7 +41,7 @@ def test_a_succeeded_run_leaves_every_file_of_the_documented_folder(root):
     folder = root.only()["dir"]
     assert {p.name for p in folder.iterdir()} == {
         "config.json", "run.json", "meta.json", "metrics.json", "metrics.jsonl",
-        "events.jsonl", "run.log", "artifacts", "checkpoints",
+        "events.jsonl", "artifacts",
     }  # fmt: skip
     assert strict(folder / "metrics.json") == {"score": 3}
     assert strict(folder / "config.json") == {"i": 3, "seed": 7}

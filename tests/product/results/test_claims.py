@@ -57,7 +57,18 @@ def put_run(root: Path, run_id: str, status: str, **fields: Any) -> None:
 
 
 def files(root: Path) -> list[str]:
-    return sorted(os.listdir(root / CLAIMS))
+    return sorted(str(path.relative_to(root / CLAIMS)) for path in claim_paths(root))
+
+
+def claim_paths(root: Path) -> list[Path]:
+    return [path for path in (root / CLAIMS).rglob("*") if path.is_file()]
+
+
+def read_claim(path: Path) -> dict[str, Any]:
+    """What the lines of a claim say together: who made it, how it has ended."""
+    return {
+        name: v for line in path.read_text().splitlines() for name, v in json.loads(line).items()
+    }
 
 
 def claim_file(root: Path) -> Path:
@@ -93,10 +104,10 @@ def dead_launch(root: Path, *claimed: tuple[str, str]) -> None:
 
 def send_away(root: Path, silent: float) -> None:
     """Make the last claim one of another host, which was last heard of some seconds ago."""
-    path = max((root / CLAIMS).iterdir(), key=lambda file: "after" in file.name)
-    claim = read_json(path)
+    path = max(claim_paths(root), key=lambda file: "after" in file.name)
+    claim = read_claim(path)
     claim["owner"]["host"] = "elsewhere"
-    path.write_text(json.dumps(claim))
+    path.write_text(json.dumps(claim) + "\n")
     os.utime(path, (time.time() - silent,) * 2)
 
 
@@ -233,7 +244,7 @@ def test_a_claim_is_void_once_the_folder_of_its_run_is_deleted(root: Path, statu
     with Claims(root, {}) as claims:
         assert claims.claim(ID, "r2") == Claimed()
         claims.release(ID, "r2", "failed")
-    assert read_json(claim_file(root))["run_id"] == "r2"
+    assert read_claim(claim_file(root))["run_id"] == "r2"
 
 
 # ---- launches that die, stop, or are elsewhere ---------------------------------------------------
@@ -339,7 +350,7 @@ def test_a_launch_that_comes_back_does_not_touch_what_another_has_taken_over(
     ours.close()
     assert third.claim(ID, "r3") == Completed("r2", "succeeded")
     assert len(files(root)) == 1
-    assert read_json(claim_file(root))["run_id"] == "r2"
+    assert read_claim(claim_file(root))["run_id"] == "r2"
 
 
 def test_who_takes_over_what_another_has_taken_over_and_ended_meanwhile_has_nothing(
