@@ -18,7 +18,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,13 @@ from ztxexp_core.store.files import (
     make_folder,
     read_bytes,
     shared_folder,
-    write_bytes,
     write_new,
 )
 from ztxexp_core.store.liveness import modified, remove_old
 from ztxexp_core.values.codec import decode, encode
 
 GIVEN_UP, DAMAGED = "given_up", "damaged"  # statuses of claims, beside those of runs
-_TEMPORARY = ".tmp"  # ends the names of write_bytes likewise
+_TEMPORARY = ".tmp"
 _NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
 _NO_LINKS.add(errno.EOPNOTSUPP)
@@ -101,10 +100,9 @@ class ClaimFiles:
 
     def _make(self, path: str, data: bytes) -> bool:
         if self._links:
-            temporary = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
             try:
-                write_new(temporary, data)
-                os.link(temporary, path)
+                with self._temporary(data) as temporary:
+                    os.link(temporary, path)
                 return True
             except FileExistsError:
                 return False
@@ -112,14 +110,22 @@ class ClaimFiles:
                 if exc.errno not in _NO_LINKS:
                     raise
                 self._links = False
-            finally:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
         try:
             write_new(path, data)
         except FileExistsError:
             return False
         return True
+
+    @contextlib.contextmanager
+    def _temporary(self, data: bytes) -> Iterator[str]:
+        """Write a file that is not there any more afterwards."""
+        path = f"{self.folder}/.{os.urandom(8).hex()}{_TEMPORARY}"
+        try:
+            write_new(path, data)
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def end(self, identity: str, chain: list[Claim], end: Claim) -> bool:
         """Write the end of a chain's last claim; of several only the first file stays.
@@ -135,7 +141,8 @@ class ClaimFiles:
         first = _read(path)
         if first is None or first.token != chain[0].token:
             return False  # whoever took over has ended
-        write_bytes(path, _document(identity, end))
+        with self._temporary(_document(identity, end)) as temporary:
+            os.replace(temporary, path)
         for earlier in chain[:-1]:
             self.discard(identity, earlier.token)
         return True
@@ -148,7 +155,10 @@ class ClaimFiles:
 
 def _append_end(path: str, end: Claim) -> bool:
     """Add the end to a claim's own file; false where the file is another claim's by now."""
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | _FOLLOWS_NO_LINK)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | _FOLLOWS_NO_LINK)
+    except FileNotFoundError:  # somebody has deleted the claims
+        return False
     try:
         data = os.read(fd, os.fstat(fd).st_size)
         claim = _claim(data, path)

@@ -281,12 +281,12 @@ def test_run_dir_is_absolute_and_the_run_has_its_own_subfolders(root, monkeypatc
 
     def look(ctx):
         seen["absolute"] = ctx.run_dir.is_absolute()
-        seen["folders"] = (ctx.run_dir / "artifacts").is_dir() and (
-            ctx.run_dir / "checkpoints"
-        ).is_dir()
+        seen["before"] = sorted(path.name for path in ctx.run_dir.iterdir() if path.is_dir())
+        seen["folders"] = ctx.artifacts_dir.is_dir() and ctx.checkpoints_dir.is_dir()
+        seen["place"] = ctx.checkpoints_dir == ctx.run_dir / "checkpoints"
 
     ExpRunner([{}], "results").run(look)
-    assert seen == {"absolute": True, "folders": True}
+    assert seen == {"absolute": True, "before": ["artifacts"], "folders": True, "place": True}
 
 
 def test_the_commit_is_found_once_per_launch_and_stored_per_run(root, tmp_path, monkeypatch):
