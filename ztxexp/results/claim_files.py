@@ -28,11 +28,12 @@ from ztxexp_core.store.files import (
     CLOEXEC,
     make_folder,
     read_bytes,
+    row_of,
     shared_folder,
     write_new,
 )
 from ztxexp_core.store.liveness import modified, remove_old
-from ztxexp_core.values.codec import decode, encode
+from ztxexp_core.values.codec import encode
 
 GIVEN_UP, DAMAGED = "given_up", "damaged"  # statuses of claims, beside those of runs
 _TEMPORARY = ".tmp"
@@ -191,7 +192,9 @@ def _read(path: str) -> Claim | None:
 
 def _claim(data: bytes, path: str) -> Claim | None:
     """Return the claim that a file holds; ``None`` where it is damaged."""
-    rows = [_row(line) for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
+    rows = [
+        row_of(line, True) or {} for line in data.splitlines(keepends=True) if line.endswith(b"\n")
+    ]
     value = {**rows[0], **rows[-1]} if rows else {}  # a later line holds the end
     owner = value.get("owner")
     token, run_id, status = (str(value.get(name, "")) for name in ("token", "run_id", "status"))
@@ -201,11 +204,3 @@ def _claim(data: bytes, path: str) -> Claim | None:
     if isinstance(owner, dict) and all(isinstance(owner.get(name), kind) for name, kind in kinds):
         return Claim(token, run_id, status, owner, path)
     return None
-
-
-def _row(line: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
-        row = decode(line)
-        if isinstance(row, dict):
-            return row
-    return {}

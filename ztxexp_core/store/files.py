@@ -339,15 +339,17 @@ def is_there(path: str | Path) -> bool:
     return True
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """Read a whole file that holds a record.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError, ValueError: it cannot be read, is no regular file, or larger than any record.
+    """
     return asked_again(_read_once, path)
 
 
 def _read_once(path: str | Path) -> bytes:
-def read_bytes(path: str | Path) -> bytes:
-    """Read a whole file that holds a record.
-        FileNotFoundError: there is none.
-        OSError, ValueError: it cannot be read, is no regular file, or larger than any record.
     # os.read: open() would double the time to read a root.
     fd, size = _open_sized(path)
     try:
