@@ -126,7 +126,7 @@ class RunMetadata:
         tags: a mapping or a list of words.
         parent_run_id: id of the run that this one continues.
         attempt: number of the current attempt, from 1.
-        git_commit: commit of the working folder, found once per launch.
+        git_commit: commit of the repository that holds the function's file, found once per launch.
         python_version: for example ``3.12.1``.
         platform: for example ``Linux-6.1-x86_64``.
         hostname: name of the machine.
@@ -135,15 +135,17 @@ class RunMetadata:
             configuration if not given.
         seed: taken from ``config["seed"]`` if not given; a string of digits counts.
         extras: anything else that JSON can hold.
-        git_branch: branch of the working folder (since 2.0, as all following fields).
-        git_dirty: whether there were uncommitted changes.
-        git_folder: the working folder below the top of the repository, ``.`` for the top.
+        git_branch: branch there (since 2.0, as all following fields).
+        git_dirty: whether there were uncommitted changes; ``None`` where that is not known.
+        git_folder: the working folder below the top of that repository, ``.`` for the top;
+            ``None`` where it lies outside.
         git_diff: uncommitted changes are in ``.git-<git_diff>.patch`` in the results root.
-        git_diff_note: what that file lacks, or why there is none.
+        git_diff_note: what that file lacks, why there is none, or why git's answer is not known.
         packages: installed packages are in ``.packages-<packages>.txt`` in the results root.
         command: the whole line that started Python, secrets masked.
         function: the experiment function, ``module:name``.
-        function_file: its file, relative to the top of the repository if it is in there.
+        function_file: its file, relative to the top of the repository if the working folder is in
+            there.
         function_hash: of its code; comments, layout and docstrings do not count.
         module_hash: of the code of its whole file, likewise.
         code_hash: of the function and of what it calls in the user's own files; ``None`` where that

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztxexp.provenance import provenance
-from ztxexp.provenance.git_state import Checkout, Uncommitted, find_checkout, uncommitted
+from ztxexp.provenance.git_state import (
+    Checkout,
+    Uncommitted,
+    UnknownStateError,
+    find_checkout,
+    uncommitted,
+)
 from ztxexp.provenance.masking import MASK
 from ztxexp.provenance.provenance import hashes_in_file
 from ztxexp.results.selection import Selection
@@ -62,7 +68,7 @@ class Reproduction(Printable):
         run_id: the run.
         folder: its folder.
         config: its configuration.
-        commit: that was checked out in the working folder.
+        commit: that was checked out where the code is.
         branch: likewise.
         dirty: whether anything was not committed.
         patch: what was not committed.
@@ -106,7 +112,8 @@ class Reproduction(Printable):
         return map(sanitize_for_terminal, self._lines())
 
     def _lines(self) -> Iterator[str]:
-        nothing = "nothing" if self.dirty is False and not self.patch_note else ""
+        is_complete = not self.patch_note or self.patch_note.startswith("of the repository")
+        nothing = "nothing" if self.dirty is False and is_complete else ""
         changes = filter(None, [str(self.patch_path or ""), self.patch_note, nothing])
         branch = f" on {self.branch}" if self.branch else ""
         file = f" in {self.function_file}" if self.function_file else ""
@@ -147,10 +154,14 @@ def reproduce(selection: Selection) -> Reproduction:
     config, meta = numbers(read_record(files.config)), _Meta(read_record(files.meta) or {})
     patch = provenance.read_shared(selection.root, meta.git_diff, provenance.PATCH)
     packages = provenance.packages_of(selection.root, meta.record)
-    today, changes = find_checkout() or Checkout(None, ".", None, None), None
+    today, changes, unknown = Checkout(None, ".", None, None), None, "none"
+    try:
+        today = find_checkout(meta.code_folder) or today
+    except UnknownStateError as exc:
+        unknown = f"not known: {exc}"
     if today.top is not None and meta.git_commit is not None:
         changes = uncommitted(today, folder.parent)
-    differences = tuple(_differences(meta, packages, today, changes))
+    differences = tuple(_differences(meta, packages, today, changes, unknown))
     back = _steps(meta, folder.parent, today.top, changes, differences)
     start = _start(meta, _run_alone(meta, folder) if config is not None else None)
     # Anybody may have written the records: no line break may end a comment.
@@ -188,6 +199,18 @@ class _Meta:
         return value if isinstance(value, bool if name == "git_dirty" else str) else None
 
     @property
+    def code_folder(self) -> str | None:
+        """The folder of the code, where it is another repository than that of the working folder.
+
+        ``None`` for the working folder, also where there is no such folder on this machine.
+        """
+        file = self.function_file
+        if self.git_folder is not None or file is None or not os.path.isabs(file):
+            return None
+        folder = os.path.dirname(os.path.realpath(file))
+        return folder if os.path.isdir(folder) else None
+
+    @property
     def launch_command(self) -> str | None:
         """The command; 1.0.3 has recorded no more than ``sys.argv``."""
         if self.command or not self.started_cmd:
@@ -214,11 +237,15 @@ def _not_recorded(meta: _Meta, patch: bool, packages: Mapping[str, str]) -> Iter
 
 
 def _differences(
-    meta: _Meta, packages: Mapping[str, str], today: Checkout, changes: Uncommitted | None
+    meta: _Meta,
+    packages: Mapping[str, str],
+    today: Checkout,
+    changes: Uncommitted | None,
+    unknown: str,
 ) -> Iterator[Difference]:
     if meta.git_commit is not None:
         if today.commit != meta.git_commit:
-            yield Difference(_COMMITTED, meta.git_commit, today.commit or "none")
+            yield Difference(_COMMITTED, meta.git_commit, today.commit or unknown)
         recorded = meta.git_diff is not None or meta.git_dirty is False
         if recorded and changes is not None and changes.dirty is not None:
             now = _patch(provenance.content_hash(changes.patch) if changes.patch else None)
@@ -283,14 +310,18 @@ def _steps(
     if meta.git_commit is None and apply:
         yield from ("# in an empty folder:", apply)
     elif _COMMITTED in then or _NOT_COMMITTED in then:
-        yield f"cd {shlex.quote(top)}" if top else "# in a clone of the repository:"
+        outside = top is not None and meta.code_folder is not None
+        git = f"git -C {shlex.quote(top)}" if top and outside else "git"
+        if not outside:
+            yield f"cd {shlex.quote(top)}" if top else "# in a clone of the repository:"
         unclean = changes is None or changes.dirty is not False
         if unclean:
-            yield "# commit or move away what is not committed there now"
+            place = f"in {shlex.quote(str(top))}" if outside else "there"
+            yield f"# commit or move away what is not committed {place} now"
         if (_COMMITTED in then or unclean) and _COMMIT.fullmatch(meta.git_commit):
-            yield f"git checkout {meta.git_commit}"
+            yield f"{git} checkout {meta.git_commit}"
         if apply:
-            yield apply
+            yield apply.replace("git", git, 1)
         elif meta.git_diff:
             yield "# what was not committed is missing: its file is gone or damaged"
         if meta.git_diff_note:

@@ -1,8 +1,8 @@
 """The git state of a folder: repository, commit, branch, and what is not committed.
 
 Nothing here changes the repository: no lock is taken, the index is not refreshed, no hook, diff
-driver or pager of the user's is started. Where git is missing, slow or broken, only what it would
-have answered is missing.
+driver or pager of the user's is started. Where git is missing, slow, broken or refuses, that is
+told: what is not known is never taken for clean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -26,6 +26,7 @@ FILE_LIMIT = 256 * 1024  # bytes of a new file; code and settings are smaller
 MAX_NEW_FILES = 5_000
 _TIMEOUT_SEC = 5.0
 _NAMES_LIMIT = 4 * 2**20
+_STAGED_LIMIT = 64 * 2**20
 _SHOWN = 10
 
 # New files that are left out without a word, as patterns of gitignore: what programs make.
@@ -57,6 +58,10 @@ _OF_A_REPOSITORY = {
 _UNCHANGED = re.compile(rb"^diff --git .*\n(?=diff --git |\Z)", re.MULTILINE)
 
 
+class UnknownStateError(Exception):
+    """Git does not tell; the text says why, with the way out."""
+
+
 class Checkout(NamedTuple):
     """The working tree that a folder belongs to.
 
@@ -77,7 +82,7 @@ class Uncommitted(NamedTuple):
     """What is not committed.
 
     Attributes:
-        dirty: whether there is anything; ``None`` where git did not tell.
+        dirty: whether there is anything, in submodules too; ``None`` where that is not known.
         patch: for ``git apply`` at the top of the repository, on its commit; ``None`` where there
             is nothing to apply, or no patch could be made.
         note: what the patch lacks, or why there is none; ``None`` for nothing.
@@ -88,29 +93,64 @@ class Uncommitted(NamedTuple):
     note: str | None
 
 
+_NO_CHECKOUT = Uncommitted(None, None, "not known: it is no working tree")
+
+
 def find_checkout(folder: str | None = None) -> Checkout | None:
     """Return the checkout that a folder belongs to; ``None`` outside of any repository.
 
     Args:
         folder: by default the working folder.
+
+    Raises:
+        UnknownStateError: there is a repository, and git does not tell.
     """
     try:
+        here = os.path.realpath(folder or os.curdir)
+    except FileNotFoundError:  # the working folder is gone
+        return None
+    try:
         output, problem = _git(folder, _CHECKOUT, 2**16)
-    except OSError:  # git is not installed
+    except OSError as exc:  # git is not installed
+        if _has_repository(here):
+            raise UnknownStateError(_not_started(exc)) from None
         return None
     lines = os.fsdecode(output).split("\n")
     if lines[0] not in ("true", "false"):
-        return None
+        if "not a git repository" in str(problem) and not _has_repository(here):
+            return None
+        raise UnknownStateError(_with_way_out(problem or "git told nothing", here))
     inside = lines[0] == "true"
     # It fails where there is no commit yet.
     commit, branch = (None, "HEAD") if problem else lines[2 + inside : 4 + inside]
-    here = os.path.realpath(folder or os.curdir)
     return Checkout(
         os.path.normpath(os.path.join(here, lines[2])) if inside else None,
         lines[1].rstrip("/") or ".",
         commit,
         branch.removeprefix("refs/heads/") if branch != "HEAD" else None,
     )
+
+
+def _has_repository(folder: str) -> bool:
+    """Return whether git would find a repository from there, as far as can be seen without git."""
+    limits = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    for path in (Path(folder), *Path(folder).parents):
+        if path != Path(folder) and str(path) in limits:
+            return False
+        if os.path.lexists(path / ".git"):
+            return True
+    return "GIT_DIR" in os.environ
+
+
+def _not_started(exc: OSError) -> str:
+    return f"git could not be started ({exc.strerror}): install it, or put it on the PATH"
+
+
+def _with_way_out(problem: str, folder: str) -> str:
+    if "ownership" in problem or "unsafe repository" in problem:
+        named = problem.rpartition(" at ")[2] if " at " in problem else folder
+        return f"{problem}: git config --global --add safe.directory {named}"
+    return f"{problem}: see what git status says in {folder}"
 
 
 def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT) -> Uncommitted:
@@ -141,28 +181,65 @@ def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT
         else:
             patch, problem = _git(folder, ("diff", "HEAD", *_DIFF, "--", *pathspecs), limit)
         if problem:
-            return Uncommitted(True if patch else None, None, f"not recorded: {problem}")
+            known = "recorded" if patch else "known"
+            return Uncommitted(True if patch else None, None, f"not {known}: {problem}")
+        dirty, notes = _in_submodules(folder, exclude, limit)
         names, problem = _git(folder, listing, _NAMES_LIMIT)
-    except OSError:
-        return Uncommitted(None, None, "not recorded: git could not be started")
+    except OSError as exc:
+        return Uncommitted(None, None, f"not known: {_not_started(exc)}")
     patch = _UNCHANGED.sub(b"", patch)
-    notes: list[str] = []
     listed = names.split(b"\0")[:-1]
     if len(names) > _NAMES_LIMIT or len(listed) > MAX_NEW_FILES:
         listed, problem = [], f"there are more than {MAX_NEW_FILES:,}"
+    if problem and not dirty:
+        dirty = None
     chosen, left_out = _choose(folder, [] if problem else listed, limit - len(patch))
     if chosen:
         created, problem = _patch_of(folder, chosen)
         patch += b"" if problem else created
     if problem:
         notes.append(f"without files that git does not track: {problem}")
-    patch, masked = mask_patch(patch) if patch else (b"", 0)
+    patch, masked, secret_files = mask_patch(patch) if patch else (b"", 0, [])
+    left_out = [*(f"{name} (may hold secrets)" for name in secret_files), *left_out]
     if masked:
         notes.append(f"{plural(masked, 'secret')} masked")
     if left_out:
         more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
         notes.append(f"left out: {', '.join(left_out[:_SHOWN])}{more}")
-    return Uncommitted(bool(patch), patch or None, "; ".join(notes) or None)
+    if patch or chosen or secret_files:
+        dirty = True
+    return Uncommitted(dirty, patch or None, "; ".join(notes) or None)
+
+
+def _in_submodules(top: str, exclude: str | Path, limit: int) -> tuple[bool | None, list[str]]:
+    """Return whether anything inside of submodules is not committed, and what; no patch holds it.
+
+    Raises:
+        OSError: git is not installed.
+    """
+    dirty: bool | None = False
+    notes = []
+    staged, problem = _git(top, ("ls-files", "-z", "--stage"), _STAGED_LIMIT)
+    if problem:
+        return None, [f"without submodules: {problem}"]
+    for entry in staged.split(b"\0"):
+        name = os.fsdecode(entry.partition(b"\t")[2])
+        folder = os.path.join(top, name)
+        if not entry.startswith(b"160000 ") or not os.path.lexists(os.path.join(folder, ".git")):
+            continue
+        try:
+            inner = find_checkout(folder)
+            own = inner is not None and inner.top == os.path.realpath(folder)
+            state = uncommitted(inner, exclude, limit) if inner and own else _NO_CHECKOUT
+        except UnknownStateError as exc:
+            state = Uncommitted(None, None, f"not known: {exc}")
+        if state.dirty:
+            notes.append(f"left out: what is not committed inside of the submodule {name}")
+        elif state.note:
+            notes.append(f"submodule {name}: {state.note}")
+        if not dirty and state.dirty is not False:
+            dirty = state.dirty
+    return dirty, notes
 
 
 def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
@@ -252,16 +329,43 @@ def _git(
     """
     unset = _UNSET | (_OF_A_REPOSITORY if repository else set())
     env = {name: value for name, value in os.environ.items() if name not in unset}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    env |= {
+        "LC_ALL": "C",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+    }
     if repository:
         env |= {"GIT_DIR": repository, "GIT_WORK_TREE": str(folder), "GIT_LITERAL_PATHSPECS": "1"}
+    with tempfile.TemporaryFile() as errors:
+        data, size, returncode, in_time = _output_of(command, folder, env, errors, limit)
+        errors.seek(0)
+        lines = os.fsdecode(errors.read(2**16)).splitlines()
+    said = next((line[7:] for line in lines if line.startswith("fatal: ")), "")
+    if size > limit:
+        known = f"{size:,} bytes" if returncode == 0 else f"more than {size:,} bytes"
+        return data, f"{known}, over the limit of {limit:,}"
+    if returncode and not in_time:
+        return data, f"git took longer than {_TIMEOUT_SEC:g} s"
+    why = f"git failed: {said}" if said else f"git failed with exit code {returncode}"
+    return data, why if returncode else None
+
+
+def _output_of(
+    command: Sequence[str],
+    folder: str | None,
+    env: Mapping[str, str],
+    errors: IO[bytes],
+    limit: int,
+) -> tuple[bytes, int, int, bool]:
+    """Return what git printed, its size, the exit code, and whether it ended in time."""
     process = subprocess.Popen(
         ["git", *_SETTINGS, *command],
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
     )
     until = time.monotonic() + _TIMEOUT_SEC
     timer = threading.Timer(_TIMEOUT_SEC, process.kill)
@@ -274,9 +378,4 @@ def _git(
     finally:
         timer.cancel()
         timer.join()
-    if size > limit:
-        known = f"{size:,} bytes" if process.returncode == 0 else f"more than {size:,} bytes"
-        return data, f"{known}, over the limit of {limit:,}"
-    if process.returncode and time.monotonic() >= until:
-        return data, f"git took longer than {_TIMEOUT_SEC:g} s"
-    return data, f"git failed with exit code {process.returncode}" if process.returncode else None
+    return data, size, process.returncode, time.monotonic() < until

@@ -33,7 +33,13 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-from ztxexp.provenance.git_state import Uncommitted, find_checkout, uncommitted
+from ztxexp.provenance.git_state import (
+    Checkout,
+    Uncommitted,
+    UnknownStateError,
+    find_checkout,
+    uncommitted,
+)
 from ztxexp.provenance.masking import command_line, mask_command
 from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
@@ -46,6 +52,7 @@ PATCH, PACKAGES = ".git-{}.patch", ".packages-{}.txt"  # files of the results ro
 SHARED_FIELDS = {"git_diff": PATCH, "packages": PACKAGES}  # of meta.json, which name them
 SHARED_FILE = re.compile(r"\.git-[0-9a-f]{64}\.patch|\.packages-[0-9a-f]{64}\.txt")
 
+_WAY_OUT = "; or state it: run(..., metadata=RunMetadata(git_commit=...))"
 _READ_LIMIT = 64 * 2**20
 _SOURCE_LIMIT = 2**21  # bytes; longer files are generated
 
@@ -60,27 +67,56 @@ def describe_launch(
 
     Args:
         template: given by the user. Where it names a commit, git is not asked.
-        function: the experiment function; it is not called.
+        function: the experiment function; it is not called. Its file says which repository counts;
+            without one, as in a notebook, that of the working folder does, and a note says so.
         root: the results root, where uncommitted changes and packages are written; ``None`` to
             leave them out.
         record_diff: whether uncommitted changes are written; ``None`` asks ``ZTXEXP_RECORD_DIFF``
             (0 for no).
     """
     given = template or RunMetadata()
-    checkout = None if given.git_commit else find_checkout()
-    top = checkout.top if checkout else None
+    code = code_of(function)
+    checkout, note = (None, None) if given.git_commit else _checkout(code.file)
     fields: dict[str, Any] = {**_process(tuple(sys.argv), tuple(sys.orig_argv)), "extras": {}}
     if checkout is not None:
         fields |= {"git_commit": checkout.commit, "git_branch": checkout.branch}
-        fields["git_folder"] = checkout.folder if top else None
+        fields["git_folder"] = _below(os.curdir, checkout.top)
+        if function is not None and code.file is None:
+            note = "of the repository of the working folder: the function has no file"
     if root is not None:
-        fields |= _function(function, top)
+        fields |= _function(code, checkout, fields.get("git_folder"))
         lines = [f"{name}=={version}\n" for name, version in installed().items()]
         fields["packages"] = write_shared(root, PACKAGES, "".join(lines).encode())
-        if checkout and top:
-            fields |= _changes(uncommitted(checkout, root), root, record_diff)
+        if checkout and checkout.top:
+            changes = uncommitted(checkout, root)
+            if changes.dirty is None:
+                _log.warning("whether all is committed is not known: %s%s", changes.note, _WAY_OUT)
+            changes = changes._replace(note="; ".join(filter(None, [note, changes.note])) or None)
+            fields |= _changes(changes, root, record_diff)
+    fields.setdefault("git_diff_note", note)
     missing = {name: value for name, value in fields.items() if getattr(given, name) is None}
     return dataclasses.replace(given, **missing)
+
+
+def _checkout(file: str | None) -> tuple[Checkout | None, str | None]:
+    """Return the checkout of the code, and why it is not known.
+
+    Args:
+        file: of the function; without it, the working folder counts.
+    """
+    try:
+        return find_checkout(os.path.dirname(os.path.realpath(file)) if file else None), None
+    except UnknownStateError as exc:
+        _log.warning("the commit of the code is not recorded: %s%s", exc, _WAY_OUT)
+        return None, f"not known: {exc}"
+
+
+def _below(folder: str, top: str | None) -> str | None:
+    """Return a folder below the top of a repository; ``None`` where it is not in there."""
+    with suppress(OSError, ValueError):  # the folder is gone; another drive
+        path = Path(os.path.realpath(folder))
+        return path.relative_to(top).as_posix() if top else None
+    return None
 
 
 @functools.lru_cache(maxsize=4)
@@ -95,20 +131,19 @@ def _process(argv: tuple[str, ...], orig_argv: tuple[str, ...]) -> dict[str, Any
     }
 
 
-def _function(function: Any, top: str | None) -> dict[str, Any]:
+def _function(code: CodeIdentity, checkout: Checkout | None, folder: str | None) -> dict[str, Any]:
     names = ("function", "function_file", "function_hash", "module_hash")
-    fields = dict(zip(names, code_of(function), strict=True))
-    real = Path(os.path.realpath(fields["function_file"] or ""))
-    if fields["function_file"] and top and real.is_relative_to(top):
-        fields["function_file"] = real.relative_to(top).as_posix()
+    fields = dict(zip(names, code, strict=True))
+    if code.file and checkout and folder is not None:  # else nobody knew where the top was
+        fields["function_file"] = _below(code.file, checkout.top) or code.file
     return fields
 
 
 def _changes(changes: Uncommitted, root: str | Path, record: bool | None) -> dict[str, Any]:
     name, note = None, changes.note
-    is_clean = not changes.patch and not note
-    if not is_clean and (record is False or (record is None and switched_off(VARIABLE))):
-        note = None if changes.dirty is False else "not recorded: switched off"
+    if changes.dirty and (record is False or (record is None and switched_off(VARIABLE))):
+        notes = [part for part in (note or "").split("; ") if part and not part.endswith("masked")]
+        note = "; ".join(["not recorded: switched off", *notes])
     elif changes.patch:
         name = write_shared(root, PATCH, changes.patch)
         note = note if name else "not recorded: it could not be written"

@@ -293,7 +293,11 @@ def test_the_commit_is_found_once_per_launch_and_stored_per_run(root, tmp_path, 
     repo = tmp_path / "repo"
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     subprocess.run([*git, "init", "-q", repo], check=True)
-    subprocess.run([*git, "-C", repo, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    (repo / "exp.py").write_text("def nothing(ctx): ...\n")
+    subprocess.run([*git, "-C", repo, "add", "exp.py"], check=True)
+    subprocess.run([*git, "-C", repo, "commit", "-q", "-m", "x"], check=True)
+    code = compile((repo / "exp.py").read_text(), str(repo / "exp.py"), "exec")
+    exec(code, namespace := {"__name__": "exp"})
     head = subprocess.check_output(["git", "-C", repo, "rev-parse", "HEAD"], text=True).strip()
     monkeypatch.chdir(repo)
     calls = []
@@ -301,10 +305,10 @@ def test_the_commit_is_found_once_per_launch_and_stored_per_run(root, tmp_path, 
     monkeypatch.setattr(
         subprocess, "Popen", lambda words, **k: calls.append(words) or real(words, **k)
     )
-    ExpRunner([{"i": i} for i in range(3)], root.path).run(experiments.nothing)
+    ExpRunner([{"i": i} for i in range(3)], root.path).run(namespace["nothing"])
     assert {strict(r["dir"] / "meta.json")["git_commit"] for r in root.runs()} == {head}
     asked = [word for words in calls for word in words if word in GIT and words[0] == "git"]
-    assert sorted(asked) == ["diff", "ls-files", "rev-parse"]
+    assert sorted(asked) == ["diff", "ls-files", "ls-files", "rev-parse"]
 
 
 GIT = {"rev-parse", "diff", "ls-files"}

@@ -199,6 +199,33 @@ def test_from_another_folder_of_the_repository_the_way_is_one_step(lab, monkeypa
     assert not reproduce(lab.root, run_id).steps[0].startswith("cd")
 
 
+def test_code_beside_the_working_folder_is_compared_and_brought_back_where_it_lies(
+    lab, tmp_path, monkeypatch
+):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    run_id = lab.launch(str(lab.repo.top / "train.py"), str(lab.root), folder="../scratch")
+    then, commit = lab.repo.tree(), lab.repo.git("rev-parse", "HEAD")
+    monkeypatch.chdir(tmp_path / "scratch")
+    found = reproduce(lab.root, run_id)
+    assert (found.commit, found.dirty, found.working_folder) == (commit, True, None)
+    assert found.differences == ()
+    lab.repo.commit({"pkg/model.py": "size = 4\n"})
+    steps = reproduce(lab.root, run_id).steps
+    assert f"git -C {lab.repo.top} checkout {commit}" in steps
+    steps_in(tmp_path / "scratch", steps)
+    assert lab.repo.tree() == then
+    type_last_step(steps[-1], tmp_path / "scratch")
+    assert [strict(path)["score"] for path in lab.root.glob("*/metrics.json")] == [1.5, 1.5]
+
+
+def test_where_git_does_not_tell_today_that_is_said(lab, monkeypatch):
+    run_id = lab.launch("train.py", str(lab.root))
+    monkeypatch.setenv("PATH", str(lab.root))
+    (difference,) = (d for d in reproduce(lab.root, run_id).differences if d.what == "commit")
+    assert difference.today.startswith("not known: git could not be started")
+
+
 def test_other_changes_differ_and_are_to_be_moved_away_first(lab):
     run_id = lab.launch("train.py", str(lab.root))
     lab.repo.write({"pkg/model.py": "size = 5\n"})

@@ -12,7 +12,12 @@ import pytest
 from repositories import Repository, alone
 
 from ztxexp.provenance import git_state
-from ztxexp.provenance.git_state import Uncommitted, find_checkout, uncommitted
+from ztxexp.provenance.git_state import (
+    Uncommitted,
+    UnknownStateError,
+    find_checkout,
+    uncommitted,
+)
 
 START: dict[str, str | bytes] = {
     "train.py": "".join(f"line {i}\n" for i in range(40)),
@@ -75,8 +80,35 @@ def test_outside_a_repository_there_is_no_checkout(tmp_path, monkeypatch):
     assert find_checkout() is None
 
 
-def test_without_git_there_is_no_checkout(repo, monkeypatch):
+def test_where_git_is_missing_a_repository_is_not_known_and_a_plain_folder_is_none(
+    repo, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PATH", str(repo.top))
+    monkeypatch.chdir("pkg")
+    with pytest.raises(UnknownStateError, match=r"git could not be started .*: install it"):
+        find_checkout()
+    assert find_checkout(str(tmp_path)) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="GIT_TEST_ASSUME_DIFFERENT_OWNER is for Unix")
+def test_where_git_refuses_because_of_the_owner_the_way_out_is_named(repo, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(
+        UnknownStateError, match=r"owner.*git config --global --add safe\.directory"
+    ):
+        find_checkout()
+
+
+def test_a_damaged_repository_is_not_known(repo):
+    (repo.top / ".git/HEAD").write_text("nonsense")
+    with pytest.raises(UnknownStateError, match="see what git status says in"):
+        find_checkout()
+
+
+def test_a_working_folder_that_is_gone_is_no_checkout(repo, monkeypatch):
+    (repo.top / "gone").mkdir()
+    monkeypatch.chdir("gone")
+    (repo.top / "gone").rmdir()
     assert find_checkout() is None
 
 
@@ -250,17 +282,60 @@ def test_before_the_first_commit_the_patch_holds_everything(tmp_path, monkeypatc
     assert list(fresh.tree()) == ["pkg/x.py", "train.py"]
 
 
-def test_changes_of_a_submodule_cost_no_patch(repo, tmp_path):
+@pytest.fixture
+def nested(repo, tmp_path):
+    """A clean submodule "sub" of the repository."""
     inner = Repository(tmp_path / "inner").start()
-    inner.commit({"a.py": "1\n"})
+    inner.commit({"a.py": "1\n", ".gitignore": "*.log\n"})
     repo.git("submodule", "-q", "add", inner.top, "sub")
     repo.commit()
-    nested = Repository(repo.top / "sub")
-    nested.write({"a.py": "2\n", "b.py": "3\n"})
-    assert look() == Uncommitted(False, None, None)  # what is not committed in there is its own
-    nested.commit()
+    return Repository(repo.top / "sub")
+
+
+@pytest.mark.parametrize("ignore", [None, "all"])
+@pytest.mark.parametrize("name", ["a.py", "b.py", "staged.py"])
+def test_what_is_not_committed_in_a_submodule_is_dirty_and_named(repo, nested, name, ignore):
+    if ignore:
+        repo.git("config", "diff.ignoreSubmodules", ignore)
+        repo.git("config", "submodule.sub.ignore", ignore)
+    assert look() == Uncommitted(False, None, None)
+    nested.write({name: "2\n", "x.log": "ignored\n", "__pycache__/a.pyc": "generated"})
+    if name == "staged.py":
+        nested.git("add", name)
+    note = "left out: what is not committed inside of the submodule sub"
+    assert look() == Uncommitted(True, None, note)
     repo.write({"new.py": "x\n"})
     found = look()
+    assert found.note == note and b"new.py" in found.patch
+
+
+def test_what_programs_make_in_a_submodule_is_no_change(repo, nested):
+    nested.write({"x.log": "ignored\n", "__pycache__/a.pyc": "generated"})
+    assert look() == Uncommitted(False, None, None)
+
+
+def test_a_submodule_inside_of_a_submodule_is_looked_at_too(repo, nested, tmp_path):
+    deep = Repository(tmp_path / "deep").start()
+    deep.commit({"d.py": "1\n"})
+    nested.git("submodule", "-q", "add", deep.top, "deep")
+    nested.commit()
+    repo.commit()
+    assert look() == Uncommitted(False, None, None)
+    Repository(nested.top / "deep").write({"d.py": "2\n"})
+    assert look().dirty is True and "submodule sub" in look().note
+
+
+def test_a_submodule_that_cannot_be_read_is_not_known(repo, nested):
+    (nested.top / ".git").write_text("gitdir: /nowhere\n")
+    found = look()
+    assert found.dirty is None or "not known" in found.note
+
+
+def test_another_commit_of_a_submodule_is_in_the_patch(repo, nested, tmp_path):
+    nested.commit({"a.py": "2\n"})
+    repo.write({"new.py": "x\n"})
+    found = look()
+    assert found.dirty is True
     assert f"+Subproject commit {nested.git('rev-parse', 'HEAD')}\n".encode() in found.patch
     assert rebuilt(repo, found.patch, tmp_path / "fresh").tree()["new.py"] == (b"x\n", False)
 
@@ -355,7 +430,7 @@ def test_too_many_new_files_are_not_looked_at(repo, monkeypatch):
     monkeypatch.setattr(git_state, "MAX_NEW_FILES", 3)
     repo.write({f"n{i}.py": "x\n" for i in range(4)})
     found = look()
-    assert (found.dirty, found.patch) == (False, None)
+    assert (found.dirty, found.patch) == (None, None)
     assert found.note == "without files that git does not track: there are more than 3"
 
 
@@ -370,6 +445,25 @@ def test_tokens_are_masked_in_what_was_added_and_the_patch_still_applies(repo, t
     assert tree["old.py"][0].decode() == f"key = '{secret}'\nother = '***'\n"
 
 
+def test_secrets_known_by_their_names_are_masked_in_new_and_in_changed_files(repo, tmp_path):
+    repo.commit({"conf.yaml": "lr: 1\n", ".env": "A=1\n"})
+    secret = "db:\n  password: of-mine\n  url: postgres://me:of-mine@host/db\n"
+    repo.write({"conf.yaml": f"lr: 2\n{secret}", "new.yaml": secret, ".env": "A=of-mine\n"})
+    repo.write({"login.py": "login(api_key='of-mine')\nkey = len(tokens)\n"})
+    found = look()
+    assert b"of-mine" not in found.patch
+    assert found.note == "5 secrets masked; left out: .env (may hold secrets)"
+    tree = rebuilt(repo, found.patch, tmp_path / "fresh").tree()
+    assert tree["conf.yaml"][0].startswith(b"lr: 2\ndb:\n  password: ***\n")
+    assert tree["login.py"][0] == b"login(api_key='***')\nkey = len(tokens)\n"
+
+
+def test_a_changed_file_for_secrets_alone_is_dirty_without_a_patch(repo):
+    repo.commit({".env": "A=1\n"})
+    repo.write({".env": "A=of-mine\n"})
+    assert look() == Uncommitted(True, None, "left out: .env (may hold secrets)")
+
+
 # ---- what goes wrong -----------------------------------------------------------------------------
 
 
@@ -377,7 +471,7 @@ def test_tokens_are_masked_in_what_was_added_and_the_patch_still_applies(repo, t
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("exit 7", "not recorded: git failed with exit code 7"),
+        ("exit 7", "not known: git failed with exit code 7"),
         ("echo some; exec sleep 60", "not recorded: git took longer than 0.3 s"),
     ],
 )
@@ -400,15 +494,34 @@ def test_a_git_that_fails_or_hangs_costs_the_patch_only(repo, tmp_path, monkeypa
 def test_git_that_is_gone_meanwhile_costs_the_patch_only(repo, monkeypatch):
     checkout = find_checkout()
     monkeypatch.setenv("PATH", str(repo.top))
-    lacking = Uncommitted(None, None, "not recorded: git could not be started")
-    assert uncommitted(checkout, "results") == lacking
+    found = uncommitted(checkout, "results")
+    assert (found.dirty, found.patch) == (None, None)
+    assert found.note.startswith("not known: git could not be started")
 
 
 def test_a_damaged_repository_costs_the_patch_only(repo):
     checkout = find_checkout()
     (repo.top / ".git/index").write_bytes(b"nonsense")
     found = uncommitted(checkout, "results")
-    assert found.patch is None and found.note.startswith("not recorded: git failed")
+    assert found.dirty is None and found.patch is None
+    assert found.note.startswith("not known: git failed")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for git is a shell script")
+@pytest.mark.parametrize("command", ["ls-files -z --others", "ls-files -z --stage"])
+def test_where_a_part_of_the_answer_is_missing_nothing_is_called_clean(
+    repo, tmp_path, monkeypatch, command
+):
+    real, stand_in = shutil.which("git"), tmp_path / "bin/git"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f'#!/bin/sh\ncase "$*" in *"{command}"*) echo "fatal: oh no" >&2; exit 128;; '
+        f'*) exec {real} "$@";; esac\n'
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+    found = look()
+    assert found.dirty is None and "git failed: oh no" in found.note
 
 
 def test_no_process_outlives_an_interrupt(repo, monkeypatch):

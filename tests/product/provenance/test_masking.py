@@ -197,11 +197,99 @@ def test_files_that_secrets_are_kept_in_are_known_by_their_names(name: str, secr
 def test_only_added_lines_of_a_patch_are_masked_and_other_bytes_stay() -> None:
     token = b"hf_" + b"aB1" * 8
     lines = [b"+++ b/" + token, b"@@ -1 +1,3 @@", b" " + token, b"-" + token, b"+\xff\r" + token]
-    patch, count = mask_patch(b"\n".join([*lines, b"+" + token + b" " + token + b" hf_short", b""]))
-    assert count == 3
+    data = b"\n".join([*lines, b"+" + token + b" " + token + b" hf_short", b""])
+    patch, count, left_out = mask_patch(data)
+    assert (count, left_out) == (3, [])
     assert patch.split(b"\n") == [*lines[:4], b"+\xff\r***", b"+*** *** hf_short", b""]
 
 
-def test_a_patch_without_tokens_stays_the_same() -> None:
+def test_a_patch_without_secrets_stays_the_same() -> None:
     patch = b"+ task-force sk-1 \xff\n"
-    assert mask_patch(patch) == (patch, 0)
+    assert mask_patch(patch) == (patch, 0, [])
+
+
+def masked(name: str, line: str) -> str:
+    """Return the line as it is in the patch of a new file of that name."""
+    head = f"diff --git a/{name} b/{name}\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n"
+    patch, count, _ = mask_patch(f"{head}+{line}\n".encode())
+    text = patch.decode().removeprefix(f"{head}+").removesuffix("\n")
+    assert count == text.count("***") - line.count("***")
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "becomes"),
+    [
+        ("a.yaml", "wandb_api_key: 0123abcd", "wandb_api_key: ***"),
+        ("a.yaml", "  - password: two words # note", "  - password: *** # note"),
+        ("a.yaml", "{password: hunter2, user: x}", "{password: ***, user: x}"),
+        ("a.yaml", "token: hunter", "token: ***"),
+        ("a.yaml", "db: postgres://u:pw@h/db", "db: postgres://***@h/db"),
+        ("a.yaml", "u: https://h/p?access_token=ab&p=2", "u: https://h/p?access_token=***&p=2"),
+        ("a.yaml", "密码: abc", "密码: ***"),
+        ("a.json", '"password": "a\\"b", "n": 1', '"password": "***", "n": 1'),
+        ("a.ini", "password=two words", "password=***"),
+        ("a.toml", "hf_token = 'abc' # note", "hf_token = '***' # note"),
+        ("a.xml", "<password>abc</password>", "<password>***</password>"),
+        ("a.sh", "export HF_TOKEN=abc python x.py", "export HF_TOKEN=*** python x.py"),
+        ("a.sh", "python x.py --api-key abc --lr 1", "python x.py --api-key *** --lr 1"),
+        ("a.sh", "curl -H 'Authorization: Bearer abc'", "curl -H 'Authorization: ***'"),
+        ("Dockerfile", "ENV WANDB_API_KEY abc1", "ENV WANDB_API_KEY ***"),
+        ("a.py", 'password = "hunter"', 'password = "***"'),
+        ("a.py", "api_key: str = 'abc'", "api_key: str = '***'"),
+        ("a.py", 'os.environ["HF_TOKEN"] = "abc123"', 'os.environ["HF_TOKEN"] = "***"'),
+        ("a.py", 'setdefault("WANDB_API_KEY", "abc")', 'setdefault("WANDB_API_KEY", "***")'),
+        ("a.py", 'login(key="0123abcd")', 'login(key="***")'),
+        ("a.py", 'connect("user=x password=hunter2")', 'connect("user=x password=***")'),
+        ("a.py", '{"Authorization": "Bearer abc12345"}', '{"Authorization": "Bearer ***"}'),
+        ("a.py", "x = 'mysql://u:pw@h/d'", "x = 'mysql://***@h/d'"),
+        ("a.py", "# token: abc1234", "# token: ***"),
+        ("a.ipynb", '"password = \\"hunter2\\"\\n",', '"password = \\"***\\"\\n",'),
+    ],
+)  # fmt: skip
+def test_a_secret_in_a_file_is_masked(name: str, line: str, becomes: str) -> None:
+    assert masked(name, line) == becomes
+    assert masked(name, becomes) == becomes
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.py", "key, sub = jax.random.split(key2)"),
+        ("a.py", "for key in sorted(keys, key=len):"),
+        ("a.py", "f(password=pw, token=token2, api_key=args.api_key)"),
+        ("a.py", "token = tokenizer.encode(text)[0]"),
+        ("a.py", 'api_key = os.environ.get("WANDB_API_KEY", "")'),
+        ("a.py", 'parser.add_argument("--api-key", "-k", help="the key to use")'),
+        ("a.py", 'print("password:" + x + "y")'),
+        ("a.py", 'print("password:", "x")'),
+        ("a.py", 'raise ValueError("api_key: must be given")'),
+        ("a.py", 'headers = {"Authorization": f"Bearer {token}"}'),
+        ("a.py", 'url = f"https://{user}:{password}@{host}/x"'),
+        ("a.py", "pad_token = '<pad>'; first_pass = 'encode'; sort_key = 'val_loss'"),
+        ("a.yaml", "pad_token: <pad>"),
+        ("a.yaml", "sort_key: val_loss"),
+        ("a.yaml", "max_tokens: 512"),
+        ("a.yaml", "token: ${oc.env:TOKEN}"),
+        ("a.yaml", "api_key_from: WANDB_API_KEY"),
+        ("a.yaml", "use_auth: true"),
+        ("requirements.txt", "x @ git+ssh://git@github.com/a/x.git"),
+        ("a.sh", "TOKEN=$(cat file)"),
+        ("a.sh", "for key in a b; do"),
+        ("README.md", "The password: keep it to yourself"),
+    ],
+)
+def test_code_and_what_stands_for_a_value_elsewhere_stay(name: str, line: str) -> None:
+    assert masked(name, line) == line
+
+
+def test_the_lines_of_a_private_key_are_masked() -> None:
+    lines = ["-----BEGIN RSA PRIVATE KEY-----", "abc", "def", "-----END RSA PRIVATE KEY-----"]
+    patch, count, _ = mask_patch("".join(f"+{line}\n" for line in lines).encode())
+    assert (patch.decode().split("\n")[1:3], count) == (["+***", "+***"], 1)
+
+
+@pytest.mark.parametrize("line", ["a:" * 50_000, "http://" * 20_000, "' " * 50_000, " " * 100_000])
+def test_long_lines_take_time_in_proportion_to_their_length(line: str) -> None:
+    patch = f"diff --git a/x.py b/x.py\n+{line}\n".encode()  # squared, it would be minutes
+    assert mask_patch(patch) == (patch, 0, [])

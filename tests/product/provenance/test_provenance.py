@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import importlib.util
 import os
 import platform
 import socket
@@ -24,6 +25,7 @@ from ztxexp.provenance.provenance import (
     PACKAGES,
     PATCH,
     SHARED_FILE,
+    CodeIdentity,
     describe_launch,
     installed,
     packages_of,
@@ -31,6 +33,8 @@ from ztxexp.provenance.provenance import (
     write_shared,
 )
 from ztxexp_core.records import RunMetadata
+
+FUNCTION = "def f(ctx):\n    return {'score': 1.0}\n"
 
 
 @pytest.fixture
@@ -44,9 +48,20 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """The working folder, a repository with one change."""
     made = Repository(tmp_path / "repo").start()
     alone(made.top, monkeypatch)
-    made.commit({"train.py": "a = 1\n", "pkg/x.py": ""})
+    made.commit({"train.py": "a = 1\n", "pkg/x.py": "", "pkg/exp.py": FUNCTION})
     made.write({"train.py": "a = 2\n"})
     return made
+
+
+def function_in(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the experiment function that lies in a repository, committed."""
+    spec = importlib.util.spec_from_file_location("exp_in_repo", repo.top / "pkg/exp.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "exp_in_repo", module)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    spec.loader.exec_module(module)
+    return module.f
 
 
 # ---- describe_launch -----------------------------------------------------------------------------
@@ -166,11 +181,12 @@ def metas(root: Path) -> list[dict[str, Any]]:
 
 
 def test_all_runs_of_all_launches_share_one_patch_and_one_list_of_packages(
-    repo: Repository,
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = repo.top / "results"
+    function = function_in(repo, monkeypatch)
     for mode in ("sequential", "process_pool"):
-        assert ExpRunner([{"i": 0}, {"i": 1}], root).run(experiments.score, mode=mode).succeeded
+        assert ExpRunner([{"i": 0}, {"i": 1}], root).run(function, mode=mode).succeeded
     found = metas(root)
     assert len(found) == 4
     (patch,) = {meta["git_diff"] for meta in found}
@@ -181,20 +197,99 @@ def test_all_runs_of_all_launches_share_one_patch_and_one_list_of_packages(
     assert packages_of(root, found[0]) == installed()
     lines = (root / PACKAGES.format(listed)).read_text().splitlines()
     assert lines == [f"{name}=={version}" for name, version in installed().items()]
-    assert {meta["function"] for meta in found} == {"experiments:score"}
+    assert {meta["function"] for meta in found} == {"exp_in_repo:f"}
 
 
-def test_another_state_has_another_patch(repo: Repository) -> None:
-    root = repo.top / "results"
-    ExpRunner([{}], root).run(experiments.score)
-    repo.write({"train.py": "a = 3\n"})
-    ExpRunner([{}], root).run(experiments.score)
+def test_another_state_has_another_patch(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, function = repo.top / "results", function_in(repo, monkeypatch)
+    for number in (2, 3):
+        repo.write({"train.py": f"a = {number + 10}\n"})
+        ExpRunner([{}], root).run(function)
     repo.commit()
-    ExpRunner([{}], root).run(experiments.score)
+    ExpRunner([{}], root).run(function)
     found = [meta["git_diff"] for meta in metas(root)]
     assert len(set(found)) == 3 and found[2] is None
     assert len(shared(root)) == 3  # two patches, one list
     assert [meta["git_dirty"] for meta in metas(root)] == [True, True, False]
+
+
+# ---- which repository, and what is not known -----------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["other repository", "no repository", "below the top"])
+@pytest.mark.parametrize("with_root", [True, False])
+def test_the_repository_is_that_of_the_functions_file_wherever_one_works(
+    repo: Repository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    with_root: bool,
+) -> None:
+    function = function_in(repo, monkeypatch)
+    repo.write({"train.py": "a = 9\n"})
+    other = Repository(tmp_path / "other").start()
+    other.commit({"x.py": "x\n"})
+    (tmp_path / "plain").mkdir()
+    places = {"other repository": other.top, "no repository": tmp_path / "plain"}
+    monkeypatch.chdir(places.get(place, repo.top / "pkg"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    meta = describe_launch(None, function, "results" if with_root else None)
+    assert (meta.git_commit, meta.git_branch) == (repo.git("rev-parse", "HEAD"), "main")
+    below = place == "below the top"
+    assert meta.git_folder == ("pkg" if below else None)
+    if with_root:
+        shared_patch = read_shared("results", meta.git_diff, PATCH)
+        assert shared_patch is not None and b"+a = 9\n" in shared_patch[1]
+        assert meta.function_file == ("pkg/exp.py" if below else str(repo.top / "pkg/exp.py"))
+
+
+def test_code_in_no_repository_has_no_commit_although_the_working_folder_has(
+    repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = function_in(repo, monkeypatch)
+    monkeypatch.chdir(Repository(tmp_path / "other").start().top)
+    monkeypatch.setattr(
+        provenance, "code_of", lambda _: CodeIdentity("m:f", str(tmp_path / "f.py"))
+    )
+    meta = describe_launch(None, function, "results")
+    assert (meta.git_commit, meta.git_dirty, meta.git_folder) == (None, None, None)
+
+
+def test_without_a_file_the_working_folder_counts_and_that_is_told(repo: Repository) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("def f(ctx): return None", "<stdin>", "exec"), namespace)
+    for root in ("results", None):
+        meta = describe_launch(None, namespace["f"], root)
+        assert meta.git_commit == repo.git("rev-parse", "HEAD")
+        assert meta.git_diff_note is not None and "has no file" in meta.git_diff_note
+
+
+@pytest.mark.skipif(os.name == "nt", reason="GIT_TEST_ASSUME_DIFFERENT_OWNER is for Unix")
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("trouble", ["owner", "missing", "index"])
+def test_what_git_does_not_tell_is_recorded_as_not_known_with_one_warning(
+    repo: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: str,
+    record: bool,
+) -> None:
+    function = function_in(repo, monkeypatch)
+    if trouble == "owner":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    elif trouble == "missing":
+        monkeypatch.setenv("PATH", str(repo.top))
+    else:
+        (repo.top / ".git/index").write_bytes(b"nonsense")
+    root = repo.top / "results"
+    assert ExpRunner([{}, {}], root).run(function, record_diff=record).succeeded == 2
+    for meta in metas(root):
+        assert (meta["git_dirty"], meta["git_diff"]) == (None, None)
+        assert meta["git_diff_note"].startswith("not known: git")
+        assert (meta["git_commit"] is None) is (trouble != "index")
+    ways = {"owner": "safe.directory", "missing": "install it", "index": "not known"}
+    (line,) = warned(caplog, ways[trouble])
+    assert "RunMetadata(git_commit=" in line
 
 
 def test_launches_that_begin_at_once_write_the_same_file(nowhere: Path) -> None:
@@ -230,7 +325,7 @@ def test_where_it_cannot_be_written_the_launch_goes_on(
 
     monkeypatch.setattr(provenance, "write_bytes", full)
     root = repo.top / "results"
-    assert ExpRunner([{}], root).run(experiments.score).succeeded == 1
+    assert ExpRunner([{}], root).run(function_in(repo, monkeypatch)).succeeded == 1
     (meta,) = metas(root)
     assert (meta["git_dirty"], meta["git_diff"], meta["packages"]) == (True, None, None)
     assert meta["git_diff_note"] == "not recorded: it could not be written"
@@ -245,13 +340,15 @@ def test_what_names_nothing_that_is_kept_reads_as_nothing(nowhere: Path, name: A
     assert packages_of(nowhere, {"packages": name}) == {}
 
 
-def test_a_launch_that_has_nothing_to_run_keeps_nothing(repo: Repository) -> None:
-    root = repo.top / "results"
+def test_a_launch_that_has_nothing_to_run_keeps_nothing(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, function = repo.top / "results", function_in(repo, monkeypatch)
     pipeline = ExperimentPipeline(root).grid({"i": [1]}).exclude_completed()
-    pipeline.run(experiments.score)
+    pipeline.run(function)
     repo.write({"train.py": "a = 5\n"})
     before = shared(root)
-    assert pipeline.run(experiments.score).reused == 1
+    assert pipeline.run(function).reused == 1
     assert shared(root) == before
 
 
@@ -284,10 +381,13 @@ def test_the_launch_decides_and_else_the_environment(
     assert (meta.git_diff is not None) is recorded
 
 
-def test_switched_off_no_diff_is_written_and_the_rest_is_told(repo: Repository) -> None:
+def test_switched_off_no_diff_is_written_and_the_rest_is_told(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = repo.top / "results"
+    repo.write({"conf.yaml": "password: of-mine\n"})
     pipeline = ExperimentPipeline(root).grid({"i": [1]})
-    pipeline.run(experiments.score, record_diff=False)
+    pipeline.run(function_in(repo, monkeypatch), record_diff=False)
     (meta,) = metas(root)
     assert (meta["git_dirty"], meta["git_diff"]) == (True, None)
     assert meta["git_diff_note"] == "not recorded: switched off"
