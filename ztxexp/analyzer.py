@@ -9,43 +9,57 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
-from ztxexp.results.selection import Selection, Tags
-from ztxexp.upkeep import checking, deleting, repairing, stale
-from ztxexp.upkeep.rules import Age
+from ztxexp.results.selection import Selection, Statuses, Tags, read_runs
+from ztxexp.upkeep.methods import UpkeepMethods
 from ztxexp_core.errors import closest
-from ztxexp_core.records import (
-    RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
-    MetricEvent,
-)
+from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus
 from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    from typing_extensions import Unpack
 
     from ztxexp.analysis.reproducing import Reproduction
 
 Record = dict[str, Any]
 
-_SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
-_UNFINISHED = (RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED)
+_SUCCEEDED: tuple[RunStatus, ...] = (RUN_STATUS_SUCCEEDED,)
 
 
-class ResultAnalyzer:
+class Labels(TypedDict, total=False):
+    """Filters by what a launch is called, see :class:`ResultAnalyzer`."""
+
+    experiment_name: str | None
+    group: str | None
+    tags: Tags | None
+
+
+class Filters(Labels, total=False):
+    """Filters of :class:`ResultAnalyzer`; without ``statuses`` it is runs that succeeded."""
+
+    statuses: Statuses
+    metrics_filename: str
+
+
+class ResultAnalyzer(UpkeepMethods):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has
     ended is shown as ``failed`` (``error_type`` ``RunLost``) even before a launch has closed it.
 
-    The filters are the same everywhere: ``statuses`` (``None``: every status; a word that is no
-    status is a ``ConfigError``, which is a ``ValueError``), ``experiment_name`` and ``group``
-    (exact), and ``tags``: a mapping asks for all its pairs, compared as text; a list asks for all
-    its texts among the run's tags, their keys or values.
+    The filters are the same everywhere:
+
+    - ``statuses``: those to keep; ``None``: every status. A word that is no status is a
+      ``ConfigError``, which is a ``ValueError``.
+    - ``metrics_filename``: the file in a run's folder that holds its metrics.
+    - ``experiment_name`` and ``group``: exact.
+    - ``tags``: a mapping asks for all its pairs, compared as text; a list asks for all its texts
+      among the run's tags, their keys or values.
+
+    A selection without a run gives an empty table, and the log says what keeps the runs out.
 
     Attributes:
         results_path: the absolute path of the results root.
@@ -72,7 +86,7 @@ class ResultAnalyzer:
 
     def to_records(
         self,
-        statuses: Sequence[str] | None = _SUCCEEDED,
+        statuses: Statuses = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -84,22 +98,16 @@ class ResultAnalyzer:
         (a later one replaces an earlier one of the same name; the log says so), and ``run_dir``,
         the absolute path of the folder. Metrics stored as "NaN" or "Infinity" come as floats.
 
-        Args:
-            statuses: statuses to keep.
-            metrics_filename: the file in a run's folder that holds its metrics.
-            experiment_name: experiment to keep.
-            group: group to keep.
-            tags: tags to ask for.
-
         Example:
             >>> failed = ResultAnalyzer("./results_demo").to_records(statuses=("failed",))
         """
-        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return frames.records(selection)
+        runs = read_runs(self._select(statuses, metrics_filename, experiment_name, group, tags))
+        runs.warn_hidden()
+        return list(runs.records())
 
     def to_dataframe(
         self,
-        statuses: Sequence[str] | None = _SUCCEEDED,
+        statuses: Statuses = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -112,8 +120,6 @@ class ResultAnalyzer:
         code: bool = False,
     ) -> pd.DataFrame:
         """Return the records of :meth:`to_records` as a frame, a row for each run.
-
-        Without a run the frame is empty. The filters are those of :meth:`to_records`.
 
         Args:
             flatten: nested values become columns with dotted names, ``optimizer.lr`` (since 2.0).
@@ -142,7 +148,7 @@ class ResultAnalyzer:
         self,
         output_path: str | Path,
         sort_by: Sequence[str] | None = None,
-        statuses: Sequence[str] | None = _SUCCEEDED,
+        statuses: Statuses = _SUCCEEDED,
         metrics_filename: str = "metrics.json",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -151,7 +157,7 @@ class ResultAnalyzer:
     ) -> pd.DataFrame:
         """Write the frame of :meth:`to_dataframe` to a CSV file in UTF-8, and return it.
 
-        Without a run no file is written. The further arguments are those of :meth:`to_records`.
+        Without a run no file is written.
 
         Args:
             output_path: the CSV file.
@@ -168,15 +174,11 @@ class ResultAnalyzer:
     def to_parquet(
         self,
         output_path: str | Path,
-        statuses: Sequence[str] | None = _SUCCEEDED,
-        metrics_filename: str = "metrics.json",
-        experiment_name: str | None = None,
-        group: str | None = None,
-        tags: Tags | None = None,
         *,
         flatten: bool = True,
         prefix: bool = True,
         params: bool = False,
+        **filters: Unpack[Filters],
     ) -> pd.DataFrame:
         """Write the frame of :meth:`to_dataframe` to a Parquet file, and return it (since 2.0).
 
@@ -192,14 +194,11 @@ class ResultAnalyzer:
         Example:
             >>> ResultAnalyzer("./results_demo").to_parquet("results.parquet")
         """
-        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return tables.to_parquet(
-            selection, output_path, flatten=flatten, prefix=prefix, params=params
-        )
+        return tables.to_parquet(self._filtered(filters), output_path, flatten, prefix, params)
 
     def to_metric_events(
         self,
-        statuses: Sequence[str] | None = _SUCCEEDED,
+        statuses: Statuses = _SUCCEEDED,
         metrics_stream_filename: str = "metrics.jsonl",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -208,7 +207,7 @@ class ResultAnalyzer:
         """Return every logged step of every run.
 
         Rows that are not events (no integer step, no timestamp, a metric that is not a number) are
-        left out, and the log says how many. The filters are those of :meth:`to_records`.
+        left out, and the log says how many.
 
         Args:
             metrics_stream_filename: the file in a run's folder that holds its curve.
@@ -223,7 +222,7 @@ class ResultAnalyzer:
     def to_curve_dataframe(
         self,
         metric_key: str | None = None,
-        statuses: Sequence[str] | None = _SUCCEEDED,
+        statuses: Statuses = _SUCCEEDED,
         metrics_stream_filename: str = "metrics.jsonl",
         experiment_name: str | None = None,
         group: str | None = None,
@@ -237,8 +236,7 @@ class ResultAnalyzer:
         Columns are ``run_id``, ``timestamp``, ``step``, ``split``, ``phase``, ``attempt`` (where a
         run was tried again; since 2.0), the configuration as far as it is asked for, then the
         metrics. A metric with one of these names is ``metrics.<name>``, a key of the configuration
-        that would hide another column is ``config.<key>``. What is missing or no number is NaN. The
-        filters are those of :meth:`to_records`.
+        that would hide another column is ``config.<key>``. What is missing or no number is NaN.
 
         A step can stand there several times: one split beside another, a call of ``log_metric``
         beside another, and what a resumed run has logged anew. With ``metric_key`` and ``split``
@@ -301,15 +299,11 @@ class ResultAnalyzer:
     def best(
         self,
         metric: str,
-        mode: str = "",
+        mode: Literal["max", "min", ""] = "",
         top: int = 1,
         *,
         over: str | Sequence[str] | None = None,
-        statuses: Sequence[str] | None = _SUCCEEDED,
-        metrics_filename: str = "metrics.json",
-        experiment_name: str | None = None,
-        group: str | None = None,
-        tags: Tags | None = None,
+        **filters: Unpack[Filters],
     ) -> pd.DataFrame:
         """Return the runs with the largest or smallest value of a metric, the best one first.
 
@@ -338,8 +332,7 @@ class ResultAnalyzer:
             >>> ResultAnalyzer("./results_demo").best("score", top=3)[["run_id", "score", "lr"]]
             >>> ResultAnalyzer("./results_demo").best("loss", "min", over="seed")["lr"]
         """
-        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return queries.best(selection, metric, mode, top, over)
+        return queries.best(self._filtered(filters), metric, mode, top, over)
 
     def compare(
         self, run_ids: Iterable[str], *, metrics_filename: str = "metrics.json"
@@ -369,15 +362,7 @@ class ResultAnalyzer:
         selection = Selection(self.results_path, metrics_filename=metrics_filename, run_ids=run_ids)
         return comparing.compare(selection)
 
-    def varying(
-        self,
-        *,
-        statuses: Sequence[str] | None = _SUCCEEDED,
-        metrics_filename: str = "metrics.json",
-        experiment_name: str | None = None,
-        group: str | None = None,
-        tags: Tags | None = None,
-    ) -> pd.DataFrame:
+    def varying(self, **filters: Unpack[Filters]) -> pd.DataFrame:
         """Return the runs with the keys of their configurations that vary, and their metrics.
 
         A key that only some runs have varies. (Since 2.0.)
@@ -389,20 +374,14 @@ class ResultAnalyzer:
         Example:
             >>> ResultAnalyzer("./results_demo").varying().groupby("lr")["score"].mean()
         """
-        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return queries.varying(selection)
+        return queries.varying(self._filtered(filters))
 
     def aggregate(
         self,
         by: str | Sequence[str] | None = None,
         over: str | Sequence[str] | None = "seed",
         metrics: str | Sequence[str] | None = None,
-        *,
-        statuses: Sequence[str] | None = _SUCCEEDED,
-        metrics_filename: str = "metrics.json",
-        experiment_name: str | None = None,
-        group: str | None = None,
-        tags: Tags | None = None,
+        **filters: Unpack[Filters],
     ) -> pd.DataFrame:
         """Return mean, spread and confidence interval of metrics, over seeds, for each setting.
 
@@ -435,16 +414,9 @@ class ResultAnalyzer:
             >>> means = ResultAnalyzer("./results_demo").aggregate(["lr"], metrics=["score"])
             >>> means[["lr", "score_mean", "score_ci95_low", "score_ci95_high", "seeds_differ"]]
         """
-        selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return aggregation.aggregate(selection, by, over, metrics)
+        return aggregation.aggregate(self._filtered(filters), by, over, metrics)
 
-    def failures(
-        self,
-        *,
-        experiment_name: str | None = None,
-        group: str | None = None,
-        tags: Tags | None = None,
-    ) -> pd.DataFrame:
+    def failures(self, **labels: Unpack[Labels]) -> pd.DataFrame:
         """Return the failed runs by kind, the most frequent first.
 
         Failures are of one kind that have the same exception, place and reason; where no place is
@@ -459,7 +431,7 @@ class ResultAnalyzer:
         Example:
             >>> ResultAnalyzer("./results_demo").failures()[["n_runs", "error_type", "only_when"]]
         """
-        return failures.failures(self._select(None, "", experiment_name, group, tags))
+        return failures.failures(self._filtered(labels, Labels, None))
 
     def reproduce(self, run_id: str) -> Reproduction:
         """Say how a run came about, what differs today, and which commands run it again.
@@ -485,190 +457,23 @@ class ResultAnalyzer:
 
         return reproduce(Selection(self.results_path, run_ids=[run_id]))
 
-    def check(self, lines: bool = True) -> checking.StoreReport:
-        """Find what is damaged, foreign, dead or left over below the root; change nothing.
-
-        Whatever lies there costs one finding and raises no error: a pipe in place of a record, a
-        loop of links, an endless file. A run at work is not blamed for what it has not written yet.
-        (Since 2.0.)
-
-        The kinds of findings, by severity:
-
-        - ``"damage"``: damaged run (its run.json, config.json or metrics.json), lost metrics,
-          unreadable;
-        - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
-          configuration changed, folder renamed, unknown schema version, link, lost provenance (a
-          patch or a list of packages that runs refer to), left over;
-        - ``"note"``: owner unknown, foreign entry.
-
-        Args:
-            lines: read the ``.jsonl`` files too; without them it is faster.
-
-        Returns:
-            A sequence of findings, each with ``path``, ``kind``, ``severity``, ``what`` and
-            ``hint``, worst first.
-
-        Example:
-            >>> report = ResultAnalyzer("./results_demo").check()
-            >>> print(report)
-            >>> assert report.ok, report.of("damage")
-        """
-        return checking.check(self.results_path, lines)
-
-    def stale(self, exp_fn: Any, set_aside: bool = False) -> pd.DataFrame:
-        """Return the runs that another version of a function has made.
-
-        A run whose version was not recorded is not among them; :meth:`to_dataframe` with
-        ``code=True`` shows these. (Since 2.0.)
-
-        Args:
-            exp_fn: the function as it is now; it is not called.
-            set_aside: move them to where readers do not look, as :meth:`repair` does with damaged
-                ones. Runs that may be under way stay.
-
-        Returns:
-            A row for each: ``run_id``, ``code`` (``v1``, ...), ``status``, ``started_at``,
-            ``run_dir``.
-
-        Raises:
-            ConfigError: the version of ``exp_fn`` is not known.
-
-        Example:
-            >>> ResultAnalyzer("./results").stale(train, set_aside=True)
-        """
-        return stale.stale(self.results_path, exp_fn, set_aside)
-
-    def repair(self, dry_run: bool = False) -> repairing.RepairReport:
-        """Close dead runs, and move what is damaged to where readers do not look.
-
-        Nothing is deleted, nothing that may be in use is touched, and no link is followed. Several
-        processes may repair at once; a second call finds nothing more to do. (Since 2.0.)
-
-        - A ``running`` record whose process has ended is closed as ``failed`` with ``error_type``
-          ``RunLost``, as the next launch would do it.
-        - Where events.jsonl still has the metrics of a missing or damaged metrics.json, that file
-          is written again.
-        - Any other damaged run is moved to ``<root>/.ztxexp/damaged``; its configuration can then
-          be run again. ``README.txt`` there says how to undo a move, ``moves.jsonl`` why it was
-          made. A run of which no file says whether it has ended stays while it is claimed, and
-          until it has not changed for a minute (for an hour while launches are under way).
-
-        Args:
-            dry_run: only return what would be done.
-
-        Returns:
-            A sequence of repairs, each with ``path``, ``action``, ``why`` and ``to``.
-
-        Raises:
-            StoreError: the folder for damaged runs cannot be made; earlier repairs stand.
-
-        Example:
-            >>> print(ResultAnalyzer("./results_demo").repair(dry_run=True))  # look first
-            >>> print(ResultAnalyzer("./results_demo").repair())
-        """
-        return repairing.repair(self.results_path, dry_run)
-
-    def gc(
-        self,
-        keep_best: int | None = None,
-        metric: str | None = None,
-        mode: str = "",
-        per: str | Sequence[str] | None = None,
-        older_than: Age | None = None,
-        statuses: Sequence[str] | None = None,
-        only: str | None = None,
-        dry_run: bool = True,
-        confirm: bool = True,
-    ) -> deleting.GcReport:
-        """Delete runs, or only their checkpoints or artifacts, by rule; say how much that frees.
-
-        A run is deleted only if all rules that are given allow it; at least one is needed. A run
-        that is still at work stays, no link is followed, and no damaged run is judged. Patches and
-        lists of packages to which only deleted runs refer are deleted too, once they are a day old
-        and no launch is under way. (Since 2.0.)
-
-        Args:
-            keep_best: this many of the runs that succeeded stay: those with the best ``metric``. A
-                succeeded run without that number stays, too; runs that did not succeed are deleted
-                only where ``statuses`` names their status.
-            metric: a number in metrics.json, dotted if nested. NaN ranks last.
-            mode: ``"max"`` or ``"min"``, what is best, as for :meth:`best`.
-            per: keys of the configuration, dotted if nested: ``keep_best`` runs stay for each
-                combination of their values.
-            older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a string
-                such as ``"30d"`` (units: s, min, h, d, w). A run without a date of its end counts
-                from when it was last written to.
-            statuses: only runs with one of these statuses.
-            only: ``"checkpoints"`` or ``"artifacts"``: empty that folder and keep the rest of the
-                run. A failed run without its checkpoints starts from the beginning when resumed.
-            dry_run: only return what would be deleted.
-            confirm: ask first, in the terminal or notebook. Where nobody can be asked, nothing is
-                deleted.
-
-        Returns:
-            A sequence of the runs, each with ``folder``, ``size`` in bytes, ``status``, ``age`` in
-            seconds, ``value`` of the metric, and whether it was ``deleted``; printed, it is a
-            table. ``report.size`` is what is freed in all, ``report.folders`` are the folders that
-            would be deleted or were.
-
-        Raises:
-            ConfigError: no rule, one that makes no sense, or a metric or key that no run has;
-                nothing was deleted. It is a ``ValueError``.
-
-        Example:
-            >>> analyzer = ResultAnalyzer("./results_demo")
-            >>> print(analyzer.gc(keep_best=3, metric="score", per="model"))  # look first
-            >>> analyzer.gc(older_than="30d", only="checkpoints", dry_run=False, confirm=False)
-        """
-        return deleting.gc(
-            self.results_path,
-            keep_best,
-            metric,
-            mode,
-            per,
-            older_than,
-            statuses,
-            only,
-            dry_run,
-            confirm,
-        )
-
-    def clean_results(
-        self,
-        statuses: Sequence[str] | None = _UNFINISHED,
-        predicate: deleting.RecordPredicate | None = None,
-        dry_run: bool = True,
-        metrics_filename: str = "metrics.json",
-        confirm: bool = True,
-    ) -> list[Path]:
-        """Delete runs that have one of the statuses or that the predicate picks.
-
-        Nothing outside the root is touched, no link is followed, no damaged run is judged, and a
-        run that is still at work stays; the log names what was chosen and what was left alone.
-
-        Args:
-            statuses: statuses to delete; ``None``: the predicate alone decides.
-            predicate: takes a record as of :meth:`to_records`; true picks the run.
-            dry_run: only return what would be deleted.
-            metrics_filename: the file in a run's folder that holds its metrics.
-            confirm: ask first, in the terminal or notebook. Where nobody can be asked, nothing is
-                deleted.
-
-        Returns:
-            The folders that would be (``dry_run``) or were deleted.
-
-        Raises:
-            ConfigError: a word among ``statuses`` that is not a status.
-            ZtxexpError: the predicate raised (its error is the cause); nothing was deleted.
-
-        Example:
-            >>> analyzer.clean_results(statuses=("failed",))  # look first
-            >>> analyzer.clean_results(statuses=("failed",), dry_run=False, confirm=False)
-        """
-        return deleting.clean_results(
-            self.results_path, statuses, predicate, dry_run, metrics_filename, confirm
-        )
-
     def _select(self, *filters: Any) -> Selection:
-        """Return a selection by the filters that most methods share, in their order."""
+        """Return a selection by filters in their order in the methods of 1.0.3."""
         return Selection(self.results_path, *filters)
+
+    def _filtered(
+        self, filters: Any, known: type[Labels] = Filters, statuses: Statuses = _SUCCEEDED
+    ) -> Selection:
+        """Return a selection by filters with their names.
+
+        Raises:
+            TypeError: a name that is none of them.
+        """
+        names = known.__annotations__
+        for name in filters:
+            if name not in names:
+                raise TypeError(
+                    f"there is no argument {name!r}{closest(name, names)}; filters: "
+                    f"{', '.join(names)}"
+                )
+        return Selection(self.results_path, **{"statuses": statuses, **filters})

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import random
-from typing import Any
+from typing import Any, Literal
 
 from ztxexp_core.errors import OptionError
 
@@ -82,7 +82,7 @@ def _warn_of_cpu() -> None:
     _log.warning("torch finds no CUDA device and uses the CPU; use_gpu=False silences this warning")
 
 
-def set_process_priority(priority: str = "high") -> None:
+def set_process_priority(priority: Literal["high", "normal", "low"] = "high") -> None:
     """Set how much processor time the present process gets when others want it too.
 
     On POSIX systems the words stand for nice values of -10, 0 and 10, on Windows for the priority

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import interruptible, launch
-from ztxexp.launch.options import LaunchOptions, TimeLimit
+from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
 from ztxexp.results.summary import RunSummary
@@ -268,14 +268,14 @@ class ExperimentPipeline(ConfigBuilder):
     def run(
         self,
         exp_fn: ExperimentFn,
-        mode: str = "sequential",
+        mode: Mode = "sequential",
         workers: int = 1,
         cpu_threshold: int = 80,
         options: Mapping[str, Any] | None = None,
         allow_duplicates: bool = False,
         timeout: TimeLimit = None,
         fresh_process: bool = False,
-        gpus: str | Sequence[int | str] | None = None,
+        gpus: Literal["auto"] | Sequence[int | str] | None = None,
         runs_per_gpu: int = 1,
         gpus_per_run: int = 1,
         gpu_memory_free: float | None = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ztxexp.launch.launch import interruptible, launch
-from ztxexp.launch.options import LaunchOptions, TimeLimit
+from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.plan import plan_as_given
 from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
@@ -48,10 +48,10 @@ class ExpRunner:
     def run(
         self,
         exp_function: ExperimentFn | None = None,
-        mode: str = "sequential",
+        mode: Mode = "sequential",
         workers: int = 1,
         cpu_threshold: int = 80,
-        execution_mode: str | None = None,
+        execution_mode: Mode | None = None,
         num_workers: int | None = None,
         dynamic_cpu_threshold: int | None = None,
         metadata: RunMetadata | None = None,
@@ -64,7 +64,7 @@ class ExpRunner:
         retry_backoff: float = 1.0,
         timeout: TimeLimit = None,
         fresh_process: bool = False,
-        gpus: str | Sequence[int | str] | None = None,
+        gpus: Literal["auto"] | Sequence[int | str] | None = None,
         runs_per_gpu: int = 1,
         gpus_per_run: int = 1,
         gpu_memory_free: float | None = None,

@@ -11,17 +11,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.values.codec import encode
 
 RUN_SCHEMA_VERSION = 2
-RUN_STATUS_RUNNING = "running"
-RUN_STATUS_SUCCEEDED = "succeeded"
-RUN_STATUS_FAILED = "failed"
-RUN_STATUS_SKIPPED = "skipped"
-VALID_RUN_STATUSES = frozenset(
+RUN_STATUS_RUNNING: Final = "running"
+RUN_STATUS_SUCCEEDED: Final = "succeeded"
+RUN_STATUS_FAILED: Final = "failed"
+RUN_STATUS_SKIPPED: Final = "skipped"
+RunStatus = Literal["running", "succeeded", "failed", "skipped"]
+VALID_RUN_STATUSES: frozenset[str] = frozenset(
     {RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED}
 )
 

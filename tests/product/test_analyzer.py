@@ -342,6 +342,15 @@ def test_events_can_be_filtered_and_read_from_another_file(varied):
     assert len(analyzer.to_metric_events(None, "other.jsonl", tags=["cv"])) == 2
 
 
+def test_a_misspelt_filter_is_refused_with_the_closest(folder):
+    analyzer = ResultAnalyzer(folder)
+    for ask in (analyzer.varying, analyzer.aggregate, analyzer.failures):
+        with pytest.raises(TypeError, match=r"'grup' \(did you mean 'group'\?\)"):
+            ask(grup="g")
+    with pytest.raises(TypeError, match="no argument 'statuses'"):
+        analyzer.failures(statuses=None)
+
+
 # ---- the log ---------------------------------------------------------------------------------
 
 

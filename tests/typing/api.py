@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsFloat
 
 from ztxexp import (
     ExperimentPipeline,
@@ -18,6 +21,7 @@ from ztxexp import (
     Tracker,
     loguniform,
 )
+from ztxexp.constants import RUN_STATUS_FAILED
 
 
 def train(ctx: RunContext) -> dict[str, float]:
@@ -30,6 +34,29 @@ def train(ctx: RunContext) -> dict[str, float]:
 
 def evaluate(ctx: RunContext) -> None:
     ctx.logger.info("nothing to return")
+
+
+def counts(ctx: RunContext) -> Mapping[str, SupportsFloat]:
+    metrics: dict[str, int] = {"n": 3}
+    ctx.log_metric(step=1, metrics=metrics)
+    return metrics
+
+
+@dataclass
+class Scores:
+    accuracy: float
+
+
+def scores(ctx: RunContext) -> Scores:
+    return Scores(0.9)
+
+
+def loss(ctx: RunContext) -> float:
+    return 0.1
+
+
+def pairs(ctx: RunContext) -> list[float]:
+    return [0.1, 0.2]
 
 
 class MyTracker:
@@ -62,5 +89,17 @@ manager: ExpManager = ExpManager().add_grid_search({"lr": [0.1]}).where(lambda c
 manager = manager.exclude_completed("./results").add_filter(lambda c: True).copy().shuffle(seed=1)
 configs: list[dict[str, object]] = manager.get_configs()
 ExpRunner([{"a": 1}], Path("results"), evaluate).run(max_attempts=2)
-frame = ResultAnalyzer("results").to_dataframe()
+for function in (counts, scores, loss, pairs):
+    ExperimentPipeline("./results").run(function, mode="an_installed_executor", gpus=[0, "1"])
+ExperimentPipeline("./results").run(lambda ctx: {"nested": {"a": 1}}, mode="joblib", gpus="auto")
+analyzer = ResultAnalyzer("results")
+analyzer.best("loss", mode="min", over=["seed", "fold"], group="g", statuses=["failed"])
+analyzer.aggregate("lr", statuses=None, tags=["t"]), analyzer.failures(experiment_name="e")
+analyzer.to_dataframe(statuses="failed"), analyzer.to_records((RUN_STATUS_FAILED,))
+analyzer.gc(keep_best=1, metric="loss", mode="min", only="checkpoints")
+analyzer.best("loss", mode="smallest")  # type: ignore[arg-type]
+analyzer.to_dataframe(statuses="interrupted")  # type: ignore[arg-type]
+analyzer.varying(grup="g")  # type: ignore[call-arg]
+frame = analyzer.to_curve_dataframe("loss", split="train", config=["lr"])
+frame = analyzer.to_dataframe()
 mean: float = float(frame["score"].mean())

@@ -20,13 +20,6 @@ _MISSING = object()
 _EXACT = 2**53  # up to it a float holds every integer
 
 
-def records(selection: Selection) -> list[dict[str, Any]]:
-    """Return one flat record for each run, see ``ResultAnalyzer.to_records``."""
-    runs = read_runs(selection)
-    runs.warn_hidden()
-    return list(runs.records())
-
-
 @no_garbage_collection()
 def dataframe(
     selection: Selection,

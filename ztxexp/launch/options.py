@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.plan import PlannedRun
@@ -31,6 +31,7 @@ from ztxexp_core.values.copying import copy_config, lookup
 
 _log = logging.getLogger("ztxexp")
 
+Mode = Literal["sequential", "process_pool", "joblib", "dynamic"] | str  # or another executor
 TimeLimit = float | str | Callable[[Config], "float | None"] | None
 """Seconds, the key of each configuration that holds them, or a function of the configuration."""
 

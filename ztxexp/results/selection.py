@@ -20,7 +20,12 @@ from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unr
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
-from ztxexp_core.records import RUN_SCHEMA_VERSION, RUN_STATUS_RUNNING, VALID_RUN_STATUSES
+from ztxexp_core.records import (
+    RUN_SCHEMA_VERSION,
+    RUN_STATUS_RUNNING,
+    VALID_RUN_STATUSES,
+    RunStatus,
+)
 from ztxexp_core.store.files import known_record, read_jsonl, read_record
 from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
 from ztxexp_core.store.sink import PARAMS
@@ -29,6 +34,7 @@ from ztxexp_core.values.codec import numbers
 _log = logging.getLogger("ztxexp")
 
 Tags = dict[str, str] | list[str]
+Statuses = RunStatus | Sequence[RunStatus] | None
 
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 _RUN_DIR = "run_dir"

@@ -15,11 +15,11 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import check_count, without_secrets
@@ -36,9 +36,16 @@ from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.codec import is_number
 
 if TYPE_CHECKING:  # it imports pluggy, which workers do not need
+    from _typeshed import DataclassInstance, SupportsKeysAndGetItem
+
     from ztxexp_core.contracts import Tracker
 
-ExperimentFn = Callable[[RunContext], "dict[str, Any] | None"]
+    # Names and numbers, or one value that gets a name; an int alone is refused when it comes.
+    Returned = (
+        SupportsKeysAndGetItem[str, Any] | SupportsFloat | Sequence[Any] | DataclassInstance | None
+    )
+
+ExperimentFn = Callable[[RunContext], "Returned"]
 
 TRACKER_TIMEOUT_SEC = 10.0
 

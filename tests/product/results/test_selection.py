@@ -60,7 +60,7 @@ def test_ids_that_name_no_single_run_are_refused(root, filters, message):
 
 def test_the_analyzer_and_the_plain_functions_answer_alike(root, tmp_path):
     analyzer, selection = ResultAnalyzer(root), Selection(root, ["succeeded"])
-    assert frames.records(selection) == analyzer.to_records()
+    assert list(read_runs(selection).records()) == analyzer.to_records()
     pairs = [
         (frames.dataframe(selection), analyzer.to_dataframe()),
         (curves.curve_frame(selection), analyzer.to_curve_dataframe()),
