@@ -153,6 +153,8 @@ class RunMetadata:
             is not known.
         code_note: why it is not known.
         code_version: the version that the user has stated.
+        run_name: what trackers call the run: the values of its configuration in which the sweep's
+            runs differ, ``lr=0.1 seed=2``; ``None`` where they do not, or it is not known.
     """
 
     experiment_name: str | None = None
@@ -182,6 +184,7 @@ class RunMetadata:
     code_hash: str | None = None
     code_note: str | None = None
     code_version: str | None = None
+    run_name: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order, as ``meta.json`` holds them."""
@@ -229,6 +232,7 @@ class RunSpec:
             for runs with an equal environment.
         fresh_process: the run needs a process that has executed no other run.
         without: labels of trackers that have hung in this launch and are not called for this run.
+        name: what tells it from the other runs of the launch, ``lr=0.1 seed=2``; may be empty.
     """
 
     run_id: str
@@ -241,10 +245,11 @@ class RunSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     fresh_process: bool = False
     without: tuple[str, ...] = ()
+    name: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By value, because a worker has another __main__ and cannot import classes of ours.
-        limits = (self.timeout, dict(self.environment), self.fresh_process, self.without)
+        limits = (self.timeout, dict(self.environment), self.fresh_process, self.without, self.name)
         rest = (self.identity, self.attempt, self.tries, *limits)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
 

@@ -76,7 +76,8 @@ class WandbTracker:
         log_artifacts: whether all that lies in the run's ``artifacts_dir`` at its end becomes
             artifacts of W&B, and not only what was given to ``ctx.log_artifact``.
         kwargs: further arguments of ``wandb.init``; they win over what the tracker would set:
-            ``id`` and ``name`` (the run id), ``config``, ``dir``, ``group``, ``tags``, ``job_type``
+            ``id`` (the run id), ``name`` (what differs in the sweep, such as ``lr=0.1 seed=2``; the
+            run id where nothing does), ``config``, ``dir``, ``group``, ``tags``, ``job_type``
             (the experiment's name), ``resume`` and ``reinit``.
 
     Example:
@@ -242,7 +243,7 @@ class WandbTracker:
         )
         return _known(
             id=_fitting(ctx.run_id, re.sub(r"[/\\#?%:;,']", "-", ctx.run_id).strip()),
-            name=ctx.run_id,
+            name=meta.run_name or ctx.run_id,
             config=_sendable(ctx.config),
             dir=self._dir(ctx),
             group=meta.group and _fitting(meta.group),

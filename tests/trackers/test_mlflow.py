@@ -9,6 +9,7 @@ import mlflow_reading
 import pytest
 from mlflow_reading import curve, follow, history, mlflow, stored, telling
 
+from ztxexp import ExperimentPipeline, sync
 from ztxexp_core import ConfigError, RunMetadata
 from ztxexp_trackers.mlflow import MlflowTracker
 
@@ -40,6 +41,18 @@ def test_a_run_arrives_whole(uri, make_ctx, make_event):
     assert run.data.metrics == {"loss": 0.5, "score": 0.5, "sub.n": 2.0}
     assert curve(uri, run, "loss") == [(1, 1.0), (2, 0.5)]
     assert curve(uri, run, "score") == [(2, 0.5)]
+
+
+def test_a_launch_names_runs_by_what_differs_and_sync_gives_the_same_names(uri, tmp_path):
+    space = {"lr": [0.1, 0.25], "depth": [3], "text": ["x" * 200]}
+    pipeline = ExperimentPipeline(tmp_path / "r").grid(space).track("mlflow", tracking_uri=uri)
+    pipeline.run(lambda ctx: {"loss": 1.0}, progress=False)
+    names = {run_id: run.info.run_name for run_id, run in stored(uri).items()}
+    assert sorted(names.values()) == ["lr=0.1", "lr=0.25"]
+    assert set(names) == {path.parent.name for path in (tmp_path / "r").glob("*/run.json")}
+    other = f"sqlite:///{tmp_path}/other.db"
+    sync(tmp_path / "r", "mlflow", tracking_uri=other)
+    assert {run_id: run.info.run_name for run_id, run in stored(other).items()} == names
 
 
 # ---- metrics and figures -----------------------------------------------------------------------

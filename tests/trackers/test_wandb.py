@@ -387,6 +387,13 @@ def test_a_run_of_the_user_around_the_sweep_goes_on(make_ctx, make_event, tmp_pa
     assert Written(ctx.run_dir).rows == [{"inside": 2.0, STEP_METRIC: 1}]
 
 
+def test_a_run_is_called_by_what_differs_in_its_sweep_and_keeps_its_id(make_ctx):
+    ctx = make_ctx(meta=RunMetadata(run_name="lr=0.1 seed=2"))
+    described = WandbTracker(project="p")._described(ctx, ctx.meta)
+    assert (described["name"], described["id"]) == ("lr=0.1 seed=2", ctx.run_id)
+    assert WandbTracker(project="p")._described(make_ctx(), RunMetadata())["name"] == ctx.run_id
+
+
 def test_arguments_of_the_user_win(make_ctx, tmp_path):
     ctx = make_ctx(config={"lr": 1}, meta=RunMetadata(group="ours", tags=["ours"]))
     theirs = {"name": "n", "config": {"own": 1}, "group": "g", "tags": ["t"], "job_type": "j"}

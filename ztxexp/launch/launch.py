@@ -35,6 +35,7 @@ from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.summary import RunSummary, lacking_lines
 from ztxexp.text.format import plural
+from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
@@ -122,8 +123,9 @@ def launch(
         if not to_run:
             return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
         fresh = options.new_processes
+        varying = differing_keys(planned.config for planned in plan.items)
         runs = [
-            (_spec(root, planned, limit, fresh), planned)
+            (_spec(root, planned, limit, fresh, varying), planned)
             for planned, limit in zip(to_run, limits, strict=True)
         ]
         specs, keys = [spec for spec, _ in runs], _claim_keys(runs)
@@ -184,7 +186,9 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
 # ---- what is handed to the executor ------------------------------------------------------------
 
 
-def _spec(root: Path, planned: PlannedRun, timeout: float | None, fresh: bool) -> RunSpec:
+def _spec(
+    root: Path, planned: PlannedRun, timeout: float | None, fresh: bool, varying: Sequence[str]
+) -> RunSpec:
     folder = planned.folder
     run_id = new_run_id() if folder is None else folder.name
     return RunSpec(
@@ -195,6 +199,7 @@ def _spec(root: Path, planned: PlannedRun, timeout: float | None, fresh: bool) -
         planned.attempt,
         timeout=timeout,
         fresh_process=fresh,
+        name=label(planned.config, varying) if varying else "",
     )
 
 

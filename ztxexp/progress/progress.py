@@ -94,7 +94,7 @@ class Progress:
         if not self._shown:
             return
         with self._lock:
-            self._running.pop(outcome.run_id, None)
+            spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
             self._done += 1
             self._last_end = time.monotonic()
             if outcome.status == RUN_STATUS_SKIPPED:
@@ -103,7 +103,7 @@ class Progress:
                 self._interrupted += 1
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1
-                self._say_failure(outcome)
+                self._say_failure(outcome, spec.name if spec else "")
         self._draw_between_runs()
 
     def retried(self, outcome: RunOutcome) -> None:
@@ -144,7 +144,7 @@ class Progress:
             self._lines.extend(sanitize_for_terminal(line) for line in text.splitlines())
             self._draw_between_runs()
 
-    def _say_failure(self, outcome: RunOutcome) -> None:
+    def _say_failure(self, outcome: RunOutcome, name: str) -> None:
         """Show the first failure of each of the first kinds."""
         kind = failure_kind(outcome)
         if kind in self._failure_kinds or len(self._failure_kinds) == _KINDS_SHOWN:
@@ -153,7 +153,8 @@ class Progress:
         first_line = next(iter((outcome.error_message or "").splitlines()), "")
         message = cut(sanitize_for_terminal(first_line), _MESSAGE_WIDTH)
         place = f" ({outcome.place})" if outcome.place else ""
-        self._lines.append(f"run {outcome.run_id} failed: {outcome.error_type}: {message}{place}")
+        run = f"run {outcome.run_id} with {name}" if name else f"run {outcome.run_id}"
+        self._lines.append(f"{run} failed: {outcome.error_type}: {message}{place}")
 
     # -- the display
 

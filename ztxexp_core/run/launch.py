@@ -206,6 +206,7 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         dataset_version=template.dataset_version or _dataset_version(config),
         tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
         extras=copy.deepcopy(template.extras),
+        run_name=template.run_name or spec.name or None,
     )
     record: dict[str, Any] = {
         "schema_version": RUN_SCHEMA_VERSION,

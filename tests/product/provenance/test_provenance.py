@@ -114,6 +114,7 @@ FULL: dict[str, Any] = {
     "code_hash": "code:c",
     "code_note": "n",
     "code_version": "2",
+    "run_name": "lr=0.1",
 }
 
 
