@@ -24,7 +24,7 @@ from ztxexp_core.records import MetricEvent, TrackerSpec
 from ztxexp_core.store.files import (
     Line,
     RunFiles,
-    ends_mid_line,
+    cut_torn_line,
     make_folder,
     open_to_write,
     read_jsonl,
@@ -188,9 +188,8 @@ class DeliveryState:
             raise
         if os.fstat(self._fd).st_size < len(_HEAD % (0, 0)):
             self._write_head()
-        elif ends_mid_line(self.path):  # torn by a kill
-            os.lseek(self._fd, 0, os.SEEK_END)
-            os.write(self._fd, b"\n")
+        else:
+            cut_torn_line(self._fd)
         with contextlib.suppress(OSError, ValueError):  # a file system that cannot map files
             # As durable as a write when the process is killed, but without a system call per event:
             # each would release the interpreter, and the training thread would wait to get it back.

@@ -1,8 +1,8 @@
 """The files of a run: their names, and how they are written and read.
 
 A ``.json`` file is replaced whole, so a reader at any instant sees a valid one. A line of a
-``.jsonl`` file is one append, so only the last line can be torn, by a kill; the next writer closes
-it off and readers leave it out. Readers of runs leave out damaged files and name each one once.
+``.jsonl`` file is one append, so only the last line can be torn, by a kill; the next writer cuts it
+off and readers leave it out. Readers of runs leave out damaged files and name each one once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _READ_LIMIT = 64 * 2**20  # bytes; a larger record is damaged
+_BLOCK = 65_536  # bytes that are read at once from the end of a file of lines
 
 
 def utc_now() -> str:
@@ -417,15 +418,18 @@ class JsonlWriter:
         if fd is None:
             fd = self._open()
         if os.write(fd, line) != len(line):
-            self.close()  # the next line opens it again and closes off the torn one
+            self.close()  # the next line opens it again and cuts off the torn one
             raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
 
     def _open(self) -> int:
         with self._lock:
             if self._fd is None:
-                fd = open_to_write(self.path)
-                if os.fstat(fd).st_size and ends_mid_line(self.path):  # torn by a kill
-                    os.write(fd, b"\n")
+                fd = open_to_write(self.path, os.O_RDWR | os.O_APPEND)
+                try:
+                    cut_torn_line(fd)
+                except BaseException:
+                    os.close(fd)
+                    raise
                 self._fd = fd
             return self._fd
 
@@ -447,11 +451,33 @@ class JsonlWriter:
         self.close()
 
 
-def ends_mid_line(path: str | Path) -> bool:
-    """Return whether the last line of a file that is not empty has no end."""
-    with open(path, "rb") as handle:
-        handle.seek(-1, os.SEEK_END)
-        return handle.read(1) != b"\n"
+def cut_torn_line(fd: int) -> None:
+    """Cut off the last line of a file if a kill has torn it; end it if only its end is missing.
+
+    Args:
+        fd: of the file, open for reading and writing.
+
+    Raises:
+        OSError: it cannot be read or written, or is a pipe.
+    """
+    status = os.fstat(fd)
+    if stat.S_ISFIFO(status.st_mode):
+        raise OSError(errno.ESPIPE, "is a pipe, not a file")
+    size = end = status.st_size
+    block = b""
+    while end > max(0, size - _READ_LIMIT) and b"\n" not in block:
+        start = max(0, end - _BLOCK)
+        os.lseek(fd, start, os.SEEK_SET)
+        block, end = os.read(fd, end - start), start
+    torn = block.rpartition(b"\n")[2]
+    cut = end + len(block) - len(torn)
+    if cut == size:
+        return
+    if len(torn) == size - cut and _row(torn) is not None:
+        os.lseek(fd, 0, os.SEEK_END)
+        os.write(fd, b"\n")
+    else:
+        os.ftruncate(fd, cut)
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -79,7 +79,7 @@ def test_a_row_that_json_cannot_hold_writes_nothing(tmp_path: Path) -> None:
 
 
 @posix
-def test_the_torn_line_of_a_killed_process_is_closed_off_by_the_next_writer(
+def test_the_torn_line_of_a_killed_process_is_cut_off_by_the_next_writer(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "e.jsonl"
@@ -97,8 +97,36 @@ def test_the_torn_line_of_a_killed_process_is_closed_off_by_the_next_writer(
     assert done.returncode == -signal.SIGKILL
     with JsonlWriter(path) as writer:
         writer.append({"i": 2})
-    assert [row["i"] for row in read_jsonl(path)] == [0, 2]
-    assert path.read_bytes().count(b"\n") == 3
+    assert path.read_bytes() == b'{"i":0}\n{"i":2}\n'
+
+
+@pytest.mark.parametrize("before", [b"", b'{"i": 0}\n', b'{"i": 0}\n\n'])
+@pytest.mark.parametrize(
+    ("torn", "kept"),
+    [
+        (b"", b""),
+        (b'{"i": 1, "to', b""),
+        (b"\0" * 70_000, b""),  # what a power cut leaves
+        (b"x" * 65_536, b""),
+        (b"x" * 65_535, b""),
+        (b'{"i": 1}', b'{"i": 1}\n'),  # all of it but its end
+    ],
+)
+def test_a_torn_line_is_cut_off_also_where_it_is_the_first_or_a_long_one(
+    tmp_path: Path, before: bytes, torn: bytes, kept: bytes
+) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(before + torn)
+    with JsonlWriter(path) as writer:
+        writer.append({"i": 2})
+    assert path.read_bytes() == before + kept + b'{"i":2}\n'
+
+
+@posix
+def test_a_pipe_in_the_place_of_a_file_of_lines_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "e.jsonl")
+    with pytest.raises(OSError, match="pipe"):
+        JsonlWriter(tmp_path / "e.jsonl").append({"i": 0})
 
 
 @posix
