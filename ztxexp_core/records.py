@@ -326,7 +326,8 @@ class RunOutcome:
         elif reason == "interrupted":
             message = "the launch was interrupted while it ran"
         elif reason == "timeout":
-            message = f"it ran longer than its limit of {spec.timeout:g} s and was ended"
+            limit = "time limit" if spec.timeout is None else f"limit of {spec.timeout:g} s"
+            message = f"it ran longer than its {limit} and was ended"
         elif signal is not None:
             message = f"the worker process was ended by signal {_named(signal)}"
             if reason == "oom":

@@ -187,9 +187,11 @@ def _detach(connection: Connection, launcher: int) -> None:
     if hasattr(os, "register_at_fork"):
         # A process that a run forks must not keep the pipe open when this process has died.
         os.register_at_fork(after_in_child=connection.close)
-    threading.Thread(
+    watch = threading.Thread(
         target=_die_with_launcher, args=(launcher,), name="ztxexp-watch", daemon=True
-    ).start()
+    )
+    with contextlib.suppress(RuntimeError):  # no room for a thread: see _die_with_pipe
+        watch.start()
 
 
 def _die_with_pipe(death_pipe: int | None) -> None:

@@ -22,6 +22,8 @@ from ztxexp_executors._machine import MemoryKills
 _FILES_PER_START = 15  # pipes to the worker, its output and, the first time, the fork server
 _PAUSES_SEC = (0.02, 0.2)  # after a start that failed
 _EXIT_CODE_SEC = 1.5  # time for the fork server to pass on an exit code
+_MADE_UP_CODE = 255  # by multiprocessing, for a process whose fork server has ended
+_SERVER_END_SEC = 0.2
 
 
 class ParentDeathPipe:
@@ -140,6 +142,8 @@ class ProcessExit:
 
     def __init__(self, process: Any):
         self._process = process
+        served = getattr(process._popen, "method", "") == "forkserver"
+        self._server = fork_server_pid() if served else None
         self._pidfd: int | None = None
         # A sentinel may be held open by processes that the worker has forked, or be closed by the
         # end of the fork server.
@@ -149,11 +153,17 @@ class ProcessExit:
         self.handle = process.sentinel if self._pidfd is None else self._pidfd
 
     def code(self) -> int | None:
-        """Return the exit code, below 0 for a signal, of a process that has ended."""
+        """Return the exit code, below 0 for a signal, of a process that has ended.
+
+        ``None`` where nobody knows it, such as after the end of the fork server, for which
+        multiprocessing makes up a code.
+        """
         if self._process.exitcode is None:
             self._process.join(_EXIT_CODE_SEC)
         code: int | None = self._process.exitcode
         self._process.join(0)  # multiprocessing need not look after it any more
+        if code == _MADE_UP_CODE and self._server is not None and _soon_gone(self._server):
+            return None
         return code
 
     def close(self) -> None:
@@ -161,6 +171,39 @@ class ProcessExit:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def fork_server_pid() -> int | None:
+    """Return the process id of multiprocessing's fork server; ``None`` where there is none."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    pid: int | None = getattr(server, "_forkserver_pid", None)
+    return pid
+
+
+def has_ended(child: int) -> bool:
+    """Return whether a child process has ended; its exit code stays for whoever waits for it.
+
+    Raises:
+        ChildProcessError: it is no child of this process, or somebody has waited for it.
+    """
+    if not hasattr(os, "waitid"):  # macOS
+        return False
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _soon_gone(server: int) -> bool:
+    """Return whether a fork server has ended, or does so within a moment: its pipes close first."""
+    until = time.monotonic() + _SERVER_END_SEC
+    while fork_server_pid() == server:
+        try:
+            if has_ended(server):
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class _PassedFile:

@@ -31,7 +31,7 @@ from typing import Any
 from ztxexp_core import WORKER_MODULE, ExecutorError, RunOutcome, RunSpec
 from ztxexp_executors._machine import thread_limits
 from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker, wait_for_any
-from ztxexp_executors._starting import WorkerConfig
+from ztxexp_executors._starting import WorkerConfig, fork_server_pid, has_ended
 
 _log = logging.getLogger("ztxexp")
 
@@ -123,12 +123,10 @@ def _fork_server_is_ours() -> bool:
 
     A forked process knows that of its parent, which it cannot wait for.
     """
-    from multiprocessing import forkserver
-
-    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    pid = fork_server_pid()
     try:
-        if pid is not None and hasattr(os, "waitid"):  # not on macOS
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if pid is not None:
+            has_ended(pid)
     except ChildProcessError:
         return False
     return True

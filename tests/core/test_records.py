@@ -266,3 +266,11 @@ def test_an_integer_in_a_file_that_no_float_holds_costs_itself_only() -> None:
     row = {"step": 1, "timestamp": "2026-01-01", "metrics": {"a": 1, "huge": -(10**400)}}
     event = MetricEvent.from_dict(row)
     assert event is not None and event.metrics == {"a": 1.0}
+
+
+@pytest.mark.parametrize(("limit", "named"), [(1.5, "its limit of 1.5 s"), (None, "time limit")])
+def test_an_engine_may_have_a_time_limit_of_its_own(limit: float | None, named: str) -> None:
+    spec = RunSpec("r", Path("/r"), {}, "1:00", timeout=limit)
+    lost = RunOutcome.lost(spec, "timeout")
+    assert (lost.error_type, lost.reason) == ("Timeout", "timeout")
+    assert named in str(lost.error_message)

@@ -12,6 +12,7 @@ import deadly
 import psutil
 import pytest
 
+from ztxexp import ExpRunner
 from ztxexp_core import ExecutorError
 
 pytestmark = pytest.mark.slow
@@ -183,3 +184,16 @@ def test_the_death_of_the_fork_server_costs_no_run(spec, start):
             os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
         statuses.append(outcome.status)
     assert statuses == 4 * ["succeeded"]
+
+
+def test_no_exit_code_is_made_up_for_a_worker_whose_fork_server_has_gone(root):
+    def dies(ctx):
+        if ctx.config["how"] == "after its fork server":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(0.3)  # it is not this that is waited for, but the end of the server
+        os._exit(255)
+
+    runner = ExpRunner([{"how": "255"}, {"how": "after its fork server"}], root.path)
+    assert runner.run(dies, mode="process_pool").failed == 2
+    codes = {run["config"]["how"]: run["exit_code"] for run in root.runs()}
+    assert codes == {"255": 255, "after its fork server": None}

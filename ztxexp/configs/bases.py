@@ -51,8 +51,8 @@ def _inside(value: Any) -> Any:
 
 
 def _is_omegaconf(value: Any) -> bool:
-    omegaconf: Any = sys.modules.get("omegaconf")  # who has one has imported it
-    return omegaconf is not None and omegaconf.OmegaConf.is_config(value)
+    omegaconf: Any = sys.modules.get("omegaconf")  # who has one has imported it, to the end
+    return hasattr(omegaconf, "OmegaConf") and omegaconf.OmegaConf.is_config(value)
 
 
 def _container(value: Any) -> Any:

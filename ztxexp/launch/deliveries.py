@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -103,7 +104,10 @@ class Deliveries:
         self._ended: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._tell, name="ztxexp-deliveries", daemon=True)
         if self._here:
-            self._thread.start()
+            with contextlib.suppress(
+                RuntimeError
+            ):  # no thread: told at the end
+                self._thread.start()
 
     # ---- while the launch goes on ----------------------------------------------------------------
 
@@ -177,7 +181,7 @@ class Deliveries:
     def send(self, seconds: float) -> None:
         """Send what is lacking, for so many seconds at most."""
         until = time.monotonic() + seconds
-        if self._here:
+        if self._thread.is_alive():
             self._ended.put(None)
             self._thread.join(min(seconds, _SILENT_SEC))
             if self._thread.is_alive():

@@ -276,6 +276,7 @@ def eta(done: int, to_go: int, running: int, took: float, since: float) -> int |
 
 def _is_wanted() -> bool:
     """Return whether there is a display if the caller leaves it open."""
-    processes = sys.modules.get("multiprocessing.process")  # imported in every child
-    is_child = processes is not None and processes.parent_process() is not None
+    # Imported in every child; another thread may be importing it at this moment.
+    parent = getattr(sys.modules.get("multiprocessing.process"), "parent_process", None)
+    is_child = parent is not None and parent() is not None
     return not is_child and not switched_off(PROGRESS_VARIABLE)

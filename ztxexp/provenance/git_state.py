@@ -7,6 +7,7 @@ told: what is not known is never taken for clean.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -369,7 +370,12 @@ def _output_of(
     )
     until = time.monotonic() + _TIMEOUT_SEC
     timer = threading.Timer(_TIMEOUT_SEC, process.kill)
-    timer.start()
+    try:
+        timer.start()
+    except RuntimeError as exc:  # no room for a thread
+        process.kill()
+        process.communicate()
+        raise OSError(errno.EAGAIN, str(exc)) from exc
     try:
         with process:
             out = cast(IO[bytes], process.stdout)

@@ -174,7 +174,14 @@ class TrackerThread:
 
     def begin(self) -> None:
         """Start the thread, which makes the tracker and calls on_run_start; does not wait."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as exc:  # no room for a thread: the tracker lacks the run
+            self._fail("its thread", exc)
+            self._count_lacking()
+            self._close()
+            self._started.set()
+            self._done.set()
 
     def stand_by(self) -> None:
         """Only make the tracker, for :meth:`in_run`; nothing is delivered."""
@@ -184,8 +191,9 @@ class TrackerThread:
                 self._tracker = self._target.make()
 
         maker = threading.Thread(target=make, name=self._thread.name, daemon=True)
-        maker.start()
-        maker.join(_STAND_BY_SEC)  # its constructor may be what hangs
+        with contextlib.suppress(RuntimeError):  # no room for a thread
+            maker.start()
+            maker.join(_STAND_BY_SEC)  # its constructor may be what hangs
 
     def wait_for_start(self) -> None:
         """Wait until on_run_start has returned, for as long as one call may take.

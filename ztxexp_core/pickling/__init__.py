@@ -95,9 +95,10 @@ def refuse_while_loading() -> None:
     Raises:
         ExecutorError: it is such a module; the message names it.
     """
-    process: Any = sys.modules.get("multiprocessing.process")
+    # Another thread may be importing multiprocessing at this moment: then it lacks the function.
+    process = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
     # multiprocessing sets _inheriting while it imports the script in a new process.
-    spawned = process is not None and hasattr(process.current_process(), "_inheriting")
+    spawned = process is not None and hasattr(process(), "_inheriting")
     if _loading or spawned:
         raise ExecutorError(
             f"{_importing_module()} starts a launch when it is imported, and every worker process "

@@ -195,9 +195,9 @@ def _hook_exit() -> None:
     _hooked = True
     atexit.register(_end_all)
     # Workers of multiprocessing end without atexit.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, _end_all, exitpriority=10)
+    finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
+    if finalize is not None:  # nor is the module just being imported, by another thread
+        finalize(None, _end_all, exitpriority=10)
 
 
 def _end_all() -> None:
