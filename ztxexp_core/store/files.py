@@ -473,7 +473,7 @@ def cut_torn_line(fd: int) -> None:
     cut = end + len(block) - len(torn)
     if cut == size:
         return
-    if len(torn) == size - cut and _row(torn) is not None:
+    if len(torn) == size - cut and row_of(torn) is not None:
         os.lseek(fd, 0, os.SEEK_END)
         os.write(fd, b"\n")
     else:
