@@ -104,9 +104,7 @@ class Deliveries:
         self._ended: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._tell, name="ztxexp-deliveries", daemon=True)
         if self._here:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # no thread: told at the end
+            with contextlib.suppress(RuntimeError):  # no thread: told at the end
                 self._thread.start()
 
     # ---- while the launch goes on ----------------------------------------------------------------
