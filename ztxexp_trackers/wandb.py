@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,6 +39,7 @@ from ztxexp_trackers._wandb_active import (
 
 _TAG_LENGTH, _NAME_LENGTH = 64, 128  # characters, limits of W&B
 _START_SEC = 60.0  # for which the function's own calls wait for a start that is under way
+_WRITTEN_SEC = 5.0
 _MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 _ARTIFACT_TYPES = {
     "model": ("ckpt", "gguf", "h5", "joblib", "keras", "onnx", "pkl", "pt", "pth", "safetensors"),
@@ -343,8 +345,20 @@ def _finish(run: Any, exit_code: int) -> None:
     # Before the call: a finish may take long, or fail, and later runs must not wait for it.
     _running[:] = [other for other in _running if other is not run]
     _destinations.pop(id(run), None)
+    file = run.settings.sync_file if run.offline is True else None
+    before = _size(file)
     with of_process():
         run.finish(exit_code=exit_code)
+    # Offline, W&B's service writes up to 32 KiB, all of a small run, a moment after this.
+    until = time.monotonic() + _WRITTEN_SEC
+    while file is not None and _size(file) == before and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+def _size(file: str | None) -> int:
+    with contextlib.suppress(OSError):
+        return os.stat(file).st_size if file is not None else 0
+    return 0
 
 
 def _is_lost_service(exc: BaseException) -> bool:

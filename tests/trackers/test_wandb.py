@@ -53,6 +53,16 @@ def test_a_run_arrives_whole(make_ctx, make_event):
     assert (final["status"], final["metrics"]) == ("succeeded", {"score": 0.75})
 
 
+def test_offline_a_run_that_has_ended_is_on_disk(make_ctx):
+    tracker = WandbTracker()
+    for number in range(5):
+        ctx = make_ctx(f"run-{number}")
+        tracker.on_run_start(ctx, ctx.meta)
+        tracker.on_run_end(ctx, {"status": "succeeded"})
+        (path,) = ctx.run_dir.glob("wandb/offline-run-*/*.wandb")
+        assert any(record.HasField("exit") for record in wandb_reading.records(path))
+
+
 def test_a_file_that_is_being_written_can_be_read(make_ctx, tmp_path):
     ctx, tracker = make_ctx(config={"long": "x" * 70_000}), WandbTracker()
     tracker.on_run_start(ctx, ctx.meta)
