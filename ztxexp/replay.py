@@ -24,11 +24,11 @@ from ztxexp_core.delivery.state import (
     target_for,
     target_for_instance,
 )
-from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, TrackerThread
+from ztxexp_core.delivery.thread import MAX_FAILURES, Report, TrackerThread
 from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
-from ztxexp_core.records import RUN_STATUS_RUNNING, RunMetadata
+from ztxexp_core.records import RUN_STATUS_RUNNING, DeliveryReport, RunMetadata
 from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.store.run_folder import attempt_of, effective_record, iter_runs, root_path
 

@@ -357,3 +357,42 @@ def _named(number: int) -> str:
         return f"{number} ({signal.Signals(number).name})"
     except ValueError:  # of another system
         return str(number)
+
+
+@dataclass
+class DeliveryReport:
+    """What was delivered to a tracker.
+
+    Attributes:
+        started: whether ``on_run_start`` succeeded.
+        events: number of metric events delivered.
+        params: number of ``ctx.log_params`` calls delivered.
+        artifacts: number of artifacts delivered.
+        ended: whether ``on_run_end`` succeeded.
+        lacking: number of lines that the tracker has not received.
+        error: the first failure, as text.
+        hung: a call took too long.
+        busy: another process is delivering the run to this tracker.
+        sending_sec: seconds that the calls with events took.
+    """
+
+    started: bool = False
+    events: int = 0
+    params: int = 0
+    artifacts: int = 0
+    ended: bool = False
+    lacking: int = 0
+    error: str | None = None
+    hung: bool = False
+    busy: bool = False
+    sending_sec: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tracker has everything, the end of the run included."""
+        return self.started and self.ended and not self.lacking
+
+    @property
+    def rest_sec(self) -> float:
+        """How long the events that were not sent in time would take; 0 if that is not known."""
+        return self.lacking * self.sending_sec / self.events if self.events else 0.0

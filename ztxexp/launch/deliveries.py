@@ -18,8 +18,9 @@ from ztxexp.provenance.masking import mask_command
 from ztxexp.replay import context_of, deliver_run
 from ztxexp.text.format import plural, short_path
 from ztxexp_core.contracts import Tracker
+from ztxexp_core.delivery.limits import await_hanging
 from ztxexp_core.delivery.state import TrackerTarget, target_for_instance
-from ztxexp_core.delivery.thread import MAX_FAILURES, await_hanging
+from ztxexp_core.delivery.thread import MAX_FAILURES
 from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.records import RunOutcome, TrackerSpec
 from ztxexp_core.run.launch import Launch

@@ -15,7 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ztxexp.configs.builder import ConfigBuilder, FilteredOut
+from ztxexp.configs.builder import ConfigBuilder
+from ztxexp.configs.expansion import FilteredOut
 from ztxexp.configs.keys import check_config
 from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.history import History, PastRun, Snapshot

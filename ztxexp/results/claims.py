@@ -87,7 +87,7 @@ class Held:
 Verdict = Claimed | Completed | Held
 
 
-class Claims:
+class Claims(contextlib.AbstractContextManager["Claims"]):
     """The claims of one launch on the configurations below a root.
 
     Safe to use from several threads. Beats (``liveness.beating``) until it is closed.
@@ -136,11 +136,7 @@ class Claims:
     # -- asking
 
     def claim(self, identity: str, run_id: str) -> Verdict:
-        """Claim a configuration for a run of this launch.
-
-        Args:
-            identity: of the configuration.
-            run_id: the run that this launch would make of it.
+        """Claim a configuration for the run that this launch would make of it.
 
         Returns:
             :class:`Claimed` until :meth:`release` or :meth:`give_up`, :class:`Completed` or
@@ -234,11 +230,6 @@ class Claims:
         """Record that a run has ended; then no other launch runs its configuration.
 
         Never raises: other launches see the end in the run's folder too, once this process is gone.
-
-        Args:
-            identity: of the configuration.
-            run_id: the run for which it was claimed.
-            status: ``succeeded``, ``failed`` or ``skipped``.
         """
         with self._lock:
             chain = self._held.get(identity)
@@ -265,9 +256,6 @@ class Claims:
             self.give_up(identity, chain[-1].run_id)
         if os.getpid() == self._pid:  # a forked child may also reach this at exit
             self._beat.close()
-
-    def __enter__(self) -> Claims:
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()

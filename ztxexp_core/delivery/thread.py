@@ -9,16 +9,15 @@ the tracker has not received yet, calls the tracker, and records that
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from ztxexp_core.context import RunContext
+from ztxexp_core.delivery.limits import CpuBudget, limit_of, note_answer, note_hanging
 from ztxexp_core.delivery.state import (
     EVENTS,
     EXTRAS,
@@ -30,6 +29,7 @@ from ztxexp_core.delivery.state import (
     shown_destination,
 )
 from ztxexp_core.errors import without_secrets
+from ztxexp_core.records import DeliveryReport
 from ztxexp_core.store.files import Line, RunFiles, whole_lines
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 
@@ -45,85 +45,6 @@ MAX_FAILURES = 3  # after this many consecutive failures only on_run_end is call
 _PAUSES_SEC = (0.1, 1.0)
 _STAND_BY_SEC = 1.0
 _POLL_SEC = 0.05  # between two looks at a call that is under way
-
-
-@dataclass
-class DeliveryReport:
-    """What was delivered to a tracker.
-
-    Attributes:
-        started: whether ``on_run_start`` succeeded.
-        events: number of metric events delivered.
-        params: number of ``ctx.log_params`` calls delivered.
-        artifacts: number of artifacts delivered.
-        ended: whether ``on_run_end`` succeeded.
-        lacking: number of lines that the tracker has not received.
-        error: the first failure, as text.
-        hung: a call took too long.
-        busy: another process is delivering the run to this tracker.
-        sending_sec: seconds that the calls with events took.
-    """
-
-    started: bool = False
-    events: int = 0
-    params: int = 0
-    artifacts: int = 0
-    ended: bool = False
-    lacking: int = 0
-    error: str | None = None
-    hung: bool = False
-    busy: bool = False
-    sending_sec: float = 0.0
-
-    @property
-    def complete(self) -> bool:
-        """Whether the tracker has everything, the end of the run included."""
-        return self.started and self.ended and not self.lacking
-
-    @property
-    def rest_sec(self) -> float:
-        """How long the events that were not sent in time would take; 0 if that is not known."""
-        return self.lacking * self.sending_sec / self.events if self.events else 0.0
-
-
-class CpuBudget:
-    """Limits the CPU time of a tracker thread while the run goes on.
-
-    Python code of two threads takes turns, so the training waits for what this thread computes
-    (measured: without a limit ``log_metric`` takes twice as long). So little is delivered while the
-    run goes on, and the rest when its function has returned; unless the backlog is so large that it
-    would delay the end of the run.
-    """
-
-    SHARE = 0.002  # of the time since the last look at the files
-    LEAST_SEC = 0.0005
-    BACKLOG_SEC = 2.0
-
-    def __init__(self) -> None:
-        self._until = math.inf
-        self._began = self._spent = 0.0
-        self._backlog = self._delivered = 0
-
-    def renew(self, pause: float, backlog: int) -> None:
-        """Grant CPU time, after a pause of some seconds and for a backlog of some bytes."""
-        needed = backlog * self._spent / self._delivered if self._delivered else 0.0
-        self._began, self._backlog = time.thread_time(), backlog
-        granted = max(self.SHARE * pause, self.LEAST_SEC)
-        self._until = math.inf if needed > self.BACKLOG_SEC else self._began + granted
-
-    def record(self, backlog: int) -> None:
-        """Learn from the bytes that are left how long they will take."""
-        self._spent += time.thread_time() - self._began
-        self._delivered += max(self._backlog - backlog, 0)
-
-    def lift(self) -> None:
-        """Grant all that is needed: the run no longer computes."""
-        self._until = math.inf
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether what was granted has been used."""
-        return time.thread_time() >= self._until
 
 
 class TrackerThread:
@@ -257,19 +178,13 @@ class TrackerThread:
         """Wait for an event as long as no call takes too long."""
         while not event.is_set() and not self._abandoned:
             began, now = self._call_began, time.monotonic()
-            left = _POLL_SEC if began is None else self._limit - (now - began)
+            left = _POLL_SEC if began is None else limit_of(self._target) - (now - began)
             if left <= 0:
                 self._abandon(began)
             elif until is not None and now >= until:
                 return
             else:
                 event.wait(min(left, _POLL_SEC if until is None else max(until - now, 0.0)))
-
-    @property
-    def _limit(self) -> float:
-        """Seconds that the call under way may take."""
-        target = self._target
-        return target.timeout if _key(target) in _used else target.first_timeout
 
     def _abandon(self, began: float | None, ending: float | None = None) -> None:
         """Wait no longer for a call that began then, or for what comes between two calls.
@@ -284,7 +199,7 @@ class TrackerThread:
         long = began is not None and time.monotonic() - began >= 0.9 * timeout
         if began is not None and (long or began == ending):  # else it is only slow
             self.delivered.hung = True
-            _hanging.append((_key(self._target), self._thread, began + self._limit))
+            note_hanging(self._target, self._thread, began + limit_of(self._target))
             what = f"it took longer than {timeout:g} s, and is tried again after a pause"
             self._fail(self._call_name, TimeoutError(f"{what}; a slow one needs tracker_timeout"))
         self._count_lacking()
@@ -311,7 +226,7 @@ class TrackerThread:
     def _start(self) -> bool:
         made: list[Any] = []
         if not self._call("its constructor", lambda: made.append(self._target.make())):
-            _used.add(_key(self._target))
+            note_answer(self._target)
             return False
         self._tracker = made[0]
         if not self._call("received", self._load_state):
@@ -323,7 +238,7 @@ class TrackerThread:
             self.delivered.error = "another process is delivering the run to it at this moment"
             return False
         worked = self._call("on_run_start", self._tracker.on_run_start, self.ctx, self.ctx.meta)
-        _used.add(_key(self._target))
+        note_answer(self._target)
         if not worked:
             return False
         self._state.set_started()
@@ -334,6 +249,7 @@ class TrackerThread:
         self._state = delivery_state(self.ctx, self._tracker, self._target)
 
     def _follow(self) -> None:
+        """Deliver what the tracker lacks until the run has ended, then the end."""
         state, events = self._state, self._files[EVENTS]
         for kind in (EXTRAS, EVENTS):
             for part in list(state.gaps[kind]):  # of earlier sessions
@@ -407,7 +323,7 @@ class TrackerThread:
             began = time.monotonic()
             if hasattr(tracker, "on_metrics"):
                 worked = self._call("on_metrics", tracker.on_metrics, self.ctx, events)
-                self._size_batches(len(events), time.monotonic() - began)
+                self._batch_size = self._fitting(len(events), time.monotonic() - began)
             else:
                 worked = self._call("on_metric", tracker.on_metric, self.ctx, events[0])
             report.sending_sec += time.monotonic() - began
@@ -415,26 +331,23 @@ class TrackerThread:
             return worked
         (line,) = lines
         row = line.row() or {}
-        if row.get("event") == PARAMS and hasattr(tracker, "on_params"):
+        event, name = row.get("event"), str(row.get("name"))
+        if event == PARAMS and hasattr(tracker, "on_params"):
             params = row.get("params") or {}
             worked = self._call("on_params", tracker.on_params, self.ctx, params)
             report.params += int(worked)
             return worked
-        if row.get("event") == ARTIFACT and hasattr(tracker, "on_artifact"):
-            name = str(row.get("name"))
-            path = self.ctx.artifacts_dir / name
-            if path.exists():  # the user may have removed it since
-                worked = self._call("on_artifact", tracker.on_artifact, self.ctx, path, name)
-                report.artifacts += int(worked)
-                return worked
+        path = self.ctx.artifacts_dir / name
+        if event == ARTIFACT and hasattr(tracker, "on_artifact") and path.exists():  # still there
+            worked = self._call("on_artifact", tracker.on_artifact, self.ctx, path, name)
+            report.artifacts += int(worked)
+            return worked
         return True
 
-    def _size_batches(self, events: int, seconds: float) -> None:
-        """Make the next batch as large as is no risk, by the time that one took."""
+    def _fitting(self, events: int, seconds: float) -> int:
+        """Return how many events the next batch may hold without risk, by the time one took."""
         fits = BATCH if seconds <= 0 else int(events * _CALL_SHARE * self._target.timeout / seconds)
-        self._batch_size = max(1, min(fits, 10 * events, BATCH))
-
-    # ---- calls ---------------------------------------------------------------------------------
+        return max(1, min(fits, 10 * events, BATCH))
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any) -> bool:
         """Call the tracker; returns whether that worked, whatever it raises."""
@@ -469,8 +382,6 @@ class TrackerThread:
             self.delivered.error = without_secrets(f"{call}: {type(exc).__name__}: {exc}")
             self._report(self.name, call, exc)
 
-    # ---- the state file ------------------------------------------------------------------------
-
     def _count_lacking(self) -> None:
         if hasattr(self, "_state"):
             with contextlib.suppress(OSError):
@@ -482,32 +393,6 @@ class TrackerThread:
         if hasattr(self, "_state"):
             with contextlib.suppress(OSError):
                 self._state.close(**{key: value for key, value in result.items() if value})
-
-
-_used: set[tuple[str, str]] = set()  # trackers that have answered in this process
-# Calls of this process that nobody waits for, and until when each could have been a first use.
-_hanging: list[tuple[tuple[str, str], threading.Thread, float]] = []
-
-
-def _key(target: TrackerTarget) -> tuple[str, str]:
-    return target.name, target.destination
-
-
-def await_hanging(target: TrackerTarget, until: float) -> bool:
-    """Wait for what may still be the first use of a tracker in this process.
-
-    Args:
-        target: the tracker.
-        until: when to stop, monotonic seconds.
-
-    Returns:
-        Whether no call of it hangs.
-    """
-    _hanging[:] = [each for each in _hanging if each[1].is_alive()]
-    mine = [each[1:] for each in _hanging if each[0] == _key(target)]
-    for thread, limit in mine:
-        thread.join(max(0.0, min(limit, until) - time.monotonic()))
-    return not any(thread.is_alive() for thread, _ in mine)
 
 
 class _Abandoned(BaseException):

@@ -194,9 +194,7 @@ class Launch:
 def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], RunMetadata]:
     """Return ``run.json`` as it is when a run begins in this process, and the run's metadata.
 
-    Args:
-        spec: the run.
-        template: metadata that the runs of its launch share.
+    The template is what the runs of its launch share.
     """
     config = spec.config
     meta = dataclasses.replace(
@@ -321,7 +319,8 @@ class AttemptEnd:
     def failed(cls, exc: BaseException, in_worker: bool = False) -> AttemptEnd:
         """Return the end of an attempt that raised."""
         text = text_of(exc)
-        if in_worker and _wanted_terminal(exc):
+        no_input = isinstance(exc, EOFError) and str(exc) == "EOF when reading a line"
+        if in_worker and (no_input or type(exc).__name__ == "BdbQuit"):
             text = f"{text}; {_NO_TERMINAL}" if text else _NO_TERMINAL
         reason = "interrupted" if ends_launch(exc) else "exception"
         return cls(
@@ -332,16 +331,6 @@ class AttemptEnd:
             place=place_of(exc),
         )
 
-    def as_attempt(self, number: int) -> dict[str, Any]:
-        """Return the entry for ``earlier_attempts`` in ``run.json``."""
-        return {
-            "attempt": number,
-            "status": self.status,
-            **self.error_fields(),
-            "reason": self.reason,
-            "finished_at": utc_now(),
-        }
-
     def error_fields(self) -> dict[str, Any]:
         """Return ``error_type`` and ``error_message`` as records and events hold them."""
         return {"error_type": self.error_type, "error_message": self.error_message}
@@ -350,13 +339,6 @@ class AttemptEnd:
 _NO_TERMINAL = (
     "breakpoint() and input() need a terminal, which workers do not have: use mode='sequential'"
 )
-
-
-def _wanted_terminal(exc: BaseException) -> bool:
-    """Return whether ``input()`` or a debugger found no terminal."""
-    if isinstance(exc, EOFError):
-        return str(exc) == "EOF when reading a line"
-    return type(exc).__name__ == "BdbQuit"
 
 
 # ---- texts of exceptions -------------------------------------------------------------------------

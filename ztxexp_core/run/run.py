@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.delivery.thread import DeliveryReport
 from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import load_by_value, pickle_launch, refuse_unsendable
 from ztxexp_core.records import (
@@ -288,7 +287,9 @@ class _Run:
         self._end_sink()  # a thread of this attempt must not log into the next one
         time.sleep(pause)
         self._check_own()
-        self.record.setdefault("earlier_attempts", []).append(end.as_attempt(self.attempt))
+        earlier = {"attempt": self.attempt, "status": end.status, **end.error_fields()}
+        earlier |= {"reason": end.reason, "finished_at": utc_now()}
+        self.record.setdefault("earlier_attempts", []).append(earlier)
         self.attempt += 1
         self.meta = dataclasses.replace(self.meta, attempt=self.attempt)
         self.record.update(attempt=self.attempt, retry_count=self.record["retry_count"] + 1)
@@ -378,14 +379,12 @@ class _Run:
             self.end_logged = True
             self._event("end", summary=summary)
         for name, report in self.trackers.end(self.ctx, summary):
-            self._undelivered(name, report)
+            count, error_message = report.lacking, report.error
+            lines = "1 line" if count == 1 else f"{count} lines"
+            self.logger.warning("tracker %r lacks %s of this run", name, lines)
+            self._event("tracker_lacks", tracker=name, lines=count, error_message=error_message)
         self.events.close()
         self.logger.close()
-
-    def _undelivered(self, name: str, report: DeliveryReport) -> None:
-        lines = "1 line" if report.lacking == 1 else f"{report.lacking} lines"
-        self.logger.warning("tracker %r lacks %s of this run", name, lines)
-        self._event("tracker_lacks", tracker=name, lines=report.lacking, error_message=report.error)
 
     # -- for several steps
 

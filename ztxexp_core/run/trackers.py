@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.delivery.state import TrackerTarget, target_for, target_for_instance
-from ztxexp_core.delivery.thread import MAX_FAILURES, DeliveryReport, Report, TrackerThread
+from ztxexp_core.delivery.thread import MAX_FAILURES, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
-from ztxexp_core.records import MetricEvent, RunMetadata, RunSpec, TrackerSpec
+from ztxexp_core.records import DeliveryReport, MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.store.liveness import BEAT_SEC
 from ztxexp_core.store.run_folder import taken_over

@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 
 from ztxexp_core.context import RunContext
+from ztxexp_core.delivery import limits
 from ztxexp_core.delivery import thread as thread_module
+from ztxexp_core.delivery.limits import CpuBudget
 from ztxexp_core.delivery.state import EVENTS, DeliveryState, TrackerTarget
-from ztxexp_core.delivery.thread import CpuBudget, DeliveryReport, TrackerThread
-from ztxexp_core.records import MetricEvent, RunMetadata
+from ztxexp_core.delivery.thread import TrackerThread
+from ztxexp_core.records import DeliveryReport, MetricEvent, RunMetadata
 
 
 @pytest.fixture(autouse=True)
 def no_tracker_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_module, "_used", set())
-    monkeypatch.setattr(thread_module, "_hanging", [])
+    monkeypatch.setattr(limits, "_used", set())
+    monkeypatch.setattr(limits, "_hanging", [])
 
 
 SUMMARY: dict[str, object] = {"status": "succeeded", "attempt": 1}

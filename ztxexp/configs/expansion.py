@@ -1,0 +1,103 @@
+"""What one build of configurations has made, and what it has left out: :class:`ExpansionReport`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ztxexp.results.history import PastRun, Snapshot, read_history
+from ztxexp.text.terminal import bar
+from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
+from ztxexp_core.values.copying import copy_config
+from ztxexp_core.values.identity import config_identity
+
+_EXAMPLES_KEPT = 3  # of what a rule takes out, which may be millions
+
+
+@dataclass(slots=True)
+class FilteredOut:
+    """What one rule took out of a sweep.
+
+    Attributes:
+        rule: its name.
+        count: number of configurations.
+        examples: copies of the first three.
+    """
+
+    rule: str
+    count: int = 0
+    examples: tuple[Config, ...] = ()
+
+
+class ExpansionReport:
+    """The configurations of one build, and what was left out of them.
+
+    Args:
+        rules: names of the rules of :meth:`ConfigBuilder.where`.
+        snapshot: the runs of a root that were read already.
+        code_hash: of its successes only those of this version of the code count; ``None`` for all.
+        code_version: the version that the user has stated, part of every identity.
+
+    Attributes:
+        configs: the configurations, in the order in which they are to be run.
+        reused: configurations that had succeeded before, with the run that did.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[str] = (),
+        snapshot: Snapshot | None = None,
+        code_hash: str | None = None,
+        code_version: str | None = None,
+    ):
+        self.configs: list[Config] = []
+        self.reused: list[tuple[Config, PastRun]] = []
+        self._snapshot = snapshot
+        self._code_hash = code_hash
+        self._code_version = code_version
+        self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
+        self._rules = [FilteredOut(name) for name in rules]
+
+    @property
+    def filtered_out(self) -> tuple[FilteredOut, ...]:
+        """What each rule took out, in the order of the rules; only those that took something."""
+        return tuple(rule for rule in self._rules if rule.count)
+
+    def reject(self, rule: int, config: Config) -> None:
+        """Note that a rule, given by its place, has taken out a configuration."""
+        filtered = self._rules[rule]
+        filtered.count += 1
+        if filtered.count <= _EXAMPLES_KEPT:
+            filtered.examples += (copy_config(config),)
+
+    def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
+        """Move what has succeeded below a root from ``configs`` to ``reused``.
+
+        Raises:
+            ConfigError: a value that cannot be compared.
+        """
+        if self._snapshot is not None and self._snapshot.root == root:
+            history = self._snapshot.history(ignore_keys, code_hash=self._code_hash)
+        else:
+            with bar("reading runs") as on_progress:
+                history = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)
+        remaining = []
+        for config in self.configs:
+            past = history.get(self.identity(config, ignore_keys))
+            if past is not None and past.succeeded:
+                self.reused.append((config, past))
+            else:
+                remaining.append(config)
+        self.configs = remaining
+
+    def identity(self, config: Config, ignore_keys: tuple[str, ...] = ()) -> str:
+        """Return the identity of one of these configurations, which is made once.
+
+        Raises:
+            ConfigError: a value that cannot be compared.
+        """
+        key = (id(config), ignore_keys)
+        if key not in self._identities:
+            self._identities[key] = config_identity(config, ignore_keys, self._code_version)
+        return self._identities[key]
