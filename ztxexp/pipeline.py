@@ -14,6 +14,7 @@ from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
+from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError
@@ -94,6 +95,8 @@ class ExperimentPipeline(ConfigBuilder):
     ) -> Self:
         """Leave out configurations that have succeeded under this results root.
 
+        What failed or ended with ``SkipRun`` is run again.
+
         Launches that do so at the same time, from any number of processes or hosts on one shared
         folder, share the work: each configuration is run by one of them.
 
@@ -140,12 +143,15 @@ class ExperimentPipeline(ConfigBuilder):
 
         Raises:
             TypeError: a reason is not a string.
+            OptionError: a reason is misspelt.
 
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).retry_failed("timeout").run(train, timeout=600)
         """
         if not all(isinstance(reason, str) for reason in reasons):
             raise TypeError(f"retry_failed takes reasons such as 'timeout', got {reasons!r}")
+        for reason in reasons:
+            check_reason(reason)
         self._only_failed = frozenset(reasons)
         return self.resume()
 

@@ -100,7 +100,7 @@ def test_a_launch_that_runs_nothing_says_why_once_and_is_silent_where_all_is_don
     assert "0 of 3 configurations to run" in told and "by 'large' (3)" in told
     base.run(experiments.mixed)
     capsys.readouterr()
-    told = warnings(base.copy().retry_failed("time-out"))
+    told = warnings(base.copy().retry_failed("OutOfMemoryError"))
     assert "left out      before: 1 exception" in told
     caplog.clear()
     done = base.copy().where(lambda c: c["i"] == 0).exclude_completed()

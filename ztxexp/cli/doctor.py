@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from ztxexp.cli.shared import json_option, print_json, print_line, timeout_option
-from ztxexp.doctor.doctor import BAD, OK, WARN, run_checks
+from ztxexp.doctor.doctor import BAD, NOTE, OK, WARN, run_checks
 from ztxexp.plugin_tools.plugin_states import IMPORT_SEC
 
-_STYLES = {OK: "green", WARN: "yellow", BAD: "bold red"}
+_STYLES = {OK: "green", NOTE: "cyan", WARN: "yellow", BAD: "bold red"}
 _WIDTH = 18
 
 

@@ -26,7 +26,7 @@ from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
 from ztxexp_core.store.run_folder import root_path, run_names
 
-OK, WARN, BAD = "ok", "warn", "bad"
+OK, NOTE, WARN, BAD = "ok", "note", "warn", "bad"
 
 _LOW_SPACE = 2**30
 _CLOCK_SEC = 5.0
@@ -38,7 +38,8 @@ class Check:
     """The result of one check.
 
     Attributes:
-        level: ``"ok"``; ``"warn"`` for what may do harm; ``"bad"`` for what does.
+        level: ``"ok"``; ``"note"`` for what is not installed and may not be needed; ``"warn"`` for
+            what may do harm; ``"bad"`` for what does.
         subject: what was checked, in one or two words.
         text: the result.
         hint: what to do about it; empty if nothing has to be done.
@@ -95,9 +96,10 @@ def _packages() -> Iterator[Check]:
         needs = [r for r in unmet_requirements(OWN_DISTRIBUTION, extra) if r not in required]
         if needs and extra not in _EXTRAS_FOR_DEVELOPERS:
             texts[extra] = ", ".join(f"{needed.name}{needed.specifier}" for needed in needs)
-            if any(version_of(needed.name) for needed in needs):
-                level = WARN
+            too_old = any(version_of(needed.name) for needed in needs)
+            level = WARN if too_old or level == WARN else NOTE
     text = "; ".join(f"{extra} needs {needs}" for extra, needs in texts.items())
+    text = f"not installed: {text}" if level == NOTE else text
     hint = f'pip install "{OWN_DISTRIBUTION}[{",".join(texts)}]"' if texts else ""
     yield Check(level, "extras", text or "all installed", hint)
 

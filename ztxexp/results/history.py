@@ -5,6 +5,8 @@ Nothing is written here but the index; dead runs are recognised and not closed.
 
 from __future__ import annotations
 
+import builtins
+import difflib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
-from ztxexp_core.errors import ConfigError
+from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -301,6 +303,38 @@ def read_history(
     """
     with no_garbage_collection():
         return Snapshot(root, on_progress).history(ignore_keys, statuses)
+
+
+REASONS = ("exception", "killed", "oom", "timeout", "lost", "interrupted", "unrecorded")
+"""Why a run failed, as ``run.json`` has it; beside these there are classes of exceptions."""
+
+_TYPO = 0.9  # a name of an exception this close to a built-in one; ConnectError is one of its own
+
+
+def check_reason(word: str) -> None:
+    """Refuse what is neither a reason nor a name that an exception may have, as far as is known.
+
+    Raises:
+        OptionError: a reason or the name of a built-in exception is misspelt, or it is a status.
+    """
+    known = [name for name, kind in vars(builtins).items() if isinstance(kind, type)]
+    known += ["WorkerDied", "Timeout"]
+    if word in REASONS or word in known:
+        return
+    if word in VALID_RUN_STATUSES:
+        raise OptionError(f"{word!r} is a status; retry_failed() alone runs whatever has failed")
+    lower, near = word.lower(), ""
+    if lower == word or lower in REASONS:
+        near = closest(lower, REASONS)
+    else:
+        close = difflib.get_close_matches(word, known, n=1, cutoff=_TYPO)
+        if close and close[0] not in word and word not in close[0]:
+            near = closest(word, close)
+    if near:
+        raise OptionError(
+            f"retry_failed: no run fails with the reason {word!r}{near}; reasons are "
+            f"{', '.join(REASONS)}, or classes of exceptions"
+        )
 
 
 def reason_of(reason: str | None, error_type: str | None) -> str:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from ztxexp import ExpRunner
 from ztxexp.cli.main import main
 from ztxexp.doctor import doctor
-from ztxexp.doctor.doctor import BAD, OK, WARN
+from ztxexp.doctor.doctor import BAD, NOTE, OK, WARN
 from ztxexp.plugin_tools.versions import extras_of, is_met, unmet_requirements, version_of
 from ztxexp_testing import FakeDistribution
 
@@ -92,7 +92,7 @@ def test_a_package_that_is_missing_or_too_old_is_bad_and_extras_are_offered(monk
     packages, extras = missing(monkeypatch, unmet)
     assert packages.level == BAD and packages.hint == 'pip install "no-such-package>=2" "numpy<0.1"'
     assert packages.text == "missing or too old: no-such-package>=2, numpy<0.1"
-    assert (extras.level, extras.text) == (OK, "more needs other-one>=3")
+    assert (extras.level, extras.text) == (NOTE, "not installed: more needs other-one>=3")
     assert extras.hint == 'pip install "ztxexp[more]"'
     (extras,) = missing(monkeypatch, {"": [], "old": ["numpy<0.1"], "more": ["other-one"]})
     assert (extras.level, extras.hint) == (WARN, 'pip install "ztxexp[old,more]"')

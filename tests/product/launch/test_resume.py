@@ -13,7 +13,7 @@ import experiments
 import pytest
 from reading import Root, lines, strict
 
-from ztxexp import ExperimentPipeline
+from ztxexp import ExperimentPipeline, OptionError
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions
 
@@ -88,6 +88,31 @@ def test_retry_failed_can_be_limited_to_reasons(root):
     assert sweep(root).retry_failed("RuntimeError").run(experiments.goes_on).total == 1
     with pytest.raises(TypeError, match="retry_failed"):
         sweep(root).retry_failed(3)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("timeot", "did you mean 'timeout'"),
+        ("time-out", "did you mean 'timeout'"),
+        ("OOM", "did you mean 'oom'"),
+        ("interupted", "did you mean 'interrupted'"),
+        ("ValueErorr", "did you mean 'ValueError'"),
+        ("WorkerDead", "did you mean 'WorkerDied'"),
+        ("failed", "is a status"),
+    ],
+)
+def test_a_misspelt_reason_is_refused_at_its_line(root, word, meant):
+    with pytest.raises(OptionError, match=f"{word}.*{meant}"):
+        sweep(root).retry_failed("killed", word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["Timeout", "oom", "unrecorded", "ConnectError", "NotFoundError", "MyValueError", "error"],
+)
+def test_names_that_exceptions_may_have_are_taken(root, word):
+    assert sweep(root).retry_failed(word).plan().to_run == []
 
 
 def test_attempts_of_a_launch_are_counted_anew(root):
