@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from ztxexp_core.store.run_folder import root_path
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+
+_log = logging.getLogger("ztxexp")
 
 CodeRule = Literal["same", "any"]
 
@@ -158,8 +161,14 @@ class ExperimentPipeline(ConfigBuilder):
     def build(self) -> list[Config]:
         """Return the final list of configurations, duplicates included.
 
-        Whatever the code: only a function has a version.
+        ``code="same"`` has no effect here, and a warning says so: only a function has a version.
+        ``plan(exp_fn)`` and ``run(exp_fn)`` know it.
         """
+        if self._code_rule == "same":
+            _log.warning(
+                'build() knows no function, so code="same" has no effect on its list; '
+                "plan(exp_fn).to_run has what would run"
+            )
         if self._only_failed is None:
             return super().build()
         return [item.config for item in self._planned(allow_duplicates=True).to_run]

@@ -99,6 +99,7 @@ def launch(
     if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
     reused, started = counts.get(Action.REUSE, 0), time.monotonic()
+    of_other_code = len(plan.reused_of_other_code)
     with (
         Interrupts() as interrupts,
         closing(slots) if slots is not None else nullcontext(),
@@ -116,12 +117,14 @@ def launch(
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line())
-        if plan.reused_of_other_code and not options.any_code:
+        if of_other_code and not options.any_code:
             _log.warning("%s", _about_other_code(plan))
         snapshot = plan.snapshot or Snapshot(root, make_index=False)
         tidy_root(root, snapshot)  # also where nothing is run
         if not to_run:
-            return RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
+            return RunSummary(
+                0, 0, 0, 0, 0.0, [], reused=reused, reused_of_other_code=of_other_code
+            )
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [
@@ -158,6 +161,7 @@ def launch(
                     raise LaunchInterrupted.of(message) from None
                 raise
     summary = sweep.summary(time.monotonic() - started, reused)
+    summary.reused_of_other_code = of_other_code
     summary.tell_problems(_log)
     return summary
 

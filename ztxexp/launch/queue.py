@@ -21,7 +21,8 @@ from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
-from ztxexp_core.records import RUN_STATUS_RUNNING, RunOutcome, RunSpec
+from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
+from ztxexp_core.store.files import read_record
 from ztxexp_core.store.run_folder import status_elsewhere
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
@@ -211,6 +212,9 @@ class RunQueue:
         key = self._claim_keys.get(spec.run_id)
         if self._claims is None or key is None:
             return self._status_without_claim(spec)
+        status = self._status_from_the_same_code(key, spec)
+        if status is not None:
+            return status
         verdict = self._claims.claim(key, spec.run_id)
         if isinstance(verdict, Completed):
             return verdict.status
@@ -220,6 +224,21 @@ class RunQueue:
         if status is not None:
             self._claims.give_up(key, spec.run_id)
         return status
+
+    def _status_from_the_same_code(self, key: str, spec: RunSpec) -> str | None:
+        """Return the status in a launch without ``code="same"``, if it has the same code.
+
+        Such launches claim a configuration whatever the code.
+        """
+        identity, _, code_hash = key.partition("@")
+        other = self._claims.look(identity, spec.run_id) if self._claims and code_hash else None
+        status = RUN_STATUS_RUNNING
+        if isinstance(other, Completed) and other.status == RUN_STATUS_SUCCEEDED:
+            status = RUN_STATUS_SUCCEEDED
+        elif not isinstance(other, Held) or not other.run_id:
+            return None
+        run = read_record(spec.run_dir.parent / other.run_id / "run.json") or {}
+        return status if run.get("code_hash") == code_hash else None
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
         """Return the status of a run that was started without a claim, if it counts."""

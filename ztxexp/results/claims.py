@@ -178,6 +178,22 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
                 self._files.discard(identity, after)
         return Held(chain[-1].run_id, chain[-1].owner) if chain else Held("", {})
 
+    def look(self, identity: str, run_id: str) -> Verdict | None:
+        """Return who has a configuration; nothing is claimed.
+
+        Args:
+            identity: of the configuration.
+            run_id: the run that this launch would make of it.
+
+        Returns:
+            As :meth:`claim`; ``None`` where it is free, or its claim cannot be read.
+        """
+        try:
+            chain = self._files.chain(identity)
+        except OSError:
+            return None
+        return self._verdict(identity, run_id, chain[-1]) if chain else None
+
     # -- whose it is
 
     def _verdict(self, identity: str, run_id: str, claim: Claim) -> Verdict | None:

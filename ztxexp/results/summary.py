@@ -55,6 +55,8 @@ class RunSummary(_ShownOnce):
             (since 2.0).
         lacking: by tracker, how many runs of this launch it lacks, in whole or in part (since 2.0).
         sync_commands: by tracker, the line that sends them (since 2.0).
+        reused_of_other_code: how many of ``reused`` another version of the function has made, as
+            far as is known (since 2.0).
 
     Example:
         >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
@@ -74,6 +76,7 @@ class RunSummary(_ShownOnce):
     failed_elsewhere: int = 0
     lacking: dict[str, int] = field(default_factory=dict)
     sync_commands: dict[str, str] = field(default_factory=dict)
+    reused_of_other_code: int = 0
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
@@ -83,6 +86,7 @@ class RunSummary(_ShownOnce):
         counts = {"succeeded": self.succeeded, "failed": self.failed, "skipped": self.skipped}
         others = {
             "reused": self.reused - self.failed_elsewhere,
+            "of these made by other code": self.reused_of_other_code,
             "failed in another launch": self.failed_elsewhere,
             "not started": self.not_started,
         }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ztxexp import ExperimentPipeline, OptionError
+from ztxexp.results.claims import Claims, Held
 from ztxexp_core.store.run_folder import iter_runs
 
 TOLD = "made by another version of train()"
@@ -41,7 +44,8 @@ def root(tmp_path):
 @pytest.mark.parametrize("take", ["exclude_completed", "resume"])
 def test_results_of_another_version_are_reused_with_a_word(root, take, caplog):
     summary = getattr(pipeline(root, 4), take)().run(NEW)
-    assert (summary.total, summary.reused) == (1, 3)
+    assert (summary.total, summary.reused, summary.reused_of_other_code) == (1, 3, 3)
+    assert "; 3 reused, 3 of these made by other code" in str(summary)
     (message,) = [r.getMessage() for r in caplog.records if TOLD in r.getMessage()]
     assert message.startswith("3 of 3 reused results")
     assert 'code="same"' in message and 'code="any"' in message
@@ -68,6 +72,52 @@ def test_code_same_runs_anew_what_another_version_has_made(root, asked):
     assert scores(root) == [1, 1, 1, 2, 2, 2]
     assert asked(root).run(NEW).reused == 3
     assert asked(root).run(OLD).reused == 3
+
+
+def test_a_summary_counts_what_is_reused_from_another_version_also_where_nothing_runs(root):
+    asked = pipeline(root).exclude_completed(code="any")
+    assert asked.run(OLD).reused_of_other_code == 0
+    summary = asked.run(NEW)
+    assert (summary.reused, summary.reused_of_other_code) == (3, 3)
+
+
+def test_build_says_that_it_knows_no_code(root, caplog):
+    assert pipeline(root, 4).exclude_completed().build() == [{"x": 3}]
+    assert not caplog.records
+    assert pipeline(root, 4).exclude_completed(code="same").build() == [{"x": 3}]
+    assert "build() knows no function" in caplog.text and "plan(exp_fn)" in caplog.text
+
+
+def test_code_same_leaves_to_a_launch_with_another_rule_what_that_runs_from_the_same_code(
+    tmp_path, monkeypatch
+):
+    started, asked, go = threading.Event(), threading.Event(), threading.Event()
+    calls, look = [], Claims.look
+
+    def train(ctx):
+        calls.append(ctx.run_id)
+        started.set()
+        assert go.wait(60)
+        return {"score": 1.0}
+
+    def noted(claims, *words):
+        verdict = look(claims, *words)
+        if isinstance(verdict, Held):
+            asked.set()
+        return verdict
+
+    monkeypatch.setattr(Claims, "look", noted)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(pipeline(tmp_path, 1).exclude_completed().run, train)
+        assert started.wait(60)
+        same = pipeline(tmp_path, 1).exclude_completed(code="same")
+        second = pool.submit(same.run, train)
+        try:
+            assert asked.wait(60)
+        finally:
+            go.set()
+        assert (first.result().total, second.result().total, second.result().reused) == (1, 0, 1)
+    assert len(calls) == 1
 
 
 def test_a_plan_says_from_which_version_its_reused_results_are(root, capsys):
