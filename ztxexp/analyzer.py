@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
-from ztxexp.results.selection import Selection, Statuses, Tags, read_runs
+from ztxexp.results.arguments import Statuses
+from ztxexp.results.selection import Selection, Tags, read_runs
 from ztxexp.upkeep.methods import UpkeepMethods
 from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus

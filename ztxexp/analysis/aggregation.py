@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.student import t_95
+from ztxexp.results.arguments import as_list
 from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
@@ -27,7 +28,7 @@ from ztxexp.results.keys import (
     varying,
     without_number,
 )
-from ztxexp.results.selection import RunSet, Selection, as_list, read_runs
+from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError

@@ -7,6 +7,7 @@ before the next is read: a million steps fit into a few hundred megabytes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from ztxexp.results.arguments import as_list
 from ztxexp.results.keys import (
     ABSENT,
     NamedColumn,
@@ -25,7 +27,7 @@ from ztxexp.results.keys import (
     varying,
     with_split,
 )
-from ztxexp.results.selection import Selection, as_list, chosen_runs, read_runs
+from ztxexp.results.selection import Selection, chosen_runs, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched
 from ztxexp_core.errors import ConfigError, closest
@@ -99,7 +101,7 @@ def curve_frame(
     read = _blocks(curves, metric_key, split, others)
     compact = [(block.columns(), block.attempts) for block in read]
     if not compact and (metric_key or split):
-        _warn_unknown(metric_key, split, others)
+        _warn_unknown(selection, metric_key, split, others)
     blocks = [columns for columns, _ in compact]
     retried = any(max(_attempts(column)) > 1 for _, column in compact)
     if retried:
@@ -177,18 +179,24 @@ def _config_columns(
     return shown
 
 
-def _warn_unknown(metric_key: str | None, split: str | None, known: set[tuple[str, str]]) -> None:
+def _warn_unknown(
+    selection: Selection, metric_key: str | None, split: str | None, known: set[tuple[str, str]]
+) -> None:
     """Log that no row is wanted; ``known`` are the splits and metrics of those that were read."""
     splits, metrics = ({pair[at] for pair in known} for at in (0, 1))
     if split is None or split in splits:
         asked, names, word = f"the metric {metric_key!r}", metrics, metric_key
     else:
         asked, names, word = f"the split {split!r}", splits, split
+    hint = with_split(metric_key, known) or closest(word, names)
+    runs = read_runs(dataclasses.replace(selection, metrics_filename="metrics.json"))
+    if metric_key in flattened(runs.metrics).names():
+        hint = " (runs have returned it: to_dataframe() has it)"
     shown = ", ".join(sorted(names)[:_NAMES_SHOWN]) or "none"
     _log.warning(
         "no row holds %s%s; the rows read hold: %s",
         asked,
-        with_split(metric_key, known) or closest(word, names),
+        hint,
         f"{shown} and others" if len(names) > _NAMES_SHOWN else shown,
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.frames import dataframe
-from ztxexp.results.selection import Selection, as_list
+from ztxexp.results.arguments import as_list
+from ztxexp.results.selection import Selection
 from ztxexp.text.format import encodable, escape_formula, plural, sheet_text
 from ztxexp_core.errors import ConfigError, ZtxexpError, closest
 from ztxexp_core.values.codec import encode

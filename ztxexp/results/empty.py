@@ -72,9 +72,11 @@ def warn_no_labels(root: str, asked: Mapping[str, Any], known: Mapping[str, Sequ
     for name, value in asked.items():
         if value:
             words = {word for one in known[name] for word in _words(one)}
-            near = "".join(dict.fromkeys(closest(word, words) for word in _words(value) - words))
-            listed = ", ".join(sorted(map(repr, words))[:5]) or "none"
-            parts.append(f"{name}={value!r}{near or f' (there is: {listed})'}")
+            unknown = _words(value) - words
+            near = "".join(dict.fromkeys(closest(word, words) for word in unknown))
+            if unknown and not near:
+                near = f" (there is: {', '.join(sorted(map(repr, words))[:5]) or 'none'})"
+            parts.append(f"{name}={value!r}{near}")
     _log.warning("no run of %s has %s", root, ", ".join(parts))
 
 

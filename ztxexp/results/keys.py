@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from ztxexp.results.arguments import checked_choice
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, Object, moved, pack
-from ztxexp.results.selection import checked_choice
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.store.files import read_jsonl
 from ztxexp_core.values.codec import float_text, is_number

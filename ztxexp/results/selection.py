@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results import empty
+from ztxexp.results.arguments import as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.text.format import encodable
+from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_RUNNING,
-    VALID_RUN_STATUSES,
-    RunStatus,
 )
 from ztxexp_core.store.files import known_record, read_jsonl, read_record
 from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
@@ -34,12 +34,10 @@ from ztxexp_core.values.codec import numbers
 _log = logging.getLogger("ztxexp")
 
 Tags = dict[str, str] | list[str]
-Statuses = RunStatus | Sequence[RunStatus] | None
 
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 _RUN_DIR = "run_dir"
 _CANDIDATES_SHOWN = 5
-_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "timeout")  # of failed runs
 
 
 @dataclass(frozen=True)
@@ -119,11 +117,18 @@ class Selection:
             raise ConfigError(f"no run below {self.root} has the id {run_id!r}{hint}")
         if len(matching) > 1:
             more = ", ..." if len(matching) > _CANDIDATES_SHOWN else ""
+            shown = ", ".join(self._with_labels(matching[:_CANDIDATES_SHOWN]))
             raise ConfigError(
-                f"{run_id!r} could be {len(matching)} runs: "
-                f"{', '.join(matching[:_CANDIDATES_SHOWN])}{more}; give more of the id"
+                f"{run_id!r} could be {len(matching)} runs: {shown}{more}; give more of the id"
             )
         return matching[0]
+
+    def _with_labels(self, names: list[str]) -> list[str]:
+        """Return names of runs, each with the values in which their configurations differ."""
+        configs = [read_record(f"{self.root}/{name}/config.json") or {} for name in names]
+        keys = differing_keys(configs)
+        labels = [label(config, keys) if keys else "" for config in configs]
+        return [f"{n} ({text})" if text else n for n, text in zip(names, labels, strict=True)]
 
     def takes(self, experiment_name: Any, group: Any, tags: Any) -> bool:
         """Return whether a run with these labels is wanted."""
@@ -146,55 +151,6 @@ def _matching(run_id: str, ids: Mapping[str, str]) -> list[str]:
     """Return the folders, given with their ids, that an id or its beginning may mean."""
     exact = [name for name, known in ids.items() if known == run_id]
     return exact or [name for name, known in ids.items() if known.startswith(run_id)]
-
-
-def as_list(names: Iterable[str] | None, argument: str) -> list[str]:
-    """Return names as a list; a single text is one name, not its letters.
-
-    Args:
-        names: a string, or several.
-        argument: what a user knows them by, for the message.
-
-    Raises:
-        ConfigError: neither.
-    """
-    if names is None:
-        return []
-    if isinstance(names, str):
-        return [names]
-    if isinstance(names, Mapping) or not isinstance(names, Iterable):
-        raise ConfigError(f"{argument} must be a string or a list of strings, got {names!r}")
-    return list(names)
-
-
-def checked_choice(argument: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Raises:
-        ConfigError: it is none of them; a ``ValueError``.
-    """
-    if value not in choices:
-        known = " or ".join(map(repr, choices))
-        raise ConfigError(f"{argument} is {known}, not {value!r}{closest(value, choices)}")
-
-
-def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
-    """Return statuses after a check that a run can have each of them.
-
-    Raises:
-        ConfigError: one that no run can have; a ``ValueError``.
-    """
-    listed = as_list(statuses, "statuses")
-    for status in listed:
-        if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
-            hint = closest(status, VALID_RUN_STATUSES)
-            if status in _REASONS:
-                hint = f" but a reason: take statuses='failed' and the rows with reason={status!r}"
-            raise ConfigError(
-                f"{status!r} is not a status of a run{hint}; known: "
-                f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
-            )
-    return frozenset(listed)
 
 
 # ---- what the files of the runs say ----------------------------------------------------------

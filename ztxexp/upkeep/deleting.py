@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
+from ztxexp.results.arguments import as_list, checked_statuses
 from ztxexp.results.index import Kind, read_all
-from ztxexp.results.selection import Selection, as_list, checked_statuses, chosen_runs, read_runs
+from ztxexp.results.selection import Selection, chosen_runs, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ztxexp.results.selection import Statuses
+from ztxexp.results.arguments import Statuses
 from ztxexp.upkeep import checking, deleting, repairing, stale
 from ztxexp.upkeep.rules import Age
 from ztxexp_core.records import (

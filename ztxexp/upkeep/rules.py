@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ztxexp.results.arguments import checked_choice
 from ztxexp.results.keys import ABSENT, asked_for, direction, flattened, varying
-from ztxexp.results.selection import RunSet, checked_choice
+from ztxexp.results.selection import RunSet
 from ztxexp.text.format import age, sanitize_for_terminal
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError, check_count

@@ -242,3 +242,9 @@ def test_copies_of_a_run_are_told_apart_by_their_folders(tmp_path):
     write_run(tmp_path, "copy", config={"lr": 2}, curve=[event(1, v=2)], run_id="a")
     frame = frame_of(tmp_path, "v", split="train", config="lr")
     assert frame["run_id"].tolist() == ["a", "copy"] and frame["lr"].tolist() == [1, 2]
+
+
+def test_a_metric_that_was_returned_and_not_logged_is_told(tmp_path, caplog):
+    write_run(tmp_path, "a", metrics={"acc": 1}, curve=[event(1, loss=2)])
+    assert frame_of(tmp_path, "acc").empty
+    assert "runs have returned it: to_dataframe() has it" in caplog.text
