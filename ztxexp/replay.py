@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ztxexp.text.format import plural
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.state import (
@@ -31,6 +31,7 @@ from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import RUN_STATUS_RUNNING, DeliveryReport, RunMetadata
 from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.store.run_folder import attempt_of, effective_record, iter_runs, root_path
+from ztxexp_core.terminal import show_safely
 
 _log = logging.getLogger("ztxexp")
 
@@ -68,24 +69,27 @@ class SyncReport:
     lost: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
+        return "\n".join(map(sanitize_for_terminal, self._lines()))
+
+    def _lines(self) -> Iterator[str]:
         if not (self.sent or self.busy or self.failed or self.not_tried):
-            return f"{self.tracker} has everything ({plural(self.runs, 'run')})"
+            yield f"{self.tracker} has everything ({plural(self.runs, 'run')})"
+            return
         extras = f"{plural(self.params, 'parameter list')}, {plural(self.artifacts, 'artifact')}"
         complete = [run_id for run_id in self.sent if run_id not in self.failed]
         sent = f"{len(complete)} of {plural(self.runs, 'run')} sent"
-        lines = [f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"]
+        yield f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"
         if self.lost:
             lost = plural(len(self.lost), "run")
-            lines.append(f"  {lost} had been sent before and was lost there")
+            yield f"  {lost} had been sent before and was lost there"
         if self.busy:
-            lines.append(f"  another process is sending {plural(len(self.busy), 'run')} now")
+            yield f"  another process is sending {plural(len(self.busy), 'run')} now"
         for run_id, problem in list(self.failed.items())[:_SHOWN]:
-            lines.append(f"  {run_id} is not complete: {problem}")
+            yield f"  {run_id} is not complete: {problem}"
         if len(self.failed) > _SHOWN:
-            lines.append(f"  not complete either: {plural(len(self.failed) - _SHOWN, 'run')}")
+            yield f"  not complete either: {plural(len(self.failed) - _SHOWN, 'run')}"
         if self.not_tried:
-            lines.append(f"  not tried after these failures: {plural(self.not_tried, 'run')}")
-        return "\n".join(lines)
+            yield f"  not tried after these failures: {plural(self.not_tried, 'run')}"
 
 
 def sync(
@@ -249,6 +253,7 @@ def context_of(folder: Path) -> RunContext:
     fields = RunMetadata.__dataclass_fields__
     known = {k: value for k, value in (read_record(files.meta) or {}).items() if k in fields}
     meta, logger = RunMetadata(**known), _log.getChild("sync")
+    logger.addFilter(show_safely)
     return RunContext(folder.name, folder, config, logger, meta, replayed=True)
 
 

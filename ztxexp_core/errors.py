@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
+from ztxexp_core.terminal import sanitize_lines
+
 _LOGIN = re.compile(r"//[^/\s]*@")
 _SECRET_PARAMETER = re.compile(
     r"([?&;][\w.-]*(?:passw|pwd|token|secret|key|auth|credential|sig)[\w.-]*=)[^&;\s'\"]*", re.I
@@ -21,7 +23,10 @@ _SECRET_PARAMETER = re.compile(
 
 
 class ZtxexpError(Exception):
-    """Base class of the exceptions of ztxexp."""
+    """Base class of the exceptions of ztxexp; their texts are safe to show on a terminal."""
+
+    def __str__(self) -> str:
+        return sanitize_lines(super().__str__())
 
 
 class ConfigError(ZtxexpError, ValueError):

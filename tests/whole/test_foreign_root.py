@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import shlex
+import subprocess
 
 import pytest
 from handmade import event, put, write_run
@@ -144,3 +148,145 @@ def test_what_a_tracker_has_received_is_not_recorded_through_a_link(root, outsid
     report = sync(root.path, Told())
     assert state(outside) == before
     assert "link" in report.failed["theirs"]
+
+
+def artifact(name):
+    return json.dumps({"event": "artifact", "timestamp": "t", "attempt": 1, "name": name})
+
+
+def test_sync_hands_over_only_what_lies_below_the_runs_own_artifacts(root, outside, caplog):
+    made = write_run(root.path, "theirs", metrics={"a": 1.0})
+    kept = made / "artifacts"
+    put(kept / "loss.png", "x")
+    (kept / "same.png").symlink_to("loss.png")
+    (kept / "model.pt").symlink_to(outside / "file")
+    (kept / "folder").symlink_to(outside / "folder")
+    (kept / "mixed").mkdir()
+    (kept / "mixed" / "inside").symlink_to(outside / "file")
+    os.mkfifo(kept / "pipe")
+    good = ["loss.png", "same.png"]
+    bad = [str(outside / "file"), "../../../outside/file", "model.pt", "folder/kept", "mixed"]
+    names = [*bad, "pipe", *good, "..", "../run.json"]
+    put(made / "extras.jsonl", "".join(f"{artifact(name)}\n" for name in names))
+
+    tracker = Told()
+    report = sync(root.path, tracker)
+    assert tracker.artifacts == good
+    assert "leads out of the run's artifacts/" in report.failed["theirs"]
+    assert "was not sent" in caplog.text
+    assert sync(root.path, Told()).sent == []  # it is told once
+
+
+def test_artifacts_that_are_themselves_a_link_are_not_sent(root, outside):
+    made = write_run(root.path, "theirs", metrics={"a": 1.0})
+    (made / "artifacts").rmdir()
+    (made / "artifacts").symlink_to(outside)
+    put(made / "extras.jsonl", f"{artifact('file')}\n{artifact('folder')}\n")
+    tracker = Told()
+    sync(root.path, tracker)
+    assert tracker.artifacts == []
+
+
+RAW = set("\x1b\x07\x9b\u202e\u200f\u2066")
+HOSTILE = "a\x1b]0;x\x07\x1b[2J\u202e\u200f\u2066"
+
+
+def test_nothing_of_a_root_is_obeyed_by_a_terminal(root, capfd, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a script: to standard error
+    monkeypatch.setattr(logging.lastResort, "level", logging.WARNING)
+    owner = {**dead_owner(), "host": HOSTILE}
+    write_run(root.path, f"torn {HOSTILE}")
+    put(root.path / f"torn {HOSTILE}" / "run.json", "{")
+    write_run(root.path, f"later {HOSTILE}", schema_version=7)
+    write_run(root.path, f"dead {HOSTILE}", "running", owner=dead_owner())
+    (root.path / f"dead {HOSTILE}" / "events.jsonl").mkdir()
+    write_run(root.path, f"elsewhere {HOSTILE}", "running", owner=owner, config={HOSTILE: HOSTILE})
+    error = {"error_type": HOSTILE, "error_message": HOSTILE, "reason": HOSTILE}
+    made = write_run(root.path, f"failed {HOSTILE}", "failed", metrics={HOSTILE: 1}, **error)
+    put(made / "metrics.jsonl", "no JSON\n")
+    put(made / "error.log", HOSTILE)
+    put(made / "run.log", HOSTILE)
+    meta = {"command": f"python {HOSTILE}", "git_diff_note": HOSTILE, "function": HOSTILE}
+    put(made / "meta.json", {**meta, "git_commit": "a" * 40})
+
+    class Refuses(Told):
+        def on_run_start(self, ctx, meta):
+            raise RuntimeError(HOSTILE)
+
+    def fails(ctx):
+        raise ValueError(HOSTILE)
+
+    def launches():
+        pipeline = ExperimentPipeline(root.path).variants([{f"new {HOSTILE}": HOSTILE}]).resume()
+        print(pipeline.plan())
+        print(pipeline.track(Refuses()).run(fails))
+        print(ExperimentPipeline(root.path, base_config={"lr": 7}).run(fails, mode="process_pool"))
+
+    def tells(use):
+        try:
+            print(use())
+        except Exception as exc:
+            print(exc)
+
+    analyzer = ResultAnalyzer(root.path)
+    for use in (
+        lambda: len(analyzer.to_records(statuses=None)),
+        lambda: len(list(analyzer.to_metric_events(statuses=None))),
+        analyzer.check,
+        lambda: analyzer.repair(dry_run=True),
+        analyzer.failures,
+        lambda: analyzer.gc(statuses=["failed"]),
+        lambda: analyzer.reproduce(f"failed {HOSTILE}"),
+        lambda: analyzer.reproduce(HOSTILE),
+        lambda: "\n".join(analyzer.reproduce(f"failed {HOSTILE}").steps),
+        lambda: sync(root.path, Refuses()),
+        launches,
+        analyzer.repair,
+    ):
+        tells(use)
+    out, err = capfd.readouterr()
+    assert "failed" in out
+    assert "left out" in err
+    assert not RAW & set(out)
+    assert not RAW & set(err)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"command": "python train.py; touch PWNED"},
+        {"command": "python train.py\ntouch PWNED"},
+        {"command": "python train.py $(touch PWNED) `touch PWNED`"},
+        {"command": "python 'train.py\n touch PWNED"},
+        {"started_cmd": "train.py --note it's\ntouch PWNED"},
+        {"git_commit": "a" * 40, "git_dirty": True, "git_folder": "x'\ntouch PWNED\n'"},
+        {"git_commit": "a" * 40, "git_dirty": True, "git_diff_note": "x\ntouch PWNED"},
+        {"python_version": "3.9\ntouch PWNED"},
+        {"function": "m:f", "function_file": "/tmp/'\ntouch PWNED\n'/m.py"},
+    ],
+)
+def test_no_text_of_a_record_becomes_a_command_of_its_own(root, tmp_path, meta):
+    made = write_run(root.path, "theirs", metrics={"a": 1.0})
+    put(made / "meta.json", meta)
+    steps = ResultAnalyzer(root.path).reproduce("theirs").steps
+    assert all(step.isprintable() for step in steps)
+    # Every program is replaced by one that does nothing.
+    stub = tmp_path / "bin"
+    stub.mkdir()
+    for name in ("python", "git"):
+        (stub / name).write_text("#!/bin/sh\n")
+        (stub / name).chmod(0o755)
+    path = {"PATH": f"{stub}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", "\n".join(steps)], cwd=tmp_path, env=path, capture_output=True)
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_a_word_with_what_cannot_be_seen_is_spelt_out_and_the_same_to_a_shell(root):
+    words = ["train.py", "a\tb\n'c'", "\u202eé\\", "x y"]
+    made = write_run(root.path, "theirs", metrics={"a": 1.0})
+    put(made / "meta.json", {"command": shlex.join(["python", *words])})
+    step = ResultAnalyzer(root.path).reproduce("theirs").steps[-1]
+    assert step.isprintable()
+    line = step.replace("python", "printf '%s\\0'", 1)
+    said = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert said.decode().split("\0")[:-1] == words

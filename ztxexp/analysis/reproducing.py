@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,7 +136,7 @@ class Reproduction(Printable):
             yield f"  and {len(self.differences) - _SHOWN} more, see .differences"
         if not self.differences:
             yield "  nothing of what was recorded"
-        yield "to get there"
+        yield "to get there (whoever made the records chose what these lines run)"
         yield from (f"  {step}" for step in self.steps)
 
 
@@ -306,14 +306,14 @@ def _steps(
         yield f"# with Python {then['Python']}"
     patch = provenance.read_shared(root, meta.git_diff, provenance.PATCH)
     # No setting of the user's may mend the white space of what was run.
-    apply = patch and f"git apply --whitespace=nowarn {shlex.quote(str(patch[0].absolute()))}"
+    apply = patch and f"git apply --whitespace=nowarn {_quoted(str(patch[0].absolute()))}"
     if meta.git_commit is None and apply:
         yield from ("# in an empty folder:", apply)
     elif _COMMITTED in then or _NOT_COMMITTED in then:
         outside = top is not None and meta.code_folder is not None
-        git = f"git -C {shlex.quote(top)}" if top and outside else "git"
+        git = f"git -C {_quoted(top)}" if top and outside else "git"
         if not outside:
-            yield f"cd {shlex.quote(top)}" if top else "# in a clone of the repository:"
+            yield f"cd {_quoted(top)}" if top else "# in a clone of the repository:"
         unclean = changes is None or changes.dirty is not False
         if unclean:
             place = f"in {shlex.quote(str(top))}" if outside else "there"
@@ -327,20 +327,20 @@ def _steps(
         if meta.git_diff_note:
             yield f"# of what was not committed: {meta.git_diff_note}"
         if meta.git_folder not in (None, "."):
-            yield f"cd {shlex.quote(meta.git_folder)}"
+            yield f"cd {_quoted(meta.git_folder)}"
     elif top and meta.git_folder:
         folder = os.path.normpath(os.path.join(top, meta.git_folder))
         if folder != os.path.realpath(os.curdir):
-            yield f"cd {shlex.quote(folder)}"
+            yield f"cd {_quoted(folder)}"
     versions = [
         (what.removeprefix(_PACKAGE), was) for what, was in then.items() if _PACKAGE in what
     ]
     wanted = [f"{name}=={was}" for name, was in versions if was != _NOT_INSTALLED]
     listed = provenance.read_shared(root, meta.packages, provenance.PACKAGES)
-    if listed and len(wanted) > _FEW_PACKAGES:
-        yield f"python -m pip install -r {shlex.quote(str(listed[0].absolute()))}"
+    if listed and len(wanted) > _FEW_PACKAGES and provenance.is_list_of_packages(listed[1]):
+        yield f"python -m pip install -r {_quoted(str(listed[0].absolute()))}"
     elif wanted:
-        yield f"python -m pip install {shlex.join(wanted)}"
+        yield f"python -m pip install {_joined(wanted)}"
 
 
 def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
@@ -351,7 +351,7 @@ def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
             yield f"# {MASK} stands for what was masked"
         if " -c ..." in command:
             yield "# ... stands for a program that was given by -c"
-        command = _INTERPRETER.sub("python", command, count=1)
+        command = _safe_command(_INTERPRETER.sub("python", command, count=1))
         if alone is None:
             yield "# starts the whole launch: the run's function cannot be imported by name"
             yield command
@@ -360,6 +360,31 @@ def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
     if alone is not None:
         yield "# this run alone; a script must start launches under if __name__ == '__main__':"
         yield alone
+
+
+def _safe_command(command: str) -> str:
+    """Return a recorded command as one line in which no word is more than a word to a shell."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # version 1.0.3 has recorded words as they are
+        words = command.split()
+    return _joined(words)
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell takes it; what cannot be seen in it is spelt out."""
+    if word.isprintable():
+        return shlex.quote(word)
+    spelt = (f"\\{c}" if c in "\\'" else c if c.isprintable() else _escaped(c) for c in word)
+    return f"$'{''.join(spelt)}'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogatepass"))
 
 
 def _run_alone(meta: _Meta, folder: Path) -> str | None:
@@ -389,4 +414,4 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
     ]
     if import_folder != ".":
         lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(import_folder)})")
-    return f"python -c {shlex.quote('; '.join(lines))}"
+    return f"python -c {_quoted('; '.join(lines))}"

@@ -17,6 +17,7 @@ from ztxexp.text.logs import read_end
 from ztxexp.text.terminal import console
 from ztxexp_core.records import RunSpec
 from ztxexp_core.store.files import RunFiles
+from ztxexp_core.terminal import sanitize_lines
 from ztxexp_core.values.codec import decode, number
 
 if TYPE_CHECKING:  # imported when something is displayed
@@ -229,7 +230,7 @@ class Live:
 
     def _print(self, lines: Sequence[str]) -> None:
         for line in lines:
-            self._console.print(line, soft_wrap=True)
+            self._console.print(sanitize_lines(line), soft_wrap=True)
 
     def _redirect(self) -> None:
         """Print above the live lines what is written to the terminal; pipes stay as they are."""
@@ -309,7 +310,7 @@ class Lines:
         self._last = lines[-1]
         self._is_empty = False
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        text = "".join(f"{self._name}: {line}\n" for line in lines)
+        text = "".join(f"{sanitize_lines(f'{self._name}: {line}')}\n" for line in lines)
         # In one piece, because other processes may write into the same file.
         self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self._stream.flush()

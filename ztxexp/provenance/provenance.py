@@ -220,6 +220,11 @@ def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
     return {line[1]: line[2] for line in map(_LINE.fullmatch, lines) if line}
 
 
+def is_list_of_packages(data: bytes) -> bool:
+    """Return whether a file holds nothing but packages: pip takes lines that begin with -, too."""
+    return all(map(_LINE.fullmatch, data.decode(errors="replace").splitlines()))
+
+
 def installed(path: Iterable[str] | None = None) -> dict[str, str]:
     """Return the version of every installed distribution, by its normalised name, sorted.
 

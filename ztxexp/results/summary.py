@@ -119,7 +119,7 @@ class RunSummary(_ShownOnce):
         """Log :meth:`problems` as a warning, if there are any; ``print`` need not repeat them."""
         problems = self.problems()
         if problems:
-            log.warning("%s", problems)
+            log.warning(problems)  # not as an argument: its lines stay
             here = place_of(sys.stdout)
             if here is not None and here in map(place_of, _streams(log)):
                 self._was_shown_in(here)

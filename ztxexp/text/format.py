@@ -6,6 +6,8 @@ import os
 import re
 from typing import Any
 
+from ztxexp_core.terminal import sanitize_for_terminal as sanitize_for_terminal
+
 # ---- counts, sizes, durations ----------------------------------------------------------------
 
 
@@ -83,37 +85,6 @@ def age(seconds: float) -> str:
 def cut(text: str, width: int) -> str:
     """Return a string of at most ``width`` characters; a longer one ends in dots."""
     return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
-
-
-# ---- terminals -------------------------------------------------------------------------------
-
-# Complete escape sequences: with parameters (colours, cursor), with a text (titles, links), short.
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
-)
-# Control characters, line separators, marks that change the direction of text, surrogates.
-_CONTROLS = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-
-
-def sanitize_for_terminal(text: str) -> str:
-    """Return a string as one line without anything that a terminal would interpret.
-
-    Escape sequences are removed, other control characters are spelt out, tabs become spaces.
-
-    Example:
-        >>> sanitize_for_terminal("\\x1b[31mred\\x1b[0m\\a")
-        'red\\\\x07'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return _CONTROLS.sub(_spell_out, _ESCAPES.sub("", text).expandtabs(4))
-
-
-def _spell_out(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 # ---- files and spreadsheets ------------------------------------------------------------------

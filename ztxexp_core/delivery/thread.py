@@ -30,7 +30,7 @@ from ztxexp_core.delivery.state import (
 )
 from ztxexp_core.errors import without_secrets
 from ztxexp_core.records import DeliveryReport
-from ztxexp_core.store.files import Line, RunFiles, whole_lines
+from ztxexp_core.store.files import Line, RunFiles, lies_within, whole_lines
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 
 Report = Callable[[str, str, BaseException], None]
@@ -337,8 +337,13 @@ class TrackerThread:
             worked = self._call("on_params", tracker.on_params, self.ctx, params)
             report.params += int(worked)
             return worked
+        if event != ARTIFACT or not hasattr(tracker, "on_artifact"):
+            return True
         path = self.ctx.artifacts_dir / name
-        if event == ARTIFACT and hasattr(tracker, "on_artifact") and path.exists():  # still there
+        if not lies_within(path, self.ctx.artifacts_dir):
+            what = f"artifact {name!r} was not sent: it, or a link in it, leads out of the run's"
+            self._fail("on_artifact", ValueError(f"{what} artifacts/; copy there what it needs"))
+        elif path.is_file() or path.is_dir():  # the user may have removed it since
             worked = self._call("on_artifact", tracker.on_artifact, self.ctx, path, name)
             report.artifacts += int(worked)
             return worked

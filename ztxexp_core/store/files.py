@@ -168,6 +168,25 @@ def refuse_links(run_dir: str | Path) -> None:
             refuse_link(path)
 
 
+def lies_within(path: Path, folder: Path) -> bool:
+    """Return whether a path, with all that is in it, lies below a folder that is no link.
+
+    Args:
+        path: a file or a folder; a missing one lies where it would lie.
+        folder: the folder.
+    """
+    home = f"{os.path.realpath(folder.parent)}{os.sep}{folder.name}{os.sep}"
+    linked, folders = [str(path)], [str(path)]
+    while folders:  # not os.walk: it goes as deep as a tree, which may be deeper than Python can
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    linked.append(entry.path)
+                elif entry.is_dir():
+                    folders.append(entry.path)
+    return all(f"{os.path.realpath(each)}{os.sep}".startswith(home) for each in linked)
+
+
 # ---- writing whole files -------------------------------------------------------------------------
 
 

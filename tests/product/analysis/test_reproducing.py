@@ -102,7 +102,7 @@ def test_of_a_run_just_launched_everything_is_known_and_nothing_differs(lab):
     assert (found.not_recorded, found.differences) == ((), ())
     assert found.steps[:-2] == (
         "# *** stands for what was masked",
-        f"# the whole launch: python train.py {lab.root} --token ***",
+        f"# the whole launch: python train.py {lab.root} --token '***'",
     )
     assert found.steps[-2].startswith("# this run alone") and run_id in found.steps[-1]
     assert not any("of-mine" in path.read_text() for path in lab.root.rglob("*") if path.is_file())
