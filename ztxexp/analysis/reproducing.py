@@ -316,7 +316,7 @@ def _steps(
             yield f"cd {_quoted(top)}" if top else "# in a clone of the repository:"
         unclean = changes is None or changes.dirty is not False
         if unclean:
-            place = f"in {shlex.quote(str(top))}" if outside else "there"
+            place = f"in {_quoted(str(top))}" if outside else "there"
             yield f"# commit or move away what is not committed {place} now"
         if (_COMMITTED in then or unclean) and _COMMIT.fullmatch(meta.git_commit):
             yield f"{git} checkout {meta.git_commit}"

@@ -9,6 +9,7 @@ the tracker has not received yet, calls the tracker, and records that
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -343,7 +344,7 @@ class TrackerThread:
         if not lies_within(path, self.ctx.artifacts_dir):
             what = f"artifact {name!r} was not sent: it, or a link in it, leads out of the run's"
             self._fail("on_artifact", ValueError(f"{what} artifacts/; copy there what it needs"))
-        elif path.is_file() or path.is_dir():  # the user may have removed it since
+        elif os.path.isfile(path) or os.path.isdir(path):  # the user may have removed it since
             worked = self._call("on_artifact", tracker.on_artifact, self.ctx, path, name)
             report.artifacts += int(worked)
             return worked

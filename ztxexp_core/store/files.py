@@ -175,6 +175,8 @@ def lies_within(path: Path, folder: Path) -> bool:
         path: a file or a folder; a missing one lies where it would lie.
         folder: the folder.
     """
+    if "\0" in str(path):  # of a foreign record
+        return False
     home = f"{os.path.realpath(folder.parent)}{os.sep}{folder.name}{os.sep}"
     linked, folders = [str(path)], [str(path)]
     while folders:  # not os.walk: it goes as deep as a tree, which may be deeper than Python can
