@@ -301,6 +301,7 @@ class ExperimentPipeline(ConfigBuilder):
         record_diff: bool | None = None,
         workdir: Literal["run"] | None = None,
         initializer: Callable[[], object] | None = None,
+        flush_sec: float | None = 1.0,
     ) -> RunSummary:
         """Build the configurations and run them.
 
@@ -338,6 +339,9 @@ class ExperimentPipeline(ConfigBuilder):
             initializer: called without arguments once in each worker process before its first run,
                 and once in sequential mode: for what a script sets at its top and workers do not
                 take over.
+            flush_sec: after so many seconds a run that has ended is on the disk, so that a power
+                cut does not cost it; 0 brings each there before its end is told, ``None`` leaves it
+                to the system (about half a minute), for sweeps of tiny runs.
 
         Returns:
             Counts, duration, what failed and why.

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
+from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.loop import StopRule, Sweep
 from ztxexp.launch.options import (
     LaunchOptions,
@@ -140,7 +141,8 @@ def launch(
             queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs))
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             deliveries = Deliveries(root, shared, here, progress)
-            sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries)
+            flusher = Flusher(root, options.flush_sec)
+            sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries, flusher)
             try:
                 interrupts.stop = queue.stop
                 if not own_process:
@@ -148,8 +150,10 @@ def launch(
                 sweep.run(executor, min(workers, len(specs)), settings)
                 interrupts.raise_if_received()
                 deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
+                flusher.close()
             except BaseException as exc:
                 interrupted = isinstance(exc, KeyboardInterrupt)
+                flusher.close(INTERRUPTED_SEC if interrupted else None)
                 if interrupted:
                     message = sweep.interrupted_message(plan.snapshot is not None)
                     _log.warning("%s", message)

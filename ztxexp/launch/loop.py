@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
+from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile
 from ztxexp.progress.progress import Progress
@@ -73,6 +74,7 @@ class Sweep:
         stop_rule: when to give up.
         progress: counts the ends.
         deliveries: counts what trackers lack.
+        flusher: brings what has ended to the disk.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Sweep:
         stop_rule: StopRule,
         progress: Progress,
         deliveries: Deliveries,
+        flusher: Flusher,
     ):
         self.queue = queue
         self.run_one = run_one
@@ -90,6 +93,7 @@ class Sweep:
         self.stop_rule = stop_rule
         self.progress = progress
         self.deliveries = deliveries
+        self.flusher = flusher
         self.outcomes: dict[str, RunOutcome] = {}
         self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
@@ -211,6 +215,7 @@ class Sweep:
     def _final(self, outcome: RunOutcome) -> None:
         self.pending_retries.pop(outcome.run_id, None)
         self.outcomes[outcome.run_id] = outcome
+        self.flusher.ended(self.queue.taken[outcome.run_id].run_dir)
         self.queue.ended(outcome)
         self.queue.hung.ended(outcome.run_id, outcome.hung)
         self.deliveries.ended(self.queue.taken[outcome.run_id].run_dir, outcome)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ztxexp.launch.flushing import FLUSH_SEC
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.plan import PlannedRun
 from ztxexp.provenance.code_version import CodeVersion, edited_note
@@ -70,6 +71,7 @@ class LaunchOptions:
     record_diff: bool | None = None
     workdir: str | None = None
     initializer: Callable[[], object] | None = None
+    flush_sec: float | None = FLUSH_SEC
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> LaunchOptions:
@@ -100,6 +102,10 @@ class LaunchOptions:
                 f"initializer must be a function without arguments, got {self.initializer!r}"
             )
         checked_seconds("tracker_timeout", self.tracker_timeout)
+        if self.flush_sec is not None and not (is_number(self.flush_sec) and self.flush_sec >= 0):
+            raise ValueError(
+                f"flush_sec must be a number of seconds from 0, or None, got {self.flush_sec!r}"
+            )
         if not (self.timeout is None or isinstance(self.timeout, str) or callable(self.timeout)):
             checked_seconds("timeout", self.timeout)
         if not isinstance(self.fresh_process, bool):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -152,6 +153,14 @@ class ClaimFiles:
         """Remove the claim after a token, if there is one."""
         with contextlib.suppress(OSError):
             os.unlink(self.path(identity, after))
+
+
+def all_claims(root: str | Path) -> Iterator[Claim]:
+    """Yield every claim below a root."""
+    for path in glob.glob(f"{glob.escape(shared_folder(root, CLAIMS))}/*/*.jsonl"):
+        claim = _read(path)
+        if claim is not None:
+            yield claim
 
 
 def _append_end(path: str, end: Claim) -> bool:

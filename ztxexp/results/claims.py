@@ -34,6 +34,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
 )
+from ztxexp_core.store.complete import INCOMPLETE, as_complete
 from ztxexp_core.store.files import (
     CLAIMS,
     RunFiles,
@@ -224,6 +225,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         run_dir = f"{self._root}/{run_id}"
         path = RunFiles(run_dir).run
         run = read_record(path)
+        run = run and as_complete(run, run_dir)
         if run is None:  # it never started, or its folder was deleted
             return None
         status = run.get("status")
@@ -233,7 +235,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             return Held(run_id, run["owner"])  # a worker that outlives its launch
         if status not in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) or run.get("reason") in cut_short:
             return None
-        if "closed_by" in run:  # nobody has carried it out to its end
+        if "closed_by" in run or run.get("reason") == INCOMPLETE:  # its end is not all there
             return None
         # By date, for the file system has one clock: ids bear the time of the host that made them.
         if identity in self._known and (modified(path) or 0.0) <= self._since:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
-from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
+from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -137,7 +137,7 @@ class Snapshot:
         self._on_progress = on_progress
         self._make_index = make_index
         self._histories: dict[Any, History] = {}
-        self._runs = self._read(self.names, Kind("run.json")) if self.names else ColumnTable(0)
+        self._runs = self._read(self.names, RECORDS) if self.names else ColumnTable(0)
         self._statuses = self._runs.column("status")
         self._versions = self._runs.column("schema_version")
         self._record_at = self._runs.getter()

@@ -27,6 +27,7 @@ import orjson
 
 from ztxexp.results.columns import ColumnTable, Object, from_tree, moved, pack, to_tree
 from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp_core.store.complete import FILES, INCOMPLETE, as_complete
 from ztxexp_core.store.files import (
     INDEX,
     asked_again,
@@ -38,7 +39,7 @@ from ztxexp_core.store.files import (
 )
 from ztxexp_core.store.liveness import stamp
 
-_VERSION = 2
+_VERSION = 3
 _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
@@ -63,11 +64,26 @@ class Kind:
         derive: is given the file's path and object, returns what is wanted of it, or ``None``.
         kept_as: name of the cache; the file's by default. What is derived needs a name of its own,
             which changes when ``derive`` does.
+        keeps: is given an object and the seconds since its file was written; returns whether it
+            holds as long as its file does not change. All do by default.
     """
 
     filename: str
     derive: Callable[[str, Object], Object | None] | None = None
     kept_as: str | None = None
+    keeps: Callable[[Object, float], bool] | None = None
+
+
+_SETTLED_SEC = 120.0  # what was written earlier is on the disk, or was lost in a power cut
+
+
+def _holds(run: Object, age: float) -> bool:
+    """Return whether a record need not be compared with the sizes of its files again."""
+    return FILES not in run or (age > _SETTLED_SEC and run.get("reason") != INCOMPLETE)
+
+
+RECORDS = Kind("run.json", lambda path, run: as_complete(run, os.path.dirname(path)), keeps=_holds)
+"""The records of runs; a success that lacks a part of its files is shown as failed."""
 
 
 def read_all(
@@ -188,6 +204,9 @@ class IndexScan:
             modified, changed = self.marks[mark][:2]
             tick = _TICK_SEC if modified % 1_000_000_000 else _COARSE_TICK_SEC
             racy = max(modified, changed) > (now - tick) * 1e9
+            keeps = self.kind.keeps
+            if one is not None and keeps is not None and not keeps(one, now - modified / 1e9):
+                one = None
             if racy or not exact or one is None or modified == _UNKNOWN_MARK[0]:
                 self.marks[mark] = array("q", _NO_MARK)
 

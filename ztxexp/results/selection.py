@@ -17,7 +17,7 @@ from typing import Any
 from ztxexp.results import empty
 from ztxexp.results.arguments import as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
-from ztxexp.results.index import Kind, no_garbage_collection, read_all, warn_unread
+from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.text.format import encodable
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
@@ -263,7 +263,7 @@ def read_runs(selection: Selection, params: bool = False) -> RunSet:
     root, names = str(selection.root), run_names(selection.root)
     filenames = ["config.json", *filter(None, [selection.metrics_filename])]
     with bar("reading runs") as on_progress:
-        kinds = [Kind("run.json"), *map(Kind, filenames)]
+        kinds = [RECORDS, *map(Kind, filenames)]
         run, *tables = read_all(root, names, kinds, on_progress)
     positions, ended = _accepted(root, names, run, selection)
     for table, filename in zip(tables, filenames, strict=True):
@@ -299,7 +299,7 @@ def chosen_runs(selection: Selection) -> list[tuple[str, Object]]:
         ConfigError: an id among ``run_ids`` that is unknown or could be several runs.
     """
     root, names = str(selection.root), run_names(selection.root)
-    (run,) = read_all(root, names, [Kind("run.json")])
+    (run,) = read_all(root, names, [RECORDS])
     warn_unread(root, {names[at]: why for at, why in run.unread.items()})
     positions, _ = _accepted(root, names, run, selection)
     return [(names[at], one or {}) for at, one in zip(positions, run.at(positions), strict=True)]

@@ -26,11 +26,13 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
+from ztxexp_core.store.complete import FILES, INCOMPLETE, mark_of
 from ztxexp_core.store.files import (
     DAMAGED,
     SHARED_FOLDER,
     RunFiles,
     open_regular,
+    read_bytes,
     read_json,
     row_of,
 )
@@ -61,10 +63,16 @@ class Kind(Enum):
         f"repair() moves it to {QUARANTINE}; its configuration can be run again",
     )
     LOST_METRICS = ("lost metrics", DAMAGE, "repair() restores metrics.json from events.jsonl")
+    INCOMPLETE = (
+        "incomplete run", DAMAGE, "it counts as not done; the next launch runs it again"
+    )  # fmt: skip
     UNREADABLE = ("unreadable", DAMAGE, "check the permissions and the disk")
     DEAD_RUN = ("dead run", WARNING, "repair(), or the next launch, closes it as failed")
     PARTLY_DAMAGED = (
         "partly damaged", WARNING, "readers skip the damaged part; delete it or leave it"
+    )  # fmt: skip
+    CHANGED_METRICS = (
+        "metrics changed", WARNING, "restore metrics.json, or delete the run to repeat it"
     )  # fmt: skip
     CHANGED_CONFIG = (
         "configuration changed",
@@ -274,17 +282,24 @@ def _check_config(result: Inspected, files: RunFiles) -> None:
 
 
 def _check_metrics(result: Inspected, files: RunFiles) -> None:
+    run = result.run or {}
     metrics, problem = read_object(files.metrics)
-    if metrics is not None:
-        return
-    succeeded = (result.run or {}).get("status") == RUN_STATUS_SUCCEEDED
-    if succeeded and not isinstance(problem, PermissionError):
+    lacks = str(run.get("error_message")) if run.get("reason") == INCOMPLETE else None
+    succeeded = run.get("status") == RUN_STATUS_SUCCEEDED or lacks is not None
+    if metrics is None and succeeded and not isinstance(problem, PermissionError):
         result.metrics = metrics_in_events(files.events)
     if result.metrics is not None:
         what = "is gone" if problem is None else reason(problem)
         result.add(files.metrics, Kind.LOST_METRICS, f"{what}; events.jsonl still has them")
     elif problem is not None:
         result.fail(files.metrics, Kind.DAMAGED_RUN, problem)
+    elif lacks is not None:
+        result.add(result.folder, Kind.INCOMPLETE, lacks)
+    elif succeeded and metrics is not None:
+        mark = (run.get(FILES) or {}).get("metrics.json")
+        if mark is not None and mark != mark_of(read_bytes(files.metrics)):
+            what = "is not what the run has recorded: its checksum differs"
+            result.add(files.metrics, Kind.CHANGED_METRICS, what)
 
 
 def metrics_in_events(path: str) -> dict[str, Any] | None:

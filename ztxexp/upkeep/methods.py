@@ -41,9 +41,9 @@ class UpkeepMethods:
         The kinds of findings, by severity:
 
         - ``"damage"``: damaged run (its run.json, config.json or metrics.json), lost metrics,
-          unreadable;
+          incomplete run (its files are shorter than it says), unreadable;
         - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
-          configuration changed, folder renamed, unknown schema version, link, lost provenance (a
+          configuration changed, metrics changed, folder renamed, unknown schema version, link, lost provenance (a
           patch or a list of packages that runs refer to), left over;
         - ``"note"``: owner unknown, foreign entry.
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.claim_files import all_claims
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
@@ -29,24 +29,26 @@ from ztxexp.upkeep.inspecting import (
     Kind,
     inspect_run,
     last_event,
-    read_object,
     reason,
 )
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
+from ztxexp_core.store.complete import FILES, mark_of
 from ztxexp_core.store.files import (
     ALIVE,
-    CLAIMS,
     DAMAGED,
     JsonlWriter,
     RunFiles,
+    read_record,
     shared_folder,
     utc_now,
+    write_bytes,
     write_json,
     write_new,
 )
 from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead, process_is_dead
 from ztxexp_core.store.run_folder import close_run
+from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
 
@@ -177,7 +179,7 @@ class Repairer:
             if not self._dry_run:
                 if os.path.lexists(lost.path):
                     self._quarantine.take(lost.path, lost.what)
-                write_json(lost.path, inspected.metrics)
+                _restore_metrics(folder, inspected.metrics)
             yield Repair(lost.path, "restored", lost.what)
 
     def _why_in_use(self, inspected: Inspected) -> str | None:
@@ -204,15 +206,14 @@ class Repairer:
     @functools.cached_property
     def _claimed(self) -> set[str]:
         """The ids of runs that living launches have claimed."""
-        folder, claimed = shared_folder(self._root, CLAIMS), set()
-        for path in glob.glob(f"{glob.escape(folder)}/*.json"):
-            claim = read_object(path)[0] or {}
-            files = RunFiles(self._root / str(claim.get("run_id")))
-            signs = (path, files.curve, files.events)
-            if claim.get("status") == RUN_STATUS_RUNNING and not process_is_dead(
-                claim.get("owner"), self._root, signs
+        claimed = set()
+        for claim in all_claims(self._root):
+            files = RunFiles(self._root / claim.run_id)
+            signs = (claim.path, files.curve, files.events)
+            if claim.status == RUN_STATUS_RUNNING and not process_is_dead(
+                claim.owner, self._root, signs
             ):
-                claimed.add(str(claim.get("run_id")))
+                claimed.add(claim.run_id)
         return claimed
 
 
@@ -231,6 +232,15 @@ def launch_under_way(root: Path) -> bool:
     """Return whether heartbeats show that a process runs experiments in a root."""
     folder = shared_folder(root, ALIVE)
     return os.path.isdir(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
+
+
+def _restore_metrics(folder: Path, metrics: Mapping[str, Any] | None) -> None:
+    files, data = RunFiles(folder), encode(metrics, indent=True)
+    write_bytes(files.metrics, data)
+    record = read_record(files.run)
+    if record is not None and isinstance(record.get(FILES), dict):
+        record[FILES]["metrics.json"] = mark_of(data)
+        write_json(files.run, record)
 
 
 def _youngest(folder: str | Path, now: float) -> float:

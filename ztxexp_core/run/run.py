@@ -40,10 +40,12 @@ from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
 from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers
+from ztxexp_core.store.complete import FILES, mark_of, sizes_of_lines
 from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now, write_bytes, write_json
 from ztxexp_core.store.liveness import beat_for
 from ztxexp_core.store.run_folder import create_run, reopen_run, status_elsewhere, taken_over
 from ztxexp_core.store.sink import named_values, plain_values
+from ztxexp_core.values.codec import encode
 from ztxexp_core.values.copying import copy_config
 
 
@@ -316,8 +318,10 @@ class _Run:
             metrics = {**self.sink.summary, **end.metrics}
             end = dataclasses.replace(end, metrics=metrics, has_metrics=True)
         if end.has_metrics:
+            data = encode(end.metrics, indent=True)
             try:
-                write_json(self.files.metrics, end.metrics)
+                write_bytes(self.files.metrics, data)
+                self.record[FILES]["metrics.json"] = mark_of(data)
             except OSError as exc:
                 end = AttemptEnd.failed(exc, self.launch.own_process)
                 self._log_failure(end, exc)
@@ -331,6 +335,7 @@ class _Run:
         )
         if end.place is not None:
             self.record["error_place"] = end.place
+        self.record[FILES].update(sizes_of_lines(self.files.base))
         write_json(self.files.run, self.record)
         self._end_trackers(end, error)
         if self.logger.broken is not None:

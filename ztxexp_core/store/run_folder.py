@@ -24,6 +24,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
 )
+from ztxexp_core.store.complete import FILES, as_complete, known_run, mark_of
 from ztxexp_core.store.files import (
     STAGING_PREFIX,
     JsonlWriter,
@@ -69,16 +70,20 @@ def new_run_id() -> str:
 
 
 def create_run(
-    run_dir: Path, config: Mapping[str, Any], run: Mapping[str, Any], meta: Mapping[str, Any]
+    run_dir: Path, config: Mapping[str, Any], run: dict[str, Any], meta: Mapping[str, Any]
 ) -> None:
     """Make a run's folder with its first three records; it appears whole or not at all.
+
+    ``run`` gets the size of the configuration, see :mod:`ztxexp_core.store.complete`.
 
     Raises:
         OSError: the folder exists already or cannot be written.
     """
     root, name = os.path.split(run_dir)
     staged = f"{root}/{STAGING_PREFIX}{name}"
-    encoded = [encode(record, indent=True) for record in (config, meta, run)]
+    data = encode(config, indent=True)
+    run[FILES] = {"config.json": mark_of(data)}
+    encoded = [data, encode(meta, indent=True), encode(run, indent=True)]
     files = RunFiles(staged)
     try:
         os.mkdir(staged)
@@ -112,7 +117,7 @@ def reopen_run(
     """
     refuse_links(run_dir)
     files = RunFiles(run_dir)
-    before = known_record(files.run) or {}
+    before = known_run(run_dir) or {}
     if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
         raise FileExistsError(errno.EEXIST, "the run has succeeded meanwhile", str(run_dir))
     number = attempt_of(before)
@@ -123,10 +128,11 @@ def reopen_run(
     ]
     run["retry_count"] = len(run["earlier_attempts"])
     make_folder(f"{run_dir}/artifacts")
+    data = encode(config, indent=True)
+    run[FILES] = {"config.json": mark_of(data)}
     write_json(files.run, run)  # first: from now on the run is under way
     write_json(files.meta, meta)
-    if before.get("identity") != run["identity"]:  # it differs in a key that does not count
-        write_json(files.config, config)
+    write_bytes(files.config, data)  # it may differ in a key that does not count
     with contextlib.suppress(FileNotFoundError):
         os.replace(files.error, files.error_of(number))
     with contextlib.suppress(FileNotFoundError):
@@ -165,7 +171,7 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
     Raises:
         OSError: its record cannot be read.
     """
-    run = known_record(RunFiles(run_dir).run) or {}
+    run = known_run(run_dir) or {}
     status = run.get("status")
     if status == RUN_STATUS_SUCCEEDED:
         return RUN_STATUS_SUCCEEDED
@@ -199,17 +205,18 @@ def taken_over(run_dir: str | Path, attempt: int) -> str | None:
 
 
 def effective_record(run: dict[str, Any], run_dir: str | Path) -> dict[str, Any]:
-    """Return ``run.json``; a run whose process is dead is shown as ``failed``.
+    """Return ``run.json`` as it counts: a run whose process is dead, a success whose files lack
+    a part, are ``failed``.
 
-    Before that the record is read again: the process may have written its end in the meantime.
-    Where it cannot be read, the run is shown as it was.
+    Before a process is taken for dead the record is read again: it may have written its end in the
+    meantime. Where it cannot be read, the run is shown as it was.
 
     Args:
         run: the record.
         run_dir: the run's folder.
     """
     if run.get("status") != RUN_STATUS_RUNNING or not owner_is_dead(run, run_dir):
-        return run
+        return as_complete(run, run_dir)
     try:
         again = known_record(f"{run_dir}/run.json")
     except OSError:

@@ -201,7 +201,7 @@ def _flipped(data: bytes) -> bytes:
         lambda data: data[:-1],
         lambda data: data + b" ",
         _flipped,
-        lambda data: data.replace(b"index 2", b"index 3"),
+        lambda data: data.replace(b"index 3", b"index 4"),
         lambda data: b"\x80" * 1000,
         lambda data: pickle.dumps({"names": []}),
     ],

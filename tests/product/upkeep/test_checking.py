@@ -589,7 +589,7 @@ def test_every_kind_is_named_in_the_documentation():
     from ztxexp.upkeep.inspecting import Kind
 
     said = " ".join(ResultAnalyzer.check.__doc__.split())
-    assert len(Kind) == 13
+    assert len(Kind) == 15
     for severity in ("damage", "warning", "note"):
         part = said.partition(f'``"{severity}"``:')[2].partition("``")[0]
         for kind in Kind:

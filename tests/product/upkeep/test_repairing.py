@@ -16,6 +16,7 @@ from handmade import put, write_run
 from owners import at_work, dead_owner
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer, StoreError
+from ztxexp.results.claim_files import Claim, ClaimFiles
 from ztxexp_core.store.files import read_jsonl
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
@@ -345,13 +346,12 @@ def test_a_run_whose_events_say_that_it_has_ended_is_set_aside_at_once(
 
 
 def test_a_run_that_is_claimed_by_a_living_launch_is_left_alone(folder, torn):
-    (folder / ".ztxexp/claims").mkdir(parents=True)
+    claims = ClaimFiles(folder)
     with at_work() as owner:
-        claim = {"token": "t", "run_id": "torn", "status": "running", "owner": owner}
-        put(folder / ".ztxexp/claims" / "1-a.json", claim)
+        assert claims.make("1:a", Claim("t", "torn", "running", owner))
         assert done(folder) == [("left alone", "torn", None)]
         assert "claimed" in str(ResultAnalyzer(folder).repair())
-    put(folder / ".ztxexp/claims" / "1-b.json", "{")
+    put(folder / claims.path("1:a"), "{")
     assert done(folder) == [("set aside", "torn", ".ztxexp/damaged/torn")]
 
 
