@@ -71,10 +71,10 @@ class Flusher:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread is None:
-            self._flush(self._group)
-        else:
+        if self._thread is not None:
             self._thread.join(timeout)
+        elif self._group:
+            self._flush(self._group)
 
     def _work(self) -> None:
         while True:

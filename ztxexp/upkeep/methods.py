@@ -43,8 +43,8 @@ class UpkeepMethods:
         - ``"damage"``: damaged run (its run.json, config.json or metrics.json), lost metrics,
           incomplete run (its files are shorter than it says), unreadable;
         - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
-          configuration changed, metrics changed, folder renamed, unknown schema version, link, lost provenance (a
-          patch or a list of packages that runs refer to), left over;
+          configuration changed, metrics changed, folder renamed, unknown schema version, link, lost
+          provenance (a patch or a list of packages that runs refer to), left over;
         - ``"note"``: owner unknown, foreign entry.
 
         Args:

@@ -73,7 +73,8 @@ def as_complete(run: dict[str, Any], run_dir: str | os.PathLike[str]) -> dict[st
     lacks = lacking_part(run, run_dir)
     if lacks is None:
         return run
-    warn_once(f"{run_dir}/run.json", f"{lacks} (a power cut?), so the run counts as not done")
+    problem = f"{lacks} (a power cut?); the run counts as not done"
+    warn_once(os.fspath(run_dir), problem, "incomplete %s: %s")
     fields = {"error_type": "RunIncomplete", "error_message": lacks, "reason": INCOMPLETE}
     return {**run, **fields, "status": RUN_STATUS_FAILED}
 
