@@ -105,6 +105,21 @@ class Reproduction(Printable):
     differences: tuple[Difference, ...]
     steps: tuple[str, ...]
 
+    def load_function(self, module: str, any_code: bool = False) -> Any:
+        """Import the run's function by its name; a launch in its module is not started.
+
+        Args:
+            module: where it is, as it can be imported today.
+            any_code: also where commit or function are not what they were.
+
+        Raises:
+            ConfigError: they are not, or the module has no such function.
+        """
+        from ztxexp.analysis.loading import load_function, refuse_other_code
+
+        refuse_other_code([] if any_code else [d for d in self.differences if _is_of_code(d)])
+        return load_function(module, str(self.function).partition(":")[2])
+
     def one_line(self) -> str:
         return f"run {self.run_id}: {plural(len(self.differences), 'difference')} today"
 
@@ -290,6 +305,12 @@ def _short(digest: str) -> str:
     return digest.partition(":")[2][:_DIGITS]
 
 
+def _is_of_code(difference: Difference) -> bool:
+    """Return whether it is of the commit, where there is one today, or of the function itself."""
+    is_commit = difference.what == _COMMITTED and bool(_COMMIT.fullmatch(difference.today))
+    return is_commit or difference.what == "function"
+
+
 # ---- how to get there ------------------------------------------------------------------------
 
 
@@ -358,7 +379,7 @@ def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
         else:
             yield f"# the whole launch: {command}"
     if alone is not None:
-        yield "# this run alone; a script must start launches under if __name__ == '__main__':"
+        yield "# this run alone, once the code is as it was:"
         yield alone
 
 
@@ -407,10 +428,9 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
     import_folder = os.path.relpath(above[1:] or ".", meta.git_folder or ".") if top else above
     root = json.dumps(os.path.realpath(folder.parent))
     lines = [
-        "from importlib import import_module",
         "from ztxexp import ExpRunner, ResultAnalyzer",
-        f"config = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)}).config",
-        f"ExpRunner([config], {root}).run(import_module({json.dumps(module)}).{name})",
+        f"run = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)})",
+        f"ExpRunner([run.config], {root}).run(run.load_function({json.dumps(module)}))",
     ]
     if import_folder != ".":
         lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(import_folder)})")

@@ -6,8 +6,10 @@ workers, :mod:`ztxexp_core.pickling.culprit` finds what cannot be pickled.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -76,15 +78,22 @@ def load_by_value(data: bytes) -> Any:
     """
     import pickle
 
+    with no_launches():
+        return pickle.loads(data)
+
+
+@contextlib.contextmanager
+def no_launches() -> Iterator[None]:
+    """Refuse to start a launch meanwhile, as a module does that is imported; in any thread."""
     mark = object()
     _loading.add(mark)
     try:
-        return pickle.loads(data)
+        yield
     finally:
         _loading.discard(mark)
 
 
-_loading: set[object] = set()  # one entry for each call of load_by_value, in any thread
+_loading: set[object] = set()  # one entry for each import or copy that is under way
 
 
 def refuse_while_loading() -> None:

@@ -16,6 +16,7 @@ from repositories import Repository, alone
 
 from ztxexp import ConfigError, ResultAnalyzer
 from ztxexp.analysis import reproducing
+from ztxexp.analysis.loading import load_function
 from ztxexp.provenance import provenance
 from ztxexp.provenance.provenance import installed
 
@@ -421,6 +422,52 @@ def test_the_last_step_runs_the_same_configuration_alone(lab, words, folder, mon
         assert first == second
     first, second = (strict(lab.root / name / "run.json") for name in (run_id, again))
     assert first["identity"] == second["identity"]
+
+
+UNGUARDED = """
+import sys
+from ztxexp import ExpRunner
+
+def train(ctx):
+    return {"score": ctx.config["lr"] * 2}
+
+ExpRunner([{"lr": 0.5}, {"lr": 0.7}], ROOT).run(train)
+"""
+
+
+def test_of_a_script_without_a_main_guard_one_run_is_started_and_not_its_sweep(lab):
+    lab.repo.write({"bare.py": UNGUARDED.replace("ROOT", repr(str(lab.root)))})
+    run_id = lab.launch("bare.py")
+    type_last_step(reproduce(lab.root, run_id).steps[-1], lab.repo.top)
+    assert len([n for n in names(lab.root) if n[0] != "."]) == 3
+
+
+@pytest.mark.parametrize("how", ["later commit", "other function"])
+def test_the_last_step_runs_nothing_where_the_steps_before_have_not_led_there(lab, how):
+    run_id = lab.launch("train.py", str(lab.root))
+    step = reproduce(lab.root, run_id).steps[-1]
+    lab.repo.write({"train.py": SCRIPT.replace("size *", "size +" if how[0] == "o" else "size *")})
+    if how == "later commit":
+        lab.repo.commit()
+    with pytest.raises(subprocess.CalledProcessError):
+        type_last_step(step, lab.repo.top)
+    assert [n for n in names(lab.root) if n[0] != "."] == [run_id]
+    found = reproduce(lab.root, run_id)
+    with pytest.raises(ConfigError, match="the code is not what the run was made from"):
+        found.load_function("train")
+
+
+def test_a_module_that_starts_a_launch_before_the_function_is_named(tmp_path, monkeypatch):
+    (tmp_path / "early.py").write_text(
+        "from ztxexp import ExpRunner\nExpRunner([{}], 'r').run(print)\ndef train(ctx): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="early does not define train"):
+        load_function("early", "train")
+    assert not list(tmp_path.glob("r/*/run.json")) and "early" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        load_function("nowhere_at_all", "train")
 
 
 @pytest.mark.parametrize(("name", "alone"), [("Model", True), ("made", False)])
