@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -112,7 +113,6 @@ class Deliveries:
 
     def ended(self, run_dir: Path, outcome: RunOutcome) -> None:
         """Note what trackers lack of a run that has ended."""
-        self._logged.update(outcome.notices)
         for label, seconds in outcome.lacking:
             self._set(label, run_dir, seconds)
         for target in self._here:
@@ -171,9 +171,16 @@ class Deliveries:
         """Log a failure, unless a run has had the same."""
         problem = without_secrets(f"{type(exc).__name__}: {exc}")
         text = f"tracker {name!r} failed in {call}: {problem}"
-        if text not in self._logged:
-            self._logged.add(text)
+        if self.is_news(text):
             _log.warning("%s", text)
+
+    def is_news(self, notice: str) -> bool:
+        """Return whether nothing like a notice of a run was logged before."""
+        topic = _topic(notice)
+        with self._lock:
+            news = topic not in self._logged
+            self._logged.add(topic)
+        return news
 
     # ---- at its end ------------------------------------------------------------------------------
 
@@ -249,3 +256,14 @@ def _command(root: Path, spec: TrackerSpec) -> str:
         text = value if isinstance(value, (str, os.PathLike)) else json.dumps(value, default=str)
         options.append(f"{key}={os.fspath(text)}")
     return mask_command(["ztxexp", "sync", short_path(root), spec.name, *options])
+
+
+def _topic(notice: str) -> str:
+    """Return a text that is equal for notices of which one is enough.
+
+    They are failures of one tracker in one call with one class of error, whatever the message; and
+    threads that were left, whatever their numbers.
+    """
+    if notice.startswith("tracker "):
+        return ": ".join(notice.split(": ", 2)[:2])
+    return re.sub(r"Thread-\d+", "Thread", notice)

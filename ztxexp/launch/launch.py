@@ -117,7 +117,7 @@ def launch(
         if not to_run and (filtered or Action.LEFT_OUT in counts):  # not all has succeeded before
             _log.warning("%s", plan)
         elif plan.root is not None:
-            progress.say(plan.one_line())
+            progress.say(plan.one_line(code=False))  # a warning names these
         if of_other_code and not options.any_code:
             _log.warning("%s", _about_other_code(plan))
         snapshot = plan.snapshot or Snapshot(root, make_index=False)

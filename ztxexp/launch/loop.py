@@ -97,7 +97,6 @@ class Sweep:
         self.outcomes: dict[str, RunOutcome] = {}
         self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
-        self._notices: set[str] = set()
         self.in_process = False
         self._deaths = 0
 
@@ -192,8 +191,7 @@ class Sweep:
             return  # an executor's mistake; what is on disk stands
         self.queue.hung.ended(outcome.run_id, outcome.hung)
         for notice in outcome.notices:
-            if notice not in self._notices:
-                self._notices.add(notice)
+            if self.deliveries.is_news(notice):
                 _log.warning("run %s: %s", outcome.run_id, notice)
         if outcome.reason == "interrupted" and self.in_process:
             raise KeyboardInterrupt

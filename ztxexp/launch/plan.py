@@ -158,8 +158,11 @@ class Plan:
             for item in self.items
         ]
 
-    def one_line(self) -> str:
+    def one_line(self, code: bool = True) -> str:
         """Return the non-zero counts.
+
+        Args:
+            code: say how many results another version of the function has made.
 
         Example:
             >>> plan.one_line()
@@ -174,7 +177,9 @@ class Plan:
         for action, n in counts.items():
             duplicates = action is Action.DUPLICATE
             part = plural(n, "duplicate") if duplicates else f"{n} {action.value}"
-            parts.append(f"{part}{self._of_other_code()}" if action is Action.REUSE else part)
+            parts.append(
+                f"{part}{self._of_other_code()}" if code and action is Action.REUSE else part
+            )
         return ", ".join(parts)
 
     @property

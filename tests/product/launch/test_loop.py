@@ -289,6 +289,36 @@ def test_a_death_that_another_launch_has_found_first_is_tried_again_all_the_same
     assert (earlier["error_type"], earlier["reason"]) == ("WorkerDied", "killed")
 
 
+# ---- what runs have to say ---------------------------------------------------------------------
+
+
+class Full:
+    """Fails with another message in each run."""
+
+    def on_run_start(self, ctx, meta):
+        raise OSError(f"no space for {ctx.run_id}")
+
+    def on_metric(self, ctx, event): ...
+
+    def on_run_end(self, ctx, summary): ...
+
+
+@pytest.mark.parametrize("mode", ["sequential", "process_pool"])
+def test_a_tracker_that_fails_in_each_run_is_told_once(root, caplog, mode):
+    pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1, 2]}).track(Full())
+    pipeline.run(experiments.score, mode=mode, workers=2)
+    (told,) = warned(caplog, "failed in on_run_start")
+    assert "OSError: no space for" in told
+
+
+def test_threads_that_runs_leave_are_told_once(root, caplog):
+    def leaves(ctx):
+        threading.Thread(target=time.sleep, args=(0.5,)).start()
+
+    ExpRunner([{"i": i} for i in range(3)], root.path, leaves).run(mode="process_pool")
+    assert len(warned(caplog, "left a thread running")) == 1
+
+
 # ---- beside other launches -------------------------------------------------------------------
 
 
