@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
-from ztxexp.results.arguments import Statuses
-from ztxexp.results.selection import Selection, Tags, read_runs
+from ztxexp.results.arguments import Filters, Labels, Statuses, Tags, checked_filters
+from ztxexp.results.selection import Selection, read_runs
 from ztxexp.upkeep.methods import UpkeepMethods
 from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus
@@ -28,21 +28,6 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 _SUCCEEDED: tuple[RunStatus, ...] = (RUN_STATUS_SUCCEEDED,)
-
-
-class Labels(TypedDict, total=False):
-    """Filters by what a launch is called, see :class:`ResultAnalyzer`."""
-
-    experiment_name: str | None
-    group: str | None
-    tags: Tags | None
-
-
-class Filters(Labels, total=False):
-    """Filters of :class:`ResultAnalyzer`; without ``statuses`` it is runs that succeeded."""
-
-    statuses: Statuses
-    metrics_filename: str
 
 
 class ResultAnalyzer(UpkeepMethods):
@@ -136,14 +121,7 @@ class ResultAnalyzer(UpkeepMethods):
             >>> ResultAnalyzer("./results_demo").to_dataframe().groupby("model")["score"].mean()
         """
         selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return frames.dataframe(
-            selection,
-            flatten=flatten,
-            prefix=prefix,
-            params=params,
-            categories=categories,
-            code=code,
-        )
+        return frames.dataframe(selection, flatten, prefix, params, categories, code)
 
     def to_csv(
         self,
@@ -465,16 +443,7 @@ class ResultAnalyzer(UpkeepMethods):
     def _filtered(
         self, filters: Any, known: type[Labels] = Filters, statuses: Statuses = _SUCCEEDED
     ) -> Selection:
-        """Return a selection by filters with their names.
-
-        Raises:
-            TypeError: a name that is none of them.
-        """
-        names = known.__annotations__
-        for name in filters:
-            if name not in names:
-                raise TypeError(
-                    f"there is no argument {name!r}{closest(name, names)}; filters: "
-                    f"{', '.join(names)}"
-                )
-        return Selection(self.results_path, **{"statuses": statuses, **filters})
+        """Return a selection by filters with their names."""
+        return Selection(
+            self.results_path, **{"statuses": statuses, **checked_filters(filters, known)}
+        )

@@ -23,7 +23,6 @@ _EXACT = 2**53  # up to it a float holds every integer
 @no_garbage_collection()
 def dataframe(
     selection: Selection,
-    *,
     flatten: bool = False,
     prefix: bool = False,
     params: bool = False,

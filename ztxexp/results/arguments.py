@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import VALID_RUN_STATUSES, RunStatus
 
 Statuses = RunStatus | Sequence[RunStatus] | None
+Tags = dict[str, str] | list[str]
 
 _REASONS = ("exception", "interrupted", "killed", "lost", "oom", "timeout")  # of failed runs
+
+
+class Labels(TypedDict, total=False):
+    """Filters by what a launch is called, see :class:`ResultAnalyzer`."""
+
+    experiment_name: str | None
+    group: str | None
+    tags: Tags | None
+
+
+class Filters(Labels, total=False):
+    """Filters of :class:`ResultAnalyzer`; without ``statuses`` it is runs that succeeded."""
+
+    statuses: Statuses
+    metrics_filename: str
+
+
+def checked_filters(filters: Any, known: type[Labels]) -> Any:
+    """Return filters after a check of their names.
+
+    Raises:
+        TypeError: a name that is none of ``known``.
+    """
+    names = known.__annotations__
+    for name in filters:
+        if name not in names:
+            near = closest(name, names) or f"; filters are {', '.join(names)}"
+            raise TypeError(f"there is no argument {name!r}{near}")
+    return filters
 
 
 def as_list(names: Iterable[str] | None, argument: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results import empty
-from ztxexp.results.arguments import as_list, checked_statuses
+from ztxexp.results.arguments import Tags, as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.text.format import encodable
@@ -33,7 +33,6 @@ from ztxexp_core.values.codec import numbers
 
 _log = logging.getLogger("ztxexp")
 
-Tags = dict[str, str] | list[str]
 
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 _RUN_DIR = "run_dir"
