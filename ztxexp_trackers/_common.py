@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ztxexp_core import MetricEvent, RunContext
 
@@ -126,3 +127,32 @@ class Redirected:
 def _through(*args: Any, _ztxexp: Any, **kwargs: Any) -> Any:
     call, original = _ztxexp
     return call(original, *args, **kwargs)
+
+
+_START_SEC = 60.0  # for which the function's own calls wait for a start that is under way
+_Run = TypeVar("_Run")
+
+
+class Runs(dict[Path, _Run], Generic[_Run]):
+    """The runs that a tracker follows, by their folders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._starting: dict[Path, threading.Event] = {}
+
+    @contextlib.contextmanager
+    def starting(self, run_dir: Path) -> Iterator[None]:
+        """Let :meth:`find` wait, while a run is started."""
+        started = self._starting[run_dir] = threading.Event()
+        try:
+            yield
+        finally:
+            self._starting.pop(run_dir, None)
+            started.set()
+
+    def find(self, run_dir: Path, wait: bool) -> _Run | None:
+        """Return a run; ``wait`` for its start, if that is under way: once, if it hangs."""
+        started = self._starting.get(run_dir)
+        if wait and started is not None and not started.wait(_START_SEC):
+            started.set()
+        return self.get(run_dir)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ztxexp_core import SkipRun, without_secrets
 from ztxexp_trackers._common import Redirected
+from ztxexp_trackers._mlflow_run import RemoteRun
 from ztxexp_trackers._mlflow_server import calls, resolved_uri
 
 URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
@@ -129,8 +130,44 @@ def _set(variable: str, value: str | None) -> None:
 # ---- the user's function -----------------------------------------------------------------------
 
 
+class _Function:
+    """A function of the user's under way.
+
+    Args:
+        find: see :func:`active`.
+
+    Attributes:
+        ours: the tracker's run on the stack of active runs; ``None`` where there is none (yet).
+        depth: of that stack below it.
+        stack: what is to be put back.
+    """
+
+    def __init__(self, find: Callable[[bool], RemoteRun | None]):
+        self._find = find
+        self.ours: Any = None
+        self.depth = len(_stack())
+        self.stack = contextlib.ExitStack()
+
+    def adopt(self, wait: bool) -> None:
+        """Make the tracker's run the active one, if there is one and no other is active."""
+        if self.ours is None and len(_stack()) == self.depth:
+            run = self._find(wait)
+            if run is not None:
+                experiment = run.entity.info.experiment_id
+                self.stack.enter_context(process.lent(run.uri, experiment))
+                self.ours = _run_class()(run.entity, run.uri)
+                _stack().append(self.ours)
+
+
+class _Inside(threading.local):
+    function: _Function | None = None  # the one that this thread carries out
+
+
+_inside = _Inside()
+
+
 @contextlib.contextmanager
-def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
+def active(find: Callable[[bool], RemoteRun | None], logger: logging.Logger) -> Iterator[None]:
     """Make a run the active one of this thread, without a call to the server.
 
     ``mlflow.start_run(run_id=...)`` would ask the server, refuse a run of another experiment than
@@ -138,22 +175,19 @@ def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
     Afterwards the settings of the process are as they were, also where there is no run.
 
     Args:
-        run: as MLflow's client returns it; ``None`` for a run that MLflow does not know.
-        uri: of the server.
+        find: returns the run, ``None`` where MLflow does not know it; if told to, it waits for a
+            start that is under way.
         logger: for what could not be ended.
     """
-    depth, ours = len(_stack()), None
-    with contextlib.ExitStack() as stack:
-        if run is None:
-            stack.enter_context(process.lent(None))
-        else:
-            import mlflow
-
-            stack.enter_context(process.lent(uri, run.info.experiment_id))
+    outer, function = _inside.function, _Function(find)
+    with function.stack as stack:
+        stack.enter_context(process.lent(None))
+        if hasattr(sys.modules.get("mlflow"), "start_run") and _fluent() is not None:
+            mlflow = sys.modules["mlflow"]
             calls_of = {getattr(mlflow, name): call for name, call in _CALLS.items()}
             stack.enter_context(_redirected.lent(calls_of))
-            ours = _run_class()(run, uri)
-            _stack().append(ours)
+            function.adopt(wait=False)
+        _inside.function = function
         status = "FAILED"
         try:
             yield
@@ -162,7 +196,8 @@ def active(run: Any, uri: str, logger: logging.Logger) -> Iterator[None]:
             status = "FINISHED"
             raise
         finally:
-            _leave(depth, ours, status, logger)
+            _inside.function = outer
+            _leave(function.depth, function.ours, status, logger)
 
 
 def _leave(depth: int, ours: Any, status: str, logger: logging.Logger) -> None:
@@ -219,7 +254,12 @@ def _ours() -> Any:
 
 
 def _start_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Go on with the tracker's run where the user starts one; others are started beside it."""
+    """Go on with the tracker's run where the user starts one; others are started beside it.
+
+    MLflow calls this itself where no run is active.
+    """
+    if _inside.function is not None:
+        _inside.function.adopt(wait=True)
     ours = _ours()
     given = inspect.signature(original).bind(*args, **kwargs).arguments
     if ours is None or given.get("nested"):
@@ -251,6 +291,13 @@ def _describe(given: Mapping[str, Any]) -> None:
         sys.modules["mlflow"].set_tags(tags)
 
 
+def _in_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Make a call that depends on the active run, or on the server."""
+    if _inside.function is not None:
+        _inside.function.adopt(wait=True)
+    return original(*args, **kwargs)
+
+
 def _end_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     """End a run of the user's; ours ends when the tracker says how."""
     if _ours() is None:
@@ -259,7 +306,7 @@ def _end_run(original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 def _set_tracking_uri(original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
     """Send to another server: without our run, which that one does not know."""
-    original(*args, **kwargs)
+    _in_run(original, *args, **kwargs)
     ours = _ours()
     if ours is not None and _address(sys.modules["mlflow"].get_tracking_uri()) != _address(
         ours.uri
@@ -272,4 +319,10 @@ def _address(uri: str) -> str:
     return without_secrets(resolved_uri(uri, None)).rstrip("/")
 
 
-_CALLS = {"start_run": _start_run, "end_run": _end_run, "set_tracking_uri": _set_tracking_uri}
+_CALLS = {
+    "start_run": _start_run,
+    "active_run": _in_run,
+    "set_experiment": _in_run,
+    "end_run": _end_run,
+    "set_tracking_uri": _set_tracking_uri,
+}

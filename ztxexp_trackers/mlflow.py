@@ -7,6 +7,7 @@ thread and process are as they were before.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import shlex
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core import MetricEvent, RunContext, RunMetadata, without_secrets
-from ztxexp_trackers._common import run_record
+from ztxexp_trackers._common import Runs, run_record
 from ztxexp_trackers._mlflow_active import EXPERIMENT, EXPERIMENT_NAME, URI, active, process
 from ztxexp_trackers._mlflow_run import (
     RUN_ID,
@@ -81,7 +82,7 @@ class MlflowTracker:
         self.experiment_name = experiment_name
         self.run_name = run_name
         self.log_artifacts = log_artifacts
-        self._runs: dict[Path, RemoteRun] = {}
+        self._runs: Runs[RemoteRun] = Runs()
 
     @staticmethod
     def check_options(tracking_uri: str | None = None, **others: Any) -> None:
@@ -104,6 +105,10 @@ class MlflowTracker:
             ConfigError: ``tracking_uri`` is a plain folder, which MLflow no longer writes to.
             ConnectionError: the server does not answer.
         """
+        with self._runs.starting(ctx.run_dir):
+            self._start(ctx, meta)
+
+    def _start(self, ctx: RunContext, meta: RunMetadata) -> None:
         mlflow = import_mlflow()
         uri = resolved_uri(self.tracking_uri, process.users()[URI])
         param_texts(ctx.config)  # what has no plain form is an error before there is a run
@@ -149,8 +154,7 @@ class MlflowTracker:
 
         What the user's function leaves open above it is ended.
         """
-        run = self._runs.get(ctx.run_dir)
-        return active(run and run.entity, run.uri if run else "", ctx.logger)
+        return active(functools.partial(self._runs.find, ctx.run_dir), ctx.logger)
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:
         """Log the final figures and the status, and end the run."""

@@ -28,7 +28,7 @@ from ztxexp_core import (
     importing,
     plain,
 )
-from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
+from ztxexp_trackers._common import Runs, is_number, marked, named_metrics, seconds
 from ztxexp_trackers._wandb_active import (
     STEP_METRIC,
     SharedRun,
@@ -38,7 +38,6 @@ from ztxexp_trackers._wandb_active import (
 )
 
 _TAG_LENGTH, _NAME_LENGTH = 64, 128  # characters, limits of W&B
-_START_SEC = 60.0  # for which the function's own calls wait for a start that is under way
 _WRITTEN_SEC = 5.0
 _MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 _ARTIFACT_TYPES = {
@@ -100,8 +99,7 @@ class WandbTracker:
         self.entity = entity
         self.log_artifacts = log_artifacts
         self.kwargs = kwargs
-        self._runs: dict[Path, _Followed] = {}
-        self._starting: dict[Path, threading.Event] = {}
+        self._runs: Runs[_Followed] = Runs()
 
     @staticmethod
     def check_options(project: str | None = None, **others: Any) -> None:
@@ -143,12 +141,8 @@ class WandbTracker:
         Raises:
             ImportError: wandb is not installed.
         """
-        starting = self._starting[ctx.run_dir] = threading.Event()
-        try:
+        with self._runs.starting(ctx.run_dir):
             self._start(ctx, meta)
-        finally:
-            del self._starting[ctx.run_dir]
-            starting.set()
 
     def _start(self, ctx: RunContext, meta: RunMetadata) -> None:
         described = {**self._described(ctx, meta), **self.kwargs}
@@ -197,10 +191,7 @@ class WandbTracker:
         return in_function(functools.partial(self._shared, ctx.run_dir), ctx.logger)
 
     def _shared(self, run_dir: Path, wait: bool) -> SharedRun | None:
-        starting = self._starting.get(run_dir)
-        if wait and starting is not None:
-            starting.wait(_START_SEC)
-        followed = self._runs.get(run_dir)
+        followed = self._runs.find(run_dir, wait)
         return None if followed is None else followed.shared
 
     def on_run_end(self, ctx: RunContext, summary: dict[str, object]) -> None:

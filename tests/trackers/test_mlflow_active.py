@@ -6,10 +6,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import mlflow_reading
 import pytest
-from mlflow_reading import curve, files, follow, mlflow, stored
+from mlflow_reading import curve, files, follow, mlflow, stored, telling
 
 from ztxexp_core import SkipRun
 from ztxexp_trackers._mlflow_server import calls
@@ -300,6 +301,40 @@ def test_names_bound_before_the_run_do_the_same(uri, make_ctx, make_event, tmp_p
     assert (run.data.tags["mlflow.runName"], run.info.status) == ("mine", "FINISHED")
     with start_run() as own:  # MLflow's again
         assert own.info.run_id != run.info.run_id
+
+
+@pytest.mark.parametrize("call", ["start_run", "log_metric", "set_experiment", "set_tracking_uri"])
+def test_calls_of_the_function_wait_for_a_start_that_takes_long(
+    uri, make_ctx, monkeypatch, tmp_path, call
+):
+    tracker, ctx = MlflowTracker(uri, "exp"), make_ctx()
+    start, begun, goes_on = tracker._start, threading.Event(), threading.Event()
+
+    def slow_start(*args):
+        begun.set()
+        assert goes_on.wait(60)
+        start(*args)
+
+    monkeypatch.setattr(tracker, "_start", slow_start)
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    arguments = {"log_metric": ["first", 1.0], "set_tracking_uri": [elsewhere]}
+    with telling(tracker, ctx) as tell, ThreadPoolExecutor(1) as other:
+        starting = other.submit(tracker.on_run_start, ctx, ctx.meta)
+        assert begun.wait(60)
+        with tracker.in_run(ctx):
+            threading.Timer(0.2, goes_on.set).start()
+            getattr(mlflow, call)(*arguments.get(call, ["x"] if call == "set_experiment" else []))
+            if call == "set_tracking_uri":
+                assert mlflow.active_run() is None
+                mlflow.set_tracking_uri(uri)
+            else:
+                mlflow.log_metric("mine", 1.0)
+                assert mlflow.active_run().data.tags["run_id"] == ctx.run_id
+        starting.result()
+        tell("on_run_end", {"status": "succeeded", "metrics": {}})
+    (run,) = stored(uri, "exp").values()
+    assert run.data.metrics.get("mine") == (None if call == "set_tracking_uri" else 1.0)
+    assert stored(uri) == {}
 
 
 def test_an_error_within_start_run_reaches_the_run(uri, make_ctx):
