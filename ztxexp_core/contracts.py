@@ -168,7 +168,11 @@ def ztxexp_execute(
       status.
     - Yield one outcome for each spec, in the order in which the runs end. For a process that died
       yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk.
-    - When the generator is closed, cancel: within 5 seconds no worker process is left.
+    - ``run_one`` may be given a spec again, as when an engine queues a job once more: the run goes
+      on in its folder once the process before has ended, and what has ended is not run again. See
+      ``RunSpec.restarted``.
+    - When the generator is closed, cancel: within 5 seconds no worker process is left. A run whose
+      process lives on, also one that was told as lost, stays ``running`` and is named.
     - Worker processes are not daemonic, because runs start processes of their own. Do not rely on
       anything inherited by fork.
     - If the generator itself raises, the core reconciles with the disk, closes the dead runs, and

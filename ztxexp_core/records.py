@@ -233,6 +233,9 @@ class RunSpec:
         fresh_process: the run needs a process that has executed no other run.
         without: labels of trackers that have hung in this launch and are not called for this run.
         name: what tells it from the other runs of the launch, ``lr=0.1 seed=2``; may be empty.
+        restarted: set by an executor that starts a run a second time, and vouches that it has
+            ended the process before: ``run_one`` waits for that end, on another host until 25
+            seconds without a sign of life. Then it goes on in the folder, as a further attempt.
     """
 
     run_id: str
@@ -246,11 +249,13 @@ class RunSpec:
     fresh_process: bool = False
     without: tuple[str, ...] = ()
     name: str = ""
+    restarted: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By value, because a worker has another __main__ and cannot import classes of ours.
-        limits = (self.timeout, dict(self.environment), self.fresh_process, self.without, self.name)
-        rest = (self.identity, self.attempt, self.tries, *limits)
+        limits = (self.timeout, dict(self.environment), self.fresh_process)
+        names = (self.without, self.name, self.restarted)
+        rest = (self.identity, self.attempt, self.tries, *limits, *names)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
 
 

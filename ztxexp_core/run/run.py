@@ -11,7 +11,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import load_by_value, pickle_launch, refuse_unsendable
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
     RunMetadata,
@@ -39,11 +40,29 @@ from ztxexp_core.run.launch import (
 from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
 from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
-from ztxexp_core.run.trackers import RunSink, RunTrackers
-from ztxexp_core.store.complete import FILES, mark_of, sizes_of_lines
-from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now, write_bytes, write_json
-from ztxexp_core.store.liveness import beat_for
-from ztxexp_core.store.run_folder import create_run, reopen_run, status_elsewhere, taken_over
+from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
+from ztxexp_core.store.complete import FILES, INCOMPLETE, known_run, mark_of, sizes_of_lines
+from ztxexp_core.store.files import (
+    JsonlWriter,
+    RunFiles,
+    utc_now,
+    write_bytes,
+    write_json,
+)
+from ztxexp_core.store.liveness import (
+    SILENT_SEC,
+    VOUCHED_SEC,
+    beat_for,
+    owner_is_dead,
+    this_process,
+)
+from ztxexp_core.store.run_folder import (
+    attempt_of,
+    create_run,
+    discard_staged,
+    reopen_run,
+    taken_over,
+)
 from ztxexp_core.store.sink import named_values, plain_values
 from ztxexp_core.values.codec import encode
 from ztxexp_core.values.copying import copy_config
@@ -77,7 +96,12 @@ class RunOne:
             self._launch.initializer()
 
     def __call__(self, spec: RunSpec) -> RunOutcome:
-        return _Run(self._launch, spec).execute()
+        run = _Run(self._launch, spec)
+        try:
+            return run.execute()
+        finally:
+            if _under_way.get(spec.run_id) is run:
+                del _under_way[spec.run_id]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack_run_one, self.packed()
@@ -141,8 +165,20 @@ def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     return run_one
 
 
+_LOOK_AGAIN_SEC = 0.1  # whether the process before has ended
+_under_way: dict[str, _Run] = {}  # in this process, by id
+
+
 class _TakenOverError(Exception):
     """Another process has finished the run, or is carrying it out."""
+
+
+class _EndedError(Exception):
+    """The run has ended before; the record says how."""
+
+    def __init__(self, record: Mapping[str, Any]):
+        super().__init__("the run has ended")
+        self.record = record
 
 
 class _Run:
@@ -162,6 +198,8 @@ class _Run:
     def execute(self) -> RunOutcome:
         try:
             self._open()
+        except _EndedError as exc:
+            return self._recorded(exc.record)
         except BaseException as exc:
             return self._unrecorded(exc)
         try:
@@ -187,14 +225,12 @@ class _Run:
     # -- 1. the folder
 
     def _open(self) -> None:
-        run_dir, self.attempt = self.spec.run_dir, self.spec.attempt
-        self.record, self.meta = first_record(self.spec, self.launch.metadata)
-        reopens = self.attempt > 1 and run_dir.exists()
-        status = status_elsewhere(run_dir, self.attempt) if reopens else None
-        if status is not None:
-            raise _TakenOverError(f"another launch has continued it; it is {status}")
-        make = reopen_run if reopens else create_run
+        run_dir, self.attempt = self.spec.run_dir, self._attempt_to_make()
+        spec = dataclasses.replace(self.spec, attempt=self.attempt)
+        self.record, self.meta = first_record(spec, self.launch.metadata)
+        make = reopen_run if self.attempt > 1 and run_dir.exists() else create_run
         make(run_dir, self.spec.config, self.record, self.meta.to_dict())
+        _under_way[spec.run_id] = self
         beat_for(os.path.dirname(self.files.base))
         if self.launch.own_process:
             redirect_output(self.files.log)
@@ -203,6 +239,63 @@ class _Run:
         self._new_context()
         if self.meta.code_note is not None:
             self.notices.append(self.meta.code_note)
+
+    def _attempt_to_make(self) -> int:
+        """Return the number of the attempt to make; a further one if the run was begun before.
+
+        Raises:
+            _EndedError: it has ended, by this attempt or a later one.
+            _TakenOverError: a living process is at work on it.
+            OSError: its record cannot be read.
+        """
+        spec = self.spec
+        if not spec.run_dir.exists():
+            if spec.restarted:
+                discard_staged(spec.run_dir)
+            return spec.attempt
+        limit = VOUCHED_SEC if spec.restarted else SILENT_SEC
+        until = time.monotonic() + 2 * VOUCHED_SEC * spec.restarted
+        while True:
+            record = known_run(spec.run_dir) or {}
+            status, number = record.get("status"), attempt_of(record)
+            earlier = number < spec.attempt  # than any attempt that was begun by this spec
+            if status != RUN_STATUS_RUNNING:
+                break
+            owner = record.get("owner")
+            if owner == this_process() and not earlier:
+                alive = spec.run_id in _under_way  # in another thread
+            else:
+                alive = owner_is_dead(record, spec.run_dir, limit) is False
+            if not alive:
+                return max(spec.attempt, number + 1)
+            if time.monotonic() >= until:
+                process = f"process {owner.get('pid')} on {owner.get('host')}" if owner else ""
+                raise _TakenOverError(f"{process} is at work on it")
+            time.sleep(_LOOK_AGAIN_SEC)
+        if earlier and status == RUN_STATUS_SUCCEEDED:
+            raise _TakenOverError("another launch has gone on with it; it has succeeded")
+        if status is None or earlier:
+            return spec.attempt
+        if "closed_by" in record or record.get("reason") == INCOMPLETE:  # it has not ended
+            return number + 1
+        raise _EndedError(record)
+
+    def _recorded(self, record: Mapping[str, Any]) -> RunOutcome:
+        """Return the outcome of a run that has ended before; trackers may lack it."""
+        lacking = [(target.label, 0.0) for target in remote_targets(self.launch)]
+        return RunOutcome(
+            run_id=self.spec.run_id,
+            status=str(record.get("status")),
+            attempt=attempt_of(record),
+            duration_sec=float(record.get("duration_sec") or 0.0),
+            error_type=record.get("error_type"),
+            error_message=record.get("error_message"),
+            reason=record.get("reason"),
+            exit_code=record.get("exit_code"),
+            signal=record.get("signal"),
+            place=record.get("error_place"),
+            lacking=tuple(lacking),
+        )
 
     def _new_context(self) -> None:
         """Make the context of an attempt, with a sink of its own."""

@@ -43,6 +43,7 @@ _BEATS = f"{SHARED_FOLDER}/{ALIVE}"  # below the root
 
 BEAT_SEC = 10.0  # also before the first beat: short launches leave no file
 SILENT_SEC = 120.0  # NFS clients see a touch up to 60 s late
+VOUCHED_SEC = 2.5 * BEAT_SEC  # where whoever had started a process says that it has ended
 _KEPT_SEC = 86_400.0  # then the file of a killed process is removed
 _CLOCK_KEPT_SEC = 60.0
 _JOIN_SEC = 1.0  # a beat may hang in a file system that does not answer
@@ -221,7 +222,9 @@ if hasattr(os, "register_at_fork"):
 # ---- other processes -----------------------------------------------------------------------------
 
 
-def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> bool | None:
+def owner_is_dead(
+    run: Mapping[str, Any], run_dir: str | Path | None = None, limit: float = SILENT_SEC
+) -> bool | None:
     """Return whether the process that owns a ``running`` record has ended.
 
     A stopped or slow process is alive. ``None`` if it is unknown: the record names no owner, or one
@@ -230,16 +233,33 @@ def owner_is_dead(run: Mapping[str, Any], run_dir: str | Path | None = None) -> 
     Args:
         run: the record.
         run_dir: the run's folder; without it nothing is known about owners elsewhere.
+        limit: how many seconds of silence of an owner elsewhere are too long.
     """
     if run_dir is None:
         return process_is_dead(run.get("owner"))
+    if os.path.basename(run_dir) in _disowned and run.get("owner") == this_process():
+        return True
     files = RunFiles(run_dir)
     signs = (files.run, files.curve, files.events)
-    return process_is_dead(run.get("owner"), os.path.dirname(run_dir), signs)
+    return process_is_dead(run.get("owner"), os.path.dirname(run_dir), signs, limit)
+
+
+_disowned: set[str] = set()
+
+
+def disown(run_id: str) -> None:
+    """Count this process as dead for a run that it is no longer at work on.
+
+    For a run whose end could not be written: otherwise this process would wait for itself.
+    """
+    _disowned.add(run_id)
 
 
 def process_is_dead(
-    owner: object, root: str | Path | None = None, signs: Iterable[str] = ()
+    owner: object,
+    root: str | Path | None = None,
+    signs: Iterable[str] = (),
+    limit: float = SILENT_SEC,
 ) -> bool | None:
     """Return whether the process of an owner record has ended; ``None`` if it is unknown.
 
@@ -247,10 +267,11 @@ def process_is_dead(
         owner: the owner record that :func:`this_process` made in that process.
         root: the results root in which it beats.
         signs: paths of other files that the process writes while it is alive.
+        limit: how many seconds of silence of a process elsewhere are too long.
     """
     if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
         return None
-    here, boot, limit = this_process(), owner.get("boot"), SILENT_SEC
+    here, boot = this_process(), owner.get("boot")
     restarted = None
     if owner["host"] == here["host"]:
         # Where a boot is not known, the process id and its start decide.
@@ -260,7 +281,7 @@ def process_is_dead(
         if not same_boot and isinstance(boot, str):
             # This machine before a reboot; or another machine of that name, if it has given a sign
             # of life since.
-            restarted, limit = True, min(SILENT_SEC, _seconds_up())
+            restarted, limit = True, min(limit, _seconds_up())
     beat = owner.get("beat")
     if root is None or not isinstance(beat, str):
         return restarted

@@ -120,6 +120,8 @@ def reopen_run(
     before = known_run(run_dir) or {}
     if before.get("status") == RUN_STATUS_SUCCEEDED:  # another launch was faster
         raise FileExistsError(errno.EEXIST, "the run has succeeded meanwhile", str(run_dir))
+    if before.get("status") == RUN_STATUS_RUNNING:  # and its process has ended
+        before |= _LOST_FIELDS
     number = attempt_of(before)
     earlier = before.get("earlier_attempts")
     run["earlier_attempts"] = [
