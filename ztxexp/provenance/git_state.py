@@ -27,6 +27,7 @@ FILE_LIMIT = 256 * 1024  # bytes of a new file; code and settings are smaller
 MAX_NEW_FILES = 5_000
 _TIMEOUT_SEC = 5.0
 _NAMES_LIMIT = 4 * 2**20
+_MAX_HIDDEN = 100  # their names are arguments of one call
 _STAGED_LIMIT = 64 * 2**20
 _SHOWN = 10
 
@@ -154,13 +155,16 @@ def _with_way_out(problem: str, folder: str) -> str:
     return f"{problem}: see what git status says in {folder}"
 
 
-def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT) -> Uncommitted:
+def uncommitted(
+    checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT, code: str | None = None
+) -> Uncommitted:
     """Return what is not committed; git may take a few seconds at most.
 
     Args:
         checkout: where to look; it has a ``top``.
         exclude: a folder that is left out: the results root.
         limit: the largest patch, in bytes.
+        code: a file that must be known; where git ignores it, that is told.
 
     Example:
         >>> uncommitted(checkout, "./results").dirty
@@ -182,9 +186,14 @@ def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT
         else:
             patch, problem = _git(folder, ("diff", "HEAD", *_DIFF, "--", *pathspecs), limit)
         if problem:
-            known = "recorded" if patch else "known"
-            return Uncommitted(True if patch else None, None, f"not {known}: {problem}")
-        dirty, notes = _in_submodules(folder, exclude, limit)
+            what = "not recorded" if patch else "not known"
+            return Uncommitted(True if patch else None, None, f"{what}: {problem}")
+        staged, problem = _git(folder, ("ls-files", "-v", "-z", "--stage"), _STAGED_LIMIT)
+        dirty, notes, hidden = None, [f"without submodules: {problem}"], list[str]()
+        known = not problem
+        if known:
+            dirty, notes = _in_submodules(folder, staged, exclude, limit)
+            hidden = _hidden(folder, staged)
         names, problem = _git(folder, listing, _NAMES_LIMIT)
     except OSError as exc:
         return Uncommitted(None, None, f"not known: {_not_started(exc)}")
@@ -192,8 +201,8 @@ def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT
     listed = names.split(b"\0")[:-1]
     if len(names) > _NAMES_LIMIT or len(listed) > MAX_NEW_FILES:
         listed, problem = [], f"there are more than {MAX_NEW_FILES:,}"
-    if problem and not dirty:
-        dirty = None
+    if problem:
+        dirty, known = dirty or None, False
     chosen, left_out = _choose(folder, [] if problem else listed, limit - len(patch))
     if chosen:
         created, problem = _patch_of(folder, chosen)
@@ -207,12 +216,19 @@ def uncommitted(checkout: Checkout, exclude: str | Path, limit: int = DIFF_LIMIT
     if left_out:
         more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
         notes.append(f"left out: {', '.join(left_out[:_SHOWN])}{more}")
-    if patch or chosen or secret_files:
+    if hidden:
+        notes.append(f"left out, for git is told not to look at them: {', '.join(hidden[:_SHOWN])}")
+    untracked = _untracked(top, code, staged) if known else None
+    if untracked and untracked not in listed:
+        notes.append(f"without {os.fsdecode(untracked)}, which is not in git")
+    if patch or chosen or secret_files or hidden or untracked:
         dirty = True
     return Uncommitted(dirty, patch or None, "; ".join(notes) or None)
 
 
-def _in_submodules(top: str, exclude: str | Path, limit: int) -> tuple[bool | None, list[str]]:
+def _in_submodules(
+    top: str, staged: bytes, exclude: str | Path, limit: int
+) -> tuple[bool | None, list[str]]:
     """Return whether anything inside of submodules is not committed, and what; no patch holds it.
 
     Raises:
@@ -220,13 +236,12 @@ def _in_submodules(top: str, exclude: str | Path, limit: int) -> tuple[bool | No
     """
     dirty: bool | None = False
     notes = []
-    staged, problem = _git(top, ("ls-files", "-z", "--stage"), _STAGED_LIMIT)
-    if problem:
-        return None, [f"without submodules: {problem}"]
     for entry in staged.split(b"\0"):
+        if entry[2:9] != b"160000 ":
+            continue
         name = os.fsdecode(entry.partition(b"\t")[2])
         folder = os.path.join(top, name)
-        if not entry.startswith(b"160000 ") or not os.path.lexists(os.path.join(folder, ".git")):
+        if not os.path.lexists(os.path.join(folder, ".git")):  # it is not checked out
             continue
         try:
             inner = find_checkout(folder)
@@ -241,6 +256,34 @@ def _in_submodules(top: str, exclude: str | Path, limit: int) -> tuple[bool | No
         if not dirty and state.dirty is not False:
             dirty = state.dirty
     return dirty, notes
+
+
+def _untracked(top: Path, code: str | None, staged: bytes) -> bytes | None:
+    """Return the name of a file below the top, if git does not track it."""
+    path = Path(os.path.realpath(code)) if code else None
+    if path is None or not path.is_relative_to(top):
+        return None
+    name = os.fsencode(path.relative_to(top).as_posix())
+    return None if b"\t" + name + b"\0" in staged else name
+
+
+def _hidden(top: str, staged: bytes) -> list[str]:
+    """Return changed files that git was told not to look at (assume-unchanged, say)."""
+    hashes = {}
+    for entry in staged.split(b"\0"):
+        tag, _, rest = entry.partition(b" ")
+        if tag not in (b"", b"H", b"M") and entry[2:9] != b"160000 ":
+            about, _, name = rest.partition(b"\t")
+            if os.path.isfile(
+                os.path.join(os.fsencode(top), name)
+            ):  # else left out by a sparse one
+                hashes[os.fsdecode(name)] = about.split(b" ")[1]
+    names = list(hashes)[:_MAX_HIDDEN]
+    if not names:
+        return []
+    output, problem = _git(top, ("hash-object", "--", *names), _NAMES_LIMIT)
+    pairs = zip(names, output.split(b"\n"), strict=False)
+    return names if problem else [name for name, now in pairs if now != hashes[name]]
 
 
 def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:

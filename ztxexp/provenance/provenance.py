@@ -88,7 +88,7 @@ def describe_launch(
         lines = [f"{name}=={version}\n" for name, version in installed().items()]
         fields["packages"] = write_shared(root, PACKAGES, "".join(lines).encode())
         if checkout and checkout.top:
-            changes = uncommitted(checkout, root)
+            changes = uncommitted(checkout, root, code=code.file)
             if changes.dirty is None:
                 _log.warning("whether all is committed is not known: %s%s", changes.note, _WAY_OUT)
             changes = changes._replace(note="; ".join(filter(None, [note, changes.note])) or None)

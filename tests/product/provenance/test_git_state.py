@@ -340,6 +340,31 @@ def test_another_commit_of_a_submodule_is_in_the_patch(repo, nested, tmp_path):
     assert rebuilt(repo, found.patch, tmp_path / "fresh").tree()["new.py"] == (b"x\n", False)
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_changes_that_git_is_told_not_to_look_at_are_dirty_and_named(repo, flag):
+    repo.git("update-index", flag, "train.py", "pkg/model.py")
+    assert look() == Uncommitted(False, None, None)
+    repo.write({"train.py": "quite different\n"})
+    found = look()
+    assert (found.dirty, found.patch) == (True, None)
+    assert found.note.endswith("told not to look at them: train.py")
+    (repo.top / "pkg/model.py").unlink()
+    assert look() == found
+
+
+def test_code_that_git_ignores_is_not_clean(repo, tmp_path):
+    repo.commit({".gitignore": "scratch/\n"})
+    repo.write({"scratch/exp.py": "x\n"})
+    checkout = find_checkout()
+    for name in ("train.py", "scratch/exp.py", "../elsewhere.py"):
+        found = uncommitted(checkout, "results", code=str(repo.top / name))
+        note = "without scratch/exp.py, which is not in git" if "scratch" in name else None
+        assert found == Uncommitted(note is not None, None, note)
+    repo.write({"new.py": "x\n"})
+    found = uncommitted(checkout, "results", code=str(repo.top / "new.py"))
+    assert (found.dirty, found.note) == (True, None)
+
+
 # ---- what is left out ----------------------------------------------------------------------------
 
 
@@ -508,7 +533,7 @@ def test_a_damaged_repository_costs_the_patch_only(repo):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for git is a shell script")
-@pytest.mark.parametrize("command", ["ls-files -z --others", "ls-files -z --stage"])
+@pytest.mark.parametrize("command", ["ls-files -z --others", "ls-files -v -z --stage"])
 def test_where_a_part_of_the_answer_is_missing_nothing_is_called_clean(
     repo, tmp_path, monkeypatch, command
 ):
