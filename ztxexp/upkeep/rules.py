@@ -188,15 +188,15 @@ def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
 
 def labelled(runs: RunSet, infos: Iterable[RunInfo]) -> list[RunInfo]:
     """Return the runs with those values of their configurations in which all runs differ."""
-    keys = list(varying(flattened(runs.config)))
+    table = flattened(runs.config)
+    columns = {key: table.column(key, ABSENT) for key in varying(table)}
     position = {name: at for at, name in enumerate(runs.names)}
-    config_at = runs.config.getter()
-    return [
-        replace(
-            info, label=label(config_at(position[info.folder.name]) or {}, keys) if keys else ""
-        )
-        for info in infos
-    ]
+    named = []
+    for info in infos:
+        cells = {key: column[position[info.folder.name]] for key, column in columns.items()}
+        config = {key: cell for key, cell in cells.items() if cell is not ABSENT}
+        named.append(replace(info, label=label(config)))
+    return named
 
 
 def _value(value: Any) -> float | None:
