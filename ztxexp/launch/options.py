@@ -21,7 +21,7 @@ from ztxexp.provenance.provenance import describe_launch
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, check_count
 from ztxexp_core.machine.cores import available_cores
-from ztxexp_core.pickling import pickle_by_value
+from ztxexp_core.pickling import can_be_sent
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.plugins.trackers import check_instance
@@ -318,11 +318,7 @@ def _spec_labels(specs: Sequence[TrackerSpec]) -> Iterator[str]:
 def _works_in_worker(tracker: Tracker) -> bool:
     if not getattr(tracker, "local", False) and not hasattr(tracker, "in_run"):
         return False
-    try:
-        pickle_by_value(tracker)
-    except Exception:
-        return False
-    return True
+    return can_be_sent(tracker)
 
 
 def _tracker_spec(spec: Mapping[str, Any]) -> TrackerSpec:

@@ -123,13 +123,7 @@ class DeliveryState:
 
     @classmethod
     def of(cls, run_dir: str | Path, name: str, destination: str) -> DeliveryState:
-        """Read the state; nothing is written.
-
-        Args:
-            run_dir: the run's folder.
-            name: of the tracker, as the user knows it.
-            destination: where it sends to.
-        """
+        """Read the state of a tracker, by its name and where it sends to; nothing is written."""
         import hashlib  # slow to import, and most runs have no such file
 
         digest = hashlib.blake2b(destination.encode(errors="replace"), digest_size=6).hexdigest()
@@ -166,10 +160,7 @@ class DeliveryState:
     # ---- a session -----------------------------------------------------------------------------
 
     def open(self, **session: Any) -> None:
-        """Begin a session.
-
-        Args:
-            session: what to record of it, such as the tracker's name.
+        """Begin a session; ``session`` is recorded with it, such as the tracker's name.
 
         Raises:
             BlockingIOError: another process has one.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import itertools
 import logging
 import os
 import weakref
@@ -176,7 +175,15 @@ def usable_gpus(value: str | None, devices: Sequence[Device] | None, reason: str
     Raises:
         OptionError: there is none.
     """
-    gpus = _all(devices or ()) if value is None else visible_gpus(value, devices)
+    known = devices or ()
+    if value is not None:
+        gpus = visible_gpus(value, devices)
+    elif any(device.parts is not None for device in known):
+        # CUDA shows a process one part of a GPU in MIG mode, so parts are given out one by one;
+        # UUIDs for all, since numbers are not reliable beside them.
+        gpus = [uuid for one in known for uuid in ((one.uuid,) if one.parts is None else one.parts)]
+    else:
+        gpus = [str(number) for number in range(len(known))]
     if not gpus:
         raise OptionError(
             f'gpus="auto" found no GPU ({reason}); name them, gpus=[0, 1], or leave gpus out'
@@ -230,12 +237,3 @@ def kind_of(entry: str) -> str | None:
 def label(entry: str) -> str:
     """Return a short name of a GPU for people."""
     return f"GPU {entry}" if kind_of(entry) == "number" else entry[:12]
-
-
-def _all(devices: Sequence[Device]) -> list[str]:
-    if any(device.parts is not None for device in devices):
-        # CUDA shows a process one part of a GPU in MIG mode, so parts are given out one by one;
-        # UUIDs for all, since numbers are not reliable beside them.
-        parts = ((one.uuid,) if one.parts is None else one.parts for one in devices)
-        return list(itertools.chain.from_iterable(parts))
-    return [str(number) for number in range(len(devices))]

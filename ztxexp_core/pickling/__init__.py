@@ -52,11 +52,7 @@ def pickle_launch(launch: Any) -> bytes:
 
 
 def refuse_unsendable(what: str, thing: Any) -> None:
-    """Refuse what cannot be pickled.
-
-    Args:
-        what: its name for the message.
-        thing: the object.
+    """Refuse a thing that cannot be pickled; ``what`` is its name for the message.
 
     Raises:
         OptionError: it cannot; the message names the object in it, and the functions that use it.
@@ -68,6 +64,15 @@ def refuse_unsendable(what: str, thing: Any) -> None:
 
         text = f"{what} cannot be sent to worker processes: {explain(thing, exc)}"
         raise OptionError(text) from exc
+
+
+def can_be_sent(thing: Any) -> bool:
+    """Return whether a thing can be pickled by value."""
+    try:
+        pickle_by_value(thing)
+    except Exception:
+        return False
+    return True
 
 
 def load_by_value(data: bytes) -> Any:

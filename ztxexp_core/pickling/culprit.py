@@ -18,11 +18,7 @@ _Part = tuple[str, Any]  # how an object is called where it is used ("" for noth
 
 
 def explain(thing: Any, exc: Exception) -> str:
-    """Return the cause and the way out in one sentence.
-
-    Args:
-        thing: what could not be pickled.
-        exc: what pickling it raised.
+    """Return why pickling a thing raised an exception, and the way out, in one sentence.
 
     Example:
         >>> explain(train, TypeError("cannot pickle '_thread.lock' object"))
@@ -32,7 +28,7 @@ def explain(thing: Any, exc: Exception) -> str:
     users = [_name(thing)]
     labels: list[str] = []
     for label, part in path:
-        if _has_name(part):
+        if isinstance(part, (FunctionType, type, CACHED)):
             name = _name(part)
             if name != users[-1]:  # a function and its cache have one name
                 users.append(name if not label or part.__name__ in label else f"{name} as {label}")
@@ -69,10 +65,6 @@ def _error(thing: Any) -> Exception | None:
     except Exception as exc:  # as the object's class raises
         return exc
     return None
-
-
-def _has_name(thing: Any) -> bool:
-    return isinstance(thing, (FunctionType, type, CACHED))
 
 
 def _name(thing: Any) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dis
 import functools
-import importlib.machinery
 import io
 import os
 import sys
@@ -19,14 +18,7 @@ import typing
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Set
-from importlib.machinery import (
-    BuiltinImporter,
-    ExtensionFileLoader,
-    FrozenImporter,
-    PathFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from importlib import machinery
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -40,7 +32,12 @@ SCRIPT = ("__main__", "__mp_main__")
 
 CACHED = type(functools.lru_cache(len))
 _BY_NAME, _FROM_FILE, _BY_VALUE = range(3)
-_LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
+_LOADERS = (
+    machinery.SourceFileLoader,
+    machinery.SourcelessFileLoader,
+    machinery.ExtensionFileLoader,
+)
+_BUILT_IN: tuple[Any, ...] = (machinery.BuiltinImporter, machinery.FrozenImporter)
 _OF_NOTEBOOKS = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _LOOKUPS = frozenset({"globals", "eval", "exec"})
 
@@ -180,7 +177,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         search = _search_of(sys.modules[parent]) if in_package else None
         if (not parent or in_package) and _is_found(name, module, search):
             return _BY_NAME
-        if file is not None and file.endswith((".py", *importlib.machinery.EXTENSION_SUFFIXES)):
+        if file is not None and file.endswith((".py", *machinery.EXTENSION_SUFFIXES)):
             return _FROM_FILE
         return _BY_NAME if in_package else _BY_VALUE
 
@@ -246,7 +243,7 @@ def _codes_of_own_modules() -> Iterator[CodeType]:
         if name.partition(".")[0].startswith("ztxexp") or file.startswith(installed):
             continue
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
-        if isinstance(loader, SourceFileLoader):
+        if isinstance(loader, machinery.SourceFileLoader):
             try:
                 code = loader.get_code(name)
             except (ImportError, OSError, SyntaxError):  # changed since, or gone
@@ -322,28 +319,25 @@ def _search_of(module: ModuleType) -> list[str] | None:
 def _is_found(name: str, module: ModuleType, path: list[str] | None) -> bool:
     """Return whether an import by name in another process finds the same module."""
     file = getattr(module, "__file__", None)
-    finders: tuple[Any, ...] = (BuiltinImporter, FrozenImporter, PathFinder, *sys.meta_path)
-    for finder in finders:
+    for finder in (*_BUILT_IN, machinery.PathFinder, *sys.meta_path):
         try:
             spec = finder.find_spec(name, path)
         except Exception:  # as foreign finders raise
             continue
         if spec is None:
             continue
-        if finder in (BuiltinImporter, FrozenImporter):
+        if finder in _BUILT_IN:
             return True
         if not spec.has_location:  # a namespace
             return file is None
-        if finder is PathFinder or isinstance(spec.loader, _LOADERS):  # not of this process alone
+        if finder is machinery.PathFinder or isinstance(
+            spec.loader, _LOADERS
+        ):  # not of this process alone
             return restoring.same_file(spec.origin, file) or spec.cached == file
     return False
 
 
 # ---- types that cloudpickle does not know --------------------------------------------------------
-
-
-def _reduce_code(code: CodeType) -> Any:
-    return restoring.restore_code, (_cloudpickle._code_reduce(code), code.co_filename)
 
 
 def _reduce_operator(operator: Any) -> Any:
@@ -362,7 +356,10 @@ def _reduce_type_variable(variable: Any) -> Any:
 
 Pickler.dispatch_table = ChainMap(
     {
-        CodeType: _reduce_code,
+        CodeType: lambda c: (
+            restoring.restore_code,
+            (_cloudpickle._code_reduce(c), c.co_filename),
+        ),
         functools.cached_property: lambda p: (  # before Python 3.12 it holds a lock
             functools.cached_property,
             (p.func,),

@@ -9,12 +9,7 @@ _LOGGERS = frozenset({"log", "log_metrics", "log_dict", "log_scalar", "add_scala
 
 
 def habit_hint(exc: BaseException, config: Any) -> str:
-    """Return a hint for the end of an error message; empty where none fits.
-
-    Args:
-        exc: what the experiment function raised.
-        config: the configuration of the run.
-    """
+    """Return a hint for the end of the message of a function's error; empty where none fits."""
     if isinstance(exc, TypeError) and "log_metric()" in str(exc):
         return f" ({_LOG})"
     if not isinstance(exc, AttributeError):

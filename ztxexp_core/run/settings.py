@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ztxexp_core.pickling import pickle_by_value
+from ztxexp_core.pickling import can_be_sent
 
 
 class _Setting(NamedTuple):
@@ -59,11 +59,6 @@ _PRINT_OPTIONS = {
 _FILE_BACKENDS = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
 
 
-def _print_options(numpy: Any) -> dict[str, Any]:
-    options = numpy.get_printoptions()
-    return {name: options[name] for name in _PRINT_OPTIONS}
-
-
 def _rc(matplotlib: Any) -> dict[str, Any]:
     """Return the parameters that the script has changed; of backends those that draw to files."""
     present, before = dict.items(matplotlib.rcParams), matplotlib.rcParamsOrig
@@ -80,9 +75,11 @@ def _set_rc(matplotlib: Any, value: dict[str, Any]) -> None:
         matplotlib.use(value["backend"])
 
 
+_LOCALE = dict.fromkeys(("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY"), "C")
+
+
 def _locale(module: Any) -> dict[str, str]:
-    names = ("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY")
-    return {name: module.setlocale(getattr(module, name, module.LC_NUMERIC)) for name in names}
+    return {name: module.setlocale(getattr(module, name, module.LC_NUMERIC)) for name in _LOCALE}
 
 
 def _set_locale(module: Any, value: dict[str, str]) -> None:
@@ -103,12 +100,7 @@ _SETTINGS: dict[str, _Setting] = {
     "recursion limit": _Setting(
         "sys", lambda m: m.getrecursionlimit(), lambda m, v: m.setrecursionlimit(v), 1000
     ),
-    "locale": _Setting(
-        "locale",
-        _locale,
-        _set_locale,
-        dict.fromkeys(("LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MONETARY"), "C"),
-    ),
+    "locale": _Setting("locale", _locale, _set_locale, _LOCALE),
     "numpy errstate": _Setting(
         "numpy",
         lambda m: m.geterr(),
@@ -116,7 +108,10 @@ _SETTINGS: dict[str, _Setting] = {
         {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"},
     ),
     "numpy print options": _Setting(
-        "numpy", _print_options, lambda m, v: m.set_printoptions(**v), _PRINT_OPTIONS
+        "numpy",
+        lambda m: {k: v for k, v in m.get_printoptions().items() if k in _PRINT_OPTIONS},
+        lambda m, v: m.set_printoptions(**v),
+        _PRINT_OPTIONS,
     ),
     "torch default dtype": _Setting(
         "torch",
@@ -179,7 +174,7 @@ def captured_settings() -> dict[str, Any]:
         if value != _SETTINGS[name].default
     }
     rc = _read("matplotlib parameters")
-    if rc and _can_be_sent(rc):
+    if rc and can_be_sent(rc):
         settings["matplotlib parameters"] = rc
     limit = sys.getrecursionlimit()
     if limit != _SETTINGS["recursion limit"].default:
@@ -202,14 +197,6 @@ def apply_settings(settings: Mapping[str, Any]) -> None:
         _apply_filters(settings["warning filters"])
     if "logging" in settings:
         _apply_logging(settings["logging"])
-
-
-def _can_be_sent(value: Any) -> bool:
-    try:
-        pickle_by_value(value)
-    except Exception:
-        return False
-    return True
 
 
 # ---- put back after a run ------------------------------------------------------------------------
@@ -275,7 +262,7 @@ def _logging() -> dict[str, Any]:
             formatter = next((h.formatter for h in handlers if h.formatter is not None), None)
             console = [h for h in handlers if isinstance(h, logging.StreamHandler)]
             level = min(h.level for h in console or handlers)
-            state["handler"] = level, formatter if _can_be_sent(formatter) else None
+            state["handler"] = level, formatter if can_be_sent(formatter) else None
         if state != {"level": logging.NOTSET, "propagate": True}:
             loggers[name] = state
     captures = getattr(logging, "_warnings_showwarning", None) is not None

@@ -147,9 +147,5 @@ class _Surroundings:
                 logger.setLevel(level)
             for handler in [each for each in logger.handlers if each not in handlers]:
                 logger.removeHandler(handler)
-                _close(handler)
-
-
-def _close(handler: Any) -> None:
-    with contextlib.suppress(Exception):  # a handler of the user's
-        handler.close()
+                with contextlib.suppress(Exception):  # a handler of the user's
+                    handler.close()

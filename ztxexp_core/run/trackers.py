@@ -153,12 +153,7 @@ def remote_targets(launch: Launch) -> Iterator[TrackerTarget]:
 
 
 class GuardedTracker:
-    """A local tracker whose exceptions stay here.
-
-    Args:
-        name: under which the user knows it.
-        tracker: the tracker.
-        report: called for its first failure.
+    """A local tracker whose exceptions stay here: the first one is reported.
 
     Attributes:
         reported: whether it has failed.
