@@ -107,18 +107,15 @@ def _columns(expander: str, space: Any) -> _Columns:
     """Return the list of values of each key, copied; warn where a list is empty."""
     items = _mapping(expander, space).items()
     columns = {
-        key: list(values) if _is_plain(values) else values_of(expander, key, values)
+        key: list(values)
+        if type(values) is list and ATOMS.issuperset(map(type, values))
+        else values_of(expander, key, values)
         for key, values in items
     }
     if empty := ", ".join(repr(key) for key, values in columns.items() if not values):
         message = "%s: an empty list gives no configuration; add values for %s or leave it out"
         _log.warning(message, expander, empty)
     return columns
-
-
-def _is_plain(values: Any) -> bool:
-    """Return whether values are a list that can be taken as it is."""
-    return type(values) is list and ATOMS.issuperset(map(type, values))
 
 
 def _set_rows(

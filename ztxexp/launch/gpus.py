@@ -119,7 +119,13 @@ class GpuSlots:
             devices = None if nvml is None else nvml.devices
             entries = _chosen(gpus, os.environ.get(VISIBLE), devices, reason)
             _check_sets(entries, gpus_per_run)
-            extra = _order_for(entries)
+            # By default CUDA numbers GPUs from the fastest on, NVML and nvidia-smi by their place
+            # on the bus. A number from the latter must mean the same GPU in the run. Where the user
+            # has set either variable, its numbers are in CUDA's order, and another order would
+            # reach GPUs that they excluded.
+            user_set = VISIBLE in os.environ or _ORDER in os.environ
+            numbered = kind_of(entries[0]) == "number"
+            extra = {_ORDER: "PCI_BUS_ID"} if numbered and not user_set else {}
             if memory_free is None:
                 return cls(entries, runs_per_gpu, gpus_per_run, extra)
             if nvml is None:
@@ -314,16 +320,6 @@ def _entry(
         f"gpus: there is no GPU {number}: {who} {count}, numbered from 0; choose among these or "
         'write gpus="auto"'
     )
-
-
-def _order_for(gpus: list[str]) -> dict[str, str]:
-    # By default CUDA numbers GPUs from the fastest on, NVML and nvidia-smi by their place on the
-    # bus. A number from the latter must mean the same GPU in the run. Where the user has set either
-    # variable, its numbers are in CUDA's order, and another order would reach GPUs that they
-    # excluded.
-    if VISIBLE in os.environ or _ORDER in os.environ or kind_of(gpus[0]) != "number":
-        return {}
-    return {_ORDER: "PCI_BUS_ID"}
 
 
 def _check_order(gpus: list[str], machine: Sequence[Device], extra: dict[str, str]) -> None:

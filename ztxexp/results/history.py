@@ -223,7 +223,10 @@ class Snapshot:
             identities: list[str | None] = [None] * len(places)
         else:
             stored = self._runs.column("identity")
-            identities = [_if_known(stored[place]) for place in places]
+            known = (stored[place] for place in places)
+            identities = [
+                one if isinstance(one, str) and one.startswith(_VERSION) else None for one in known
+            ]
         unknown = [number for number, identity in enumerate(identities) if identity is None]
         names = [self.names[places[number]] for number in unknown]
         by_name = self._identities_of_configs(names, ignore_keys) if names else {}
@@ -340,10 +343,6 @@ def check_reason(word: str) -> None:
 def reason_of(reason: str | None, error_type: str | None) -> str:
     """Return the reason of a failure; version 1.0.3 recorded none."""
     return reason or ("interrupted" if error_type == "KeyboardInterrupt" else "exception")
-
-
-def _if_known(stored: Any) -> str | None:
-    return stored if isinstance(stored, str) and stored.startswith(_VERSION) else None
 
 
 def _identity_alone(path: str, config: Object) -> Object | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -187,7 +187,10 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
             return None
         result.add(folder, Kind.DAMAGED_RUN, f"holds {', '.join(present)} and no run.json")
     if run is None or result.run is not None:  # the files of another schema are not judged
-        _check_links(result, links)
+        for name in ("run.json", *sorted(_OF_A_RUN), *SUBFOLDERS):
+            if links.get(name):
+                target = os.path.realpath(folder / name)
+                result.add(folder / name, Kind.LINK, f"is a link to {target}")
         _check_config(result, files)
         _check_metrics(result, files)
         result.meta = _read(result, files.meta, Kind.PARTLY_DAMAGED)
@@ -250,13 +253,6 @@ def _check_end(result: Inspected, run: dict[str, Any]) -> None:
         result.add(result.folder, Kind.DEAD_RUN, f"{process} has ended without recording how")
     elif status == RUN_STATUS_RUNNING and owner_is_dead(run, result.folder) is None:
         result.add(result.folder, Kind.UNKNOWN_OWNER, f"{process} cannot be asked from here")
-
-
-def _check_links(result: Inspected, links: Mapping[str, bool]) -> None:
-    for name in ("run.json", *sorted(_OF_A_RUN), *SUBFOLDERS):
-        if links.get(name):
-            path = result.folder / name
-            result.add(path, Kind.LINK, f"is a link to {os.path.realpath(path)}")
 
 
 def _check_config(result: Inspected, files: RunFiles) -> None:
