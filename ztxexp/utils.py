@@ -26,7 +26,8 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from ztxexp_core.store.files import JsonlWriter, utc_now, write_bytes
+from ztxexp_core.store.files import utc_now, write_bytes
+from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import copy_config, copy_value
 

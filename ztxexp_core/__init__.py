@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from ztxexp_core.records import SkipRun as SkipRun
     from ztxexp_core.records import TrackerSpec as TrackerSpec
     from ztxexp_core.run.output import output_before_runs as output_before_runs
-    from ztxexp_core.store.files import JsonlWriter as JsonlWriter
-    from ztxexp_core.store.files import read_jsonl as read_jsonl
     from ztxexp_core.store.files import utc_now as utc_now
+    from ztxexp_core.store.lines import JsonlWriter as JsonlWriter
+    from ztxexp_core.store.lines import read_jsonl as read_jsonl
     from ztxexp_core.values.codec import encode_json as encode_json
     from ztxexp_core.values.codec import is_number as is_number
     from ztxexp_core.values.codec import plain as plain
@@ -60,7 +60,8 @@ _NAMES = {
     "pickling": "pickle_by_value",
     "records": "Config MetricEvent RunMetadata RunOutcome RunSpec SkipRun TrackerSpec",
     "run.output": "output_before_runs",
-    "store.files": "JsonlWriter read_jsonl utc_now",
+    "store.files": "utc_now",
+    "store.lines": "JsonlWriter read_jsonl",
     "values.codec": "encode_json is_number plain",
     "values.copying": "flat",
 }

@@ -21,14 +21,8 @@ from ztxexp_core.records import (
     RunMetadata,
     SkipRun,
 )
-from ztxexp_core.store.files import (
-    JsonlWriter,
-    RunFiles,
-    read_jsonl,
-    read_record,
-    utc_now,
-    write_json,
-)
+from ztxexp_core.store.files import RunFiles, read_record, utc_now, write_json
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 from ztxexp_core.store.run_folder import create_run, reopen_run
 from ztxexp_core.store.sink import FileSink
 from ztxexp_core.values.codec import plain

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ztxexp_core.records import RUN_STATUS_RUNNING, MetricEvent
-from ztxexp_core.store.files import RunFiles, read_jsonl, read_record
+from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import flat

@@ -16,7 +16,8 @@ import pytest
 
 from ztxexp_core.errors import closest
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_core.store.files import RunFiles, read_jsonl, read_record
+from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.lines import read_jsonl
 from ztxexp_testing._executor_base import Call
 from ztxexp_testing._executor_faults import ExecutorFaults
 from ztxexp_testing._processes import GONE_SEC, Script

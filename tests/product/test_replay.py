@@ -17,7 +17,7 @@ from ztxexp.replay import SyncReport, sync
 from ztxexp.runner import ExpRunner
 from ztxexp_core import UnknownPluginError
 from ztxexp_core.errors import OptionError, StoreError
-from ztxexp_core.store.files import read_jsonl
+from ztxexp_core.store.lines import read_jsonl
 
 
 class Ledger:

@@ -32,7 +32,7 @@ from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import MetricEvent
-from ztxexp_core.store.files import read_jsonl
+from ztxexp_core.store.lines import read_jsonl
 
 if TYPE_CHECKING:
     import numpy as np

@@ -29,10 +29,10 @@ from ztxexp_core.store.files import (
     CLOEXEC,
     make_folder,
     read_bytes,
-    row_of,
     shared_folder,
     write_new,
 )
+from ztxexp_core.store.lines import row_of
 from ztxexp_core.store.liveness import modified, remove_old
 from ztxexp_core.values.codec import encode
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ztxexp.results.arguments import checked_choice
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, Object, moved, pack
 from ztxexp_core.errors import ConfigError, closest
-from ztxexp_core.store.files import read_jsonl
+from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.values.codec import float_text, is_number
 from ztxexp_core.values.copying import dots_of, flat, is_continued, lookup
 from ztxexp_core.values.identity import canonical

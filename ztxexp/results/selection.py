@@ -26,7 +26,8 @@ from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_RUNNING,
 )
-from ztxexp_core.store.files import known_record, read_jsonl, read_record
+from ztxexp_core.store.files import known_record, read_record
+from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
 from ztxexp_core.store.sink import PARAMS
 from ztxexp_core.values.codec import numbers

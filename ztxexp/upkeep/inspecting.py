@@ -34,8 +34,8 @@ from ztxexp_core.store.files import (
     open_regular,
     read_bytes,
     read_json,
-    row_of,
 )
+from ztxexp_core.store.lines import row_of
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.identity import VERSION, config_identity

@@ -37,7 +37,6 @@ from ztxexp_core.store.complete import FILES, mark_of
 from ztxexp_core.store.files import (
     ALIVE,
     DAMAGED,
-    JsonlWriter,
     RunFiles,
     read_record,
     shared_folder,
@@ -46,6 +45,7 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
+from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead, process_is_dead
 from ztxexp_core.store.run_folder import close_run
 from ztxexp_core.values.codec import encode

@@ -21,17 +21,8 @@ from ztxexp_core.context import RunContext
 from ztxexp_core.errors import ConfigError, without_secrets
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import MetricEvent, TrackerSpec
-from ztxexp_core.store.files import (
-    Line,
-    RunFiles,
-    cut_torn_line,
-    make_folder,
-    open_to_write,
-    read_jsonl,
-    refuse_link,
-    utc_now,
-    whole_lines,
-)
+from ztxexp_core.store.files import RunFiles, make_folder, open_to_write, refuse_link, utc_now
+from ztxexp_core.store.lines import Line, cut_torn_line, read_jsonl, whole_lines
 from ztxexp_core.store.liveness import process_is_dead, this_process
 from ztxexp_core.values.codec import encode, plain
 

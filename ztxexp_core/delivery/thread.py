@@ -31,7 +31,8 @@ from ztxexp_core.delivery.state import (
 )
 from ztxexp_core.errors import without_secrets
 from ztxexp_core.records import DeliveryReport
-from ztxexp_core.store.files import Line, RunFiles, lies_within, whole_lines
+from ztxexp_core.store.files import RunFiles, lies_within
+from ztxexp_core.store.lines import Line, whole_lines
 from ztxexp_core.store.sink import ARTIFACT, PARAMS
 
 Report = Callable[[str, str, BaseException], None]

@@ -42,13 +42,8 @@ from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
 from ztxexp_core.store.complete import FILES, INCOMPLETE, known_run, mark_of, sizes_of_lines
-from ztxexp_core.store.files import (
-    JsonlWriter,
-    RunFiles,
-    utc_now,
-    write_bytes,
-    write_json,
-)
+from ztxexp_core.store.files import RunFiles, utc_now, write_bytes, write_json
+from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import (
     SILENT_SEC,
     VOUCHED_SEC,

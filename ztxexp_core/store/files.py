@@ -1,8 +1,7 @@
 """The files of a run: their names, and how they are written and read.
 
-A ``.json`` file is replaced whole, so a reader at any instant sees a valid one. A line of a
-``.jsonl`` file is one append, so only the last line can be torn, by a kill; the next writer cuts it
-off and readers leave it out. Readers of runs leave out damaged files and name each one once.
+A ``.json`` file is replaced whole, so a reader at any instant sees a valid one. Readers of runs
+leave out damaged files and name each one once. Files of lines: :mod:`ztxexp_core.store.lines`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from ztxexp_core.errors import StoreError
 from ztxexp_core.values.codec import decode, decode_exactly, encode
 
 _log = logging.getLogger("ztxexp")
@@ -28,8 +26,7 @@ STAGING_PREFIX = ".new-"  # of folders that are being made
 CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_READ_LIMIT = 64 * 2**20  # bytes; a larger record is damaged
-_BLOCK = 65_536  # bytes that are read at once from the end of a file of lines
+READ_LIMIT = 64 * 2**20  # bytes; a larger record is damaged
 
 
 def utc_now() -> str:
@@ -375,8 +372,8 @@ def _read_once(path: str | Path) -> bytes:
     # os.read: open() would double the time to read a root.
     fd, size = _open_sized(path)
     try:
-        if size > _READ_LIMIT:
-            raise ValueError(f"larger than {_READ_LIMIT // 2**20} MiB")
+        if size > READ_LIMIT:
+            raise ValueError(f"larger than {READ_LIMIT // 2**20} MiB")
         data = os.read(fd, size + 1)
         while len(data) < size and (more := os.read(fd, size)):
             data += more
@@ -402,170 +399,3 @@ def _open_sized(path: str | Path) -> tuple[int, int]:
         os.close(fd)
         raise ValueError("is not a regular file")
     return fd, status.st_size
-
-
-# ---- files of lines ------------------------------------------------------------------------------
-
-
-class JsonlWriter:
-    """Appends lines to a ``.jsonl`` file, one write each, from any thread.
-
-    The file is opened at the first line and kept open until :meth:`close`.
-
-    Example:
-        >>> with JsonlWriter(Path("events.jsonl")) as writer:
-        ...     writer.append({"event": "start"})
-    """
-
-    __slots__ = ("_fd", "_lock", "path")
-
-    def __init__(self, path: str | Path):
-        self.path = path
-        self._fd: int | None = None
-        self._lock = threading.Lock()
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Append one object as one line.
-
-        Raises:
-            OSError: the line could not be written.
-            ConfigError: the row has no form in JSON.
-        """
-        self.append_bytes(encode(row) + b"\n")
-
-    def append_bytes(self, line: bytes) -> None:
-        """Append one encoded line, its line end included."""
-        fd = self._fd
-        if fd is None:
-            fd = self._open()
-        if os.write(fd, line) != len(line):
-            self.close()  # the next line opens it again and cuts off the torn one
-            raise StoreError(f"only a part of a line could be written to {self.path}: disk full?")
-
-    def _open(self) -> int:
-        with self._lock:
-            if self._fd is None:
-                fd = open_to_write(self.path, os.O_RDWR | os.O_APPEND)
-                try:
-                    cut_torn_line(fd)
-                except BaseException:
-                    os.close(fd)
-                    raise
-                self._fd = fd
-            return self._fd
-
-    def close(self) -> None:
-        """Close the file; a later line opens it again."""
-        with self._lock:
-            fd, self._fd = self._fd, None  # first: an interrupt must not lead to a second close
-            if fd is not None:
-                os.close(fd)
-
-    def __del__(self) -> None:
-        if self._fd is not None:
-            self.close()
-
-    def __enter__(self) -> JsonlWriter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def cut_torn_line(fd: int) -> None:
-    """Cut off the last line of a file if a kill has torn it; end it if only its end is missing.
-
-    Args:
-        fd: of the file, open for reading and writing.
-
-    Raises:
-        OSError: it cannot be read or written, or is a pipe.
-    """
-    status = os.fstat(fd)
-    if stat.S_ISFIFO(status.st_mode):
-        raise OSError(errno.ESPIPE, "is a pipe, not a file")
-    size = end = status.st_size
-    block = b""
-    while end > max(0, size - _READ_LIMIT) and b"\n" not in block:
-        start = max(0, end - _BLOCK)
-        os.lseek(fd, start, os.SEEK_SET)
-        block, end = os.read(fd, end - start), start
-    torn = block.rpartition(b"\n")[2]
-    cut = end + len(block) - len(torn)
-    if cut == size:
-        return
-    if len(torn) == size - cut and row_of(torn) is not None:
-        os.lseek(fd, 0, os.SEEK_END)
-        os.write(fd, b"\n")
-    else:
-        os.ftruncate(fd, cut)
-
-
-def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a ``.jsonl`` file; damaged lines are left out and counted in the log."""
-    damaged = 0
-    try:
-        with open(open_regular(path), "rb") as handle:
-            for line in handle:
-                row = row_of(line)
-                if row is not None:
-                    yield row
-                elif line.strip():
-                    damaged += 1
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as exc:
-        warn_once(str(path), f"{type(exc).__name__}: {exc}")
-    if damaged:
-        warn_once(str(path), f"{damaged} line(s) are no JSON objects; the others were read")
-
-
-class Line(NamedTuple):
-    """A line of a file.
-
-    Attributes:
-        start: where it begins, in bytes.
-        end: where the next one begins.
-        text: the line with its end.
-    """
-
-    start: int
-    end: int
-    text: bytes
-
-    def row(self) -> dict[str, Any] | None:
-        """Return the JSON object in the line; ``None`` if there is none."""
-        return row_of(self.text)
-
-
-def whole_lines(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[Line]:
-    """Yield the complete lines of a file that may still grow.
-
-    Args:
-        path: the file; a missing one has no lines.
-        start: where the first line begins, in bytes.
-        end: lines that begin there or later are left out.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    try:
-        fd = open_regular(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return
-    with open(fd, "rb") as handle:
-        handle.seek(start)
-        for text in handle:
-            if not text.endswith(b"\n") or (end is not None and start >= end):
-                return
-            yield Line(start, start + len(text), text)
-            start += len(text)
-
-
-def row_of(line: bytes, exact: bool = False) -> dict[str, Any] | None:
-    """Return the JSON object in a line, read by ``decode``; ``None`` if there is none."""
-    try:
-        row = decode(line, exact)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None

@@ -27,7 +27,6 @@ from ztxexp_core.records import (
 from ztxexp_core.store.complete import FILES, as_complete, known_run, mark_of
 from ztxexp_core.store.files import (
     STAGING_PREFIX,
-    JsonlWriter,
     RunFiles,
     asked_again,
     known_record,
@@ -41,6 +40,7 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
+from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import own_name, owner_is_dead, this_process
 from ztxexp_core.values.codec import encode
 

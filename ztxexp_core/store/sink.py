@@ -23,7 +23,8 @@ from typing import Any, SupportsFloat
 
 from ztxexp_core.errors import ConfigError, MetricError, RunEndedError
 from ztxexp_core.records import MetricEvent
-from ztxexp_core.store.files import JsonlWriter, RunFiles, utc_now
+from ztxexp_core.store.files import RunFiles, utc_now
+from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.values.codec import encode, float_text, plain
 
 _LARGEST = sys.float_info.max

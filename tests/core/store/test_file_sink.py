@@ -14,7 +14,7 @@ from ztxexp.runner import ExpRunner
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import RunEndedError
 from ztxexp_core.store import sink
-from ztxexp_core.store.files import read_jsonl
+from ztxexp_core.store.lines import read_jsonl
 
 
 def rows(folder: Path) -> list[dict]:

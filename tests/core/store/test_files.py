@@ -15,14 +15,8 @@ from reading import names, python, warned
 
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store import files
-from ztxexp_core.store.files import (
-    CLAIMS,
-    INDEX,
-    JsonlWriter,
-    read_jsonl,
-    shared_folder,
-    whole_lines,
-)
+from ztxexp_core.store.files import CLAIMS, INDEX, shared_folder
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl, whole_lines
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits or signals")
 
@@ -86,7 +80,7 @@ def test_the_torn_line_of_a_killed_process_is_cut_off_by_the_next_writer(
     done = python(
         """
         import os, signal, sys
-        from ztxexp_core.store.files import JsonlWriter
+        from ztxexp_core.store.lines import JsonlWriter
         writer = JsonlWriter(sys.argv[1])
         writer.append({"i": 0})
         writer.append_bytes(b'{"i": 1, "to')
@@ -137,7 +131,7 @@ def test_a_line_cut_short_by_a_full_disk_is_told_and_does_not_spoil_the_next(
     done = python(
         """
         import resource, signal, sys
-        from ztxexp_core.store.files import JsonlWriter
+        from ztxexp_core.store.lines import JsonlWriter
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         writer = JsonlWriter(sys.argv[1])
         writer.append({"i": 0})

@@ -592,7 +592,7 @@ def test_a_record_that_changes_its_damage_is_told_again(
 def test_an_enormous_record_is_damaged_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_READ_LIMIT", 2**20)
+    monkeypatch.setattr(files, "READ_LIMIT", 2**20)
     (tmp_path / "f").write_bytes(b"[" + b" " * 2**20 + b"]")
     with pytest.raises(ValueError, match="larger than 1 MiB"):
         read_json(tmp_path / "f")

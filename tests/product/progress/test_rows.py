@@ -10,7 +10,8 @@ import pytest
 
 from ztxexp.progress.display import RunningRows
 from ztxexp_core.records import MetricEvent, RunSpec
-from ztxexp_core.store.files import JsonlWriter, RunFiles
+from ztxexp_core.store.files import RunFiles
+from ztxexp_core.store.lines import JsonlWriter
 
 
 def spec(folder: Path = Path("none"), run_id: str = "run", **config: Any) -> RunSpec:

@@ -17,7 +17,7 @@ from owners import at_work, dead_owner
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer, StoreError
 from ztxexp.results.claim_files import Claim, ClaimFiles
-from ztxexp_core.store.files import read_jsonl
+from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
 
