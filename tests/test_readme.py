@@ -73,6 +73,7 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
         "def f(ctx):\n"
         "    ctx.log_metric(1, {'a': 1.0})\n"
         "    ctx.log_params(n=1)\n"
+        "    ctx.checkpoints_dir\n"
         "    if ctx.config['i']: raise ValueError\n"
         "    return {}\n"
         "class T:\n"

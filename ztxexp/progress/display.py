@@ -124,7 +124,8 @@ class RunningRows:
     def rows(self, runs: Sequence[tuple[RunSpec, float]], now: float) -> tuple[Row, ...]:
         """Return what to show of these runs, each with its start; times are monotonic seconds.
 
-        A run is called by the keys that vary among all shown so far, or by its id.
+        A run is called by its name in the launch, by the keys that vary among all shown so far, or
+        by its id.
         """
         for spec, _ in runs:
             if spec.run_id not in self._metrics:
@@ -134,7 +135,7 @@ class RunningRows:
         self._metrics = {spec.run_id: self._last_metric(spec) for spec, _ in runs}
         keys, rows = list(self._varying), []
         for spec, since in runs:
-            name = (label(spec.config, keys) if keys else "") or spec.run_id
+            name = spec.name or (label(spec.config, keys) if keys else "") or spec.run_id
             rows.append(Row(name, int(now - since), self._metrics[spec.run_id][1]))
         return tuple(rows)
 

@@ -126,3 +126,8 @@ def test_a_pipe_in_the_place_of_the_curve_holds_nothing_up(run) -> None:
 def test_a_metric_cannot_write_to_the_terminal(run) -> None:
     log(run, 1, **{"lo\x1b[2Jss\n": 0.5})
     assert metric(run).isprintable()
+
+
+def test_a_run_that_its_launch_has_named_is_called_so_from_the_first_on() -> None:
+    named = RunSpec("a", Path("none"), {"lr": 1}, "", name="lr=1 seed=2")
+    assert labels(named) == ["lr=1 seed=2"]
