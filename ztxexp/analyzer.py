@@ -295,7 +295,7 @@ class ResultAnalyzer(UpkeepMethods):
             mode: ``"max"`` or ``"min"``, what is the best. Left out it is ``"max"``; where the name
                 of the metric speaks of a loss, an error, a cost or a duration, it must be given.
             top: how many runs, or configurations.
-            over: the key, or keys, whose values are averaged over.
+            over: the key whose values are averaged over; with keys that go with it, a list.
 
         Returns:
             A row for each run: ``run_id``, the metric, the configuration, the other metrics,

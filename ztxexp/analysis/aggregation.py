@@ -86,7 +86,6 @@ def aggregate_runs(
         asked_for(runs.parts, key, "config", "over", hint)
         for key in dict.fromkeys(as_list(over, "over"))
     ]
-    seeds = _joined(averaged)
     others = {key: of for key, of in codes.items() if not _is_below(key, averaged)}
     if by is None:
         columns = [NamedColumn(key, config.column(key, ABSENT)) for key in others]
@@ -98,6 +97,8 @@ def aggregate_runs(
         raise ConfigError(f"{name!r} stands in by and in over; it makes groups or is averaged")
     codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
     group = _numbered(codes_by, len(runs))
+    # A folder for each run, say, tells no seeds apart: no two groups share a value of such a key.
+    seeds = _joined([*averaged[:1], *(c for c in averaged[1:] if _is_shared(c, group))])
     if seeds is not None:
         alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
         latest = _latest(runs, alike, who)
@@ -113,6 +114,12 @@ def aggregate_runs(
         total = plural(len(runs), "run")
         _log.warning("%s: means are not over all %s: %s", who, total, "; ".join(lacking))
     return _frame(columns, group, seeds, measured, who)
+
+
+def _is_shared(column: NamedColumn, group: list[int]) -> bool:
+    """Return whether some value of a column is in several groups, or there is one group only."""
+    codes = codes_of(column.cells)
+    return len(set(zip(codes, group, strict=True))) > len(set(codes)) or len(set(group)) == 1
 
 
 def _joined(averaged: Sequence[NamedColumn]) -> NamedColumn | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ztxexp.analysis.aggregation import aggregate_runs
 from ztxexp.analysis.frames import runs_frame
 from ztxexp.results import keys
+from ztxexp.results.arguments import as_list
 from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.index import no_garbage_collection
@@ -81,6 +82,13 @@ def _best_means(
     """Return the configurations with the best means, see ``ResultAnalyzer.best``."""
     means = aggregate_runs(runs, None, over, [metric], "best")
     mean = f"{encodable(name)}_mean"
+    if len(means) > 1 and means[f"{encodable(name)}_n"].max() <= 1:
+        _log.warning(
+            "best: nothing was averaged, since no two runs differ only in %s; keys that go with "
+            "it must be in over too; these vary: %s",
+            ", ".join(map(repr, as_list(over, "over"))),
+            ", ".join(keys.varying(keys.flattened(runs.config))) or "none",
+        )
     ranked = means.dropna(subset=[mean]).sort_values(mean, ascending=mode == "min", kind="stable")
     ranking: pd.DataFrame = ranked.head(top).reset_index(drop=True)
     return ranking

@@ -31,8 +31,8 @@ _CURVES_READ, _ROWS_READ = 3, 500  # to look for a metric that no run has return
 
 # Names of metrics of which the smallest is the best, as parts of a name or as words of it.
 _SMALLER_IS_BETTER = re.compile(
-    r"loss|error|perplexity|latency|duration|divergence|regret"
-    r"|(?<![a-z])(?:err|ppl|nll|[a-z]*mse|s?mape|mae|mpe|wer|cer|fid|kld?|cost|time|secs?|seconds"
+    r"loss|error|perplexity|latency|duration|divergence|regret|memory|flops"
+    r"|(?<![a-z])(?:err|ppl|nll|[a-z]*ms(?:e|le)|s?mape|mae|mpe|wer|cer|fid|kld?|cost|time|secs?|seconds"
     r"|brier|bp[bcd]|dist|distance)(?![a-z])"
 )
 

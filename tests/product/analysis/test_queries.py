@@ -179,6 +179,19 @@ def test_unequal_numbers_of_seeds_are_shown_and_said(seeded, caplog):
     assert warned(caplog, "best: means are not over all 5 runs: 'score' lacks 1 (1 missing)")
 
 
+def test_where_another_key_goes_with_the_seed_it_is_said_that_nothing_was_averaged(folder, caplog):
+    for lr, seed in itertools.product((1, 2), (0, 1)):
+        config = {"lr": lr, "seed": seed, "out": f"{lr}/{seed}"}
+        write_run(folder, f"r{lr}{seed}", config=config, metrics={"score": lr + seed})
+    analyzer = ResultAnalyzer(folder)
+    analyzer.best("score", over="seed")
+    assert warned(caplog, "nothing was averaged") and "these vary: lr, seed, out" in caplog.text
+    caplog.clear()
+    row = analyzer.best("score", over=["seed", "out"]).iloc[0]
+    assert (row["score_n"], row["n_seeds"], row["seeds"]) == (2, 2, (0, 1))
+    assert not caplog.records
+
+
 def test_a_configuration_without_a_number_is_not_ranked(seeded):
     ranking = seeded({1: [None, "NaN"], 2: [0.1, 0.2]}).best("score", "min", 9, over="seed")
     assert ranking["opt.lr"].tolist() == [2]
