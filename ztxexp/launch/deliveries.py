@@ -241,22 +241,21 @@ class Deliveries:
 
     def commands(self) -> dict[str, str]:
         """Return the line that sends them, for each tracker that lacks any."""
-        root = short_path(self._root)
         specs = {spec.label or spec.name: spec for spec in self._launch.trackers}
         return {
-            label: _command(root, specs[label])
+            label: _command(self._root, specs[label])
             if label in specs
-            else f"ztxexp.sync({root!r}, tracker)  # the instance of {label}"
+            else f"ztxexp.sync({short_path(self._root)!r}, tracker)  # the instance of {label}"
             for label in self.counts()
         }
 
 
-def _command(root: str, spec: TrackerSpec) -> str:
+def _command(root: Path, spec: TrackerSpec) -> str:
     options = []
     for key, value in spec.kwargs.items():
         text = value if isinstance(value, (str, os.PathLike)) else json.dumps(value, default=str)
         options.append(f"{key}={os.fspath(text)}")
-    return mask_command(["ztxexp", "sync", root, spec.name, *options])
+    return mask_command(["ztxexp", "sync", short_path(root), spec.name, *options])
 
 
 def _topic(notice: str) -> str:
