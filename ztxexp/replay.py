@@ -81,7 +81,7 @@ class SyncReport:
         yield f"{self.tracker}: {sent}, {plural(self.events, 'event')}, {extras}"
         if self.lost:
             lost = plural(len(self.lost), "run")
-            yield f"  {lost} had been sent before and was lost there"
+            yield f"  {lost} had been sent before, and got lost there"
         if self.busy:
             yield f"  another process is sending {plural(len(self.busy), 'run')} now"
         for run_id, problem in list(self.failed.items())[:_SHOWN]:

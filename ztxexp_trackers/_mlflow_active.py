@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ztxexp_core import SkipRun, without_secrets
 from ztxexp_trackers._common import Redirected
 from ztxexp_trackers._mlflow_run import RemoteRun
-from ztxexp_trackers._mlflow_server import calls, resolved_uri
+from ztxexp_trackers._mlflow_server import calls, import_mlflow, resolved_uri
 
 URI, EXPERIMENT, EXPERIMENT_NAME, _RUN = _VARIABLES = (
     "MLFLOW_TRACKING_URI",
@@ -182,8 +182,9 @@ def active(find: Callable[[bool], RemoteRun | None], logger: logging.Logger) -> 
     outer, function = _inside.function, _Function(find)
     with function.stack as stack:
         stack.enter_context(process.lent(None))
-        if hasattr(sys.modules.get("mlflow"), "start_run") and _fluent() is not None:
-            mlflow = sys.modules["mlflow"]
+        mlflow = sys.modules.get("mlflow")
+        if mlflow is not None:
+            mlflow = import_mlflow()  # the tracker's thread may be about to
             calls_of = {getattr(mlflow, name): call for name, call in _CALLS.items()}
             stack.enter_context(_redirected.lent(calls_of))
             function.adopt(wait=False)

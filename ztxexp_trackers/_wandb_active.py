@@ -154,6 +154,7 @@ class _Function:
         self.stack = contextlib.ExitStack()
         self._wandb, self._find, self._logger, self._outer = wandb, find, logger, outer
         self._shared: SharedRun | None = None
+        self._before = self.values["run"]
         self._stand_in: Any = None
 
     def shared(self, wait: bool) -> SharedRun | None:
@@ -208,15 +209,13 @@ class _Function:
             _make_present(run)
         return run
 
-    def leave(self, before: Any, status: int) -> None:
+    def leave(self, status: int) -> None:
         """End the runs that the function has left open."""
         present, shared = self.values["run"], self.shared(wait=False)
-        known = [None, before, self._stand_in, shared and shared.run, *self.started]
+        known = [None, self._before, self._stand_in, shared and shared.run, *self.started]
         if not any(present is run for run in known):
             self.started.append(present)
-        for run in self.started:
-            with contextlib.suppress(Exception):
-                run.finish(exit_code=status)  # nothing where the function did it
+        _finish(self.started, status)
 
 
 _lock = threading.Lock()
@@ -247,18 +246,10 @@ def in_function(find: Callable[[bool], SharedRun | None], logger: logging.Logger
         find: see :class:`_Function`.
         logger: of the run.
     """
-    wandb = sys.modules.get("wandb")
-    if not hasattr(wandb, "init"):  # if the function imports it, it does so on its own
-        yield
-        return
-    function = _Function(wandb, find, logger, _functions.get(threading.get_ident()))
-    status = 1
+    wandb, function, status = _loaded(), None, 1
     with contextlib.ExitStack() as stack:
-        stack.enter_context(function.stack)
-        stack.enter_context(_redirected.lent(_calls_of(wandb)))
-        stack.enter_context(_names_of(wandb, function))
-        before = function.values["run"]
-        function.show(wait=False)
+        if wandb is not None:
+            function = stack.enter_context(_names_of_thread(wandb, find, logger))
         try:
             yield
             status = 0
@@ -266,31 +257,52 @@ def in_function(find: Callable[[bool], SharedRun | None], logger: logging.Logger
             status = 0
             raise
         finally:
-            function.leave(before, status)
+            if function is not None:
+                function.leave(status)
+            else:  # what the function has imported and started on its own
+                run = getattr(sys.modules.get("wandb"), "run", None)
+                _finish([] if run is None else [run], status)
+
+
+def _finish(runs: list[Any], status: int) -> None:
+    for run in runs:
+        with contextlib.suppress(Exception):
+            run.finish(exit_code=status)  # nothing where the function did it
+
+
+def _loaded() -> Any:
+    """Return the module, also where the tracker's thread is about to import it."""
+    with contextlib.suppress(Exception):
+        return importlib.import_module("wandb") if "wandb" in sys.modules else None
+    return None
 
 
 @contextlib.contextmanager
-def _names_of(wandb: Any, function: _Function) -> Iterator[None]:
-    """Let the module's names be those of the function in this thread."""
+def _names_of_thread(
+    wandb: Any, find: Callable[[bool], SharedRun | None], logger: logging.Logger
+) -> Iterator[_Function]:
+    """Let the module's names in this thread be those of a function."""
     thread = threading.get_ident()
     outer = _functions.get(thread)
-    with _lock:
-        if not _functions:
-            wandb.__class__ = _module_class(type(wandb))
-        _functions[thread] = function
-    try:
-        yield
-    finally:
+    function = _Function(wandb, find, logger, outer)
+    with function.stack, _redirected.lent(_calls_of(wandb)):
         with _lock:
-            if outer is not None:
-                _functions[thread] = outer
-            else:
-                del _functions[thread]
             if not _functions:
-                wandb.__class__ = type(wandb).__base__
-        if outer is None and _is_finished(vars(wandb)["run"]):  # the user's, by the function
-            with of_process():
-                _module().unset_globals()
+                wandb.__class__ = _module_class(type(wandb))
+            _functions[thread] = function
+        try:
+            function.show(wait=False)
+            yield function
+        finally:
+            with _lock:
+                del _functions[thread]
+                if outer is not None:
+                    _functions[thread] = outer
+                if not _functions:
+                    wandb.__class__ = type(wandb).__base__
+            if outer is None and _is_finished(vars(wandb)["run"]):  # the user's, by the function
+                with of_process():
+                    _module().unset_globals()
 
 
 def _module_class(kind: type) -> type:
@@ -304,7 +316,7 @@ def _get(name: str, wandb: Any) -> Any:
     function = _current()
     value = function.value(name) if function and name in _OBJECTS else vars(wandb)[name]
     # By name: who imports it during one run may call it in the next one.
-    return value if name in _OBJECTS else _call_of(name)
+    return value if name in _OBJECTS else functools.partial(_call, name)
 
 
 def _set(name: str) -> Callable[[Any, Any], None]:
@@ -313,11 +325,6 @@ def _set(name: str) -> Callable[[Any, Any], None]:
         (function.values if function else vars(wandb))[name] = value
 
     return set_value
-
-
-@functools.cache
-def _call_of(name: str) -> Callable[..., Any]:
-    return functools.partial(_call, name)
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> Any:

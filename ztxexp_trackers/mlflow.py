@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import getpass
 import shlex
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -130,24 +131,21 @@ class MlflowTracker:
 
     def on_metrics(self, ctx: RunContext, events: list[MetricEvent]) -> None:
         """Log several events, each with its own step and time (since 2.0)."""
-        run = self._runs.get(ctx.run_dir)
-        if run is not None:
-            with calls(run.uri):
-                run.log_events(events)
+        self._send(ctx, RemoteRun.log_events, events)
 
     def on_params(self, ctx: RunContext, params: dict[str, Any]) -> None:
         """Log further parameters (since 2.0)."""
-        run = self._runs.get(ctx.run_dir)
-        if run is not None:
-            with calls(run.uri):
-                run.log_params(params)
+        self._send(ctx, RemoteRun.log_params, params)
 
     def on_artifact(self, ctx: RunContext, path: Path, name: str) -> None:
         """Upload a file or folder under its name (since 2.0)."""
+        self._send(ctx, RemoteRun.upload, path, name)
+
+    def _send(self, ctx: RunContext, call: Callable[..., None], *args: Any) -> None:
         run = self._runs.get(ctx.run_dir)
         if run is not None:
             with calls(run.uri):
-                run.upload(path, name)
+                call(run, *args)
 
     def in_run(self, ctx: RunContext) -> AbstractContextManager[None]:
         """Make the run the active one of this thread (since 2.0).
