@@ -29,13 +29,8 @@ from ztxexp_core import (
     plain,
 )
 from ztxexp_trackers._common import Runs, is_number, marked, named_metrics, seconds
-from ztxexp_trackers._wandb_active import (
-    STEP_METRIC,
-    SharedRun,
-    give_names,
-    in_function,
-    of_process,
-)
+from ztxexp_trackers._wandb_active import give_names, in_function, of_process
+from ztxexp_trackers._wandb_run import STEP_METRIC, SharedRun
 
 _TAG_LENGTH, _NAME_LENGTH = 64, 128  # characters, limits of W&B
 _WRITTEN_SEC = 5.0
