@@ -218,7 +218,13 @@ def test_a_run_that_goes_on_is_sent_as_far_as_it_has_come(root, ledger):
 
 
 def test_a_run_that_its_own_process_is_telling_is_left_to_it(root, ledger):
-    seen = []
+    seen, asked, tell = [], threading.Event(), ledger.on_metric
+
+    def waits(ctx, event):  # so that something is missing meanwhile
+        asked.wait(10)
+        tell(ctx, event)
+
+    ledger.on_metric = waits
 
     def asks(ctx):
         ctx.log_metric(1, {"loss": 1})
@@ -226,8 +232,9 @@ def test_a_run_that_its_own_process_is_telling_is_left_to_it(root, ledger):
         while not ledger.rows() and time.monotonic() < deadline:
             time.sleep(0.01)  # until its own process has begun to tell it
         seen.append(sync(root.path, ledger))
+        asked.set()
 
-    ExpRunner([{"i": 0}], root.path, asks).run(trackers=[ledger])
+    ExpRunner([{"i": 0}], root.path, asks).run(trackers=[ledger], tracker_timeout=30)
     (report,) = seen
     (run,) = root.runs()
     assert (report.busy, report.sent) == ([run["run_id"]], [])
