@@ -3,6 +3,17 @@
 Names are imported when they are first used, so ``import ztxexp`` stays light.
 """
 
+import sys
+
+# ``python -m ztxexp`` looks into the current folder first: not unless ztxexp lies there.
+if (
+    sys.argv[:1] == ["-m"]
+    and "-m ztxexp" in " ".join(sys.orig_argv)
+    and __file__ != f"{sys.path[0]}/ztxexp/__init__.py"
+    and not getattr(sys.flags, "safe_path", sys.flags.isolated)
+):
+    del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

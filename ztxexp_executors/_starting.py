@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from multiprocessing import reduction, spawn
+from multiprocessing import reduction, spawn, util
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
@@ -118,7 +118,10 @@ class WorkerConfig:
         # multiprocessing would put the folder in which this process began in place of "".
         path = [folder or os.getcwd() for folder in sys.path]
         args = (pipe, fd, death_pipe, os.getpid(), method, environment, self.packed, path)
-        more = {"env": environment, "init_main_module": False} if self.at_exec else {}
+        # Loky starts a module by -m, which looks in the current folder first; from Python 3.11 on
+        # not with this variable, which the worker takes away again.
+        at_exec = {"env": {**environment, "PYTHONSAFEPATH": "1"}, "init_main_module": False}
+        more = at_exec if self.at_exec else {}
         process = self.context.Process(
             target=_inside.work, args=args, name="ztxexp-worker", daemon=False, **more
         )
@@ -239,10 +242,13 @@ _starts = _Starts()
 def _script_hidden() -> Iterator[None]:
     """Hide the user's script from multiprocessing, which would have the new process import it.
 
+    The current folder is hidden likewise: what lies there may have the name of a module.
     Only in this thread: others may start processes of their own, or pickle objects of the script.
     """
     if spawn.get_preparation_data is not _preparation_data:
         spawn.get_preparation_data = _preparation_data
+    if util.spawnv_passfds is not _spawn:
+        util.spawnv_passfds = _spawn
     _starts.hide_script = True
     try:
         yield
@@ -259,7 +265,17 @@ def _preparation_data(name: str) -> dict[str, Any]:
     return data
 
 
+def _spawn(path: Any, args: Any, fds: Any) -> Any:
+    """Start a process as multiprocessing does; a worker's imports nothing from this folder."""
+    if _starts.hide_script and "-c" in args:
+        at = list(args).index("-c") + 1
+        program = f"import sys; sys.path[:] = filter(None, sys.path); {args[at]}"
+        args = [*args[:at], program, *args[at + 1 :]]
+    return _usual_spawn(path, args, fds)
+
+
 _usual_preparation_data = spawn.get_preparation_data
+_usual_spawn = util.spawnv_passfds
 
 
 @contextlib.contextmanager

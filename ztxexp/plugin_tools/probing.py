@@ -18,7 +18,8 @@ from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 READY, MISSING, BROKEN = "ready", "missing", "broken"
 
 PROGRAM = (
-    "import json, sys; question = json.loads(sys.argv.pop()); sys.path[:] = question.pop('path'); "
+    "import sys; sys.path[:] = filter(None, sys.path); "  # nothing from the current folder
+    "import json; question = json.loads(sys.argv.pop()); sys.path[:] = question.pop('path'); "
     f"from {__name__} import answer; answer(**question)"
 )
 """For ``python -c``; its argument holds ``path`` and the arguments of :func:`probe` as JSON."""
