@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import reduction, spawn, util
 from multiprocessing.connection import Connection
@@ -265,13 +265,13 @@ def _preparation_data(name: str) -> dict[str, Any]:
     return data
 
 
-def _spawn(path: Any, args: Any, fds: Any) -> Any:
+def _spawn(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
     """Start a process as multiprocessing does; a worker's imports nothing from this folder."""
     if _starts.hide_script and "-c" in args:
         at = list(args).index("-c") + 1
         program = f"import sys; sys.path[:] = filter(None, sys.path); {args[at]}"
         args = [*args[:at], program, *args[at + 1 :]]
-    return _usual_spawn(path, args, fds)
+    return _usual_spawn(path, args, passfds)
 
 
 _usual_preparation_data = spawn.get_preparation_data
