@@ -107,6 +107,7 @@ def test_nothing_under_a_results_root_is_unpickled(root, tmp_path, monkeypatch):
     for run in root.runs():
         for name in ("config.pkl", "metrics.pickle", "run.pkl", "events.pkl"):
             (run["dir"] / name).write_bytes(bomb)
+        (run["dir"] / "checkpoints").mkdir()
         (run["dir"] / "checkpoints" / "last.pt").write_bytes(bomb)
     for name in ("run.json", "config.json", "metrics.json", "metrics.jsonl", "events.jsonl"):
         (root.path / f"posing_as_{name}").mkdir()

@@ -29,7 +29,7 @@ class Flusher:
 
     Args:
         root: the results root.
-        seconds: how long a run that has ended may wait for others; 0 flushes each at once, before
+        seconds: after which a run that has ended is on the disk; 0 flushes each at once, before
             its end is told; ``None`` flushes nothing.
 
     Example:
@@ -80,7 +80,8 @@ class Flusher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._group or self._closing)
-                self._changed.wait_for(lambda: self._closing, self._seconds)
+                # Half the time: the other half is for the flushing, also of the group before.
+                self._changed.wait_for(lambda: self._closing, (self._seconds or 0.0) / 2)
                 group, self._group = self._group, []
             if not group:
                 return
