@@ -14,6 +14,7 @@ import pytest
 from reading import strict
 
 from ztxexp import ExperimentPipeline, ExpRunner, RunMetadata, RunSummary
+from ztxexp.launch import reconcile
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 from ztxexp_core.plugins.registry import executors
@@ -239,7 +240,10 @@ def test_the_default_registry_lists_the_four_executors():
 
 
 @pytest.mark.parametrize("how", ["died staging", "died damaged", "died odd", "made up"])
-def test_whatever_a_dead_worker_left_its_run_is_failed_and_the_launch_goes_on(root, flaky, how):
+def test_whatever_a_dead_worker_left_its_run_is_failed_and_the_launch_goes_on(
+    root, flaky, how, monkeypatch
+):
+    monkeypatch.setattr(reconcile, "LATE_SEC", 0.1)
     flaky.script = lambda call, n: how if n == 1 else "yield"
     summary = five(root, mode="own")
     assert (summary.total, summary.succeeded, summary.failed) == (5, 4, 1)

@@ -13,7 +13,7 @@ from typing import Any
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile
+from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile, shows
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
@@ -203,7 +203,7 @@ class Sweep:
             outcome.error_type in DEATHS
             or outcome.reason in ("interrupted", "unrecorded")
             or outcome.status not in FINAL
-            or not spec.run_dir.exists()
+            or not shows(spec)
         ):
             outcome = self._reconciled(spec, outcome)
             if self._tried_again(spec, outcome):
@@ -248,7 +248,7 @@ class Sweep:
         try:
             outcome = reconcile(spec, reported, self.run_one, seconds)
         except OSError as exc:
-            problem = f"run {spec.run_id}: its record could not be written: {exc}"
+            problem = f"run {spec.run_id}: its record could not be read or written: {exc}"
             if not can_be_written(spec.run_dir.parent):
                 raise StoreError(f"{problem}; the launch ends here") from exc
             _log.warning("%s; its outcome: %s", problem, reported.error_message)

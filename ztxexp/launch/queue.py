@@ -22,10 +22,12 @@ from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
-from ztxexp_core.store.files import read_record
+from ztxexp_core.store.files import known_record, warn_once
+from ztxexp_core.store.liveness import SILENT_SEC
 from ztxexp_core.store.run_folder import status_elsewhere
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
+_UNREAD_SEC = 1.5 * SILENT_SEC  # a launch that has nothing else to do asks so long
 
 
 class RunQueue:
@@ -67,6 +69,8 @@ class RunQueue:
         self._waiting = deque(specs)
         self._again: list[tuple[float, int, RunSpec]] = []  # a heap of retries by the time due
         self._held_elsewhere: deque[RunSpec] = deque()
+        self._unread: dict[str, str] = {}  # by run id: why it is not known who has it
+        self._unread_since: float | None = None  # nothing else is left
         self._asked_at = 0.0
         self._order = itertools.count()
         self._progress = progress
@@ -88,7 +92,7 @@ class RunQueue:
         with self._lock:
             try:
                 return self._next()
-            except StoreError as exc:  # claims cannot be written: no fault of the executor's
+            except StoreError as exc:  # claims cannot be used: no fault of the executor's
                 self.broken = exc
                 self.stop()
                 raise StopIteration from exc
@@ -219,6 +223,7 @@ class RunQueue:
         if isinstance(verdict, Completed):
             return verdict.status
         if isinstance(verdict, Held):
+            self._not_known(spec, verdict.unread)
             return RUN_STATUS_RUNNING
         status = self._status_without_claim(spec)
         if status is not None:
@@ -235,30 +240,64 @@ class RunQueue:
         status = RUN_STATUS_RUNNING
         if isinstance(other, Completed) and other.status == RUN_STATUS_SUCCEEDED:
             status = RUN_STATUS_SUCCEEDED
+        elif isinstance(other, Held) and other.unread:
+            self._not_known(spec, other.unread)
+            return RUN_STATUS_RUNNING
         elif not isinstance(other, Held) or not other.run_id:
             return None
-        run = read_record(spec.run_dir.parent / other.run_id / "run.json") or {}
+        try:
+            run = known_record(spec.run_dir.parent / other.run_id / "run.json") or {}
+        except OSError as exc:
+            self._not_known(spec, f"{exc.filename} cannot be read ({exc.strerror})")
+            return RUN_STATUS_RUNNING
         return status if run.get("code_hash") == code_hash else None
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
         """Return the status of a run that was started without a claim, if it counts."""
-        if spec.attempt > 1:  # in its own folder, which others may go on in as well
-            return status_elsewhere(spec.run_dir, spec.attempt)
-        folder = self._busy.get(spec.run_id)
-        return None if folder is None else status_elsewhere(folder)
+        why, status = "", None
+        try:
+            if spec.attempt > 1:  # in its own folder, which others may go on in as well
+                status = status_elsewhere(spec.run_dir, spec.attempt)
+            elif spec.run_id in self._busy:
+                status = status_elsewhere(self._busy[spec.run_id])
+        except OSError as exc:
+            why, status = f"{exc.filename} cannot be read ({exc.strerror})", RUN_STATUS_RUNNING
+        self._not_known(spec, why)
+        return status
+
+    def _not_known(self, spec: RunSpec, why: str) -> None:
+        """Name what cannot be read, which would say who has a run; it is asked for again."""
+        if not why:
+            self._unread.pop(spec.run_id, None)
+        elif self._unread.get(spec.run_id) != why:
+            self._unread[spec.run_id] = why
+            text = "%s is held back: %s; it is asked for again"
+            warn_once("a configuration that may be another launch's", why, text)
 
     def _show_why_not(self) -> None:
         if self._why_not is None and self._held_elsewhere and not self._waiting:
-            self._why_not = (
-                f"{plural(len(self._held_elsewhere), 'run')} under way in another launch"
-            )
+            number = plural(len(self._held_elsewhere), "run")
+            unread = [self._unread.get(spec.run_id) for spec in self._held_elsewhere]
+            why = next(filter(None, unread), "")
+            held = f"held back: {why}" if why else "under way in another launch"
+            self._why_not = f"{number} {held}"
         if self._why_not != self._shown_reason:
             self._shown_reason = self._why_not
             self._progress.waiting_for(self._why_not)
 
     def _wait(self) -> None:
         """Sleep until something may have become ready; nothing is under way."""
-        seconds = _ASK_AGAIN_SEC
+        seconds, now = _ASK_AGAIN_SEC, time.monotonic()
+        if self._again or any(spec.run_id not in self._unread for spec in self._held_elsewhere):
+            self._unread_since = None
+        elif self._held_elsewhere:
+            self._unread_since = self._unread_since or now
+            if now - self._unread_since > _UNREAD_SEC:
+                why = self._unread[self._held_elsewhere[0].run_id]
+                raise StoreError(
+                    f"{plural(self.left(), 'run')} not started, for nobody knows whether another "
+                    f"launch has them: {why}. Correct that, then run the same command again"
+                )
         if self._again:
             seconds = min(seconds, max(0.0, self._again[0][0] - time.monotonic()))
         time.sleep(seconds)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ztxexp.text.logs import lines_before_death
 from ztxexp_core.records import (
@@ -24,7 +26,16 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.store.files import RunFiles, read_record, timestamp_of, write_bytes, write_json
+from ztxexp_core.store.files import (
+    RunFiles,
+    is_there,
+    known_record,
+    timestamp_of,
+    warn_once,
+    write_bytes,
+    write_json,
+)
+from ztxexp_core.store.liveness import LATE_SEC
 from ztxexp_core.store.run_folder import (
     LOST,
     RUN_LOST,
@@ -34,6 +45,9 @@ from ztxexp_core.store.run_folder import (
     discard_staged,
     reopen_run,
 )
+
+_log = logging.getLogger("ztxexp")
+_T = TypeVar("_T")
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
 _LINES_KEPT = 20
@@ -50,9 +64,11 @@ def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: flo
         seconds: how long ago it was handed out.
 
     Raises:
-        OSError: the record cannot be written.
+        OSError: the record cannot be written, or not be read: then nothing is written either.
     """
-    record = read_record(RunFiles(spec.run_dir).run)
+    path = RunFiles(spec.run_dir).run
+    # In a tuple, for one that is not there is an answer too.
+    (record,) = _asked_for_long(spec, lambda: (_looked_again(spec, known_record, path),))
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
     # Another launch may have closed the run as lost while this one knows the cause.
@@ -93,11 +109,56 @@ def can_be_written(root: Path) -> bool:
 
 
 def has_begun(spec: RunSpec) -> bool:
-    """Return whether a run that an executor took has written its record."""
-    if not spec.run_dir.exists():
-        return False
-    record = read_record(RunFiles(spec.run_dir).run)
+    """Return whether a run that an executor took has written its record; in doubt it has."""
+    try:
+        if not _looked_again(spec, is_there, spec.run_dir):
+            return False
+        record = known_record(RunFiles(spec.run_dir).run)
+    except OSError:
+        return True
     return record is None or not _older(record, spec)
+
+
+def shows(spec: RunSpec) -> bool:
+    """Return whether the folder of a run that has reported its end is there; it may show late."""
+    try:
+        return _asked_for_long(spec, lambda: _looked_again(spec, is_there, spec.run_dir)) is True
+    except OSError:  # it cannot be told, so what was reported stands
+        return True
+
+
+def _looked_again(spec: RunSpec, look: Callable[[Any], _T], path: Any) -> _T:
+    """Look for something; where it is not there, once more after opening the root.
+
+    Opening a folder makes an NFS client ask its server.
+    """
+    found = look(path)
+    if not found:
+        os.scandir(spec.run_dir.parent).close()
+        found = look(path)
+    return found
+
+
+def _asked_for_long(spec: RunSpec, look: Callable[[], _T]) -> _T:
+    """Ask again, up to :data:`LATE_SEC`, while the answer is no or there is none.
+
+    Raises:
+        OSError: there was none until the end.
+    """
+    pause, end = 0.05, time.monotonic() + LATE_SEC
+    while True:
+        left = end - time.monotonic()
+        try:
+            if (found := look()) or left <= 0:
+                return found
+        except OSError:
+            if left <= 0:
+                raise
+        if pause > 1.0:
+            what = "it does not show, or cannot be read; it is asked for again"
+            warn_once(str(spec.run_dir), what, "waiting for %s: %s")
+        time.sleep(min(pause, max(left, 0.0)))
+        pause = min(2 * pause, 5.0)
 
 
 def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> dict[str, Any]:
@@ -105,7 +166,7 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
     record, meta = first_record(spec, run_one.metadata)
     if earlier is not None:
         reopen_run(spec.run_dir, spec.config, record, meta.to_dict())
-    elif not spec.run_dir.exists():
+    elif not is_there(spec.run_dir):
         discard_staged(spec.run_dir)
         create_run(spec.run_dir, spec.config, record, meta.to_dict())
     return record

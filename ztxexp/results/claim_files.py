@@ -8,8 +8,9 @@ that made a claim adds its end, a line. So one of any number of launches wins, a
 another launch's claim. When the last claim of several ends, the chain is folded into its first
 file.
 
-On file systems without hard links a claim can be read half-written; it counts as held for a few
-seconds.
+A claim is whole before it has its name. On file systems without hard links, or behind a mount that
+answers from memory, it can be seen cut off. Then it is held while its maker is alive, or, where
+that is cut off as well, while it is younger than a heartbeat may be old.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.files import (
     CLAIMS,
     CLOEXEC,
+    is_there,
     make_folder,
     read_bytes,
     shared_folder,
@@ -38,6 +41,7 @@ from ztxexp_core.values.codec import encode
 
 GIVEN_UP, DAMAGED = "given_up", "damaged"  # statuses of claims, beside those of runs
 _TEMPORARY = ".tmp"
+_OWNER = re.compile(rb'^\{"owner":\s*(\{[^{}]*\})')
 _NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
 _NO_LINKS.add(errno.EOPNOTSUPP)
@@ -61,6 +65,11 @@ class Claim:
     status: str
     owner: Mapping[str, Any]
     path: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its launch has not written an end of it."""
+        return self.status == RUN_STATUS_RUNNING
 
 
 class ClaimFiles:
@@ -136,7 +145,7 @@ class ClaimFiles:
         status. Returns false, and changes nothing, where another launch has taken the claim over.
         """
         path = self.path(identity)
-        if os.path.exists(self.path(identity, end.token)):
+        if is_there(self.path(identity, end.token)):
             return False  # whoever took over is at work
         if len(chain) == 1:
             return _append_end(path, end)
@@ -182,20 +191,28 @@ def _append_end(path: str, end: Claim) -> bool:
 
 def _document(identity: str, claim: Claim) -> bytes:
     fields = {"identity": identity, "run_id": claim.run_id, "status": claim.status}
-    return encode({**fields, "token": claim.token, "owner": claim.owner}) + b"\n"
+    # The owner first, so that a claim that is seen cut off shows it.
+    return encode({"owner": claim.owner, **fields, "token": claim.token}) + b"\n"
 
 
 def _read(path: str) -> Claim | None:
-    """Read a claim; ``None`` where there is none."""
+    """Read a claim; ``None`` where there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
-        claim = _claim(read_bytes(path), path)
+        data = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
-        claim = None
+    except ValueError:
+        data = b""
+    claim = _claim(data, path)
     if claim is None:
         date = modified(path) or 0.0  # all that tells a damaged claim from a later one
-        claim = Claim(f"{DAMAGED}-{int(date * 1e6):x}", "", DAMAGED, {}, path)
+        owner = _OWNER.search(data)
+        known = owner and row_of(owner[1])
+        claim = Claim(f"{DAMAGED}-{int(date * 1e6):x}", "", DAMAGED, known or {}, path)
     return claim
 
 

@@ -12,6 +12,8 @@ dead: at least once, and exactly once otherwise. No launch waits for a dead one.
 Not covered: launches that make no claims, such as those of versions before 2.0. The records of
 their runs are looked at instead (see :mod:`ztxexp.launch.queue`), unless both begin at the same
 moment.
+
+What cannot be read is not known: the configuration is held, and asked for again.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ztxexp.results.claim_files import DAMAGED, GIVEN_UP, Claim, ClaimFiles
 from ztxexp_core.errors import StoreError
@@ -38,10 +40,14 @@ from ztxexp_core.store.complete import INCOMPLETE, as_complete
 from ztxexp_core.store.files import (
     CLAIMS,
     RunFiles,
+    is_there,
+    known_record,
     read_record,
     shared_folder,
 )
 from ztxexp_core.store.liveness import (
+    LATE_SEC,
+    SILENT_SEC,
     beating,
     file_system_now,
     modified,
@@ -52,8 +58,8 @@ from ztxexp_core.store.liveness import (
 )
 
 _log = logging.getLogger("ztxexp")
+_T = TypeVar("_T")
 
-_WRITING_SEC = 5.0  # a damaged claim younger than that may be one that is being written
 _TRIES = 100  # losing this many races is a fault
 # Reasons that a later launch writes, or a launch on its way out, not the run itself.
 _CUT_SHORT = ("lost", "interrupted")
@@ -79,10 +85,12 @@ class Held:
     Attributes:
         run_id: the run, empty where it is not known (yet).
         owner: the process that runs it, as ``liveness.this_process`` describes it.
+        unread: what cannot be read, and why, where that keeps the answer from being known.
     """
 
     run_id: str
     owner: Mapping[str, Any]
+    unread: str = ""
 
 
 Verdict = Claimed | Completed | Held
@@ -123,6 +131,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         self._own = frozenset(own)
         self._since = stamp(root) if since is None else since
         self._held: dict[str, list[Claim]] = {}  # by identity: the chain up to our own claim
+        self._made: set[str] = set()  # tokens of ours
         self._lock = threading.Lock()
         self._warned = False
         self._pid = os.getpid()
@@ -157,21 +166,29 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
                 except FileNotFoundError:  # somebody has deleted the claims
                     self._files.prepare()
                     return self._claim(identity, run_id)
+            except _UnreadError as exc:
+                return Held("", {}, str(exc))
             except OSError as exc:
                 raise self._unwritable(exc) from exc
 
     def _claim(self, identity: str, run_id: str) -> Verdict:
         mine = Claim(os.urandom(8).hex(), run_id, RUN_STATUS_RUNNING, self._owner)
-        chain = self._files.chain(identity)
+        chain = _known(self._files.chain, identity)
         for _ in range(_TRIES):
-            verdict = self._verdict(identity, run_id, chain[-1]) if chain else None
+            last = chain[-1] if chain else None
+            if last and last.token in self._made and last.run_id == run_id and last.is_held:
+                self._held[identity] = chain  # made before, when the chain could not be read
+                return Claimed()
+            verdict = _known(self._verdict, identity, run_id, last) if last else None
             if verdict is not None:
                 return verdict
-            after = chain[-1].token if chain else ""
+            after = last.token if last else ""
             made = self._files.make(identity, mine, after)
+            if made:
+                self._made.add(mine.token)
             # Read again unless it is the first: over NFS a file can be made although the call
             # reports an error, and another launch may have folded the claim before ours.
-            chain = [mine] if made and not chain else self._files.chain(identity)
+            chain = [mine] if made and not chain else _known(self._files.chain, identity)
             if chain and chain[-1].token == mine.token:
                 self._held[identity] = chain
                 return Claimed()
@@ -187,13 +204,13 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             run_id: the run that this launch would make of it.
 
         Returns:
-            As :meth:`claim`; ``None`` where it is free, or its claim cannot be read.
+            As :meth:`claim`; ``None`` where it is free.
         """
         try:
-            chain = self._files.chain(identity)
-        except OSError:
-            return None
-        return self._verdict(identity, run_id, chain[-1]) if chain else None
+            chain = _known(self._files.chain, identity)
+            return _known(self._verdict, identity, run_id, chain[-1]) if chain else None
+        except _UnreadError as exc:
+            return Held("", {}, str(exc))
 
     # -- whose it is
 
@@ -203,11 +220,15 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             return None
         if claim.status == DAMAGED:
             at = modified(claim.path)
-            if at is not None and abs(file_system_now(self._root) - at) < _WRITING_SEC:
-                return Held("", {})
+            young = at is not None and abs(file_system_now(self._root) - at) < SILENT_SEC
+            dead = process_is_dead(claim.owner, self._root, [claim.path])
+            if dead is False:
+                return Held("", claim.owner)
+            if young and dead is None:
+                return Held("", {}, f"{claim.path} is cut off or damaged")
             _log.warning("the claim %s is damaged; it is taken over", claim.path)
             return None
-        held, files = claim.status == RUN_STATUS_RUNNING, RunFiles(f"{self._root}/{claim.run_id}")
+        held, files = claim.is_held, RunFiles(f"{self._root}/{claim.run_id}")
         if held:
             signs = [claim.path]
             if "closed_by" not in (read_record(files.run) or {}):  # else another process wrote them
@@ -216,7 +237,25 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
                 return Held(claim.run_id, claim.owner)
         if claim.run_id != run_id and claim.run_id in self._own:
             return None
-        return self._verdict_by_run(identity, claim.run_id, cut_short=_CUT_SHORT if held else ())
+        try:
+            verdict = self._verdict_by_run(identity, claim.run_id, _CUT_SHORT if held else ())
+            if verdict is None and not held and self._may_show_late(claim):
+                return Held(claim.run_id, claim.owner, f"{files.base} does not show yet")
+            return verdict
+        except OSError:
+            if claim.status == RUN_STATUS_SUCCEEDED:  # as the launch that ran it has written
+                return Completed(claim.run_id, claim.status)
+            raise
+
+    def _may_show_late(self, claim: Claim) -> bool:
+        """Return whether a run that has just ended elsewhere may be there without showing."""
+        if claim.owner.get("host") == self._owner["host"]:
+            return False
+        if is_there(f"{self._root}/{claim.run_id}"):
+            return False
+        os.scandir(self._root).close()  # makes an NFS client ask its server
+        at = modified(claim.path)
+        return at is not None and abs(file_system_now(self._root) - at) < LATE_SEC
 
     def _verdict_by_run(
         self, identity: str, run_id: str, cut_short: tuple[str, ...]
@@ -224,7 +263,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         """Return what became of the run of a claim whose launch has died or ended."""
         run_dir = f"{self._root}/{run_id}"
         path = RunFiles(run_dir).run
-        run = read_record(path)
+        run = known_record(path)
         run = run and as_complete(run, run_dir)
         if run is None:  # it never started, or its folder was deleted
             return None
@@ -285,3 +324,14 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             "root would do each other's work",
             shared_folder(self._root, CLAIMS),
         )
+
+
+class _UnreadError(Exception):
+    """Something cannot be read that would say who has a configuration."""
+
+
+def _known(look: Callable[..., _T], *args: Any) -> _T:
+    try:
+        return look(*args)
+    except OSError as exc:
+        raise _UnreadError(f"{exc.filename} cannot be read ({exc.strerror})") from exc

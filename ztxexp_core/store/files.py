@@ -365,7 +365,11 @@ def read_bytes(path: str | Path) -> bytes:
         FileNotFoundError: there is none.
         OSError, ValueError: it cannot be read, is no regular file, or larger than any record.
     """
-    return asked_again(_read_once, path)
+    try:
+        return asked_again(_read_once, path)
+    except OSError as exc:
+        exc.filename = exc.filename or str(path)  # read() does not know it
+        raise
 
 
 def _read_once(path: str | Path) -> bytes:

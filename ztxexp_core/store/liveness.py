@@ -42,7 +42,8 @@ _log = logging.getLogger("ztxexp")
 _BEATS = f"{SHARED_FOLDER}/{ALIVE}"  # below the root
 
 BEAT_SEC = 10.0  # also before the first beat: short launches leave no file
-SILENT_SEC = 120.0  # NFS clients see a touch up to 60 s late
+LATE_SEC = 60.0  # NFS clients see a touch, or a new folder, up to so late
+SILENT_SEC = 2 * LATE_SEC
 VOUCHED_SEC = 2.5 * BEAT_SEC  # where whoever had started a process says that it has ended
 _KEPT_SEC = 86_400.0  # then the file of a killed process is removed
 _CLOCK_KEPT_SEC = 60.0

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import threading
 import time
 
 import experiments
 import pytest
+from read_faults import ReadFaults
 from reading import lines, strict, warned
 
 from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp.launch import queue, reconcile
 from ztxexp.launch.launch import tidy_root
 from ztxexp.launch.queue import RunQueue
 from ztxexp.results.claims import Claimed, Claims
 from ztxexp.results.history import Snapshot
-from ztxexp_core import RunOutcome, hookimpl
+from ztxexp_core import RunOutcome, StoreError, hookimpl
 from ztxexp_core.records import RUN_SCHEMA_VERSION
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import create_run
@@ -319,6 +324,103 @@ def test_threads_that_runs_leave_are_told_once(root, caplog):
     assert len(warned(caplog, "left a thread running")) == 1
 
 
+# ---- folders that show late ------------------------------------------------------------------
+
+
+class Late:
+    """Hides a run's folder until its root has been opened a number of times, as an NFS client may.
+
+    Attributes:
+        left: how many more times.
+    """
+
+    def __init__(self, spec, patch, openings):
+        self.left = openings
+        self.folder, self.hidden = spec.run_dir, spec.run_dir.with_name(".hidden")
+        self.scandir = os.scandir
+        os.rename(self.folder, self.hidden)
+        patch.setattr(os, "scandir", self)
+
+    def __call__(self, path="."):
+        if str(path) == str(self.folder.parent) and self.left:
+            self.left -= 1
+            if not self.left:
+                os.rename(self.hidden, self.folder)
+        return self.scandir(path)
+
+
+@pytest.mark.parametrize("openings", [1, 3])
+@pytest.mark.parametrize("function", [experiments.score, raises])
+def test_the_end_of_a_run_whose_folder_shows_late_is_believed(
+    root, own_executor, monkeypatch, openings, function
+):
+    late = []
+
+    def script(specs, run_one):
+        for spec in specs:
+            outcome = run_one(spec)
+            late.append(Late(spec, monkeypatch, openings))
+            yield outcome
+
+    own_executor(Scripted(script))
+    summary = ExpRunner([{"i": 0}], root.path).run(function, mode="own", max_attempts=1)
+    status = "succeeded" if function is experiments.score else "failed"
+    assert (summary.total, getattr(summary, status), late[0].left) == (1, 1, 0)
+    run = root.only()
+    assert (run["status"], run["attempt"], run["reason"] != "lost") == (status, 1, True)
+
+
+def test_a_run_that_was_lost_is_not_begun_again_beside_its_late_folder(
+    root, own_executor, monkeypatch
+):
+    def script(specs, run_one):
+        spec = next(specs)
+        run_one(spec)
+        Late(spec, monkeypatch, openings=1)
+        yield from ()
+
+    own_executor(Scripted(script))
+    summary = ExpRunner([{"i": 0}], root.path).run(experiments.score, mode="own")
+    assert (summary.succeeded, root.only()["status"]) == (1, "succeeded")
+
+
+def test_an_end_that_nothing_on_disk_shows_is_doubted_after_a_while(
+    root, own_executor, monkeypatch, caplog
+):
+    monkeypatch.setattr(reconcile, "LATE_SEC", 0.1)
+    own_executor(
+        Scripted(lambda specs, run_one: (RunOutcome(s.run_id, "succeeded") for s in specs))
+    )
+    summary = ExpRunner([{"i": 0}], root.path).run(experiments.score, mode="own")
+    assert (summary.failed, root.only()["reason"]) == (1, "lost")
+
+
+def test_the_death_of_a_run_that_left_no_folder_is_not_waited_for(root, own_executor, monkeypatch):
+    monkeypatch.setattr(reconcile, "LATE_SEC", 1e6)
+    own_executor(Scripted(lambda specs, run_one: map(killed, specs)))
+    summary = ExpRunner([{"i": 0}], root.path).run(experiments.score, mode="own")
+    assert (summary.failed, root.only()["reason"]) == (1, "killed")
+
+
+def test_a_record_that_cannot_be_read_is_not_closed(root, own_executor, monkeypatch, caplog):
+    monkeypatch.setattr(reconcile, "LATE_SEC", 0.1)
+    kept = []
+
+    def script(specs, run_one):
+        spec = next(specs)
+        run_one(spec)
+        kept.append((spec.run_dir / "run.json").read_bytes())
+        with monkeypatch.context() as patch:
+            ReadFaults(patch, errno.EACCES, f"{spec.run_id}/run.json")
+            yield killed(spec)
+
+    own_executor(Scripted(script))
+    summary = ExpRunner([{"i": 0}], root.path).run(experiments.score, mode="own")
+    assert (root.only()["dir"] / "run.json").read_bytes() == kept[0]
+    assert summary.failed == 1
+    assert warned(caplog, "could not be read or written: [Errno 13]")
+
+
 # ---- beside other launches -------------------------------------------------------------------
 
 
@@ -337,6 +439,46 @@ def test_what_was_interrupted_is_free_for_others_while_its_launch_goes_on(root):
     assert (summary.succeeded, summary.failed) == (1, 1)
     (succeeded,) = [run for run in root.runs() if run["status"] == "succeeded"]
     assert strict(succeeded["dir"] / "metrics.json") == {"free": True}
+
+
+def test_what_cannot_be_read_is_held_back_named_and_asked_for_again(root, monkeypatch, caplog):
+    pipeline = ExperimentPipeline(root.path).variants([{"i": 0}, {"i": 1}]).exclude_completed()
+    plan_of_a_colleague = ExperimentPipeline(root.path).variants([{"i": 0}]).exclude_completed()
+    plan_of_a_colleague.run(experiments.score, progress=False)
+    (done,) = root.runs()
+    (path,) = (root.path / ".ztxexp" / "claims").rglob("*.jsonl")
+    claim = lines(path)[0]
+    claim["owner"]["pid"] = 2**22  # which no process has
+    path.write_text(f"{json.dumps(claim)}\n")
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, errno.EACCES, f"/{done['run_id']}/run.json")
+        patch.setattr(queue, "_UNREAD_SEC", 0.5)
+        with pytest.raises(
+            StoreError, match=r"1 run not started.*run\.json cannot be read"
+        ) as raised:
+            pipeline.run(experiments.score, progress=False)
+    assert done["run_id"] in str(raised.value)
+    assert warned(caplog, "is held back: ") and warned(caplog, "left out " + done["run_id"])
+    assert [run["config"]["i"] for run in root.runs()] == [0, 1]  # what could be done is done
+    assert pipeline.run(experiments.score, progress=False).reused == 2
+
+
+def test_a_folder_to_go_on_in_that_cannot_be_read_is_held_back(root, monkeypatch, caplog):
+    ExpRunner([{"i": 1}], root.path).run(experiments.mixed)
+    pipeline = ExperimentPipeline(root.path).variants([{"i": 1}]).resume()
+    plan, before = pipeline.plan(), strict(root.only()["dir"] / "run.json")
+    assert plan.to_run
+    answers = iter([OSError(errno.EIO, "Input/output error", "run.json"), None])
+
+    def status_elsewhere(*_):
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(queue, "status_elsewhere", status_elsewhere)
+    assert pipeline.run(experiments.score, progress=False).succeeded == 1
+    assert warned(caplog, "is held back: run.json cannot be read (Input/output error)")
+    assert strict(root.only()["dir"] / "run.json")["attempt"] == before["attempt"] + 1
 
 
 @pytest.mark.parametrize("ends", ["succeeded", "failed"])

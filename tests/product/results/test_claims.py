@@ -21,6 +21,7 @@ from typing import Any
 import claiming
 import psutil
 import pytest
+from read_faults import ReadFaults
 
 from ztxexp.analyzer import ResultAnalyzer
 from ztxexp.results.claims import Claim, Claimed, ClaimFiles, Claims, Completed, Held
@@ -397,6 +398,103 @@ def test_a_damaged_claim_is_taken_over_and_told(
     (warning,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert str(path) in warning.getMessage()
     assert len(files(root)) == 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, -30, -1])
+def test_a_claim_that_is_seen_cut_off_is_held_while_its_maker_lives(
+    root: Path, length: int
+) -> None:
+    """As behind a mount that answers from memory, long after the claim was made."""
+    with Claims(root, {}) as theirs, Claims(root, {}) as ours:
+        theirs.claim(ID, "r1")
+        path = claim_file(root)
+        whole = path.read_bytes()
+        assert len(whole) > 250
+        path.write_bytes(whole[:length])
+        ages = [20, 100] if length >= 0 else [20, 100, 1000]
+        for age in ages:  # of the longer ones the owner can be read
+            os.utime(path, (time.time() - age,) * 2)
+            assert isinstance(ours.claim(ID, "r2"), Held)
+        path.write_bytes(whole)
+        theirs.release(ID, "r1", "succeeded")
+        put_run(root, "r1", "succeeded")
+        assert ours.claim(ID, "r2") == Completed("r1", "succeeded")
+
+
+def test_a_claim_that_is_cut_off_behind_a_dead_owner_is_taken_over_at_once(root: Path) -> None:
+    dead_launch(root, (ID, "r1"))
+    path = claim_file(root)
+    path.write_bytes(path.read_bytes()[:-1])
+    with Claims(root, {}) as ours:
+        assert ours.claim(ID, "r2") == Claimed()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_claim_that_cannot_be_read_is_not_taken_over(
+    root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_launch(root, (ID, "r1"))
+    path = claim_file(root)
+    os.utime(path, (1e9, 1e9))
+    with Claims(root, {}) as ours:
+        with monkeypatch.context() as patch:
+            ReadFaults(patch, number, str(path))
+            verdict = ours.claim(ID, "r2")
+        assert verdict == Held("", {}, f"{path} cannot be read ({os.strerror(number)})")
+        assert ours.claim(ID, "r2") == Claimed()
+
+
+def test_a_success_whose_folder_cannot_be_read_is_known_by_its_claim(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Claims(root, {}) as ours:
+        ours.claim(ID, "r1")
+        put_run(root, "r1", "succeeded")
+        ours.release(ID, "r1", "succeeded")
+    with Claims(root, {}) as theirs:
+        ReadFaults(monkeypatch, errno.EACCES, f"{root}/r1")
+        assert theirs.claim(ID, "r2") == Completed("r1", "succeeded")
+
+
+def test_a_run_of_a_dead_launch_that_cannot_be_read_is_not_done_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_launch(root, (ID, "r1"))
+    put_run(root, "r1", "succeeded")
+    with Claims(root, {}) as ours:
+        with monkeypatch.context() as patch:
+            ReadFaults(patch, errno.EIO, f"{root}/r1")
+            verdict = ours.claim(ID, "r2")
+        assert isinstance(verdict, Held) and "r1/run.json cannot be read" in verdict.unread
+        assert ours.claim(ID, "r2") == Completed("r1", "succeeded")
+
+
+def test_a_claim_that_was_made_while_the_chain_could_not_be_read_is_still_ours(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_launch(root, (ID, "r1"))
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        with monkeypatch.context() as patch:
+            ReadFaults(patch, errno.EACCES, f"{root}/{CLAIMS}", after=2, calls=("open",))
+            assert isinstance(ours.claim(ID, "r2"), Held)
+        assert len(files(root)) == 2
+        assert isinstance(theirs.claim(ID, "r3"), Held)
+        assert ours.claim(ID, "r2") == Claimed()
+
+
+def test_a_run_that_ended_elsewhere_just_now_may_show_late(root: Path) -> None:
+    with Claims(root, {}) as theirs:
+        theirs.claim(ID, "r1")
+        theirs.release(ID, "r1", "succeeded")
+    with Claims(root, {}) as ours, Claims(root, {}) as others:
+        send_away(root, silent=0)
+        verdict = ours.claim(ID, "r2")
+        assert isinstance(verdict, Held) and verdict.unread.endswith("r1 does not show yet")
+        send_away(root, silent=61)  # it was deleted
+        assert ours.claim(ID, "r2") == Claimed()
+        put_run(root, "r2", "succeeded")
+        ours.release(ID, "r2", "succeeded")
+        assert others.claim(ID, "r3") == Completed("r2", "succeeded")
 
 
 def test_a_file_system_without_hard_links_will_do(
