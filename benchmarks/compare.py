@@ -118,6 +118,15 @@ def lines(quick: bool) -> list[Line]:
         empty("process_pool", 0.7),
         empty("joblib", 1.0),
         empty("dynamic", 1.0, old=10),
+        *(
+            Line(
+                f"one empty run on a disk, sequential, flush_sec={flush_sec}",
+                "ms",
+                Cell("work", "empty_runs_on_disk", {"count": runs, "flush_sec": flush_sec}),
+                old=None,
+            )
+            for flush_sec in (None, 1, 0)
+        ),
         Line(
             "log_metric",
             "us",

@@ -14,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,18 +84,27 @@ def empty_runs(scratch: Path, mode: str, count: int) -> Measured:
     return _launch(scratch, nothing, mode, count)
 
 
+def empty_runs_on_disk(scratch: Path, count: int, flush_sec: float | None) -> Measured:
+    """Carry out runs that do nothing, in a folder that is on a disk on most machines."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ztxexp-bench-") as folder:
+        return _launch(Path(folder), nothing, "sequential", count, flush_sec=flush_sec)
+
+
 def spinning(scratch: Path, count: int) -> Measured:
     """Carry out runs of 20 ms on two workers."""
     return _launch(scratch, spin, "process_pool", count)
 
 
-def _launch(scratch: Path, function: Callable[[Any], Any], mode: str, count: int) -> Measured:
+def _launch(
+    scratch: Path, function: Callable[[Any], Any], mode: str, count: int, **more: Any
+) -> Measured:
     from ztxexp import ExperimentPipeline
 
     os.environ.setdefault("ZTXEXP_PROGRESS", "0")
     pipeline = ExperimentPipeline(results_root=str(scratch / "runs"), base_config=config_of(0))
     pipeline.grid({"seed": list(range(count))})
-    more: dict[str, Any] = {"cpu_threshold": 100} if mode == "dynamic" else {}
+    if mode == "dynamic":
+        more["cpu_threshold"] = 100
     began = time.perf_counter()
     summary = pipeline.run(exp_fn=function, mode=mode, workers=2, **more)
     seconds = time.perf_counter() - began
