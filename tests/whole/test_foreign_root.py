@@ -7,6 +7,8 @@ import logging
 import os
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from handmade import event, put, write_run
@@ -290,3 +292,119 @@ def test_a_word_with_what_cannot_be_seen_is_spelt_out_and_the_same_to_a_shell(ro
     line = step.replace("python", "printf '%s\\0'", 1)
     said = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
     assert said.decode().split("\0")[:-1] == words
+
+
+def write_odd_runs(root):
+    """Write records with texts of 100,000 characters and trees of 100,000 levels."""
+    long, owner = "x" * 100_000, dead_owner()
+    texts = ("run_id", "error_type", "error_message", "reason", "group", "identity", "started_at")
+    write_run(root, "long", "failed", attempt=10**30, **dict.fromkeys(texts, long))
+    hidden = {**owner, "host": long, "beat": long}
+    write_run(root, "long owner", "running", run_id=long, owner=hidden)
+    made = write_run(root, "long origin")
+    names = ("command", "function", "function_file", "git_diff", "packages", "python_version")
+    put(made / "meta.json", dict.fromkeys(names, long))
+    for number, deep in enumerate(
+        ('{"a":' * 100_000, "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900)
+    ):
+        for name in ("run.json", "config.json", "metrics.json", "meta.json", "metrics.jsonl"):
+            made = write_run(root, f"deep {name} {number}", "failed")
+            put(made / name, f"{deep}\n")
+
+
+def make_tree(folder, levels=1500):
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        for _ in range(levels):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+
+
+@pytest.fixture
+def removed_by_the_system(tmp_path):
+    """Trees that are too deep for pytest to remove."""
+    yield
+    subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
+
+
+@pytest.mark.usefixtures("removed_by_the_system")
+def test_long_texts_and_deep_trees_cost_lines_of_a_stated_length(root, capfd, caplog):
+    good = write_run(root.path, "good", config={"lr": 1}, metrics={"score": 1.0})
+    write_odd_runs(root.path)
+    make_tree(write_run(root.path, "tree", "failed") / "artifacts")
+    (root.path / ".new-tree").mkdir()
+    make_tree(root.path / ".new-tree")
+    os.utime(root.path / ".new-tree", (0, 0))
+
+    analyzer = ResultAnalyzer(root.path)
+    assert "good" in [Path(record["run_dir"]).name for record in analyzer.to_records()]
+    for use in (
+        analyzer.check,
+        lambda: analyzer.gc(statuses=["failed"]),
+        lambda: analyzer.gc(statuses=["failed"], only="artifacts", dry_run=False, confirm=False),
+        lambda: analyzer.reproduce("long origin"),
+        lambda: sync(root.path, Told()),
+        lambda: relaunch(root.path, "sequential"),
+        analyzer.repair,
+        lambda: analyzer.gc(statuses=["failed"], dry_run=False, confirm=False),
+    ):
+        print(use())
+    out, err = capfd.readouterr()
+    assert max(map(len, f"{out}{err}{caplog.text}".splitlines())) < 11_000
+    assert "nested too deeply" in out
+    assert good.is_dir()
+    assert "could not delete" in caplog.text  # the tree is named
+
+
+ENDLESS = """
+import resource, sys
+import pandas
+from ztxexp import ExperimentPipeline, ResultAnalyzer, sync
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+root = sys.argv[1]
+class Tracker:
+    def on_run_start(self, ctx, meta): ...
+    def on_metric(self, ctx, event): ...
+    def on_run_end(self, ctx, summary): ...
+    def on_params(self, ctx, params): ...
+a = ResultAnalyzer(root)
+assert {"good1", "good2"} <= set(a.to_dataframe(params=True, statuses=None).run_id)
+assert len(a.to_curve_dataframe()) == 2
+print(a.check())
+a.failures()
+print(a.gc(statuses=["failed"]))
+print(a.reproduce("good1"))
+report = sync(root, Tracker())
+assert {"good1", "good2"} <= set(report.sent)
+pipeline = ExperimentPipeline(root).variants([{"i": "good1"}, {"i": "new"}]).exclude_completed()
+summary = pipeline.run(lambda ctx: {"a": 1}, progress=False)
+assert (summary.succeeded, summary.reused) == (1, 1), summary
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "truncate") or os.name == "nt", reason="no sparse files")
+def test_files_without_end_cost_a_stated_amount_of_memory_and_are_named(root):
+    for name in ("good1", "good2"):
+        write_run(root.path, name, config={"i": name}, metrics={"a": 1}, curve=[event(1, a=1.0)])
+    names = ["run.json", "config.json", "metrics.json", "meta.json", "metrics.jsonl"]
+    names += ["extras.jsonl", "events.jsonl", "error.log", "run.log", "trackers/x.jsonl"]
+    places = [
+        write_run(root.path, f"of {name[:4]}{i}", "failed") / name for i, name in enumerate(names)
+    ]
+    shared = root.path / ".ztxexp"
+    places += [shared / "index" / "run.json.cache", shared / "index" / "config.json.cache"]
+    places += [shared / "claims" / "x.json"]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        os.truncate(place, 64 << 30)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDLESS, str(root.path)], capture_output=True, text=True, timeout=160
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("metrics.jsonl", "extras.jsonl"):
+        assert f"{name}: a line is longer than 64 MiB" in done.stderr
+    assert "larger than 64 MiB" in done.stderr

@@ -38,7 +38,7 @@ _WIDTH = 160
 _DIGITS = 12  # of a hash, as people compare them
 _FEW_PACKAGES = 10
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")  # nothing that git would take for an option
-_INTERPRETER = re.compile(r"(?:\S*/)?python[\d.]*(?= |$)")
+_INTERPRETER = re.compile(r"(?:.*/)?python[\d.]*")
 _MODULE_OPTION = re.compile(r" -\w*m ?(\S+)")
 _COMMITTED, _NOT_COMMITTED, _PACKAGE = "commit", "what is not committed", "package "
 _NOT_INSTALLED = "not installed"
@@ -372,7 +372,7 @@ def _start(meta: _Meta, alone: str | None) -> Iterator[str]:
             yield f"# {MASK} stands for what was masked"
         if " -c ..." in command:
             yield "# ... stands for a program that was given by -c"
-        command = _safe_command(_INTERPRETER.sub("python", command, count=1))
+        command = _safe_command(command)
         if alone is None:
             yield "# starts the whole launch: the run's function cannot be imported by name"
             yield command
@@ -389,6 +389,9 @@ def _safe_command(command: str) -> str:
         words = shlex.split(command)
     except ValueError:  # version 1.0.3 has recorded words as they are
         words = command.split()
+    python = next((at for at, word in enumerate(words) if _INTERPRETER.fullmatch(word)), None)
+    if python is not None:
+        words[python] = "python"
     return _joined(words)
 
 

@@ -44,6 +44,7 @@ _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may 
 _WORTH_KEEPING = 64  # files read anew, besides a hundredth of all, that are worth another cache
 _TICK_SEC = 0.1  # no clock of a file system with fractions of seconds is coarser
 _COARSE_TICK_SEC = 2.1  # for one without, as FAT is
+_SIZE, _SIZE_PER_RUN = 64 * 2**20, 64 * 2**10  # bytes; a larger cache is none of ours
 _PROGRESS_EVERY = 1000
 _UNREAD_SHOWN = 10  # names in a message
 
@@ -140,7 +141,7 @@ class IndexScan:
         self.fresh: dict[int, Object | None] = {}
         self._unread: dict[int, str] = {}
         self._cache_name = f"{kind.kept_as or kind.filename}{_ENDING}"
-        self._cache = _load(root, self._cache_name)
+        self._cache = _load(root, self._cache_name, len(names))
 
     def stat_again(self, changed: Collection[int]) -> None:
         """Re-stat files whose run changed since the first stat; ``changed`` are its positions."""
@@ -301,10 +302,12 @@ class _Cache:
 _NO_CACHE = _Cache([], b"", ColumnTable(0))
 
 
-def _load(root: str, name: str) -> _Cache:
+def _load(root: str, name: str, runs: int) -> _Cache:
     """Return the cache; an empty one where there is none, or a damaged one."""
     try:
         with open(open_regular(f"{shared_folder(root, INDEX)}/{name}"), "rb") as file:
+            if os.fstat(file.fileno()).st_size > _SIZE + runs * _SIZE_PER_RUN:
+                return _NO_CACHE
             head, body = file.readline(), file.read()
         if head != _head(body):
             return _NO_CACHE

@@ -40,7 +40,7 @@ from ztxexp.upkeep.rules import (
 )
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
-from ztxexp_core.store.files import STAGING_PREFIX, read_record
+from ztxexp_core.store.files import STAGING_PREFIX, entries_below, read_record
 from ztxexp_core.store.run_folder import effective_record, is_utf8, run_names
 
 _log = logging.getLogger("ztxexp")
@@ -270,7 +270,7 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
 def _try(who: str, delete: Callable[[Path], None], path: Path) -> bool:
     try:
         delete(path)
-    except OSError as exc:
+    except (OSError, RecursionError) as exc:  # or a tree that is deeper than Python can go
         _log.warning("%s could not delete %s: %s", who, sanitize_for_terminal(str(path)), exc)
         return False
     return True
@@ -286,7 +286,7 @@ def _remove(folder: Path) -> None:
     names = sorted(os.listdir(hidden))
     try:
         shutil.rmtree(hidden)
-    except OSError:
+    except (OSError, RecursionError):
         if sorted(os.listdir(hidden)) == names:  # nothing is lost
             os.rename(hidden, folder)
         raise
@@ -315,11 +315,10 @@ def _is_empty(folder: Path) -> bool:
 def size_of(folder: Path) -> int:
     """Return the bytes of all files below a folder; what cannot be read counts nothing."""
     total = 0
-    for base, folders, files in os.walk(folder):  # which follows no links
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):
-                status = os.lstat(f"{base}/{name}")
-                total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    for entry in entries_below(folder):
+        with contextlib.suppress(OSError):
+            status = entry.stat(follow_symlinks=False)
+            total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     return total
 
 

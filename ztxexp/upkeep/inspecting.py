@@ -29,13 +29,14 @@ from ztxexp_core.records import (
 from ztxexp_core.store.complete import FILES, INCOMPLETE, mark_of
 from ztxexp_core.store.files import (
     DAMAGED,
+    READ_LIMIT,
     SHARED_FOLDER,
     RunFiles,
     open_regular,
     read_bytes,
     read_json,
 )
-from ztxexp_core.store.lines import row_of
+from ztxexp_core.store.lines import TOO_LONG, row_of
 from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.identity import VERSION, config_identity
@@ -48,7 +49,6 @@ QUARANTINE = f"{SHARED_FOLDER}/{DAMAGED}"  # below the root: where repair() move
 TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
 
 _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl"})
-_LINE_LIMIT = 16 * 2**20  # bytes; readers run out of memory at a longer line
 _LINES_LIMIT = 2 * 2**30  # bytes; a larger file of lines is not checked
 _TAIL_BYTES = 256 * 2**10  # of events.jsonl, enough for its last "end"
 _WIDTH = 160  # characters of a finding
@@ -341,10 +341,11 @@ def _damaged_lines(path: str) -> str | None:
     with open(open_regular(path), "rb") as handle:
         if os.fstat(handle.fileno()).st_size > _LINES_LIMIT:
             return f"is larger than {_LINES_LIMIT // 2**30} GiB and was not checked"
-        while line := handle.readline(_LINE_LIMIT):
+        while line := handle.readline(READ_LIMIT):
             total += 1
-            is_whole = line.endswith(b"\n") or len(line) == _LINE_LIMIT  # a torn last one is not
-            if is_whole and line.strip() and row_of(line) is None:
+            if len(line) == READ_LIMIT:
+                return f"{TOO_LONG}, line {total}; it and what follows are not read"
+            if line.endswith(b"\n") and line.strip() and row_of(line) is None:  # not a torn one
                 damaged += 1
                 first = first or total
     if not damaged:

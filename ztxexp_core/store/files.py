@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -175,15 +175,19 @@ def lies_within(path: Path, folder: Path) -> bool:
     if "\0" in str(path):  # of a foreign record
         return False
     home = f"{os.path.realpath(folder.parent)}{os.sep}{folder.name}{os.sep}"
-    linked, folders = [str(path)], [str(path)]
-    while folders:  # not os.walk: it goes as deep as a tree, which may be deeper than Python can
+    linked = [str(path), *(entry.path for entry in entries_below(path) if entry.is_symlink())]
+    return all(f"{os.path.realpath(each)}{os.sep}".startswith(home) for each in linked)
+
+
+def entries_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all that lies below a folder, however deep; what cannot be listed is left out."""
+    folders = [str(folder)]
+    while folders:  # not os.walk, which calls itself for each level
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink():
-                    linked.append(entry.path)
-                elif entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-    return all(f"{os.path.realpath(each)}{os.sep}".startswith(home) for each in linked)
+                yield entry
 
 
 # ---- writing whole files -------------------------------------------------------------------------

@@ -7,12 +7,13 @@ readers leave it out.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import READ_LIMIT, open_regular, open_to_write, warn_once
@@ -120,7 +121,7 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
     damaged = 0
     try:
         with open(open_regular(path), "rb") as handle:
-            for line in handle:
+            for line in _bounded(handle, path):
                 row = row_of(line)
                 if row is not None:
                     yield row
@@ -132,6 +133,18 @@ def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
         warn_once(str(path), f"{type(exc).__name__}: {exc}")
     if damaged:
         warn_once(str(path), f"{damaged} line(s) are no JSON objects; the others were read")
+
+
+def _bounded(handle: IO[bytes], path: str | Path) -> Iterator[bytes]:
+    """Yield lines, up to one that is longer than any of ours: a hostile file may have no end."""
+    for line in iter(functools.partial(handle.readline, READ_LIMIT), b""):
+        if len(line) == READ_LIMIT:
+            warn_once(str(path), f"{TOO_LONG}; it and what follows are not read")
+            return
+        yield line
+
+
+TOO_LONG = f"a line is longer than {READ_LIMIT // 2**20} MiB"
 
 
 class Line(NamedTuple):
@@ -169,7 +182,7 @@ def whole_lines(path: str | Path, start: int = 0, end: int | None = None) -> Ite
         return
     with open(fd, "rb") as handle:
         handle.seek(start)
-        for text in handle:
+        for text in _bounded(handle, path):
             if not text.endswith(b"\n") or (end is not None and start >= end):
                 return
             yield Line(start, start + len(text), text)

@@ -350,7 +350,7 @@ def remove_old_staging(root: str | Path, staged: Iterable[str], now: float) -> N
         now: the time by the file system's clock.
     """
     for name in staged:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RecursionError):  # a hostile tree may be very deep
             if os.lstat(f"{root}/{name}").st_mtime < now - _STAGING_KEPT_SEC:
                 shutil.rmtree(f"{root}/{name}", ignore_errors=True)
 

@@ -301,7 +301,7 @@ def test_damaged_lines_are_counted_and_a_torn_last_one_is_none(folder):
 
 @pytest.mark.parametrize("tail", [b"\n", b"", b'}\n{"step": 1}\n'])
 def test_a_line_without_end_takes_no_more_memory_than_the_limit(folder, monkeypatch, tail):
-    monkeypatch.setattr("ztxexp.upkeep.inspecting._LINE_LIMIT", 1000)
+    monkeypatch.setattr("ztxexp.upkeep.inspecting.READ_LIMIT", 1000)
     (folder / "good" / "metrics.jsonl").write_bytes(b'{"a": "' + b"x" * 10_000 + tail)
     assert [kind for _, kind, _ in found(folder)] == ["partly damaged"]
 
