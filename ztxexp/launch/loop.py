@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ from typing import Any
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile, shows
+from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile, says
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
@@ -22,6 +24,7 @@ from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
     RunOutcome,
@@ -29,9 +32,15 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
+from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.liveness import disown
 from ztxexp_core.store.run_folder import LOST, discard_staged
 
 _log = logging.getLogger("ztxexp")
+
+_PATIENCE_SEC = 5.0  # for the end of a process whose run is said to have ended
+_SAME_TIME_SEC = 1.0
+_PAUSES_SEC = (0.1, 0.3, 0.6, 1.0, 0.0)  # between the last tries to write an end
 
 
 @dataclass
@@ -64,6 +73,21 @@ class StopRule:
         return None
 
 
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that was reported as ended, and that has no end on disk.
+
+    Attributes:
+        reported: what its executor has yielded.
+        begun: when it was handed out, in monotonic seconds.
+        problem: why the end cannot be written; ``None`` where a process is still at work on it.
+    """
+
+    reported: RunOutcome
+    begun: float
+    problem: str | None
+
+
 class Sweep:
     """One launch: collects outcomes, retries what died, reconciles what an executor lost.
 
@@ -75,6 +99,10 @@ class Sweep:
         progress: counts the ends.
         deliveries: counts what trackers lack.
         flusher: brings what has ended to the disk.
+
+    Attributes:
+        outcomes: how the runs have ended, by id; their records say the same.
+        open: runs that were reported as ended and have no end on disk (yet).
     """
 
     def __init__(
@@ -97,8 +125,10 @@ class Sweep:
         self.outcomes: dict[str, RunOutcome] = {}
         self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
+        self.open: dict[str, OpenRun] = {}
         self.in_process = False
         self._deaths = 0
+        self._waited_until = -math.inf
 
     def run(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
         """Call the executor until every spec has an outcome, or it makes no progress.
@@ -116,17 +146,24 @@ class Sweep:
                 problem = self._call(executor, workers, options)
                 cause = f"{type(problem).__name__}: {problem}" if problem else ""
                 self._reconcile_all(LOST, cause)
+                self._look_again()
                 if self.queue.broken is not None:
                     raise self.queue.broken
                 self._check_progress(executor, problem, cause, self._progress_count() > before)
         finally:
             self._end_retries()
+            self._end_open()
 
     def _end_retries(self) -> None:
         """Record the last end of runs whose next attempt has not been started."""
         for run_id, outcome in self.pending_retries.items():
-            if run_id not in self.queue.finished_elsewhere:
-                self.deliveries.died(self.queue.taken[run_id].run_dir)
+            if run_id in self.queue.finished_elsewhere or run_id in self.open:
+                continue
+            spec = self.queue.taken[run_id]
+            if not says(spec, outcome.status):  # another launch has gone on with it
+                self.open[run_id] = OpenRun(outcome, time.monotonic(), None)
+            else:
+                self.deliveries.died(spec.run_dir)
                 self.outcomes[run_id] = outcome
                 self.progress.ended(outcome)
         if self.pending_retries:
@@ -135,7 +172,8 @@ class Sweep:
 
     def _progress_count(self) -> int:
         """Return a number that grows with every outcome, death and run done elsewhere."""
-        return len(self.outcomes) + self._deaths + len(self.queue.finished_elsewhere)
+        ended = len(self.outcomes) + len(self.queue.finished_elsewhere)
+        return ended + self._deaths + len(self.open)
 
     def _check_progress(
         self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
@@ -203,12 +241,11 @@ class Sweep:
             outcome.error_type in DEATHS
             or outcome.reason in ("interrupted", "unrecorded")
             or outcome.status not in FINAL
-            or not shows(spec)
+            or not says(spec, outcome.status)
         ):
-            outcome = self._reconciled(spec, outcome)
-            if self._tried_again(spec, outcome):
-                return
-        self._final(outcome)
+            self._reconcile(spec, outcome)
+        else:
+            self._final(outcome)
 
     def _final(self, outcome: RunOutcome) -> None:
         self.pending_retries.pop(outcome.run_id, None)
@@ -238,30 +275,85 @@ class Sweep:
         self.queue.requeue(further, self.retry.pause(tries))
         return True
 
-    def _reconciled(self, spec: RunSpec, outcome: RunOutcome) -> RunOutcome:
-        """Make disk and outcome agree; warn of a run whose record cannot be written.
+    def _reconcile(self, spec: RunSpec, reported: RunOutcome, retries: bool = True) -> None:
+        """Make disk and outcome agree: count the run, or keep it open for a later look.
 
         Raises:
-            StoreError: the root cannot be written either, so no further run could be.
+            StoreError: the root cannot be written, so no further run could be.
         """
-        seconds, reported = time.monotonic() - self.queue.under_way[spec.run_id], outcome
+        known = self.open.get(spec.run_id)
+        begun = known.begun if known else self.queue.under_way[spec.run_id]
+        until = 0.0 if known else self._patience()
+        outcome, problem = reported, None
         try:
-            outcome = reconcile(spec, reported, self.run_one, seconds)
+            seconds, again = time.monotonic() - begun, known is not None
+            outcome = reconcile(spec, reported, self.run_one, seconds, until, again)
         except OSError as exc:
-            problem = f"run {spec.run_id}: its record could not be read or written: {exc}"
+            problem = f"its record could not be read or written: {exc}"
             if not can_be_written(spec.run_dir.parent):
-                raise StoreError(f"{problem}; the launch ends here") from exc
-            _log.warning("%s; its outcome: %s", problem, reported.error_message)
-            return dataclasses.replace(reported, status=RUN_STATUS_FAILED, reason="unrecorded")
-        if reported.reason == "unrecorded" and not can_be_written(spec.run_dir.parent):
-            raise StoreError(f"run {spec.run_id}: {reported.error_message}; the launch ends here")
+                raise StoreError(f"run {spec.run_id}: {problem}; the launch ends here") from exc
+        told = reported.reason == "unrecorded" and not known
+        if problem is None and told and not can_be_written(spec.run_dir.parent):
+            message = f"run {spec.run_id}: {reported.error_message}; the launch ends here"
+            raise StoreError(message)
+        if problem is not None or outcome.status == RUN_STATUS_RUNNING:
+            self.open[spec.run_id] = OpenRun(reported, begun, problem)
+            self.progress.retried(reported)
+            self.queue.leave(spec.run_id)
+            return
+        self.open.pop(spec.run_id, None)
         if outcome.status == RUN_STATUS_FAILED:
             self.deliveries.died(spec.run_dir)
-        return outcome
+        if not (retries and self._tried_again(spec, outcome)):
+            self._final(outcome)
+
+    def _patience(self) -> float:
+        """Return until when to wait for a living process that is said to have ended.
+
+        Five seconds, for all that are reported at about the same time.
+        """
+        now = time.monotonic()
+        if now - self._waited_until > _SAME_TIME_SEC:
+            self._waited_until = now + _PATIENCE_SEC
+        return self._waited_until
+
+    def _look_again(self, retries: bool = True) -> None:
+        """Look at the runs that had no end on disk; those that still have none stay open."""
+        for run_id, run in list(self.open.items()):
+            self._reconcile(self.queue.taken[run_id], run.reported, retries)
+
+    def _end_open(self) -> None:
+        """Look a last time at runs without an end on disk; name those that stay so.
+
+        Raises:
+            StoreError: the root cannot be written.
+        """
+        for pause in _PAUSES_SEC:
+            self._look_again(retries=False)
+            if not any(run.problem for run in self.open.values()):
+                break
+            time.sleep(pause)
+        for run_id, run in list(self.open.items()):
+            spec = self.queue.taken[run_id]
+            owner = None
+            if run.problem is None:
+                owner = (read_record(RunFiles(spec.run_dir).run) or {}).get("owner") or {}
+                process = f"process {owner.get('pid')} on {owner.get('host')}"
+                why = f"is still at work in {process}; the next launch closes it"
+            elif os.path.lexists(spec.run_dir):
+                disown(run_id)  # the next launch may be one of this process
+                why = f"has no end that is known: {run.problem}; the next launch closes it"
+            else:
+                why = f"counts as not started: {run.problem}"
+                del self.open[run_id]
+                self.queue.put_back(spec)
+            _log.warning("run %s %s", run_id, why)
+            self.queue.hand_over(run_id, owner)
 
     def _reconcile_all(self, reason: str, because: str = "") -> None:
         """Reconcile every run that the executor took but did not report."""
-        broken: StoreError | None = None
+        broken: StoreError | KeyboardInterrupt | None = None
+        self._waited_until = -math.inf
         for run_id in list(self.queue.under_way):
             spec = self.queue.taken[run_id]
             if not has_begun(spec):
@@ -273,7 +365,11 @@ class Sweep:
                 message = f"{lost.error_message} ({because})"
                 lost = dataclasses.replace(lost, error_message=message)
             try:
-                self._final(self._reconciled(spec, lost))
+                try:
+                    self._reconcile(spec, lost, retries=False)
+                except KeyboardInterrupt as exc:  # no more waiting
+                    broken, self._waited_until = broken or exc, time.monotonic()
+                    self._reconcile(spec, lost, retries=False)
             except StoreError as exc:
                 broken = broken or exc  # first the others
         if broken is not None:
@@ -292,9 +388,10 @@ class Sweep:
             for outcome in self.outcomes.values()
         )
         done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
-        total = len(self.outcomes) + left
+        total = len(self.outcomes) + len(self.open) + left
         parts = [f"{done} of {plural(total, 'run')} succeeded"]
         parts += [f"{counts[word]} {word}" for word in sorted(counts)]
+        parts += [f"{len(self.open)} still at work"] if self.open else []
         parts += [f"{left} not started"] if left else []
         message = f"interrupted: {', '.join(parts)}"
         if done == total:
@@ -329,6 +426,7 @@ class Sweep:
             failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
             lacking=self.deliveries.counts(),
             sync_commands=self.deliveries.commands(),
+            still_running=list(self.open),
         )
 
 

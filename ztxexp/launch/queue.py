@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ztxexp.launch.deliveries import HungTrackers
 from ztxexp.launch.gpus import GpuSlots
@@ -143,6 +144,21 @@ class RunQueue:
                 self._claims.give_up(key, outcome.run_id)
             else:
                 self._claims.release(key, outcome.run_id, outcome.status)
+
+    def leave(self, run_id: str) -> None:
+        """Count a run as no longer under way, although it has no end."""
+        with self._lock:
+            self._mark_ended(run_id)
+
+    def hand_over(self, run_id: str, owner: Mapping[str, Any] | None) -> None:
+        """Leave the claim of a run without an end to its process; ``None`` where there is none."""
+        key = self._claim_keys.get(run_id)
+        if self._claims is None or key is None:
+            return
+        if owner is None:
+            self._claims.give_up(key, run_id)
+        else:
+            self._claims.hand_over(key, run_id, owner)
 
     def put_back(self, spec: RunSpec) -> None:
         """Start later a run that never began."""

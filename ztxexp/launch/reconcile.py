@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ztxexp.text.logs import lines_before_death
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
     RunOutcome,
@@ -35,7 +36,13 @@ from ztxexp_core.store.files import (
     write_bytes,
     write_json,
 )
-from ztxexp_core.store.liveness import LATE_SEC
+from ztxexp_core.store.liveness import (
+    LATE_SEC,
+    SILENT_SEC,
+    VOUCHED_SEC,
+    owner_is_dead,
+    this_process,
+)
 from ztxexp_core.store.run_folder import (
     LOST,
     RUN_LOST,
@@ -52,25 +59,44 @@ _T = TypeVar("_T")
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
 _LINES_KEPT = 20
 _ROOM_BYTES = 65_536
+_LOOK_AGAIN_SEC = 0.05
 
 
-def reconcile(spec: RunSpec, reported: RunOutcome, run_one: RunOne, seconds: float) -> RunOutcome:
+def reconcile(
+    spec: RunSpec,
+    reported: RunOutcome,
+    run_one: RunOne,
+    seconds: float,
+    until: float = 0.0,
+    again: bool = False,
+) -> RunOutcome:
     """Return the outcome on disk; write the reported one where there is none.
+
+    No end is written while another process is at work on the run, unless the run itself has
+    reported that its end could not be written. Such an outcome has the status ``running``.
 
     Args:
         spec: the run, as it was handed out.
         reported: what its executor yields.
         run_one: has the metadata for a run that died before it had a record.
         seconds: how long ago it was handed out.
+        until: how long the end of a living process is waited for, in monotonic seconds.
+        again: whether this was tried before.
 
     Raises:
         OSError: the record cannot be written, or not be read: then nothing is written either.
     """
     path = RunFiles(spec.run_dir).run
     # In a tuple, for one that is not there is an answer too.
-    (record,) = _asked_for_long(spec, lambda: (_looked_again(spec, known_record, path),))
+    (record,) = _asked_for_long(spec, lambda: (_looked_again(spec, known_record, path),), again)
     if record is None or _older(record, spec):
         record = _begun(spec, record, run_one)
+    if reported.reason != "unrecorded":
+        record, lives_on = _await_owner(spec, record, reported, until)
+        if lives_on:
+            return dataclasses.replace(
+                reported, status=RUN_STATUS_RUNNING, attempt=attempt_of(record)
+            )
     # Another launch may have closed the run as lost while this one knows the cause.
     knows_cause = reported.error_type in DEATHS or reported.reason == "interrupted"
     if record.get("status") not in FINAL or (record.get("reason") == LOST and knows_cause):
@@ -119,12 +145,17 @@ def has_begun(spec: RunSpec) -> bool:
     return record is None or not _older(record, spec)
 
 
-def shows(spec: RunSpec) -> bool:
-    """Return whether the folder of a run that has reported its end is there; it may show late."""
+def says(spec: RunSpec, status: str) -> bool:
+    """Return whether the record of a run says that it has ended so; its folder may show late."""
     try:
-        return _asked_for_long(spec, lambda: _looked_again(spec, is_there, spec.run_dir)) is True
+        record = known_record(RunFiles(spec.run_dir).run)
+        if record is None and _asked_for_long(
+            spec, lambda: _looked_again(spec, is_there, spec.run_dir)
+        ):
+            record = known_record(RunFiles(spec.run_dir).run)
     except OSError:  # it cannot be told, so what was reported stands
         return True
+    return record is not None and record.get("status") == status
 
 
 def _looked_again(spec: RunSpec, look: Callable[[Any], _T], path: Any) -> _T:
@@ -139,13 +170,15 @@ def _looked_again(spec: RunSpec, look: Callable[[Any], _T], path: Any) -> _T:
     return found
 
 
-def _asked_for_long(spec: RunSpec, look: Callable[[], _T]) -> _T:
+def _asked_for_long(spec: RunSpec, look: Callable[[], _T], again: bool = False) -> _T:
     """Ask again, up to :data:`LATE_SEC`, while the answer is no or there is none.
+
+    Only once, where it was asked for so long before.
 
     Raises:
         OSError: there was none until the end.
     """
-    pause, end = 0.05, time.monotonic() + LATE_SEC
+    pause, end = 0.05, time.monotonic() + (0.0 if again else LATE_SEC)
     while True:
         left = end - time.monotonic()
         try:
@@ -170,6 +203,29 @@ def _begun(spec: RunSpec, earlier: dict[str, Any] | None, run_one: RunOne) -> di
         discard_staged(spec.run_dir)
         create_run(spec.run_dir, spec.config, record, meta.to_dict())
     return record
+
+
+def _await_owner(
+    spec: RunSpec, record: dict[str, Any], reported: RunOutcome, until: float
+) -> tuple[dict[str, Any], bool]:
+    """Wait for the end of the process that a record names; return the record, and if it lives on.
+
+    Of a process elsewhere that the executor has seen to end, a shorter silence is enough.
+    """
+    seen_to_end = reported.exit_code is not None or reported.signal is not None
+    limit = VOUCHED_SEC if seen_to_end else SILENT_SEC
+    while record.get("status") == RUN_STATUS_RUNNING:
+        mine = record.get("owner") == this_process()
+        lives = not mine and owner_is_dead(record, spec.run_dir, limit) is False
+        if lives and time.monotonic() >= until:
+            return record, True
+        if lives:
+            time.sleep(_LOOK_AGAIN_SEC)
+        # Read again, for it may have written its end just before it ended.
+        record = known_record(RunFiles(spec.run_dir).run) or record
+        if not lives:
+            break
+    return record, False
 
 
 def _reported_fields(reported: RunOutcome) -> dict[str, Any]:

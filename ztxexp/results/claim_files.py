@@ -183,7 +183,8 @@ def _append_end(path: str, end: Claim) -> bool:
         claim = _claim(data, path)
         if claim is None or claim.token != end.token:
             return False  # whoever took over has ended
-        os.write(fd, encode({"status": end.status}) + b"\n")
+        handed_over = {"owner": end.owner} if end.owner != claim.owner else {}
+        os.write(fd, encode({"status": end.status, **handed_over}) + b"\n")
     finally:
         os.close(fd)
     return True

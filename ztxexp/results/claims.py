@@ -283,7 +283,9 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
 
     # -- giving back
 
-    def release(self, identity: str, run_id: str, status: str) -> None:
+    def release(
+        self, identity: str, run_id: str, status: str, owner: Mapping[str, Any] | None = None
+    ) -> None:
         """Record that a run has ended; then no other launch runs its configuration.
 
         Never raises: other launches see the end in the run's folder too, once this process is gone.
@@ -293,7 +295,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             if chain is None or chain[-1].run_id != run_id or os.getpid() != self._pid:
                 return
             del self._held[identity]
-            end = dataclasses.replace(chain[-1], status=status)
+            end = dataclasses.replace(chain[-1], status=status, owner=owner or chain[-1].owner)
             try:
                 if not self._files.end(identity, chain, end):
                     _log.debug("the claim of run %s was taken over by another launch", run_id)
@@ -306,6 +308,10 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
     def give_up(self, identity: str, run_id: str) -> None:
         """Let any launch have a configuration whose run did not begin or was interrupted."""
         self.release(identity, run_id, GIVEN_UP)
+
+    def hand_over(self, identity: str, run_id: str, owner: Mapping[str, Any]) -> None:
+        """Leave a claim to the process that is still at work on its run."""
+        self.release(identity, run_id, RUN_STATUS_RUNNING, owner)
 
     def close(self) -> None:
         """Give up what is still held; the launch is over."""

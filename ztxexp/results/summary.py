@@ -40,7 +40,7 @@ class RunSummary(_ShownOnce):
     shown them in the same place, they are counted only; :meth:`problems` has them in any case.
 
     Attributes:
-        total: configurations that were started.
+        total: configurations that were started and have ended.
         succeeded: how many succeeded.
         failed: how many failed.
         skipped: how many ended with ``SkipRun``.
@@ -57,6 +57,8 @@ class RunSummary(_ShownOnce):
         sync_commands: by tracker, the line that sends them (since 2.0).
         reused_of_other_code: how many of ``reused`` another version of the function has made, as
             far as is known (since 2.0).
+        still_running: ids of runs whose records say ``running``, since their processes are still at
+            work or their end could not be written; the next launch closes them (since 2.0).
 
     Example:
         >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
@@ -77,6 +79,7 @@ class RunSummary(_ShownOnce):
     lacking: dict[str, int] = field(default_factory=dict)
     sync_commands: dict[str, str] = field(default_factory=dict)
     reused_of_other_code: int = 0
+    still_running: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
@@ -88,6 +91,7 @@ class RunSummary(_ShownOnce):
             "reused": self.reused - self.failed_elsewhere,
             "of these made by other code": self.reused_of_other_code,
             "failed in another launch": self.failed_elsewhere,
+            "still running": len(self.still_running),
             "not started": self.not_started,
         }
         line = ": ".join(filter(None, [ran, _counted(counts)]))
@@ -97,6 +101,8 @@ class RunSummary(_ShownOnce):
             return "\n".join([*lines, *self._in_short()])
         if self.stopped_because:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
+        if self.still_running:
+            lines.append(f"still running: {_first_line(', '.join(self.still_running))}")
         # The last lines of the logs were shown once, when the launch ended; the count is above.
         lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
         lines += lacking_lines(self.lacking, self.sync_commands)
