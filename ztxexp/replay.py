@@ -29,7 +29,7 @@ from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import RUN_STATUS_RUNNING, DeliveryReport, RunMetadata
-from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.store.run_folder import attempt_of, effective_record, iter_runs, root_path
 from ztxexp_core.terminal import show_safely
 
@@ -235,7 +235,7 @@ def deliver_run(
             **{name: run.get(name) for name in names},
             "retry_count": run.get("retry_count") or 0,
             "attempt": attempt_of(run),
-            "metrics": read_record(RunFiles(ctx.run_dir).metrics) or {},
+            "metrics": known_record(RunFiles(ctx.run_dir).metrics) or {},
         }
     thread = TrackerThread(ctx, target, report or log)
     thread.begin()
@@ -245,13 +245,18 @@ def deliver_run(
 
 
 def context_of(folder: Path) -> RunContext:
-    """Return the context of a run from its files; raises StoreError without a configuration."""
+    """Return the context of a run from its files.
+
+    Raises:
+        StoreError: it has no configuration, or a damaged one.
+        OSError: a file cannot be read.
+    """
     files = RunFiles(folder)
-    config = read_record(files.config)
+    config = known_record(files.config)
     if config is None:
         raise StoreError(f"{files.config} is missing or damaged")
     fields = RunMetadata.__dataclass_fields__
-    known = {k: value for k, value in (read_record(files.meta) or {}).items() if k in fields}
+    known = {k: value for k, value in (known_record(files.meta) or {}).items() if k in fields}
     meta, logger = RunMetadata(**known), _log.getChild("sync")
     logger.addFilter(show_safely)
     return RunContext(folder.name, folder, config, logger, meta, replayed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from read_faults import ReadFaults
 from reading import strict
 
 from ztxexp.replay import SyncReport, sync
@@ -431,3 +433,14 @@ def test_the_report_is_short_and_says_what_was_sent(done, ledger):
 def test_a_run_that_is_not_complete_does_not_count_as_sent():
     report = SyncReport("csv", runs=2, sent=["a", "b"], events=3, failed={"b": "KeyError: 'loss'"})
     assert str(report).splitlines()[0].startswith("csv: 1 of 2 runs sent, 3 events")
+
+
+@pytest.mark.parametrize("filename", ["config.json", "meta.json", "metrics.json"])
+def test_a_run_of_which_a_file_cannot_be_read_is_sent_later(done, ledger, filename, monkeypatch):
+    run_id = done.runs()[0]["run_id"]
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, errno.EACCES, f"{run_id}/{filename}")
+        report = sync(done.path, ledger)
+    assert list(report.failed) == [run_id] and "Permission denied" in report.failed[run_id]
+    assert run_id not in [row[0] for row in ledger.rows()]
+    assert sync(done.path, ledger).sent == [run_id]

@@ -26,7 +26,7 @@ from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.records import RunOutcome, TrackerSpec
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.run.trackers import remote_targets
-from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, known_record
 
 _log = logging.getLogger("ztxexp")
 
@@ -156,7 +156,7 @@ class Deliveries:
     ) -> bool | None:
         """Send a run; returns whether the tracker answers, ``None`` if it refused the run."""
         try:
-            run = read_record(RunFiles(run_dir).run) or {}
+            run = known_record(RunFiles(run_dir).run) or {}
             report = deliver_run(context_of(run_dir), run, target, until, self._log_once)
         except (OSError, StoreError) as exc:  # the files of the run
             _log.warning("run %s was not sent to %r: %s", run_dir.name, target.label, exc)

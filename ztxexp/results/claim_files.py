@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -29,6 +28,7 @@ from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.files import (
     CLAIMS,
     CLOEXEC,
+    asked_again,
     is_there,
     make_folder,
     read_bytes,
@@ -165,11 +165,24 @@ class ClaimFiles:
 
 
 def all_claims(root: str | Path) -> Iterator[Claim]:
-    """Yield every claim below a root."""
-    for path in glob.glob(f"{glob.escape(shared_folder(root, CLAIMS))}/*/*.jsonl"):
-        claim = _read(path)
-        if claim is not None:
-            yield claim
+    """Yield every claim below a root.
+
+    Raises:
+        OSError: one of them, or a folder, cannot be read.
+    """
+    folder = shared_folder(root, CLAIMS)
+    for shard in _listed(folder):
+        for name in _listed(f"{folder}/{shard}"):
+            claim = _read(f"{folder}/{shard}/{name}") if name.endswith(".jsonl") else None
+            if claim is not None:
+                yield claim
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return asked_again(os.listdir, folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _append_end(path: str, end: Claim) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import Counter
@@ -25,8 +24,10 @@ from ztxexp.upkeep.inspecting import (
     TEMPORARY,
     WARNING,
     Finding,
+    Inspected,
     Kind,
     inspect_run,
+    is_unread,
     read_object,
 )
 from ztxexp_core.store.files import (
@@ -35,6 +36,7 @@ from ztxexp_core.store.files import (
     INDEX,
     SHARED_FOLDER,
     STAGING_PREFIX,
+    asked_again,
     shared_folder,
 )
 from ztxexp_core.store.liveness import owner_is_dead
@@ -121,8 +123,12 @@ def check(root: Path, lines: bool = True) -> StoreReport:
             findings += _check_hidden(path)
             continue
         inspected = None
-        with contextlib.suppress(OSError):  # a loop of links
+        try:
             inspected = inspect_run(path, lines) if entry.is_dir() else None
+        except OSError as exc:
+            if is_unread(exc):  # not so a loop of links
+                inspected = Inspected(path)
+                inspected.fail(str(path), Kind.UNREADABLE, exc)
         if entry.is_symlink():
             target = os.path.realpath(path)
             findings.append(Finding.of(path, Kind.LINK, f"is a link to {target}"))
@@ -196,8 +202,13 @@ def _left_over(path: Path, what: str) -> list[Finding]:
 
 
 def age_of(path: str | Path, now: float) -> float | None:
-    """Return the seconds since an entry was last changed; ``None`` where it is gone."""
+    """Return the seconds since an entry was last changed; ``None`` where it is gone.
+
+    One that cannot be asked may have changed just now.
+    """
     try:
-        return now - os.lstat(path).st_mtime
-    except OSError:
+        return now - asked_again(os.lstat, path).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return 0.0

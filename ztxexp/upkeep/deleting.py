@@ -40,7 +40,7 @@ from ztxexp.upkeep.rules import (
 )
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
-from ztxexp_core.store.files import STAGING_PREFIX, entries_below, read_record
+from ztxexp_core.store.files import STAGING_PREFIX, entries_below, is_there, known_record
 from ztxexp_core.store.run_folder import effective_record, is_utf8, run_names
 
 _log = logging.getLogger("ztxexp")
@@ -259,7 +259,11 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
     """Delete a run, or empty one folder of it; returns whether that was done."""
     folder = info.folder
     # Minutes may lie between the question and its answer: a retry may have begun meanwhile.
-    record = None if os.path.islink(folder) else read_record(folder / "run.json")
+    try:
+        record = None if os.path.islink(folder) else known_record(folder / "run.json")
+    except OSError as exc:
+        _log.warning("%s left %s alone: it cannot be read (%s)", who, _names([folder]), exc)
+        return False
     changed = record is None or effective_record(record, folder) != info.run
     if changed or may_be_running(record or {}, folder):
         _log.warning("%s left %s alone: changed since it was chosen", who, _names([folder]))
@@ -308,8 +312,10 @@ def _is_empty(folder: Path) -> bool:
     """Return whether a folder holds nothing that could be deleted; a link is not followed."""
     try:
         return os.path.islink(folder) or not os.listdir(folder)
-    except OSError:  # there is none
+    except (FileNotFoundError, NotADirectoryError):
         return True
+    except OSError:  # deleting it will say why
+        return False
 
 
 def size_of(folder: Path) -> int:
@@ -366,11 +372,17 @@ def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
         "meta.json", lambda _, meta: {f: meta[f] for f in SHARED_FIELDS if f in meta}, "provenance"
     )
     (table,) = read_all(str(root), names, [kept])
-    records = [
-        *((root / name / "meta.json", one) for name, one in zip(names, table.all(), strict=True)),
-        *((path, read_record(path)) for path in (root / QUARANTINE).glob("*/meta.json")),
-    ]
-    if any(one is None and os.path.lexists(path) for path, one in records):
+    paths = [root / name / "meta.json" for name in names]
+    try:
+        moved = os.listdir(root / QUARANTINE) if is_there(root / QUARANTINE) else []
+        paths_moved = [root / QUARANTINE / name / "meta.json" for name in moved]
+        records = [
+            *zip(paths, table.all(), strict=True),
+            *((path, known_record(path)) for path in paths_moved),
+        ]
+    except OSError:
+        return None
+    if table.unread or any(one is None and os.path.lexists(path) for path, one in records):
         return None
     return {
         kind.format(one[field])

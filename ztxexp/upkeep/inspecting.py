@@ -7,6 +7,7 @@ finding and no more.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from ztxexp_core.store.files import (
     READ_LIMIT,
     SHARED_FOLDER,
     RunFiles,
+    asked_again,
     open_regular,
     read_bytes,
     read_json,
@@ -51,6 +53,7 @@ TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
 _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl"})
 _LINES_LIMIT = 2 * 2**30  # bytes; a larger file of lines is not checked
 _TAIL_BYTES = 256 * 2**10  # of events.jsonl, enough for its last "end"
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # links, and sockets
 _WIDTH = 160  # characters of a finding
 
 
@@ -154,7 +157,7 @@ class Inspected:
 
     def fail(self, path: str, damaged: Kind, problem: Exception) -> None:
         """Add a finding about a file that cannot be read, or is damaged."""
-        kind = Kind.UNREADABLE if isinstance(problem, PermissionError) else damaged
+        kind = Kind.UNREADABLE if is_unread(problem) else damaged
         self.add(path, kind, reason(problem))
 
     def first(self, kind: Kind) -> Finding | None:
@@ -171,7 +174,7 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
     """
     result, files = Inspected(folder), RunFiles(folder)
     try:
-        with os.scandir(folder) as entries:
+        with asked_again(os.scandir, folder) as entries:
             links = {entry.name: entry.is_symlink() for entry in entries}
     except FileNotFoundError:
         return None
@@ -218,6 +221,11 @@ def read_object(path: str) -> tuple[dict[str, Any] | None, Exception | None]:
     if not isinstance(value, dict):
         return None, ValueError(f"holds a {type(value).__name__}, not an object")
     return value, None
+
+
+def is_unread(problem: Exception | None) -> bool:
+    """Return whether nobody knows what a file holds; else it is damaged, or leads nowhere."""
+    return isinstance(problem, OSError) and problem.errno not in _NOWHERE
 
 
 def reason(exc: Exception) -> str:
@@ -282,7 +290,7 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
     metrics, problem = read_object(files.metrics)
     lacks = str(run.get("error_message")) if run.get("reason") == INCOMPLETE else None
     succeeded = run.get("status") == RUN_STATUS_SUCCEEDED or lacks is not None
-    if metrics is None and succeeded and not isinstance(problem, PermissionError):
+    if metrics is None and succeeded and not is_unread(problem):
         result.metrics = metrics_in_events(files.events)
     if result.metrics is not None:
         what = "is gone" if problem is None else reason(problem)

@@ -38,7 +38,9 @@ from ztxexp_core.store.files import (
     ALIVE,
     DAMAGED,
     RunFiles,
-    read_record,
+    asked_again,
+    is_there,
+    known_record,
     shared_folder,
     utc_now,
     write_bytes,
@@ -229,27 +231,35 @@ def may_be_running(run: dict[str, Any], folder: Path) -> bool:
 
 
 def launch_under_way(root: Path) -> bool:
-    """Return whether heartbeats show that a process runs experiments in a root."""
+    """Return whether heartbeats show, or may show, that a process runs experiments in a root."""
     folder = shared_folder(root, ALIVE)
-    return os.path.isdir(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
+    try:
+        return is_there(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
+    except OSError:
+        return True
 
 
 def _restore_metrics(folder: Path, metrics: Mapping[str, Any] | None) -> None:
     files, data = RunFiles(folder), encode(metrics, indent=True)
+    record = known_record(files.run)
     write_bytes(files.metrics, data)
-    record = read_record(files.run)
     if record is not None and isinstance(record.get(FILES), dict):
         record[FILES]["metrics.json"] = mark_of(data)
         write_json(files.run, record)
 
 
 def _youngest(folder: str | Path, now: float) -> float:
-    """Return the age of the entry of a folder that has changed last, in seconds."""
+    """Return the age of the entry of a folder that has changed last, in seconds.
+
+    It is 0 where the folder cannot be read, for one may have changed just now.
+    """
     try:
-        with os.scandir(folder) as entries:
+        with asked_again(os.scandir, folder) as entries:
             ages = [age_of(entry.path, now) for entry in entries if entry.name[0] != "."]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return math.inf
+    except OSError:
+        return 0.0
     return min([age for age in ages if age is not None], default=math.inf)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import io
 import logging
 import math
@@ -15,6 +16,7 @@ import pytest
 from experiments import score
 from handmade import put, write_run
 from owners import at_work, dead_owner
+from read_faults import ReadFaults
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.provenance.provenance import PACKAGES, PATCH, SHARED_FILE
@@ -523,3 +525,37 @@ def test_where_the_name_of_a_run_is_not_utf_8_everything_stays(kept):
         pytest.skip("a file system without such names")
     assert collect(kept, older_than="5d") == ["old"]
     assert left(kept) == set("01ab")
+
+
+# ---- what cannot be read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("filename", ["run.json", "config.json", "metrics.json"])
+def test_a_run_whose_files_cannot_be_read_is_not_let_go(folder, filename, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, errno.EIO, f"r1/{filename}")  # the best of them
+        assert "r1" not in collect(folder, keep_best=1, metric="score")
+    assert (folder / "r1" / "metrics.json").exists() and "left out r1" in caplog.text
+
+
+def test_a_run_that_cannot_be_read_any_more_is_left_alone(folder, monkeypatch, caplog):
+    faults = ReadFaults(monkeypatch, errno.EACCES, "r1/run.json", times=0)
+    ResultAnalyzer(folder).gc(only="checkpoints", older_than=0)
+    faults.after, faults.times = len(faults.seen), math.inf
+    assert "r1" not in collect(folder, only="checkpoints", older_than=0)
+    assert "left out r1" in caplog.text
+
+
+def test_a_patch_is_kept_while_a_run_cannot_be_read(folder, monkeypatch):
+    patch_file = folder / PATCH.format("0" * 64)
+    put(folder / "r1" / "meta.json", {"git_diff": "0" * 64})
+    assert SHARED_FILE.fullmatch(patch_file.name)
+    patch_file.touch()
+    os.utime(patch_file, (1, 1))
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, errno.EACCES, "r1/meta.json")
+        collect(folder, statuses=["failed"])
+        assert patch_file.exists()
+    os.unlink(folder / "r1" / "meta.json")
+    collect(folder, statuses=["succeeded"], keep_best=1, metric="score")
+    assert not patch_file.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from experiments import score
 from handmade import put, write_run
 from owners import at_work, dead_owner
+from read_faults import ReadFaults
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer, StoreError
 from ztxexp.results.claim_files import Claim, ClaimFiles
@@ -481,3 +483,38 @@ def test_the_report_prints_what_was_done(folder):
     assert lines[3] == "              now .ztxexp/damaged/torn"
     assert [repair.to.name for repair in report.of("set aside")] == ["torn"]
     assert repr(report) == f"<RepairReport: {lines[0]}>"
+
+
+# ---- what cannot be read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("part", ["", "/run.json", "/config.json", "/metrics.json"])
+def test_what_cannot_be_read_is_told_and_not_touched(folder, part, number, monkeypatch):
+    run = write_run(folder, "run", metrics={"score": 1})
+    put(run / "events.jsonl", json.dumps(END) + "\n")
+    for path in (*run.iterdir(), run):
+        old(path)
+    before = state(folder)
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, number, f"{run}{part}")
+        assert done(folder) == []
+        (finding,) = ResultAnalyzer(folder).check().of("unreadable")[:1]
+        assert os.strerror(number) in finding.what and "/run" in str(finding.path)
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("place", ["claims", "alive"])
+def test_a_damaged_run_is_left_alone_while_it_is_not_known_whether_it_is_in_use(
+    folder, place, monkeypatch
+):
+    run = tear(write_run(folder, "run"))
+    aside = folder / ".ztxexp" / place
+    aside.mkdir(parents=True)
+    changed = time.time() - 600
+    os.utime(run / "run.json", (changed, changed))
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, errno.EACCES, str(aside))
+        ((action, name, to),) = done(folder)
+    assert (action in ("failed", "left alone"), name, to) == (True, "run", None)
+    assert [action for action, *_ in done(folder)] == ["set aside"]
