@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ztxexp_core.records import SkipRun as SkipRun
     from ztxexp_core.records import TrackerSpec as TrackerSpec
     from ztxexp_core.run.output import output_before_runs as output_before_runs
+    from ztxexp_core.store.files import lies_within as lies_within
     from ztxexp_core.store.files import utc_now as utc_now
     from ztxexp_core.store.lines import JsonlWriter as JsonlWriter
     from ztxexp_core.store.lines import read_jsonl as read_jsonl
@@ -60,7 +61,7 @@ _NAMES = {
     "pickling": "pickle_by_value",
     "records": "Config MetricEvent RunMetadata RunOutcome RunSpec SkipRun TrackerSpec",
     "run.output": "output_before_runs",
-    "store.files": "utc_now",
+    "store.files": "lies_within utc_now",
     "store.lines": "JsonlWriter read_jsonl",
     "values.codec": "encode_json is_number plain",
     "values.copying": "flat",

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import MetricEvent, encode_json, flat, plain
+from ztxexp_core import MetricEvent, encode_json, flat, lies_within, plain
 from ztxexp_trackers._common import is_number, marked, named_metrics, seconds
 
 RUN_ID = "run_id"  # the tag by which a run is found again; 1.0.3 set it too
@@ -238,8 +238,12 @@ class RemoteRun:
     def upload_rest(self, folder: Path) -> None:
         """Upload the files of a folder that were not uploaded, or have changed since."""
         for name, mark in _files_below(folder, ""):
-            if self._uploaded.get(name) != mark:
+            if self._uploaded.get(name) == mark:
+                continue
+            if lies_within(folder / name, folder):
                 self.upload(folder / name, name)
+            else:
+                self._logger.warning("%s was not uploaded: it leads out of %s", name, folder)
 
 
 _ACTIVE, _ALL = 1, 3  # mlflow.entities.ViewType

@@ -26,6 +26,7 @@ from ztxexp_core import (
     RunContext,
     RunMetadata,
     importing,
+    lies_within,
     plain,
 )
 from ztxexp_trackers._common import Runs, is_number, marked, named_metrics, seconds
@@ -141,6 +142,9 @@ class WandbTracker:
 
     def _start(self, ctx: RunContext, meta: RunMetadata) -> None:
         described = {**self._described(ctx, meta), **self.kwargs}
+        folder = ctx.run_dir / "wandb"
+        if folder.is_symlink():
+            raise ConfigError(f"WandbTracker: {folder} is a link, which is not written through")
         run = _begin(
             _wandb(),
             self.destination,
@@ -197,6 +201,8 @@ class WandbTracker:
         try:
             followed.run.summary.update(_sendable(summary))
             if self.log_artifacts:
+                if not lies_within(ctx.artifacts_dir, ctx.artifacts_dir):
+                    ctx.logger.warning("links that lead out of %s are not sent", ctx.artifacts_dir)
                 followed.log_rest(ctx.artifacts_dir)
         finally:
             _finish(followed.run, exit_code=int(summary.get("status") == "failed"))
@@ -255,20 +261,24 @@ class _Followed:
         self._artifacts.add(name)
 
     def log_rest(self, folder: Path) -> None:
-        for path, name in list(self._rest(folder, "")):
+        for path, name in list(self._rest(folder, "", folder)):
             self.log_artifact(path, name)
 
-    def _rest(self, folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
-        """Yield what was not logged, folders in one piece where nothing in them was."""
+    def _rest(self, folder: Path, prefix: str, top: Path) -> Iterator[tuple[Path, str]]:
+        """Yield what was not logged, folders in one piece where nothing in them was.
+
+        What leads out of ``top`` by a link is left out.
+        """
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             name = prefix + path.name
             inner = [path, *path.rglob("*")]
-            whole = all(map(_is_utf8, inner))  # W&B cannot send other names
+            # W&B cannot send other names.
+            whole = all(map(_is_utf8, inner)) and lies_within(path, top)
             if name in self._artifacts:
                 continue
             if not whole or any(known.startswith(f"{name}/") for known in self._artifacts):
                 if path.is_dir() and _is_utf8(path):
-                    yield from self._rest(path, f"{name}/")
+                    yield from self._rest(path, f"{name}/", top)
             elif any(item.is_file() for item in inner):
                 yield path, name
 

@@ -173,6 +173,26 @@ def test_artifacts_go_under_their_names(store, experiment, make_try):
     assert _text(store, run, "figures/loss.png") == "figures/loss.png"
 
 
+def test_what_a_link_leads_out_of_the_artifacts_is_not_sent(
+    store, experiment, make_try, tmp_path, caplog
+):
+    ctx, tracker = make_try(), MlflowTracker(store, log_artifacts=True)
+    kept, secret = ctx.artifacts_dir, tmp_path / "secret"
+    for folder in (kept / "folder", secret):
+        folder.mkdir(parents=True)
+    (secret / "key").write_text("k")
+    (kept / "folder" / "model.pt").write_text("m")
+    (kept / "key").symlink_to(secret / "key")
+    (kept / "others").symlink_to(secret)
+    (kept / "folder" / "key").symlink_to(secret / "key")
+    (kept / "same.pt").symlink_to("folder/model.pt")
+    tracker.on_run_start(ctx, ctx.meta)
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    (run,) = stored(store, experiment).values()
+    assert files(store, run) == ["folder/model.pt", "same.pt"]
+    assert "folder/key was not uploaded: it leads out of" in caplog.text
+
+
 def test_everything_kept_is_uploaded_at_the_end_where_asked_for_and_nothing_twice(
     store, experiment, make_try, monkeypatch
 ):

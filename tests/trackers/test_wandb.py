@@ -13,7 +13,7 @@ import pytest
 import wandb_reading
 from wandb_reading import Written, elsewhere, until, wandb
 
-from ztxexp_core import MetricEvent, RunContext, RunMetadata
+from ztxexp_core import ConfigError, MetricEvent, RunContext, RunMetadata
 from ztxexp_trackers import wandb as module
 from ztxexp_trackers.wandb import STEP_METRIC, WandbTracker
 
@@ -290,6 +290,31 @@ def test_all_artifacts_arrive_at_the_end_when_asked_for_and_none_twice(make_ctx)
     assert written.artifacts["run-1-logs"] == [("artifact", {"x.txt": 1, "y.txt": 1})]
     assert written.exit_code == 1
     assert written.summary["status"] == "failed"
+
+
+def test_what_a_link_leads_out_of_the_artifacts_is_not_sent(make_ctx, tmp_path):
+    ctx, tracker = make_ctx(), WandbTracker(log_artifacts=True)
+    tracker.on_run_start(ctx, ctx.meta)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("k")
+    for name in ("model.pt", "mixed/a.txt", "inner/b.txt"):
+        keep(ctx, name)
+    (ctx.artifacts_dir / "key").symlink_to(tmp_path / "secret" / "key")
+    (ctx.artifacts_dir / "folder").symlink_to(tmp_path / "secret")
+    (ctx.artifacts_dir / "mixed" / "key").symlink_to(tmp_path / "secret" / "key")
+    (ctx.artifacts_dir / "inner" / "same").symlink_to("../model.pt")
+    tracker.on_run_end(ctx, {"status": "succeeded"})
+    names = {"run-1-model.pt", "run-1-mixed--a.txt", "run-1-inner"}
+    assert Written(ctx.run_dir).artifacts.keys() == names
+
+
+def test_a_link_in_the_place_of_its_folder_is_refused(make_ctx, tmp_path):
+    ctx, tracker = make_ctx(), WandbTracker()
+    (tmp_path / "outside").mkdir()
+    (ctx.run_dir / "wandb").symlink_to(tmp_path / "outside")
+    with pytest.raises(ConfigError, match="wandb is a link"):
+        tracker.on_run_start(ctx, ctx.meta)
+    assert not any((tmp_path / "outside").iterdir())
 
 
 def test_without_artifacts_nothing_is_sought(make_ctx):

@@ -171,6 +171,10 @@ def lies_within(path: Path, folder: Path) -> bool:
     Args:
         path: a file or a folder; a missing one lies where it would lie.
         folder: the folder.
+
+    Example:
+        >>> lies_within(ctx.artifacts_dir / "model.pt", ctx.artifacts_dir)
+        True
     """
     if "\0" in str(path):  # of a foreign record
         return False
