@@ -43,7 +43,8 @@ class Action(str, Enum):
         RESUME: its last run failed and goes on in its own folder.
         RETRY: likewise, in a launch that is limited to failures.
         BUSY: its run is under way, or not known to have ended; this launch runs it only if no
-            other launch is running it by then.
+            other launch is running it by then. With ``resume`` it goes on in the folder of a run
+            whose process dies meanwhile.
         REUSE: it has succeeded before and is not run.
         DUPLICATE: it stands in the list once more and is not run again.
         LEFT_OUT: it has not failed, and the launch is limited to failures.
@@ -95,7 +96,9 @@ class PlannedRun:
     @property
     def folder(self) -> Path | None:
         """The folder to go on in, below the root as that was given; ``None`` for a new one."""
-        goes_on = self.action in (Action.RESUME, Action.RETRY)
+        goes_on = self.action in (Action.RESUME, Action.RETRY) or (
+            self.action is Action.BUSY and self.attempt > 1
+        )
         return self.past.folder if goes_on and self.past is not None else None
 
 
@@ -354,6 +357,9 @@ class _Decisions:
             name = sanitize_for_terminal(past.run_id)
             unknown = f"{name} is recorded as running; its process cannot be checked from this host"
             why = f"under way in {name}" if past.owner_alive else unknown
+            if self.resume and past.owner_alive and past.run_id not in self.resumed_ids:
+                self.resumed_ids.add(past.run_id)
+                return self._unless_limited(Action.BUSY, why, past, past.attempt + 1)
             return self._unless_limited(Action.BUSY, why, past)
         return self._on_failure(past)
 
@@ -375,9 +381,11 @@ class _Decisions:
         action = Action.RESUME if self.only_failed is None else Action.RETRY
         return action, why, past, past.attempt + 1
 
-    def _unless_limited(self, action: Action, why: str, past: PastRun | None) -> _Decision:
+    def _unless_limited(
+        self, action: Action, why: str, past: PastRun | None, attempt: int = 1
+    ) -> _Decision:
         if self.only_failed is None:
-            return action, why, past, 1
+            return action, why, past, attempt
         return Action.LEFT_OUT, f"{why}; only failed runs are retried", past, 0
 
 

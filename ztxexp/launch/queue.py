@@ -6,6 +6,7 @@ running its configuration (where launches share the work).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -25,7 +26,7 @@ from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
 from ztxexp_core.store.files import known_record, warn_once
 from ztxexp_core.store.liveness import SILENT_SEC
-from ztxexp_core.store.run_folder import status_elsewhere
+from ztxexp_core.store.run_folder import attempt_of, status_elsewhere
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again
 _UNREAD_SEC = 1.5 * SILENT_SEC  # a launch that has nothing else to do asks so long
@@ -200,6 +201,7 @@ class RunQueue:
                     self._waiting.appendleft(spec)
                     break
             if self._is_free(spec):
+                spec = self._after_those_on_disk(spec)
                 ready = dataclasses.replace(spec, environment=environment) if environment else spec
             elif self._slots is not None:
                 self._slots.free(spec.run_id)
@@ -272,7 +274,7 @@ class RunQueue:
         """Return the status of a run that was started without a claim, if it counts."""
         why, status = "", None
         try:
-            if spec.attempt > 1:  # in its own folder, which others may go on in as well
+            if self._has_folder(spec):
                 status = status_elsewhere(spec.run_dir, spec.attempt)
             elif spec.run_id in self._busy:
                 status = status_elsewhere(self._busy[spec.run_id])
@@ -280,6 +282,19 @@ class RunQueue:
             why, status = f"{exc.filename} cannot be read ({exc.strerror})", RUN_STATUS_RUNNING
         self._not_known(spec, why)
         return status
+
+    def _has_folder(self, spec: RunSpec) -> bool:
+        """Return whether a run may have a folder already, which others may go on in as well."""
+        return spec.attempt > 1 or spec.run_id in self.taken
+
+    def _after_those_on_disk(self, spec: RunSpec) -> RunSpec:
+        """Return a spec that makes an attempt which nobody else has made."""
+        record = None
+        if self._has_folder(spec):
+            with contextlib.suppress(OSError):  # then run_one says so
+                record = known_record(spec.run_dir / "run.json")
+        number = 0 if record is None else attempt_of(record)
+        return spec if number < spec.attempt else dataclasses.replace(spec, attempt=number + 1)
 
     def _not_known(self, spec: RunSpec, why: str) -> None:
         """Name what cannot be read, which would say who has a run; it is asked for again."""

@@ -157,11 +157,15 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         """
         with self._lock:
             held = self._held.get(identity)
-            if held is not None:
-                mine = held[-1].run_id == run_id
-                return Claimed() if mine else Held(held[-1].run_id, held[-1].owner)
+            if held is not None and held[-1].run_id != run_id:
+                return Held(held[-1].run_id, held[-1].owner)
             try:
                 try:
+                    if held is not None:
+                        chain = _known(self._files.chain, identity)
+                        if not chain or chain[-1].token == held[-1].token:
+                            return Claimed()
+                        del self._held[identity]  # this process was taken for dead
                     return self._claim(identity, run_id)
                 except FileNotFoundError:  # somebody has deleted the claims
                     self._files.prepare()

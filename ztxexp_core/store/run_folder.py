@@ -168,7 +168,7 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
     Args:
         run_dir: the run's folder.
         attempt: number of the attempt about to start, if any. Also return the status if another
-            launch has already finished this attempt.
+            launch has already finished this attempt, rather than been cut short in it.
 
     Raises:
         OSError: its record cannot be read.
@@ -179,7 +179,8 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
         return RUN_STATUS_SUCCEEDED
     if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
         return RUN_STATUS_RUNNING
-    attempt_finished = attempt is not None and attempt_of(run) >= attempt
+    cut_short = "closed_by" in run or run.get("reason") == "interrupted"
+    attempt_finished = attempt is not None and attempt_of(run) >= attempt and not cut_short
     failed_or_skipped = status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
     return str(status) if attempt_finished and failed_or_skipped else None
 

@@ -7,9 +7,12 @@ import json
 import os
 import threading
 import time
+from contextlib import ExitStack
 
 import experiments
 import pytest
+from handmade import put
+from owners import at_work
 from read_faults import ReadFaults
 from reading import lines, strict, warned
 
@@ -522,3 +525,38 @@ def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
     run = root.only()
     assert (run["status"], run["attempt"]) == (ends, 2)
     assert [(e["attempt"], e["status"]) for e in run["earlier_attempts"]] == [(1, "failed")]
+
+
+@pytest.mark.parametrize("ends", ["succeeded", "failed", "dies"])
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_first_attempt_that_another_launch_has_taken_over_is_left_to_it(
+    root, own_executor, monkeypatch, ends, claims
+):
+    """This process had been silent for so long that it was taken for dead."""
+    other, calls = ExitStack(), []
+    owner = other.enter_context(at_work())
+
+    def script(specs, run_one):
+        spec = next(specs)
+        record = {"schema_version": 2, "run_id": spec.run_id, "attempt": 2, "owner": owner}
+        create_run(spec.run_dir, spec.config, {**record, "status": "running"}, {})
+        outcome = run_one(spec)
+        assert outcome.reason == "elsewhere"
+        yield outcome
+        yield from map(run_one, specs)
+
+    def waits(queue):
+        if ends != "dies":
+            path = root.only()["dir"] / "run.json"
+            put(path, {**strict(path), "status": ends})
+        other.close()
+
+    monkeypatch.setattr(RunQueue, "_wait", waits)
+    own_executor(Scripted(script))
+    pipeline = ExperimentPipeline(root.path, {"i": 0})
+    pipeline = pipeline.exclude_completed() if claims else pipeline
+    summary = pipeline.run(lambda ctx: calls.append(ctx.attempt), mode="own")
+    assert calls == ([3] if ends == "dies" else [])
+    assert (summary.total, summary.reused) == ((1, 0) if ends == "dies" else (0, 1))
+    assert summary.failed_elsewhere == (ends == "failed")
+    assert root.only()["status"] == ("succeeded" if ends == "dies" else ends)

@@ -15,6 +15,7 @@ from reading import Root, lines, strict
 from ztxexp import ExperimentPipeline, OptionError
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions
+from ztxexp.launch.queue import RunQueue
 
 
 def sweep(root, **space):
@@ -239,3 +240,59 @@ def test_the_same_launch_again_does_what_it_has_closed_itself(root):
     (run["dir"] / "run.json").write_text(json.dumps(left))
     summary = pipeline.run(experiments.score)
     assert (summary.succeeded, summary.failed_elsewhere) == (1, 0)
+
+
+SLOW = """
+import sys, time
+from ztxexp import ExperimentPipeline
+def train(ctx):
+    (ctx.checkpoints_dir / "step").write_text("5")
+    print("begun", flush=True)
+    time.sleep(60)
+ExperimentPipeline(sys.argv[1], {"i": 0}).resume().run(train, progress=False)
+"""
+
+
+@pytest.mark.parametrize("ends", ["dies", "is interrupted", "is retried and dies"])
+def test_a_run_that_dies_after_the_launch_has_looked_goes_on_in_its_folder(root, monkeypatch, ends):
+    other = subprocess.Popen([sys.executable, "-c", SLOW, str(root.path)], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"begun\n"
+    wait = RunQueue._wait
+
+    def waits(queue):  # for the other launch
+        if other.poll() is None:
+            other.send_signal(signal.SIGINT if ends == "is interrupted" else signal.SIGKILL)
+            other.communicate()
+            if ends == "is retried and dies":
+                path = root.only()["dir"] / "run.json"
+                path.write_text(json.dumps({**strict(path), "attempt": 2}))
+        wait(queue)
+
+    def train(ctx):
+        return {"from": (ctx.checkpoints_dir / "step").read_text()}
+
+    monkeypatch.setattr(RunQueue, "_wait", waits)
+    plan = ExperimentPipeline(root.path, {"i": 0}).resume().plan()
+    assert plan.one_line() == "1 to run (1 under way)"
+    assert plan.to_run[0].run_id == root.only()["run_id"]
+    summary = ExperimentPipeline(root.path, {"i": 0}).resume().run(train)
+    assert (summary.succeeded, summary.reused) == (1, 0)
+    run = root.only()
+    attempt = 3 if ends == "is retried and dies" else 2
+    assert (run["status"], run["attempt"]) == ("succeeded", attempt)
+    assert strict(run["dir"] / "metrics.json") == {"from": "5"}
+    assert run["earlier_attempts"][-1]["status"] == "failed"
+
+
+def test_without_resume_such_a_configuration_gets_a_new_folder(root, monkeypatch):
+    other = subprocess.Popen([sys.executable, "-c", SLOW, str(root.path)], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"begun\n"
+
+    def waits(queue):
+        other.kill()
+        other.wait()
+
+    monkeypatch.setattr(RunQueue, "_wait", waits)
+    summary = ExperimentPipeline(root.path, {"i": 0}).exclude_completed().run(experiments.score)
+    assert summary.succeeded == 1
+    assert len(root.runs()) == 2

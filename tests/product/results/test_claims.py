@@ -21,6 +21,7 @@ from typing import Any
 import claiming
 import psutil
 import pytest
+from owners import at_work
 from read_faults import ReadFaults
 
 from ztxexp.analyzer import ResultAnalyzer
@@ -330,6 +331,28 @@ def test_a_run_that_was_closed_in_its_place_is_no_sign_of_its_launch_and_no_work
     with Claims(root, {ID: "r1"}) as claims:
         assert close_dead_run(root / "r1")
         assert claims.claim(ID, "r2") == Claimed()
+
+
+def test_a_launch_that_was_taken_for_dead_forgets_a_claim_that_is_another_ones(root: Path) -> None:
+    ours, theirs = Claims(root, {}), Claims(root, {})
+    assert ours.claim(ID, "r1") == Claimed()
+    send_away(root, silent=1e6)
+    assert theirs.claim(ID, "r2") == Claimed()
+    assert ours.claim(ID, "r1") == Held("r2", this_process())
+    put_run(root, "r2", "succeeded")
+    theirs.release(ID, "r2", "succeeded")
+    assert ours.claim(ID, "r1") == Completed("r2", "succeeded")
+
+
+def test_a_claim_that_is_handed_over_lasts_as_long_as_the_process_of_its_run(root: Path) -> None:
+    later = Claims(root, {})
+    with at_work() as owner:
+        with Claims(root, {}) as ours:
+            ours.claim(ID, "r1")
+            put_run(root, "r1", "running", owner=owner)
+            ours.hand_over(ID, "r1", owner)
+        assert later.claim(ID, "r2") == Held("r1", owner)
+    assert later.claim(ID, "r2") == Claimed()
 
 
 @pytest.mark.parametrize("before", [0, 1])
