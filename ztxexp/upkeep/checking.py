@@ -115,7 +115,9 @@ def check(root: Path, lines: bool = True) -> StoreReport:
         with os.scandir(root) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as exc:
-        findings.append(Finding.of(root, Kind.UNREADABLE, f"cannot be listed ({exc.strerror})"))
+        unlisted = Inspected(root)
+        unlisted.fail(root, Kind.UNREADABLE, exc, "cannot be listed")
+        findings += unlisted.findings
         ordered = []
     for entry in watched("checking runs", ordered):
         path = root / entry.name

@@ -228,7 +228,7 @@ def _delete(who: str, report: GcReport, confirm: bool) -> None:
     ]
     if infos and not report.dry_run and (not confirm or _confirm(who, infos, only)):
         infos = [
-            dataclasses.replace(info, deleted=_delete_one(who, info, only))
+            _after_deleting(info, _delete_one(who, info, only), only)
             for info in watched("deleting runs", infos)
         ]
     report.items = tuple(infos)
@@ -271,6 +271,14 @@ def _delete_one(who: str, info: RunInfo, only: str | None) -> bool:
     return _try(who, _empty, folder / only) if only else _try(who, _remove, folder)
 
 
+def _after_deleting(info: RunInfo, deleted: bool, only: str | None) -> RunInfo:
+    """Return a run with what was freed, also where that failed half-way."""
+    if deleted or only or os.path.lexists(info.folder):
+        return dataclasses.replace(info, deleted=deleted)
+    freed = info.size - size_of(_hidden(info.folder))  # no reader sees it any more
+    return dataclasses.replace(info, deleted=True, size=max(0, freed))
+
+
 def _try(who: str, delete: Callable[[Path], None], path: Path) -> bool:
     try:
         delete(path)
@@ -280,20 +288,34 @@ def _try(who: str, delete: Callable[[Path], None], path: Path) -> bool:
     return True
 
 
+def _hidden(folder: Path) -> Path:
+    return folder.with_name(f"{STAGING_PREFIX}{folder.name}.deleted")
+
+
 def _remove(folder: Path) -> None:
     """Delete a folder by another name, so that no reader meets a run without some of its files.
 
-    What a kill leaves under that name, a later launch removes.
+    What a kill or a fault leaves under that name, a later launch removes.
     """
-    hidden = folder.with_name(f"{STAGING_PREFIX}{folder.name}.deleted")
+    hidden = _hidden(folder)
     os.rename(folder, hidden)
-    names = sorted(os.listdir(hidden))
+    number = _count(hidden)
     try:
         shutil.rmtree(hidden)
-    except (OSError, RecursionError):
-        if sorted(os.listdir(hidden)) == names:  # nothing is lost
+    except (OSError, RecursionError) as exc:
+        left = _count(hidden)
+        if left == number:  # nothing is lost
             os.rename(hidden, folder)
-        raise
+            raise
+        raise OSError(
+            f"{exc}; {size(size_of(hidden))} of it are left in {hidden.name}, where no reader "
+            "looks: a launch removes that after an hour, or you do"
+        ) from exc
+
+
+def _count(folder: Path) -> int:
+    """Return how many entries there are below a folder."""
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
 
 
 def _empty(folder: Path) -> None:
@@ -301,11 +323,14 @@ def _empty(folder: Path) -> None:
         raise OSError("is a link")
     with os.scandir(folder) as entries:
         listed = list(entries)
-    for entry in listed:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+    try:
+        for entry in listed:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except (OSError, RecursionError) as exc:
+        raise OSError(f"{exc}; {size(size_of(folder))} are left in it") from exc
 
 
 def _is_empty(folder: Path) -> bool:

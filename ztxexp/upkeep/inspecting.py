@@ -54,6 +54,7 @@ _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.json
 _LINES_LIMIT = 2 * 2**30  # bytes; a larger file of lines is not checked
 _TAIL_BYTES = 256 * 2**10  # of events.jsonl, enough for its last "end"
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # links, and sockets
+_OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the process that checks
 _WIDTH = 160  # characters of a finding
 
 
@@ -70,6 +71,11 @@ class Kind(Enum):
         "incomplete run", DAMAGE, "it counts as not done; the next launch runs it again"
     )  # fmt: skip
     UNREADABLE = ("unreadable", DAMAGE, "check the permissions and the disk")
+    NOT_CHECKED = (
+        "not checked",
+        WARNING,
+        "this process has no room for more open files or memory: raise its limits, check again",
+    )
     DEAD_RUN = ("dead run", WARNING, "repair(), or the next launch, closes it as failed")
     PARTLY_DAMAGED = (
         "partly damaged", WARNING, "readers skip the damaged part; delete it or leave it"
@@ -155,10 +161,19 @@ class Inspected:
         """Add a finding."""
         self.findings.append(Finding.of(path, kind, what))
 
-    def fail(self, path: str, damaged: Kind, problem: Exception) -> None:
-        """Add a finding about a file that cannot be read, or is damaged."""
+    def fail(self, path: str | Path, damaged: Kind, problem: Exception, what: str = "") -> None:
+        """Add a finding about what cannot be read, or is damaged.
+
+        Args:
+            path: the file or folder.
+            damaged: the kind, where that is known.
+            problem: why; where it is a limit of this process, the file is not to blame.
+            what: what was tried, for the text.
+        """
+        own = isinstance(problem, OSError) and problem.errno in _OWN_LIMITS
         kind = Kind.UNREADABLE if is_unread(problem) else damaged
-        self.add(path, kind, reason(problem))
+        text = f"{what} ({reason(problem)})" if what else reason(problem)
+        self.add(path, Kind.NOT_CHECKED if own else kind, text)
 
     def first(self, kind: Kind) -> Finding | None:
         """Return the first finding of a kind."""
@@ -179,7 +194,7 @@ def inspect_run(folder: Path, lines: bool = True) -> Inspected | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        result.add(folder, Kind.UNREADABLE, f"its folder cannot be listed ({exc.strerror})")
+        result.fail(folder, Kind.UNREADABLE, exc, "its folder cannot be listed")
         return result
     run = _read(result, files.run, Kind.DAMAGED_RUN)
     if run is not None:
@@ -218,6 +233,8 @@ def read_object(path: str) -> tuple[dict[str, Any] | None, Exception | None]:
         return None, exc if os.path.islink(path) else None
     except (OSError, ValueError) as exc:
         return None, exc
+    except MemoryError:
+        return None, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     if not isinstance(value, dict):
         return None, ValueError(f"holds a {type(value).__name__}, not an object")
     return value, None

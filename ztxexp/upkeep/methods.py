@@ -44,7 +44,8 @@ class UpkeepMethods:
           incomplete run (its files are shorter than it says), unreadable;
         - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
           configuration changed, metrics changed, folder renamed, unknown schema version, link, lost
-          provenance (a patch or a list of packages that runs refer to), left over;
+          provenance (a patch or a list of packages that runs refer to), left over, not checked
+          (this process lacks open files or memory);
         - ``"note"``: owner unknown, foreign entry.
 
         Args:

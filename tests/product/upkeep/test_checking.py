@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,9 +18,11 @@ from handmade import put, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from owners import at_work, dead_owner
+from read_faults import ReadFaults
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer
 from ztxexp.provenance.provenance import PACKAGES, PATCH, write_shared
+from ztxexp.upkeep import inspecting
 from ztxexp.upkeep.inspecting import metrics_in_events
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
@@ -472,6 +475,27 @@ def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch):
     assert "cannot be listed (Permission denied)" in str(check(folder))
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("part", ["good/run.json", "good/metrics.jsonl", "good"])
+def test_a_file_is_not_blamed_for_the_limits_of_the_reader(folder, monkeypatch, number, part):
+    put(folder / "good/metrics.jsonl", "")
+    with monkeypatch.context() as patch:
+        ReadFaults(patch, number, part)
+        report = check(folder)
+    kinds = {finding.kind for finding in report}
+    assert "not checked" in kinds
+    assert kinds <= {"not checked", "foreign entry"}
+    assert os.strerror(number) in str(report)
+
+
+def test_nor_for_a_lack_of_memory(folder, monkeypatch):
+    def lacks(path):
+        raise MemoryError
+
+    monkeypatch.setattr(inspecting, "read_json", lacks)
+    assert {finding.kind for finding in check(folder)} <= {"not checked", "foreign entry"}
+
+
 def test_a_root_that_is_gone_meanwhile_is_a_finding(folder):
     analyzer = ResultAnalyzer(folder)
     shutil.rmtree(folder)
@@ -589,7 +613,7 @@ def test_every_kind_is_named_in_the_documentation():
     from ztxexp.upkeep.inspecting import Kind
 
     said = " ".join(ResultAnalyzer.check.__doc__.split())
-    assert len(Kind) == 15
+    assert len(Kind) == 16
     for severity in ("damage", "warning", "note"):
         part = said.partition(f'``"{severity}"``:')[2].partition("``")[0]
         for kind in Kind:

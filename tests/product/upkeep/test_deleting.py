@@ -16,6 +16,8 @@ from handmade import put, write_run
 from owners import at_work, dead_owner
 
 from ztxexp import ResultAnalyzer
+from ztxexp.text.format import size
+from ztxexp.upkeep.deleting import size_of
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.store.liveness import this_process
 
@@ -216,6 +218,30 @@ def test_a_deletion_that_fails_is_told_and_not_returned(folder, caplog, monkeypa
     monkeypatch.setattr(shutil, "rmtree", fail_once)
     assert clean(folder) == ["skipped"]
     assert "could not delete" in caplog.text and (folder / "failed").exists()
+
+
+@pytest.mark.parametrize("part", ["artifacts", "run.json"])
+def test_a_deletion_that_fails_half_way_says_what_is_left_and_where(
+    folder, caplog, monkeypatch, part
+):
+    (folder / "failed/artifacts").mkdir(exist_ok=True)
+    for number in range(3):
+        (folder / f"failed/artifacts/{number}").write_bytes(bytes(1000))
+    real = shutil.rmtree
+
+    def fail_half_way(path, *args, **kwargs):
+        if "failed" in path.name:
+            victim = path / part
+            (victim / "1" if part == "artifacts" else victim).unlink()
+            raise OSError(5, "Input/output error", str(path))
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", fail_half_way)
+    assert sorted(clean(folder)) == ["failed", "skipped"]
+    assert not (folder / "failed").exists()
+    left = size_of(folder / ".new-failed.deleted")
+    assert f"{size(left)} of it are left in .new-failed.deleted, where no reader" in caplog.text
+    assert "left alone" not in caplog.text
 
 
 # ---- who is asked ----------------------------------------------------------------------------
