@@ -87,15 +87,16 @@ def test_no_run_is_resumed_through_a_link(root, outside, caplog, name):
     assert f"not resumed: {place}: is a link" in caplog.text
 
 
-@pytest.mark.parametrize("part", ["", "/alive", "/claims", "/damaged", "/index"])
+@pytest.mark.parametrize("part", ["", "/alive", "/claims", "/claims/1", "/damaged", "/index"])
 def test_no_shared_folder_of_ours_is_used_through_a_link(root, outside, part):
     for number in range(3):
         write_run(root.path, f"run{number}", metrics={"score": number})
     write_run(root.path, "torn")
     put(root.path / "torn" / "run.json", "{")
     os.utime(root.path / "torn" / "run.json", (0, 0))
-    (root.path / ".ztxexp").mkdir() if part else None
-    (root.path / f".ztxexp{part}").symlink_to(outside / "folder")
+    place = root.path / f".ztxexp{part}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(outside / "folder")
     before, changed = state(outside), (outside / "folder").stat().st_mtime_ns
 
     def use():
@@ -111,6 +112,19 @@ def test_no_shared_folder_of_ours_is_used_through_a_link(root, outside, part):
         assert "link" in str(exc) or "claims cannot be written" in str(exc)
     assert state(outside) == before
     assert (outside / "folder").stat().st_mtime_ns == changed
+
+
+def test_links_in_the_place_of_files_that_are_only_made_once_are_in_nobodys_way(root, outside):
+    write_run(root.path, "torn")
+    put(root.path / "torn" / "run.json", "{")
+    os.utime(root.path / "torn" / "run.json", (0, 0))
+    (root.path / ".ztxexp" / "damaged").mkdir(parents=True)
+    (root.path / ".ztxexp" / ".gitignore").symlink_to(outside / "file")
+    (root.path / ".ztxexp" / "damaged" / "README.txt").symlink_to(outside / "new")
+    before = state(outside)
+    assert relaunch(root.path, "sequential").succeeded == 1
+    ResultAnalyzer(root.path).repair()
+    assert state(outside) == before
 
 
 @pytest.mark.parametrize("how", ["launch", "repair"])

@@ -32,6 +32,7 @@ from ztxexp_core.store.files import (
     is_there,
     make_folder,
     read_bytes,
+    refuse_link,
     shared_folder,
     write_new,
 )
@@ -83,6 +84,9 @@ class ClaimFiles:
     def prepare(self) -> None:
         """Make the folder, never the root, and remove temporary files of killed processes."""
         self.folder = shared_folder(self._root, CLAIMS, make=True)
+        with os.scandir(self.folder) as entries:
+            for shard in entries:
+                refuse_link(shard.path)
         remove_old(self._root, CLAIMS, _TEMPORARY)
 
     def path(self, identity: str, after: str = "") -> str:

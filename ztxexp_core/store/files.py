@@ -142,6 +142,8 @@ def open_to_write(path: str | Path, flags: int = os.O_WRONLY | os.O_APPEND) -> i
     """
     try:
         return os.open(path, flags | os.O_CREAT | CLOEXEC | _NO_WAIT | _NO_LINK, 0o666)
+    except FileExistsError:  # asked for: it must not be there
+        raise
     except OSError:
         refuse_link(path)
         raise
