@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from handmade import event, put, write_run
 from owners import dead_owner
+from reading import strict
 
 from ztxexp import ExperimentPipeline, ResultAnalyzer, sync
 
@@ -85,6 +86,22 @@ def test_no_run_is_resumed_through_a_link(root, outside, caplog, name):
     assert state(outside) == before
     assert place.is_symlink()
     assert f"not resumed: {place}: is a link" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "run.log"])
+def test_a_run_with_a_pipe_in_the_place_of_a_file_is_begun_anew(root, caplog, name):
+    made = write_run(root.path, "theirs", "failed", config={"lr": 1})
+    os.mkfifo(made / name)
+    assert relaunch(root.path, "sequential").succeeded == 1
+    assert f"not resumed: {made / name}: is no file" in caplog.text
+
+
+def test_links_of_the_users_own_in_a_run_keep_nobody_from_going_on_in_it(root, tmp_path):
+    made = write_run(root.path, "mine", "running", config={"lr": 1}, owner=dead_owner())
+    (made / "data").symlink_to(tmp_path)
+    (made / "artifacts" / "data").symlink_to(tmp_path)
+    assert relaunch(root.path, "sequential").succeeded == 1
+    assert strict(made / "run.json")["attempt"] == 2
 
 
 @pytest.mark.parametrize("part", ["", "/alive", "/claims", "/claims/1", "/damaged", "/index"])

@@ -136,6 +136,7 @@ class RunningRows:
         keys, rows = list(self._varying), []
         for spec, since in runs:
             name = spec.name or (label(spec.config, keys) if keys else "") or spec.run_id
+            name = sanitize_for_terminal(name)
             rows.append(Row(name, int(now - since), self._metrics[spec.run_id][1]))
         return tuple(rows)
 

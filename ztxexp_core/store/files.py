@@ -157,14 +157,16 @@ def refuse_link(path: str | Path) -> None:
 
 
 def refuse_links(run_dir: str | Path) -> None:
-    """Raise ``OSError`` where a run's folder, or an entry of it, is a link that leads out of it."""
+    """Raise ``OSError`` where a run's folder, or what is ours in it, is a link or a pipe."""
     refuse_link(run_dir)
+    files = RunFiles("")
+    ours = {getattr(files, name)[1:] for name in RunFiles.__slots__}
     with os.scandir(run_dir) as entries:
-        links = [entry.path for entry in entries if entry.is_symlink()]
-    inside = f"{os.path.realpath(run_dir)}{os.sep}"
-    for path in links:
-        if not os.path.realpath(path).startswith(inside):
-            refuse_link(path)
+        for entry in entries:
+            if entry.name in ours or entry.name in ("artifacts", "checkpoints", "trackers"):
+                refuse_link(entry.path)
+                if not (entry.is_file() or entry.is_dir()):
+                    raise OSError(errno.EINVAL, "is no file and no folder; remove it", entry.path)
 
 
 def lies_within(path: Path, folder: Path) -> bool:

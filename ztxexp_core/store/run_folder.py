@@ -33,6 +33,7 @@ from ztxexp_core.store.files import (
     make_folder,
     read_json,
     read_record,
+    refuse_link,
     refuse_links,
     utc_now,
     warn_once,
@@ -113,7 +114,7 @@ def reopen_run(
     ``error.log`` becomes ``error-attempt1.log``; its ``metrics.json`` is removed.
 
     Raises:
-        OSError: there is no such folder, it cannot be written, or a link leads out of it.
+        OSError: there is no such folder, it cannot be written, or what is ours in it is a link.
     """
     refuse_links(run_dir)
     files = RunFiles(run_dir)
@@ -242,11 +243,12 @@ def close_run(run_dir: Path, run: Mapping[str, Any], **fields: Any) -> dict[str,
         The record as written.
 
     Raises:
-        OSError: it cannot be written, or a link leads out of the folder; nothing was written then.
+        OSError: it cannot be written; or it is a link, and nothing was written.
     """
-    refuse_links(run_dir)
-    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
     files = RunFiles(run_dir)
+    for path in (files.base, files.events):  # the others are replaced, not written into
+        refuse_link(path)
+    closed = {**run, **fields, "status": RUN_STATUS_FAILED, "finished_at": utc_now()}
     if not os.path.exists(files.error):
         write_bytes(files.error, f"{closed.get('error_message')}\n".encode())
     write_json(files.run, closed)
