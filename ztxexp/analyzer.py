@@ -17,6 +17,7 @@ from ztxexp.results.selection import Selection, read_runs
 from ztxexp.upkeep.methods import UpkeepMethods
 from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus
+from ztxexp_core.store.files import is_folder
 from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ResultAnalyzer(UpkeepMethods):
 
     def __init__(self, results_path: str | Path):
         self.results_path = root_path(results_path)
-        if not self.results_path.is_dir():
+        if not is_folder(self.results_path):
             path = self.results_path
             near = closest(path.name, os.listdir(path.parent) if path.parent.is_dir() else ())
             raise FileNotFoundError(

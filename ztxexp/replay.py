@@ -29,7 +29,7 @@ from ztxexp_core.errors import StoreError, without_secrets
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import RUN_STATUS_RUNNING, DeliveryReport, RunMetadata
-from ztxexp_core.store.files import RunFiles, known_record
+from ztxexp_core.store.files import RunFiles, is_folder, known_record
 from ztxexp_core.store.run_folder import attempt_of, effective_record, iter_runs, root_path
 from ztxexp_core.terminal import show_safely
 
@@ -130,7 +130,7 @@ def sync(
         mlflow: 12 of 40 runs sent, 3600 events, 0 parameter lists, 0 artifacts
     """
     root = root_path(results_root)
-    if not root.is_dir():
+    if not is_folder(root):
         raise StoreError(f"there is no results root {root}; give the folder that holds the runs")
     if isinstance(tracker, str):
         spec = registry.tracker_spec(tracker.lower(), kwargs)

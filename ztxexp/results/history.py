@@ -24,6 +24,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     VALID_RUN_STATUSES,
 )
+from ztxexp_core.store.files import is_folder
 from ztxexp_core.store.liveness import owner_is_dead, stamp
 from ztxexp_core.store.run_folder import attempt_of, effective_record, is_known_schema, list_root
 from ztxexp_core.values.identity import VERSION, config_identity
@@ -132,7 +133,7 @@ class Snapshot:
         make_index: bool = True,
     ):
         self.root = Path(root)
-        self.taken_at = stamp(root) if self.root.is_dir() else time.time()
+        self.taken_at = stamp(root) if is_folder(root) else time.time()
         self.names, self.staged = list_root(root)
         self._on_progress = on_progress
         self._make_index = make_index

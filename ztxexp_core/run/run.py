@@ -42,7 +42,7 @@ from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
 from ztxexp_core.store.complete import FILES, INCOMPLETE, known_run, mark_of, sizes_of_lines
-from ztxexp_core.store.files import RunFiles, utc_now, write_bytes, write_json
+from ztxexp_core.store.files import RunFiles, is_there, utc_now, write_bytes, write_json
 from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import (
     SILENT_SEC,
@@ -223,7 +223,7 @@ class _Run:
         run_dir, self.attempt = self.spec.run_dir, self._attempt_to_make()
         spec = dataclasses.replace(self.spec, attempt=self.attempt)
         self.record, self.meta = first_record(spec, self.launch.metadata)
-        make = reopen_run if self.attempt > 1 and run_dir.exists() else create_run
+        make = reopen_run if self.attempt > 1 and is_there(run_dir) else create_run
         make(run_dir, self.spec.config, self.record, self.meta.to_dict())
         _under_way[spec.run_id] = self
         beat_for(os.path.dirname(self.files.base))
@@ -244,7 +244,7 @@ class _Run:
             OSError: its record cannot be read.
         """
         spec = self.spec
-        if not spec.run_dir.exists():
+        if not is_there(spec.run_dir):
             if spec.restarted:
                 discard_staged(spec.run_dir)
             return spec.attempt

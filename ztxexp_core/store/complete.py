@@ -7,13 +7,14 @@ counts as not done: it is shown as failed, named, and run again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import RunFiles, known_record, warn_once
+from ztxexp_core.store.files import RunFiles, asked_again, known_record, warn_once
 
 FILES = "files"
 """The field of ``run.json``: by name of a file, its size in bytes and, of whole files, a CRC-32."""
@@ -34,9 +35,10 @@ def sizes_of_lines(run_dir: str) -> dict[str, list[int]]:
     """Return the sizes of a run's files of lines, by name, where there are any."""
     sizes = {}
     for name in GROWING_FILES:
-        size = _size(f"{run_dir}/{name}")
-        if size:
-            sizes[name] = [size]
+        with contextlib.suppress(OSError):  # then a part that is lacking is not noticed
+            size = _size(f"{run_dir}/{name}")
+            if size:
+                sizes[name] = [size]
     return sizes
 
 
@@ -91,6 +93,6 @@ def known_run(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return asked_again(os.stat, path).st_size
     except (FileNotFoundError, NotADirectoryError):
         return 0

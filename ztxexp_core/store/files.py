@@ -126,7 +126,7 @@ def make_folder(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
     # Through a link, whoever provides a results root would choose where we write.
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+    if not stat.S_ISDIR(asked_again(os.lstat, path).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, "is a link or a file, not a folder", path)
 
 
@@ -368,6 +368,15 @@ def is_there(path: str | Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path leads to a folder.
+
+    Raises:
+        OSError: that cannot be told.
+    """
+    return is_there(path) and stat.S_ISDIR(asked_again(os.stat, path).st_mode)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -29,6 +29,8 @@ from ztxexp_core.store.files import (
     STAGING_PREFIX,
     RunFiles,
     asked_again,
+    is_folder,
+    is_there,
     known_record,
     make_folder,
     read_json,
@@ -296,14 +298,17 @@ def root_path(root: str | Path) -> Path:
         # Not abspath: it would resolve ".." without looking at links.
         given = Path(root).expanduser()
         absolute = given.absolute()
-        # A folder above the working folder may be closed to this user: then only "." leads there.
-        return given if given.exists() and not os.access(absolute, os.F_OK) else absolute
     except RuntimeError as exc:
         problem = f"there is no such home folder ({exc}); write the path out"
         raise StoreError(errno.ENOENT, problem, str(root)) from exc
     except OSError as exc:
         problem = "the working folder has been deleted; give an absolute path, or os.chdir() first"
         raise StoreError(exc.errno, problem, str(root)) from exc
+    with contextlib.suppress(OSError):  # whoever uses it will say what is wrong
+        # A folder above the working folder may be closed to this user: then only "." leads there.
+        if is_there(given) and not os.access(absolute, os.F_OK):
+            return given
+    return absolute
 
 
 def prepare_root(root: Path) -> Path:
@@ -317,23 +322,27 @@ def prepare_root(root: Path) -> Path:
     """
     root = root_path(root)
     probe = root / f"{STAGING_PREFIX}probe-{os.urandom(6).hex()}"
-    if root.exists() and not root.is_dir():
-        raise StoreError(
-            errno.ENOTDIR,
-            "the results root is a file; choose a folder, no run was started",
-            str(root),
-        )
-    if root.is_symlink() and not root.exists():
-        raise StoreError(
-            errno.ENOENT,
-            f"the results root is a symbolic link to {os.readlink(root)}, which does not exist; "
-            "no run was started. Make that folder, or correct the link",
-            str(root),
-        )
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        exists = is_there(root)
+        if exists and not is_folder(root):
+            raise StoreError(
+                errno.ENOTDIR,
+                "the results root is a file; choose a folder, no run was started",
+                str(root),
+            )
+        if not exists and root.is_symlink():
+            raise StoreError(
+                errno.ENOENT,
+                f"the results root is a symbolic link to {os.readlink(root)}, which does not "
+                "exist; no run was started. Make that folder, or correct the link",
+                str(root),
+            )
+        if not exists:
+            root.mkdir(parents=True, exist_ok=True)
         os.mkdir(probe)
         os.rmdir(probe)
+    except StoreError:
+        raise
     except OSError as exc:
         raise StoreError(
             exc.errno,
