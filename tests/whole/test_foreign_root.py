@@ -439,3 +439,25 @@ def test_files_without_end_cost_a_stated_amount_of_memory_and_are_named(root):
     for name in ("metrics.jsonl", "extras.jsonl"):
         assert f"{name}: a line is longer than 64 MiB" in done.stderr
     assert "larger than 64 MiB" in done.stderr
+
+
+def test_no_program_of_a_repository_that_a_record_names_is_run(root, tmp_path):
+    made, evil, mark = write_run(root.path, "theirs"), root.path / ".evil", tmp_path / "run"
+    evil.mkdir()
+
+    def git(*words):
+        who = ["-c", "user.name=x", "-c", "user.email=x@y"]
+        done = subprocess.run(["git", *who, *words], cwd=evil, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init")
+    put(evil / ".gitattributes", "* filter=x\n")
+    put(evil / "m.py", "def f(ctx): pass\n")
+    git("add", "-A")
+    git("commit", "-m", "x")
+    git("config", "filter.x.clean", f"touch {mark}; cat")
+    put(evil / "m.py", "def f(ctx): return {}\n")
+    meta = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": False, "function": "m:f"}
+    put(made / "meta.json", {**meta, "function_file": str(evil / "m.py")})
+    assert ResultAnalyzer(root.path).reproduce("theirs").commit == meta["git_commit"]
+    assert not mark.exists()

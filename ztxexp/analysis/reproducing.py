@@ -81,7 +81,8 @@ class Reproduction(Printable):
         python_version: for example ``3.12.1``.
         packages: version of each installed package by its name; empty where not recorded.
         not_recorded: what is not known, in words.
-        differences: what is not today as it was then, as far as both are known.
+        differences: what is not today as it was then, as far as both are known. Uncommitted changes
+            are compared in the repository of the working folder only.
         steps: lines for a shell that bring today's state back to that of the run. The last one runs
             its configuration again, alone; where that cannot be done by name, the whole launch.
     """
@@ -174,7 +175,8 @@ def reproduce(selection: Selection) -> Reproduction:
         today = find_checkout(meta.code_folder) or today
     except UnknownStateError as exc:
         unknown = f"not known: {exc}"
-    if today.top is not None and meta.git_commit is not None:
+    # Not in a folder that the record names: programs of its git settings would be run.
+    if today.top is not None and meta.git_commit is not None and meta.code_folder is None:
         changes = uncommitted(today, folder.parent)
     differences = tuple(_differences(meta, packages, today, changes, unknown))
     back = _steps(meta, folder.parent, today.top, changes, differences)
