@@ -20,9 +20,10 @@ from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
-from ztxexp.launch.loop import StopRule, Sweep
+from ztxexp.launch.loop import Sweep
 from ztxexp.launch.options import (
     LaunchOptions,
+    StopRule,
     checked_function,
     metadata,
     resolved_trackers,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
+from ztxexp.launch.options import StopRule
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile, says
 from ztxexp.progress.progress import Progress
@@ -32,7 +32,7 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.store.liveness import disown
 from ztxexp_core.store.run_folder import LOST, discard_staged
 
@@ -41,36 +41,6 @@ _log = logging.getLogger("ztxexp")
 _PATIENCE_SEC = 5.0  # for the end of a process whose run is said to have ended
 _SAME_TIME_SEC = 1.0
 _PAUSES_SEC = (0.1, 0.3, 0.6, 1.0, 0.0)  # between the last tries to write an end
-
-
-@dataclass
-class StopRule:
-    """Ends a launch that fails everywhere.
-
-    Attributes:
-        failures: so many failed runs end it; ``None`` for any number.
-        in_a_row: so many failed runs without a succeeded one between them end it.
-    """
-
-    failures: int | None = None
-    in_a_row: int | None = None
-    _failed: int = 0
-    _row: int = 0
-
-    def after(self, status: str) -> str | None:
-        """Count a run's end; return why the launch has to stop, ``None`` if it goes on."""
-        if status == RUN_STATUS_SUCCEEDED:
-            self._row = 0
-        if status != RUN_STATUS_FAILED:
-            return None
-        self._failed += 1
-        self._row += 1
-        failed, row = plural(self._failed, "run"), plural(self._row, "run")
-        if self.failures is not None and self._failed >= self.failures:
-            return f"{failed} failed (max_failures={self.failures})"
-        if self.in_a_row is not None and self._row >= self.in_a_row:
-            return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
-        return None
 
 
 @dataclass(frozen=True)
@@ -269,9 +239,7 @@ class Sweep:
         self.deliveries.started_again(spec.run_dir)
         self.pending_retries[spec.run_id] = outcome
         self.progress.retried(outcome)
-        further = dataclasses.replace(
-            spec, attempt=outcome.attempt + 1, tries=tries, environment={}
-        )
+        further = replace(spec, attempt=outcome.attempt + 1, tries=tries, environment={})
         self.queue.requeue(further, self.retry.pause(tries))
         return True
 
@@ -334,15 +302,23 @@ class Sweep:
                 break
             time.sleep(pause)
         for run_id, run in list(self.open.items()):
-            spec = self.queue.taken[run_id]
-            owner = None
+            spec, owner = self.queue.taken[run_id], None
+            record, known = None, True
+            try:
+                record = known_record(RunFiles(spec.run_dir).run)
+            except OSError:
+                known = False
             if run.problem is None:
-                owner = (read_record(RunFiles(spec.run_dir).run) or {}).get("owner") or {}
+                owner = (record or {}).get("owner") or {}
                 process = f"process {owner.get('pid')} on {owner.get('host')}"
                 why = f"is still at work in {process}; the next launch closes it"
-            elif os.path.lexists(spec.run_dir):
+            elif record is not None or not known:
                 disown(run_id)  # the next launch may be one of this process
                 why = f"has no end that is known: {run.problem}; the next launch closes it"
+            elif os.path.lexists(spec.run_dir):  # the run has spoilt its own folder
+                why = f"counts as failed: {run.problem}; {run.reported.error_message}"
+                del self.open[run_id]
+                self._final(replace(run.reported, status=RUN_STATUS_FAILED, reason="unrecorded"))
             else:
                 why = f"counts as not started: {run.problem}"
                 del self.open[run_id]
@@ -363,7 +339,7 @@ class Sweep:
             lost = RunOutcome.lost(spec, reason)
             if because:
                 message = f"{lost.error_message} ({because})"
-                lost = dataclasses.replace(lost, error_message=message)
+                lost = replace(lost, error_message=message)
             try:
                 try:
                     self._reconcile(spec, lost, retries=False)

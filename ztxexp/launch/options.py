@@ -18,6 +18,7 @@ from ztxexp.launch.plan import PlannedRun
 from ztxexp.provenance.code_version import CodeVersion, edited_note
 from ztxexp.provenance.masking import mask_command
 from ztxexp.provenance.provenance import describe_launch
+from ztxexp.text.format import plural
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, check_count
 from ztxexp_core.machine.cores import available_cores
@@ -25,7 +26,13 @@ from ztxexp_core.pickling import can_be_sent
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.plugins.trackers import check_instance
-from ztxexp_core.records import Config, RunMetadata, TrackerSpec
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SUCCEEDED,
+    Config,
+    RunMetadata,
+    TrackerSpec,
+)
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
 from ztxexp_core.values.codec import is_number, plain
 from ztxexp_core.values.copying import copy_config, lookup
@@ -345,3 +352,33 @@ def timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[floa
             "that holds them, or a function of the configuration"
         )
     return limits
+
+
+@dataclass
+class StopRule:
+    """Ends a launch that fails everywhere.
+
+    Attributes:
+        failures: so many failed runs end it; ``None`` for any number.
+        in_a_row: so many failed runs without a succeeded one between them end it.
+    """
+
+    failures: int | None = None
+    in_a_row: int | None = None
+    _failed: int = 0
+    _row: int = 0
+
+    def after(self, status: str) -> str | None:
+        """Count a run's end; return why the launch has to stop, ``None`` if it goes on."""
+        if status == RUN_STATUS_SUCCEEDED:
+            self._row = 0
+        if status != RUN_STATUS_FAILED:
+            return None
+        self._failed += 1
+        self._row += 1
+        failed, row = plural(self._failed, "run"), plural(self._row, "run")
+        if self.failures is not None and self._failed >= self.failures:
+            return f"{failed} failed (max_failures={self.failures})"
+        if self.in_a_row is not None and self._row >= self.in_a_row:
+            return f"{row} failed in a row (max_failures_in_a_row={self.in_a_row})"
+        return None
