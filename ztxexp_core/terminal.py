@@ -59,8 +59,11 @@ class _Shown:
 def show_safely(record: logging.LogRecord) -> bool:
     """Make a record of the log safe; the filter of our loggers.
 
-    The lines of a message stay; a line end in one of its arguments does not make another line.
+    The lines of a message stay, also of one that is made elsewhere (``"%s"``); a line end in one of
+    its arguments does not make another line.
     """
+    if record.msg == "%s" and isinstance(record.args, tuple) and len(record.args) == 1:
+        record.msg, record.args = str(record.args[0]), ()
     record.msg = sanitize_lines(str(record.msg))
     if isinstance(record.args, tuple):
         record.args = tuple(

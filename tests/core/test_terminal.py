@@ -39,6 +39,12 @@ def test_the_lines_of_a_message_stay(shown):
     assert shown.getvalue().splitlines() == ["first", "ab\\u202ec\\x9bd", "forged: line 100 %"]
 
 
+def test_the_lines_of_a_text_that_is_the_whole_message_stay(shown):
+    logging.getLogger("ztxexp").warning("%s", f"first\n{HOSTILE}")
+    assert not set(RAW) & set(shown.getvalue())
+    assert shown.getvalue().splitlines() == ["first", "ab\\u202ec\\x9bd", "forged: line"]
+
+
 def test_an_exception_that_is_shown_with_a_message_is_safe_too(shown):
     try:
         raise ValueError(HOSTILE)

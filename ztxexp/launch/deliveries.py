@@ -102,6 +102,7 @@ class Deliveries:
         self._dead: dict[Path, None] = {}
         self._hung = HungTrackers()
         self._logged: set[str] = set()
+        self._in_haste = False
         self._lock = threading.Lock()
         self._ended: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._tell, name="ztxexp-deliveries", daemon=True)
@@ -168,7 +169,9 @@ class Deliveries:
         return True if report.started else None
 
     def _log_once(self, name: str, call: str, exc: BaseException) -> None:
-        """Log a failure, unless a run has had the same."""
+        """Log a failure, unless a run has had the same, or the haste at the end is its cause."""
+        if self._in_haste and isinstance(exc, TimeoutError):
+            return
         problem = without_secrets(f"{type(exc).__name__}: {exc}")
         text = f"tracker {name!r} failed in {call}: {problem}"
         if self.is_news(text):
@@ -206,6 +209,7 @@ class Deliveries:
     def send_dead(self, seconds: float) -> None:
         """Send the ends of runs whose process died, for so many seconds at most."""
         until = time.monotonic() + seconds
+        self._in_haste = seconds < min((target.timeout for target in self._targets), default=0.0)
         if self._here:
             self._ended.put(None)
         for target in self._targets:

@@ -156,6 +156,7 @@ def launch(
                 interrupted = isinstance(exc, KeyboardInterrupt)
                 flusher.close(INTERRUPTED_SEC if interrupted else None)
                 if interrupted:
+                    progress.close()  # the sentence is the last to be read
                     message = sweep.interrupted_message(plan.snapshot is not None)
                     _log.warning("%s", message)
                 patience = shared.tracker_timeout

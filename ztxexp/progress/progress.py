@@ -95,7 +95,7 @@ class Progress:
             return
         with self._lock:
             spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
-            self._done += 1
+            self._done += outcome.reason != "interrupted"
             self._last_end = time.monotonic()
             if outcome.status == RUN_STATUS_SKIPPED:
                 self._skipped += 1
@@ -185,7 +185,11 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._display is None:  # silent, or failed
+        self.close()
+
+    def close(self) -> None:
+        """Show the last counts, once; nothing is shown afterwards."""
+        if self._display is None:  # silent, failed, or closed
             return
         self._over.set()
         try:
