@@ -253,7 +253,7 @@ class ResultAnalyzer(UpkeepMethods):
         """Write the means of value columns, by rows and columns of your choice, to an Excel file.
 
         Needs openpyxl (``pip install "ztxexp[excel]"``); without it, or with an empty frame, the
-        log says so and nothing is written.
+        log says so and nothing is written. A key that a row lacks is shown as ``-``.
 
         Args:
             output_path: the ``.xlsx`` file.

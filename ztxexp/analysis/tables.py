@@ -233,11 +233,6 @@ def _pivot(
             )
     for name in dict.fromkeys(keys):
         data[name] = _groupable(data[name])
-    lost = int(data[keys].isna().any(axis=1).sum())
-    if lost:
-        _log.warning(
-            "left %d of %d rows out of the pivot: no value in a key column", lost, len(data)
-        )
     table: pd.DataFrame = data.pivot_table(index=index, columns=columns, values=values)
     return table
 
@@ -245,17 +240,22 @@ def _pivot(
 def _groupable(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column by which rows can be grouped: lists and mappings as their text.
 
-    Beside numbers, booleans become their words: to Python, ``True`` is the number 1.
+    Beside numbers, booleans become their words: to Python, ``True`` is the number 1. Where a value
+    is missing stands ``"-"``, since pandas leaves such rows out.
     """
     import pandas as pd
 
-    if column.dtype != object:
+    absent = column.isna()
+    if column.dtype != object and not absent.any():
         return column
-    as_text: tuple[type, ...] = (list, dict)
-    if {bool, int} <= set(map(type, column)) or {bool, float} <= set(map(type, column)):
-        as_text = (list, dict, bool)
-    texts = [encodable(str(v) if isinstance(v, as_text) else v) for v in column]
-    groupable: pd.Series[Any] = pd.Series(texts, index=column.index, dtype=object)
+    as_text: tuple[type, ...] = (list, dict, tuple)
+    kinds = set(map(type, column[~absent]))
+    if {bool, int} <= kinds or {bool, float} <= kinds:
+        as_text += (bool,)
+    texts = [encodable(str(v) if isinstance(v, as_text) else v) for v in column[~absent]]
+    missing = next(word for word in ("-", "(missing)", "") if word not in texts)
+    groupable: pd.Series[Any] = pd.Series(missing, index=column.index, dtype=object)
+    groupable[~absent] = texts
     return groupable
 
 

@@ -111,7 +111,7 @@ def escape_formula(value: Any) -> Any:
         >>> [escape_formula(v) for v in ("=1+1", "-1.5", "plain", -2)]
         ["'=1+1", '-1.5', 'plain', -2]
     """
-    if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
+    if not isinstance(value, str) or value == "-" or not value.startswith(_FORMULA_STARTS):
         return value
     try:
         float(value)

@@ -219,11 +219,42 @@ def test_labels_are_never_formulas_nor_break_the_sheet(sheet):
     assert not [value for value in values if value.startswith("=")]
 
 
-def test_nested_and_missing_keys_raise_nothing(sheet, caplog):
+def test_nested_and_missing_keys_are_rows_like_others(sheet):
     frame = pd.DataFrame({"m": [[1], {"a": 1}, None, "x"], "d": [1, 1, 1, 1], "s": ["1", 2, 3, {}]})
     rows = {r[0]: r[1:] for r in sheet(frame, ["m"], ["d"], ["s"], add_ranking=False)}
     assert rows["[1]"] == [1.0] and rows["{'a': 1}"] == [2.0]
-    assert "1 of 4 rows" in caplog.text
+    assert rows["-"] == [3.0]
+
+
+@pytest.mark.parametrize("rows", [["model", "alpha", "hidden"], ["model", "alpha"], ["model", "x"]])
+def test_models_with_keys_of_their_own_stand_side_by_side(sheet, folder, rows):
+    write_run(
+        folder, "a", config={"model": "ridge", "alpha": 0.5, "seed": 0}, metrics={"acc": 0.25}
+    )
+    write_run(folder, "b", config={"model": "net", "hidden": 8, "seed": 0}, metrics={"acc": 0.5})
+    frame = ResultAnalyzer(folder).to_dataframe().assign(x=None)
+    shown = {r[0]: r[1:] for r in sheet(frame, rows, ["seed"], ["acc"], add_ranking=False)}
+    values = {"alpha": 0.5, "hidden": 8}
+    assert shown["ridge"] == [{**values, "hidden": "-", "x": "-"}[k] for k in rows[1:]] + [0.25]
+    assert shown["net"] == [{**values, "alpha": "-", "x": "-"}[k] for k in rows[1:]] + [0.5]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pd.Series([True, None, False]),
+        pd.Series(["-", None, (1, 2)]),
+        pd.Categorical(["x", None, "y"]),
+        pd.array([1, None, 2], dtype="Int64"),
+        pd.to_datetime(["2026-01-01", None, "2026-01-02"]),
+    ],
+    ids=["boolean", "text", "category", "integer", "time"],
+)
+def test_a_missing_key_is_a_row_of_its_own_among_values_of_any_kind(sheet, keys):
+    frame = pd.DataFrame({"k": keys, "d": "x", "s": [1.0, 2.0, 3.0]})
+    rows = {r[0]: r[1] for r in sheet(frame, ["k"], ["d"], ["s"], add_ranking=False)}
+    assert rows["(missing)" if "-" in set(frame["k"]) else "-"] == 2.0
+    assert {1.0, 2.0, 3.0} <= set(rows.values())
 
 
 def test_unknown_columns_are_refused_with_the_missing_and_the_known_names(sheet, frame):
