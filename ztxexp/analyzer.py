@@ -210,6 +210,7 @@ class ResultAnalyzer(UpkeepMethods):
         *,
         split: str | None = None,
         config: bool | str | Sequence[str] = False,
+        code: bool = False,
     ) -> pd.DataFrame:
         """Return the curves of all runs as one frame, a row for each logged step.
 
@@ -231,6 +232,9 @@ class ResultAnalyzer(UpkeepMethods):
             split: the only split wanted (since 2.0).
             config: keys of the configuration that become columns, dotted if nested; ``True``: all
                 that vary (since 2.0).
+            code: add the column ``code``, as in :meth:`to_dataframe` (since 2.0). Without it the
+                log warns where ``config`` is given and several versions have made the runs, since
+                means by key would mix them.
 
         Example:
             >>> curve = analyzer.to_curve_dataframe("loss", split="train", config=True)
@@ -238,7 +242,9 @@ class ResultAnalyzer(UpkeepMethods):
             >>> curve.groupby(["lr", "step"])["loss"].mean().unstack("lr").plot()  # over seeds
         """
         selection = self._select(statuses, "", experiment_name, group, tags)
-        return curves.curve_frame(selection, metric_key, metrics_stream_filename, split, config)
+        return curves.curve_frame(
+            selection, metric_key, metrics_stream_filename, split, config, code
+        )
 
     def to_pivot_excel(
         self,
@@ -253,7 +259,9 @@ class ResultAnalyzer(UpkeepMethods):
         """Write the means of value columns, by rows and columns of your choice, to an Excel file.
 
         Needs openpyxl (``pip install "ztxexp[excel]"``); without it, or with an empty frame, the
-        log says so and nothing is written. A key that a row lacks is shown as ``-``.
+        log says so and nothing is written. A key that a row lacks is shown as ``-``. The log warns
+        where several versions of the code have made the runs, unless ``code`` (of
+        ``to_dataframe(code=True)``) is among the rows or columns.
 
         Args:
             output_path: the ``.xlsx`` file.

@@ -9,7 +9,12 @@ from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 
 def made_from(source):
     space = {"__name__": "__main__"}
-    exec(f"def train(ctx):\n    return {{'score': {source}}}", space)
+    exec(
+        f"def train(ctx):\n"
+        f"    ctx.log_metric(0, {{'loss': {source}}})\n"
+        f"    return {{'score': {source}}}",
+        space,
+    )
     return space["train"]
 
 
@@ -42,6 +47,31 @@ def test_a_key_of_the_same_name_is_not_hidden(tmp_path):
 def test_a_mixture_of_versions_is_said(root, ask, caplog):
     ask(ResultAnalyzer(root))
     assert "3 runs made by 2 versions of the code (2 by v1, 1 by v2)" in caplog.text
+
+
+MIXTURE = "3 runs made by 2 versions of the code (2 by v1, 1 by v2)"
+
+
+@pytest.mark.parametrize("prefix", ["", "run."])
+def test_a_pivot_says_a_mixture_unless_the_code_keeps_it_apart(root, tmp_path, prefix, caplog):
+    analyzer, path = ResultAnalyzer(root), tmp_path / "out.xlsx"
+    frame = analyzer.to_dataframe(code=True, prefix=bool(prefix))
+    score = "metrics.score" if prefix else "score"
+    analyzer.to_pivot_excel(path, frame, [f"{prefix}code"], [], [score])
+    assert MIXTURE not in caplog.text
+    analyzer.to_pivot_excel(path, frame, [f"{prefix}status"], [], [score])
+    assert f"to_pivot_excel: {MIXTURE}" in caplog.text
+
+
+def test_curves_say_a_mixture_unless_they_show_the_code(root, caplog):
+    analyzer = ResultAnalyzer(root)
+    alone = analyzer.to_curve_dataframe("loss")
+    curve = analyzer.to_curve_dataframe("loss", config="seed", code=True)
+    assert dict(zip(curve["seed"], curve["code"], strict=True)) == {0: "v1", 1: "v1", 2: "v2"}
+    assert "code" not in alone and MIXTURE not in caplog.text
+    assert list(analyzer.to_curve_dataframe(code=True)["code"]) == list(curve["code"])
+    analyzer.to_curve_dataframe("loss", config=True)
+    assert f"to_curve_dataframe: {MIXTURE}" in caplog.text
 
 
 def test_one_version_is_no_mixture(tmp_path, caplog):

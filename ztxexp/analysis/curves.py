@@ -17,6 +17,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.results.arguments import as_list
+from ztxexp.results.code_versions import code_names, warn_mixed
 from ztxexp.results.keys import (
     ABSENT,
     NamedColumn,
@@ -78,6 +79,7 @@ def curve_frame(
     filename: str = "metrics.jsonl",
     split: str | None = None,
     config: bool | str | Sequence[str] = False,
+    code: bool = False,
 ) -> pd.DataFrame:
     """Return one row for each logged step, see ``ResultAnalyzer.to_curve_dataframe``.
 
@@ -87,6 +89,7 @@ def curve_frame(
         filename: the file in a run's folder that holds its curve.
         split: the only split wanted, with each step of a run told once.
         config: keys of the configuration to add; ``True``: all that vary.
+        code: add the version of the code.
 
     Raises:
         ConfigError: a key that no configuration has, or an argument of another type.
@@ -117,9 +120,9 @@ def curve_frame(
         frame = _without_repeated(frame)
     if split and metric_key and len(frame):
         frame = frame.drop_duplicates(["run_id", "step"], keep="last", ignore_index=True)
-    if config is not False and len(frame):
+    if (config is not False or code) and len(frame):
         at = list(frame.columns).index("attempt" if retried else "phase") + 1
-        for name, cells in reversed(_config_columns(selection, ids, frame, config)):
+        for name, cells in reversed(_run_columns(selection, ids, frame, config, code)):
             frame.insert(at, name, cells)
     return frame
 
@@ -151,13 +154,14 @@ def _without_repeated(frame: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def _config_columns(
+def _run_columns(
     selection: Selection,
     ids: dict[str, str],
     frame: pd.DataFrame,
     wanted: bool | str | Sequence[str],
+    code: bool,
 ) -> list[tuple[str, pd.Series[Any]]]:
-    """Return columns of the configuration for the rows of curves, with names that are free."""
+    """Return columns that tell runs apart for the rows of curves, with names that are free."""
     import pandas as pd
 
     runs = read_runs(selection)
@@ -167,13 +171,19 @@ def _config_columns(
     else:
         keys = dict.fromkeys(as_list(wanted or [], "config"))
         columns = [asked_for(runs.parts, key, "config", "config") for key in keys]
+    sources = ["config"] * len(columns)
+    if code:
+        columns.append(NamedColumn("code", code_names(runs)))
+        sources.append("run")
+    else:
+        warn_mixed("to_curve_dataframe", runs)
     positions = {ids.get(name): position for position, name in enumerate(runs.names)}
     rows = frame["run_id"].map(positions)
-    shown = []
-    for key, cells in columns:
+    shown: list[tuple[str, pd.Series[Any]]] = []
+    for (key, cells), source in zip(columns, sources, strict=True):
         name = encodable(key)
-        while name in frame or name in BASE_COLUMNS:
-            name = f"config.{name}"
+        while name in frame or name in BASE_COLUMNS or name in dict(shown):
+            name = f"{source}.{name}"
         values = pd.Series([None if cell is ABSENT else encodable(cell) for cell in cells])
         shown.append((name, values.reindex(rows).set_axis(frame.index)))
     return shown

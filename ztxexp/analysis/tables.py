@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.frames import dataframe
 from ztxexp.results.arguments import as_list
+from ztxexp.results.code_versions import warn_mixed_frame
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import encodable, escape_formula, plural, sheet_text
 from ztxexp_core.errors import ConfigError, ZtxexpError, closest
@@ -189,6 +190,7 @@ def to_pivot_excel(
         return
     rows, heads = as_list(index, "index_cols"), as_list(columns, "column_cols")
     table = _pivot(frame, rows, heads, as_list(values, "value_cols"))
+    warn_mixed_frame("to_pivot_excel", frame, [*rows, *heads])
     ranks = table.rank(method="min", ascending=ranking_ascending) if add_ranking else None
     table.index = _sheet_labels(table.index)
     table.columns = _sheet_labels(table.columns)
