@@ -10,7 +10,7 @@ from ztxexp.results.keys import ABSENT, varying
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import encodable
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.copying import flat
 
@@ -64,8 +64,8 @@ def _flat_parts(selection: Selection, name: str) -> dict[str, Flat]:
     from ztxexp.provenance.provenance import packages_of  # it imports what only a launch needs
 
     files = RunFiles(f"{selection.root}/{name}")
-    config, meta = read_record(files.config) or {}, read_record(files.meta) or {}
-    metrics = read_record(f"{files.base}/{selection.metrics_filename}") or {}
+    config, meta = known_record(files.config) or {}, known_record(files.meta) or {}
+    metrics = known_record(f"{files.base}/{selection.metrics_filename}") or {}
     packages = meta.get("packages")
     if isinstance(packages, dict):
         del meta["packages"]

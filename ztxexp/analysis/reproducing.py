@@ -30,7 +30,7 @@ from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import label
 from ztxexp.text.report import Printable
-from ztxexp_core.store.files import RunFiles, read_record
+from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.values.codec import numbers
 
 _SHOWN = 10  # differences; the record holds them all
@@ -167,7 +167,7 @@ def reproduce(selection: Selection) -> Reproduction:
     """
     folder = Path(selection.root, selection.folder_names()[0])
     files = RunFiles(folder)
-    config, meta = numbers(read_record(files.config)), _Meta(read_record(files.meta) or {})
+    config, meta = numbers(known_record(files.config)), _Meta(known_record(files.meta) or {})
     patch = provenance.read_shared(selection.root, meta.git_diff, provenance.PATCH)
     packages = provenance.packages_of(selection.root, meta.record)
     today, changes, unknown = Checkout(None, ".", None, None), None, "none"

@@ -157,7 +157,10 @@ def check_root(root: str | Path) -> Iterator[Check]:
         yield Check(BAD, "root", f"{root} is a file or lies below one", "choose a folder")
         return
     if folder == root:
-        yield Check(OK, "root", f"{root}, {plural(len(run_names(root)), 'run folder')}")
+        try:
+            yield Check(OK, "root", f"{root}, {plural(len(run_names(root)), 'run folder')}")
+        except OSError as exc:
+            yield Check(BAD, "root", f"{root} cannot be listed ({exc.strerror})", "check its disk")
     else:
         yield Check(OK, "root", f"{root} does not exist yet; {folder} is checked instead")
     free = shutil.disk_usage(folder).free

@@ -274,7 +274,7 @@ def asked_again(call: Callable[..., _T], *args: Any, **named: Any) -> _T:
     """Return what a call of the system returns; what may fail for the moment is called again.
 
     Where that was of no use a second ago, it is called again at once: a file system that does not
-    answer must not cost a pause for each of its files.
+    answer must not cost a pause for each of its files. What is forbidden is asked for once more.
 
     Raises:
         OSError: it goes on failing, or failed in a way that does not pass.
@@ -285,6 +285,8 @@ def asked_again(call: Callable[..., _T], *args: Any, **named: Any) -> _T:
     global _in_vain_at
     for pause in _ASKED_AGAIN_SEC:
         try:
+            return call(*args, **named)
+        except PermissionError:
             return call(*args, **named)
         except OSError as exc:
             if exc.errno not in _MAY_PASS:

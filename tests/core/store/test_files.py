@@ -251,6 +251,16 @@ def test_what_cannot_be_read_for_the_moment_is_asked_again(tmp_path, number, mon
     assert len(faults.seen) == 3
 
 
+def test_what_is_forbidden_is_asked_for_once_more(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "run.json", {"a": 1})
+    faults = ReadFaults(monkeypatch, errno.EACCES, "run.json", times=1)
+    assert files.known_record(tmp_path / "run.json") == {"a": 1}
+    faults.times = 1e9
+    with pytest.raises(PermissionError):
+        files.known_record(tmp_path / "run.json")
+    assert len(faults.seen) == 4
+
+
 @pytest.mark.parametrize("number", [*MAY_PASS, errno.EACCES, errno.ELOOP])
 def test_what_cannot_be_read_is_not_taken_for_missing(tmp_path, number, monkeypatch, caplog):
     files.write_json(tmp_path / "run.json", {"a": 1})
