@@ -84,7 +84,7 @@ class ClaimFiles:
     def prepare(self) -> None:
         """Make the folder, never the root, and remove temporary files of killed processes."""
         self.folder = shared_folder(self._root, CLAIMS, make=True)
-        with os.scandir(self.folder) as entries:
+        with asked_again(os.scandir, self.folder) as entries:
             for shard in entries:
                 refuse_link(shard.path)
         remove_old(self._root, CLAIMS, _TEMPORARY)

@@ -161,7 +161,7 @@ def refuse_links(run_dir: str | Path) -> None:
     refuse_link(run_dir)
     files = RunFiles("")
     ours = {getattr(files, name)[1:] for name in RunFiles.__slots__}
-    with os.scandir(run_dir) as entries:
+    with asked_again(os.scandir, run_dir) as entries:
         for entry in entries:
             if entry.name in ours or entry.name in ("artifacts", "checkpoints", "trackers"):
                 refuse_link(entry.path)
