@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
-from ztxexp.launch.plan import Plan, plan_sweep
+from ztxexp.launch.plan import CodeRule, Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
 from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ztxexp")
 
-CodeRule = Literal["same", "any"]
-
 
 class ExperimentPipeline(ConfigBuilder):
     """Describes a sweep and runs it; :class:`ConfigBuilder` says how configurations are made.
@@ -41,7 +39,8 @@ class ExperimentPipeline(ConfigBuilder):
         results_root: folder that holds a folder for every run.
         base_config: what every configuration starts from.
         code: for ``exclude_completed`` and ``resume``: ``"same"`` reuses only results of the
-            present version of the function and of what it calls in your own files; ``"any"`` reuses
+            present version of the function and of what it calls in your own files, and goes on in
+            folders of no other; ``"any"`` reuses
             those of other versions as well; ``None`` does so with a warning (since 2.0).
 
     Example:
@@ -129,7 +128,8 @@ class ExperimentPipeline(ConfigBuilder):
 
         Args:
             ignore_keys: keys that do not count in the comparison, dotted for nested ones.
-            code: whether successes of another version of the code count, as for the pipeline.
+            code: whether runs of another version of the code count, as for the pipeline. With
+                ``"same"`` its failures are run anew, in folders of their own.
 
         Example:
             >>> pipeline.grid({"lr": [0.1, 0.01]}).resume().run(train)
@@ -356,7 +356,6 @@ class ExperimentPipeline(ConfigBuilder):
             "tracker_specs": self._tracker_specs,
             "trackers": self._trackers,
             "code_version": self._code_version,
-            "any_code": self._code_rule == "any",
         }
         with interruptible():
             plan = self._planned(allow_duplicates, exp_fn)
@@ -370,5 +369,5 @@ class ExperimentPipeline(ConfigBuilder):
             self._only_failed,
             allow_duplicates,
             code=None if exp_fn is None else version_of(exp_fn),
-            same_code=self._code_rule == "same" and exp_fn is not None,
+            code_rule=None if exp_fn is None else self._code_rule,
         )

@@ -151,7 +151,8 @@ class RunMetadata:
         module_hash: of the code of its whole file, likewise.
         code_hash: of the function and of what it calls in the user's own files; ``None`` where that
             is not known.
-        code_note: why it is not known.
+        code_note: why it is not known, or that the attempts of the run differ in it; then the hash
+            is one of no single version, ``mixed:`` before it.
         code_version: the version that the user has stated.
         run_name: what trackers call the run: the values of its configuration in which the sweep's
             runs differ, ``lr=0.1 seed=2``; ``None`` where they do not, or it is not known.

@@ -277,7 +277,10 @@ class ConfigBuilder:
         return report.configs
 
     def build_report(
-        self, snapshot: Snapshot | None = None, code_hash: str | None = None
+        self,
+        snapshot: Snapshot | None = None,
+        code_hash: str | None = None,
+        same_code: bool = False,
     ) -> ExpansionReport:
         """Carry out all stages, as :meth:`build` does, and say what was left out (since 2.0).
 
@@ -285,10 +288,11 @@ class ConfigBuilder:
 
         Args:
             snapshot: the runs of a root that were read already.
-            code_hash: of its successes only those of this version of the code count.
+            code_hash: its successes of this version of the code count before those of others.
+            same_code: only these count.
         """
         rules = [name for _, name in self._rules]
-        report = ExpansionReport(rules, snapshot, code_hash, self._code_version)
+        report = ExpansionReport(rules, snapshot, code_hash, same_code, self._code_version)
         report.configs.extend(self.expand_configs([{}], report.reject))
         for root, ignore_keys in self._excluded:
             report.exclude_completed(self.results_root if root is None else root, ignore_keys)

@@ -36,7 +36,8 @@ class ExpansionReport:
     Args:
         rules: names of the rules of :meth:`ConfigBuilder.where`.
         snapshot: the runs of a root that were read already.
-        code_hash: of its successes only those of this version of the code count; ``None`` for all.
+        code_hash: its successes of this version of the code count before those of others.
+        same_code: only these count.
         code_version: the version that the user has stated, part of every identity.
 
     Attributes:
@@ -49,12 +50,14 @@ class ExpansionReport:
         rules: Sequence[str] = (),
         snapshot: Snapshot | None = None,
         code_hash: str | None = None,
+        same_code: bool = False,
         code_version: str | None = None,
     ):
         self.configs: list[Config] = []
         self.reused: list[tuple[Config, PastRun]] = []
         self._snapshot = snapshot
         self._code_hash = code_hash
+        self._same_code = same_code
         self._code_version = code_version
         self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
         self._rules = [FilteredOut(name) for name in rules]
@@ -78,7 +81,9 @@ class ExpansionReport:
             ConfigError: a value that cannot be compared.
         """
         if self._snapshot is not None and self._snapshot.root == root:
-            history = self._snapshot.history(ignore_keys, code_hash=self._code_hash)
+            history = self._snapshot.history(
+                ignore_keys, code_hash=self._code_hash, same_code=self._same_code
+            )
         else:
             with bar("reading runs") as on_progress:
                 history = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)

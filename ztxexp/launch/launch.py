@@ -35,8 +35,7 @@ from ztxexp.progress.progress import Progress
 from ztxexp.provenance.code_version import states_of, version_of
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
-from ztxexp.results.summary import RunSummary, lacking_lines
-from ztxexp.text.format import plural
+from ztxexp.results.summary import RunSummary, lacking_lines, note_other_code
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
@@ -119,14 +118,13 @@ def launch(
             _log.warning("%s", plan)
         elif plan.root is not None:
             progress.say(plan.one_line(code=False))  # a warning names these
-        if of_other_code and not options.any_code:
-            _log.warning("%s", _about_other_code(plan))
+        if plan.code_warning:
+            _log.warning("%s", plan.code_warning)
         snapshot = plan.snapshot or Snapshot(root, make_index=False)
         tidy_root(root, snapshot)  # also where nothing is run
         if not to_run:
-            return RunSummary(
-                0, 0, 0, 0, 0.0, [], reused=reused, reused_of_other_code=of_other_code
-            )
+            summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
+            return note_other_code(summary, of_other_code, plan.any_code)
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [
@@ -167,19 +165,9 @@ def launch(
                     raise LaunchInterrupted.of(message) from None
                 raise
     summary = sweep.summary(time.monotonic() - started, reused)
-    summary.reused_of_other_code = of_other_code
+    note_other_code(summary, of_other_code, plan.any_code)
     summary.tell_problems(_log)
     return summary
-
-
-def _about_other_code(plan: Plan) -> str:
-    count, reused = len(plan.reused_of_other_code), plan.counts[Action.REUSE]
-    name = plan.code.name if plan.code else ""
-    return (
-        f"{count} of {plural(reused, 'reused result')} made by another version of {name}; "
-        'to run them anew: .exclude_completed(code="same"); if the change does not matter: '
-        '.exclude_completed(code="any")'
-    )
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:

@@ -58,7 +58,6 @@ class LaunchOptions:
     options: Mapping[str, Any] | None = None
     metadata: RunMetadata | None = None
     code_version: str | None = None
-    any_code: bool = False
     max_attempts: int = 1
     retry_on: Any = ("Exception",)
     retry_delay: float = 0.0

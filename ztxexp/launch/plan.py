@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.configs.expansion import FilteredOut
@@ -24,11 +24,13 @@ from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED, Config
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED, Config
 from ztxexp_core.store.files import refuse_links
 from ztxexp_core.values.identity import config_identity
 
 _log = logging.getLogger("ztxexp")
+
+CodeRule = Literal["same", "any"]
 
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
@@ -62,6 +64,7 @@ class Action(str, Enum):
 
 
 _RUNS = (Action.NEW, Action.RESUME, Action.RETRY, Action.BUSY)
+_FROM_BEFORE = (Action.RESUME, Action.RETRY, Action.REUSE)  # what earlier code has made counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class Plan:
             kept, the others are counted only, and none is among the items.
         snapshot: the earlier runs that were looked at; ``None`` where none were.
         code: which version of the code the function is; ``None`` where no function was given.
+        any_code: nothing is said about other versions.
+        asked_by: what the user called, to which ``code="same"`` can be given.
 
     Example:
         >>> plan = pipeline.plan()
@@ -129,9 +134,13 @@ class Plan:
         filtered_out: Iterable[FilteredOut] = (),
         snapshot: Snapshot | None = None,
         code: CodeVersion | None = None,
+        any_code: bool = False,
+        asked_by: str = "",
     ):
         self.root = root
         self.code = code
+        self.any_code = any_code
+        self.asked_by = asked_by
         self.items = tuple(items)
         self.filtered_out = tuple(filtered_out)
         self.snapshot = snapshot
@@ -176,34 +185,72 @@ class Plan:
         total = sum(running.values())
         parts = [f"{total} to run" if total else "nothing to run"]
         if running and list(running) != [Action.NEW]:
-            parts[0] += f" ({', '.join(f'{n} {action.value}' for action, n in running.items())})"
+            each = [
+                f"{n} {action.value}{', '.join(['', *self._code_notes(action, code)])}"
+                for action, n in running.items()
+            ]
+            parts[0] += f" ({', '.join(each)})"
         for action, n in counts.items():
             duplicates = action is Action.DUPLICATE
             part = plural(n, "duplicate") if duplicates else f"{n} {action.value}"
-            parts.append(
-                f"{part}{self._of_other_code()}" if code and action is Action.REUSE else part
-            )
+            parts.append(", ".join([part, *self._code_notes(action, code)]))
         return ", ".join(parts)
 
     @property
     def reused_of_other_code(self) -> list[PlannedRun]:
-        """The reused items that another version of the function has made, as far as is known."""
+        """The reused items that other code has made, as far as is known."""
+        return self._of_other_code(Action.REUSE)
+
+    @property
+    def code_warning(self) -> str:
+        """What a launch says of other code whose runs it reuses or goes on with; else empty."""
+        if self.any_code or self.code is None:
+            return ""
+        parts = [
+            f"{len(items)} {action.value}, from {self._makers(items)}"
+            for action in (Action.RESUME, Action.RETRY)
+            if (items := self._of_other_code(action))
+        ]
+        reused, total = self.reused_of_other_code, self.counts.get(Action.REUSE, 0)
+        if reused:
+            share = f"{len(reused)} of " if total > 1 else ""
+            makers = self._makers(reused)
+            parts.append(f"{share}{plural(total, 'reused result')} made by {makers}")
+        if not parts:
+            return "; ".join(self._code_notes(Action.REUSE))
+        number = len(self._of_other_code(*_FROM_BEFORE))
+        parts.append(
+            f"to run {'it' if number == 1 else 'them'} anew: {self.asked_by.format('same')}; "
+            f"if the change does not matter: {self.asked_by.format('any')}"
+        )
+        return "; ".join(parts)
+
+    def _of_other_code(self, *actions: Action) -> list[PlannedRun]:
         now = self.code.hash if self.code else None
         return [
             item
             for item in self.items
-            if item.action is Action.REUSE
+            if item.action in actions
             and item.past is not None
             and None not in (now, item.past.code_hash)
             and item.past.code_hash != now
         ]
 
-    def _of_other_code(self) -> str:
-        if self.code is None:
-            return ""
-        number, reused = len(self.reused_of_other_code), self.counts[Action.REUSE]
-        share = "all" if number == reused else f"{number}"
-        return f", {share} from another version of {self.code.name}" if number else ""
+    def _makers(self, items: Sequence[PlannedRun]) -> str:
+        """Return by what the runs of other code were made."""
+        return f"another version of {self.code.name if self.code else ''}"
+
+    def _code_notes(self, action: Action, wanted: bool = True) -> list[str]:
+        """Return what there is to say about the code of the runs of an action, as a list."""
+        if self.any_code or not wanted or self.code is None:
+            return []
+        items, total = self._of_other_code(action), self.counts.get(action, 0)
+        if items and action in _FROM_BEFORE:
+            share = f"{len(items)} " if len(items) < total else "all " if total > 1 else ""
+            return [f"{share}from {self._makers(items)}"]
+        if action is Action.REUSE and total and self.code.hash is None:
+            return [f"version of {self.code.name} is not known, so reused results are not compared"]
+        return []
 
     def __repr__(self) -> str:
         return f"<Plan: {self.one_line()}>"
@@ -223,7 +270,8 @@ class Plan:
             note = ", ".join(f"{number} {sanitize_for_terminal(end)}" for end, number in ends)
             note = f"before: {note}" if note else ""
             if action is Action.REUSE:
-                note = self._of_other_code().removeprefix(", ")
+                note = ""
+            note = "; ".join(filter(None, [note, *self._code_notes(action)]))
             if action is Action.FILTERED:
                 note = f"by {', '.join(rules)}"
             yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
@@ -254,7 +302,7 @@ def plan_sweep(
     only_failed: Collection[str] | None = None,
     allow_duplicates: bool = False,
     code: CodeVersion | None = None,
-    same_code: bool = False,
+    code_rule: CodeRule | None = None,
 ) -> Plan:
     """Plan the launch of what a builder builds.
 
@@ -270,12 +318,16 @@ def plan_sweep(
             none for every failure.
         allow_duplicates: run a configuration as often as it stands in the list.
         code: which version of the code the function is, where it is known.
-        same_code: reuse only what this version has made.
+        code_rule: ``"same"`` reuses, and goes on with, only what this version has made; ``"any"``
+            says nothing about other versions.
 
     Raises:
         TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
     """
     root = Path(root)
+    asked_by = '.resume(code="{}")' if resume else '.exclude_completed(code="{}")'
+    if only_failed is not None:
+        asked_by = 'ExperimentPipeline(..., code="{}")'
     if (resume or only_failed is not None) and builder.keys_ignored(root) is None:
         builder = builder.copy().exclude_root(root)
     ignore_keys = builder.keys_ignored(root)
@@ -283,12 +335,13 @@ def plan_sweep(
     if ignore_keys is not None:
         with bar("reading runs") as on_progress:
             snapshot = Snapshot(root, on_progress)
-            history = snapshot.history(ignore_keys)
-    code_hash, others = None, None
-    if snapshot is not None and same_code:
-        code_hash = (code and code.hash) or ""  # of an unknown one nothing is reused
-        others, history = history, snapshot.history(ignore_keys or (), code_hash=code_hash)
-    report = builder.build_report(snapshot, code_hash)
+    code_hash, others, same_code = code and code.hash, None, code_rule == "same"
+    if snapshot is not None:
+        if same_code:
+            code_hash = code_hash or ""  # of an unknown one nothing is reused
+            others = snapshot.history(ignore_keys or ())
+        history = snapshot.history(ignore_keys or (), code_hash=code_hash, same_code=same_code)
+    report = builder.build_report(snapshot, code_hash, same_code)
     decisions = _Decisions(history, resume, only_failed, others)
     # Launches share the work of one version of the code; an unknown one is like no other.
     suffix = f"@{code_hash or os.urandom(8).hex()}" if same_code else ""
@@ -309,7 +362,8 @@ def plan_sweep(
     for config, past in report.reused:
         identity, key = report.identity(config), report.identity(config, ignore_keys or ())
         items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
-    return Plan(root, items, report.filtered_out, snapshot, code)
+    any_code = code_rule == "any"
+    return Plan(root, items, report.filtered_out, snapshot, code, any_code, asked_by)
 
 
 @contextlib.contextmanager
@@ -346,8 +400,7 @@ class _Decisions:
             return Action.NEW, _NOT_COMPARED, None, 1
         past, other = self.history.get(key), self.others.get(key)
         if past is None and other is not None:
-            why = f"{_success(other)}, by another version of the code"
-            return self._unless_limited(Action.NEW, why, other)
+            return self._on_other_code(other)
         if past is None:
             return self._unless_limited(Action.NEW, "no run of it is known", None)
         if past.status == RUN_STATUS_SKIPPED:
@@ -363,11 +416,23 @@ class _Decisions:
             return self._unless_limited(Action.BUSY, why, past)
         return self._on_failure(past)
 
+    def _on_other_code(self, past: PastRun) -> _Decision:
+        """Run it anew: what another version of the code has made does not count."""
+        failed = past.status == RUN_STATUS_FAILED
+        end = f"{past.status} in {sanitize_for_terminal(past.run_id)}"
+        why = f"{_failure(past) if failed else end}, by another version of the code"
+        if failed and self._is_asked_for(past):
+            return Action.NEW, f"{why}; starts a new run", past, 1
+        return self._unless_limited(Action.NEW, why, past)
+
+    def _is_asked_for(self, past: PastRun) -> bool:
+        return not self.only_failed or bool({past.reason, past.error_type} & set(self.only_failed))
+
     def _on_failure(self, past: PastRun) -> _Decision:
         why = _failure(past)
         if not self.resume:
             return Action.NEW, f"{why}; starts a new run", past, 1
-        if self.only_failed and not {past.reason, past.error_type} & set(self.only_failed):
+        if not self._is_asked_for(past):
             return Action.LEFT_OUT, f"{why}; not asked for", past, 0
         if past.run_id in self.resumed_ids:
             why = f"{why}; another configuration in the list resumes that run"

@@ -181,6 +181,7 @@ class Snapshot:
         ignore_keys: Collection[str] = (),
         statuses: Collection[str] = VALID_RUN_STATUSES,
         code_hash: str | None = None,
+        same_code: bool = False,
     ) -> History:
         """Return, for each configuration that has been run, the run that counts.
 
@@ -191,20 +192,25 @@ class Snapshot:
             ignore_keys: keys that do not count, as in
                 :func:`~ztxexp_core.values.identity.config_identity`.
             statuses: look only at records that have one of these.
-            code_hash: of the successes, look only at those of this version of the code.
+            code_hash: successes of this version of the code count before those of others.
+            same_code: leave out the runs of other versions. One whose version is not known is left
+                out where it has succeeded only: nothing says that it is of another version.
         """
-        key = (tuple(ignore_keys), frozenset(statuses), code_hash)
+        key = (tuple(ignore_keys), frozenset(statuses), code_hash, same_code)
         if key in self._histories:
             return self._histories[key]
         history = self._histories[key] = History(self.root, self.names, self._record_at)
         places = self._places(statuses)
-        if code_hash is not None:
-            codes = self._runs.column("code_hash")
+        codes = self._runs.column("code_hash")
+        if same_code:
             places = [
                 place
                 for place in places
-                if self._statuses[place] != RUN_STATUS_SUCCEEDED or codes[place] == code_hash
+                if codes[place] == code_hash
+                or (codes[place] is None and self._statuses[place] != RUN_STATUS_SUCCEEDED)
             ]
+        elif code_hash is not None:  # the first one counts
+            places.sort(key=lambda place: codes[place] != code_hash)
         identities = self._identities(places, ignore_keys)
         others = []
         for place, identity in zip(places, identities, strict=True):
@@ -213,8 +219,8 @@ class Snapshot:
             if self._statuses[place] == RUN_STATUS_SUCCEEDED:
                 history.count_succeeded(identity, place)
             else:
-                others.append((identity, place))
-        for identity, place in others:
+                others.append((place, identity))
+        for place, identity in sorted(others):
             history.count_other(identity, place)
         return history
 

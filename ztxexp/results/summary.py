@@ -23,10 +23,17 @@ _WIDTH = 120  # characters of a message or a line of a log; paths are never cut
 
 
 class _ShownOnce:
-    """Knows where its problems have been shown; no field, so ``asdict`` has none."""
+    """Knows what its text leaves out; no field, so ``asdict`` has none.
 
-    __slots__ = ("_shown_in",)
+    That is problems that have been shown, and other code that the user allows.
+    """
+
+    __slots__ = ("_any_code", "_shown_in")
+    _any_code: bool
     _shown_in: object
+
+    def _leave_out_other_code(self, any_code: bool) -> None:
+        self._any_code = any_code
 
     def _was_shown_in(self, place: object) -> None:
         self._shown_in = place
@@ -87,9 +94,10 @@ class RunSummary(_ShownOnce):
         if self.total:
             ran = f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
         counts = {"succeeded": self.succeeded, "failed": self.failed, "skipped": self.skipped}
+        quiet = getattr(self, "_any_code", False)
         others = {
             "reused": self.reused - self.failed_elsewhere,
-            "of these made by other code": self.reused_of_other_code,
+            "of these made by other code": 0 if quiet else self.reused_of_other_code,
             "failed in another launch": self.failed_elsewhere,
             "still running": len(self.still_running),
             "not started": self.not_started,
@@ -146,6 +154,19 @@ class RunSummary(_ShownOnce):
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
         lines += lacking_lines(self.lacking, self.sync_commands)
         return "\n".join(lines)
+
+
+def note_other_code(summary: RunSummary, count: int, any_code: bool) -> RunSummary:
+    """Set how many of the reused results other code has made, and return the summary.
+
+    Args:
+        summary: of a launch.
+        count: how many.
+        any_code: its text does not name them.
+    """
+    summary.reused_of_other_code = count
+    summary._leave_out_other_code(any_code)
+    return summary
 
 
 def place_of(stream: Any) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -113,7 +114,8 @@ def reopen_run(
     """Start a further attempt in the folder of an earlier one; its files stay.
 
     How the earlier attempt ended goes into ``earlier_attempts`` of the new record; its
-    ``error.log`` becomes ``error-attempt1.log``; its ``metrics.json`` is removed.
+    ``error.log`` becomes ``error-attempt1.log``; its ``metrics.json`` is removed. Where it ran
+    another version of the code, the run bears the hash of neither.
 
     Raises:
         OSError: there is no such folder, it cannot be written, or what is ours in it is a link.
@@ -132,6 +134,9 @@ def reopen_run(
         {"attempt": number, **{name: before.get(name) for name in _ATTEMPT_FIELDS}},
     ]
     run["retry_count"] = len(run["earlier_attempts"])
+    mixed = _code_of_both(before.get("code_hash"), run.get("code_hash"))
+    if mixed:
+        run["code_hash"], meta = mixed["code_hash"], {**meta, **mixed}
     make_folder(f"{run_dir}/artifacts")
     data = encode(config, indent=True)
     run[FILES] = {"config.json": mark_of(data)}
@@ -142,6 +147,18 @@ def reopen_run(
         os.replace(files.error, files.error_of(number))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(files.metrics)
+
+
+def _code_of_both(before: Any, now: Any) -> dict[str, str | None]:
+    """Return the metadata in which a run differs whose earlier attempts ran other code."""
+    if now is None or now == before:
+        return {}
+    if not isinstance(before, str):
+        note = "which version of the code the earlier attempts ran is not known"
+        return {"code_hash": None, "code_note": note}
+    digest = hashlib.sha256(f"{before} {now}".encode()).hexdigest()
+    note = "the earlier attempts ran another version of the code"
+    return {"code_hash": f"mixed:{digest[:32]}", "code_note": note}
 
 
 _ATTEMPT_FIELDS = (

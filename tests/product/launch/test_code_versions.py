@@ -15,14 +15,20 @@ from ztxexp_core.store.run_folder import iter_runs
 TOLD = "made by another version of train()"
 
 
-def made_from(source):
+def made_from(source, body="return {{'score': {}}}", name="train"):
     """Return a function ``train`` of some source, as one cell of a notebook defines it."""
     space = {"__name__": "__main__"}
-    exec(f"def train(ctx):\n    return {{'score': {source}}}", space)
-    return space["train"]
+    exec(f"def {name}(ctx):\n    " + body.format(source), space)
+    return space[name]
 
 
 OLD, NEW = made_from("1"), made_from("2")
+
+
+def failing_from(source):
+    """Return a ``train`` that writes a checkpoint with its source, and fails after that."""
+    body = "(ctx.checkpoints_dir / 'by').write_text('{0}')\n    raise ValueError({0})"
+    return made_from(source, body)
 
 
 def pipeline(root, n=3, **kwargs):
@@ -79,6 +85,8 @@ def test_a_summary_counts_what_is_reused_from_another_version_also_where_nothing
     assert asked.run(OLD).reused_of_other_code == 0
     summary = asked.run(NEW)
     assert (summary.reused, summary.reused_of_other_code) == (3, 3)
+    assert str(summary) == "no runs; 3 reused"
+    assert asked.plan(NEW).one_line() == "nothing to run, 3 reused"
 
 
 def test_build_says_that_it_knows_no_code(root, caplog):
@@ -92,10 +100,9 @@ def test_code_same_leaves_to_a_launch_with_another_rule_what_that_runs_from_the_
     tmp_path, monkeypatch
 ):
     started, asked, go = threading.Event(), threading.Event(), threading.Event()
-    calls, look = [], Claims.look
+    look = Claims.look
 
     def train(ctx):
-        calls.append(ctx.run_id)
         started.set()
         assert go.wait(60)
         return {"score": 1.0}
@@ -117,7 +124,7 @@ def test_code_same_leaves_to_a_launch_with_another_rule_what_that_runs_from_the_
         finally:
             go.set()
         assert (first.result().total, second.result().total, second.result().reused) == (1, 0, 1)
-    assert len(calls) == 1
+    assert len(list(iter_runs(tmp_path))) == 1
 
 
 def test_a_plan_says_from_which_version_its_reused_results_are(root, capsys):
@@ -165,3 +172,113 @@ def test_the_files_of_a_stated_version_are_sound(root):
 
     pipeline(root).version("2").run(OLD)
     assert not ResultAnalyzer(root).check()
+
+
+# ---- failures of another version -----------------------------------------------------------------
+
+
+def run_of(root, status):
+    (found,) = [(folder, run) for folder, run in iter_runs(root) if run["status"] == status]
+    return found
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda root: pipeline(root, 1).resume(code="same"),
+        lambda root: pipeline(root, 1, code="same").retry_failed(),
+        lambda root: pipeline(root, 1, code="same").retry_failed("ValueError"),
+    ],
+    ids=["resume", "retry_failed", "of a reason"],
+)
+def test_code_same_goes_on_in_no_folder_of_another_version(tmp_path, asked, caplog):
+    pipeline(tmp_path, 1).run(failing_from("1"))
+    (planned,) = asked(tmp_path).plan(NEW).items
+    assert planned.action.value == "new"
+    assert planned.why.startswith("failed in ")
+    assert planned.why.endswith(", by another version of the code; starts a new run")
+    assert asked(tmp_path).run(NEW).succeeded == 1
+    (failed, _), (folder, run) = run_of(tmp_path, "failed"), run_of(tmp_path, "succeeded")
+    assert (failed / "checkpoints" / "by").read_text() == "1"
+    assert run["attempt"] == 1
+    assert not (folder / "checkpoints").exists()
+    assert "another version" not in caplog.text
+
+
+def test_code_same_limits_a_launch_to_the_reasons_asked_for(tmp_path):
+    pipeline(tmp_path, 1).run(failing_from("1"))
+    asked = pipeline(tmp_path, 1, code="same").retry_failed("timeout")
+    assert asked.plan(NEW).one_line() == "nothing to run, 1 left out"
+
+
+def test_code_same_goes_on_with_the_last_failure_of_the_present_version(tmp_path):
+    same, other = failing_from("1"), failing_from("2")
+    pipeline(tmp_path, 1).run(same)
+    (own, _) = run_of(tmp_path, "failed")
+    pipeline(tmp_path, 1).exclude_completed().run(other)
+    (planned,) = pipeline(tmp_path, 1).resume(code="same").plan(same).items
+    assert (planned.action.value, planned.run_id, planned.attempt) == ("resumed", own.name, 2)
+
+
+def test_what_goes_on_from_another_version_is_told_and_bears_the_hash_of_neither(tmp_path, caplog):
+    pipeline(tmp_path, 1).run(failing_from("1"))
+    (_, failed) = run_of(tmp_path, "failed")
+    plan = pipeline(tmp_path, 1).resume().plan(NEW)
+    assert plan.one_line() == "1 to run (1 resumed, from another version of train())"
+    assert "before: 1 exception; from another version of train()" in str(plan)
+    assert pipeline(tmp_path, 1).resume().run(NEW).succeeded == 1
+    (message,) = [r.getMessage() for r in caplog.records if "another version" in r.getMessage()]
+    assert message == (
+        "1 resumed, from another version of train(); "
+        'to run it anew: .resume(code="same"); if the change does not matter: .resume(code="any")'
+    )
+    (folder, run) = run_of(tmp_path, "succeeded")
+    meta = json.loads((folder / "meta.json").read_text())
+    assert run["code_hash"] == meta["code_hash"] != failed["code_hash"]
+    assert run["code_hash"].startswith("mixed:")
+    assert meta["code_note"] == "the earlier attempts ran another version of the code"
+    assert pipeline(tmp_path, 1).resume(code="same").plan(NEW).one_line() == "1 to run"
+
+
+def test_code_any_goes_on_without_a_word(tmp_path, caplog):
+    pipeline(tmp_path, 2).run(failing_from("1"))
+    plan = pipeline(tmp_path, 2).resume(code="any").plan(NEW)
+    assert plan.one_line() == "2 to run (2 resumed)"
+    assert "version" not in str(plan)
+    pipeline(tmp_path, 2).resume(code="any").run(NEW)
+    assert "version of" not in caplog.text
+
+
+def test_the_same_version_goes_on_without_a_word(tmp_path, caplog):
+    failing = failing_from("1")
+    pipeline(tmp_path, 1).run(failing)
+    pipeline(tmp_path, 1).resume(code="same").run(failing)
+    ((_, run),) = iter_runs(tmp_path)
+    assert run["attempt"] == 2
+    assert run["code_hash"].startswith("code:")
+    assert "version of" not in caplog.text
+
+
+def test_a_success_of_the_present_version_counts_before_those_of_others(root, caplog):
+    pipeline(root).exclude_completed(code="same").run(NEW)
+    for function in (OLD, NEW):
+        assert pipeline(root).exclude_completed().run(function).reused_of_other_code == 0
+    assert TOLD not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (lambda p: p.resume(), ".resume(code="),
+        (lambda p: p.exclude_completed(), ".exclude_completed(code="),
+        (lambda p: p.retry_failed(), "ExperimentPipeline(..., code="),
+    ],
+)
+def test_the_advice_names_what_was_called(tmp_path, asked, advice, caplog):
+    pipeline(tmp_path, 1).run(OLD)
+    asked(pipeline(tmp_path, 2)).run(NEW)
+    (message,) = [r.getMessage() for r in caplog.records if TOLD in r.getMessage()]
+    assert message == (
+        f'1 reused result made by another version of train(); to run it anew: {advice}"same"); '
+        f'if the change does not matter: {advice}"any")'
+    )

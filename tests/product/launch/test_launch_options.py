@@ -104,9 +104,9 @@ def test_an_end_that_a_handler_of_sigterm_wrote_is_still_a_timeout(root):
 def test_every_setting_of_a_launch_is_an_argument_and_the_other_way_round(run):
     names = {field.name for field in dataclasses.fields(LaunchOptions)}
     arguments = set(inspect.signature(run).parameters)
-    of_the_pipeline = {  # metadata(), retry(), track(), version() of the pipeline, its rule of code
+    of_the_pipeline = {  # metadata(), retry(), track(), version() of the pipeline
         "metadata", "max_attempts", "retry_on", "retry_delay", "retry_backoff",
-        "tracker_specs", "trackers", "code_version", "any_code",
+        "tracker_specs", "trackers", "code_version",
     }  # fmt: skip
     other = {"self", "exp_fn", "exp_function", "allow_duplicates"}
     older_names = {"execution_mode", "num_workers", "dynamic_cpu_threshold"}
