@@ -44,6 +44,51 @@ def as_config(base: Any) -> Config:
     return {key: _inside(value) for key, value in base.items()}
 
 
+def closed_nodes(base: Any, path: str = "", inside: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a base to which no key can be added by their own means.
+
+    These are dataclasses, objects of attrs, those of pydantic that do not allow extra values, and
+    what OmegaConf calls a struct.
+
+    Args:
+        base: what a user gives as the base configuration, or a part of it.
+        path: its dotted path.
+        inside: whether it lies in one of these objects, the parts of which become dicts too.
+
+    Yields:
+        The dotted path and the name of the type.
+    """
+    fields: Mapping[Any, Any] = {}
+    closed = True
+    if _is_omegaconf(base):
+        of = sys.modules["omegaconf"].OmegaConf
+        keys = base.keys() if of.is_dict(base) else range(len(base))
+        hidden = {key for key in keys if of.is_missing(base, key) or of.is_interpolation(base, key)}
+        fields = {key: None if key in hidden else base[key] for key in keys}
+        closed = of.is_dict(base) and (of.is_struct(base) or of.get_type(base) is not dict)
+    elif dataclasses.is_dataclass(base) and not isinstance(base, type):
+        fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+    elif hasattr(type(base), "model_dump"):
+        fields = {**dict.fromkeys(getattr(type(base), "model_fields", ())), **vars(base)}
+        closed = getattr(type(base), "model_config", {}).get("extra") != "allow"
+    elif hasattr(type(base), "__attrs_attrs__"):
+        fields = {field.name: getattr(base, field.name) for field in type(base).__attrs_attrs__}
+    else:
+        closed = False
+        if isinstance(base, (argparse.Namespace, types.SimpleNamespace)) and not path:
+            fields = vars(base)
+        elif isinstance(base, Mapping):
+            fields = base
+        elif inside and isinstance(base, (list, tuple)):
+            fields = dict(enumerate(base))
+    if closed:
+        yield path, type(base).__qualname__
+    inside = inside or closed
+    for key, value in fields.items():
+        if inside or _is_omegaconf(value) or type(value) is dict:
+            yield from closed_nodes(value, f"{path}.{key}" if path else str(key), inside)
+
+
 def _inside(value: Any) -> Any:
     if _is_omegaconf(value):
         return _container(value)

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.configs.bases import as_config, has_interpolations, resolved
+from ztxexp.configs.bases import as_config, closed_nodes, has_interpolations, resolved
+from ztxexp.configs.expanders import branches_of, keys_of
 from ztxexp.configs.expansion import ExpansionReport
+from ztxexp.configs.keys import unknown_keys
 from ztxexp.results.history import Snapshot
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.plugins import registry
@@ -46,7 +48,9 @@ class ConfigBuilder:
     In ``grid``, ``variants``, ``random_search`` and ``zip`` a key such as ``"model.lr"`` sets the
     nested value. Where there is nothing that it fits, it is refused, unless the configuration has
     the very key ``"model.lr"``, or it is written ``literal("model.lr")``. Of several keys, parents
-    are set before what is in them.
+    are set before what is in them. A key that the base does not have is a new one; where it is
+    close to one that the base has, the log asks which was meant. A base, or a part of it, that is a
+    dataclass, of attrs, of pydantic or a struct of OmegaConf takes no new keys.
 
     ``copy.copy``, ``copy.deepcopy`` and :meth:`copy` all make an independent branch.
 
@@ -65,6 +69,7 @@ class ConfigBuilder:
         base = {} if base_config is None else base_config
         self._base = copy_config(as_config(base))
         self._interpolated = has_interpolations(base)
+        self._closed = dict(closed_nodes(base))
         self._steps: list[tuple[Plugin, dict[str, Any]]] = []
         self._modifiers: list[Modifier] = []
         self._rules: list[tuple[Predicate, str]] = []
@@ -291,6 +296,8 @@ class ConfigBuilder:
             code_hash: its successes of this version of the code count before those of others.
             same_code: only these count.
         """
+        if misspelt := self.misspelt_keys():
+            _log.warning("%s", " ".join(misspelt))
         rules = [name for _, name in self._rules]
         report = ExpansionReport(rules, snapshot, code_hash, same_code, self._code_version)
         report.configs.extend(self.expand_configs([{}], report.reject))
@@ -299,6 +306,28 @@ class ConfigBuilder:
         if self._shuffle_seed is not None:
             random.Random(self._shuffle_seed).shuffle(report.configs)
         return report
+
+    def keys_set(self) -> Iterator[tuple[str, Any]]:
+        """Yield each key that an expansion sets, after the name of its step."""
+        for plugin, options in self._steps:
+            for key in keys_of(options):
+                yield plugin.ref.name, key
+            for branch in branches_of(options):
+                for key in branch._base:
+                    yield plugin.ref.name, key
+                yield from branch.keys_set()
+
+    def misspelt_keys(self) -> list[str]:
+        """Return a sentence for each key of an expansion that looks misspelt.
+
+        Raises:
+            ConfigError: the base, or an object in it that became a dict, takes no such key.
+        """
+        sentences = unknown_keys(self._base, self._closed, self.keys_set())
+        for _, options in self._steps:
+            for branch in branches_of(options):
+                sentences += branch.misspelt_keys()
+        return list(dict.fromkeys(sentences))
 
     def keys_ignored(self, root: Path) -> tuple[str, ...] | None:
         """Return the keys that count in no comparison with a root; ``None`` without a comparison.

@@ -294,6 +294,25 @@ def _expansion(index: int, space: Any) -> _Expansion:
     )
 
 
+def keys_of(options: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the keys that a step sets, as far as its checked options say them."""
+    for name in ("param_grid", "space", "variants", "spaces"):
+        given = options.get(name)
+        for space in given if isinstance(given, list) else [given]:
+            if isinstance(space, Mapping):
+                yield from space
+            elif isinstance(space, partial):
+                yield from keys_of(space.keywords)
+
+
+def branches_of(options: Mapping[str, Any]) -> list[Any]:
+    """Return the managers and pipelines that are spaces of a chain."""
+    spaces = options.get("spaces")
+    functions = [s.func for s in spaces if isinstance(s, partial)] if type(spaces) is list else []
+    owners = [getattr(function, "__self__", None) for function in functions]
+    return [owner for owner in owners if hasattr(owner, "keys_set")]
+
+
 grid = _Grid()
 variants = _Variants()
 random_search = _RandomSearch()

@@ -1,17 +1,20 @@
-"""Setting nested values by dotted keys, and what no configuration may hold."""
+"""Keys of a sweep: setting nested values, keys that the base lacks, and what nothing may hold."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import math
+import re
 import reprlib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from ztxexp.configs.distributions import is_distribution
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import float_text
-from ztxexp_core.values.copying import ATOMS, copy_value
+from ztxexp_core.values.copying import ATOMS, copy_value, dots_of
 
 _NUMBER_TEXTS = frozenset(map(float_text, (math.nan, math.inf, -math.inf)))
 
@@ -106,6 +109,93 @@ def assign_all(config: dict[str, Any], values: Mapping[Any, Any]) -> None:
 
 def _depth(key: Any) -> int:
     return key.count(".") if isinstance(key, str) else 0
+
+
+# ---- keys that the base does not have --------------------------------------------------------
+
+
+def unknown_keys(
+    base: Mapping[str, Any],
+    closed: Mapping[str, str],
+    swept: Iterable[tuple[str, Any]],
+) -> list[str]:
+    """Return a sentence for each key of a sweep that looks like a misspelt one of the base.
+
+    A new key is legitimate where the base is a mapping. One that a step sets as a whole, or whose
+    parent it sets, says nothing about the base.
+
+    Args:
+        base: the base configuration as a dict.
+        closed: the dotted paths of objects that take no new keys, with the names of their types.
+        swept: names of steps, each with a key that it sets.
+
+    Raises:
+        ConfigError: a new key of such an object.
+    """
+    sentences = []
+    steps = dict.fromkeys(swept)
+    keys = {key for _, key in steps}
+    for step, key in steps:
+        if not isinstance(key, str) or isinstance(key, literal) or key in base:
+            continue
+        if any(key[:at] in keys for at in dots_of(key)):
+            continue
+        parent, _, last = key.rpartition(".")
+        siblings = _node_at(base, parent)
+        if not isinstance(siblings, Mapping) or last in siblings:
+            continue
+        if parent in closed:
+            where = f"{parent!r} of base_config" if parent else "base_config"
+            raise ConfigError(
+                f"{step}: the key {key!r} fits nothing: {where} is of the type {closed[parent]}, "
+                f"which has no {last!r}{closest(last, siblings)}; add it there, or give a dict "
+                "as base_config"
+            )
+        prefix = f"{parent}." if parent else ""
+        others = [name for name in map(str, siblings) if f"{prefix}{name}" not in keys]
+        near = _misspelt(last, others)
+        if near is not None:
+            meant = f"{prefix}{near}"
+            sentences.append(
+                f"{step}: {key!r} is not in the base configuration; did you mean {meant!r}?"
+            )
+    return sentences
+
+
+def _node_at(base: Any, path: str) -> Any:
+    """Return the part of a base at a dotted path, ``None`` where there is none."""
+    try:
+        return functools.reduce(_child, path.split("."), base) if path else base
+    except (LookupError, AttributeError, ValueError):  # setting the key says so
+        return None
+
+
+def _misspelt(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name of which a name is a misspelling, as far as can be told.
+
+    Another number, a further word and another short word make a name of its own: ``lr2`` beside
+    ``lr``, ``lr_max`` beside ``lr``, ``dim_b`` beside ``dim_a``.
+    """
+    lower = {other.lower(): other for other in known}
+    for close in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=_TYPO):
+        one, other = (_NUMBER.sub("", text) for text in (name.lower(), close))
+        words, others = (re.split(r"[_.-]", text) for text in (one, other))
+        pairs = [pair for pair in zip(words, others) if pair[0] != pair[1]]  # noqa: B905
+        if name.lower() == close:
+            return lower[close]
+        if one == other or set(words) < set(others) or set(words) > set(others):
+            continue
+        if len(words) == len(others) and all(max(map(len, pair)) < 3 for pair in pairs):
+            continue
+        return lower[close]
+    return None
+
+
+_TYPO = 0.8  # how close two names are, of 1: lrr and lr
+_NUMBER = re.compile(r"[_-]?\d+")
+
+
+# ---- what no configuration may hold ----------------------------------------------------------
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -19,7 +19,18 @@ class Settings:
     lr: float = 0.1
 
 
+@dataclasses.dataclass
+class Nested:
+    inner: Settings = dataclasses.field(default_factory=Settings)
+    free: dict = dataclasses.field(default_factory=lambda: {"a": 1})
+    listed: list = dataclasses.field(default_factory=lambda: [Settings()])
+
+
 class Model(pydantic.BaseModel):
+    lr: float = 0.1
+
+
+class Open(pydantic.BaseModel, extra="allow"):
     lr: float = 0.1
 
 
@@ -28,23 +39,69 @@ class Options:
     lr: float = 0.1
 
 
-@pytest.mark.parametrize(
-    "base",
-    [
-        {"lr": 0.1},
-        argparse.Namespace(lr=0.1),
-        types.SimpleNamespace(lr=0.1),
-        types.MappingProxyType({"lr": 0.1}),
-        Settings(),
-        Model(),
-        Options(),
-        OmegaConf.create({"lr": 0.1}),
-        OmegaConf.structured(Settings),
-    ],
-    ids=lambda base: type(base).__name__,
-)
+def struct(base):
+    OmegaConf.set_struct(base, True)
+    return base
+
+
+OPEN = [
+    {"lr": 0.1},
+    argparse.Namespace(lr=0.1),
+    types.SimpleNamespace(lr=0.1),
+    types.MappingProxyType({"lr": 0.1}),
+    Open(),
+    OmegaConf.create({"lr": 0.1}),
+]
+CLOSED = [
+    Settings(),
+    Model(),
+    Options(),
+    OmegaConf.structured(Settings),
+    struct(OmegaConf.create({"lr": 0.1})),
+]
+
+
+@pytest.mark.parametrize("base", [*OPEN, *CLOSED], ids=lambda base: type(base).__name__)
 def test_a_base_is_taken_by_its_own_means(base):
+    assert ExpManager(base).grid({"lr": [1]}).build() == [{"lr": 1}]
+
+
+@pytest.mark.parametrize("base", OPEN, ids=lambda base: type(base).__name__)
+def test_new_keys_are_added_to_a_base_that_is_open(base):
     assert ExpManager(base).grid({"x": [1]}).build() == [{"lr": 0.1, "x": 1}]
+
+
+@pytest.mark.parametrize("base", CLOSED, ids=lambda base: type(base).__name__)
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        lambda m: m.grid({"lrr": [1]}),
+        lambda m: m.variants([{"lr": 1}, {"lrr": 1}]),
+        lambda m: m.random_search({"lrr": [1]}, n_trials=1),
+        lambda m: m.chain({"lrr": [1]}),
+    ],
+    ids=["grid", "variants", "random_search", "chain"],
+)
+def test_a_typed_base_takes_no_new_key(base, sweep):
+    with pytest.raises(
+        ConfigError, match=r"'lrr' fits nothing: .*has no 'lrr' \(did you mean 'lr'"
+    ):
+        sweep(ExpManager(base)).build()
+
+
+@pytest.mark.parametrize("key", ["inner.lrr", "listed.0.lrr"])
+def test_an_object_in_a_typed_base_takes_no_new_key_either(key):
+    with pytest.raises(ConfigError, match=rf"'{key}' fits nothing: .*Settings, which has no 'lrr'"):
+        ExpManager(Nested()).grid({key: [1]}).build()
+    made = ExpManager(Nested()).grid({"free.b": [2], "inner": [{"x": 1}], "inner.y": [3]}).build()
+    assert made[0]["free"] == {"a": 1, "b": 2} and made[0]["inner"] == {"x": 1, "y": 3}
+
+
+def test_a_struct_of_omegaconf_in_a_dict_takes_no_new_key():
+    base = {"model": struct(OmegaConf.create({"width": 3, "more": "${model.width}"})), "seed": 1}
+    with pytest.raises(ConfigError, match=r"'model' of base_config is of the type DictConfig"):
+        ExpManager(base).grid({"model.widht": [1]}).build()
+    assert ExpManager(base).grid({"x": [1]}).build()[0]["x"] == 1
 
 
 @pytest.mark.parametrize("base", [3, "lr=0.1", ["lr"], object(), Settings])

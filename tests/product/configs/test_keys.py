@@ -89,3 +89,52 @@ def test_a_rule_that_fails_is_named_with_the_keys_that_there_are():
             config["lrr"] *= 2
 
         manager.modify(double).build()
+
+
+# ---- keys that the base does not have --------------------------------------------------------
+
+BASE = {"lr": 0.1, "hidden_dim": 4, "model": {"width": 3}}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "step", "key", "meant"),
+    [
+        (lambda m: m.grid({"lrr": [1]}), "grid", "lrr", "lr"),
+        (lambda m: m.grid({"LR": [1]}), "grid", "LR", "lr"),
+        (lambda m: m.zip({"hiden_dim": [1]}), "zip", "hiden_dim", "hidden_dim"),
+        (lambda m: m.grid({"model.widht": [1]}), "grid", "model.widht", "model.width"),
+        (lambda m: m.variants([{"lrr": 1}]), "variants", "lrr", "lr"),
+        (lambda m: m.random_search({"lrr": [1]}, 1), "random_search", "lrr", "lr"),
+        (lambda m: m.chain([{"lrr": 1}]), "chain", "lrr", "lr"),
+        (lambda m: m.chain(ExpManager().grid({"lrr": [1]})), "grid", "lrr", "lr"),
+    ],
+)
+def test_a_key_close_to_one_of_the_base_is_a_question(sweep, step, key, meant, caplog):
+    assert sweep(ExpManager(BASE)).build()
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{step}: {key!r} is not in the base configuration; did you mean {meant!r}?"
+    ]
+
+
+def test_several_questions_are_one_warning(caplog):
+    ExpManager(BASE).grid({"lrr": [1]}).variants([{"model.widht": 1}]).build()
+    (record,) = caplog.records
+    assert "'lr'?" in record.getMessage() and "'model.width'?" in record.getMessage()
+
+
+def test_a_branch_of_a_chain_is_compared_with_its_own_base(caplog):
+    ExpManager().chain(ExpManager(BASE).grid({"lrr": [1]})).build()
+    assert "did you mean 'lr'?" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["seed"], ["lr2"], ["lr_max"], ["model.depth"], ["lr", "lrr"], ["model", "model.widht"],
+        ["hidden_dim_2"], ["model.lr"], [literal("lrr")],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_new_keys_pass_without_a_word(keys, caplog):
+    ExpManager(BASE).grid({key: [{"a": 1}] if key == "model" else [{}] for key in keys}).build()
+    assert not caplog.records
