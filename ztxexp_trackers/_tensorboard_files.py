@@ -22,6 +22,7 @@ from typing import Any
 
 from ztxexp_core import importing
 
+_LONGEST = 64 * 2**20  # bytes of an event
 _PREFIX = "events.out.tfevents."
 _FIRST = f"{_PREFIX}{0:010d}.first"
 _POLYNOMIAL = 0x82F63B78  # of CRC-32C, reflected
@@ -192,7 +193,7 @@ def _events(path: Path) -> Iterator[Any]:
         while len(head := file.read(12)) == 12:
             (length,) = struct.unpack_from("<Q", head)
             left -= 12 + length + 4
-            if length == 0 or left < 0:
+            if length == 0 or left < 0 or length > _LONGEST:
                 return
             try:
                 event = make.FromString(file.read(length + 4)[:length])

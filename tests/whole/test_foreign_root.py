@@ -461,3 +461,26 @@ def test_no_program_of_a_repository_that_a_record_names_is_run(root, tmp_path):
     put(made / "meta.json", {**meta, "function_file": str(evil / "m.py")})
     assert ResultAnalyzer(root.path).reproduce("theirs").commit == meta["git_commit"]
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("offset", [10**30, -1, 1.5, "NaN", None, [], {}])
+def test_impossible_offsets_in_a_receipt_count_as_nothing_received(root, offset):
+    made = write_run(root.path, "theirs", metrics={"a": 1.0}, curve=[event(1, a=1.0)])
+    sync(root.path, Told())
+    (receipt,) = (made / "trackers").iterdir()
+    rows = [
+        {"events_to": offset, "extras_to": offset},
+        {"skipped": "events", "from": offset, "to": offset},
+        {"opened": offset, "owner": offset},
+        {"ended": offset},
+    ]
+    receipt.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    report = sync(root.path, Told())
+    assert (report.failed, report.events) == ({}, 1)
+
+
+def test_a_status_that_is_none_keeps_nobody_from_cleaning(root):
+    for number, status in enumerate(([], {}, None, 3)):
+        write_run(root.path, f"theirs{number}", status)
+    failed = write_run(root.path, "failed", "failed")
+    assert ResultAnalyzer(root.path).clean_results(["failed"], dry_run=True) == [failed]

@@ -193,7 +193,9 @@ def clean_results(
     infos = [
         (name, run_info(root / name, run))
         for name, run in runs
-        if (run.get("status") in possible or name in matching) and not os.path.islink(root / name)
+        # A damaged status may be a list, which no set can be asked about.
+        if (str(run.get("status")) in possible or name in matching)
+        and not os.path.islink(root / name)
     ]
     chosen = [info for name, info in infos if asked & info.statuses or name in matching]
     report = GcReport(root, chosen, rules, len(runs), dry_run)

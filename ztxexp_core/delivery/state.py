@@ -109,7 +109,7 @@ class DeliveryState:
         self._fd: int | None = None
         self._map: mmap.mmap | None = None  # of the first line
         for row in read_jsonl(path):
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 self._apply(row)  # a damaged row: at worst something is delivered twice
 
     @classmethod
@@ -222,11 +222,11 @@ class DeliveryState:
 
     def _apply(self, row: Mapping[str, Any]) -> None:
         if "events_to" in row:
-            self.offsets = {kind: int(row[f"{kind}_to"]) for kind in (EVENTS, EXTRAS)}
+            self.offsets = {kind: _offset(row[f"{kind}_to"]) for kind in (EVENTS, EXTRAS)}
         elif "skipped" in row:
-            self.gaps[row["skipped"]].append(Range(int(row["from"]), int(row["to"])))
+            self.gaps[row["skipped"]].append(Range(_offset(row["from"]), _offset(row["to"])))
         elif "filled" in row:
-            kind, lines = row["filled"], Range(int(row["from"]), int(row["to"]))
+            kind, lines = row["filled"], Range(_offset(row["from"]), _offset(row["to"]))
             self.gaps[kind] = list(_without(self.gaps[kind], lines))
         elif "ended" in row:
             self.ended = int(row["ended"])
@@ -251,6 +251,13 @@ class DeliveryState:
         if self._fd is not None:
             os.lseek(self._fd, 0, os.SEEK_END)
             os.write(self._fd, encode(row) + b"\n")
+
+
+def _offset(value: Any) -> int:
+    """Return an offset that a file can have; ``ValueError`` for any other."""
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"no offset: {value!r}")
+    return value
 
 
 def _lock(fd: int, release: bool = False) -> None:

@@ -219,11 +219,13 @@ class TrackerThread:
         except BaseException as exc:  # our own: a file that cannot be read or written
             self._fail("delivery", exc)
         finally:
-            if not self._abandoned:
-                self._count_lacking()
-            self._close()
-            self._started.set()
-            self._done.set()
+            try:
+                if not self._abandoned:
+                    self._count_lacking()
+                self._close()
+            finally:  # whatever fails, nobody waits for this thread for ever
+                self._started.set()
+                self._done.set()
 
     def _start(self) -> bool:
         made: list[Any] = []
@@ -391,7 +393,7 @@ class TrackerThread:
 
     def _count_lacking(self) -> None:
         if hasattr(self, "_state"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 counts = (self._state.undelivered(path, kind) for kind, path in self._files.items())
                 self.delivered.lacking = sum(counts)
 
