@@ -157,7 +157,8 @@ def test_sigterm_ends_a_launch_by_that_signal_and_leaves_nothing_running(root, m
     finally:
         launcher.kill()
     assert launcher.returncode == -signal.SIGTERM
-    assert f"interrupted: 0 of 4 runs succeeded, {4 - under_way} not started" in said
+    counts = f"{under_way} interrupted, {4 - under_way} not started"
+    assert f"interrupted: 0 of 4 runs succeeded, {counts}" in said
     assert root.statuses() == under_way * ["failed"]
     assert {run["reason"] for run in root.runs()} == {"interrupted"}
     assert [pid for pid in pids if _alive(pid)] == []

@@ -121,8 +121,13 @@ class Sweep:
                     raise self.queue.broken
                 self._check_progress(executor, problem, cause, self._progress_count() > before)
         finally:
-            self._end_retries()
-            self._end_open()
+            try:
+                self._end_retries()
+                self._end_open()
+            finally:
+                for run_id in self.queue.taken:
+                    if run_id not in self.outcomes:
+                        disown(run_id)  # the next launch may be one of this process
 
     def _end_retries(self) -> None:
         """Record the last end of runs whose next attempt has not been started."""
@@ -313,7 +318,6 @@ class Sweep:
                 process = f"process {owner.get('pid')} on {owner.get('host')}"
                 why = f"is still at work in {process}; the next launch closes it"
             elif record is not None or not known:
-                disown(run_id)  # the next launch may be one of this process
                 why = f"has no end that is known: {run.problem}; the next launch closes it"
             elif os.path.lexists(spec.run_dir):  # the run has spoilt its own folder
                 why = f"counts as failed: {run.problem}; {run.reported.error_message}"

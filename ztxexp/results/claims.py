@@ -95,6 +95,8 @@ class Held:
 
 Verdict = Claimed | Completed | Held
 
+_open: set[str] = set()  # tokens of claims that launches of this process hold
+
 
 class Claims(contextlib.AbstractContextManager["Claims"]):
     """The claims of one launch on the configurations below a root.
@@ -190,6 +192,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             made = self._files.make(identity, mine, after)
             if made:
                 self._made.add(mine.token)
+                _open.add(mine.token)
             # Read again unless it is the first: over NFS a file can be made although the call
             # reports an error, and another launch may have folded the claim before ours.
             chain = [mine] if made and not chain else _known(self._files.chain, identity)
@@ -233,7 +236,9 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             _log.warning("the claim %s is damaged; it is taken over", claim.path)
             return None
         held, files = claim.is_held, RunFiles(f"{self._root}/{claim.run_id}")
-        if held:
+        # One of an earlier launch of this process could not be given back.
+        left_over = claim.owner == self._owner and claim.token not in _open
+        if held and not left_over:
             signs = [claim.path]
             if "closed_by" not in (read_record(files.run) or {}):  # else another process wrote them
                 signs += [files.run, files.curve, files.events]
@@ -299,6 +304,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             if chain is None or chain[-1].run_id != run_id or os.getpid() != self._pid:
                 return
             del self._held[identity]
+            _open.discard(chain[-1].token)
             end = dataclasses.replace(chain[-1], status=status, owner=owner or chain[-1].owner)
             try:
                 if not self._files.end(identity, chain, end):
@@ -321,6 +327,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         """Give up what is still held; the launch is over."""
         for identity, chain in list(self._held.items()):
             self.give_up(identity, chain[-1].run_id)
+        _open.difference_update(self._made)
         if os.getpid() == self._pid:  # a forked child may also reach this at exit
             self._beat.close()
 

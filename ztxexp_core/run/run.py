@@ -49,6 +49,7 @@ from ztxexp_core.store.liveness import (
     VOUCHED_SEC,
     beat_for,
     owner_is_dead,
+    take_on,
     this_process,
 )
 from ztxexp_core.store.run_folder import (
@@ -226,6 +227,7 @@ class _Run:
         make = reopen_run if self.attempt > 1 and is_there(run_dir) else create_run
         make(run_dir, self.spec.config, self.record, self.meta.to_dict())
         _under_way[spec.run_id] = self
+        take_on(spec.run_id)
         beat_for(os.path.dirname(self.files.base))
         if self.launch.own_process:
             redirect_output(self.files.log)

@@ -256,6 +256,11 @@ def disown(run_id: str) -> None:
     _disowned.add(run_id)
 
 
+def take_on(run_id: str) -> None:
+    """Count this process as alive for a run that it carries out, after :func:`disown` too."""
+    _disowned.discard(run_id)
+
+
 def process_is_dead(
     owner: object,
     root: str | Path | None = None,

@@ -15,7 +15,8 @@ from reading import strict, warned
 
 from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp.launch import loop, reconcile
-from ztxexp_core import RunOutcome, hookimpl
+from ztxexp.results.claim_files import ClaimFiles
+from ztxexp_core import RunOutcome, StoreError, hookimpl
 from ztxexp_core.store import files
 
 
@@ -204,6 +205,25 @@ def test_after_a_burst_of_faults_summary_and_disk_agree(root, monkeypatch, first
     again = pipeline.run(experiments.score)
     assert again.succeeded == 3 - summary.succeeded
     assert again.failed_elsewhere == 0
+
+
+def test_a_launch_that_a_full_disk_has_ended_can_be_repeated_in_the_same_process(root, monkeypatch):
+    """Otherwise it would wait for itself: its run says running, its claim is held."""
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    pipeline = ExperimentPipeline(root.path, {"i": 0}).exclude_completed()
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", full)
+        patch.setattr(loop, "can_be_written", lambda folder: False)
+        patch.setattr(ClaimFiles, "end", full)
+        with pytest.raises(StoreError):
+            pipeline.run(experiments.score)
+    assert root.only()["status"] == "running"
+    for _ in range(2):
+        summary = pipeline.resume().run(experiments.score)
+    assert (root.only()["status"], root.only()["attempt"], summary.reused) == ("succeeded", 2, 1)
 
 
 # ---- executors that lie ------------------------------------------------------------------------
