@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ztxexp.launch.flushing import FLUSH_SEC
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.plan import PlannedRun
-from ztxexp.provenance.code_version import CodeVersion, edited_note
+from ztxexp.provenance.code_version import CodeVersion, unknown_note
 from ztxexp.provenance.masking import mask_command
 from ztxexp.provenance.provenance import describe_launch
 from ztxexp.text.format import plural
@@ -250,7 +250,7 @@ def metadata(
     given = dataclasses.replace(
         given or RunMetadata(),
         code_hash=code.hash,
-        code_note=edited_note(code),
+        code_note=unknown_note(code, options.code_version),
         code_version=options.code_version,
     )
     metadata = describe_launch(given, function, root, options.record_diff)

@@ -4,7 +4,8 @@ Followed are functions, classes and top-level names of the user's own files: wha
 a global, in a closure, as an attribute of an own module, in an import inside of a function, as a
 base or a method of a class, as an argument of a ``functools.partial``. A top-level name counts with
 the statement that binds it, not with its value; where there is no file, as in a notebook, numbers
-and strings count with their value. Comments, layout and docstrings do not count.
+and strings count with their value. Comments, layout and docstrings do not count. Where there is no
+source either (``python -``, ``exec``), the byte code counts, with the version of Python.
 
 Not followed are installed packages (their versions are recorded), what code looks up by a string
 (``getattr``, registries, plugins), values that a program computes, and files of data.
@@ -14,9 +15,11 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dis
 import functools
 import hashlib
 import importlib.machinery
+import inspect
 import linecache
 import os
 import site
@@ -83,11 +86,17 @@ def states_of(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
     return tuple(states)
 
 
-def edited_note(version: CodeVersion) -> str | None:
-    """Return why a version is not known, where files were edited after they were imported."""
+def unknown_note(version: CodeVersion, stated: str | None = None) -> str | None:
+    """Return why a version is not known; ``None`` where it is, or the user has stated one."""
     names = ", ".join(map(os.path.basename, version.edited))
-    why = "was edited after it was imported: which code the runs used is not known"
-    return f"{names} {why}" if names else None
+    if names:
+        return f"{names} was edited after it was imported: which code the runs used is not known"
+    if version.hash is not None or stated is not None:
+        return None
+    return (
+        f"which version of {version.name} the runs used is not known: it is not made of Python "
+        'code of your own; to state a version: .version("1")'
+    )
 
 
 class _Walk:
@@ -134,8 +143,8 @@ class _Walk:
         space = function.__globals__
         if not _is_own(code.co_filename, space.get("__name__")):
             return
-        if code.co_filename.startswith("<") and "__file__" in space:
-            return  # made by a dataclass, say, from what the file has
+        if code.co_filename.startswith("<") and not _is_own(space.get("__file__") or "<"):
+            return  # made by a package
         source = _source_of(code.co_filename, space)
         node = source.definition(function.__qualname__, code.co_firstlineno) if source else None
         if source and source.path:
@@ -147,17 +156,24 @@ class _Walk:
         self._add(function.__qualname__, hash_of_tree(node) if node else _hash_of_code(code))
         for import_ in ast.walk(node) if node else ():
             self._visit_import(import_, space, _names_in(code))
-        self._visit_names(space, _names_in(code))
+        for path in () if node else _imported_in(code):
+            self._visit_module(path, _names_in(code))
+        self._visit_names(space, _names_in(code), by_value=node is None)
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
                 self._visit_value("closure", cell.cell_contents)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self.visit(default)
+            self.visit(default) if node else self._visit_value("default", default)
 
     def _visit_class(self, kind: type) -> None:
         if self._is_known(("class", id(kind)), kind):
             return
-        own = [cls for cls in kind.__mro__ if _is_own_module(sys.modules.get(cls.__module__))]
+        own = [
+            cls
+            for cls in kind.__mro__
+            if _is_own_module(sys.modules.get(cls.__module__))
+            or (cls.__module__ == "builtins" and _file_of(cls))  # made by exec()
+        ]
         for cls in own:
             space = vars(sys.modules[cls.__module__])
             path = space.get("__file__") or _file_of(cls)
@@ -165,8 +181,11 @@ class _Walk:
             node = source.definition(cls.__qualname__) if source else None
             if node is not None:
                 self._add(cls.__qualname__, hash_of_tree(node))
-            for member in vars(cls).values():
-                self.visit(member)
+            for name, member in vars(cls).items():
+                if node is None and not name.startswith("__"):
+                    self._visit_value(f"{cls.__qualname__}.{name}", member)
+                elif node is None or not _is_generated(member):
+                    self.visit(member)
 
     def _visit_value(self, name: str, value: Any) -> None:
         """Follow what has no statement of its own: a number counts with its value."""
@@ -181,21 +200,28 @@ class _Walk:
         else:
             self.visit(value)
 
-    def _visit_names(self, space: Mapping[str, Any], names: frozenset[str]) -> None:
-        """Follow what some names stand for at the top level of a module."""
-        for name in sorted(names):
-            if name in space and not self._is_known((id(space), name, names), space):
-                self._visit_name(space, name, names)
+    def _visit_names(
+        self, space: Mapping[str, Any], names: frozenset[str], by_value: bool = False
+    ) -> None:
+        """Follow what some names stand for at the top level of a module.
 
-    def _visit_name(self, space: Mapping[str, Any], name: str, names: frozenset[str]) -> None:
+        With ``by_value``, what no statement of its file binds counts with its value.
+        """
+        for name in sorted(names):
+            if name in space and not self._is_known((id(space), name, names, by_value), space):
+                self._visit_name(space, name, names, by_value)
+
+    def _visit_name(
+        self, space: Mapping[str, Any], name: str, names: frozenset[str], by_value: bool
+    ) -> None:
         value = space[name]
         if isinstance(value, (ModuleType, FunctionType, type)):
             self.visit(value, names)
             return
         path = space.get("__file__")
         source = _source_of(path, space) if isinstance(path, str) and _is_own(path) else None
-        if source is None:
-            if space.get("__name__") == "__main__":
+        if source is None or (by_value and not source.bindings(name)):
+            if by_value or space.get("__name__") == "__main__":
                 self._visit_value(name, value)  # of a notebook
             return
         self.visit(value)
@@ -263,10 +289,15 @@ class _Source:
             self._bindings.setdefault(name, []).append(statement)
 
     def definition(self, qualname: str, line: int | None = None) -> Any:
-        """Return what is defined under a name, or else at a line: a decorator may rename."""
+        """Return what is defined under a name, or else at a line: a decorator may rename.
+
+        Of several lambdas in one line nobody knows which it is.
+        """
         named = self._definitions.get(qualname, [])
         if line is None:
             return named[-1] if named else None
+        if sum(first_line(node) == line for node in named) > 1:
+            return None
         others = (node for nodes in self._definitions.values() for node in nodes)
         return next((node for node in (*named, *others) if first_line(node) == line), None)
 
@@ -345,13 +376,22 @@ def _names_in(code: CodeType) -> frozenset[str]:
     return frozenset(name for each in _codes_in(code) for name in each.co_names)
 
 
+def _imported_in(code: CodeType) -> Iterator[str]:
+    for each in _codes_in(code):
+        for step in dis.get_instructions(each):
+            if step.opname == "IMPORT_NAME":
+                yield step.argval
+
+
 def _hash_of_code(code: CodeType) -> str:
     """Return a hash of byte code, the same whatever the line; it differs between Pythons."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(sys.implementation.cache_tag).encode())
     for each in _codes_in(code):
         constants = [c for c in each.co_consts if not isinstance(c, CodeType)]
         shown = [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in constants]
-        digest.update(repr((each.co_code, each.co_names, each.co_name, shown)).encode())
+        names = (each.co_name, each.co_names, each.co_varnames, each.co_freevars)
+        counts = (each.co_argcount, each.co_posonlyargcount, each.co_kwonlyargcount)
+        digest.update(repr((each.co_code, names, counts, shown)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -369,8 +409,10 @@ def _is_own(path: str, module: Any = None) -> bool:
     """Return whether a file belongs to the user rather than to Python or a package."""
     if str(module).partition(".")[0] in _OURS:
         return False
+    if path.startswith("<"):
+        return not path.startswith("<frozen")
     parts = os.path.abspath(path).split(os.sep)
-    if "site-packages" in parts or "dist-packages" in parts or path.startswith("<frozen"):
+    if "site-packages" in parts or "dist-packages" in parts:
         return False
     return not os.path.realpath(path).startswith(_libraries())
 
@@ -381,6 +423,12 @@ def _libraries() -> tuple[str, ...]:
     folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders |= {*site.getsitepackages(), site.getusersitepackages()}
     return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+
+
+def _is_generated(member: Any) -> bool:
+    """Return whether a dataclass, say, has made this method out of what the source has."""
+    inner = inspect.unwrap(member) if isinstance(member, FunctionType) else None
+    return isinstance(inner, FunctionType) and inner.__code__.co_filename.startswith("<")
 
 
 def _file_of(cls: type) -> str | None:

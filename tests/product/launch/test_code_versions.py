@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,9 +17,9 @@ from ztxexp_core.store.run_folder import iter_runs
 TOLD = "made by another version of train()"
 
 
-def made_from(source, body="return {{'score': {}}}", name="train"):
+def made_from(source, body="return {{'score': {}}}", name="train", module="__main__"):
     """Return a function ``train`` of some source, as one cell of a notebook defines it."""
-    space = {"__name__": "__main__"}
+    space = {"__name__": module}
     exec(f"def {name}(ctx):\n    " + body.format(source), space)
     return space[name]
 
@@ -282,3 +284,40 @@ def test_the_advice_names_what_was_called(tmp_path, asked, advice, caplog):
         f'1 reused result made by another version of train(); to run it anew: {advice}"same"); '
         f'if the change does not matter: {advice}"any")'
     )
+
+
+# ---- where the version is not known --------------------------------------------------------------
+
+UNKNOWN = made_from("3", module="ztxexp.no_code_of_the_user")
+
+
+def test_a_plan_says_that_results_are_not_compared_where_the_version_is_not_known(root, caplog):
+    said = "version of train() is not known, so reused results are not compared"
+    assert pipeline(root).exclude_completed().plan(UNKNOWN).one_line().endswith(f"3 reused, {said}")
+    pipeline(root, 4).exclude_completed().run(UNKNOWN)
+    assert [r.getMessage() for r in caplog.records if said in r.getMessage()] == [said]
+    (note,) = {
+        json.loads((f / "meta.json").read_text())["code_note"] for f, _ in iter_runs(root)
+    } - {None}
+    assert note.startswith("which version of train() the runs used is not known")
+
+
+def test_scripts_from_standard_input_are_told_of_another_version(tmp_path):
+    script = (
+        "from ztxexp import ExperimentPipeline\n"
+        "def helper(): return {}.0\n"
+        "def train(ctx): return helper()\n"
+        "ExperimentPipeline('r').grid(dict(x=[1])).exclude_completed().run(train)\n"
+    )
+    shown = [
+        subprocess.run(
+            [sys.executable, "-"],
+            cwd=tmp_path,
+            input=script.format(number),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stderr
+        for number in (1, 1, 2)
+    ]
+    assert ["another version of train()" in text for text in shown] == [False, False, True]

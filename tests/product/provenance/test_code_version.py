@@ -161,6 +161,72 @@ def test_functions_without_a_source_have_a_version():
     assert hashes[0] is not None
 
 
+WITHOUT_A_SOURCE = """
+import dataclasses
+K = 3
+@dataclasses.dataclass
+class D:
+    x: int = 1
+    def go(self): return self.x
+class E:
+    rate = 0.1
+def helper(a=5): return a
+def train(ctx, n=7):
+    import own_late
+    return {"a": helper() + K + D().go() + E.rate + len([i + 20 for i in range(9)])}
+"""
+ASK = "from ztxexp.provenance.code_version import version_of\nprint(version_of(train).hash)\n"
+
+
+def hash_from_stdin(folder, source):
+    asked = [sys.executable, "-"]
+    return subprocess.check_output(asked, cwd=folder, input=source + ASK, text=True)
+
+
+def test_code_without_a_source_has_a_version_that_follows_what_it_names(tmp_path):
+    late = tmp_path / "own_late.py"
+    late.write_text(LATE)
+    before = hash_from_stdin(tmp_path, WITHOUT_A_SOURCE)
+    assert before.startswith("code:")
+    assert hash_from_stdin(tmp_path, "\n\n# a comment\n" + WITHOUT_A_SOURCE) == before
+    edits = [("K = 3", "K = 4"), ("x: int = 1", "x: int = 2"), ("rate = 0.1", "rate = 0.2")]
+    edits += [("n=7", "n=8"), ("i + 20", "i + 21"), ("return a", "return -a")]
+    hashes = [hash_from_stdin(tmp_path, WITHOUT_A_SOURCE.replace(*edit)) for edit in edits]
+    late.write_text(LATE + "A = 1\n")
+    hashes.append(hash_from_stdin(tmp_path, WITHOUT_A_SOURCE))
+    assert len({before, *hashes}) == len(edits) + 2
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "exec('def f(): return {0}\\ndef train(ctx): return f()')",
+        "exec('class C:\\n  def f(self): return {0}\\ndef train(ctx): return C().f()', globals())",
+        "train = eval('lambda ctx: {0}')",
+        "train, other = lambda ctx: {0}, lambda ctx: 7",
+        "other, train = lambda ctx: 7, lambda ctx: {0}",
+    ],
+)
+def test_functions_made_by_a_script_have_a_version(tmp_path, template):
+    script = tmp_path / "own_script.py"
+    hashes = []
+    for number in (1, 1, 2):
+        script.write_text(f"{template.format(number)}\n{ASK}")
+        hashes.append(subprocess.check_output([sys.executable, script], text=True))
+    assert hashes[0].startswith("code:")
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_what_a_dataclass_makes_out_of_its_source_does_not_count_by_its_byte_code(tmp_path):
+    source = "import dataclasses\n\n\n@dataclasses.dataclass\nclass D:\n    x: int = 1\n"
+    source += "\n\ndef train(ctx):\n    return D().x\n\n\n"
+    source += "import sys\nfrom ztxexp.provenance import code_version\n"
+    source += "code_version._hash_of_code = lambda code: sys.exit('by byte code')\n"
+    (tmp_path / "own_script.py").write_text(source + ASK)
+    shown = subprocess.check_output([sys.executable, "own_script.py"], cwd=tmp_path, text=True)
+    assert shown.startswith("code:")
+
+
 def test_hostile_objects_do_no_harm():
     class Hostile:
         def __getattr__(self, name):
