@@ -112,7 +112,7 @@ def cut_torn_line(fd: int) -> None:
     if len(torn) == size - cut and row_of(torn) is not None:
         os.lseek(fd, 0, os.SEEK_END)
         os.write(fd, b"\n")
-    else:
+    elif os.fstat(fd).st_size == size:  # else another process is adding lines
         os.ftruncate(fd, cut)
 
 
