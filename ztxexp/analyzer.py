@@ -6,7 +6,6 @@ function. Damaged and foreign entries of a root cost themselves only, and are na
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,7 +65,8 @@ class ResultAnalyzer(UpkeepMethods):
         self.results_path = root_path(results_path)
         if not is_folder(self.results_path):
             path = self.results_path
-            near = closest(path.name, os.listdir(path.parent) if path.parent.is_dir() else ())
+            entries = path.parent.iterdir() if path.parent.is_dir() else ()
+            near = closest(path.name, [entry.name for entry in entries if entry.is_dir()])
             raise FileNotFoundError(
                 f"there is no results folder at {path}{near}; give the root of a launch"
             )
@@ -82,8 +82,9 @@ class ResultAnalyzer(UpkeepMethods):
         """Return one flat record for each run.
 
         A record holds the keys of the configuration, then of the metrics, then of ``run.json``
-        (a later one replaces an earlier one of the same name; the log says so), and ``run_dir``,
-        the absolute path of the folder. Metrics stored as "NaN" or "Infinity" come as floats.
+        without ``files`` (a later one replaces an earlier one of the same name; the log says so),
+        and ``run_dir``, the absolute path of the folder. Metrics stored as "NaN" or "Infinity" come
+        as floats.
 
         Example:
             >>> failed = ResultAnalyzer("./results_demo").to_records(statuses=("failed",))

@@ -18,7 +18,7 @@ from ztxexp.provenance.code_version import version_of
 from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary
 from ztxexp_core.contracts import Tracker
-from ztxexp_core.errors import OptionError
+from ztxexp_core.errors import OptionError, closest
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import Config, RunMetadata
@@ -70,7 +70,8 @@ class ExperimentPipeline(ConfigBuilder):
 
     def _set_code_rule(self, code: CodeRule | None) -> None:
         if code not in (None, "same", "any"):
-            raise OptionError(f'code must be "same" or "any", got {code!r}')
+            near = closest(code, ("same", "any"))
+            raise OptionError(f'code must be "same" or "any", got {code!r}{near}')
         self._code_rule = code or self._code_rule
 
     def version(self, version: str) -> Self:

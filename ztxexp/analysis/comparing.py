@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 # Of meta.json, what says who a run is and when it was, not what it was made of.
 _NOT_CODE = frozenset(
-    {"attempt", "experiment_name", "group", "parent_run_id", "run_id", "schema_version", "tags"}
-)
+    {
+        "attempt", "experiment_name", "group", "parent_run_id", "run_id", "run_name",
+        "schema_version", "tags",
+    }
+)  # fmt: skip
 
 Flat = dict[str, Any]
 

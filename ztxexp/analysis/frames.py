@@ -47,8 +47,9 @@ def runs_frame(
 ) -> pd.DataFrame:
     """Make a frame of runs: a row each, a column for every key that any of them has.
 
-    Columns stand in the order in which a reader of the records would meet them, ``run_dir`` at the
-    end. Where two files have the same key, the later replaces the earlier, as in
+    All keys of the configuration come first, then those of the metrics, then those of ``run.json``,
+    each in the order in which a reader of the records would meet them; ``run_dir`` is at the end.
+    Where two files have the same key, the later replaces the earlier, as in
     ``ResultAnalyzer.to_records``.
 
     Args:
@@ -84,9 +85,9 @@ def _sources(
 ) -> dict[str, dict[int, str]]:
     """Return for every column, in their order, which parts it is in, and by which key."""
     sources: dict[str, dict[int, str]] = {}
-    for combination in dict.fromkeys(zip(*(which for _, which in keys), strict=True)):
-        for number, (lists, _) in enumerate(keys):
-            for key in lists[combination[number]]:
+    for number, (lists, which) in enumerate(keys):
+        for at in dict.fromkeys(which):
+            for key in lists[at]:
                 sources.setdefault(before[number] + key, {})[number] = key
     return sources
 

@@ -169,10 +169,11 @@ def check_root(root: str | Path) -> Iterator[Check]:
     yield Check(WARN if low else OK, "space", f"{size(free)} free", hint)
     yield _writing(folder)
     damaged = Path(shared_folder(root, DAMAGED))
-    count = len(os.listdir(damaged)) if damaged.is_dir() else 0
+    count = sum(path.is_dir() for path in damaged.iterdir()) if damaged.is_dir() else 0
     if count:
-        text = f"{plural(count, 'damaged run')} in {damaged.relative_to(root)}"
-        yield Check(WARN, "set aside", text, "look at them, then delete the folder")
+        text = f"{plural(count, 'folder')} set aside in {damaged.relative_to(root)}"
+        hint = "moves.jsonl there says why; look at them, then delete what is not needed"
+        yield Check(WARN, "set aside", text, hint)
     elif folder == root:
         yield Check(OK, "set aside", "none (for damaged runs: ResultAnalyzer(root).check())")
 

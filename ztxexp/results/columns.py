@@ -192,6 +192,22 @@ class ColumnTable:
         overrides = {number_of[at]: one for at, one in self.overrides.items() if at in number_of}
         return ColumnTable(len(positions), groups, overrides)
 
+    def without(self, key: str) -> ColumnTable:
+        """Return the objects without one of their keys."""
+        groups = []
+        for group in self.groups:
+            if key in group.keys:
+                kept = [at for at, name in enumerate(group.keys) if name != key]
+                names = tuple(group.keys[at] for at in kept)
+                columns = [group.columns[at] for at in kept]
+                group = KeyGroup(names, columns, group.rows, group.positions)
+            groups.append(group)
+        overrides = {
+            at: {name: value for name, value in one.items() if name != key}
+            for at, one in self.overrides.items()
+        }
+        return ColumnTable(self.size, groups, overrides, self.unread)
+
     def map_values(self, change: Callable[[Any], Any], kinds: Collection[type]) -> None:
         """Replace every value of some types by what a function returns for it."""
         for group in self.groups:

@@ -37,9 +37,11 @@ def other_level(root: str | Path) -> str:
             for child in children[:_CHILDREN_TRIED]
             if any(True for _ in islice(child.glob("*/run.json"), 1))
         )
-        deeper = list(islice(roots, _ROOTS_SHOWN))
+        deeper = list(islice(roots, _ROOTS_SHOWN + 1))
         if deeper:
-            return f": they lie one level deeper; the results root is {' or '.join(deeper)}"
+            more = ", ..." if len(deeper) > _ROOTS_SHOWN else ""
+            shown = " or ".join(deeper[:_ROOTS_SHOWN])
+            return f": they lie one level deeper; the results root is {shown}{more}"
     return ""
 
 

@@ -26,6 +26,7 @@ from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_RUNNING,
 )
+from ztxexp_core.store.complete import FILES
 from ztxexp_core.store.files import known_record, read_record
 from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.store.run_folder import RUN_LOST, effective_record, is_known_schema, run_names
@@ -183,7 +184,14 @@ class RunSet:
 
     @property
     def parts(self) -> dict[str, ColumnTable]:
-        """What the runs' files say, by name; of a key in several the later one counts."""
+        """What is shown of the runs' files, by name; of a key in several the later one counts.
+
+        The sizes of files in ``run.json`` are left out.
+        """
+        return {**self._tables, "run": self.run.without(FILES)}
+
+    @property
+    def _tables(self) -> dict[str, ColumnTable]:
         return {name: getattr(self, name) for name in PARTS}
 
     def folders(self) -> list[str]:
@@ -204,7 +212,7 @@ class RunSet:
     def chosen(self, positions: Sequence[int]) -> RunSet:
         """Return the runs at some positions, which are in rising order."""
         names = [self.names[position] for position in positions]
-        parts = {name: table.chosen(positions) for name, table in self.parts.items()}
+        parts = {name: table.chosen(positions) for name, table in self._tables.items()}
         return RunSet(self.root, names, **parts)
 
     def records(self) -> Iterator[Object]:

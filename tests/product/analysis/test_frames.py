@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from owners import dead_owner
 
-from ztxexp import ExpRunner, ResultAnalyzer, ZtxexpError
+from ztxexp import ExperimentPipeline, ExpRunner, ResultAnalyzer, ZtxexpError
 from ztxexp.results import index
 from ztxexp_core.store import run_folder
 from ztxexp_core.values.copying import flat, lookup
@@ -74,7 +74,9 @@ def test_frames_and_records_show_what_the_files_say(tmp_path_factory, runs):
             records = analyzer.to_records()
             assert repr(records) == repr(expected)
             frame = analyzer.to_dataframe()
-            keys = dict.fromkeys(k for r in expected for k in r if k != "run_dir")
+            parts = [*zip(*runs, strict=True), expected] if runs else []
+            keys = dict.fromkeys(k for part in parts for r in part for k in r or {})
+            keys.pop("run_dir", None)
             assert list(frame.columns) == [*keys, "run_dir"][: None if runs else 0]
             for row, record in zip(frame.to_dict("records"), expected, strict=True):
                 for key, cell in row.items():
@@ -196,6 +198,22 @@ def test_without_pyarrow_a_parquet_file_says_what_to_install(root, monkeypatch):
     with pytest.raises(ZtxexpError, match=r"ztxexp\[parquet\]"):
         ResultAnalyzer(root).to_parquet(root / "runs.parquet")
     assert not (root / "runs.parquet").exists()
+
+
+def test_the_keys_of_all_configurations_stand_together(folder):
+    write_run(folder, "a", config={"model": "ridge", "alpha": 1}, metrics={"acc": 1})
+    write_run(folder, "b", config={"model": "net", "hidden": 8}, metrics={"acc": 1, "loss": 2})
+    frame = ResultAnalyzer(folder).to_dataframe()
+    assert list(frame.columns)[:5] == ["model", "alpha", "hidden", "acc", "loss"]
+
+
+def test_the_sizes_of_files_are_in_no_table(folder):
+    ExperimentPipeline(folder, {"files": ["own"]}).run(lambda ctx: {"acc": 1})
+    run = next(folder.glob("2*")) / "run.json"
+    assert "metrics.json" in json.loads(run.read_text())["files"]
+    analyzer = ResultAnalyzer(folder)
+    assert analyzer.to_records()[0]["files"] == ["own"] == analyzer.to_dataframe()["files"][0]
+    assert "run.files" not in analyzer.to_dataframe(prefix=True)
 
 
 def test_a_metric_that_other_runs_lack_hides_no_configuration(folder):

@@ -346,7 +346,14 @@ def test_a_value_in_the_place_of_a_nested_one_differs(folder):
 
 
 def test_code_is_what_meta_json_says_but_for_names_times_and_tags(folder):
-    here = {"experiment_name": "x", "group": "g", "tags": ["t"], "attempt": 1, "seed": 1}
+    here = {
+        "experiment_name": "x",
+        "run_name": "lr=1",
+        "group": "g",
+        "tags": ["t"],
+        "attempt": 1,
+        "seed": 1,
+    }
     found = both(
         folder,
         config=({"seed": 1}, {"seed": 2}),

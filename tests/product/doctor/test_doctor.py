@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from ztxexp import ExpRunner
+from ztxexp import ExperimentPipeline, ExpRunner, ResultAnalyzer
 from ztxexp.cli.main import main
 from ztxexp.doctor import doctor
 from ztxexp.doctor.doctor import BAD, NOTE, OK, WARN
@@ -151,7 +151,14 @@ def test_what_was_set_aside_is_told(tmp_path):
     assert lines(doctor.check_root(tmp_path))["set aside"].level == OK
     (tmp_path / ".ztxexp/damaged" / "run").mkdir(parents=True)
     check = lines(doctor.check_root(tmp_path))["set aside"]
-    assert (check.level, check.text) == (WARN, "1 damaged run in .ztxexp/damaged")
+    assert (check.level, check.text) == (WARN, "1 folder set aside in .ztxexp/damaged")
+
+
+def test_stale_runs_that_were_set_aside_are_counted_without_the_files_beside_them(tmp_path):
+    ExperimentPipeline(tmp_path).grid({"seed": [0, 1]}).run(lambda ctx: {"score": 1})
+    ResultAnalyzer(tmp_path).stale(lambda ctx: {"score": 2}, set_aside=True)
+    check = lines(doctor.check_root(tmp_path))["set aside"]
+    assert (check.level, check.text) == (WARN, "2 folders set aside in .ztxexp/damaged")
 
 
 def test_little_room_and_a_clock_that_is_off_are_warned_of(tmp_path, monkeypatch):

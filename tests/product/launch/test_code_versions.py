@@ -167,6 +167,8 @@ def test_what_is_no_version_is_refused(tmp_path, version):
 def test_an_unknown_rule_is_refused(tmp_path):
     with pytest.raises(OptionError, match='code must be "same" or "any"'):
         ExperimentPipeline(tmp_path).exclude_completed(code="identical")
+    with pytest.raises(OptionError, match="did you mean 'same'"):
+        ExperimentPipeline(tmp_path, code="sam")
 
 
 def test_the_files_of_a_stated_version_are_sound(root):

@@ -111,6 +111,10 @@ def test_a_root_of_the_wrong_level_is_told_with_the_right_one(root, tmp_path_fac
     )
     with pytest.raises(ConfigError, match="one level deeper"):
         ResultAnalyzer(above).compare(["r"])
+    write_run(above / "stl", "r")
+    assert said(caplog, above).endswith(f" or {above / 'stl'}")
+    write_run(above / "svhn", "r")
+    assert said(caplog, above).endswith(f" or {above / 'stl'}, ...")
 
 
 def test_a_run_that_holds_runs_of_its_own_is_a_root(root, caplog):
@@ -118,7 +122,8 @@ def test_a_run_that_holds_runs_of_its_own_is_a_root(root, caplog):
     assert said(caplog, root / "a1") == ""
 
 
-def test_a_root_that_is_not_there_is_told_with_the_nearest(tmp_path):
+def test_a_root_that_is_not_there_is_told_with_the_nearest_folder(tmp_path):
+    (tmp_path / "resluts.py").touch()
     (tmp_path / "results").mkdir()
     with pytest.raises(FileNotFoundError, match=r"resluts \(did you mean 'results'\?\)"):
         ResultAnalyzer(tmp_path / "resluts")
