@@ -104,7 +104,8 @@ class ExperimentPipeline(ConfigBuilder):
         folder, share the work: each configuration is run by one of them.
 
         Args:
-            ignore_keys: keys that do not count in the comparison, dotted for nested ones.
+            ignore_keys: keys that do not count in the comparison, dotted for nested ones; the log
+                names one that no configuration has.
             code: whether results of another version of the code count, as for the pipeline.
 
         Raises:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ztxexp.results.history import PastRun, Snapshot, read_history
+from ztxexp.results.history import PastRun, Snapshot, read_config_keys, read_history
 from ztxexp.text.terminal import bar
+from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
-from ztxexp_core.values.copying import copy_config
+from ztxexp_core.values.codec import plain
+from ztxexp_core.values.copying import copy_config, flat
 from ztxexp_core.values.identity import config_identity
 
+_log = logging.getLogger("ztxexp")
 _EXAMPLES_KEPT = 3  # of what a rule takes out, which may be millions
 
 
@@ -77,6 +81,8 @@ class ExpansionReport:
     def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
         """Move what has succeeded below a root from ``configs`` to ``reused``.
 
+        The log names ignored keys that neither a configuration nor a run has.
+
         Raises:
             ConfigError: a value that cannot be compared.
         """
@@ -87,6 +93,7 @@ class ExpansionReport:
         else:
             with bar("reading runs") as on_progress:
                 history = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)
+        self._warn_unknown(root, ignore_keys)
         remaining = []
         for config in self.configs:
             past = history.get(self.identity(config, ignore_keys))
@@ -95,6 +102,17 @@ class ExpansionReport:
             else:
                 remaining.append(config)
         self.configs = remaining
+
+    def _warn_unknown(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
+        unknown = [k for k in ignore_keys if not any(k in config for config in self.configs)]
+        if not unknown or not self.configs:
+            return
+        known = {name for config in self.configs for name, _ in flat(plain(config))}
+        unknown = [key for key in unknown if not _is_among(key, known)]
+        in_runs = read_config_keys(root) if unknown else set()
+        missing = [f"{k!r}{closest(k, known)}" for k in unknown if not _is_among(k, in_runs)]
+        if missing:
+            _log.warning("ignore_keys: no configuration has the key %s", ", ".join(missing))
 
     def identity(self, config: Config, ignore_keys: tuple[str, ...] = ()) -> str:
         """Return the identity of one of these configurations, which is made once.
@@ -106,3 +124,8 @@ class ExpansionReport:
         if key not in self._identities:
             self._identities[key] = config_identity(config, ignore_keys, self._code_version)
         return self._identities[key]
+
+
+def _is_among(key: str, names: Iterable[str]) -> bool:
+    """Return whether a key, or one below it, is among dotted names."""
+    return any(f"{name}.".startswith(f"{key}.") for name in names)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
+from ztxexp.results.keys import flattened
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -26,7 +27,13 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.store.files import is_folder
 from ztxexp_core.store.liveness import owner_is_dead, stamp
-from ztxexp_core.store.run_folder import attempt_of, effective_record, is_known_schema, list_root
+from ztxexp_core.store.run_folder import (
+    attempt_of,
+    effective_record,
+    is_known_schema,
+    list_root,
+    run_names,
+)
 from ztxexp_core.values.identity import VERSION, config_identity
 
 _log = logging.getLogger("ztxexp")
@@ -313,6 +320,15 @@ def read_history(
     """
     with no_garbage_collection():
         return Snapshot(root, on_progress).history(ignore_keys, statuses)
+
+
+def read_config_keys(root: str | Path) -> set[str]:
+    """Return the keys, dotted if nested, of the configurations of all runs below a root."""
+    names = run_names(root)
+    if not names:
+        return set()
+    (configs,) = read_all(str(root), names, [Kind("config.json")])
+    return set(flattened(configs).names())
 
 
 REASONS = ("exception", "killed", "oom", "timeout", "lost", "interrupted", "unrecorded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import types
 
 import experiments
 import pytest
@@ -154,3 +155,34 @@ def test_a_subclass_with_a_constructor_of_its_own_branches_too(tmp_path):
     second = first.copy()
     second.notes.append("x")
     assert type(second) is Mine and first.notes == []
+
+
+# ---- keys that do not count ------------------------------------------------------------------
+
+
+def test_an_ignored_key_that_no_configuration_has_is_a_question(tmp_path, caplog):
+    pipeline = ExperimentPipeline(tmp_path, {"data": {"workers": 2}}).grid({"seed": [0, 1]})
+    pipeline.copy().exclude_completed(["sedd", "data.wokers"]).build()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "ignore_keys: no configuration has the key 'sedd' (did you mean 'seed'?), "
+        "'data.wokers' (did you mean 'data.workers'?)"
+    )
+
+
+def test_an_ignored_key_that_a_configuration_or_an_earlier_run_has_is_none(tmp_path, caplog):
+    ExperimentPipeline(tmp_path, {"note": {"by": "me"}, "seed": 0}).run(lambda ctx: {"score": 1})
+    caplog.clear()
+    base = {"data": {"workers": 2}, "model": types.SimpleNamespace(lr=1)}
+    for key in ("seed", "data.workers", "data", "note", "note.by", "model.lr"):
+        pipeline = ExperimentPipeline(tmp_path, base).grid({"seed": [0, 1]})
+        pipeline.exclude_completed([key]).build()
+    ExperimentPipeline(tmp_path).grid({"seed": []}).exclude_completed(["x"]).build()
+    assert not [r for r in caplog.records if "ignore_keys" in r.getMessage()]
+
+
+def test_a_launch_asks_once(tmp_path, caplog):
+    pipeline = ExperimentPipeline(tmp_path, {"lr": 1}).grid({"lrr": [1]})
+    pipeline.exclude_completed(["lrrr"]).run(lambda ctx: {"score": 1})
+    assert caplog.text.count("did you mean 'lr'?") == 1
+    assert caplog.text.count("ignore_keys: no configuration has") == 1
