@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
-from ztxexp.launch.plan import CodeRule, Plan, plan_sweep
+from ztxexp.launch.other_code import CodeRule
+from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
 from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary
@@ -372,4 +373,5 @@ class ExperimentPipeline(ConfigBuilder):
             allow_duplicates,
             code=None if exp_fn is None else version_of(exp_fn),
             code_rule=None if exp_fn is None else self._code_rule,
+            stated_version=self._code_version,
         )

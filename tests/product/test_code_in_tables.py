@@ -7,15 +7,15 @@ import pytest
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 
 
-def made_from(source):
-    space = {"__name__": "__main__"}
+def made_from(source, name="train", module="__main__"):
+    space = {"__name__": module}
     exec(
-        f"def train(ctx):\n"
+        f"def {name}(ctx):\n"
         f"    ctx.log_metric(0, {{'loss': {source}}})\n"
         f"    return {{'score': {source}}}",
         space,
     )
-    return space["train"]
+    return space[name]
 
 
 OLD, NEW = made_from("1"), made_from("2")
@@ -89,3 +89,21 @@ def test_what_is_stale_is_listed_and_set_aside(root):
     assert analyzer.stale(NEW).empty
     with pytest.raises(ConfigError, match="cannot be told"):
         analyzer.stale(len)
+
+
+def test_runs_of_another_function_are_not_stale(root):
+    analyzer = ResultAnalyzer(root)
+    for other in (made_from("1", "evaluate"), made_from("3", module="experiments")):
+        ExperimentPipeline(root).grid({"seed": [7]}).run(other)
+    assert len(analyzer.stale(NEW, set_aside=True)) == 3  # of train(), also where it was imported
+    assert analyzer.stale(made_from("2", "evaluate"))["status"].tolist() == ["succeeded"]
+    assert sorted(analyzer.to_dataframe()["score"]) == [1, 2]
+
+
+def test_what_is_stale_is_limited_to_an_experiment(tmp_path):
+    for name in ("first", "second"):
+        ExperimentPipeline(tmp_path).name(name).grid({"seed": [0]}).run(OLD)
+    analyzer = ResultAnalyzer(tmp_path)
+    assert len(analyzer.stale(NEW, set_aside=True, experiment_name="first")) == 1
+    assert list(analyzer.to_dataframe()["experiment_name"]) == ["second"]
+    assert len(analyzer.stale(NEW)) == 1

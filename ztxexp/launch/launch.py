@@ -100,7 +100,7 @@ def launch(
     if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
     reused, started = counts.get(Action.REUSE, 0), time.monotonic()
-    of_other_code = len(plan.reused_of_other_code)
+    of_other_code = plan.reused_of_other_code
     with (
         Interrupts() as interrupts,
         closing(slots) if slots is not None else nullcontext(),
@@ -124,7 +124,7 @@ def launch(
         tidy_root(root, snapshot)  # also where nothing is run
         if not to_run:
             summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
-            return note_other_code(summary, of_other_code, plan.any_code)
+            return note_other_code(summary, of_other_code, plan.other_code.any_code)
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [
@@ -165,7 +165,7 @@ def launch(
                     raise LaunchInterrupted.of(message) from None
                 raise
     summary = sweep.summary(time.monotonic() - started, reused)
-    note_other_code(summary, of_other_code, plan.any_code)
+    note_other_code(summary, of_other_code, plan.other_code.any_code)
     summary.tell_problems(_log)
     return summary
 

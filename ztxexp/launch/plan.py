@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.configs.expansion import FilteredOut
 from ztxexp.configs.keys import check_config
+from ztxexp.launch.other_code import CodeRule, OtherCode
 from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.history import History, PastRun, Snapshot
 from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
@@ -29,8 +30,6 @@ from ztxexp_core.store.files import refuse_links
 from ztxexp_core.values.identity import config_identity
 
 _log = logging.getLogger("ztxexp")
-
-CodeRule = Literal["same", "any"]
 
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
@@ -64,7 +63,6 @@ class Action(str, Enum):
 
 
 _RUNS = (Action.NEW, Action.RESUME, Action.RETRY, Action.BUSY)
-_FROM_BEFORE = (Action.RESUME, Action.RETRY, Action.REUSE)  # what earlier code has made counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +114,7 @@ class Plan:
             kept, the others are counted only, and none is among the items.
         snapshot: the earlier runs that were looked at; ``None`` where none were.
         code: which version of the code the function is; ``None`` where no function was given.
-        any_code: nothing is said about other versions.
-        asked_by: what the user called, to which ``code="same"`` can be given.
+        other_code: which runs other code has made.
 
     Example:
         >>> plan = pipeline.plan()
@@ -134,13 +131,11 @@ class Plan:
         filtered_out: Iterable[FilteredOut] = (),
         snapshot: Snapshot | None = None,
         code: CodeVersion | None = None,
-        any_code: bool = False,
-        asked_by: str = "",
+        other_code: OtherCode | None = None,
     ):
         self.root = root
         self.code = code
-        self.any_code = any_code
-        self.asked_by = asked_by
+        self.other_code = other_code or OtherCode(code)
         self.items = tuple(items)
         self.filtered_out = tuple(filtered_out)
         self.snapshot = snapshot
@@ -180,77 +175,45 @@ class Plan:
             >>> plan.one_line()
             '17 to run (5 new, 12 resumed), 30 reused, 2 duplicates, 5 filtered out'
         """
+
+        def note(action: Action) -> str:
+            text = self._code_note(action) if code else ""
+            return f", {text}" if text else ""
+
         counts = self.counts
         running = {action: counts.pop(action) for action in _RUNS if action in counts}
         total = sum(running.values())
         parts = [f"{total} to run" if total else "nothing to run"]
         if running and list(running) != [Action.NEW]:
-            each = [
-                f"{n} {action.value}{', '.join(['', *self._code_notes(action, code)])}"
-                for action, n in running.items()
-            ]
+            each = [f"{n} {action.value}{note(action)}" for action, n in running.items()]
             parts[0] += f" ({', '.join(each)})"
         for action, n in counts.items():
             duplicates = action is Action.DUPLICATE
             part = plural(n, "duplicate") if duplicates else f"{n} {action.value}"
-            parts.append(", ".join([part, *self._code_notes(action, code)]))
+            parts.append(f"{part}{note(action)}")
         return ", ".join(parts)
 
     @property
-    def reused_of_other_code(self) -> list[PlannedRun]:
-        """The reused items that other code has made, as far as is known."""
-        return self._of_other_code(Action.REUSE)
+    def reused_of_other_code(self) -> int:
+        """How many of the reused items other code has made, as far as is known."""
+        return len(self.other_code.made(self._pasts(Action.REUSE)))
 
     @property
     def code_warning(self) -> str:
         """What a launch says of other code whose runs it reuses or goes on with; else empty."""
-        if self.any_code or self.code is None:
+        gone_on_with = {each.value: self._pasts(each) for each in (Action.RESUME, Action.RETRY)}
+        return self.other_code.warning(gone_on_with, self._pasts(Action.REUSE))
+
+    def _pasts(self, action: Action) -> list[PastRun | None]:
+        return [item.past for item in self.items if item.action is action]
+
+    def _code_note(self, action: Action) -> str:
+        """Return what there is to say about the code of the runs of an action."""
+        if action not in (Action.RESUME, Action.RETRY, Action.REUSE):
             return ""
-        parts = [
-            f"{len(items)} {action.value}, from {self._makers(items)}"
-            for action in (Action.RESUME, Action.RETRY)
-            if (items := self._of_other_code(action))
-        ]
-        reused, total = self.reused_of_other_code, self.counts.get(Action.REUSE, 0)
-        if reused:
-            share = f"{len(reused)} of " if total > 1 else ""
-            makers = self._makers(reused)
-            parts.append(f"{share}{plural(total, 'reused result')} made by {makers}")
-        if not parts:
-            return "; ".join(self._code_notes(Action.REUSE))
-        number = len(self._of_other_code(*_FROM_BEFORE))
-        parts.append(
-            f"to run {'it' if number == 1 else 'them'} anew: {self.asked_by.format('same')}; "
-            f"if the change does not matter: {self.asked_by.format('any')}"
-        )
-        return "; ".join(parts)
-
-    def _of_other_code(self, *actions: Action) -> list[PlannedRun]:
-        now = self.code.hash if self.code else None
-        return [
-            item
-            for item in self.items
-            if item.action in actions
-            and item.past is not None
-            and None not in (now, item.past.code_hash)
-            and item.past.code_hash != now
-        ]
-
-    def _makers(self, items: Sequence[PlannedRun]) -> str:
-        """Return by what the runs of other code were made."""
-        return f"another version of {self.code.name if self.code else ''}"
-
-    def _code_notes(self, action: Action, wanted: bool = True) -> list[str]:
-        """Return what there is to say about the code of the runs of an action, as a list."""
-        if self.any_code or not wanted or self.code is None:
-            return []
-        items, total = self._of_other_code(action), self.counts.get(action, 0)
-        if items and action in _FROM_BEFORE:
-            share = f"{len(items)} " if len(items) < total else "all " if total > 1 else ""
-            return [f"{share}from {self._makers(items)}"]
-        if action is Action.REUSE and total and self.code.hash is None:
-            return [f"version of {self.code.name} is not known, so reused results are not compared"]
-        return []
+        pasts = self._pasts(action)
+        unknown = self.other_code.unknown_note(len(pasts)) if action is Action.REUSE else ""
+        return self.other_code.note(pasts) or unknown
 
     def __repr__(self) -> str:
         return f"<Plan: {self.one_line()}>"
@@ -271,7 +234,7 @@ class Plan:
             note = f"before: {note}" if note else ""
             if action is Action.REUSE:
                 note = ""
-            note = "; ".join(filter(None, [note, *self._code_notes(action)]))
+            note = "; ".join(filter(None, [note, self._code_note(action)]))
             if action is Action.FILTERED:
                 note = f"by {', '.join(rules)}"
             yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
@@ -303,6 +266,7 @@ def plan_sweep(
     allow_duplicates: bool = False,
     code: CodeVersion | None = None,
     code_rule: CodeRule | None = None,
+    stated_version: str | None = None,
 ) -> Plan:
     """Plan the launch of what a builder builds.
 
@@ -320,14 +284,16 @@ def plan_sweep(
         code: which version of the code the function is, where it is known.
         code_rule: ``"same"`` reuses, and goes on with, only what this version has made; ``"any"``
             says nothing about other versions.
+        stated_version: the version that the user has stated.
 
     Raises:
         TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
     """
-    root = Path(root)
     asked_by = '.resume(code="{}")' if resume else '.exclude_completed(code="{}")'
     if only_failed is not None:
         asked_by = 'ExperimentPipeline(..., code="{}")'
+    root = Path(root)
+    other_code = OtherCode(code, code_rule, asked_by, stated_version)
     if (resume or only_failed is not None) and builder.keys_ignored(root) is None:
         builder = builder.copy().exclude_root(root)
     ignore_keys = builder.keys_ignored(root)
@@ -342,7 +308,7 @@ def plan_sweep(
             others = snapshot.history(ignore_keys or ())
         history = snapshot.history(ignore_keys or (), code_hash=code_hash, same_code=same_code)
     report = builder.build_report(snapshot, code_hash, same_code)
-    decisions = _Decisions(history, resume, only_failed, others)
+    decisions = _Decisions(history, resume, only_failed, others, other_code)
     # Launches share the work of one version of the code; an unknown one is like no other.
     suffix = f"@{code_hash or os.urandom(8).hex()}" if same_code else ""
     items: list[PlannedRun] = []
@@ -362,8 +328,7 @@ def plan_sweep(
     for config, past in report.reused:
         identity, key = report.identity(config), report.identity(config, ignore_keys or ())
         items.append(PlannedRun(config, identity, key, Action.REUSE, _success(past), past, 0))
-    any_code = code_rule == "any"
-    return Plan(root, items, report.filtered_out, snapshot, code, any_code, asked_by)
+    return Plan(root, items, report.filtered_out, snapshot, code, other_code)
 
 
 @contextlib.contextmanager
@@ -387,9 +352,11 @@ class _Decisions:
         resume: bool,
         only_failed: Collection[str] | None,
         others: History | None = None,
+        other_code: OtherCode | None = None,
     ):
         self.history = history
         self.others: Mapping[str, PastRun] = others or {}
+        self.other_code = other_code or OtherCode()
         self.resume = resume or only_failed is not None
         self.only_failed = only_failed
         self.resumed_ids: set[str] = set()
@@ -420,7 +387,7 @@ class _Decisions:
         """Run it anew: what another version of the code has made does not count."""
         failed = past.status == RUN_STATUS_FAILED
         end = f"{past.status} in {sanitize_for_terminal(past.run_id)}"
-        why = f"{_failure(past) if failed else end}, by another version of the code"
+        why = f"{_failure(past) if failed else end}, {self.other_code.maker(past)}"
         if failed and self._is_asked_for(past):
             return Action.NEW, f"{why}; starts a new run", past, 1
         return self._unless_limited(Action.NEW, why, past)

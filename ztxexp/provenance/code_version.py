@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from ztxexp.provenance.provenance import definitions, first_line, hash_of_tree, parse_file
+from ztxexp.provenance.provenance import definitions, first_line, hash_of_tree, name_of, parse_file
 
 _OURS = ("ztxexp", "ztxexp_core", "ztxexp_executors", "ztxexp_trackers", "ztxexp_testing")
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
@@ -45,12 +45,14 @@ class CodeVersion(NamedTuple):
         hash: of all that was followed; ``None`` where it is not known.
         files: the user's own files that it was read from, absolute paths.
         edited: those of them that were edited after this process imported them.
+        function: module and qualified name, as runs record it; ``None`` where it has none.
     """
 
     name: str = "the function"
     hash: str | None = None
     files: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
+    function: str | None = None
 
 
 def version_of(function: Any) -> CodeVersion:
@@ -69,11 +71,12 @@ def version_of(function: Any) -> CodeVersion:
         name = name if own.startswith("<") else f"{own}()"
         walk.visit(function)
     except Exception:  # the user's objects may raise anything when they are asked
-        return CodeVersion(name, None, tuple(sorted(walk.files)))
+        return CodeVersion(name, None, tuple(sorted(walk.files)), function=name_of(function))
     data = "\n".join(sorted(walk.parts)).encode(errors="surrogatepass")
     known = bool(walk.parts) and not walk.edited
     code_hash = f"code:{hashlib.sha256(data).hexdigest()[:32]}" if known else None
-    return CodeVersion(name, code_hash, tuple(sorted(walk.files)), tuple(sorted(walk.edited)))
+    files, edited = tuple(sorted(walk.files)), tuple(sorted(walk.edited))
+    return CodeVersion(name, code_hash, files, edited, name_of(function))
 
 
 def states_of(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:

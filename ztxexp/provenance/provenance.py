@@ -285,10 +285,9 @@ def code_of(function: Any) -> CodeIdentity:
     A partial, a method or a decorated function counts as what it wraps; an object that can be
     called, as its class.
     """
-    identity = CodeIdentity()
+    identity = CodeIdentity(name_of(function))
     with suppress(Exception):  # the user's object may raise anything when it is asked
         inner = _unwrapped(function)
-        identity = identity._replace(name=f"{inner.__module__ or '?'}:{inner.__qualname__}")
         code: CodeType | None = getattr(inner, "__code__", None)
         path = code.co_filename if code else _file_of_class(inner)
         line = code.co_firstlineno if code else None
@@ -300,6 +299,14 @@ def code_of(function: Any) -> CodeIdentity:
             hashes = _hashes_of(ast.parse("".join(source)), inner.__qualname__, line)
         return identity._replace(hash=next(iter(hashes), None))
     return identity
+
+
+def name_of(function: Any) -> str | None:
+    """Return module and qualified name of a callable, as :func:`code_of` does."""
+    with suppress(Exception):
+        inner = _unwrapped(function)
+        return f"{inner.__module__ or '?'}:{inner.__qualname__}"
+    return None
 
 
 def _unwrapped(function: Any) -> Any:

@@ -62,16 +62,20 @@ class UpkeepMethods:
         """
         return checking.check(self.results_path, lines)
 
-    def stale(self, exp_fn: Any, set_aside: bool = False) -> pd.DataFrame:
+    def stale(
+        self, exp_fn: Any, set_aside: bool = False, experiment_name: str | None = None
+    ) -> pd.DataFrame:
         """Return the runs that another version of a function has made.
 
-        A run whose version was not recorded is not among them; :meth:`to_dataframe` with
+        That is a function of the same module and name. A run whose function or version was not
+        recorded is not among them; :meth:`to_dataframe` with
         ``code=True`` shows these. (Since 2.0.)
 
         Args:
             exp_fn: the function as it is now; it is not called.
             set_aside: move them to where readers do not look, as :meth:`repair` does with damaged
                 ones. Runs that may be under way stay.
+            experiment_name: only those of one experiment.
 
         Returns:
             A row for each: ``run_id``, ``code`` (``v1``, ...), ``status``, ``started_at``,
@@ -83,7 +87,7 @@ class UpkeepMethods:
         Example:
             >>> ResultAnalyzer("./results").stale(train, set_aside=True)
         """
-        return stale.stale(self.results_path, exp_fn, set_aside)
+        return stale.stale(self.results_path, exp_fn, set_aside, experiment_name)
 
     def repair(self, dry_run: bool = False) -> repairing.RepairReport:
         """Close dead runs, and move what is damaged to where readers do not look.

@@ -323,3 +323,48 @@ def test_scripts_from_standard_input_are_told_of_another_version(tmp_path):
         for number in (1, 1, 2)
     ]
     assert ["another version of train()" in text for text in shown] == [False, False, True]
+
+
+# ---- another function ----------------------------------------------------------------------------
+
+
+def test_what_another_function_has_made_is_no_other_version(root, caplog):
+    other = made_from("2", name="evaluate")
+    plan = pipeline(root).exclude_completed().plan(other)
+    assert plan.one_line() == "nothing to run, 3 reused, all from another function, train()"
+    pipeline(root).exclude_completed().run(other)
+    (message,) = [r.getMessage() for r in caplog.records if "made by" in r.getMessage()]
+    assert message.startswith(
+        "3 of 3 reused results made by another function, train(); to run them"
+    )
+    (planned, *_) = pipeline(root).exclude_completed(code="same").plan(other).items
+    assert planned.why.endswith(", by another function, train()")
+
+
+def test_functions_of_one_name_in_two_modules_are_told_apart_and_a_script_from_its_import_is_not(
+    tmp_path,
+):
+    def planned_for(module):
+        function = made_from("2", module=module)
+        return pipeline(tmp_path, 1).exclude_completed().plan(function).one_line()
+
+    pipeline(tmp_path, 1).run(made_from("1", module="first"))
+    assert planned_for("second").endswith("from another function, first.train()")
+    assert planned_for("__main__").endswith("from another version of train()")
+
+
+def test_a_mixture_of_versions_and_functions_is_named_in_one_message(tmp_path, caplog):
+    pipeline(tmp_path, 1).run(OLD)
+    pipeline(tmp_path, 2).exclude_completed().run(made_from("1", name="evaluate"))
+    caplog.clear()
+    pipeline(tmp_path).exclude_completed().run(NEW)
+    (message,) = [r.getMessage() for r in caplog.records if "made by" in r.getMessage()]
+    assert message.startswith(
+        "2 of 2 reused results made by another version of train() or another function, evaluate();"
+    )
+
+
+def test_a_stated_version_is_compared_where_the_code_is_not_known(tmp_path, caplog):
+    for _ in range(2):
+        pipeline(tmp_path, 1).version("1").exclude_completed().run(UNKNOWN)
+    assert "not known" not in caplog.text
