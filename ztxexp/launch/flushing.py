@@ -97,7 +97,7 @@ class Flusher:
                 for path in _files_of(run_dir):
                     _flush_file(path)
             _flush_file(self._root)
-        except OSError as exc:
+        except (OSError, RecursionError) as exc:  # a tree deeper than os.walk goes
             if not self._warned:
                 self._warned = True
                 _log.warning(
@@ -110,8 +110,7 @@ class Flusher:
 
 def _files_of(run_dir: Path) -> Iterator[str]:
     """Yield the files of a run, then the folders that hold them."""
-    for base, folders, names in os.walk(run_dir, topdown=False):
-        folders[:] = [name for name in folders if not os.path.islink(f"{base}/{name}")]
+    for base, _, names in os.walk(run_dir, topdown=False):  # into no links
         yield from (f"{base}/{name}" for name in names)
         yield base
 
