@@ -11,6 +11,7 @@ from typing import Any
 
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import Config
+from ztxexp_core.values.copying import ATOMS
 
 
 def as_config(base: Any) -> Config:
@@ -59,13 +60,15 @@ def closed_nodes(base: Any, path: str = "", inside: bool = False) -> Iterator[tu
         The dotted path and the name of the type.
     """
     fields: Mapping[Any, Any] = {}
-    closed = True
+    closed, kind = True, type(base).__qualname__
     if _is_omegaconf(base):
         of = sys.modules["omegaconf"].OmegaConf
         keys = base.keys() if of.is_dict(base) else range(len(base))
         hidden = {key for key in keys if of.is_missing(base, key) or of.is_interpolation(base, key)}
         fields = {key: None if key in hidden else base[key] for key in keys}
-        closed = of.is_dict(base) and (of.is_struct(base) or of.get_type(base) is not dict)
+        is_typed = of.is_dict(base) and of.get_type(base) is not dict
+        closed = of.is_dict(base) and (of.is_struct(base) or is_typed)
+        kind = of.get_type(base).__qualname__ if is_typed else f"{kind} (a struct)"
     elif dataclasses.is_dataclass(base) and not isinstance(base, type):
         fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
     elif hasattr(type(base), "model_dump"):
@@ -82,10 +85,11 @@ def closed_nodes(base: Any, path: str = "", inside: bool = False) -> Iterator[tu
         elif inside and isinstance(base, (list, tuple)):
             fields = dict(enumerate(base))
     if closed:
-        yield path, type(base).__qualname__
+        yield path, kind
     inside = inside or closed
     for key, value in fields.items():
-        if inside or _is_omegaconf(value) or type(value) is dict:
+        nested = inside and type(value) not in ATOMS
+        if nested or _is_omegaconf(value) or type(value) is dict:
             yield from closed_nodes(value, f"{path}.{key}" if path else str(key), inside)
 
 

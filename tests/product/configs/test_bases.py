@@ -99,7 +99,9 @@ def test_an_object_in_a_typed_base_takes_no_new_key_either(key):
 
 def test_a_struct_of_omegaconf_in_a_dict_takes_no_new_key():
     base = {"model": struct(OmegaConf.create({"width": 3, "more": "${model.width}"})), "seed": 1}
-    with pytest.raises(ConfigError, match=r"'model' of base_config is of the type DictConfig"):
+    with pytest.raises(
+        ConfigError, match=r"'model' of base_config is of the type DictConfig \(a struct\)"
+    ):
         ExpManager(base).grid({"model.widht": [1]}).build()
     assert ExpManager(base).grid({"x": [1]}).build()[0]["x"] == 1
 
