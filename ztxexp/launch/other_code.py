@@ -9,6 +9,7 @@ from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.code_versions import function_of, is_same_function
 from ztxexp.results.history import PastRun
 from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp_core.store.run_folder import MIXED
 
 CodeRule = Literal["same", "any"]
 
@@ -94,13 +95,16 @@ class OtherCode:
         """Return why a run does not count where only the present version does."""
         if self.now.hash is None:
             return f"not compared, because the version of {self.now.name} is not known"
+        if is_mixed(past):
+            return "by several versions of the code"
         name = self._other_function(past)
         return f"by another function, {name}" if name else "by another version of the code"
 
-    def _makers(self, others: Iterable[PastRun]) -> str:
-        names = [self._other_function(past) for past in others]
-        functions = sorted(filter(None, set(names)))
+    def _makers(self, others: Sequence[PastRun]) -> str:
+        names = {self._other_function(past): past for past in others if not is_mixed(past)}
         makers = [f"another version of {self.now.name}"] if None in names else []
+        makers += [f"several versions of {self.now.name}"] if any(map(is_mixed, others)) else []
+        functions = sorted(filter(None, names))
         if functions:
             more = ", ..." if len(functions) > _FUNCTIONS_SHOWN else ""
             word = "another function" if len(functions) == 1 else "other functions"
@@ -120,3 +124,8 @@ class OtherCode:
         module, _, qualname = name.partition(":")
         same = now.endswith(f":{qualname}")
         return sanitize_for_terminal(f"{module}.{qualname}()" if same else f"{qualname}()")
+
+
+def is_mixed(past: PastRun) -> bool:
+    """Return whether the attempts of a run ran several versions of the code."""
+    return str(past.code_hash).startswith(MIXED)

@@ -149,6 +149,9 @@ def reopen_run(
         os.unlink(files.metrics)
 
 
+MIXED = "mixed:"  # begins a hash that stands for several versions of the code
+
+
 def _code_of_both(before: Any, now: Any) -> dict[str, str | None]:
     """Return the metadata in which a run differs whose earlier attempts ran other code."""
     if now is None or now == before:
@@ -158,7 +161,7 @@ def _code_of_both(before: Any, now: Any) -> dict[str, str | None]:
         return {"code_hash": None, "code_note": note}
     digest = hashlib.sha256(f"{before} {now}".encode()).hexdigest()
     note = "the earlier attempts ran another version of the code"
-    return {"code_hash": f"mixed:{digest[:32]}", "code_note": note}
+    return {"code_hash": f"{MIXED}{digest[:32]}", "code_note": note}
 
 
 _ATTEMPT_FIELDS = (

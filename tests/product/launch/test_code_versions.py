@@ -241,7 +241,10 @@ def test_what_goes_on_from_another_version_is_told_and_bears_the_hash_of_neither
     assert run["code_hash"] == meta["code_hash"] != failed["code_hash"]
     assert run["code_hash"].startswith("mixed:")
     assert meta["code_note"] == "the earlier attempts ran another version of the code"
-    assert pipeline(tmp_path, 1).resume(code="same").plan(NEW).one_line() == "1 to run"
+    plan = pipeline(tmp_path, 1).resume().plan(NEW)
+    assert plan.one_line() == "nothing to run, 1 reused, from several versions of train()"
+    (planned,) = pipeline(tmp_path, 1).resume(code="same").plan(NEW).to_run
+    assert planned.why.endswith(", by several versions of the code")
 
 
 def test_code_any_goes_on_without_a_word(tmp_path, caplog):
