@@ -104,8 +104,9 @@ class Worker:
         self._kills_before = self._kills_lately = self._kills.count()
         try:
             self._connection.send_bytes(self._data)
-        except OSError:  # it has died, which one of its handles shows
+        except OSError:  # it has died, or will when its pipe closes
             self.unread = True
+            self._lose_contact()
         self._data = b""
 
     # -- events

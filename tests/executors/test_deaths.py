@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.connection import Connection
 
 import deadly
 import psutil
@@ -197,3 +198,17 @@ def test_no_exit_code_is_made_up_for_a_worker_whose_fork_server_has_gone(root):
     assert runner.run(dies, mode="process_pool").failed == 2
     codes = {run["config"]["how"]: run["exit_code"] for run in root.runs()}
     assert codes == {"255": 255, "after its fork server": None}
+
+
+def test_a_run_that_could_not_be_sent_is_given_to_another_worker(root, monkeypatch):
+    fails, send = [OSError(5, "Input/output error")], Connection.send_bytes
+
+    def sends(connection, *args):
+        if fails:
+            raise fails.pop()
+        send(connection, *args)
+
+    monkeypatch.setattr(Connection, "send_bytes", sends)
+    runner = ExpRunner([{"i": i} for i in range(3)], root.path)
+    assert runner.run(lambda ctx: None, mode="process_pool", workers=2).succeeded == 3
+    assert not fails
