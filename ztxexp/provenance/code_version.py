@@ -15,21 +15,20 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import dis
 import functools
 import hashlib
 import importlib.machinery
 import inspect
-import linecache
 import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from ztxexp.provenance.provenance import definitions, first_line, hash_of_tree, name_of, parse_file
+from ztxexp.provenance.provenance import hash_of_tree, name_of, parse_file
+from ztxexp.provenance.sources import hash_of_code, imported_in, names_in, source_of
 
 _OURS = ("ztxexp", "ztxexp_core", "ztxexp_executors", "ztxexp_trackers", "ztxexp_testing")
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
@@ -148,7 +147,7 @@ class _Walk:
             return
         if code.co_filename.startswith("<") and not _is_own(space.get("__file__") or "<"):
             return  # made by a package
-        source = _source_of(code.co_filename, space)
+        source = source_of(code.co_filename, space)
         node = source.definition(function.__qualname__, code.co_firstlineno) if source else None
         if source and source.path:
             self.files.add(os.path.abspath(source.path))
@@ -156,12 +155,12 @@ class _Walk:
             plain = type(space.get("__loader__")) is importlib.machinery.SourceFileLoader
             if plain and space.get("__name__") != "__main__" and not source.holds(code):
                 self.edited.add(os.path.abspath(source.path))
-        self._add(function.__qualname__, hash_of_tree(node) if node else _hash_of_code(code))
+        self._add(function.__qualname__, hash_of_tree(node) if node else hash_of_code(code))
         for import_ in ast.walk(node) if node else ():
-            self._visit_import(import_, space, _names_in(code))
-        for path in () if node else _imported_in(code):
-            self._visit_module(path, _names_in(code))
-        self._visit_names(space, _names_in(code), by_value=node is None)
+            self._visit_import(import_, space, names_in(code))
+        for path in () if node else imported_in(code):
+            self._visit_module(path, names_in(code))
+        self._visit_names(space, names_in(code), by_value=node is None)
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
                 self._visit_value("closure", cell.cell_contents)
@@ -180,7 +179,7 @@ class _Walk:
         for cls in own:
             space = vars(sys.modules[cls.__module__])
             path = space.get("__file__") or _file_of(cls)
-            source = _source_of(path, space) if path else None
+            source = source_of(path, space) if path else None
             node = source.definition(cls.__qualname__) if source else None
             if node is not None:
                 self._add(cls.__qualname__, hash_of_tree(node))
@@ -222,7 +221,7 @@ class _Walk:
             self.visit(value, names)
             return
         path = space.get("__file__")
-        source = _source_of(path, space) if isinstance(path, str) and _is_own(path) else None
+        source = source_of(path, space) if isinstance(path, str) and _is_own(path) else None
         if source is None or (by_value and not source.bindings(name)):
             if by_value or space.get("__name__") == "__main__":
                 self._visit_value(name, value)  # of a notebook
@@ -273,129 +272,6 @@ class _Walk:
         self._seen.add(key)
         self._kept.append(value)
         return False
-
-
-# ---- sources -----------------------------------------------------------------------------------
-
-
-class _Source:
-    """A file, or a cell of a notebook: what it defines, and what it binds."""
-
-    def __init__(self, tree: ast.Module, path: str | None):
-        self.path = path
-        self._tree = tree
-        self._definitions: dict[str, list[Any]] = {}
-        for name, node in definitions(tree):
-            self._definitions.setdefault(name, []).append(node)
-        self._bindings: dict[str, list[ast.stmt]] = {}
-        for name, statement in _bindings(tree.body):
-            self._bindings.setdefault(name, []).append(statement)
-
-    def definition(self, qualname: str, line: int | None = None) -> Any:
-        """Return what is defined under a name, or else at a line: a decorator may rename.
-
-        Of several lambdas in one line nobody knows which it is.
-        """
-        named = self._definitions.get(qualname, [])
-        if line is None:
-            return named[-1] if named else None
-        if sum(first_line(node) == line for node in named) > 1:
-            return None
-        others = (node for nodes in self._definitions.values() for node in nodes)
-        return next((node for node in (*named, *others) if first_line(node) == line), None)
-
-    def bindings(self, name: str) -> list[ast.stmt]:
-        return self._bindings.get(name, [])
-
-    def holds(self, code: CodeType) -> bool:
-        """Return whether the file, as it is now, compiles to this code."""
-        return _hash_of_code(code) in self._codes
-
-    @functools.cached_property
-    def _codes(self) -> frozenset[str]:
-        compiled = compile(self._tree, self.path or "", "exec", dont_inherit=True)
-        return frozenset(map(_hash_of_code, _codes_in(compiled)))
-
-
-def _source_of(path: str, space: Mapping[str, Any]) -> _Source | None:
-    try:
-        status = os.stat(path)
-        return _source_of_file(path, status.st_mtime_ns, status.st_size)
-    except OSError:
-        source = "".join(linecache.getlines(path, dict(space) if "__loader__" in space else None))
-        return _source_of_text(source) if source else None
-
-
-@functools.lru_cache(maxsize=256)
-def _source_of_file(path: str, _changed_ns: int, _size: int) -> _Source | None:
-    try:
-        return _Source(parse_file(path), path)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-@functools.lru_cache(maxsize=64)
-def _source_of_text(text: str) -> _Source | None:
-    try:
-        return _Source(ast.parse(text), None)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # a cell with a line of IPython's own
-
-
-def _bindings(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield what statements at the top level bind, also those below ``if``, ``try``, ``with``."""
-    for statement in statements:
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            for alias in statement.names:
-                yield alias.asname or alias.name.partition(".")[0], statement
-        elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    yield node.id, statement
-                elif (
-                    isinstance(node, (ast.Subscript, ast.Attribute))
-                    and isinstance(node.ctx, ast.Store)
-                    and isinstance(node.value, ast.Name)
-                ):
-                    yield node.value.id, statement
-        elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            for field in ("body", "orelse", "finalbody"):
-                yield from _bindings(getattr(statement, field, ()))
-            for handler in getattr(statement, "handlers", ()):
-                yield from _bindings(handler.body)
-
-
-# ---- code objects ------------------------------------------------------------------------------
-
-
-def _codes_in(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes_in(constant)
-
-
-def _names_in(code: CodeType) -> frozenset[str]:
-    return frozenset(name for each in _codes_in(code) for name in each.co_names)
-
-
-def _imported_in(code: CodeType) -> Iterator[str]:
-    for each in _codes_in(code):
-        for step in dis.get_instructions(each):
-            if step.opname == "IMPORT_NAME":
-                yield step.argval
-
-
-def _hash_of_code(code: CodeType) -> str:
-    """Return a hash of byte code, the same whatever the line; it differs between Pythons."""
-    digest = hashlib.sha256(str(sys.implementation.cache_tag).encode())
-    for each in _codes_in(code):
-        constants = [c for c in each.co_consts if not isinstance(c, CodeType)]
-        shown = [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in constants]
-        names = (each.co_name, each.co_names, each.co_varnames, each.co_freevars)
-        counts = (each.co_argcount, each.co_posonlyargcount, each.co_kwonlyargcount)
-        digest.update(repr((each.co_code, names, counts, shown)).encode())
-    return digest.hexdigest()[:32]
 
 
 # ---- what is the user's own --------------------------------------------------------------------

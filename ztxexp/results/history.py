@@ -208,7 +208,7 @@ class Snapshot:
             return self._histories[key]
         history = self._histories[key] = History(self.root, self.names, self._record_at)
         places = self._places(statuses)
-        codes = self._runs.column("code_hash")
+        codes = self._runs.column("code_hash") if same_code or code_hash is not None else []
         if same_code:
             places = [
                 place

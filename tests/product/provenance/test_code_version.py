@@ -221,7 +221,7 @@ def test_what_a_dataclass_makes_out_of_its_source_does_not_count_by_its_byte_cod
     source = "import dataclasses\n\n\n@dataclasses.dataclass\nclass D:\n    x: int = 1\n"
     source += "\n\ndef train(ctx):\n    return D().x\n\n\n"
     source += "import sys\nfrom ztxexp.provenance import code_version\n"
-    source += "code_version._hash_of_code = lambda code: sys.exit('by byte code')\n"
+    source += "code_version.hash_of_code = lambda code: sys.exit('by byte code')\n"
     (tmp_path / "own_script.py").write_text(source + ASK)
     shown = subprocess.check_output([sys.executable, "own_script.py"], cwd=tmp_path, text=True)
     assert shown.startswith("code:")
