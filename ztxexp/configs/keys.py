@@ -130,7 +130,7 @@ def unknown_keys(
         swept: names of steps, each with a key that it sets.
 
     Raises:
-        ConfigError: a new key of such an object.
+        ConfigError: a new key of such an object, or one close to a key of a base that is one.
     """
     sentences = []
     steps = dict.fromkeys(swept)
@@ -144,7 +144,8 @@ def unknown_keys(
         siblings = _node_at(base, parent)
         if not isinstance(siblings, Mapping) or last in siblings:
             continue
-        if parent in closed:
+        # The base itself becomes a dict, to which a seed may come.
+        if parent in closed and (parent or _misspelt(last, map(str, siblings))):
             where = f"{parent!r} of base_config" if parent else "base_config"
             raise ConfigError(
                 f"{step}: the key {key!r} fits nothing: {where} is of the type {closed[parent]}, "

@@ -82,11 +82,16 @@ def test_new_keys_are_added_to_a_base_that_is_open(base):
     ],
     ids=["grid", "variants", "random_search", "chain"],
 )
-def test_a_typed_base_takes_no_new_key(base, sweep):
+def test_a_typed_base_takes_no_key_that_looks_like_a_misspelt_one(base, sweep):
     with pytest.raises(
         ConfigError, match=r"'lrr' fits nothing: .*has no 'lrr' \(did you mean 'lr'"
     ):
         sweep(ExpManager(base)).build()
+
+
+@pytest.mark.parametrize("base", CLOSED, ids=lambda base: type(base).__name__)
+def test_a_typed_base_takes_a_seed(base):
+    assert ExpManager(base).grid({"seed": [1]}).build() == [{"lr": 0.1, "seed": 1}]
 
 
 @pytest.mark.parametrize("key", ["inner.lrr", "listed.0.lrr"])
