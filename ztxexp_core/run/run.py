@@ -20,7 +20,6 @@ from ztxexp_core.errors import OptionError
 from ztxexp_core.pickling import load_by_value, pickle_launch, refuse_unsendable
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
-    RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
     RunMetadata,
@@ -28,6 +27,7 @@ from ztxexp_core.records import (
     RunSpec,
     SkipRun,
 )
+from ztxexp_core.run.beginning import EndedError, TakenOverError, attempt_to_make
 from ztxexp_core.run.habits import habit_hint
 from ztxexp_core.run.launch import (
     AttemptEnd,
@@ -41,21 +41,16 @@ from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
 from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
-from ztxexp_core.store.complete import FILES, INCOMPLETE, known_run, mark_of, sizes_of_lines
+from ztxexp_core.store.complete import FILES, mark_of, sizes_of_lines
 from ztxexp_core.store.files import RunFiles, is_there, utc_now, write_bytes, write_json
 from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import (
-    SILENT_SEC,
-    VOUCHED_SEC,
     beat_for,
-    owner_is_dead,
     take_on,
-    this_process,
 )
 from ztxexp_core.store.run_folder import (
     attempt_of,
     create_run,
-    discard_staged,
     reopen_run,
     taken_over,
 )
@@ -161,20 +156,7 @@ def _unpack_run_one(digest: str, data: bytes) -> RunOne:
     return run_one
 
 
-_LOOK_AGAIN_SEC = 0.1  # whether the process before has ended
 _under_way: dict[str, _Run] = {}  # in this process, by id
-
-
-class _TakenOverError(Exception):
-    """Another process has finished the run, or is carrying it out."""
-
-
-class _EndedError(Exception):
-    """The run has ended before; the record says how."""
-
-    def __init__(self, record: Mapping[str, Any]):
-        super().__init__("the run has ended")
-        self.record = record
 
 
 class _Run:
@@ -194,7 +176,7 @@ class _Run:
     def execute(self) -> RunOutcome:
         try:
             self._open()
-        except _EndedError as exc:
+        except EndedError as exc:
             return self._recorded(exc.record)
         except BaseException as exc:
             return self._unrecorded(exc)
@@ -203,7 +185,7 @@ class _Run:
             self._event("start", attempt=self.attempt)
             with self.trackers.in_run():
                 end = self._attempts()
-        except _TakenOverError as exc:
+        except TakenOverError as exc:
             return self._left(exc)
         except BaseException as exc:  # Ctrl-C between two steps
             end = AttemptEnd.failed(exc)
@@ -221,7 +203,7 @@ class _Run:
     # -- 1. the folder
 
     def _open(self) -> None:
-        run_dir, self.attempt = self.spec.run_dir, self._attempt_to_make()
+        run_dir, self.attempt = self.spec.run_dir, attempt_to_make(self.spec, _under_way)
         spec = dataclasses.replace(self.spec, attempt=self.attempt)
         self.record, self.meta = first_record(spec, self.launch.metadata)
         make = reopen_run if self.attempt > 1 and is_there(run_dir) else create_run
@@ -236,46 +218,6 @@ class _Run:
         self._new_context()
         if self.meta.code_note is not None:
             self.notices.append(self.meta.code_note)
-
-    def _attempt_to_make(self) -> int:
-        """Return the number of the attempt to make; a further one if the run was begun before.
-
-        Raises:
-            _EndedError: it has ended, by this attempt or a later one.
-            _TakenOverError: a living process is at work on it.
-            OSError: its record cannot be read.
-        """
-        spec = self.spec
-        if not is_there(spec.run_dir):
-            if spec.restarted:
-                discard_staged(spec.run_dir)
-            return spec.attempt
-        limit = VOUCHED_SEC if spec.restarted else SILENT_SEC
-        until = time.monotonic() + 2 * VOUCHED_SEC * spec.restarted
-        while True:
-            record = known_run(spec.run_dir) or {}
-            status, number = record.get("status"), attempt_of(record)
-            earlier = number < spec.attempt  # than any attempt that was begun by this spec
-            if status != RUN_STATUS_RUNNING:
-                break
-            owner = record.get("owner")
-            if owner == this_process() and not earlier:
-                alive = spec.run_id in _under_way  # in another thread
-            else:
-                alive = owner_is_dead(record, spec.run_dir, limit) is False
-            if not alive:
-                return max(spec.attempt, number + 1)
-            if time.monotonic() >= until:
-                process = f"process {owner.get('pid')} on {owner.get('host')}" if owner else ""
-                raise _TakenOverError(f"{process} is at work on it")
-            time.sleep(_LOOK_AGAIN_SEC)
-        if earlier and status == RUN_STATUS_SUCCEEDED:
-            raise _TakenOverError("another launch has gone on with it; it has succeeded")
-        if status is None or earlier:
-            return spec.attempt
-        if "closed_by" in record or record.get("reason") == INCOMPLETE:  # it has not ended
-            return number + 1
-        raise _EndedError(record)
 
     def _recorded(self, record: Mapping[str, Any]) -> RunOutcome:
         """Return the outcome of a run that has ended before; trackers may lack it."""
@@ -321,7 +263,7 @@ class _Run:
         while True:
             try:
                 return self._call()
-            except _TakenOverError:
+            except TakenOverError:
                 raise
             except SkipRun as exc:
                 self.logger.warning("skipped: %s", exc)
@@ -361,9 +303,9 @@ class _Run:
         """Raise where another process took this one for dead and has gone on with the run."""
         who = taken_over(self.files.base, self.attempt)
         if who is not None:
-            raise _TakenOverError(f"this process gave no sign of life for too long, and {who}")
+            raise TakenOverError(f"this process gave no sign of life for too long, and {who}")
 
-    def _left(self, exc: _TakenOverError) -> RunOutcome:
+    def _left(self, exc: TakenOverError) -> RunOutcome:
         """Leave a run to the process that has gone on with it: nothing of it is written here."""
         self.sink.end()
         self.trackers.leave()
@@ -500,7 +442,7 @@ class _Run:
             error_type=type(exc).__name__,
             error_message=f"the run's record could not be written in {self.files.base}: "
             f"{text_of(exc)}",
-            reason="elsewhere" if isinstance(exc, _TakenOverError) else reason,
+            reason="elsewhere" if isinstance(exc, TakenOverError) else reason,
             notices=tuple(self.notices),
         )
         if end is None or end.status != RUN_STATUS_FAILED:
