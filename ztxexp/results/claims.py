@@ -179,6 +179,14 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
 
     def _claim(self, identity: str, run_id: str) -> Verdict:
         mine = Claim(os.urandom(8).hex(), run_id, RUN_STATUS_RUNNING, self._owner)
+        _open.add(mine.token)  # before others can see it
+        try:
+            return self._claim_by(mine, identity, run_id)
+        finally:
+            if mine.token not in self._made:
+                _open.discard(mine.token)
+
+    def _claim_by(self, mine: Claim, identity: str, run_id: str) -> Verdict:
         chain = _known(self._files.chain, identity)
         for _ in range(_TRIES):
             last = chain[-1] if chain else None
@@ -192,7 +200,6 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             made = self._files.make(identity, mine, after)
             if made:
                 self._made.add(mine.token)
-                _open.add(mine.token)
             # Read again unless it is the first: over NFS a file can be made although the call
             # reports an error, and another launch may have folded the claim before ours.
             chain = [mine] if made and not chain else _known(self._files.chain, identity)
@@ -304,7 +311,6 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             if chain is None or chain[-1].run_id != run_id or os.getpid() != self._pid:
                 return
             del self._held[identity]
-            _open.discard(chain[-1].token)
             end = dataclasses.replace(chain[-1], status=status, owner=owner or chain[-1].owner)
             try:
                 if not self._files.end(identity, chain, end):
@@ -314,6 +320,8 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
                     self._warned = True
                     folder = self._files.folder
                     _log.warning("claims below %s cannot be given back: %s", folder, exc)
+            finally:
+                _open.discard(chain[-1].token)
 
     def give_up(self, identity: str, run_id: str) -> None:
         """Let any launch have a configuration whose run did not begin or was interrupted."""
