@@ -600,6 +600,23 @@ def test_readers_and_clean_up_pass_claims_and_heartbeats_by(root: Path) -> None:
 # ---- races ---------------------------------------------------------------------------------------
 
 
+def test_a_claim_is_held_for_its_own_process_from_the_first_moment(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Claims(root, {}) as ours, Claims(root, {}) as theirs:
+        make, seen = ClaimFiles.make, []
+
+        def watched(files: ClaimFiles, identity: str, claim: Claim, after: str = "") -> bool:
+            made = make(files, identity, claim, after)
+            monkeypatch.setattr(ClaimFiles, "make", make)
+            seen.append(theirs.claim(identity, "r2"))
+            return made
+
+        monkeypatch.setattr(ClaimFiles, "make", watched)
+        assert ours.claim(ID, "r1") == Claimed()
+        assert [type(verdict) for verdict in seen] == [Held]
+
+
 def test_of_many_that_take_over_at_the_same_moment_one_wins(root: Path) -> None:
     identities = [f"1:{i:02x}" for i in range(50)]
     dead_launch(root, *((identity, "r") for identity in identities))
