@@ -38,6 +38,7 @@ from ztxexp_core.values.codec import is_number, plain
 from ztxexp_core.values.copying import copy_config, lookup
 
 _log = logging.getLogger("ztxexp")
+_A_DAY = 86_400
 
 Mode = Literal["sequential", "process_pool", "joblib", "dynamic"] | str  # or another executor
 TimeLimit = float | str | Callable[[Config], "float | None"] | None
@@ -108,9 +109,11 @@ class LaunchOptions:
                 f"initializer must be a function without arguments, got {self.initializer!r}"
             )
         checked_seconds("tracker_timeout", self.tracker_timeout)
-        if self.flush_sec is not None and not (is_number(self.flush_sec) and self.flush_sec >= 0):
+        flush_sec = self.flush_sec
+        if flush_sec is not None and not (is_number(flush_sec) and 0 <= flush_sec <= _A_DAY):
             raise ValueError(
-                f"flush_sec must be a number of seconds from 0, or None, got {self.flush_sec!r}"
+                f"flush_sec must be a number of seconds from 0 to {_A_DAY}, or None, "
+                f"got {flush_sec!r}"
             )
         if not (self.timeout is None or isinstance(self.timeout, str) or callable(self.timeout)):
             checked_seconds("timeout", self.timeout)

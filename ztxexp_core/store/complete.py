@@ -1,8 +1,8 @@
 """Whether the files of a success are as long as its ``run.json`` says.
 
 After a power cut a file system may hold the record of a success and none of its metrics. So the
-record carries the size, and a checksum, of what belongs to it. A success whose files are shorter
-counts as not done: it is shown as failed, named, and run again.
+record carries the size, and a checksum, of what belongs to it. A success whose files are shorter,
+or hold zeros, counts as not done: it is shown as failed, named, and run again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import RunFiles, asked_again, known_record, warn_once
+from ztxexp_core.store.files import CLOEXEC, RunFiles, asked_again, known_record, warn_once
 
 FILES = "files"
 """The field of ``run.json``: by name of a file, its size in bytes and, of whole files, a CRC-32."""
@@ -63,10 +63,12 @@ def lacking_part(run: Mapping[str, Any], run_dir: str | os.PathLike[str]) -> str
             continue
         try:
             size = _size(f"{run_dir}/{name}")
+            if size < wanted:
+                return f"{name} has {size} of {wanted} bytes"
+            if name in WHOLE_FILES and _begins_with_zero(f"{run_dir}/{name}"):
+                return f"{name} holds zeros in the place of its {wanted} bytes"
         except OSError:  # it is there and cannot be asked
             continue
-        if size < wanted or (name in WHOLE_FILES and size != wanted):
-            return f"{name} has {size} of {wanted} bytes"
     return None
 
 
@@ -96,3 +98,12 @@ def _size(path: str) -> int:
         return asked_again(os.stat, path).st_size
     except (FileNotFoundError, NotADirectoryError):
         return 0
+
+
+def _begins_with_zero(path: str) -> bool:
+    """Return whether a file was given its length and not its content, as some file systems do."""
+    fd = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return os.read(fd, 1) == b"\0"
+    finally:
+        os.close(fd)

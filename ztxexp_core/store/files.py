@@ -152,7 +152,7 @@ def open_to_write(path: str | Path, flags: int = os.O_WRONLY | os.O_APPEND) -> i
 def refuse_link(path: str | Path) -> None:
     """Raise ``OSError`` where a link is in the place of something of ours."""
     if os.path.islink(path):
-        what = "is a link, and nothing is written through one; move what it leads to in its place"
+        what = "is a link, and nothing is written through one; remove it"
         raise OSError(errno.ELOOP, what, str(path))
 
 

@@ -86,6 +86,21 @@ def test_one_that_is_cut_after_it_was_seen_whole_is_noticed(folder: Path) -> Non
     assert len(pipeline(root).exclude_completed().build()) == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+def test_one_whose_file_got_its_length_and_no_content_is_noticed(
+    folder: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / name).write_bytes(bytes((folder / name).stat().st_size))
+    assert len(pipeline(folder.parent).exclude_completed().build()) == 1
+    assert f"{name} holds zeros" in caplog.text
+
+
+def test_metrics_that_were_written_anew_by_hand_undo_no_run(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "note": "seen"}, indent=4))
+    assert pipeline(folder.parent).exclude_completed().build() == []
+
+
 def test_lines_that_a_process_adds_late_are_no_fault(folder: Path) -> None:
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"event": "metric", "step": 2, "metrics": {"loss": 0.1}}\n')

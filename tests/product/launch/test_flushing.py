@@ -98,7 +98,7 @@ def test_a_disk_that_fails_is_told_once_and_costs_no_run(
     assert len(told) == 1 and "Input/output error" in told[0]
 
 
-@pytest.mark.parametrize("value", [-1, "1", True, float("nan")])
+@pytest.mark.parametrize("value", [-1, "1", True, float("nan"), float("inf"), 10**400])
 def test_a_time_that_is_none_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match="flush_sec"):
         launch(tmp_path, flush_sec=value)
