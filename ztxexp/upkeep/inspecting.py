@@ -97,7 +97,7 @@ class Kind(Enum):
         "unknown schema version", WARNING, "read it with the version of ztxexp that wrote it"
     )  # fmt: skip
     LINK = (
-        "link", WARNING, "readers follow it, repairs never do; remove it, or copy your own files here"
+        "link", WARNING, "readers follow it, repairs never do; remove it, or copy your files here"
     )  # fmt: skip
     LOST_PROVENANCE = (
         "lost provenance",
