@@ -25,6 +25,7 @@ from ztxexp_core.records import (
     RunOutcome,
     RunSpec,
 )
+from ztxexp_core.run.beginning import as_recorded
 from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.store.files import (
@@ -111,16 +112,7 @@ def reconcile(
         # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
         record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)
-    return dataclasses.replace(
-        reported,
-        status=str(record.get("status")),
-        attempt=attempt_of(record),
-        duration_sec=float(record.get("duration_sec") or 0.0),
-        error_type=record.get("error_type"),
-        error_message=record.get("error_message"),
-        reason=record.get("reason"),
-        place=record.get("error_place"),
-    )
+    return as_recorded(reported, record)
 
 
 def can_be_written(root: Path) -> bool:

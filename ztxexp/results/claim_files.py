@@ -27,10 +27,10 @@ from typing import Any
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.files import (
     CLAIMS,
-    CLOEXEC,
     asked_again,
     is_there,
     make_folder,
+    open_to_write,
     read_bytes,
     refuse_link,
     shared_folder,
@@ -46,7 +46,6 @@ _OWNER = re.compile(rb'^\{"owner":\s*(\{[^{}]*\})')
 _NAMES = re.compile(r"[\w-][\w.-]{0,199}")  # what may become part of a path
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTSUP}
 _NO_LINKS.add(errno.EOPNOTSUPP)
-_FOLLOWS_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def _listed(folder: str) -> list[str]:
 def _append_end(path: str, end: Claim) -> bool:
     """Add the end to a claim's own file; false where the file is another claim's by now."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | _FOLLOWS_NO_LINK)
+        fd = open_to_write(path, os.O_RDWR | os.O_APPEND, make=False)
     except FileNotFoundError:  # somebody has deleted the claims
         return False
     try:

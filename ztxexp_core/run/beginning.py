@@ -1,12 +1,13 @@
-"""Which attempt of a run is to be made, where the run may have been begun before."""
+"""What a record says of earlier attempts: which is to be made, or how the run has ended."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunSpec
+from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
 from ztxexp_core.store.complete import INCOMPLETE, known_run
 from ztxexp_core.store.files import is_there
 from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC, owner_is_dead, this_process
@@ -73,3 +74,22 @@ def attempt_to_make(spec: RunSpec, under_way: Container[str]) -> int:
     if "closed_by" in record or record.get("reason") == INCOMPLETE:  # it has not ended
         return number + 1
     raise EndedError(record)
+
+
+def as_recorded(outcome: RunOutcome, record: Mapping[str, Any]) -> RunOutcome:
+    """Return an outcome with the end that ``run.json`` holds in the place of its own.
+
+    Args:
+        outcome: of the run; its exit code, signal and notices stay.
+        record: the run's ``run.json``.
+    """
+    return dataclasses.replace(
+        outcome,
+        status=str(record.get("status")),
+        attempt=attempt_of(record),
+        duration_sec=float(record.get("duration_sec") or 0.0),
+        error_type=record.get("error_type"),
+        error_message=record.get("error_message"),
+        reason=record.get("reason"),
+        place=record.get("error_place"),
+    )

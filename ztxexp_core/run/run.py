@@ -27,7 +27,7 @@ from ztxexp_core.records import (
     RunSpec,
     SkipRun,
 )
-from ztxexp_core.run.beginning import EndedError, TakenOverError, attempt_to_make
+from ztxexp_core.run.beginning import EndedError, TakenOverError, as_recorded, attempt_to_make
 from ztxexp_core.run.habits import habit_hint
 from ztxexp_core.run.launch import (
     AttemptEnd,
@@ -49,7 +49,6 @@ from ztxexp_core.store.liveness import (
     take_on,
 )
 from ztxexp_core.store.run_folder import (
-    attempt_of,
     create_run,
     reopen_run,
     taken_over,
@@ -221,20 +220,14 @@ class _Run:
 
     def _recorded(self, record: Mapping[str, Any]) -> RunOutcome:
         """Return the outcome of a run that has ended before; trackers may lack it."""
-        lacking = [(target.label, 0.0) for target in remote_targets(self.launch)]
-        return RunOutcome(
+        outcome = RunOutcome(
             run_id=self.spec.run_id,
-            status=str(record.get("status")),
-            attempt=attempt_of(record),
-            duration_sec=float(record.get("duration_sec") or 0.0),
-            error_type=record.get("error_type"),
-            error_message=record.get("error_message"),
-            reason=record.get("reason"),
+            status="",
             exit_code=record.get("exit_code"),
             signal=record.get("signal"),
-            place=record.get("error_place"),
-            lacking=tuple(lacking),
+            lacking=tuple((target.label, 0.0) for target in remote_targets(self.launch)),
         )
+        return as_recorded(outcome, record)
 
     def _new_context(self) -> None:
         """Make the context of an attempt, with a sink of its own."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import CLOEXEC, RunFiles, asked_again, known_record, warn_once
+from ztxexp_core.store.files import RunFiles, asked_again, known_record, open_regular, warn_once
 
 FILES = "files"
 """The field of ``run.json``: by name of a file, its size in bytes and, of whole files, a CRC-32."""
@@ -67,7 +67,7 @@ def lacking_part(run: Mapping[str, Any], run_dir: str | os.PathLike[str]) -> str
                 return f"{name} has {size} of {wanted} bytes"
             if name in WHOLE_FILES and _begins_with_zero(f"{run_dir}/{name}"):
                 return f"{name} holds zeros in the place of its {wanted} bytes"
-        except OSError:  # it is there and cannot be asked
+        except (OSError, ValueError):  # it is there and cannot be asked
             continue
     return None
 
@@ -102,8 +102,5 @@ def _size(path: str) -> int:
 
 def _begins_with_zero(path: str) -> bool:
     """Return whether a file was given its length and not its content, as some file systems do."""
-    fd = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    try:
-        return os.read(fd, 1) == b"\0"
-    finally:
-        os.close(fd)
+    with open(open_regular(path), "rb", buffering=0) as file:
+        return file.read(1) == b"\0"

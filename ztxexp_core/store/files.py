@@ -133,15 +133,22 @@ def make_folder(path: str) -> None:
 # ---- nothing is written through a link -----------------------------------------------------------
 
 
-def open_to_write(path: str | Path, flags: int = os.O_WRONLY | os.O_APPEND) -> int:
-    """Open a file of ours, make it if it is missing, and return its descriptor.
+def open_to_write(
+    path: str | Path, flags: int = os.O_WRONLY | os.O_APPEND, make: bool = True
+) -> int:
+    """Open a file of ours and return its descriptor.
+
+    Args:
+        path: the file.
+        flags: of ``os.open``.
+        make: make it if it is missing.
 
     Raises:
         OSError: it cannot be written, or is a link: through it, whoever provides a results root
             would choose where we write.
     """
     try:
-        return os.open(path, flags | os.O_CREAT | CLOEXEC | _NO_WAIT | _NO_LINK, 0o666)
+        return os.open(path, flags | os.O_CREAT * make | CLOEXEC | _NO_WAIT | _NO_LINK, 0o666)
     except FileExistsError:  # asked for: it must not be there
         raise
     except OSError:

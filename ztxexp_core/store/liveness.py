@@ -33,6 +33,7 @@ from ztxexp_core.store.files import (
     STAGING_PREFIX,
     RunFiles,
     asked_again,
+    open_to_write,
     shared_folder,
     warn_once,
 )
@@ -177,7 +178,7 @@ class _Beat:
             os.utime(self._path)  # no time given: the file system's clock counts
         except FileNotFoundError:
             shared_folder(self._root, ALIVE, make=True)
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666))
+            os.close(open_to_write(self._path))
         self._written = True
 
     def end(self) -> None:
