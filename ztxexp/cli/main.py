@@ -12,38 +12,63 @@ from typing import Any
 
 import click
 
-from ztxexp_core.errors import ConfigError, OptionError, UnknownPluginError, ZtxexpError
+from ztxexp.cli.third_party import load, third_party
+from ztxexp_core.errors import (
+    ConfigError,
+    OptionError,
+    UnknownPluginError,
+    ZtxexpError,
+    closest,
+)
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
 COMMANDS = {
-    "plugins": "List the installed plugins, or show one with its options.",
-    "plugin": "Write a plugin package of your own.",
     "sync": "Upload what a tracker is missing.",
     "doctor": "Check this machine, its packages and a results folder.",
+    "plugins": "List the installed plugins, or show one with its options.",
+    "plugin": "Write a plugin package of your own.",
 }
 """Name to help text, so that ``ztxexp --help`` imports no command."""
+
+ALIASES = {"ls": "list", "ps": "status", "top": "best"}
+"""Short names that the help does not list."""
 
 
 class LazyGroup(click.Group):
     """Imports a command when it is asked for, and turns exceptions into exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        return list(COMMANDS)
+        """Return the names of all commands; those of other packages are the last."""
+        return [*COMMANDS, *(name for name in third_party() if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"ztxexp.cli.{cmd_name}").command
-        return command
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name in COMMANDS:
+            command: click.Command = import_module(f"ztxexp.cli.{name}").command
+            return command
+        return load(name) if name in third_party() else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names; an unknown one tells the nearest."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            hint = closest(name, self.list_commands(ctx))
+            ctx.fail(f"there is no command {name!r}{hint}; ztxexp --help lists them")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing one."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        others = {n: f"From {refs[0].distribution}." for n, refs in third_party().items()}
+        if others:
+            with formatter.section("Commands of other packages"):
+                formatter.write_dl(list(others.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its return value is the exit code."""

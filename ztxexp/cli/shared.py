@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ztxexp.project import results_root
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.terminal import console
 
@@ -26,6 +27,18 @@ def timeout_option(default: float, what: str) -> Callable[[_Command], _Command]:
     """Return the option ``--timeout``, in seconds."""
     text = f"Limit for {what}; {default:g} by default."
     return click.option("--timeout", default=default, metavar="SECONDS", help=text)
+
+
+def root_option(command: _Command) -> _Command:
+    """Add the option ``-C``; the command gets the results root as ``root``, a path."""
+    return click.option(
+        "-C",
+        "--root",
+        metavar="DIR",
+        type=click.Path(file_okay=False),
+        callback=lambda ctx, param, value: results_root(value),
+        help="Results root; by default $ZTXEXP_RESULTS, what the project says, or ./results.",
+    )(command)
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
