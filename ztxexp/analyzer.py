@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
+from ztxexp.project import existing_root
 from ztxexp.results.arguments import Filters, Labels, Statuses, Tags, checked_filters
 from ztxexp.results.selection import Selection, read_runs
 from ztxexp.upkeep.methods import UpkeepMethods
-from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus
-from ztxexp_core.store.files import is_folder
-from ztxexp_core.store.run_folder import root_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,14 +60,7 @@ class ResultAnalyzer(UpkeepMethods):
     """
 
     def __init__(self, results_path: str | Path):
-        self.results_path = root_path(results_path)
-        if not is_folder(self.results_path):
-            path = self.results_path
-            entries = path.parent.iterdir() if path.parent.is_dir() else ()
-            near = closest(path.name, [entry.name for entry in entries if entry.is_dir()])
-            raise FileNotFoundError(
-                f"there is no results folder at {path}{near}; give the root of a launch"
-            )
+        self.results_path = existing_root(results_path)
 
     def to_records(
         self,

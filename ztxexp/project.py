@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.store.files import is_folder
+from ztxexp_core.store.run_folder import root_path
 
 OWN_FILE, SHARED_FILE = "ztxexp.toml", "pyproject.toml"
 RESULTS_VARIABLE = "ZTXEXP_RESULTS"
@@ -128,3 +130,19 @@ def results_root(given: str | Path | None = None) -> Path:
     if found.file is not None and found.results is not None:
         return found.file.parent / found.results
     return Path(DEFAULT_RESULTS)
+
+
+def existing_root(root: str | Path) -> Path:
+    """Return the absolute path of a results root.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    path = root_path(root)
+    if not is_folder(path):
+        entries = path.parent.iterdir() if path.parent.is_dir() else ()
+        near = closest(path.name, [entry.name for entry in entries if entry.is_dir()])
+        raise FileNotFoundError(
+            f"there is no results folder at {path}{near}; give the root of a launch"
+        )
+    return path

@@ -25,10 +25,14 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
 COMMANDS = {
+    "check": "Find what is damaged in the results root.",
+    "repair": "Close dead runs, and set damaged ones aside.",
+    "gc": "Delete runs, checkpoints or artifacts by rule.",
     "sync": "Upload what a tracker is missing.",
     "doctor": "Check this machine, its packages and a results folder.",
     "plugins": "List the installed plugins, or show one with its options.",
     "plugin": "Write a plugin package of your own.",
+    "completion": "Print what a shell needs to complete commands and runs.",
 }
 """Name to help text, so that ``ztxexp --help`` imports no command."""
 
@@ -90,9 +94,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 success, 1 failure, 2 usage error. NO_COLOR=1 switches colors off. "
-    'Shell completion: eval "$(_ZTXEXP_COMPLETE=bash_source ztxexp)"; also zsh_source and '
-    "fish_source.",
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted. NO_COLOR=1 switches "
+    "colors off.",
 )
 @click.version_option(package_name="ztxexp", message="ztxexp %(version)s")
 def main() -> None:

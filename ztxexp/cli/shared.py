@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ztxexp.project import results_root
+from ztxexp.project import existing_root, results_root
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.terminal import console
+from ztxexp_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -30,14 +32,42 @@ def timeout_option(default: float, what: str) -> Callable[[_Command], _Command]:
 
 
 def root_option(command: _Command) -> _Command:
-    """Add the option ``-C``; the command gets the results root as ``root``, a path."""
+    """Add the option ``-C``; the command gets the results root, which exists, as ``root``."""
+    return _root_option(_existing)(command)
+
+
+def new_root_option(command: _Command) -> _Command:
+    """Add the option ``-C`` for a command that makes the results root where there is none."""
+    return _root_option(lambda root: root)(command)
+
+
+def _root_option(checked: Callable[[Path], Path]) -> Callable[[_Command], _Command]:
     return click.option(
         "-C",
         "--root",
         metavar="DIR",
         type=click.Path(file_okay=False),
-        callback=lambda ctx, param, value: results_root(value),
+        callback=lambda ctx, param, value: checked(results_root(value)),
         help="Results root; by default $ZTXEXP_RESULTS, what the project says, or ./results.",
+    )
+
+
+def _existing(root: Path) -> Path:
+    try:
+        return existing_root(root)
+    except FileNotFoundError as exc:
+        problem = str(exc).partition(";")[0]
+        raise ConfigError(f"{problem}; name one with -C DIR, or start a sweep: ztxexp run") from exc
+
+
+def direction_option(command: _Command) -> _Command:
+    """Add ``--max/--min``; the command gets what is best as ``mode``, "" where it is not said."""
+    return click.option(
+        "--max/--min",
+        "mode",
+        default=None,
+        callback=lambda ctx, param, value: {None: "", True: "max", False: "min"}[value],
+        help="What is the best; by default what is declared, or what the metric's name says.",
     )(command)
 
 

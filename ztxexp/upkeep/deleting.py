@@ -134,8 +134,11 @@ def gc(
     only: str | None = None,
     dry_run: bool = True,
     confirm: bool = True,
+    logged: bool = True,
 ) -> GcReport:
     """Delete runs, or only their checkpoints or artifacts, by rule; see ``ResultAnalyzer.gc``.
+
+    Without ``logged`` the caller shows the report.
 
     Raises:
         ConfigError: no rule, one that makes no sense, or a metric or key that no run has; nothing
@@ -159,7 +162,7 @@ def gc(
         report.unreferenced = {path: os.lstat(path).st_size for path in files}
         for path in [] if dry_run else files:
             _try("gc", os.unlink, path)
-    if report:
+    if report and logged:
         _log.warning("gc: %s", report.one_line())
     return report
 
