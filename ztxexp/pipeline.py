@@ -66,6 +66,7 @@ class ExperimentPipeline(ConfigBuilder):
         self._trackers: list[Tracker] = []
         self._resume = False
         self._only_failed: frozenset[str] | None = None
+        self._sweep: Mapping[str, Any] | None = None  # what ``ztxexp run`` was asked for
 
     # -- which configurations
 
@@ -359,6 +360,7 @@ class ExperimentPipeline(ConfigBuilder):
             "tracker_specs": self._tracker_specs,
             "trackers": self._trackers,
             "code_version": self._code_version,
+            "sweep": self._sweep,
         }
         with interruptible():
             plan = self._planned(allow_duplicates, exp_fn)

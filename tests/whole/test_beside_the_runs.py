@@ -49,7 +49,9 @@ def test_launches_that_share_a_root_and_readers_share_one_folder(tmp_path, monke
     getattr(pipeline(tmp_path), method)().run(score)
     ResultAnalyzer(tmp_path).to_dataframe()
     assert others(tmp_path) == [".ztxexp"]
-    assert sorted(os.listdir(tmp_path / ".ztxexp")) == [".gitignore", "claims", "index"]
+    assert sorted(os.listdir(tmp_path / ".ztxexp")) == [
+        ".gitignore", "claims", "index", "launches",
+    ]  # fmt: skip
     assert (tmp_path / ".ztxexp/.gitignore").read_text() == "*\n"
     assert len(ResultAnalyzer(tmp_path).to_records()) == 2
     assert ResultAnalyzer(tmp_path).check().ok

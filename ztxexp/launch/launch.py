@@ -35,6 +35,7 @@ from ztxexp.progress.progress import Progress
 from ztxexp.provenance.code_version import states_of, version_of
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
+from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.summary import RunSummary, lacking_lines, note_other_code
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
@@ -136,7 +137,19 @@ def launch(
             sharing: AbstractContextManager[Claims | None] = beating(root)
         else:
             sharing = _claims(root, snapshot, runs, keys)
-        with sharing as claims:
+        record = LaunchWriter(
+            root,
+            keep=plan.snapshot is not None,
+            function=shared.metadata.function,
+            mode=executor.ref.name,
+            workers=workers,
+            total=len(to_run),
+            reused=reused,
+            command=shared.metadata.command,
+            cwd=os.getcwd(),
+            sweep=options.sweep,
+        )
+        with closing(record), sharing as claims:
             queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs))
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             deliveries = Deliveries(root, shared, here, progress)
@@ -150,8 +163,11 @@ def launch(
                 interrupts.raise_if_received()
                 deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
                 flusher.close()
+                record.end(sweep.counts(), sweep.stopped_because)
             except BaseException as exc:
                 interrupted = isinstance(exc, KeyboardInterrupt)
+                problem = "interrupted" if interrupted else f"{type(exc).__name__}: {exc}"
+                record.end(sweep.counts(), problem)
                 flusher.close(INTERRUPTED_SEC if interrupted else None)
                 if interrupted:
                     progress.close()  # the sentence is the last to be read

@@ -363,10 +363,7 @@ class Sweep:
         Args:
             compares: whether the same command would look at what is done.
         """
-        counts = Counter(
-            "interrupted" if outcome.reason == "interrupted" else outcome.status
-            for outcome in self.outcomes.values()
-        )
+        counts = self._ended_counts()
         done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
         total = len(self.outcomes) + len(self.open) + left
         parts = [f"{done} of {plural(total, 'run')} succeeded"]
@@ -378,6 +375,18 @@ class Sweep:
             return message
         first = "" if compares else "add .resume() and "
         return f"{message}; {first}run the same command again to continue"
+
+    def _ended_counts(self) -> Counter[str]:
+        return Counter(
+            "interrupted" if outcome.reason == "interrupted" else outcome.status
+            for outcome in self.outcomes.values()
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs have ended in which way, and how many were not started."""
+        elsewhere = len(self.queue.finished_elsewhere)
+        more = {"elsewhere": elsewhere, "open": len(self.open), "not_started": self.queue.left()}
+        return {**self._ended_counts(), **{name: count for name, count in more.items() if count}}
 
     def summary(self, duration: float, reused: int) -> RunSummary:
         """Count the outcomes.

@@ -49,6 +49,8 @@ TimeLimit = float | str | Callable[[Config], "float | None"] | None
 class LaunchOptions:
     """The settings of one launch as the user gave them, see :meth:`ExperimentPipeline.run`.
 
+    ``sweep`` is what the command line was asked for; it is kept in the record of the launch.
+
     Raises:
         ValueError, TypeError: from :meth:`check` and the others, a value that cannot be used.
     """
@@ -79,6 +81,7 @@ class LaunchOptions:
     workdir: str | None = None
     initializer: Callable[[], object] | None = None
     flush_sec: float | None = FLUSH_SEC
+    sweep: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> LaunchOptions:

@@ -34,6 +34,7 @@ from ztxexp_core.store.files import (
     ALIVE,
     CLAIMS,
     INDEX,
+    LAUNCHES,
     SHARED_FOLDER,
     STAGING_PREFIX,
     asked_again,
@@ -178,8 +179,8 @@ def _check_hidden(path: Path) -> Iterator[Finding]:
     elif TEMPORARY.fullmatch(path.name):
         yield from _left_over(path, "is an unfinished file")
     elif path.name == SHARED_FOLDER and not os.path.islink(path):
-        parts = [Path(shared_folder(path.parent, part)) for part in (ALIVE, CLAIMS, INDEX)]
-        yield from _temporary_files(*parts)
+        parts = (ALIVE, CLAIMS, INDEX, LAUNCHES)
+        yield from _temporary_files(*(Path(shared_folder(path.parent, part)) for part in parts))
 
 
 def _temporary_files(*folders: Path) -> Iterator[Finding]:

@@ -85,8 +85,8 @@ class RunFiles:
 
 
 # Parts of the shared folder: heartbeats of processes; which launch has which configuration; what
-# repair() has set aside; a cache of the runs' records.
-ALIVE, CLAIMS, DAMAGED, INDEX = "alive", "claims", "damaged", "index"
+# repair() has set aside; a cache of the runs' records; what works here, and what it is asked to do.
+ALIVE, CLAIMS, DAMAGED, INDEX, LAUNCHES = "alive", "claims", "damaged", "index", "launches"
 SHARED_FOLDER = ".ztxexp"
 
 
@@ -95,7 +95,7 @@ def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
 
     Args:
         root: the results root.
-        part: :data:`ALIVE`, :data:`CLAIMS`, :data:`DAMAGED` or :data:`INDEX`.
+        part: :data:`ALIVE`, :data:`CLAIMS`, :data:`DAMAGED`, :data:`INDEX` or :data:`LAUNCHES`.
         make: make the part if it is missing; never the root itself.
 
     Raises:
@@ -108,11 +108,16 @@ def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
     """
     folder = f"{root}/{SHARED_FOLDER}"
     path = f"{folder}/{part}"
-    if make:
-        make_folder(folder)
-        with contextlib.suppress(FileExistsError):
-            write_new(f"{folder}/.gitignore", b"*\n")
-        make_folder(path)
+    for last in (False, False, True) if make else ():
+        try:
+            make_folder(folder)
+            with contextlib.suppress(FileExistsError):
+                write_new(f"{folder}/.gitignore", b"*\n")
+            make_folder(path)
+            break
+        except FileNotFoundError:  # a launch that ends has just removed the empty folder
+            if last:
+                raise
     return path
 
 

@@ -106,7 +106,7 @@ def test_every_setting_of_a_launch_is_an_argument_and_the_other_way_round(run):
     arguments = set(inspect.signature(run).parameters)
     of_the_pipeline = {  # metadata(), retry(), track(), version() of the pipeline
         "metadata", "max_attempts", "retry_on", "retry_delay", "retry_backoff",
-        "tracker_specs", "trackers", "code_version",
+        "tracker_specs", "trackers", "code_version", "sweep",
     }  # fmt: skip
     other = {"self", "exp_fn", "exp_function", "allow_duplicates"}
     older_names = {"execution_mode", "num_workers", "dynamic_cpu_threshold"}

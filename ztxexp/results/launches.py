@@ -1,0 +1,231 @@
+"""The records of launches, by which other processes and hosts know what works in a root.
+
+``<root>/.ztxexp/launches/<id>.jsonl`` has a line when its launch begins, and one when it ends. Only
+the launch itself writes it. A record that cannot be written is named in the log, and ends nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.errors import StoreError
+from ztxexp_core.store.files import LAUNCHES, SHARED_FOLDER, shared_folder, utc_now, write_new
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl
+from ztxexp_core.store.liveness import process_is_dead, this_process
+from ztxexp_core.store.run_folder import new_run_id
+
+_log = logging.getLogger("ztxexp")
+
+ALIVE, ENDED, DIED = "alive", "ended", "died"
+_KEPT = 100  # records of launches that are over
+_ENDING = ".jsonl"
+_IGNORE = ".gitignore"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRecord:
+    """What is known of one launch.
+
+    Attributes:
+        id: of the launch; ids sort by time.
+        path: of its record.
+        state: ``alive``, ``ended``, or ``died`` (its process is gone without a word).
+        owner: the launching process, as ``liveness.this_process`` describes it.
+        started_at: when it began, ISO 8601 in UTC.
+        function: the experiment function or command, as in ``meta.json``.
+        mode: name of the executor.
+        workers: how many runs at a time.
+        total: configurations that it runs.
+        reused: configurations beside these that were done before.
+        command: the line that started it, secrets masked.
+        cwd: its working folder.
+        sweep: what ``ztxexp run`` was asked for; ``None`` for a launch from Python.
+        ended_at: when it ended; ``None`` while it is alive, and where it died.
+        counts: how many runs succeeded, failed and so on, once it has ended.
+        stopped_because: why it ended early, if so.
+    """
+
+    id: str
+    path: Path
+    state: str
+    owner: Mapping[str, Any] = field(default_factory=dict)
+    started_at: str = ""
+    function: str = ""
+    mode: str = ""
+    workers: int = 1
+    total: int = 0
+    reused: int = 0
+    command: str = ""
+    cwd: str = ""
+    sweep: Mapping[str, Any] | None = None
+    ended_at: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    stopped_because: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is under way, as far as this host can tell."""
+        return self.state == ALIVE
+
+    @property
+    def place(self) -> str:
+        """Where its process is or was: ``pid 4711 on box``."""
+        return f"pid {self.owner.get('pid')} on {self.owner.get('host')}"
+
+
+_KINDS: dict[str, Any] = {
+    "owner": Mapping,
+    "started_at": str,
+    "function": str,
+    "mode": str,
+    "workers": int,
+    "total": int,
+    "reused": int,
+    "command": str,
+    "cwd": str,
+    "sweep": Mapping,
+    "ended_at": str,
+    "counts": Mapping,
+    "stopped_because": str,
+}
+
+
+def read_launches(root: str | Path) -> list[LaunchRecord]:
+    """Return the launches that have a record below a root, oldest first.
+
+    A launch that leaves nothing beside its runs (no ``resume()``, no ``exclude_completed()``) has a
+    record while it is under way only. Damaged records are left out.
+
+    Example:
+        >>> [launch.function for launch in read_launches("results") if launch.alive]
+        ['train.py:train']
+    """
+    folder = Path(shared_folder(root, LAUNCHES))
+    if folder.is_symlink() or folder.parent.is_symlink():  # what is behind a link is not ours
+        return []
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(_ENDING))
+    except OSError:  # most roots have no such folder
+        return []
+    read = (read_launch(root, folder / name) for name in names)
+    return [launch for launch in read if launch is not None]
+
+
+def read_launch(root: str | Path, path: Path) -> LaunchRecord | None:
+    """Read one record; ``None`` where there is none, or nothing in it can be read."""
+    if path.is_symlink():
+        return None
+    known: dict[str, Any] = {}
+    for row in read_jsonl(path):
+        known |= {
+            name: row[name] for name, kind in _KINDS.items() if isinstance(row.get(name), kind)
+        }
+    if not known:
+        return None
+    state = ENDED
+    if "ended_at" not in known:
+        dead = process_is_dead(known.get("owner"), root, [str(path)])
+        state = ALIVE if dead is False else DIED
+    return LaunchRecord(path.name.removesuffix(_ENDING), path, state, **known)
+
+
+class LaunchWriter:
+    """Writes the record of a launch; nothing here raises.
+
+    Args:
+        root: the results root.
+        keep: whether the record stays when the launch has ended; otherwise it is removed, with the
+            folders that were made for it.
+        fields: what is known when the launch begins, as in :class:`LaunchRecord`.
+
+    Example:
+        >>> writer = LaunchWriter(root, keep=True, mode="sequential", total=12)
+        >>> writer.end({"succeeded": 12})
+    """
+
+    def __init__(self, root: Path, keep: bool, **fields: Any):
+        self._root = root
+        self._keep = keep
+        self._made = self._warned = False
+        self.id = new_run_id()
+        self._lines = JsonlWriter(f"{shared_folder(root, LAUNCHES)}/{self.id}{_ENDING}")
+        first = {"id": self.id, "owner": this_process(), "started_at": utc_now(), **fields}
+        with self._named():
+            try:
+                self._begin(first)
+            except FileNotFoundError:  # another launch has ended and removed the empty folder
+                self._begin(first)
+            _remove_old(root)
+
+    def _begin(self, row: Mapping[str, Any]) -> None:
+        shared_folder(self._root, LAUNCHES, make=True)
+        self._made = True
+        self._lines.append(row)
+
+    @property
+    def path(self) -> Path:
+        """Path of the record."""
+        return Path(self._lines.path)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a line."""
+        if self._made:
+            with self._named():
+                self._lines.append(row)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the first problem in the log."""
+        try:
+            yield
+        except (OSError, ValueError, TypeError, StoreError) as exc:
+            if not self._warned:
+                self._warned = True
+                text = "the record of this launch in %s cannot be written (%s)%s"
+                note = "; other terminals do not see it"
+                _log.warning(text, self.path.parent, exc, note)
+
+    def end(self, counts: Mapping[str, int], stopped_because: str | None = None) -> None:
+        """Say how the launch has ended."""
+        why = {"stopped_because": stopped_because} if stopped_because else {}
+        self.append({"ended_at": utc_now(), "counts": dict(counts), **why})
+
+    def close(self) -> None:
+        """Close the record, and remove it where it does not stay."""
+        self._lines.close()
+        if self._made and not self._keep:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            _remove_empty(self._root)
+
+
+def _remove_old(root: Path) -> None:
+    """Remove the oldest records of launches that are over."""
+    over = [launch for launch in read_launches(root) if not launch.alive] if _are_many(root) else []
+    for launch in over[:-_KEPT]:
+        with contextlib.suppress(OSError):
+            os.unlink(launch.path)
+
+
+def _are_many(root: Path) -> bool:
+    return len(os.listdir(shared_folder(root, LAUNCHES))) > _KEPT
+
+
+def _remove_empty(root: Path) -> None:
+    """Remove the shared folder, if nothing but the records of launches was in it."""
+    folder = f"{root}/{SHARED_FOLDER}"
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{folder}/{LAUNCHES}")
+        if os.listdir(folder) != [_IGNORE]:
+            return
+        os.unlink(f"{folder}/{_IGNORE}")
+        try:
+            os.rmdir(folder)
+        except OSError:  # another launch has come meanwhile
+            write_new(f"{folder}/{_IGNORE}", b"*\n")
