@@ -95,7 +95,6 @@ class ResultAnalyzer(UpkeepMethods):
         flatten: bool = False,
         prefix: bool = False,
         params: bool = False,
-        categories: bool = False,
         code: bool = False,
     ) -> pd.DataFrame:
         """Return the records of :meth:`to_records` as a frame, a row for each run.
@@ -106,7 +105,6 @@ class ResultAnalyzer(UpkeepMethods):
                 ``run.status``; so none hides another (since 2.0).
             params: add what ``ctx.log_params`` was told, after the configuration; that reads one
                 more file of every run (since 2.0).
-            categories: columns of texts that come again and again become categories (since 2.0).
             code: add the column ``code``: ``v1``, ``v2``, ... by first use, for each version of the
                 function and what it calls (since 2.0).
 
@@ -114,7 +112,7 @@ class ResultAnalyzer(UpkeepMethods):
             >>> ResultAnalyzer("./results_demo").to_dataframe().groupby("model")["score"].mean()
         """
         selection = self._select(statuses, metrics_filename, experiment_name, group, tags)
-        return frames.dataframe(selection, flatten, prefix, params, categories, code)
+        return frames.dataframe(selection, flatten, prefix, params, code)
 
     def to_csv(
         self,

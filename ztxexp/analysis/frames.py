@@ -26,14 +26,13 @@ def dataframe(
     flatten: bool = False,
     prefix: bool = False,
     params: bool = False,
-    categories: bool = False,
     code: bool = False,
 ) -> pd.DataFrame:
     """Return the records as a frame, see ``ResultAnalyzer.to_dataframe``."""
     runs = read_runs(selection, params)
     if not prefix:
         runs.warn_hidden()
-    frame = runs_frame(runs, flatten=flatten, prefix=prefix, categories=categories)
+    frame = runs_frame(runs, flatten=flatten, prefix=prefix)
     if code:
         name = "run.code" if prefix else "code"
         if name in frame:
@@ -42,9 +41,7 @@ def dataframe(
     return frame
 
 
-def runs_frame(
-    runs: RunSet, *, flatten: bool = False, prefix: bool = False, categories: bool = False
-) -> pd.DataFrame:
+def runs_frame(runs: RunSet, *, flatten: bool = False, prefix: bool = False) -> pd.DataFrame:
     """Make a frame of runs: a row each, a column for every key that any of them has.
 
     All keys of the configuration come first, then those of the metrics, then those of ``run.json``,
@@ -57,8 +54,6 @@ def runs_frame(
         flatten: nested values become columns with dotted names.
         prefix: every column says where it comes from, ``config.lr``, ``metrics.loss``, so that two
             of the same name stay apart.
-        categories: texts that recur become categories, which take little memory and are grouped
-            fast.
     """
     import pandas as pd
 
@@ -69,8 +64,6 @@ def runs_frame(
     for name, sources in _sources(before, [table.keys() for table in tables]).items():
         cells = [parts[number][key] for number, key in sorted(sources.items())]
         series[name] = _series(cells)
-        if categories and _recurs(series[name]):
-            series[name] = series[name].astype("category")
     if len(runs):
         folders = pd.Series(runs.folders(), dtype=object).infer_objects()
         series[f"{before[-1]}run_dir"] = folders
@@ -90,14 +83,6 @@ def _sources(
             for key in lists[at]:
                 sources.setdefault(before[number] + key, {})[number] = key
     return sources
-
-
-def _recurs(series: pd.Series[Any]) -> bool:
-    """Return whether a column holds texts, of which at most every second one is new."""
-    from pandas.api.types import infer_dtype
-
-    is_text = infer_dtype(series, skipna=True) == "string"
-    return is_text and series.nunique() * 2 <= len(series)
 
 
 def _series(columns: Sequence[Column]) -> pd.Series[Any]:

@@ -36,7 +36,6 @@ from ztxexp_core.values.codec import numbers
 _SHOWN = 10  # differences; the record holds them all
 _WIDTH = 160
 _DIGITS = 12  # of a hash, as people compare them
-_FEW_PACKAGES = 10
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")  # nothing that git would take for an option
 _INTERPRETER = re.compile(r"(?:.*/)?python[\d.]*")
 _MODULE_OPTION = re.compile(r" -\w*m ?(\S+)")
@@ -359,10 +358,7 @@ def _steps(
         (what.removeprefix(_PACKAGE), was) for what, was in then.items() if _PACKAGE in what
     ]
     wanted = [f"{name}=={was}" for name, was in versions if was != _NOT_INSTALLED]
-    listed = provenance.read_shared(root, meta.packages, provenance.PACKAGES)
-    if listed and len(wanted) > _FEW_PACKAGES and provenance.is_list_of_packages(listed[1]):
-        yield f"python -m pip install -r {_quoted(str(listed[0].absolute()))}"
-    elif wanted:
+    if wanted:
         yield f"python -m pip install {_joined(wanted)}"
 
 

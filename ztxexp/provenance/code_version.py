@@ -24,10 +24,10 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from ztxexp.provenance.provenance import hash_of_tree, name_of, parse_file
+from ztxexp.provenance.provenance import file_of_class, hash_of_tree, name_of, parse_file
 from ztxexp.provenance.sources import hash_of_code, imported_in, names_in, source_of
 
 _OURS = ("ztxexp", "ztxexp_core", "ztxexp_executors", "ztxexp_trackers", "ztxexp_testing")
@@ -174,11 +174,11 @@ class _Walk:
             cls
             for cls in kind.__mro__
             if _is_own_module(sys.modules.get(cls.__module__))
-            or (cls.__module__ == "builtins" and _file_of(cls))  # made by exec()
+            or (cls.__module__ == "builtins" and file_of_class(cls))  # made by exec()
         ]
         for cls in own:
             space = vars(sys.modules[cls.__module__])
-            path = space.get("__file__") or _file_of(cls)
+            path = space.get("__file__") or file_of_class(cls)
             source = source_of(path, space) if path else None
             node = source.definition(cls.__qualname__) if source else None
             if node is not None:
@@ -308,11 +308,6 @@ def _is_generated(member: Any) -> bool:
     """Return whether a dataclass, say, has made this method out of what the source has."""
     inner = inspect.unwrap(member) if isinstance(member, FunctionType) else None
     return isinstance(inner, FunctionType) and inner.__code__.co_filename.startswith("<")
-
-
-def _file_of(cls: type) -> str | None:
-    codes = (getattr(member, "__code__", None) for member in vars(cls).values())
-    return next((code.co_filename for code in codes if isinstance(code, CodeType)), None)
 
 
 def _file_of_module(path: str) -> str | None:

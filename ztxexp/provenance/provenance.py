@@ -220,11 +220,6 @@ def packages_of(root: str | Path, meta: Mapping[str, Any]) -> dict[str, str]:
     return {line[1]: line[2] for line in map(_LINE.fullmatch, lines) if line}
 
 
-def is_list_of_packages(data: bytes) -> bool:
-    """Return whether a file holds nothing but packages: pip takes lines that begin with -, too."""
-    return all(map(_LINE.fullmatch, data.decode(errors="replace").splitlines()))
-
-
 def installed(path: Iterable[str] | None = None) -> dict[str, str]:
     """Return the version of every installed distribution, by its normalised name, sorted.
 
@@ -289,7 +284,7 @@ def code_of(function: Any) -> CodeIdentity:
     with suppress(Exception):  # the user's object may raise anything when it is asked
         inner = _unwrapped(function)
         code: CodeType | None = getattr(inner, "__code__", None)
-        path = code.co_filename if code else _file_of_class(inner)
+        path = code.co_filename if code else file_of_class(inner)
         line = code.co_firstlineno if code else None
         if path and os.path.isfile(path):
             module_hash, hashes = hashes_in_file(path, inner.__qualname__, line)
@@ -318,11 +313,10 @@ def _unwrapped(function: Any) -> Any:
     return inner if named else type(inner)
 
 
-def _file_of_class(kind: Any) -> str | None:
-    """Return the file of a class, which only its methods know."""
+def file_of_class(kind: type) -> str | None:
+    """Return the file of a class, which only its methods know; ``<...>`` for one of no file."""
     codes = (getattr(member, "__code__", None) for member in vars(kind).values())
-    files = (code.co_filename for code in codes if isinstance(code, CodeType))
-    return next((file for file in files if os.path.isfile(file)), None)
+    return next((code.co_filename for code in codes if isinstance(code, CodeType)), None)
 
 
 def hashes_in_file(

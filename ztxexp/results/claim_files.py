@@ -167,27 +167,6 @@ class ClaimFiles:
             os.unlink(self.path(identity, after))
 
 
-def all_claims(root: str | Path) -> Iterator[Claim]:
-    """Yield every claim below a root.
-
-    Raises:
-        OSError: one of them, or a folder, cannot be read.
-    """
-    folder = shared_folder(root, CLAIMS)
-    for shard in _listed(folder):
-        for name in _listed(f"{folder}/{shard}"):
-            claim = _read(f"{folder}/{shard}/{name}") if name.endswith(".jsonl") else None
-            if claim is not None:
-                yield claim
-
-
-def _listed(folder: str) -> list[str]:
-    try:
-        return asked_again(os.listdir, folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _append_end(path: str, end: Claim) -> bool:
     """Add the end to a claim's own file; false where the file is another claim's by now."""
     try:

@@ -5,8 +5,6 @@ Nothing is written here but the index; dead runs are recognised and not closed.
 
 from __future__ import annotations
 
-import builtins
-import difflib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -334,29 +332,17 @@ def read_config_keys(root: str | Path) -> set[str]:
 REASONS = ("exception", "killed", "oom", "timeout", "lost", "interrupted", "unrecorded")
 """Why a run failed, as ``run.json`` has it; beside these there are classes of exceptions."""
 
-_TYPO = 0.9  # a name of an exception this close to a built-in one; ConnectError is one of its own
-
 
 def check_reason(word: str) -> None:
-    """Refuse what is neither a reason nor a name that an exception may have, as far as is known.
+    """Refuse a status, and a misspelt reason; other words may be names of exceptions.
 
     Raises:
-        OptionError: a reason or the name of a built-in exception is misspelt, or it is a status.
+        OptionError: it is one of these.
     """
-    known = [name for name, kind in vars(builtins).items() if isinstance(kind, type)]
-    known += ["WorkerDied", "Timeout"]
-    if word in REASONS or word in known:
-        return
     if word in VALID_RUN_STATUSES:
         raise OptionError(f"{word!r} is a status; retry_failed() alone runs whatever has failed")
-    lower, near = word.lower(), ""
-    if lower == word or lower in REASONS:
-        near = closest(lower, REASONS)
-    else:
-        close = difflib.get_close_matches(word, known, n=1, cutoff=_TYPO)
-        if close and close[0] not in word and word not in close[0]:
-            near = closest(word, close)
-    if near:
+    near = closest(word.lower(), REASONS) if word.islower() or word.isupper() else ""
+    if near and word not in REASONS:
         raise OptionError(
             f"retry_failed: no run fails with the reason {word!r}{near}; reasons are "
             f"{', '.join(REASONS)}, or classes of exceptions"

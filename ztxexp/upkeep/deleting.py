@@ -20,7 +20,6 @@ from typing import Any
 
 from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
 from ztxexp.results.arguments import as_list, checked_statuses
-from ztxexp.results.index import Kind, read_all
 from ztxexp.results.selection import Selection, chosen_runs, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
@@ -41,7 +40,7 @@ from ztxexp.upkeep.rules import (
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
 from ztxexp_core.store.files import STAGING_PREFIX, entries_below, is_there, known_record
-from ztxexp_core.store.run_folder import effective_record, is_utf8, run_names
+from ztxexp_core.store.run_folder import effective_record
 
 _log = logging.getLogger("ztxexp")
 
@@ -372,51 +371,30 @@ def _names(folders: Sequence[Path], labels: Sequence[str] = ()) -> str:
 def unreferenced(root: Path, deleted: Collection[str] = ()) -> list[Path]:
     """Return the patches and lists of packages of a root to which no run refers.
 
-    There are none while a launch is under way.
+    There are none while a launch is under way, or where a run cannot say what it refers to.
 
     Args:
         root: the results root.
         deleted: names of runs' folders that do not count.
     """
-    now, old = time.time(), list[Path]()
-    with contextlib.suppress(OSError), os.scandir(root) as scanned:
-        entries = list(scanned)
-        if not all(is_utf8(entry.name) for entry in entries):  # a run that is not read
-            return []
-        shared = [entry for entry in entries if SHARED_FILE.fullmatch(entry.name)]
-        names = [entry.name for entry in shared if entry.is_file(follow_symlinks=False)]
-        old = [
-            root / name for name in names if (age_of(root / name, now) or 0.0) > _SHARED_KEPT_SEC
-        ]
-    if not old or launch_under_way(root):
+    if launch_under_way(root):
         return []
-    referenced = _referenced(root, deleted)
-    return sorted(path for path in old if referenced is not None and path.name not in referenced)
-
-
-def _referenced(root: Path, deleted: Collection[str]) -> set[str] | None:
-    """Return the names of the files to which runs refer; ``None`` if a run cannot be read."""
-    gone = set(deleted)
-    names = [name for name in run_names(root) if name not in gone]
-    kept = Kind(
-        "meta.json", lambda _, meta: {f: meta[f] for f in SHARED_FIELDS if f in meta}, "provenance"
-    )
-    (table,) = read_all(str(root), names, [kept])
-    paths = [root / name / "meta.json" for name in names]
+    referenced: set[str] = set()
     try:
-        moved = os.listdir(root / QUARANTINE) if is_there(root / QUARANTINE) else []
-        paths_moved = [root / QUARANTINE / name / "meta.json" for name in moved]
-        records = [
-            *zip(paths, table.all(), strict=True),
-            *((path, known_record(path)) for path in paths_moved),
-        ]
-    except OSError:
-        return None
-    if table.unread or any(one is None and os.path.lexists(path) for path, one in records):
-        return None
-    return {
-        kind.format(one[field])
-        for _, one in records
-        for field, kind in SHARED_FIELDS.items()
-        if one and field in one
-    }
+        names = os.listdir(root)
+        folders = [root / name for name in names if name[0] != "." and name not in deleted]
+        if is_there(root / QUARANTINE):
+            folders += (root / QUARANTINE).iterdir()
+        for path in (folder / "meta.json" for folder in folders):
+            meta = known_record(path)
+            if meta is None and os.path.lexists(path):  # damaged
+                return []
+            referenced |= {
+                kind.format((meta or {}).get(name)) for name, kind in SHARED_FIELDS.items()
+            }
+    except OSError:  # what a run refers to is not known
+        return []
+    shared = sorted(root / n for n in names if SHARED_FILE.fullmatch(n) and n not in referenced)
+    now = time.time()
+    old = [path for path in shared if (age_of(path, now) or 0.0) > _SHARED_KEPT_SEC]
+    return [path for path in old if path.is_file() and not path.is_symlink()]

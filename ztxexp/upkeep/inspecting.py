@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -325,20 +324,15 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
 
 def metrics_in_events(path: str) -> dict[str, Any] | None:
     """Return the metrics of a success from the last ``end`` event of its ``events.jsonl``."""
-    summary = last_event(path, ("end",)).get("summary")
-    if not isinstance(summary, dict) or summary.get("status") != RUN_STATUS_SUCCEEDED:
-        return None
-    metrics = summary.get("metrics")
-    return metrics if isinstance(metrics, dict) and metrics else None
-
-
-def last_event(path: str, names: Collection[str]) -> dict[str, Any]:
-    """Return the last event of some names in an ``events.jsonl``; empty where there is none."""
     for line in reversed(read_end(path, _TAIL_BYTES)[1].splitlines()):
         row = row_of(line, exact=True)
-        if row is not None and row.get("event") in names:
-            return row
-    return {}
+        if row is not None and row.get("event") == "end":
+            summary = row.get("summary")
+            if isinstance(summary, dict) and summary.get("status") == RUN_STATUS_SUCCEEDED:
+                metrics = summary.get("metrics")
+                return metrics if isinstance(metrics, dict) and metrics else None
+            return None
+    return None
 
 
 def _check_lines(result: Inspected, names: list[str]) -> None:

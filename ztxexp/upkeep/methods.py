@@ -100,9 +100,9 @@ class UpkeepMethods:
         - Where events.jsonl still has the metrics of a missing or damaged metrics.json, that file
           is written again.
         - Any other damaged run is moved to ``<root>/.ztxexp/damaged``; its configuration can then
-          be run again. ``README.txt`` there says how to undo a move, ``moves.jsonl`` why it was
-          made. A run of which no file says whether it has ended stays while it is claimed, and
-          until it has not changed for a minute (for an hour while launches are under way).
+          be run again. ``moves.jsonl`` there says where it was and why it was moved: to undo that,
+          move it back. A run of which no record says whether it has ended stays while launches are
+          under way, and until it has not changed for a minute.
 
         Args:
             dry_run: only return what would be done.

@@ -9,7 +9,6 @@ error.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import math
 import os
@@ -18,17 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.claim_files import all_claims
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
-from ztxexp.upkeep.checking import IN_USE_SEC, age_of, check
+from ztxexp.upkeep.checking import age_of, check
 from ztxexp.upkeep.inspecting import (
-    QUARANTINE,
     Inspected,
     Kind,
     inspect_run,
-    last_event,
     reason,
 )
 from ztxexp_core.errors import StoreError
@@ -45,10 +41,9 @@ from ztxexp_core.store.files import (
     utc_now,
     write_bytes,
     write_json,
-    write_new,
 )
 from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead, process_is_dead
+from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead
 from ztxexp_core.store.run_folder import close_run
 from ztxexp_core.values.codec import encode
 
@@ -189,34 +184,12 @@ class Repairer:
         run, folder = inspected.run, inspected.folder
         if run is not None and (run.get("status") != RUN_STATUS_RUNNING or run.get("owner")):
             return "still running" if may_be_running(run, folder) else None
-        # The record does not name a process.
-        if folder.name in self._claimed:
-            return "a launch that is under way has claimed it"
-        if last_event(RunFiles(folder).events, ("start", "end")).get("event") == "end":
-            return None
-        unchanged = min(_youngest(folder, self._now), age_of(folder, self._now) or 0.0)
-        if unchanged < _RECENT_SEC:
-            return "it has just changed; repair again in a minute"
-        if unchanged < IN_USE_SEC and launch_under_way(self._root):
+        if launch_under_way(self._root):  # the record does not name a process
             return "launches are under way in this root; repair again when they have ended"
-        return None
-
-    @functools.cached_property
-    def _now(self) -> float:
-        return file_system_now(self._root)  # by which files are dated; hosts disagree
-
-    @functools.cached_property
-    def _claimed(self) -> set[str]:
-        """The ids of runs that living launches have claimed."""
-        claimed = set()
-        for claim in all_claims(self._root):
-            files = RunFiles(self._root / claim.run_id)
-            signs = (claim.path, files.curve, files.events)
-            if claim.status == RUN_STATUS_RUNNING and not process_is_dead(
-                claim.owner, self._root, signs
-            ):
-                claimed.add(claim.run_id)
-        return claimed
+        now = file_system_now(self._root)  # by which files are dated; hosts disagree
+        unchanged = min(_youngest(folder, now), age_of(folder, now) or 0.0)
+        recent = unchanged < _RECENT_SEC
+        return "it has just changed; repair again in a minute" if recent else None
 
 
 def may_be_running(run: dict[str, Any], folder: Path) -> bool:
@@ -265,18 +238,7 @@ def _youngest(folder: str | Path, now: float) -> float:
 
 # ---- where damaged entries are moved ---------------------------------------------------------
 
-_LOG, _README = "moves.jsonl", "README.txt"
-_README_TEXT = f"""\
-ResultAnalyzer.repair(), or stale(), has moved these entries here. Readers do not look into this
-folder, and ztxexp never deletes anything in it.
-
-moves.jsonl has a line for each entry: where it was ("from", below the results root), its name here
-("to"), when it was moved ("at", UTC), and why.
-
-To undo a move, repair what "why" names, then move the entry back, for example
-    mv {QUARANTINE}/20260301_101500_5f0c 20260301_101500_5f0c
-To discard all entries, delete this folder.
-"""
+_LOG = "moves.jsonl"
 
 
 class Quarantine:
@@ -290,7 +252,7 @@ class Quarantine:
         """Return where an entry would be moved: its own name, with a number if that is taken."""
         name = ".".join(path.relative_to(self._root).parts).lstrip(".") or "entry"
         place, number = self._folder / name, 1
-        while os.path.lexists(place) or place.name in (_LOG, _README):
+        while os.path.lexists(place) or place.name == _LOG:
             number += 1
             place = self._folder / f"{name}-{number}"
         return place
@@ -305,8 +267,6 @@ class Quarantine:
         """
         try:
             shared_folder(self._root, DAMAGED, make=True)
-            with contextlib.suppress(FileExistsError):
-                write_new(f"{self._folder}/{_README}", _README_TEXT.encode())
         except OSError as exc:
             raise StoreError(
                 exc.errno,

@@ -122,18 +122,6 @@ def test_a_metric_and_a_key_of_one_name_are_kept_apart_on_request(root, caplog):
     assert "loss" in caplog.text and "prefix=True" in caplog.text
 
 
-def test_texts_that_come_again_become_categories_on_request(tmp_path):
-    for number in range(8):
-        config = {"model": ["small", "large"][number % 2], "name": f"n{number}", "lr": number}
-        write(tmp_path, number, config, {"loss": 1.0})
-    frame = ResultAnalyzer(tmp_path).to_dataframe(categories=True)
-    assert frame["model"].dtype == "category"
-    assert list(frame["model"])[:2] == ["small", "large"]
-    assert not isinstance(frame["name"].dtype, pd.CategoricalDtype)
-    assert frame["lr"].dtype == "int64"
-    assert frame.groupby("model", observed=True)["lr"].sum().to_dict() == {"small": 12, "large": 16}
-
-
 def test_logged_parameters_are_columns_on_request(tmp_path):
     def train(ctx):
         ctx.log_params({"layers": 3 + ctx.config["seed"], "opt": {"name": "sgd"}})
@@ -292,16 +280,6 @@ def test_the_last_run_may_be_a_dead_one(folder, monkeypatch, flatten):
     for _ in range(2):
         frame = ResultAnalyzer(folder).to_dataframe(None, flatten=flatten)
         assert frame["status"].tolist() == 5 * ["succeeded"] + ["failed"]
-
-
-def test_categories_do_not_depend_on_the_cache(folder, monkeypatch):
-    monkeypatch.setattr(index, "_WORTH_KEEPING", -1)
-    monkeypatch.setattr(index, "stamp", lambda root: 4e9)
-    for i in range(12):
-        write_run(folder, f"{i:02}", config={"m": "ab"[i % 2], "name": str(i)})
-    first, second = (ResultAnalyzer(folder).to_dataframe(categories=True) for _ in range(2))
-    assert first.dtypes.tolist() == second.dtypes.tolist()
-    assert first["m"].dtype == "category" and first["name"].dtype != "category"
 
 
 DOTTED = {"a.b": {"c": 2}, "a": {"b": 1}}

@@ -301,8 +301,7 @@ def test_other_versions_of_packages_and_python_differ(lab, monkeypatch):
     monkeypatch.setattr(provenance, "installed", dict)
     found = reproduce(lab.root, run_id)
     assert len(found.differences) > 20 and "more, see .differences" in str(found)
-    (listed,) = lab.root.glob(".packages-*.txt")
-    assert found.steps[1] == f"python -m pip install -r {listed}"
+    assert found.steps[1].startswith("python -m pip install ") and "pluggy==" in found.steps[1]
 
 
 def test_a_diff_that_was_not_recorded_is_said_to_be_missing(lab):

@@ -97,8 +97,6 @@ def test_retry_failed_can_be_limited_to_reasons(root):
         ("time-out", "did you mean 'timeout'"),
         ("OOM", "did you mean 'oom'"),
         ("interupted", "did you mean 'interrupted'"),
-        ("ValueErorr", "did you mean 'ValueError'"),
-        ("WorkerDead", "did you mean 'WorkerDied'"),
         ("failed", "is a status"),
     ],
 )
