@@ -16,6 +16,23 @@ from ztxexp_core.plugins import registry
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+# Where a test has a case for each mode of a launch, make quick leaves these out.
+_FURTHER_MODES = ("joblib", "dynamic")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as slow: cases of further modes, and all but the first of ``first_is_quick``."""
+    has_quick_case = set()
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        further = any(isinstance(value, str) and value in _FURTHER_MODES for value in values)
+        alike = item.get_closest_marker("first_is_quick") and item.function in has_quick_case
+        if further or alike:
+            item.add_marker(pytest.mark.slow)
+        else:
+            has_quick_case.add(item.function)
+
 
 @pytest.fixture
 def root(tmp_path) -> Root:

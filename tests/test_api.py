@@ -244,6 +244,7 @@ def _modules():
             yield info.name
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("module", sorted(_modules()))
 def test_every_module_imports_alone_and_quietly(module):
     out = subprocess.run(

@@ -110,6 +110,7 @@ def gpus(monkeypatch):
     return say
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(("visible", "most"), [(None, 2), ("0", 1), ("1", 2), (UUIDS[0], 1)])
 def test_one_visible_gpu_with_room_is_enough(gpus, crowd, monkeypatch, visible, most):
     if visible is not None:

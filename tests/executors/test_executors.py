@@ -36,6 +36,7 @@ def test_an_experiment_that_workers_cannot_load_is_an_error_and_runs_nothing(roo
     assert root.runs() == []
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", PARALLEL)
 @pytest.mark.parametrize(
     ("how", "exit_code", "signum"),
@@ -88,6 +89,7 @@ def _alive(pid):
         return False
 
 
+@pytest.mark.slow
 def test_dynamic_always_has_one_run_under_way_however_busy_the_machine(root):
     summary = ExpRunner([{"i": i} for i in range(3)], root.path).run(
         experiments.score, mode="dynamic", workers=2, cpu_threshold=0.0001
@@ -95,6 +97,7 @@ def test_dynamic_always_has_one_run_under_way_however_busy_the_machine(root):
     assert summary.succeeded == 3
 
 
+@pytest.mark.slow
 def test_minus_one_worker_means_a_run_at_a_time_for_each_core(root):
     cores = available_cores()
     configs = [{"i": i, "others": cores} for i in range(cores + 2)]
@@ -105,12 +108,14 @@ def test_minus_one_worker_means_a_run_at_a_time_for_each_core(root):
     assert len({strict(run["dir"] / "metrics.json")["pid"] for run in root.runs()}) == cores
 
 
+@pytest.mark.slow
 def test_joblib_with_one_worker_runs_in_a_worker_too(root):
     configs = [{"i": 0}, {"i": 1, "how": "exit3"}, {"i": 2}]
     summary = ExpRunner(configs, root.path).run(experiments.dies, mode="joblib", workers=1)
     assert (summary.succeeded, summary.failed) == (2, 1)
 
 
+@pytest.mark.slow
 def test_launches_from_several_threads_leave_the_script_where_it_was(root):
     import threading
 

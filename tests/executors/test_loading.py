@@ -55,6 +55,7 @@ def python(tmp_path):
     return run
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", [*PARALLEL, "process_pool by spawn"])
 def test_a_module_that_starts_a_launch_when_it_is_imported_is_told_once_with_the_way_out(
     mode, python, root
@@ -136,6 +137,7 @@ def test_a_script_that_multiprocessing_imports_again_does_not_start_its_launch_a
     assert strict(root.only()["dir"] / "metrics.json") == {"code": 1}
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", *PARALLEL])
 @pytest.mark.parametrize("inner", ["sequential", "process_pool"])
 def test_a_run_may_launch_a_sweep_of_its_own(mode, inner, root):

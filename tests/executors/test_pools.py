@@ -16,6 +16,7 @@ from ztxexp_executors import _starting, _workers
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 
+@pytest.mark.slow
 def test_a_pool_goes_on_with_fewer_workers_where_there_is_no_room_for_more(root):
     code = (
         "import resource, sys, experiments\n"

@@ -187,6 +187,7 @@ def test_functions_of_a_script_do_in_a_worker_what_they_do_in_the_script(mode, s
     assert _metrics(root) == [("succeeded", None, metrics) for metrics in EXPECTED], out.stderr
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork", "fork, after a launch"])
 def test_a_launch_works_in_a_process_that_multiprocessing_has_started(method, script, root):
     method, _, later = method.partition(", ")
@@ -207,6 +208,7 @@ def test_a_launch_works_in_a_process_that_multiprocessing_has_started(method, sc
     assert _metrics(root) == expected, out.stdout + out.stderr
 
 
+@pytest.mark.slow
 def test_usual_lines_of_torch_scripts_run_in_a_worker(script, root):
     pytest.importorskip("torch")
     text = """
@@ -254,6 +256,7 @@ def test_what_cannot_be_sent_is_named_with_the_functions_that_use_it(script, roo
     assert root.runs() == []
 
 
+@pytest.mark.slow
 def test_other_threads_have_their_script_while_workers_start(root):
     script, others, stop = sys.modules["__main__"], [], threading.Event()
 
@@ -293,12 +296,14 @@ def _asks(ctx):
     input("go on? ")
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("function", [_stops, _asks])
 def test_a_failure_for_lack_of_a_terminal_names_the_mode_that_has_one(function, root):
     ExpRunner([{}], root.path).run(function, mode="process_pool")
     assert "use mode='sequential'" in root.only()["error_message"]
 
 
+@pytest.mark.slow
 def test_the_advice_for_an_async_function_works_in_a_running_event_loop(root):
     async def train(ctx):
         await asyncio.sleep(0)

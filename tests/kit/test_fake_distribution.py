@@ -82,6 +82,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 def test_its_plugins_are_used_by_name_in_sweeps_and_workers(root):
     with fake():
         configs = ExpManager().expand("fake").build()

@@ -155,6 +155,7 @@ def outcome(case: ElementTree.Element) -> str:
     return next((item.tag for item in case if item.tag != "system-err"), "passed")
 
 
+@pytest.mark.slow
 def test_a_tracker_that_keeps_everything_passes_everything(results):
     found = {name: outcome(case) for name, case in results["Kept"].items()}
     assert len(found) > 45

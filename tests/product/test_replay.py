@@ -325,6 +325,7 @@ def test_a_tracker_that_is_down_ends_a_sync_soon_and_the_next_one_sends_all(root
     assert sync(root.path, ledger).events == 200
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("seed", range(5))
 def test_after_random_failures_hangs_and_kills_a_replay_makes_it_equal_to_the_local_log(
     root, ledger, seed

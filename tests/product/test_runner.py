@@ -87,6 +87,7 @@ def test_an_empty_list_is_an_empty_summary(root):
     assert ExpRunner([], root.path).run(experiments.nothing) == RunSummary(0, 0, 0, 0, 0.0, [])
 
 
+@pytest.mark.slow
 def test_older_argument_names_mean_the_same(root):
     summary = five(root, execution_mode="dynamic", num_workers=1, dynamic_cpu_threshold=100)
     assert summary.succeeded == 5
@@ -182,6 +183,7 @@ def test_runs_left_running_by_a_dead_launcher_are_closed_by_the_next_launch(root
     assert next(r for r in root.runs() if r["status"] == "failed")["reason"] == "lost"
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_live_jsonl_tracker_replaces_the_default_one(root, mode):
     from ztxexp import JsonlTracker
@@ -266,6 +268,7 @@ def test_what_the_executor_said_stands_in_the_record_of_the_run_it_lost(root, fl
     assert "executor broke" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_exit_asked_for_by_a_signal_handler_leaves_nothing_running(root, tmp_path):
     code = (
         "import os, signal, sys, experiments\n"

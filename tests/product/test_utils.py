@@ -471,6 +471,7 @@ def test_memory_is_told_in_megabytes():
 # ---- models and objects
 
 
+@pytest.mark.slow
 def test_a_torch_model_comes_back(tmp_path):
     torch = pytest.importorskip("torch")
     model, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)

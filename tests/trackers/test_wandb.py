@@ -177,6 +177,7 @@ def test_runs_in_several_threads_at_once_do_not_mix(make_ctx):
         assert_followed(ctx)
 
 
+@pytest.mark.slow
 def test_worker_processes_follow_several_runs_each(make_ctx):
     ctxs = [make_ctx(f"r{number}") for number in range(4)]
     context = multiprocessing.get_context("spawn")

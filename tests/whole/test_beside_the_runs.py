@@ -34,6 +34,7 @@ def others(root: Path) -> list[str]:
     )
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_plain_launch_leaves_runs_and_no_other_folder(tmp_path, mode):
     summary = pipeline(tmp_path).run(score, mode=mode, workers=2)

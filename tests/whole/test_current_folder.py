@@ -41,6 +41,7 @@ def run(*words, cwd):
     return subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, timeout=150)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("words", [["plugins"], ["doctor"]])
 @pytest.mark.parametrize("module", [False, True])
 def test_no_command_imports_from_the_current_folder(poisoned, words, module):
@@ -51,6 +52,7 @@ def test_no_command_imports_from_the_current_folder(poisoned, words, module):
     assert b"process_pool" in done.stdout or words == ["doctor"]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     "mode", [["process_pool"], ["joblib"], ["dynamic"], ["process_pool", "fresh_process"]]
 )
@@ -67,6 +69,7 @@ def test_no_worker_imports_from_the_current_folder(poisoned, tmp_path, mode):
     assert not mark.exists(), mark.read_text()
 
 
+@pytest.mark.slow
 def test_modules_beside_the_script_are_found_and_processes_of_runs_are_as_ever(tmp_path):
     (tmp_path / "helper.py").write_text("value = 2.0\n")
     (tmp_path / "child.py").write_text("import helper; print(helper.value)\n")

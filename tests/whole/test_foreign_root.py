@@ -67,6 +67,7 @@ OURS = ["events.jsonl", "extras.jsonl", "metrics.jsonl", "run.log", "error.log"]
 FOLDERS = ["artifacts", "checkpoints", "trackers"]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("name", [*OURS, *FOLDERS, ""])
 def test_no_run_is_resumed_through_a_link(root, outside, caplog, name):
     status = "running" if name in ("run.log", "") else "failed"  # a dead one is closed first
@@ -361,6 +362,7 @@ def removed_by_the_system(tmp_path):
     subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("removed_by_the_system")
 def test_long_texts_and_deep_trees_cost_lines_of_a_stated_length(root, capfd, caplog):
     good = write_run(root.path, "good", config={"lr": 1}, metrics={"score": 1.0})
@@ -416,6 +418,7 @@ assert (summary.succeeded, summary.reused) == (1, 1), summary
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "truncate") or os.name == "nt", reason="no sparse files")
 def test_files_without_end_cost_a_stated_amount_of_memory_and_are_named(root):
     for name in ("good1", "good2"):

@@ -53,6 +53,7 @@ def _leak(ctx):
 CASES = [(mode, how) for mode in MODES for how in ("remove", "replace", "block", "leak")]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(("mode", "how"), [c for c in CASES if c != ("sequential", "leak")])
 def test_it_has_failed_and_the_others_succeed(root, mode, how, monkeypatch):
     monkeypatch.setenv("SPOILS", how)
@@ -81,6 +82,7 @@ def forks(ctx):
     return {"code": code}
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks there")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("child", "code"), [("returns", 0), ("raises", 1), ("exits", 3)])

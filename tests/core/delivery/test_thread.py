@@ -162,6 +162,7 @@ def test_a_tracker_may_take_what_waits_in_one_call_of_a_thousand_at_the_most(
     assert steps(desk.tracker) == list(range(2500))
 
 
+@pytest.mark.slow
 def test_batches_are_as_large_as_the_limit_for_one_call_allows(tmp_path: Path) -> None:
     class Slow(InBatches):
         def on_metrics(self, ctx: RunContext, events: list[MetricEvent]) -> None:
@@ -177,6 +178,7 @@ def test_batches_are_as_large_as_the_limit_for_one_call_allows(tmp_path: Path) -
     assert max(desk.tracker.sizes[1:]) <= 80
 
 
+@pytest.mark.slow
 def test_the_first_use_in_a_process_may_take_longer_and_holds_up_the_run_no_longer(
     tmp_path: Path,
 ) -> None:
@@ -330,6 +332,7 @@ def test_after_three_failures_in_a_row_only_the_end_is_told(tmp_path: Path) -> N
     assert (sent.lacking, sent.ended) == (50, True)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("call", ["on_run_start", "on_metric", "on_run_end"])
 def test_a_call_that_hangs_is_waited_for_no_longer_than_said(tmp_path: Path, call: str) -> None:
     release = threading.Event()
@@ -518,6 +521,7 @@ class Computes:
         pass
 
 
+@pytest.mark.slow
 def test_what_is_left_is_told_when_the_function_has_returned(tmp_path: Path) -> None:
     from ztxexp import ExpRunner
 

@@ -40,6 +40,7 @@ def restored():
     settings.put_back_settings(before)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     ("top", "figure", "expected"),
     [

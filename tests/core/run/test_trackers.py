@@ -58,6 +58,7 @@ def logs(ctx):
         ctx.log_metric(step, {"loss": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["start", "event", "end"])
 def test_a_tracker_that_hangs_holds_a_launch_up_once(root, tmp_path, call, caplog):
     tracker = Hangs(tmp_path / "notes", call)
@@ -76,6 +77,7 @@ class HangsInWorkers(Hangs):
         return contextlib.nullcontext()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_other_processes_hear_that_a_tracker_hangs(root, tmp_path, mode):
     tracker = HangsInWorkers(tmp_path / "notes", "start")
@@ -89,6 +91,7 @@ def test_other_processes_hear_that_a_tracker_hangs(root, tmp_path, mode):
     assert summary.lacking == {"HangsInWorkers": 12}
 
 
+@pytest.mark.slow
 def test_training_is_not_held_up_by_a_tracker_that_hangs_meanwhile(root, tmp_path):
     spent = []
 

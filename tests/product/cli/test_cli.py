@@ -175,6 +175,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_whatever_an_import_does_the_list_is_whole_and_says_it():
     modules = {f"bad_{name}": source for name, source in BAD.items()}
@@ -211,6 +212,7 @@ def test_a_tracker_that_lacks_a_package_says_what_to_install():
     assert "'no_such_package' is not installed; pip install no_such_package" in out
 
 
+@pytest.mark.slow
 def test_blocked_plugins_and_clashes_are_listed_as_such(monkeypatch):
     one = FakeDistribution("one", {"one": HOOK}, executors={"same": "one", "only": "one"})
     two = FakeDistribution("two", {"two": HOOK}, executors={"same": "two"})

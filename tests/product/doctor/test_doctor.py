@@ -42,6 +42,7 @@ def test_all_is_well_here_and_a_results_root_is_left_as_it_was(tmp_path):
     assert "1 run folder\n" in out
 
 
+@pytest.mark.slow
 def test_json_is_all_there_is_and_what_is_bad_is_a_failure(tmp_path):
     broken = FakeDistribution("bad-one", {"bad_one": "1 / 0"}, executors={"bad": "bad_one"})
     with broken:
@@ -168,6 +169,7 @@ def test_little_room_is_warned_of(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_doctor_imports_no_plugin_here():
     code = (
         "import sys; from ztxexp.doctor.doctor import run_checks; list(run_checks())\n"

@@ -90,6 +90,7 @@ def test_a_run_over_its_time_limit_is_ended_and_says_so_and_the_others_finish(ro
     assert "0.7 s" in (failed["dir"] / "error.log").read_text()
 
 
+@pytest.mark.slow
 def test_an_end_that_a_handler_of_sigterm_wrote_is_still_a_timeout(root):
     summary = ExpRunner([{}], root.path).run(
         experiments.leaves_on_sigterm, mode="process_pool", timeout=0.7

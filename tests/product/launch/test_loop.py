@@ -52,6 +52,7 @@ def test_a_death_is_tried_again_in_the_same_folder_where_the_rule_says_so(root, 
     assert [e["attempt"] for e in starts] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_deaths_and_exceptions_count_together(root):
     summary = ExpRunner([{"dies_until": 2, "raises_until": 9}], root.path).run(
         experiments.dies_until,
@@ -65,6 +66,7 @@ def test_deaths_and_exceptions_count_together(root):
     assert [e["error_type"] for e in run["earlier_attempts"]] == ["WorkerDied", "ValueError"]
 
 
+@pytest.mark.slow
 def test_a_death_is_not_tried_again_unless_asked_for(root):
     summary = ExpRunner([{"dies_until": 2}], root.path).run(
         experiments.dies_until, mode="process_pool", max_attempts=3
@@ -73,6 +75,7 @@ def test_a_death_is_not_tried_again_unless_asked_for(root):
     assert root.only()["attempt"] == 1
 
 
+@pytest.mark.slow
 def test_a_timeout_can_be_tried_again(root):
     summary = ExpRunner([{"sleeps_until": 2}], root.path).run(
         experiments.dies_until,
@@ -85,6 +88,7 @@ def test_a_timeout_can_be_tried_again(root):
     assert root.only()["earlier_attempts"][0]["reason"] == "timeout"
 
 
+@pytest.mark.slow
 def test_it_is_known_how_long_a_run_took_that_died_or_came_to_its_limit(root):
     configs = [{"sleeps_until": 9}, {"dies_until": 2}]
     summary = ExpRunner(configs, root.path).run(
@@ -106,6 +110,7 @@ def test_the_pause_before_an_attempt_grows(root):
     assert root.only()["status"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_the_pause_after_a_death_holds_up_no_other_run(root):
     configs = [{"dies_until": 2}, {"seconds": 2.0}, *({"i": i} for i in range(3))]
     summary = ExpRunner(configs, root.path).run(
@@ -141,6 +146,7 @@ def test_failures_in_a_row_are_counted_from_the_last_success(root):
     assert "in a row" in summary.stopped_because
 
 
+@pytest.mark.slow
 def test_runs_under_way_end_by_themselves_when_a_launch_stops_early(root):
     configs = [{"raises_until": 9}, {"seconds": 1.0}, *({"i": i} for i in range(8))]
     summary = ExpRunner(configs, root.path).run(
@@ -152,6 +158,7 @@ def test_runs_under_way_end_by_themselves_when_a_launch_stops_early(root):
     assert "running" not in root.statuses()
 
 
+@pytest.mark.slow
 def test_the_digest_groups_failures_by_place_and_names_the_key_that_tells_them_apart(root):
     space = {"lr": [0.1, 1.0], "seed": [0, 1, 2, 3]}
     summary = (
@@ -311,6 +318,7 @@ class Full:
     def on_run_end(self, ctx, summary): ...
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_tracker_that_fails_in_each_run_is_told_once(root, caplog, mode):
     pipeline = ExperimentPipeline(root.path).grid({"i": [0, 1, 2]}).track(Full())
@@ -319,6 +327,7 @@ def test_a_tracker_that_fails_in_each_run_is_told_once(root, caplog, mode):
     assert "OSError: no space for" in told
 
 
+@pytest.mark.slow
 def test_threads_that_runs_leave_are_told_once(root, caplog):
     def leaves(ctx):
         threading.Thread(target=time.sleep, args=(0.5,)).start()
@@ -527,6 +536,7 @@ def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
     assert [(e["attempt"], e["status"]) for e in run["earlier_attempts"]] == [(1, "failed")]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("ends", ["succeeded", "failed", "dies"])
 @pytest.mark.parametrize("claims", [True, False])
 def test_a_first_attempt_that_another_launch_has_taken_over_is_left_to_it(

@@ -22,6 +22,7 @@ def sweep(root, **space):
     return ExperimentPipeline(root.path).grid(space or {"i": [0, 1, 2]})
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool", "joblib", "dynamic"])
 def test_what_failed_goes_on_in_its_own_folder_from_its_checkpoint(root, mode):
     first = sweep(root).run(experiments.goes_on, mode=mode)
@@ -182,6 +183,7 @@ def test_a_launch_with_nothing_to_run_closes_what_has_died_as_well(root, tmp_pat
 # ---- configurations that are alike -----------------------------------------------------------
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("resumes", [False, True])
 @pytest.mark.parametrize("ignored", [[], ["i"]])
 def test_of_configurations_that_are_alike_each_one_that_failed_is_tried_again(
@@ -251,6 +253,7 @@ ExperimentPipeline(sys.argv[1], {"i": 0}).resume().run(train, progress=False)
 """
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("ends", ["dies", "is interrupted", "is retried and dies"])
 def test_a_run_that_dies_after_the_launch_has_looked_goes_on_in_its_folder(root, monkeypatch, ends):
     other = subprocess.Popen([sys.executable, "-c", SLOW, str(root.path)], stdout=subprocess.PIPE)

@@ -17,6 +17,7 @@ def names(root) -> list[str | None]:
     return sorted((meta["run_name"] for meta in metas), key=str)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_run_is_named_by_what_differs_in_the_sweep(root, mode):
     space = {"lr": [0.1, 0.2], "seed": [1, 2], "depth": [3]}

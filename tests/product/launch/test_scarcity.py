@@ -37,6 +37,7 @@ def no_threads(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_without_room_for_a_thread_a_launch_does_its_work(root, mode, no_threads):
     tracker = Told()

@@ -37,6 +37,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGINT", 3), ("SIGTERM", 1)])
 def test_a_run_that_swallows_an_interrupt_ends_by_itself_and_no_other_begins(root, name, times):
     done = python(SWALLOWS, root.path, name, times, timeout=60)

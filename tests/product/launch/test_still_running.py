@@ -86,6 +86,7 @@ def agree(root, summary):
     assert summary.failed == len(summary.failed_run_ids)
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     "say",
     [
@@ -119,6 +120,7 @@ def test_a_run_whose_process_lives_on_is_not_closed(
     assert (closed["status"], closed["reason"]) == ("failed", "lost")
 
 
+@pytest.mark.slow
 def test_nor_is_it_started_beside_its_process(
     root, pipeline, engine, own_executor, impatient, tmp_path
 ):
@@ -138,6 +140,7 @@ def test_the_end_of_a_process_is_waited_for(root, pipeline, engine, own_executor
     assert (summary.succeeded, summary.still_running) == (1, [])
 
 
+@pytest.mark.slow
 def test_what_lives_on_after_ctrl_c_is_named_and_not_closed(
     root, pipeline, engine, own_executor, impatient, caplog
 ):
@@ -153,6 +156,7 @@ def test_what_lives_on_after_ctrl_c_is_named_and_not_closed(
     assert warned(caplog, "0 of 1 run succeeded, 1 still at work")
 
 
+@pytest.mark.slow
 def test_one_that_dies_while_the_launch_goes_on_is_closed_and_tried_again(
     root, engine, own_executor, impatient, tmp_path
 ):
@@ -185,6 +189,7 @@ def mixed(ctx):
     return {"score": ctx.config["i"]}
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("first", [0, 1, 2, 4, 7, 11])
 @pytest.mark.parametrize("number", [1, 2, 3, 5, 9, 30])
 def test_after_a_burst_of_faults_summary_and_disk_agree(root, monkeypatch, first, number, caplog):

@@ -286,6 +286,7 @@ def test_a_closed_stream_ends_the_display_with_one_warning(terminal, caplog) -> 
     assert "the progress display has stopped (ValueError: " in record.getMessage()
 
 
+@pytest.mark.slow
 def test_a_terminal_that_takes_nothing_any_more_holds_nothing_up(terminal) -> None:
     master, stream = terminal
     with Progress(1, mode="process_pool", stream=stream) as progress:

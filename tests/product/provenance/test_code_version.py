@@ -197,6 +197,7 @@ def test_code_without_a_source_has_a_version_that_follows_what_it_names(tmp_path
     assert len({before, *hashes}) == len(edits) + 2
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     "template",
     [

@@ -292,6 +292,7 @@ def nested(repo, tmp_path):
     return Repository(repo.top / "sub")
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("ignore", [None, "all"])
 @pytest.mark.parametrize("name", ["a.py", "b.py", "staged.py"])
 def test_what_is_not_committed_in_a_submodule_is_dirty_and_named(repo, nested, name, ignore):

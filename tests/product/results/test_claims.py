@@ -690,6 +690,7 @@ def test_eight_launches_carry_out_everything_once(race: Race) -> None:
     assert len(files(race.root)) == 200
 
 
+@pytest.mark.slow
 def test_launches_that_are_killed_block_nothing_and_cost_only_what_they_had_begun(
     race: Race,
 ) -> None:

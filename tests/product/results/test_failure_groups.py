@@ -369,6 +369,7 @@ def test_more_values_than_one_reads_are_not_listed():
     assert separated(configs[:30], configs[30:]) == {}
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("failing", [2, 3, 5, 12])
 def test_failures_that_hit_any_run_alike_seldom_name_a_key(failing):
     rng = random.Random(failing)
@@ -471,6 +472,7 @@ def seconds_for(runs: int) -> float:
     return time.process_time() - started
 
 
+@pytest.mark.slow
 def test_time_grows_with_the_number_of_runs_not_faster():
     small = min(seconds_for(2000) for _ in range(3))
     assert min(seconds_for(16_000) for _ in range(2)) < 8 * small * 3

@@ -202,6 +202,7 @@ def test_no_text_of_a_run_gets_through_to_the_terminal(message, place, key, valu
 # ---- of a real launch --------------------------------------------------------------------------
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_launch_tells_what_failed_where_and_for_which_configurations(root, mode, caplog):
     def train(ctx):
@@ -245,6 +246,7 @@ def test_of_a_crash_the_place_in_the_users_code_is_shown(root, mode):
         assert not any(word in shown for word in ("ztxexp_core", "runpy", "<string>", "Extension"))
 
 
+@pytest.mark.slow
 def test_of_a_worker_that_died_the_last_words_are_shown(root):
     def dies(ctx):
         print("loading\n\x1b[31mabout to go\x1b[0m", flush=True)

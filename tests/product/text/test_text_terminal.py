@@ -26,6 +26,7 @@ with terminal.bar("reading runs") as on_progress:
 """
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     "patience, variable, shown", [(0.0, "", True), (60.0, "", False), (0.0, "0", False)]
 )
