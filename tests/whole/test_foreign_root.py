@@ -135,10 +135,11 @@ def test_no_shared_folder_of_ours_is_used_through_a_link(root, outside, part):
 def test_links_in_the_place_of_files_that_are_only_made_once_are_in_nobodys_way(root, outside):
     write_run(root.path, "torn")
     put(root.path / "torn" / "run.json", "{")
-    os.utime(root.path / "torn" / "run.json", (0, 0))
+    for path in (root.path / "torn" / "run.json", root.path / "torn"):
+        os.utime(path, (0, 0))
     (root.path / ".ztxexp" / "damaged").mkdir(parents=True)
     (root.path / ".ztxexp" / ".gitignore").symlink_to(outside / "file")
-    (root.path / ".ztxexp" / "damaged" / "README.txt").symlink_to(outside / "new")
+    (root.path / ".ztxexp" / "damaged" / "moves.jsonl").symlink_to(outside / "new")
     before = state(outside)
     assert relaunch(root.path, "sequential").succeeded == 1
     ResultAnalyzer(root.path).repair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -30,7 +31,10 @@ def folders(root):
 
 def test_check_and_repair_say_what_they_find_and_what_to_type(root):
     assert run("check", "-C", str(root))[0] == 0
-    (root / folders(root)[0] / "run.json").write_text("[]")
+    damaged = root / folders(root)[0]
+    (damaged / "run.json").write_text("[]")
+    for path in (damaged, *damaged.iterdir()):
+        os.utime(path, (0, 0))
     code, out, err = run("check", "-C", str(root))
     assert code == 1 and "1 damaged" in out and err == "next: ztxexp repair --dry-run\n"
     code, out, _ = run("check", "-C", str(root), "--json")
