@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from ztxexp.analysis.aggregation import aggregate_runs
 from ztxexp.analysis.frames import runs_frame
 from ztxexp.results import keys
-from ztxexp.results.arguments import as_list
+from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.results.code_versions import warn_mixed
 from ztxexp.results.columns import ColumnTable
+from ztxexp.results.direction import direction
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable, plural
@@ -44,10 +45,12 @@ def best(
     Raises:
         ConfigError: no run has the metric, or an argument makes no sense.
     """
-    mode = keys.direction(metric, mode)
+    if mode != "":
+        checked_choice("mode", mode, ("max", "min"))
     check_count("top", top, ConfigError)
     runs = read_runs(selection)
     column = keys.asked_for(runs.parts, metric, "metrics", "metric", folders=runs.folders())
+    mode = direction(metric, mode, selection.root)
     if over is not None:
         return _best_means(runs, column.name, metric, mode, top, over)
     cells = column.cells

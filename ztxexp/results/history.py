@@ -253,8 +253,7 @@ class Snapshot:
     ) -> dict[str, str | None]:
         """Return the identities of configurations whose records do not hold them, by run name."""
         if not ignore_keys:  # as for all runs of 1.0.3
-            kind = Kind("config.json", _identity_alone, f"identity-{VERSION}")
-            derived = self._read(names, kind)
+            derived = self._read(names, IDENTITIES)
             return dict(zip(names, derived.column("identity"), strict=True))
         configs = self._read(names, Kind("config.json"))
         return {
@@ -357,6 +356,10 @@ def reason_of(reason: str | None, error_type: str | None) -> str:
 def _identity_alone(path: str, config: Object) -> Object | None:
     identity = _identity(path, config, ())
     return None if identity is None else {"identity": identity}
+
+
+IDENTITIES = Kind("config.json", _identity_alone, f"identity-{VERSION}")
+"""The identities of configurations, for records that do not hold them."""
 
 
 def _identity(path: str, config: Object, ignore_keys: Collection[str]) -> str | None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ztxexp.results.arguments import checked_choice
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, Object, moved, pack
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.store.lines import read_jsonl
@@ -27,39 +25,6 @@ ABSENT: Any = object()  # a cell of a run that does not have the key
 _UNKNOWN = {"config": "no configuration has the key", "metrics": "no run has the metric"}
 _NAMES_SHOWN = 20
 _CURVES_READ, _ROWS_READ = 3, 500  # to look for a metric that no run has returned
-
-
-# Names of metrics of which the smallest is the best, as parts of a name or as words of it.
-_SMALLER_IS_BETTER = re.compile(
-    r"loss|error|perplexity|latency|duration|divergence|regret|memory|flops"
-    r"|(?<![a-z])(?:err|ppl|nll|[a-z]*ms(?:e|le)|s?mape|mae|mpe|wer|cer|fid|kld?|cost|time|secs?|seconds"
-    r"|brier|bp[bcd]|dist|distance)(?![a-z])"
-)
-
-
-def direction(metric: object, mode: str) -> str:
-    """Return ``mode`` after a check, or ``"max"`` if it is not given, unless the name forbids that.
-
-    Args:
-        metric: the name of a metric.
-        mode: ``"max"``, ``"min"``, or an empty text: not given.
-
-    Raises:
-        ConfigError: another mode, or none for a metric whose name speaks of a loss.
-
-    Example:
-        >>> direction("score", "")
-        'max'
-    """
-    if mode == "":
-        if not _SMALLER_IS_BETTER.search(str(metric).lower()):
-            return "max"
-        raise ConfigError(
-            f"which {metric!r} is the best? Give mode='min' for the smallest, mode='max' for the "
-            "largest"
-        )
-    checked_choice("mode", mode, ("max", "min"))
-    return mode
 
 
 class NamedColumn(NamedTuple):

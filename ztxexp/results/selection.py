@@ -18,10 +18,10 @@ from ztxexp.results import empty
 from ztxexp.results.arguments import Tags, as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
+from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import encodable
-from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.terminal import bar
-from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_RUNNING,
@@ -38,7 +38,6 @@ _log = logging.getLogger("ztxexp")
 
 PARTS = ("config", "params", "metrics", "run")  # in this order: the later replaces the earlier
 _RUN_DIR = "run_dir"
-_CANDIDATES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Selection:
         experiment_name: experiment to keep.
         group: group to keep.
         tags: pairs (compared as text), or texts to find among tags, keys or values.
-        run_ids: ids of runs, or the beginnings of ids.
+        run_ids: ids of runs, or other names of them, see :mod:`ztxexp.results.names`.
 
     Raises:
         ConfigError: one of ``statuses`` that is not a status, or a filter of another type.
@@ -93,11 +92,17 @@ class Selection:
             ConfigError: an id that is unknown or could be several runs, or its folder holds no run.
 
         Example:
-            >>> Selection("./results", run_ids=["20260301_1015"]).folder_names()
-            ['20260301_101500_05f0c3d1a2b3c4d']
+            >>> Selection("./results", run_ids=["20260301_1015", "3f2a", "@last"]).folder_names()
+            ['20260301_101500_05f0c3d1a2b3c4d', '20260302_091500_1aa03b7cfd1e002']
         """
-        names = run_names(self.root)
-        resolved = dict.fromkeys(self._folder_name(run_id, names) for run_id in self.run_ids or ())
+        there, runs = set(run_names(self.root)), None
+        resolved: dict[str, None] = {}
+        for run_id in self.run_ids or ():
+            if isinstance(run_id, str) and run_id in there:
+                resolved[run_id] = None
+                continue
+            runs = runs or NamedRuns.of(self.root)
+            resolved.update(dict.fromkeys(runs.folders[at] for at in runs.find(run_id)))
         for name in resolved:
             if read_record(f"{self.root}/{name}/run.json") is None:
                 raise ConfigError(
@@ -105,31 +110,6 @@ class Selection:
                     "no run that could be compared"
                 )
         return list(resolved)
-
-    def _folder_name(self, run_id: str, names: list[str]) -> str:
-        if not isinstance(run_id, str) or not run_id:
-            raise ConfigError(f"the id of a run must be a non-empty string, got {run_id!r}")
-        matching = _matching(run_id, {name: name for name in names})
-        if not matching:
-            runs = chosen_runs(Selection(self.root))
-            matching = _matching(run_id, {name: str(run.get("run_id")) for name, run in runs})
-        if not matching:
-            hint = closest(run_id, names) or empty.other_level(self.root)
-            raise ConfigError(f"no run below {self.root} has the id {run_id!r}{hint}")
-        if len(matching) > 1:
-            more = ", ..." if len(matching) > _CANDIDATES_SHOWN else ""
-            shown = ", ".join(self._with_labels(matching[:_CANDIDATES_SHOWN]))
-            raise ConfigError(
-                f"{run_id!r} could be {len(matching)} runs: {shown}{more}; give more of the id"
-            )
-        return matching[0]
-
-    def _with_labels(self, names: list[str]) -> list[str]:
-        """Return names of runs, each with the values in which their configurations differ."""
-        configs = [read_record(f"{self.root}/{name}/config.json") or {} for name in names]
-        keys = differing_keys(configs)
-        labels = [label(config, keys) if keys else "" for config in configs]
-        return [f"{n} ({text})" if text else n for n, text in zip(names, labels, strict=True)]
 
     def takes(self, experiment_name: Any, group: Any, tags: Any) -> bool:
         """Return whether a run with these labels is wanted."""
@@ -146,12 +126,6 @@ class Selection:
         if isinstance(tags, dict):
             tags = [*tags, *tags.values()]
         return isinstance(tags, list) and all(tag in tags for tag in as_list(self.tags, "tags"))
-
-
-def _matching(run_id: str, ids: Mapping[str, str]) -> list[str]:
-    """Return the folders, given with their ids, that an id or its beginning may mean."""
-    exact = [name for name, known in ids.items() if known == run_id]
-    return exact or [name for name, known in ids.items() if known.startswith(run_id)]
 
 
 # ---- what the files of the runs say ----------------------------------------------------------

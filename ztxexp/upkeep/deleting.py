@@ -20,6 +20,7 @@ from typing import Any
 
 from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
 from ztxexp.results.arguments import as_list, checked_statuses
+from ztxexp.results.direction import direction
 from ztxexp.results.selection import Selection, chosen_runs, read_runs
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
@@ -66,8 +67,8 @@ class GcReport(Report[RunInfo]):
         >>> print(ResultAnalyzer("./results").gc(keep_best=2, metric="score"))
         ./results: would delete 2 of 4 runs and free 830.4 MiB (dry run: nothing was deleted)
         not among the 2 with the largest score
-         420.2 MiB  20260301_101733_a41e  succeeded 3 d ago, score 0.68  lr=0.1 seed=1
-         410.2 MiB  20260301_101500_5f0c  succeeded 3 d ago, score 0.71  lr=0.2 seed=1
+         420.2 MiB  20260301_101733_a41e  succeeded 3 d ago, score 0.68  91bc  lr=0.1 seed=1
+         410.2 MiB  20260301_101500_5f0c  succeeded 3 d ago, score 0.71  3f2a  lr=0.2 seed=1
     """
 
     WORDS = ("status",)
@@ -113,7 +114,8 @@ class GcReport(Report[RunInfo]):
             text = f"{size(info.size):>10}  {name}  {info.status} {age(info.age)} ago"
             text += "" if info.value is None else f", {self.rules.metric} {info.value:.6g}"
             text += "" if self.dry_run or info.deleted else ", left alone"
-            yield sanitize_for_terminal(f"{text}  {info.label}".rstrip())
+            called = "  ".join(filter(None, (info.short, info.label)))
+            yield sanitize_for_terminal(f"{text}  {called}".rstrip())
         rest = by_size[_SHOWN:]
         if rest:
             yield f"{size(sum(info.size for info in rest)):>10}  {plural(len(rest), 'more run')}"
@@ -153,7 +155,10 @@ def gc(
         only,
     )
     runs = read_runs(Selection(root))
-    chosen = labelled(runs, choose(rules, run_infos(root, runs, rules)))
+    infos = run_infos(root, runs, rules)
+    if metric is not None:
+        rules = dataclasses.replace(rules, mode=direction(metric, mode, root))
+    chosen = labelled(runs, choose(rules, infos))
     report = GcReport(root, chosen, rules, len(runs), dry_run)
     _delete("gc", report, confirm)
     if report.folders and not rules.only:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ztxexp.results.arguments import checked_choice
-from ztxexp.results.keys import ABSENT, asked_for, direction, flattened, varying
+from ztxexp.results.keys import ABSENT, asked_for
+from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import age, sanitize_for_terminal
-from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError, check_count
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles, timestamp_of
@@ -59,7 +59,8 @@ class Rules:
             raise ConfigError("per groups the runs for keep_best: give keep_best and metric too")
         if best is None and self.older_than is None and self.statuses is None:
             raise ConfigError("gc needs a rule: give keep_best and metric, older_than, or statuses")
-        object.__setattr__(self, "mode", direction(metric, self.mode))
+        if self.mode != "":
+            checked_choice("mode", self.mode, ("max", "min"))
         if self.only is not None:
             checked_choice("only", self.only, SUBFOLDERS)
 
@@ -115,6 +116,7 @@ class RunInfo:
         size: bytes in it, or in the folder that is emptied; targets of links do not count.
         deleted: whether it was deleted, or that folder emptied.
         label: those values of its configuration in which the runs of the root differ.
+        short: its short id.
         run: its ``run.json``, as readers see it.
         group: values of the configuration by which the best are chosen.
     """
@@ -126,6 +128,7 @@ class RunInfo:
     size: int = 0
     deleted: bool = False
     label: str = ""
+    short: str = ""
     run: Mapping[str, Any] = field(default_factory=dict, repr=False)
     group: bytes = field(default=b"", repr=False)
 
@@ -186,17 +189,15 @@ def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
     return infos
 
 
-def labelled(runs: RunSet, infos: Iterable[RunInfo]) -> list[RunInfo]:
-    """Return the runs with those values of their configurations in which all runs differ."""
-    table = flattened(runs.config)
-    columns = {key: table.column(key, ABSENT) for key in varying(table)}
+def labelled(runs: RunSet, infos: Sequence[RunInfo]) -> list[RunInfo]:
+    """Return the runs with what they are called."""
+    named = NamedRuns(runs.root, runs.names, runs.run, runs.config)
     position = {name: at for at, name in enumerate(runs.names)}
-    named = []
-    for info in infos:
-        cells = {key: column[position[info.folder.name]] for key, column in columns.items()}
-        config = {key: cell for key, cell in cells.items() if cell is not ABSENT}
-        named.append(replace(info, label=label(config)))
-    return named
+    places = [position[info.folder.name] for info in infos]
+    return [
+        replace(info, label=named.label(at), short=named.short[at])
+        for info, at in zip(infos, places, strict=True)
+    ]
 
 
 def _value(value: Any) -> float | None:

@@ -263,7 +263,7 @@ def test_a_dotted_key_beside_a_nested_one_costs_neither(folder):
 @pytest.mark.parametrize("beside", [{}, {"seed": None}, {"seed": 1}])
 def test_large_integers_are_exact_alone_and_beside_anything(folder, number, beside):
     write_run(folder, "a", config={"seed": number}, metrics={"s": 1})
-    assert ResultAnalyzer(folder).best("s")["seed"].tolist() == [number]
+    assert ResultAnalyzer(folder).best("s", "max")["seed"].tolist() == [number]
     write_run(folder, "b", config=beside, metrics={"s": 0})
     frame = ResultAnalyzer(folder).to_dataframe()
     assert int(frame["seed"][0]) == number

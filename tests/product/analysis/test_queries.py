@@ -16,7 +16,7 @@ from reading import warned
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
 from ztxexp.results.columns import ColumnTable, DictColumn, KeyGroup, pack
-from ztxexp.results.keys import ABSENT, asked_for, cells_of, codes_of, direction, flattened
+from ztxexp.results.keys import ABSENT, asked_for, cells_of, codes_of, flattened
 from ztxexp_core.run.launch import place_in
 from ztxexp_core.values.copying import flat
 
@@ -125,22 +125,26 @@ def test_arguments_that_make_no_sense_are_refused(scored, arguments, said):
         scored(0.5).best(**{"metric": "score", **arguments})
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["val_loss", "valLoss", "rmse", "test.mae", "error_rate", "run.duration_sec", "time", "cost"],
-)
-def test_of_what_may_be_a_loss_the_mode_is_asked_for(folder, name):
-    write_run(folder, "a", metrics={name: 1})
+def test_the_smallest_loss_is_the_best_without_a_word_and_the_log_says_so(folder, caplog):
+    write_run(folder, "a", metrics={"val_loss": 1})
+    write_run(folder, "b", metrics={"val_loss": 2})
+    assert ResultAnalyzer(folder).best("val_loss")["run_id"].tolist() == ["a"]
+    (record,) = caplog.records
+    assert "'val_loss': the smallest is the best, inferred from the name" in record.getMessage()
+    assert [i.folder.name for i in ResultAnalyzer(folder).gc(keep_best=1, metric="val_loss")] == [
+        "b"
+    ]
+    assert ResultAnalyzer(folder).best("val_loss", "max")["run_id"].tolist() == ["b"]
+
+
+def test_where_the_name_says_nothing_the_mode_is_asked_for(folder):
+    write_run(folder, "a", metrics={"width": 1})
     analyzer = ResultAnalyzer(folder)
     for ask in (analyzer.best, lambda metric: analyzer.gc(keep_best=1, metric=metric)):
-        with pytest.raises(ConfigError, match=f"'{name}'.*mode='min'.*mode='max'"):
-            ask(name)
-    assert direction(name, "min") == "min" and direction(name, "max") == "max"
-
-
-@pytest.mark.parametrize("name", ["score", "acc", "f1", "reward", "timely", "distinct", "costume"])
-def test_of_other_metrics_the_largest_is_the_best_unless_said_otherwise(name):
-    assert direction(name, "") == "max" and direction(name, "min") == "min"
+        with pytest.raises(
+            ConfigError, match=r"'width'.*--max or --min.*mode='max'.*metrics\] width"
+        ):
+            ask("width")
 
 
 # ---- over seeds ------------------------------------------------------------------------------
@@ -412,7 +416,9 @@ def test_the_beginning_of_an_id_will_do_where_there_is_one_such_run(folder):
     assert list(compare(["20260302_", "20260301_a"]).columns) == ["20260302_c", "20260301_a"]
     assert list(compare(["20260302", "20260301_ab"]).columns) == ["20260302", "20260301_ab"]
     with pytest.raises(
-        ConfigError, match=r"'2026030' could be 4 runs: 20260301_a \(x=20260301_a\), "
+        ConfigError,
+        match=r"'2026030' could be 4 runs; give more of the id:\n  [0-9a-f]{4}  "
+        r"x=20260301_a  \(20260301_a\)\n  ",
     ):
         compare(["2026030", "20260302"])
 
@@ -643,7 +649,7 @@ def test_a_damaged_run_costs_itself_only(folder):
 def test_a_metric_named_like_a_column_of_the_ranking_is_shown_beside_it(tmp_path, name):
     write_run(tmp_path, "a", metrics={name: 1})
     write_run(tmp_path, "b", metrics={name: 2})
-    ranking = ResultAnalyzer(tmp_path).best(name, top=2)
+    ranking = ResultAnalyzer(tmp_path).best(name, "max", top=2)
     assert list(ranking.columns)[:2] == ["run_id", f"metrics.{name}"]
     assert ranking["run_id"].tolist() == ["b", "a"] and ranking.columns.is_unique
     assert ranking[f"metrics.{name}"].tolist() == [2, 1]
@@ -683,8 +689,8 @@ def test_best_names_a_copy_by_its_folder_and_many_runs_at_once(tmp_path):
     write_run(tmp_path, "copy", metrics={"s": 5})
     put(tmp_path / "copy" / "run.json", json.loads((tmp_path / "r001" / "run.json").read_text()))
     analyzer = ResultAnalyzer(tmp_path)
-    assert analyzer.best("s")["run_id"].tolist() == ["copy"]
-    every = analyzer.best("s", top=1000)
+    assert analyzer.best("s", "max")["run_id"].tolist() == ["copy"]
+    every = analyzer.best("s", "max", top=1000)
     assert every["s"].tolist() == sorted(every["s"], reverse=True) and len(every) == 301
 
 

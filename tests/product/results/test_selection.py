@@ -49,7 +49,10 @@ def test_folder_names_follow_the_order_of_the_ids(root):
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        ({"run_ids": ["a"]}, r"'a' could be 2 runs: a1 \(seed=0\), a2 \(seed=1\)"),
+        (
+            {"run_ids": ["a"]},
+            r"'a' could be 2 runs.*\n  [0-9a-f]{4} *  seed=0  \(a1\)\n  [0-9a-f]{4}(~1)?  seed=1",
+        ),
         ({"run_ids": ["c"]}, "no run below .* has the id 'c'"),
     ],
 )

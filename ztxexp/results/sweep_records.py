@@ -1,0 +1,66 @@
+"""What the last sweep of a results root declares: directions of metrics, and its table.
+
+A launch begins its record, ``<root>/.ztxexp/launches/ID.jsonl``, with a line in which ``sweep`` is
+what its sweep file or command line holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.store.files import SHARED_FOLDER
+from ztxexp_core.store.lines import read_jsonl
+
+LAUNCHES = "launches"
+_READ = 20  # records, the newest first
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What a sweep declares for those who read its results.
+
+    Attributes:
+        metrics: name of a metric to ``"max"`` or ``"min"``.
+        table: what ``ztxexp table`` shows without arguments: rows, cols, metric, over.
+    """
+
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    table: Mapping[str, Any] = field(default_factory=dict)
+
+
+def last_sweep(root: str | Path) -> SweepRecord:
+    """Return what the last launch of a sweep below a root declares; nothing where there is none."""
+    folder = f"{os.path.realpath(root)}/{SHARED_FOLDER}/{LAUNCHES}"
+    try:
+        modified = os.stat(folder).st_mtime_ns
+    except OSError:
+        return SweepRecord()
+    return _read(folder, modified)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(folder: str, modified: int) -> SweepRecord:
+    metrics: dict[str, str] = {}
+    table: Mapping[str, Any] = {}
+    try:
+        names = sorted((n for n in os.listdir(folder) if n.endswith(".jsonl")), reverse=True)
+    except OSError:
+        return SweepRecord()
+    for name in names[:_READ]:
+        first = next(iter(read_jsonl(f"{folder}/{name}")), {})
+        sweep = first.get("sweep")
+        if not isinstance(sweep, dict):
+            continue
+        declared = sweep.get("metrics")
+        if isinstance(declared, dict):
+            for metric, mode in declared.items():
+                if mode in ("max", "min"):
+                    metrics.setdefault(metric, mode)
+        if not table and isinstance(sweep.get("table"), dict):
+            table = sweep["table"]
+    return SweepRecord(metrics, table)
