@@ -1,7 +1,7 @@
 """What the last sweep of a results root declares: directions of metrics, and its table.
 
-A launch begins its record, ``<root>/.ztxexp/launches/ID.jsonl``, with a line in which ``sweep`` is
-what its sweep file or command line holds.
+They stand in the first lines of the records of launches, see :mod:`ztxexp.results.launches`; whether
+a launch is alive does not matter here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.store.files import SHARED_FOLDER
+from ztxexp_core.store.files import LAUNCHES, shared_folder
 from ztxexp_core.store.lines import read_jsonl
 
-LAUNCHES = "launches"
 _READ = 20  # records, the newest first
 
 
@@ -35,7 +34,9 @@ class SweepRecord:
 
 def last_sweep(root: str | Path) -> SweepRecord:
     """Return what the last launch of a sweep below a root declares; nothing where there is none."""
-    folder = f"{os.path.realpath(root)}/{SHARED_FOLDER}/{LAUNCHES}"
+    folder = shared_folder(os.path.realpath(root), LAUNCHES)
+    if os.path.islink(folder) or os.path.islink(os.path.dirname(folder)):
+        return SweepRecord()  # what is behind a link is not ours
     try:
         modified = os.stat(folder).st_mtime_ns
     except OSError:
