@@ -1,7 +1,6 @@
 """What the last sweep of a results root declares: directions of metrics, and its table.
 
-They stand in the first lines of the records of launches, see :mod:`ztxexp.results.launches`; whether
-a launch is alive does not matter here.
+They stand in the first lines of the records of launches, see :mod:`ztxexp.results.launches`.
 """
 
 from __future__ import annotations
