@@ -398,15 +398,6 @@ def test_the_report_says_which_rule_took_which_configurations():
     report = manager.build_report()
     assert report.configs == [{"a": 1}, {"a": 3}, {"a": 5}] == manager.build()
     assert [(f.rule, f.count) for f in report.filtered_out] == [("small", 2), ("odd", 4)]
-    assert report.filtered_out[1].examples == ({"a": 0}, {"a": 2}, {"a": 4})
-
-
-def test_examples_are_copies_of_what_the_rule_saw():
-    one = {"l": [1], "a": 5}
-    manager = ExpManager().grid({"x": [1, 2]}).modify(lambda c: one).where(lambda c: False)
-    (filtered,) = manager.build_report().filtered_out
-    one["l"].append(2)
-    assert filtered.examples == ({"l": [1], "a": 5},) * 2
 
 
 def test_rules_that_take_out_everything_are_named_in_a_warning(caplog):

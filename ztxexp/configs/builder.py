@@ -338,13 +338,13 @@ class ConfigBuilder:
         return tuple(k for k in calls[0] if all(k in keys for keys in calls)) if calls else None
 
     def expand_configs(
-        self, configs: Iterable[Config], reject: Callable[[int, Config], object] | None = None
+        self, configs: Iterable[Config], reject: Callable[[int], object] | None = None
     ) -> Iterator[Config]:
         """Yield what the expansions, modifiers and predicates make of given configurations.
 
         The keys of the base configuration are set over each of them first. Neither
         ``exclude_completed`` nor ``shuffle`` counts here. ``reject`` gets the number of a predicate
-        with a configuration that it takes out.
+        for each configuration that it takes out.
         """
         base = self._base
         expanded: Iterable[Config] = ({**copy_config(c), **copy_config(base)} for c in configs)
@@ -359,7 +359,7 @@ class ConfigBuilder:
                     kept = predicate(modified)
                 if not kept:
                     if reject is not None:
-                        reject(rule, modified)
+                        reject(rule)
                     break
             else:
                 # A modifier may have put the same object into every configuration.

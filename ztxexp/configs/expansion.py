@@ -12,11 +12,10 @@ from ztxexp.text.terminal import bar
 from ztxexp_core.errors import closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
 from ztxexp_core.values.codec import plain
-from ztxexp_core.values.copying import copy_config, flat
+from ztxexp_core.values.copying import flat
 from ztxexp_core.values.identity import config_identity
 
 _log = logging.getLogger("ztxexp")
-_EXAMPLES_KEPT = 3  # of what a rule takes out, which may be millions
 
 
 @dataclass(slots=True)
@@ -26,12 +25,10 @@ class FilteredOut:
     Attributes:
         rule: its name.
         count: number of configurations.
-        examples: copies of the first three.
     """
 
     rule: str
     count: int = 0
-    examples: tuple[Config, ...] = ()
 
 
 class ExpansionReport:
@@ -71,12 +68,9 @@ class ExpansionReport:
         """What each rule took out, in the order of the rules; only those that took something."""
         return tuple(rule for rule in self._rules if rule.count)
 
-    def reject(self, rule: int, config: Config) -> None:
+    def reject(self, rule: int) -> None:
         """Note that a rule, given by its place, has taken out a configuration."""
-        filtered = self._rules[rule]
-        filtered.count += 1
-        if filtered.count <= _EXAMPLES_KEPT:
-            filtered.examples += (copy_config(config),)
+        self._rules[rule].count += 1
 
     def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
         """Move what has succeeded below a root from ``configs`` to ``reused``.

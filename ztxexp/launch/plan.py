@@ -110,8 +110,7 @@ class Plan:
         root: the results root as it was given; ``None`` where there is none yet.
         items: one for each configuration that passed the rules: first the list that
             ``exclude_completed`` has left, in its order, then what is reused.
-        filtered_out: what each rule took out. The first three configurations of each rule are
-            kept, the others are counted only, and none is among the items.
+        filtered_out: how many each rule took out; none of them is among the items.
         snapshot: the earlier runs that were looked at; ``None`` where none were.
         code: which version of the code the function is; ``None`` where no function was given.
         other_code: which runs other code has made.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,36 +14,24 @@ from ztxexp.provenance.provenance import (
     SHARED_FILE,
     read_shared,
 )
-from ztxexp.text.format import age, plural, sanitize_for_terminal
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
 from ztxexp.upkeep.inspecting import (
     DAMAGE,
     NOTE,
-    TEMPORARY,
     WARNING,
     Finding,
     Inspected,
     Kind,
     inspect_run,
     is_unread,
-    read_object,
 )
 from ztxexp_core.store.files import (
-    ALIVE,
-    CLAIMS,
-    INDEX,
-    LAUNCHES,
-    SHARED_FOLDER,
-    STAGING_PREFIX,
     asked_again,
-    shared_folder,
 )
-from ztxexp_core.store.liveness import owner_is_dead
-from ztxexp_core.store.run_folder import SUBFOLDERS
 
 _HELD = {PATCH: "what was not committed", PACKAGES: "the list of packages"}
-IN_USE_SEC = 3600.0  # what is younger may still be in the making
 
 
 class StoreReport(Report[Finding]):
@@ -123,7 +110,6 @@ def check(root: Path, lines: bool = True) -> StoreReport:
     for entry in watched("checking runs", ordered):
         path = root / entry.name
         if entry.name.startswith("."):
-            findings += _check_hidden(path)
             continue
         inspected = None
         try:
@@ -144,7 +130,6 @@ def check(root: Path, lines: bool = True) -> StoreReport:
                 named = (inspected.meta or {}).get(field)
                 if isinstance(named, str) and not entry.is_symlink():
                     referring.setdefault((kind, named), []).append(entry.name)
-            findings += _temporary_files(path, *(path / name for name in SUBFOLDERS))
     findings += _lost_files(root, referring)
     return StoreReport(root, findings, runs)
 
@@ -164,44 +149,6 @@ def _lost_files(
         else:
             continue
         yield Finding.of(path, Kind.LOST_PROVENANCE, state)
-
-
-def _check_hidden(path: Path) -> Iterator[Finding]:
-    """Yield what is left over below a name that begins with a dot, which readers skip."""
-    if path.name.startswith(STAGING_PREFIX):
-        run, _ = read_object(f"{path}/run.json")
-        dead = owner_is_dead(run, path) if run is not None else None
-        what = "is the folder of a run that was not completely made"
-        if dead:
-            yield Finding.of(path, Kind.LEFT_OVER, f"{what}; its process has ended")
-        elif dead is None:
-            yield from _left_over(path, what)
-    elif TEMPORARY.fullmatch(path.name):
-        yield from _left_over(path, "is an unfinished file")
-    elif path.name == SHARED_FOLDER and not os.path.islink(path):
-        parts = (ALIVE, CLAIMS, INDEX, LAUNCHES)
-        yield from _temporary_files(*(Path(shared_folder(path.parent, part)) for part in parts))
-
-
-def _temporary_files(*folders: Path) -> Iterator[Finding]:
-    for folder in folders:
-        if os.path.islink(folder):
-            continue
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if TEMPORARY.fullmatch(entry.name))
-        except OSError:  # there is none, or it is a finding already
-            continue
-        for name in names:
-            yield from _left_over(folder / name, "is an unfinished file")
-
-
-def _left_over(path: Path, what: str) -> list[Finding]:
-    """Return a finding for something unfinished, unless it may still be in the making."""
-    seconds = age_of(path, time.time())
-    if seconds is None or seconds <= IN_USE_SEC:
-        return []
-    return [Finding.of(path, Kind.LEFT_OVER, f"{what}, {age(seconds)} old")]
 
 
 def age_of(path: str | Path, now: float) -> float | None:

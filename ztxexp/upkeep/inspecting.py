@@ -10,14 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
-from ztxexp.text.logs import read_end
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -38,7 +36,6 @@ from ztxexp_core.store.files import (
     read_json,
 )
 from ztxexp_core.store.lines import TOO_LONG, row_of
-from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import SUBFOLDERS, effective_record
 from ztxexp_core.values.identity import VERSION, config_identity
 
@@ -46,12 +43,8 @@ NOTE, WARNING, DAMAGE = "note", "warning", "damage"
 
 QUARANTINE = f"{SHARED_FOLDER}/{DAMAGED}"  # below the root: where repair() moves things
 
-# As store/files.py, store/sink.py and results/claims.py name them.
-TEMPORARY = re.compile(r".+\.\d+-\d+\.tmp|\.[0-9a-f]{16}\.tmp")
-
 _OF_A_RUN = frozenset({"config.json", "meta.json", "metrics.json", "metrics.jsonl", "events.jsonl"})
 _LINES_LIMIT = 2 * 2**30  # bytes; a larger file of lines is not checked
-_TAIL_BYTES = 256 * 2**10  # of events.jsonl, enough for its last "end"
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}  # links, and sockets
 _OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the process that checks
 _WIDTH = 160  # characters of a finding
@@ -65,7 +58,6 @@ class Kind(Enum):
         DAMAGE,
         f"repair() moves it to {QUARANTINE}; its configuration can be run again",
     )
-    LOST_METRICS = ("lost metrics", DAMAGE, "repair() restores metrics.json from events.jsonl")
     INCOMPLETE = (
         "incomplete run", DAMAGE, "it counts as not done; the next launch runs it again"
     )  # fmt: skip
@@ -103,8 +95,6 @@ class Kind(Enum):
         WARNING,
         "copy the file, whose name begins with a dot, from the root that the runs come from",
     )
-    LEFT_OVER = ("left over", WARNING, "delete it; the next launch removes folders of this kind")
-    UNKNOWN_OWNER = ("owner unknown", NOTE, "if no process works on it any more, delete it")
     FOREIGN = ("foreign entry", NOTE, "not a run, and left alone; keep it or move it away")
 
     def __init__(self, label: str, severity: str, hint: str):
@@ -146,14 +136,12 @@ class Inspected:
         folder: the folder.
         findings: what is wrong with it.
         run: its ``run.json`` as readers see it, where that can be read and has this schema.
-        metrics: what metrics.json lacks and events.jsonl still has.
         meta: its ``meta.json``, where that can be read.
     """
 
     folder: Path
     findings: list[Finding] = field(default_factory=list)
     run: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
 
     def add(self, path: str | Path, kind: Kind, what: str) -> None:
@@ -269,14 +257,12 @@ def _check_record(result: Inspected, files: RunFiles, run: dict[str, Any]) -> No
 
 
 def _check_end(result: Inspected, run: dict[str, Any]) -> None:
-    status, owner = run.get("status"), run.get("owner")
-    process = "a process that it does not name, as in version 1.0.3,"
-    if isinstance(owner, dict):
-        process = f"process {owner.get('pid')} on {owner.get('host')}"
-    if status == RUN_STATUS_FAILED and run.get("reason") == "lost" and not run.get("finished_at"):
+    owner, lost = run.get("owner"), run.get("reason") == "lost"
+    if run.get("status") == RUN_STATUS_FAILED and lost and not run.get("finished_at"):
+        process = "a process that it does not name, as in version 1.0.3,"
+        if isinstance(owner, dict):
+            process = f"process {owner.get('pid')} on {owner.get('host')}"
         result.add(result.folder, Kind.DEAD_RUN, f"{process} has ended without recording how")
-    elif status == RUN_STATUS_RUNNING and owner_is_dead(run, result.folder) is None:
-        result.add(result.folder, Kind.UNKNOWN_OWNER, f"{process} cannot be asked from here")
 
 
 def _check_config(result: Inspected, files: RunFiles) -> None:
@@ -306,12 +292,7 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
     metrics, problem = read_object(files.metrics)
     lacks = str(run.get("error_message")) if run.get("reason") == INCOMPLETE else None
     succeeded = run.get("status") == RUN_STATUS_SUCCEEDED or lacks is not None
-    if metrics is None and succeeded and not is_unread(problem):
-        result.metrics = metrics_in_events(files.events)
-    if result.metrics is not None:
-        what = "is gone" if problem is None else reason(problem)
-        result.add(files.metrics, Kind.LOST_METRICS, f"{what}; events.jsonl still has them")
-    elif problem is not None:
+    if problem is not None:
         result.fail(files.metrics, Kind.DAMAGED_RUN, problem)
     elif lacks is not None:
         result.add(result.folder, Kind.INCOMPLETE, lacks)
@@ -320,19 +301,6 @@ def _check_metrics(result: Inspected, files: RunFiles) -> None:
         if mark is not None and mark != mark_of(read_bytes(files.metrics)):
             what = "is not what the run has recorded: its checksum differs"
             result.add(files.metrics, Kind.CHANGED_METRICS, what)
-
-
-def metrics_in_events(path: str) -> dict[str, Any] | None:
-    """Return the metrics of a success from the last ``end`` event of its ``events.jsonl``."""
-    for line in reversed(read_end(path, _TAIL_BYTES)[1].splitlines()):
-        row = row_of(line, exact=True)
-        if row is not None and row.get("event") == "end":
-            summary = row.get("summary")
-            if isinstance(summary, dict) and summary.get("status") == RUN_STATUS_SUCCEEDED:
-                metrics = summary.get("metrics")
-                return metrics if isinstance(metrics, dict) and metrics else None
-            return None
-    return None
 
 
 def _check_lines(result: Inspected, names: list[str]) -> None:

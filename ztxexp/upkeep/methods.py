@@ -32,7 +32,7 @@ class UpkeepMethods:
     results_path: Path
 
     def check(self, lines: bool = True) -> checking.StoreReport:
-        """Find what is damaged, foreign, dead or left over below the root; change nothing.
+        """Find what is damaged, foreign or dead below the root; change nothing.
 
         Whatever lies there costs one finding and raises no error: a pipe in place of a record, a
         loop of links, an endless file. A run at work is not blamed for what it has not written yet.
@@ -40,13 +40,13 @@ class UpkeepMethods:
 
         The kinds of findings, by severity:
 
-        - ``"damage"``: damaged run (its run.json, config.json or metrics.json), lost metrics,
-          incomplete run (its files are shorter than it says), unreadable;
+        - ``"damage"``: damaged run (its run.json, config.json or metrics.json), incomplete
+          run (its files are shorter than it says), unreadable;
         - ``"warning"``: dead run, partly damaged (its meta.json or a line of a .jsonl file),
           configuration changed, metrics changed, folder renamed, unknown schema version, link, lost
-          provenance (a patch or a list of packages that runs refer to), left over, not checked
-          (this process lacks open files or memory);
-        - ``"note"``: owner unknown, foreign entry.
+          provenance (a patch or a list of packages that runs refer to), not checked (this process
+          lacks open files or memory);
+        - ``"note"``: foreign entry.
 
         Args:
             lines: read the ``.jsonl`` files too; without them it is faster.
@@ -97,9 +97,7 @@ class UpkeepMethods:
 
         - A ``running`` record whose process has ended is closed as ``failed`` with ``error_type``
           ``RunLost``, as the next launch would do it.
-        - Where events.jsonl still has the metrics of a missing or damaged metrics.json, that file
-          is written again.
-        - Any other damaged run is moved to ``<root>/.ztxexp/damaged``; its configuration can then
+        - A damaged run is moved to ``<root>/.ztxexp/damaged``; its configuration can then
           be run again. ``moves.jsonl`` there says where it was and why it was moved: to undo that,
           move it back. A run of which no record says whether it has ended stays while launches are
           under way, and until it has not changed for a minute.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,23 +29,17 @@ from ztxexp.upkeep.inspecting import (
 )
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.store.complete import FILES, mark_of
 from ztxexp_core.store.files import (
     ALIVE,
     DAMAGED,
-    RunFiles,
     asked_again,
     is_there,
-    known_record,
     shared_folder,
     utc_now,
-    write_bytes,
-    write_json,
 )
 from ztxexp_core.store.lines import JsonlWriter
 from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead
 from ztxexp_core.store.run_folder import close_run
-from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")
 
@@ -60,8 +54,8 @@ class Repair:
 
     Attributes:
         path: the entry before the repair.
-        action: ``"closed"`` (a dead run is ``failed`` now), ``"restored"`` (its metrics.json is
-            written again), ``"set aside"``, ``"left alone"`` (it may be in use), or ``"failed"``.
+        action: ``"closed"`` (a dead run is ``failed`` now), ``"set aside"``, ``"left alone"`` (it
+            may be in use), or ``"failed"``.
         why: what was wrong with it; for ``"left alone"`` and ``"failed"`` the reason.
         to: where it was moved.
     """
@@ -119,7 +113,7 @@ def repair(root: Path, dry_run: bool = False) -> RepairReport:
     Raises:
         StoreError: the folder for damaged runs cannot be made.
     """
-    repairable = {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label, Kind.LOST_METRICS.label}
+    repairable = {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label}
     folders = {
         root / finding.path.relative_to(root).parts[0]
         for finding in check(root, lines=False)
@@ -158,7 +152,6 @@ class Repairer:
         if inspected is None:
             return
         dead, damaged = inspected.first(Kind.DEAD_RUN), inspected.first(Kind.DAMAGED_RUN)
-        lost = inspected.first(Kind.LOST_METRICS)
         if dead is not None and inspected.run is not None:
             if not self._dry_run:
                 close_run(folder, inspected.run)
@@ -172,12 +165,6 @@ class Repairer:
                 yield Repair(folder, "set aside", why, to)
             else:
                 yield Repair(folder, "left alone", f"{damaged.what}; {in_use}")
-        elif lost is not None:
-            if not self._dry_run:
-                if os.path.lexists(lost.path):
-                    self._quarantine.take(lost.path, lost.what)
-                _restore_metrics(folder, inspected.metrics)
-            yield Repair(lost.path, "restored", lost.what)
 
     def _why_in_use(self, inspected: Inspected) -> str | None:
         """Say why a process may be at work on a run; ``None`` where none is."""
@@ -210,15 +197,6 @@ def launch_under_way(root: Path) -> bool:
         return is_there(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
     except OSError:
         return True
-
-
-def _restore_metrics(folder: Path, metrics: Mapping[str, Any] | None) -> None:
-    files, data = RunFiles(folder), encode(metrics, indent=True)
-    record = known_record(files.run)
-    write_bytes(files.metrics, data)
-    if record is not None and isinstance(record.get(FILES), dict):
-        record[FILES]["metrics.json"] = mark_of(data)
-        write_json(files.run, record)
 
 
 def _youngest(folder: str | Path, now: float) -> float:

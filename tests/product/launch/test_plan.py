@@ -336,7 +336,6 @@ def test_the_whole_text(root):
         Action.FILTERED: 2,
     }
     assert sum(plan.counts.values()) == 14
-    assert plan.filtered_out[1].examples == ({"lr": 0.1, "seed": 11},)
 
 
 TITLE = "Plan for {}: 1 of 2 configurations to run"

@@ -1,4 +1,4 @@
-"""repair(): what is closed, restored and set aside, and what is never touched."""
+"""repair(): what is closed and set aside, and what is never touched."""
 
 from __future__ import annotations
 
@@ -181,31 +181,6 @@ def test_what_readers_can_do_without_stays_where_it_is(folder):
     assert done(folder) == [] and state(folder) == before
 
 
-def test_restored_integers_keep_their_digits(tmp_path):
-    path = tmp_path / "results"
-    ExperimentPipeline(path).run(lambda ctx: {"big": 2**70 + 1, "list": [2**65]}, progress=False)
-    (run,) = path.glob("2*")
-    before = (run / "metrics.json").read_text()
-    (run / "metrics.json").unlink()
-    assert [repair.action for repair in ResultAnalyzer(path).repair()] == ["restored"]
-    assert (run / "metrics.json").read_text() == before
-
-
-@pytest.mark.parametrize("damaged", [True, False])
-def test_figures_that_the_events_still_have_are_restored(folder, damaged):
-    made = write_run(folder, "run", metrics={"score": 9})
-    (made / "events.jsonl").write_text(json.dumps(END) + "\n")
-    if damaged:
-        put(made / "metrics.json", "{")
-    else:
-        (made / "metrics.json").unlink()
-    assert done(folder) == [("restored", "run/metrics.json", None)]
-    (record,) = ResultAnalyzer(folder).to_records()[1:]
-    assert record["score"] == 0.5 and record["nan"] != record["nan"]
-    kept = folder / ".ztxexp/damaged" / "run.metrics.json"
-    assert kept.exists() == damaged and done(folder) == []
-
-
 def test_a_second_entry_of_a_name_gets_a_number(folder):
     for _ in range(3):
         tear(write_run(folder, "torn"))
@@ -362,11 +337,9 @@ def spoilt(folder):
     write_run(folder, "dead", "running", owner=dead_owner())
     for name in ("run.json", "config.json", "metrics.json"):
         tear(write_run(folder, f"torn_{name}", metrics={}), name)
-    restorable = write_run(folder, "restorable")
-    (restorable / "events.jsonl").write_text(json.dumps(END) + "\n")
 
 
-ALL = ["closed", "restored", *["set aside"] * 3]
+ALL = ["closed", *["set aside"] * 3]
 
 
 def test_a_dry_run_tells_the_same_and_touches_nothing(folder):
