@@ -107,6 +107,24 @@ def lines(quick: bool) -> list[Line]:
             "ms",
             Cell("work", "imports", {"what": "from ztxexp import ExperimentPipeline"}),
         ),
+        *(
+            Line(
+                f"processor time of `ztxexp {words}`" + f", {count:,} runs, cache" * bool(count),
+                "ms",
+                Cell("work", "shell", {"words": words.split(), "count": count}),
+                Cell("work", "shell", {"words": []}),
+                old=None,
+                target=target,
+                root=("runs", str(count)) if count else (),
+                fresh=False,
+            )
+            for words, count, target in (
+                ("--help", 0, 90),
+                ("list", 100, 150),
+                ("list", rows, 1000),
+                ("status", rows, 1000),
+            )
+        ),
         Line(
             "a grid of 100,000",
             "all s",
