@@ -56,7 +56,7 @@ SIGNATURES = {
     "ExperimentPipeline.retry": "self max_attempts=1 retry_on=('Exception',)",
     "ExperimentPipeline.track": "self tracker **kwargs",
     "ExperimentPipeline.build": "self",
-    "ExperimentPipeline.run": "self exp_fn mode='sequential' workers=1 cpu_threshold=80",
+    "ExperimentPipeline.run": "self exp_fn=None mode='sequential' workers=1 cpu_threshold=80",
     "ResultAnalyzer": "results_path",
     "ResultAnalyzer.to_records": (
         "self statuses=('succeeded',) metrics_filename='metrics.json' experiment_name=None "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ztxexp.replay import sync as sync
     from ztxexp.results.summary import RunSummary as RunSummary
     from ztxexp.runner import ExpRunner as ExpRunner
+    from ztxexp.targets import call_by_name as call_by_name
     from ztxexp_core.context import RunContext as RunContext
     from ztxexp_core.contracts import Tracker as Tracker
     from ztxexp_core.errors import ConfigError as ConfigError
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ztxexp_core.records import MetricEvent as MetricEvent
     from ztxexp_core.records import RunMetadata as RunMetadata
     from ztxexp_core.records import SkipRun as SkipRun
+    from ztxexp_core.run.current import log as log
     from ztxexp_trackers.jsonl import JsonlTracker as JsonlTracker
     from ztxexp_trackers.mlflow import MlflowTracker as MlflowTracker
     from ztxexp_trackers.tensorboard import TensorboardTracker as TensorboardTracker
@@ -65,11 +67,13 @@ _NAMES = {
     "ztxexp.replay": "SyncReport sync",
     "ztxexp.results.summary": "RunSummary",
     "ztxexp.runner": "ExpRunner",
+    "ztxexp.targets": "call_by_name",
     "ztxexp_core.context": "RunContext",
     "ztxexp_core.contracts": "Tracker",
     "ztxexp_core.errors": "ConfigError ExecutorError MetricError OptionError PluginContractError "
     "PluginError PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError",
     "ztxexp_core.records": "MetricEvent RunMetadata SkipRun",
+    "ztxexp_core.run.current": "log",
     "ztxexp_trackers.jsonl": "JsonlTracker",
     "ztxexp_trackers.mlflow": "MlflowTracker",
     "ztxexp_trackers.tensorboard": "TensorboardTracker",

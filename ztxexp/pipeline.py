@@ -18,13 +18,16 @@ from ztxexp.launch.plan import Plan, plan_sweep
 from ztxexp.provenance.code_version import version_of
 from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary
+from ztxexp.targets import base_of, check_configs, experiment
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.errors import OptionError, closest
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.trackers import check_instance
 from ztxexp_core.records import Config, RunMetadata
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn, RetryRule
+from ztxexp_core.run.printed import METRIC_LINE
 from ztxexp_core.store.run_folder import root_path
+from ztxexp_core.values.copying import copy_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -260,25 +263,35 @@ class ExperimentPipeline(ConfigBuilder):
 
     # -- what would happen, and letting it happen
 
-    def plan(self, exp_fn: ExperimentFn | None = None, allow_duplicates: bool = False) -> Plan:
+    def plan(
+        self,
+        exp_fn: ExperimentFn | None = None,
+        allow_duplicates: bool = False,
+        *,
+        command: Sequence[str] | None = None,
+    ) -> Plan:
         """Print what :meth:`run` would do with each configuration, and why; nothing is run.
 
         Args:
             exp_fn: the function, to be told which results come from another version of it.
             allow_duplicates: as for :meth:`run`.
+            command: instead of the function, as for :meth:`run`.
 
         Returns:
             The plan: new, resumed, reused (by which run), duplicate, filtered out (by which rule).
 
         Raises:
             OptionError: ``code="same"`` was asked for, and no function is given.
+            ConfigError: a configuration that the function or command cannot take.
 
         Example:
             >>> plan = pipeline.plan(train)
             >>> len(plan.to_run)
             12
         """
+        exp_fn = experiment(exp_fn, command, METRIC_LINE)
         plan = self._planned(allow_duplicates, exp_fn)
+        check_configs(exp_fn, [item.config for item in plan.to_run])
         if self._code_rule == "same" and exp_fn is None:
             raise OptionError('code="same" compares versions of the function; write plan(exp_fn)')
         sys.stdout.write(f"{plan}\n")
@@ -286,7 +299,7 @@ class ExperimentPipeline(ConfigBuilder):
 
     def run(
         self,
-        exp_fn: ExperimentFn,
+        exp_fn: ExperimentFn | None = None,
         mode: Mode = "sequential",
         workers: int = 1,
         cpu_threshold: int = 80,
@@ -306,11 +319,15 @@ class ExperimentPipeline(ConfigBuilder):
         workdir: Literal["run"] | None = None,
         initializer: Callable[[], object] | None = None,
         flush_sec: float | None = 1.0,
+        *,
+        command: Sequence[str] | None = None,
+        metric_pattern: str | None = METRIC_LINE,
     ) -> RunSummary:
         """Build the configurations and run them.
 
         Args:
-            exp_fn: ``exp_fn(ctx) -> dict | None``.
+            exp_fn: ``exp_fn(ctx) -> dict | None``; for a plain function
+                ``call_by_name(function)``.
             mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
                 or any installed one.
             workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
@@ -346,6 +363,12 @@ class ExperimentPipeline(ConfigBuilder):
             flush_sec: after so many seconds a run that has ended is on the disk, so that a power
                 cut does not cost it; 0 brings each there before its end is told, ``None`` leaves it
                 to the system (about half a minute), for sweeps of tiny runs.
+            command: instead of ``exp_fn`` a program and its arguments, as a list; ``{key}`` stands
+                for a value of the configuration, ``{{`` and ``}}`` for braces. No shell reads it.
+                Each run is a process of its own; it fails unless the exit code is 0. (Since 2.0.)
+            metric_pattern: of lines printed by the command that are metrics: a regular expression
+                with the groups ``name`` and ``value``, perhaps ``step``. By default lines such as
+                ``accuracy: 0.93``; ``None`` for none.
 
         Returns:
             Counts, duration, what failed and why.
@@ -363,12 +386,17 @@ class ExperimentPipeline(ConfigBuilder):
             "sweep": self._sweep,
         }
         with interruptible():
+            exp_fn = experiment(exp_fn, command, metric_pattern)
             plan = self._planned(allow_duplicates, exp_fn)
             return launch(plan, self.results_root, exp_fn, LaunchOptions.of(settings))
 
     def _planned(self, allow_duplicates: bool, exp_fn: ExperimentFn | None = None) -> Plan:
+        builder = self
+        if base := base_of(exp_fn):
+            builder = self.copy()
+            builder._base = {**copy_config(base), **self._base}
         return plan_sweep(
-            self,
+            builder,
             self.results_root,
             self._resume,
             self._only_failed,

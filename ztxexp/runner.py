@@ -10,6 +10,7 @@ from ztxexp.launch.launch import interruptible, launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.plan import plan_as_given
 from ztxexp.results.summary import RunSummary
+from ztxexp.targets import base_of
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.records import Config, RunMetadata, SkipRun
 from ztxexp_core.run.launch import TRACKER_TIMEOUT_SEC, ExperimentFn
@@ -119,8 +120,9 @@ class ExpRunner:
         workers = workers if num_workers is None else num_workers
         cpu_threshold = cpu_threshold if dynamic_cpu_threshold is None else dynamic_cpu_threshold
         settings = LaunchOptions.of(locals())
+        configs: list[Config] = [{**base_of(function), **config} for config in self.configs]
         with interruptible():
-            return launch(plan_as_given(self.configs), self.results_root, function, settings)
+            return launch(plan_as_given(configs), self.results_root, function, settings)
 
 
 def _config(config: Any, configs: Any) -> Config:

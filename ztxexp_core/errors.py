@@ -53,6 +53,20 @@ class ExecutorError(ZtxexpError, RuntimeError):
     """An executor cannot start any more runs, for a reason other than a run."""
 
 
+class CommandFailed(ZtxexpError, RuntimeError):
+    """The command of a run ended with another exit code than 0, or by a signal.
+
+    Attributes:
+        exit_code: the code; ``None`` after a signal.
+        signal: number of the signal; ``None`` after an exit code.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None, signal: int | None = None):
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+
+
 class PluginError(ZtxexpError):
     """A plugin that cannot be used; carries ``kind`` and ``plugin``.
 

@@ -37,6 +37,7 @@ from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.summary import RunSummary, lacking_lines, note_other_code
+from ztxexp.targets import check_configs
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
@@ -96,6 +97,7 @@ def launch(
         workdir=options.workdir,
         code_files=states_of(code.files),
     )
+    check_configs(function, [item.config for item in to_run])
     limits = timeouts(to_run, options)
     run_one = RunOne(shared)
     if shared.own_process and to_run:

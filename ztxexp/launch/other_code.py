@@ -122,6 +122,8 @@ class OtherCode:
         if name is None or now is None or is_same_function(name, now):
             return None
         module, _, qualname = name.partition(":")
+        if not qualname or " " in name:  # a command
+            return f"`{sanitize_for_terminal(name)}`"
         same = now.endswith(f":{qualname}")
         return sanitize_for_terminal(f"{module}.{qualname}()" if same else f"{qualname}()")
 

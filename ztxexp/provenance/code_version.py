@@ -27,13 +27,17 @@ from collections.abc import Iterable, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from ztxexp.provenance.programs import version_of_program
 from ztxexp.provenance.provenance import file_of_class, hash_of_tree, name_of, parse_file
 from ztxexp.provenance.sources import hash_of_code, imported_in, names_in, source_of
+from ztxexp.text.format import cut
+from ztxexp_core.run.command import Command
 
 _OURS = ("ztxexp", "ztxexp_core", "ztxexp_executors", "ztxexp_trackers", "ztxexp_testing")
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 _VALUE_LIMIT = 1000  # characters of a value that counts
 _PARTS_LIMIT = 5000
+_NAME_WIDTH = 60
 
 
 class CodeVersion(NamedTuple):
@@ -61,6 +65,8 @@ def version_of(function: Any) -> CodeVersion:
         >>> version_of(train).hash == version_of(train).hash
         True
     """
+    if isinstance(function, Command):
+        return _version_of_command(function)
     walk, name = _Walk(), "the function"
     try:
         inner = function
@@ -76,6 +82,12 @@ def version_of(function: Any) -> CodeVersion:
     code_hash = f"code:{hashlib.sha256(data).hexdigest()[:32]}" if known else None
     files, edited = tuple(sorted(walk.files)), tuple(sorted(walk.edited))
     return CodeVersion(name, code_hash, files, edited, name_of(function))
+
+
+def _version_of_command(command: Command) -> CodeVersion:
+    program = version_of_program(command.words, command.files, command.cwd)
+    name = name_of(command) or "the command"
+    return CodeVersion(f"`{cut(name, _NAME_WIDTH)}`", program.hash, program.files, function=name)
 
 
 def states_of(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:

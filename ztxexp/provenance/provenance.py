@@ -43,6 +43,7 @@ from ztxexp.provenance.git_state import (
 from ztxexp.provenance.masking import command_line, mask_command
 from ztxexp.text.terminal import switched_off
 from ztxexp_core.records import RunMetadata
+from ztxexp_core.run.command import Command
 from ztxexp_core.store.files import open_regular, write_bytes
 
 _log = logging.getLogger("ztxexp")
@@ -281,6 +282,8 @@ def code_of(function: Any) -> CodeIdentity:
     called, as its class.
     """
     identity = CodeIdentity(name_of(function))
+    if isinstance(function, Command):
+        return identity._replace(file=next(iter(function.files.values()), None))
     with suppress(Exception):  # the user's object may raise anything when it is asked
         inner = _unwrapped(function)
         code: CodeType | None = getattr(inner, "__code__", None)
@@ -298,6 +301,8 @@ def code_of(function: Any) -> CodeIdentity:
 
 def name_of(function: Any) -> str | None:
     """Return module and qualified name of a callable, as :func:`code_of` does."""
+    if isinstance(function, Command):
+        return mask_command(function.words)
     with suppress(Exception):
         inner = _unwrapped(function)
         return f"{inner.__module__ or '?'}:{inner.__qualname__}"

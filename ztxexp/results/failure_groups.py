@@ -76,6 +76,8 @@ def failure_kind(outcome: RunOutcome) -> object:
     known (a worker that died), their messages differ in numbers only.
     """
     message = (outcome.error_message or "").replace(outcome.run_id, "")[:_MESSAGE_COMPARED]
+    if outcome.error_type == "CommandFailed":  # what it has printed before may be anything
+        message = message.partition("\n")[0]
     where = outcome.place or _NUMBERS.sub("0", message)
     # Signal and exit code count by themselves: they are what differs between two deaths.
     return outcome.error_type, where, outcome.reason, outcome.signal, outcome.exit_code

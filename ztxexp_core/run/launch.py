@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.errors import check_count, without_secrets
+from ztxexp_core.errors import CommandFailed, check_count, without_secrets
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
     RUN_STATUS_FAILED,
@@ -52,7 +52,8 @@ TRACKER_TIMEOUT_SEC = 10.0
 DEATHS = frozenset({"WorkerDied", "Timeout"})
 """Error types of runs whose process ended before they did."""
 
-CALLERS = tuple(str(Path(__file__).with_name(name)) for name in ("run.py", "launch.py"))
+_FILES = ("run.py", "launch.py", "plain.py", "command.py", "program.py")
+CALLERS = tuple(str(Path(__file__).with_name(name)) for name in _FILES)
 """The files whose frames stand between a process and the user's function."""
 
 _MESSAGE_LIMIT = 10_000  # characters: the message is part of several files of the run
@@ -305,6 +306,8 @@ class AttemptEnd:
         error_message: its text.
         reason: finer cause of a failure.
         place: where in the user's code the exception was raised, ``train.py:12 in step``.
+        exit_code: of a command that has failed.
+        signal: number of the signal that ended a command.
     """
 
     status: str
@@ -314,6 +317,8 @@ class AttemptEnd:
     error_message: str | None = None
     reason: str | None = None
     place: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
 
     @classmethod
     def failed(cls, exc: BaseException, in_worker: bool = False) -> AttemptEnd:
@@ -323,12 +328,19 @@ class AttemptEnd:
         if in_worker and (no_input or type(exc).__name__ == "BdbQuit"):
             text = f"{text}; {_NO_TERMINAL}" if text else _NO_TERMINAL
         reason = "interrupted" if ends_launch(exc) else "exception"
+        exit_code, signum, place = None, None, place_of(exc)
+        if isinstance(exc, CommandFailed):
+            exit_code, signum = exc.exit_code, exc.signal
+            reason = "exception" if signum is None else "killed"
+            place = place_in(text)
         return cls(
             RUN_STATUS_FAILED,
             error_type=type(exc).__name__,
             error_message=text,
             reason=reason,
-            place=place_of(exc),
+            place=place,
+            exit_code=exit_code,
+            signal=signum,
         )
 
     def error_fields(self) -> dict[str, Any]:
@@ -357,6 +369,8 @@ def text_of(exc: BaseException) -> str:
 
 def trace_of(exc: BaseException) -> str:
     """Return the traceback of an exception, without the frames of ztxexp that called the user."""
+    if isinstance(exc, CommandFailed):  # raised by us: the program has printed its own
+        return f"CommandFailed: {text_of(exc)}\n"
     lines = traceback.TracebackException.from_exception(exc).format()
     return without_secrets(
         "".join(line for line in lines if not any(f'File "{caller}"' in line for caller in CALLERS))

@@ -28,6 +28,7 @@ from ztxexp_core.records import (
     SkipRun,
 )
 from ztxexp_core.run.beginning import EndedError, TakenOverError, as_recorded, attempt_to_make
+from ztxexp_core.run.current import current
 from ztxexp_core.run.habits import habit_hint
 from ztxexp_core.run.launch import (
     AttemptEnd,
@@ -276,7 +277,8 @@ class _Run:
     def _call(self) -> AttemptEnd:
         own_folder = self.launch.workdir == "run"
         try:
-            with put_back_after(str(self.ctx.artifacts_dir) if own_folder else None):
+            folder = str(self.ctx.artifacts_dir) if own_folder else None
+            with put_back_after(folder), current(self.ctx):
                 returned = call_in_own_process(self.launch.function, self.ctx)
         finally:
             self._check_own()  # before anything is written of how the attempt ended
@@ -360,6 +362,8 @@ class _Run:
         )
         if end.place is not None:
             self.record["error_place"] = end.place
+        codes = {"exit_code": end.exit_code, "signal": end.signal}
+        self.record.update({name: code for name, code in codes.items() if code is not None})
         self.record[FILES].update(sizes_of_lines(self.files.base))
         write_json(self.files.run, self.record)
         self._end_trackers(end, error)
@@ -379,6 +383,8 @@ class _Run:
             duration_sec=duration,
             reason="interrupted" if self.interrupted else end.reason,
             notices=tuple(dict.fromkeys(self.notices)),
+            exit_code=end.exit_code,
+            signal=end.signal,
             place=end.place,
             hung=tuple(self.trackers.hung),
             lacking=tuple(dict(self.trackers.lacking).items()),

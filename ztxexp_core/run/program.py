@@ -1,0 +1,237 @@
+"""One program as a process of a run: started, read, ended with all that it has started.
+
+It is the head of a session of its own, so that one signal reaches the whole tree. A guard, a small
+shell that waits for the end of a pipe, kills the tree when this process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+GRACE_SEC = 4.5  # between SIGTERM and SIGKILL; whoever ends this process waits for 5
+_LOOK_SEC = 0.2  # between two looks whether it has ended, and for new metrics
+_DRAIN_SEC = 0.1  # for output that is on its way after the end
+_CHUNK = 65536
+_POSIX = os.name == "posix"
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+# The first line names the process group; the second one says that it is gone.
+_GUARD = 'read -r group || exit 0; read -r gone || kill -9 "-$group"'
+
+
+def run_program(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    on_output: Callable[[bytes], None],
+    on_look: Callable[[], None],
+) -> int:
+    """Run a program to its end and return its exit code, negative for a signal.
+
+    Whatever it leaves behind in its session is killed. A SIGTERM that comes meanwhile is passed on
+    to it; if it does not succeed after that, this process ends by the signal too.
+
+    Args:
+        words: the program and its arguments; no shell reads them.
+        environment: all variables.
+        on_output: called with what it prints, as it comes.
+        on_look: called a few times a second.
+
+    Raises:
+        OSError: it cannot be started.
+        BaseException: what a handler of a signal raises; the program has been ended then.
+    """
+    with _Guard() as guard, _Terminations() as terminations:
+        process = subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            env=dict(environment),
+            start_new_session=_POSIX,
+        )
+        try:
+            guard.watch(process.pid)
+            terminations.group = process.pid
+            _follow(process, terminations, on_output, on_look)
+            signal_group(process, _KILL)  # what it has left behind
+            _drain(process, on_output)
+            code = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            terminations.group = None
+            if process.stdout is not None:
+                process.stdout.close()
+        if terminations.at is not None and code != 0:
+            terminations.end_this_process()
+        return code
+
+
+def _follow(
+    process: subprocess.Popen[bytes],
+    terminations: _Terminations,
+    on_output: Callable[[bytes], None],
+    on_look: Callable[[], None],
+) -> None:
+    """Read until the program has ended; its exit code is left to be collected."""
+    assert process.stdout is not None
+    output: int | None = process.stdout.fileno()
+    due = 0.0
+    while True:
+        if output is None:
+            time.sleep(_LOOK_SEC / 10)
+        elif _is_ready(output, _LOOK_SEC):
+            data = os.read(output, _CHUNK)
+            if data:
+                on_output(data)
+            else:
+                output = None  # closed, in most cases because it ends
+        now = time.monotonic()
+        if now >= due:
+            on_look()
+            due = now + _LOOK_SEC
+        if terminations.at is not None and now > terminations.at + GRACE_SEC:
+            signal_group(process, _KILL)
+        if _has_ended(process):
+            return
+
+
+def _drain(process: subprocess.Popen[bytes], on_output: Callable[[bytes], None]) -> None:
+    """Read what is still in the pipe; a process that has left the session may hold it open."""
+    assert process.stdout is not None
+    output, until = process.stdout.fileno(), time.monotonic() + GRACE_SEC
+    while time.monotonic() < until and _is_ready(output, _DRAIN_SEC):
+        data = os.read(output, _CHUNK)
+        if not data:
+            return
+        on_output(data)
+
+
+def _is_ready(fd: int, seconds: float) -> bool:
+    if not _POSIX:  # Windows waits for sockets only; reading waits
+        return True
+    poll = select.poll()  # not select(), which knows 1024 files
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether it has ended, without freeing its number, which is that of its group."""
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, process.pid, options) is not None
+    except ChildProcessError:  # somebody ignores SIGCHLD
+        return True
+
+
+def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    """Signal a program and all that it has started; it must not have been waited for."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if _POSIX:
+            os.killpg(process.pid, signum)
+        else:
+            process.send_signal(signum)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program that is not to go on, with time for a last checkpoint."""
+    try:
+        signal_group(process, signal.SIGTERM)
+        until = time.monotonic() + GRACE_SEC / 2  # Ctrl-C ends a launch within 5 s
+        while not _has_ended(process) and time.monotonic() < until:
+            time.sleep(_LOOK_SEC / 10)
+    finally:  # a second Ctrl-C
+        signal_group(process, _KILL)
+        process.wait()
+
+
+class _Terminations:
+    """While it is open, SIGTERM goes on to a process group, unless the script handles it.
+
+    Attributes:
+        group: the process group; ``None`` where there is none yet.
+        at: when the first one has come, in monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.group: int | None = None
+        self.at: float | None = None
+        self._installed = False
+
+    def __enter__(self) -> _Terminations:
+        main = threading.current_thread() is threading.main_thread()
+        if main and _POSIX and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._pass_on)
+            self._installed = True
+        return self
+
+    def _pass_on(self, signum: int, frame: Any) -> None:
+        if self.group is None:
+            self.end_this_process()
+            return
+        self.at = self.at or time.monotonic()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, signum)
+
+    def end_this_process(self) -> None:
+        """End by SIGTERM, as without a handler."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._installed and signal.getsignal(signal.SIGTERM) == self._pass_on:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Guard:
+    """A shell that kills a process group when this process dies without a word."""
+
+    def __init__(self) -> None:
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Guard:
+        if _POSIX:
+            with contextlib.suppress(OSError):  # no shell, no room for a process
+                self._shell = subprocess.Popen(
+                    ["/bin/sh", "-c", _GUARD],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    bufsize=0,
+                    start_new_session=True,
+                )
+        return self
+
+    def watch(self, group: int) -> None:
+        """Name the group."""
+        self._write(b"%d\n" % group)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._shell is not None:
+            self._write(b"gone\n")
+            with self._closed(self._shell):
+                self._shell.wait()
+
+    @contextlib.contextmanager
+    def _closed(self, shell: subprocess.Popen[bytes]) -> Iterator[None]:
+        if shell.stdin is not None:
+            with contextlib.suppress(OSError):
+                shell.stdin.close()
+        yield
+
+    def _write(self, line: bytes) -> None:
+        if self._shell is not None and self._shell.stdin is not None:
+            with contextlib.suppress(OSError):  # somebody has killed it
+                self._shell.stdin.write(line)
