@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ztxexp.results.history import History, Snapshot
+
 
 class Root:
     """A results root and what stands in it."""
@@ -59,6 +61,11 @@ def python(code: str, *args: object, timeout: float = 30) -> subprocess.Complete
         timeout=timeout,
         check=False,
     )
+
+
+def read_history(root, *args, **kwargs) -> History:
+    """The run that counts for each configuration below a root."""
+    return Snapshot(root).history(*args, **kwargs)
 
 
 def names(folder: Path) -> list[str]:

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reading import strict
+from reading import read_history, strict
 
 from ztxexp import ExpManager, ExpRunner, ResultAnalyzer
 from ztxexp.configs.keys import literal
 from ztxexp.results import index
-from ztxexp.results.history import read_history
 from ztxexp_core.values.identity import config_identity
 
 

@@ -69,15 +69,10 @@ def _flat_parts(selection: Selection, name: str) -> dict[str, Flat]:
     files = RunFiles(f"{selection.root}/{name}")
     config, meta = known_record(files.config) or {}, known_record(files.meta) or {}
     metrics = known_record(f"{files.base}/{selection.metrics_filename}") or {}
-    packages = meta.get("packages")
-    if isinstance(packages, dict):
-        del meta["packages"]
-    else:
-        packages = packages_of(selection.root, meta)
     return {
         "config": dict(flat(numbers(config))),
         "code": dict(flat(_code(meta, config))),
-        "packages": packages,
+        "packages": packages_of(selection.root, meta),
         "metrics": dict(flat(numbers(metrics))),
     }
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ztxexp.results.history import PastRun, Snapshot, read_config_keys, read_history
+from ztxexp.results.history import PastRun, Snapshot, read_config_keys
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import closest
-from ztxexp_core.records import RUN_STATUS_SUCCEEDED, Config
+from ztxexp_core.records import Config
 from ztxexp_core.values.codec import plain
 from ztxexp_core.values.copying import flat
 from ztxexp_core.values.identity import config_identity
@@ -80,13 +80,13 @@ class ExpansionReport:
         Raises:
             ConfigError: a value that cannot be compared.
         """
-        if self._snapshot is not None and self._snapshot.root == root:
-            history = self._snapshot.history(
-                ignore_keys, code_hash=self._code_hash, same_code=self._same_code
-            )
-        else:
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.root != root:
             with bar("reading runs") as on_progress:
-                history = read_history(root, ignore_keys, (RUN_STATUS_SUCCEEDED,), on_progress)
+                snapshot = Snapshot(root, on_progress)
+        history = snapshot.history(
+            ignore_keys, code_hash=self._code_hash, same_code=self._same_code
+        )
         self._warn_unknown(root, ignore_keys)
         remaining = []
         for config in self.configs:

@@ -166,9 +166,6 @@ class LaunchOptions:
         if slots is None:
             return available_cores() if count == -1 else count
         room = slots.capacity
-        if 0 < count < room:
-            text = "workers=%d leaves %d of the %d places on the GPUs empty; workers=-1 uses all"
-            _log.warning(text, count, room - count, room)
         return room if count == -1 else min(count, room)
 
     def executor_settings(self, executor: Plugin) -> dict[str, Any]:

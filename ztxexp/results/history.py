@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
-from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
+from ztxexp.results.index import RECORDS, Kind, read_all, warn_unread
 from ztxexp.results.keys import flattened
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
@@ -301,22 +301,6 @@ class History(Mapping[str, PastRun]):
         past = None if known is not None and self[identity].succeeded else self._past(place)
         if past and (known is None or past._counts_more_than(self[identity])):
             self._places[identity], self._made[identity] = place, past
-
-
-def read_history(
-    root: str | Path,
-    ignore_keys: Collection[str] = (),
-    statuses: Collection[str] = VALID_RUN_STATUSES,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> History:
-    """Return the run that counts for each configuration below a root, see :class:`Snapshot`.
-
-    Example:
-        >>> read_history("./results")[config_identity({"lr": 0.1})].status
-        'succeeded'
-    """
-    with no_garbage_collection():
-        return Snapshot(root, on_progress).history(ignore_keys, statuses)
 
 
 def read_config_keys(root: str | Path) -> set[str]:

@@ -374,29 +374,25 @@ def test_code_is_what_meta_json_says_but_for_names_times_and_tags(folder):
     }
 
 
-def test_packages_may_stand_in_meta_json(folder):
-    packages = ({"numpy": "2.0", "scipy": "1.0"}, {"numpy": "2.1", "scipy": "1.0", "rich": "13"})
-    found = both(folder, meta=tuple({"packages": each} for each in packages))
-    assert found == {
-        ("packages", "numpy"): ("2.0", "2.1"),
-        ("packages", "rich"): (pd.NA, "13"),
-    }
-
-
 def test_packages_are_read_from_the_file_that_meta_json_names(folder):
-    names = []
-    for text in ("numpy==2.0\nrich==13\n", "numpy==2.1\nrich==13\n"):
-        name = hashlib.sha256(text.encode()).hexdigest()
-        (folder / f".packages-{name}.txt").write_text(text)
-        names.append({"packages": name})
-    assert both(folder, meta=tuple(names)) == {("packages", "numpy"): ("2.0", "2.1")}
+    meta = (packages(folder, numpy="2.0", rich="13"), packages(folder, numpy="2.1", rich="13"))
+    assert both(folder, meta=meta) == {("packages", "numpy"): ("2.0", "2.1")}
+
+
+def packages(folder, **versions):
+    """What meta.json says of packages, with the file that it names."""
+    text = "".join(f"{name}=={version}\n" for name, version in versions.items())
+    name = hashlib.sha256(text.encode()).hexdigest()
+    (folder / f".packages-{name}.txt").write_text(text)
+    return {"packages": name}
 
 
 def test_a_run_that_does_not_say_its_packages_does_not_differ_in_each(folder):
-    found = both(folder, meta=({"packages": {"numpy": "2.0"}}, {}))
-    assert found == {}
+    meta = packages(folder, numpy="2.0")
+    assert both(folder, meta=(meta, {})) == {("code", "packages"): (meta["packages"], pd.NA)}
     for name, version in (("c", "2.0"), ("d", "2.1")):
-        put(write_run(folder, name) / "meta.json", {"packages": {"numpy": version, "a": "1"}})
+        meta = packages(folder, numpy=version, a="1")
+        put(write_run(folder, name) / "meta.json", meta)
     frame = ResultAnalyzer(folder).compare(["b", "c", "d"]).loc["packages"]
     assert frame.index.tolist() == ["numpy"] and frame.iloc[0].tolist() == [pd.NA, "2.0", "2.1"]
 

@@ -14,9 +14,10 @@ import experiments
 import pytest
 from handmade import put, write_run
 from read_faults import ReadFaults
+from reading import read_history
 
 from ztxexp import ExperimentPipeline, ExpRunner
-from ztxexp.results.history import PastRun, Snapshot, read_history
+from ztxexp.results.history import PastRun, Snapshot
 from ztxexp_core.store.files import read_json
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
