@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.configs.builder import ConfigBuilder
-from ztxexp.launch.launch import interruptible, launch
+from ztxexp.launch.interrupts import interruptible
+from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.other_code import CodeRule
 from ztxexp.launch.plan import Plan, plan_sweep

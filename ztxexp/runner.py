@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ztxexp.launch.launch import interruptible, launch
+from ztxexp.launch.interrupts import interruptible
+from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.plan import plan_as_given
 from ztxexp.results.summary import RunSummary

@@ -274,11 +274,11 @@ class RunOutcome:
         attempt: number of the last attempt.
         duration_sec: seconds, all attempts together.
         error_type: name of the exception's class, ``WorkerDied`` or ``Timeout``;
-            ``KeyboardInterrupt`` where the launch was interrupted.
+            ``KeyboardInterrupt`` where the launch was interrupted, ``Stopped`` for ``ztxexp stop``.
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
-            ``interrupted``, ``unrecorded`` (the run's folder could not be written), ``elsewhere``
-            (another launch has taken over the run).
+            ``interrupted``, ``stopped`` (``ztxexp stop``), ``unrecorded`` (the run's folder could
+            not be written), ``elsewhere`` (another launch has taken over the run).
         exit_code: exit code of a process that ended itself.
         signal: number of the signal that ended the process.
         notices: messages for the user, such as the failure of a tracker.
@@ -355,7 +355,7 @@ class RunOutcome:
         )
 
 
-_TYPES = {"timeout": "Timeout", "interrupted": "KeyboardInterrupt"}
+_TYPES = {"timeout": "Timeout", "interrupted": "KeyboardInterrupt", "stopped": "Stopped"}
 
 
 def _named(number: int) -> str:

@@ -73,6 +73,7 @@ class Sweep:
     Attributes:
         outcomes: how the runs have ended, by id; their records say the same.
         open: runs that were reported as ended and have no end on disk (yet).
+        stopped: by id, why a run under way was stopped.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Sweep:
         self.pending_retries: dict[str, RunOutcome] = {}
         self.stopped_because: str | None = None
         self.open: dict[str, OpenRun] = {}
+        self.stopped: dict[str, str] = {}
         self.in_process = False
         self._deaths = 0
         self._waited_until = -math.inf
@@ -128,6 +130,11 @@ class Sweep:
                 for run_id in self.queue.taken:
                     if run_id not in self.outcomes:
                         disown(run_id)  # the next launch may be one of this process
+
+    def finish(self, because: str) -> None:
+        """Start nothing more; what is under way goes on. May be called from any thread."""
+        self.stopped_because = self.stopped_because or because
+        self.queue.stop()
 
     def _end_retries(self) -> None:
         """Record the last end of runs whose next attempt has not been started."""
@@ -212,7 +219,13 @@ class Sweep:
             self.progress.retried(outcome)
             self.queue.put_back(spec)  # where it waits for the end of the other one
             return
-        if (
+        because = self.stopped.get(outcome.run_id)
+        if because and outcome.status == RUN_STATUS_FAILED:
+            # Whatever its end looks like: it was asked for.
+            lost = RunOutcome.lost(spec, "stopped", because=because, signal=outcome.signal)
+            outcome = replace(lost, attempt=outcome.attempt, peak_memory=outcome.peak_memory)
+            self._reconcile(spec, outcome, retries=False)
+        elif (
             outcome.error_type in DEATHS
             or outcome.reason in ("interrupted", "unrecorded")
             or outcome.status not in FINAL
@@ -230,10 +243,9 @@ class Sweep:
         self.queue.hung.ended(outcome.run_id, outcome.hung)
         self.deliveries.ended(self.queue.taken[outcome.run_id].run_dir, outcome)
         self.progress.ended(outcome)
-        because = self.stop_rule.after(outcome.status)
-        if because and self.stopped_because is None:
-            self.stopped_because = because
-            self.queue.stop()
+        because = None if outcome.reason == "stopped" else self.stop_rule.after(outcome.status)
+        if because:
+            self.finish(because)
 
     def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
         """Put a run whose process died back into the queue, where the retry rule allows it."""
@@ -357,11 +369,12 @@ class Sweep:
 
     # ---- results -------------------------------------------------------------------------------
 
-    def interrupted_message(self, compares: bool) -> str:
+    def interrupted_message(self, compares: bool, because: str = "") -> str:
         """Return what was done, what was not, and how to continue.
 
         Args:
             compares: whether the same command would look at what is done.
+            because: who has stopped it, unless a signal has.
         """
         counts = self._ended_counts()
         done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
@@ -370,7 +383,7 @@ class Sweep:
         parts += [f"{counts[word]} {word}" for word in sorted(counts)]
         parts += [f"{len(self.open)} still at work"] if self.open else []
         parts += [f"{left} not started"] if left else []
-        message = f"interrupted: {', '.join(parts)}"
+        message = f"{because or 'interrupted'}: {', '.join(parts)}"
         if done == total:
             return message
         first = "" if compares else "add .resume() and "

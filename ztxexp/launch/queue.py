@@ -51,6 +51,7 @@ class RunQueue:
         refill: whether the executor understands ``None``.
         broken: why nothing more can be given out, if so.
         hung: trackers that are not called for a while.
+        lock: while it is held, nothing is given out and no end is noted.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class RunQueue:
         self._stopped = False
         self._why_not: str | None = None
         self._shown_reason: str | None = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     # ---- what the executor sees ----------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class RunQueue:
         return self
 
     def __next__(self) -> RunSpec | None:
-        with self._lock:
+        with self.lock:
             try:
                 return self._next()
             except StoreError as exc:  # claims cannot be used: no fault of the executor's
@@ -135,7 +136,7 @@ class RunQueue:
 
     def ended(self, outcome: RunOutcome) -> None:
         """Record how a run has ended; this launch does not start it again."""
-        with self._lock:
+        with self.lock:
             self._mark_ended(outcome.run_id)
             key = self._claim_keys.get(outcome.run_id)
             if self._claims is None or key is None:
@@ -148,7 +149,7 @@ class RunQueue:
 
     def leave(self, run_id: str) -> None:
         """Count a run as no longer under way, although it has no end."""
-        with self._lock:
+        with self.lock:
             self._mark_ended(run_id)
 
     def hand_over(self, run_id: str, owner: Mapping[str, Any] | None) -> None:
@@ -163,19 +164,19 @@ class RunQueue:
 
     def put_back(self, spec: RunSpec) -> None:
         """Start later a run that never began."""
-        with self._lock:
+        with self.lock:
             self._mark_ended(spec.run_id)
             self._waiting.append(spec)
 
     def requeue(self, spec: RunSpec, pause: float) -> None:
         """Start a run again after a pause, in seconds."""
-        with self._lock:
+        with self.lock:
             self._mark_ended(spec.run_id)
             heapq.heappush(self._again, (time.monotonic() + pause, next(self._order), spec))
 
     def drop(self, run_ids: Collection[str]) -> None:
         """Start none of these any more."""
-        with self._lock:
+        with self.lock:
             self._waiting = deque(s for s in self._waiting if s.run_id not in run_ids)
             self._held_elsewhere = deque(s for s in self._held_elsewhere if s.run_id not in run_ids)
             self._again = [each for each in self._again if each[2].run_id not in run_ids]

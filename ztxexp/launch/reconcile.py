@@ -99,7 +99,7 @@ def reconcile(
                 reported, status=RUN_STATUS_RUNNING, attempt=attempt_of(record)
             )
     # Another launch may have closed the run as lost while this one knows the cause.
-    knows_cause = reported.error_type in DEATHS or reported.reason == "interrupted"
+    knows_cause = reported.error_type in DEATHS or reported.reason in ("interrupted", "stopped")
     if record.get("status") not in FINAL or (record.get("reason") == LOST and knows_cause):
         started = timestamp_of(record.get("started_at"))
         took = seconds if started is None else time.time() - started
@@ -108,8 +108,8 @@ def reconcile(
         record.pop("closed_by", None)  # this launch says more than who found it dead
         _write_what_is_known(spec.run_dir, reported)
         record = close_run(spec.run_dir, record, **_reported_fields(reported))
-    elif reported.reason == "timeout" and record.get("status") == RUN_STATUS_FAILED:
-        # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is the limit.
+    elif reported.reason in ("timeout", "stopped") and record.get("status") == RUN_STATUS_FAILED:
+        # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is another.
         record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)
     return as_recorded(reported, record)

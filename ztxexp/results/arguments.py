@@ -11,7 +11,8 @@ from ztxexp_core.records import VALID_RUN_STATUSES, RunStatus
 Statuses = RunStatus | Sequence[RunStatus] | None
 Tags = dict[str, str] | list[str]
 
-_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "timeout")  # of failed runs
+# Of failed runs.
+_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "stopped", "timeout")
 
 
 class Labels(TypedDict, total=False):

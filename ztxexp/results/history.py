@@ -312,7 +312,9 @@ def read_config_keys(root: str | Path) -> set[str]:
     return set(flattened(configs).names())
 
 
-REASONS = ("exception", "killed", "oom", "timeout", "lost", "interrupted", "unrecorded")
+REASONS = (
+    "exception", "killed", "oom", "timeout", "lost", "interrupted", "stopped", "unrecorded",
+)  # fmt: skip
 """Why a run failed, as ``run.json`` has it; beside these there are classes of exceptions."""
 
 

@@ -197,20 +197,29 @@ class LaunchWriter:
         self.append({"ended_at": utc_now(), "counts": dict(counts), **why})
 
     def close(self) -> None:
-        """Close the record, and remove it where it does not stay."""
+        """Close the record; remove what lies beside it, and the record where it does not stay."""
         self._lines.close()
-        if self._made and not self._keep:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path)
-            _remove_empty(self._root)
+        if self._made:
+            _remove(self.path, self._keep)
+            if not self._keep:
+                _remove_empty(self._root)
 
 
 def _remove_old(root: Path) -> None:
     """Remove the oldest records of launches that are over."""
     over = [launch for launch in read_launches(root) if not launch.alive] if _are_many(root) else []
     for launch in over[:-_KEPT]:
-        with contextlib.suppress(OSError):
-            os.unlink(launch.path)
+        _remove(launch.path)
+
+
+def _remove(record: Path, keep: bool = False) -> None:
+    """Remove what belongs to a launch: its record, unless that is kept, and what was asked of it."""
+    start = record.name.removesuffix(_ENDING)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(record.parent):
+            if name.startswith(f"{start}.") and not (keep and name == record.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(record.parent / name)
 
 
 def _are_many(root: Path) -> bool:

@@ -13,7 +13,7 @@ import time
 import pytest
 from reading import python, strict
 
-from ztxexp.launch.launch import Interrupts
+from ztxexp.launch.interrupts import Interrupts
 from ztxexp.runner import ExpRunner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")

@@ -1,0 +1,149 @@
+"""A launch listens: a thread that looks about once a second for what others ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp.launch.interrupts import Interrupts
+from ztxexp.launch.loop import Sweep
+from ztxexp.results.launches import LaunchWriter
+from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, requests_for, take_away
+from ztxexp_core.store.files import RunFiles, known_record
+from ztxexp_core.store.liveness import process_is_dead, this_process
+
+_LOOK_SEC, _SOON_SEC = 1.0, 0.2  # between two looks; while a run is being stopped
+_GRACE_SEC = 5.0  # between SIGTERM and SIGKILL, for a last checkpoint
+_PATIENCE_SEC = 15.0  # for the end of a run that was killed, and for the beginning of one
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+@dataclass
+class _Stopping:
+    """A run that is being stopped.
+
+    Attributes:
+        request: who asks for it.
+        since: when it was asked for, in monotonic seconds.
+        signals: what its process has got.
+    """
+
+    request: Request
+    since: float
+    signals: int = 0
+
+
+class Listener:
+    """Carries out what is asked of a launch, until it is closed.
+
+    Args:
+        record: of the launch; answers go there.
+        sweep: what is under way.
+        interrupts: end it.
+
+    Example:
+        >>> with closing(Listener(record, sweep, interrupts)):
+        ...     sweep.run(executor, workers, settings)
+    """
+
+    def __init__(self, record: LaunchWriter, sweep: Sweep, interrupts: Interrupts):
+        self._record = record
+        self._sweep = sweep
+        self._interrupts = interrupts
+        self._folder, self._pid = str(Path(record.path).parent), os.getpid()
+        self._stopping: dict[str, _Stopping] = {}  # by run id
+        self._over = threading.Event()
+        thread = threading.Thread(target=self._listen, name="ztxexp-requests", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no room for a thread
+            thread.start()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._over.set()
+
+    def _listen(self) -> None:
+        while not self._over.wait(_SOON_SEC if self._stopping else _LOOK_SEC):
+            with contextlib.suppress(OSError):  # the next look may see it
+                for request in requests_for(self._folder, self._record.id):
+                    self._carry_out(request)
+            for run_id, stopping in list(self._stopping.items()):
+                with contextlib.suppress(OSError):
+                    self._go_on_with(run_id, stopping)
+
+    def _carry_out(self, request: Request) -> None:
+        if request.what == STOP_RUN:
+            self._stopping.setdefault(request.run_id, _Stopping(request, time.monotonic()))
+            take_away(request)
+            return
+        if request.what == STOP and self._interrupts.ask(request.reason):
+            self._answer(request, "it stops", False)
+        elif request.what in (STOP, FINISH):
+            self._sweep.finish(request.reason)
+            self._answer(request, "nothing more is started; runs under way finish", True)
+        else:
+            self._answer(request, f"a launch of this version cannot {request.what}", True)
+        take_away(request)
+
+    def _answer(self, request: Request, text: str, done: bool) -> None:
+        self._record.append({"answer": request.token, "text": text, "done": done})
+
+    # ---- one run -------------------------------------------------------------------------------
+
+    def _go_on_with(self, run_id: str, stopping: _Stopping) -> None:
+        """Take the next step towards the end of a run, and answer when it is there."""
+        waited = time.monotonic() - stopping.since
+        ended = self._sweep.outcomes.get(run_id)
+        if ended is not None and stopping.signals:
+            text = f"it has ended: {ended.status}" + f" ({ended.reason})" * bool(ended.reason)
+        elif self._sweep.in_process:
+            text = (
+                "it is carried out in the process of its launch and cannot be stopped alone; "
+                f"stop the launch: ztxexp stop {self._record.id}"
+            )
+        elif waited > _GRACE_SEC + _PATIENCE_SEC:
+            text = "its process does not end, although it was sent SIGKILL"
+            text = text if stopping.signals else "it has not begun yet; try again"
+        else:
+            text = self._signal(run_id, stopping, waited)
+        if text:
+            self._answer(stopping.request, text, True)
+            del self._stopping[run_id]
+
+    def _signal(self, run_id: str, stopping: _Stopping, waited: float) -> str:
+        """Send the signal that is due; return why that cannot be done."""
+        if stopping.signals and (stopping.signals > 1 or waited < _GRACE_SEC):
+            return ""
+        # While it is held, no other run is given to the same process.
+        with self._sweep.queue.lock:
+            spec = self._sweep.queue.taken.get(run_id)
+            if spec is None or run_id not in self._sweep.queue.under_way:
+                return "" if stopping.signals else "it is not under way"
+            record = known_record(RunFiles(spec.run_dir).run) or {}
+            owner: Any = record.get("owner") or {}
+            if record.get("status") != "running" or owner.get("pid") == self._pid:
+                return ""  # an earlier attempt's, or it has just ended
+            dead = process_is_dead(owner)
+            if dead is None or owner.get("host") != this_process()["host"]:
+                place = f"process {owner.get('pid')} on {owner.get('host')}"
+                return f"it is carried out by {place}, which this launch cannot signal"
+            if dead:
+                return ""
+            self._sweep.stopped[run_id] = stopping.request.reason
+            _send(owner["pid"], _KILL if stopping.signals else signal.SIGTERM)
+            stopping.signals += 1
+        return ""
+
+
+def _send(pid: int, signum: int) -> None:
+    """Send a signal to a process with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg") and os.getpgid(pid) == pid:
+            os.killpg(pid, signum)
+        else:
+            os.kill(pid, signum)
