@@ -25,6 +25,7 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
 COMMANDS = {
+    "stop": "End a launch, or one of its runs, from another terminal.",
     "check": "Find what is damaged in the results root.",
     "repair": "Close dead runs, and set damaged ones aside.",
     "gc": "Delete runs, checkpoints or artifacts by rule.",

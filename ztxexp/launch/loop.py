@@ -383,7 +383,8 @@ class Sweep:
         parts += [f"{counts[word]} {word}" for word in sorted(counts)]
         parts += [f"{len(self.open)} still at work"] if self.open else []
         parts += [f"{left} not started"] if left else []
-        message = f"{because or 'interrupted'}: {', '.join(parts)}"
+        what = f"stopped {because}" if because else "interrupted"
+        message = f"{what}: {', '.join(parts)}"
         if done == total:
             return message
         first = "" if compares else "add .resume() and "

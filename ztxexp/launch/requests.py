@@ -84,14 +84,16 @@ class Listener:
         if request.what == STOP and self._interrupts.ask(request.reason):
             self._answer(request, "it stops", False)
         elif request.what in (STOP, FINISH):
-            self._sweep.finish(request.reason)
+            if self._sweep.queue.left():
+                self._sweep.finish(request.reason)
             self._answer(request, "nothing more is started; runs under way finish", True)
         else:
             self._answer(request, f"a launch of this version cannot {request.what}", True)
         take_away(request)
 
-    def _answer(self, request: Request, text: str, done: bool) -> None:
-        self._record.append({"answer": request.token, "text": text, "done": done})
+    def _answer(self, request: Request, text: str, done: bool, stopped: bool = False) -> None:
+        row = {"answer": request.token, "text": text, "done": done, "stopped": stopped}
+        self._record.append(row)
 
     # ---- one run -------------------------------------------------------------------------------
 
@@ -112,7 +114,7 @@ class Listener:
         else:
             text = self._signal(run_id, stopping, waited)
         if text:
-            self._answer(stopping.request, text, True)
+            self._answer(stopping.request, text, True, ended is not None and stopping.signals > 0)
             del self._stopping[run_id]
 
     def _signal(self, run_id: str, stopping: _Stopping, waited: float) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import LAUNCHES, SHARED_FOLDER, shared_folder, utc_now, write_new
-from ztxexp_core.store.lines import JsonlWriter, read_jsonl
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl, row_of
 from ztxexp_core.store.liveness import process_is_dead, this_process
 from ztxexp_core.store.run_folder import new_run_id
 
@@ -119,10 +119,18 @@ def read_launches(root: str | Path) -> list[LaunchRecord]:
 
 def read_launch(root: str | Path, path: Path) -> LaunchRecord | None:
     """Read one record; ``None`` where there is none, or nothing in it can be read."""
-    if path.is_symlink():
-        return None
+    return None if path.is_symlink() else _launch(root, path, read_jsonl(path))
+
+
+def parse_launch(root: str | Path, path: Path, content: bytes) -> LaunchRecord | None:
+    """Return the record that a file holds which may have been removed meanwhile."""
+    rows = (row_of(line) for line in content.splitlines())
+    return _launch(root, path, (row for row in rows if row is not None))
+
+
+def _launch(root: str | Path, path: Path, rows: Iterable[Mapping[str, Any]]) -> LaunchRecord | None:
     known: dict[str, Any] = {}
-    for row in read_jsonl(path):
+    for row in rows:
         known |= {
             name: row[name] for name, kind in _KINDS.items() if isinstance(row.get(name), kind)
         }
@@ -213,7 +221,7 @@ def _remove_old(root: Path) -> None:
 
 
 def _remove(record: Path, keep: bool = False) -> None:
-    """Remove what belongs to a launch: its record, unless that is kept, and what was asked of it."""
+    """Remove the record of a launch, unless it is kept, and what was asked of the launch."""
     start = record.name.removesuffix(_ENDING)
     with contextlib.suppress(OSError):
         for name in os.listdir(record.parent):

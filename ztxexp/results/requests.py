@@ -43,9 +43,9 @@ class Request:
 
     @property
     def reason(self) -> str:
-        """What is said of a launch, or a run, that was stopped by it."""
+        """Who has stopped a launch, or a run."""
         option = " --after-runs" if self.what == FINISH else ""
-        return f"stopped by `ztxexp stop{option}` from {self.sender}"
+        return f"by `ztxexp stop{option}` from {self.sender}"
 
 
 def ask(launch: LaunchRecord, what: str, run_id: str = "") -> Request:
