@@ -169,7 +169,7 @@ def reproduce(selection: Selection) -> Reproduction:
     config, meta = numbers(known_record(files.config)), _Meta(known_record(files.meta) or {})
     patch = provenance.read_shared(selection.root, meta.git_diff, provenance.PATCH)
     packages = provenance.packages_of(selection.root, meta.record)
-    today, changes, unknown = Checkout(None, ".", None, None), None, "none"
+    today, changes, unknown = Checkout(None, None, None), None, "none"
     try:
         today = find_checkout(meta.code_folder) or today
     except UnknownStateError as exc:

@@ -278,16 +278,7 @@ def _expansion(index: int, space: Any) -> _Expansion:
     if isinstance(space, Mapping):
         return partial(grid.expand, **vars(grid.Options(space)))
     if isinstance(space, Sequence) and not isinstance(space, (str, bytes)):
-        options = variants.Options(space)
-        lists = [k for item in options.variants for k, v in item.items() if type(v) is list]
-        if lists:
-            _log.warning(
-                "chain: space %d is a list of mappings, so variants: %r is set to a whole list; "
-                "for the union of grids write chain({...}, {...})",
-                index,
-                lists[0],
-            )
-        return partial(variants.expand, **vars(options))
+        return partial(variants.expand, **vars(variants.Options(space)))
     raise ConfigError(
         f"chain: space {index} is {reprlib.repr(space)}; give a mapping (a grid), a list of "
         "mappings (variants) or an ExpManager"

@@ -297,28 +297,20 @@ def _entry(
     if isinstance(gpu, str) and kind_of(gpu) in ("GPU", "MIG"):
         if gpu in visible if visible is not None else exists(gpu, devices):
             return gpu
-        where = "on this machine" if visible is None else f"in {VISIBLE}={value}"
-        raise OptionError(
-            f"gpus: there is no GPU {gpu!r} {where}; name it as nvidia-smi -L or the variable "
-            "does, or by its number"
-        )
-    if isinstance(gpu, bool) or not isinstance(gpu, Integral) or gpu < 0:
+    elif isinstance(gpu, bool) or not isinstance(gpu, Integral) or gpu < 0:
         raise OptionError(
             f"gpus: {gpu!r} is not a GPU; name each by its number from 0 (without quotes) or its "
             "UUID ('GPU-...' or 'MIG-...', see nvidia-smi -L)"
         )
-    number = int(gpu)
-    if visible is None and exists(str(number), devices):
-        return str(number)
-    if visible is not None and number < len(visible):
-        return visible[number]
-    if visible is None:
-        who, count = "this machine has", len(devices or ())
-    else:
-        who, count = f"{VISIBLE}={value} leaves", len(visible)
+    elif visible is None and exists(str(gpu), devices):
+        return str(gpu)
+    elif visible is not None and gpu < len(visible):
+        return visible[int(gpu)]
+    count = len(devices or ()) if visible is None else len(visible)
+    who = "this machine has" if visible is None else f"{VISIBLE}={value} leaves"
     raise OptionError(
-        f"gpus: there is no GPU {number}: {who} {count}, numbered from 0; choose among these or "
-        'write gpus="auto"'
+        f"gpus: there is no GPU {gpu!r}: {who} {count}, numbered from 0; choose among these, "
+        'name one as nvidia-smi -L or the variable does, or write gpus="auto"'
     )
 
 

@@ -48,8 +48,7 @@ _DIFF = (
     "--submodule=short", "--ignore-submodules=dirty",
 )  # fmt: skip
 _CHECKOUT = (
-    "rev-parse", "--is-inside-work-tree", "--show-prefix", "--show-cdup", "HEAD",
-    "--symbolic-full-name", "HEAD",
+    "rev-parse", "--is-inside-work-tree", "--show-cdup", "HEAD", "--symbolic-full-name", "HEAD",
 )  # fmt: skip
 _UNSET = {"GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS"}
 _OF_A_REPOSITORY = {
@@ -69,13 +68,11 @@ class Checkout(NamedTuple):
 
     Attributes:
         top: the top folder of the working tree; ``None`` in a bare repository.
-        folder: the folder below ``top``, with slashes; ``.`` for ``top`` itself.
         commit: the commit that is checked out; ``None`` before the first one.
         branch: the branch that is checked out; ``None`` for none.
     """
 
     top: str | None
-    folder: str
     commit: str | None
     branch: str | None
 
@@ -124,10 +121,9 @@ def find_checkout(folder: str | None = None) -> Checkout | None:
         raise UnknownStateError(_with_way_out(problem or "git told nothing", here))
     inside = lines[0] == "true"
     # It fails where there is no commit yet.
-    commit, branch = (None, "HEAD") if problem else lines[2 + inside : 4 + inside]
+    commit, branch = (None, "HEAD") if problem else lines[1 + inside : 3 + inside]
     return Checkout(
-        os.path.normpath(os.path.join(here, lines[2])) if inside else None,
-        lines[1].rstrip("/") or ".",
+        os.path.normpath(os.path.join(here, lines[1])) if inside else None,
         commit,
         branch.removeprefix("refs/heads/") if branch != "HEAD" else None,
     )

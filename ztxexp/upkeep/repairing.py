@@ -119,64 +119,53 @@ def repair(root: Path, dry_run: bool = False) -> RepairReport:
         for finding in check(root, lines=False)
         if finding.kind in repairable
     }
-    repairer, ordered = Repairer(root, dry_run), watched("repairing runs", sorted(folders))
-    repairs = [repair for folder in ordered for repair in repairer.repair(folder)]
+    repairs = [
+        each
+        for folder in watched("repairing runs", sorted(folders))
+        for each in _repaired(root, folder, dry_run)
+    ]
     return RepairReport(root, repairs, dry_run)
 
 
-class Repairer:
-    """Repairs the runs of one root; with ``dry_run`` only says what would be done."""
-
-    def __init__(self, root: Path, dry_run: bool):
-        self._root = root
-        self._dry_run = dry_run
-        self._quarantine = Quarantine(root)
-
-    def repair(self, folder: Path) -> Iterator[Repair]:
-        """Do what can be done about one run."""
-        try:
-            if not os.path.islink(folder):
-                yield from self._repair(folder)
-        except FileNotFoundError:  # another process was faster
-            return
-        except StoreError:
-            raise
-        except OSError as exc:  # another user's, or a full disk: go on with the others
-            _log.warning(
-                "repair: %s could not be repaired: %s", shown_path(self._root, folder), exc
-            )
-            yield Repair(folder, "failed", reason(exc))
-
-    def _repair(self, folder: Path) -> Iterator[Repair]:
-        inspected = inspect_run(folder, lines=False)  # as it is now
+def _repaired(root: Path, folder: Path, dry_run: bool) -> Iterator[Repair]:
+    """Do what can be done about one run; with ``dry_run`` only say it."""
+    try:
+        # As it is now.
+        inspected = None if os.path.islink(folder) else inspect_run(folder, lines=False)
         if inspected is None:
             return
         dead, damaged = inspected.first(Kind.DEAD_RUN), inspected.first(Kind.DAMAGED_RUN)
         if dead is not None and inspected.run is not None:
-            if not self._dry_run:
+            if not dry_run:
                 close_run(folder, inspected.run)
             yield Repair(folder, "closed", dead.what)
         if damaged is not None:
-            in_use = self._why_in_use(inspected)
+            in_use, quarantine = _why_in_use(root, inspected), Quarantine(root)
             if in_use is None:
                 why = f"{shown_path(folder, damaged.path)}: {damaged.what}"
-                quarantine = self._quarantine
-                to = quarantine.place(folder) if self._dry_run else quarantine.take(folder, why)
+                to = quarantine.place(folder) if dry_run else quarantine.take(folder, why)
                 yield Repair(folder, "set aside", why, to)
             else:
                 yield Repair(folder, "left alone", f"{damaged.what}; {in_use}")
+    except FileNotFoundError:  # another process was faster
+        return
+    except StoreError:
+        raise
+    except OSError as exc:  # another user's, or a full disk: go on with the others
+        _log.warning("repair: %s could not be repaired: %s", shown_path(root, folder), exc)
+        yield Repair(folder, "failed", reason(exc))
 
-    def _why_in_use(self, inspected: Inspected) -> str | None:
-        """Say why a process may be at work on a run; ``None`` where none is."""
-        run, folder = inspected.run, inspected.folder
-        if run is not None and (run.get("status") != RUN_STATUS_RUNNING or run.get("owner")):
-            return "still running" if may_be_running(run, folder) else None
-        if launch_under_way(self._root):  # the record does not name a process
-            return "launches are under way in this root; repair again when they have ended"
-        now = file_system_now(self._root)  # by which files are dated; hosts disagree
-        unchanged = min(_youngest(folder, now), age_of(folder, now) or 0.0)
-        recent = unchanged < _RECENT_SEC
-        return "it has just changed; repair again in a minute" if recent else None
+
+def _why_in_use(root: Path, inspected: Inspected) -> str | None:
+    """Say why a process may be at work on a run; ``None`` where none is."""
+    run, folder = inspected.run, inspected.folder
+    if run is not None and (run.get("status") != RUN_STATUS_RUNNING or run.get("owner")):
+        return "still running" if may_be_running(run, folder) else None
+    if launch_under_way(root):  # the record does not name a process
+        return "launches are under way in this root; repair again when they have ended"
+    now = file_system_now(root)  # by which files are dated; hosts disagree
+    unchanged = min(_youngest(folder, now), age_of(folder, now) or 0.0)
+    return "it has just changed; repair again in a minute" if unchanged < _RECENT_SEC else None
 
 
 def may_be_running(run: dict[str, Any], folder: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ztxexp.results.arguments import checked_choice
-from ztxexp.results.keys import ABSENT, asked_for
+from ztxexp.results.keys import ABSENT, asked_for, codes_of
 from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import age, sanitize_for_terminal
@@ -23,7 +23,6 @@ from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles, timestamp_of
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
-from ztxexp_core.values.identity import canonical
 
 Age = float | datetime.timedelta | str
 
@@ -118,7 +117,7 @@ class RunInfo:
         label: those values of its configuration in which the runs of the root differ.
         short: its short id.
         run: its ``run.json``, as readers see it.
-        group: values of the configuration by which the best are chosen.
+        group: a number for each key by which the best are chosen, equal for equal values.
     """
 
     folder: Path
@@ -130,7 +129,7 @@ class RunInfo:
     label: str = ""
     short: str = ""
     run: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    group: bytes = field(default=b"", repr=False)
+    group: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def statuses(self) -> set[str]:
@@ -172,18 +171,14 @@ def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
         folders = runs.folders()
         values = asked_for(runs.parts, rules.metric, "metrics", "metric", folders=folders).cells
     columns = [asked_for(runs.parts, key, "config", "per").cells for key in rules.per]
-    infos, group = [], b""
+    codes = [codes_of([None if cell is ABSENT else cell for cell in cells]) for cells in columns]
+    groups = list(zip(*codes, strict=True)) if codes else [()] * len(runs)
+    infos = []
     for at, (name, run) in enumerate(zip(runs.names, runs.run.all(), strict=True)):
         folder = root / name
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
-        if rules.per:
-            cells = [None if column[at] is ABSENT else column[at] for column in columns]
-            try:
-                group = canonical({"": cells})
-            except ConfigError:  # nested without end
-                continue
-        infos.append(run_info(folder, run or {}, value=_value(values[at]), group=group))
+        infos.append(run_info(folder, run or {}, value=_value(values[at]), group=groups[at]))
     if rules.metric and succeeded and not any(info.is_ranked for info in infos):
         raise ConfigError(f"no run that succeeded has a number as its {rules.metric!r}")
     return infos
@@ -229,7 +224,7 @@ def _is_chosen(rules: Rules, info: RunInfo) -> bool:
 
 def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
     """Return the folders of the best runs; a copy of one, with its run_id, stays with it."""
-    groups: dict[bytes, list[tuple[bool, float, Path, str]]] = {}
+    groups: dict[tuple[int, ...], list[tuple[bool, float, Path, str]]] = {}
     for info in infos if rules.keep_best is not None else ():
         if info.is_ranked and info.value is not None:
             is_nan = math.isnan(info.value)  # never the best

@@ -62,10 +62,10 @@ def test_numbers_reach_uuids_of_the_variable(visible):
 def test_a_uuid_must_be_one_that_the_variable_leaves(visible):
     visible("GPU-8932f937,GPU-1e2f")
     assert GpuSlots.of(["GPU-1e2f"]).gpus == ("GPU-1e2f",)
-    with pytest.raises(OptionError, match=r"no GPU 'GPU-cc' in .*GPU-8932f937,GPU-1e2f"):
+    with pytest.raises(OptionError, match=r"no GPU 'GPU-cc': .*GPU-8932f937,GPU-1e2f leaves 2"):
         GpuSlots.of(["GPU-cc"])
     visible("0,1")
-    with pytest.raises(OptionError, match="name it as nvidia-smi -L or the variable does"):
+    with pytest.raises(OptionError, match="name one as nvidia-smi -L or the variable does"):
         GpuSlots.of(["GPU-89"])
 
 

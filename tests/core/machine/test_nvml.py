@@ -58,7 +58,7 @@ def test_without_the_package_auto_names_the_extra_and_listed_gpus_are_believed()
 def test_a_uuid_that_the_driver_does_not_list_is_refused(pretended):
     pretended((80, 80))
     assert GpuSlots.of(["GPU-bbbb"]).gpus == ("GPU-bbbb",)
-    with pytest.raises(OptionError, match="there is no GPU 'GPU-zz' on this machine"):
+    with pytest.raises(OptionError, match="there is no GPU 'GPU-zz': this machine has 2"):
         GpuSlots.of(["GPU-zz"])
 
 
