@@ -1,0 +1,1 @@
+"""Sweeps as they are written: on a command line, and in files."""
