@@ -73,6 +73,7 @@ class Column:
         kept: it is shown although it is constant or empty.
         is_text: it stands at the left; a column of numbers stands at the right by default.
         only_for_people: it is left out in data.
+        only_for_data: it is left out where people read.
         whole: it is not cut where the terminal is too narrow.
     """
 
@@ -83,6 +84,7 @@ class Column:
     kept: bool = False
     is_text: bool | None = None
     only_for_people: bool = False
+    only_for_data: bool = False
     whole: bool = False
 
 
@@ -224,22 +226,23 @@ def write_table(
     """
     known = [Column(one) if isinstance(one, str) else one for one in columns]
     body = [list(row) for row in rows]
-    hidden: list[int] = []
-    if output.is_for_people:
-        if not (all_columns or chosen):
-            hidden = [at for at, one in enumerate(known) if not one.kept and _is_constant(body, at)]
-    else:
-        hidden = [at for at, one in enumerate(known) if one.only_for_people]
-    kept = [at for at in range(len(known)) if at not in set(hidden)]
+    left_out, hidden = set(), []
+    for at, one in enumerate(known):
+        if one.only_for_data if output.is_for_people else one.only_for_people:
+            left_out.add(at)
+        elif not (one.kept or all_columns or chosen) and output.is_for_people:
+            hidden += [at] if _is_constant(body, at) else []
+    kept = [at for at in range(len(known)) if at not in left_out.union(hidden)]
     shown = [known[at] for at in kept]
-    body = [[row[at] for at in kept] for row in body]
+    if len(kept) < len(known):
+        body = [[row[at] for at in kept] for row in body]
     write_text(_WRITERS[output.format](shown, body, output), output)
     if output.path is not None:
         say(f"wrote {plural(len(body), 'row')} to {output.path}")
     if output.is_for_people:
         for note in notes:
             say(note)
-    return len(hidden) if output.is_for_people else 0
+    return len(hidden)
 
 
 def _is_constant(body: list[list[Any]], at: int) -> bool:

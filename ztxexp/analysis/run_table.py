@@ -1,0 +1,286 @@
+"""The runs of a root as people ask for them in a shell: chosen, sorted, with values by key.
+
+No pandas: everything goes by the column tables of :mod:`ztxexp.results.columns`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ztxexp.analysis.curve_points import curve_values
+from ztxexp.analysis.grouping import rank
+from ztxexp.results.arguments import checked_statuses
+from ztxexp.results.columns import ColumnTable, pack
+from ztxexp.results.direction import known_direction
+from ztxexp.results.keys import ABSENT, cells_of, flattened, varying
+from ztxexp.results.names import NamedRuns
+from ztxexp.results.selection import PARTS, RunSet, Selection, read_runs
+from ztxexp.text.expression import Expression
+from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.records import RUN_STATUS_SUCCEEDED
+from ztxexp_core.store.files import is_folder
+from ztxexp_core.values.codec import is_number
+
+_LOOKED_IN = ("metrics", "config", "run")  # in this order
+_KEYS_SHOWN = 20
+SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunTable:
+    """Some runs of a root, with their names.
+
+    Attributes:
+        runs: the runs.
+        names: all runs of the root with their names.
+        places: the position of each run among these.
+    """
+
+    runs: RunSet
+    names: NamedRuns
+    places: Sequence[int]
+
+    @classmethod
+    def read(cls, root: str | Path, metrics: bool = True) -> RunTable:
+        """Read all runs of a root.
+
+        Raises:
+            ConfigError: there is no such folder.
+        """
+        if not is_folder(root):
+            path = Path(os.path.abspath(root))
+            entries = path.parent.iterdir() if path.parent.is_dir() else ()
+            near = closest(path.name, [entry.name for entry in entries if entry.is_dir()])
+            raise ConfigError(
+                f"there is no results folder at {root}{near}; give the root of a launch: -C DIR"
+            )
+        runs = read_runs(Selection(root, metrics_filename="metrics.json" if metrics else ""))
+        names = NamedRuns(runs.root, runs.names, runs.run, runs.config)
+        return cls(runs, names, range(len(runs)))
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    # ---- names -------------------------------------------------------------------------------
+
+    @cached_property
+    def short(self) -> list[str]:
+        """The short id of each run."""
+        return [self.names.short[place] for place in self.places]
+
+    def name(self, at: int) -> str:
+        """Return what a run is called, ``3f2a  lr=0.1 seed=1``."""
+        return self.names.name(self.places[at])
+
+    # ---- values ------------------------------------------------------------------------------
+
+    @cached_property
+    def config(self) -> ColumnTable:
+        """The configurations, nested values by dotted keys."""
+        return flattened(self.runs.config)
+
+    @cached_property
+    def metrics(self) -> ColumnTable:
+        """The metrics, nested values by dotted keys."""
+        return flattened(self.runs.metrics)
+
+    @cached_property
+    def varying(self) -> list[str]:
+        """The keys in which the configurations differ."""
+        return list(varying(self.config))
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """The metrics that are a number in some run."""
+        return [
+            key
+            for key in self.metrics.names()
+            if any(map(is_number, self.metrics.stored_column(key, ABSENT)))
+        ]
+
+    def column(self, key: str, argument: str = "") -> list[Any]:
+        """Return what the runs have under a key of metrics, configuration or ``run.json``.
+
+        Args:
+            key: plain, dotted, or with the name of its part before it: ``config.lr``.
+            argument: where it was given, for the message.
+
+        Returns:
+            A value for each run, ``None`` where it has none.
+
+        Raises:
+            ConfigError: no run has it.
+        """
+        cells = self.find(key)
+        if cells is None:
+            known = self.keys()
+            before = f"{argument}: " if argument else ""
+            listed = ", ".join(known[:_KEYS_SHOWN]) + (", ..." if len(known) > _KEYS_SHOWN else "")
+            near = closest(key, known)
+            raise ConfigError(
+                f"{before}no run has the key {key!r}{near}; known: {listed or 'none'}"
+            )
+        return cells
+
+    def find(self, key: str) -> list[Any] | None:
+        """Return what :meth:`column` returns; ``None`` where no run has the key."""
+        part, dot, rest = key.partition(".")
+        asked = [(part, rest)] if dot and part in PARTS else []
+        for name, inner in [*((name, key) for name in _LOOKED_IN), *asked]:
+            cells = cells_of(getattr(self.runs, name), inner)
+            if any(cell is not ABSENT for cell in cells):
+                return [None if cell is ABSENT else cell for cell in cells]
+        return None
+
+    def keys(self) -> list[str]:
+        """Return all keys that can be asked for: metrics, configuration, ``run.json``."""
+        names = [*self.metrics.names(), *self.config.names(), *self.runs.run.names()]
+        return list(dict.fromkeys(names))
+
+    def is_metric(self, key: str) -> bool:
+        """Return whether a key is that of a metric."""
+        return any(cell is not ABSENT for cell in cells_of(self.runs.metrics, key))
+
+    # ---- choosing ----------------------------------------------------------------------------
+
+    def chosen(self, positions: Sequence[int]) -> RunTable:
+        """Return the runs at some positions, in rising order."""
+        rising = sorted(positions)
+        return RunTable(self.runs.chosen(rising), self.names, [self.places[at] for at in rising])
+
+    def named(self, texts: Iterable[str]) -> RunTable:
+        """Return the runs that some texts name, see :meth:`NamedRuns.find`.
+
+        Raises:
+            ConfigError: a text that names no run, or an id that could be several.
+        """
+        wanted = {place for text in texts for place in self.names.find(text)}
+        return self.chosen([at for at, place in enumerate(self.places) if place in wanted])
+
+    def filtered(
+        self,
+        where: Expression | None = None,
+        statuses: Collection[str] | None = None,
+        tags: Sequence[str] = (),
+        group: str | None = None,
+        experiment: str | None = None,
+        since: float | None = None,
+    ) -> RunTable:
+        """Return the runs that pass filters.
+
+        Args:
+            where: a condition on metrics, configuration and ``run.json``; a run that lacks a value
+                that decides does not pass.
+            statuses: those to keep; ``None``: all.
+            tags: words, or ``key=value``; all must be there.
+            group: exact.
+            experiment: its name, exact.
+            since: only runs that started after this time stamp.
+
+        Raises:
+            ConfigError: a status that no run can have, or a name that no run has.
+        """
+        run, kept = self.runs.run, list(range(len(self)))
+        if statuses is not None:
+            wanted, of = checked_statuses(statuses), run.column("status")
+            kept = [at for at in kept if isinstance(of[at], str) and of[at] in wanted]
+        if tags or group or experiment:
+            pairs = dict(tag.split("=", 1) for tag in tags if "=" in tag)
+            words = [tag for tag in tags if "=" not in tag]
+            by_pair = Selection("", experiment_name=experiment, group=group, tags=pairs or None)
+            by_word = Selection("", tags=words or None)
+            labels = [run.column(name) for name in ("experiment_name", "group", "tags")]
+            kept = [
+                at
+                for at in kept
+                if by_pair.takes(*(of[at] for of in labels))
+                and by_word.takes(*(of[at] for of in labels))
+            ]
+        if since is not None:
+            starts = run.column("started_at")
+            kept = [at for at in kept if (timestamp(starts[at]) or 0.0) >= since]
+        if where is not None:
+            meeting = self._meeting(where)
+            kept = [at for at in kept if at in meeting]
+        return self if len(kept) == len(self) else self.chosen(kept)
+
+    def _meeting(self, where: Expression) -> set[int]:
+        """Return the positions of the runs that meet a condition."""
+        columns: dict[str, list[Any]] = {}
+        for name in where.names:
+            cells = self.find(name)
+            if cells is not None:
+                columns[name] = cells
+            elif name == "run":
+                columns[name] = list(self.short)
+            elif len(self):
+                where.check_names(set(self.keys()))
+        meeting = set()
+        for at in range(len(self)):
+            values = {name: cells[at] for name, cells in columns.items() if cells[at] is not None}
+            if where.matches(values, missing=False):
+                meeting.add(at)
+        return meeting
+
+    def order(self, key: str, reverse: bool = False) -> list[int]:
+        """Return the positions of the runs by the values of a key, those without one at the end.
+
+        The best is the first where the key is that of a metric whose direction is known; else it is
+        the smallest.
+
+        Args:
+            key: as for :meth:`column`.
+            reverse: the other way round.
+        """
+        cells = self.column(key, "--sort")
+        known = known_direction(key, root=self.runs.root) if self.is_metric(key) else None
+        downwards = (known is not None and known.mode == "max") != reverse
+        there = [at for at, cell in enumerate(cells) if cell is not None and cell == cell]
+        without = [at for at, cell in enumerate(cells) if cell is None or cell != cell]
+        if all(is_number(cells[at]) for at in there):
+            return sorted(there, key=cells.__getitem__, reverse=downwards) + without
+        ranks = {at: rank(cells[at], 0) for at in there}
+        texts = {
+            at: (kind, str(value) if kind == 3 else value) for at, (kind, value) in ranks.items()
+        }
+        return sorted(there, key=texts.__getitem__, reverse=downwards) + without
+
+    def at(self, value: str) -> RunTable:
+        """Return the runs with metrics as they were logged at a step, not as they were returned.
+
+        Args:
+            value: ``"last"``, ``"best"`` (each metric at its best), ``"best:METRIC"`` (all at the
+                step where that one is best), or a step.
+
+        Raises:
+            ConfigError: another text, or nothing says what is the best of a metric.
+        """
+        returned = self.metrics.all()
+        values = curve_values(self.runs.folders(), value, self.runs.root)
+        merged = [{**(one or {}), **more} for one, more in zip(returned, values, strict=True)]
+        metrics = pack(merged, len(self))
+        return RunTable(dataclasses.replace(self.runs, metrics=metrics), self.names, self.places)
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what each run's ``run.json`` says."""
+        return (one or {} for one in self.runs.run.all())
+
+
+def timestamp(text: Any) -> float | None:
+    """Return the time stamp of a date in ISO 8601, taken as UTC where it names no zone."""
+    try:
+        when = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=timezone.utc)
+    try:
+        return when.timestamp()
+    except (ValueError, OverflowError):
+        return None

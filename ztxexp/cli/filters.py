@@ -1,0 +1,214 @@
+"""Which runs a command reads: the options that all of them share."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ztxexp_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ztxexp.analysis.run_table import RunTable
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_STATUS_WORDS = {"ok": "succeeded", "done": "succeeded"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the options say.
+
+    Attributes:
+        where: a condition.
+        statuses: words; empty: the command's own.
+        tags: words, or ``key=value``.
+        group: of launches.
+        experiment: its name.
+        since: an age, or a date.
+        at: which value of a curve; ``None``: what was returned.
+    """
+
+    where: str | None = None
+    statuses: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    experiment: str | None = None
+    since: str | None = None
+    at: str | None = None
+
+    def runs(
+        self,
+        root: Path,
+        named: Sequence[str] = (),
+        statuses: Sequence[str] | None = None,
+    ) -> RunTable:
+        """Return the runs of a root that pass.
+
+        Args:
+            root: the results root.
+            named: names of runs; none: all.
+            statuses: those to keep where ``--status`` is not given.
+
+        Raises:
+            ConfigError: an option makes no sense, or a name means no run.
+        """
+        from ztxexp.analysis.run_table import RunTable
+        from ztxexp.text.expression import Expression
+
+        where = Expression(self.where) if self.where is not None else None
+        since = None if self.since is None else time_of(self.since)
+        table = RunTable.read(root)
+        if named:
+            table = table.named(named)
+        table = table.filtered(
+            None,
+            self.chosen_statuses(statuses),
+            self.tags,
+            self.group,
+            self.experiment,
+            since,
+        )
+        if self.at is not None:
+            table = table.at(self.at)
+        return table if where is None else table.filtered(where)
+
+    def chosen_statuses(self, usual: Sequence[str] | None) -> Sequence[str] | None:
+        """Return the statuses to keep; ``None``: all."""
+        words = [word for text in self.statuses for word in text.split(",") if word]
+        if not words:
+            return usual
+        return None if "all" in words else [_STATUS_WORDS.get(word, word) for word in words]
+
+
+def time_of(text: str) -> float:
+    """Return the time stamp of ``--since``: an age such as ``2h``, or a date.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from ztxexp.analysis.run_table import timestamp
+    from ztxexp.upkeep.rules import seconds_of
+
+    date = timestamp(text)
+    if date is not None:
+        return date
+    try:
+        return time.time() - seconds_of(float(text) if text.isdigit() else text)
+    except ConfigError:
+        raise ConfigError(
+            f"--since takes an age (30min, 2h, 3d) or a date (2026-03-01), not {text!r}"
+        ) from None
+
+
+def filter_options(at: bool = True) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds the options; the command gets :class:`Filters` as ``filters``.
+
+    Args:
+        at: with ``--at``, which value of a curve counts.
+    """
+    options = [
+        click.option(
+            "-w",
+            "--where",
+            metavar="EXPR",
+            help="Only runs that meet a condition, such as 'accuracy > 0.9 and lr in (0.1, 0.01)'.",
+        ),
+        click.option(
+            "--status",
+            "statuses",
+            multiple=True,
+            metavar="STATUS",
+            help="Only runs of this status: succeeded, failed, running, skipped, or all.",
+        ),
+        click.option(
+            "--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag."
+        ),
+        click.option("--group", metavar="NAME", help="Only runs of this group."),
+        click.option("--experiment", metavar="NAME", help="Only runs of this experiment."),
+        click.option(
+            "--since", metavar="AGE", help="Only runs that started since: 2h, 3d, a date."
+        ),
+    ]
+    names = ["where", "statuses", "tags", "group", "experiment", "since"]
+    if at:
+        names.append("at")
+        options.append(
+            click.option(
+                "--at",
+                metavar="WHICH",
+                help="Which value of a metric: last, best, best:METRIC or a step; by default the "
+                "one that was returned.",
+            )
+        )
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def with_filters(*args: Any, **given: Any) -> Any:
+            filters = Filters(**{name: given.pop(name) for name in names})
+            return command(*args, filters=filters, **given)
+
+        decorated: Any = with_filters
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of the runs.
+
+    Attributes:
+        sort: a key.
+        reverse: the other way round.
+        limit: how many rows.
+        columns: names; ``None``: the usual ones.
+        all_columns: constant ones, too.
+    """
+
+    sort: str | None = None
+    reverse: bool = False
+    limit: int | None = None
+    columns: str | None = None
+    all_columns: bool = False
+
+
+def shown_options(command: _Command) -> _Command:
+    """Add options for order and columns; the command gets :class:`Shown` as ``shown``."""
+
+    @functools.wraps(command)
+    def with_shown(*args: Any, **given: Any) -> Any:
+        names = list(Shown.__dataclass_fields__)
+        return command(*args, shown=Shown(**{name: given.pop(name) for name in names}), **given)
+
+    decorated: Any = with_shown
+    options = [
+        click.option(
+            "--sort", metavar="KEY", help="By this key; of a metric the best comes first."
+        ),
+        click.option("--reverse", is_flag=True, help="The other way round."),
+        click.option("-n", "limit", type=click.IntRange(min=1), metavar="N", help="So many rows."),
+        click.option(
+            "--columns",
+            metavar="NAMES",
+            help="These columns, with commas; +f1,-seconds: the usual ones with and without.",
+        ),
+        click.option("--all-columns", is_flag=True, help="Constant columns, too."),
+    ]
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def nothing_to_read(table: RunTable, what: str = "runs") -> str:
+    """Return what is said where no run passes the filters."""
+    if not len(table.names):
+        return f"there are no runs below {table.runs.root}; ztxexp run starts some"
+    return f"none of the {len(table.names)} {what} below {table.runs.root} pass the filters"
