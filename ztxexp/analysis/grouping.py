@@ -124,6 +124,7 @@ def grouped(
     over: str | Sequence[str] | None,
     metrics: Sequence[str] | None,
     who: str = "aggregate",
+    warn_of_seeds: bool = True,
 ) -> Groups:
     """Return runs in groups with their metrics.
 
@@ -133,6 +134,7 @@ def grouped(
         over: keys whose values are averaged over; ``None``: every run counts.
         metrics: what is averaged; ``None``: all that are numbers.
         who: the method's name, for messages.
+        warn_of_seeds: log which groups lack seeds of others.
 
     Raises:
         ConfigError: a key or metric that no run has, or ``over`` among ``by``.
@@ -175,7 +177,9 @@ def grouped(
     row_of = {group[position]: row for row, position in enumerate(firsts)}
     rows = [row_of[number] for number in group]
     keys = {name: [cells[position] for position in firsts] for name, cells in columns}
-    sets, differ = _seed_sets(keys, rows, seeds, who)
+    sets, differ = _seed_sets(rows, seeds)
+    if warn_of_seeds and seeds is not None and any(differ):
+        _warn_different(keys, seeds.name, sets, differ, who)
     return Groups(runs, keys, rows, seeds, sets, differ, measured)
 
 
@@ -299,13 +303,13 @@ def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn
 
 
 def _seed_sets(
-    keys: dict[str, list[Any]], rows: list[int], seeds: NamedColumn | None, who: str
+    rows: list[int], seeds: NamedColumn | None
 ) -> tuple[list[tuple[Any, ...]], list[bool]]:
     """Return the seeds of each group, and whether they are others than the fullest one's."""
     size = max(rows, default=-1) + 1
     if seeds is None:
         return [()] * size, [False] * size
-    word, cells = seeds.name, list(map(encodable, seeds.cells))
+    cells = list(map(encodable, seeds.cells))
     codes = codes_of(cells)
     value_of = dict(zip(codes, cells, strict=True))
     order = sorted(value_of, key=lambda code: rank(value_of[code], code))
@@ -317,10 +321,7 @@ def _seed_sets(
     most = max(map(len, sets), default=0)
     full = Counter(frozenset(ranks) for ranks in sets if len(ranks) == most)
     fullest = max(full, key=full.__getitem__, default=None)
-    differ = [frozenset(ranks) != fullest for ranks in sets]
-    if any(differ):
-        _warn_different(keys, word, shown, differ, who)
-    return shown, differ
+    return shown, [frozenset(ranks) != fullest for ranks in sets]
 
 
 def _warn_different(

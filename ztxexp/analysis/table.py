@@ -129,7 +129,7 @@ def table_of(
     twice = set(row_keys) & set(col_keys)
     if twice:
         raise ConfigError(f"{min(twice)!r} makes rows and columns; give it once")
-    groups = grouped(runs, [*row_keys, *col_keys], averaged or None, [name], "table")
+    groups = grouped(runs, [*row_keys, *col_keys], averaged or None, [name], "table", False)
     names = list(groups.keys)
     row_names, col_names = tuple(names[: len(row_keys)]), tuple(names[len(row_keys) :])
     ((name, cells),) = groups.measured.items()

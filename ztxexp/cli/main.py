@@ -27,6 +27,8 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 COMMANDS = {
     "stop": "End a launch, or one of its runs, from another terminal.",
     "list": "List runs with what varies and their metrics.",
+    "best": "Rank configurations over seeds, or runs.",
+    "table": "Mean and spread over seeds, by rows and columns.",
     "check": "Find what is damaged in the results root.",
     "repair": "Close dead runs, and set damaged ones aside.",
     "gc": "Delete runs, checkpoints or artifacts by rule.",
