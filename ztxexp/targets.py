@@ -316,9 +316,9 @@ def _check_program(program: str) -> None:
     if shutil.which(program) is None:
         near = ""
         if os.path.isfile(program):
-            near = " (it is a file, but not one that can be run: chmod +x, or name its language)"
-        elif os.path.isfile(os.path.join(os.curdir, program)):
             near = f" (did you mean './{program}'?)"
+            if not os.access(program, os.X_OK):
+                near = "; it is a file that cannot be run: chmod +x, or name its language before it"
         raise ConfigError(f"there is no program {program!r}{near}")
 
 
@@ -353,13 +353,19 @@ def _check_names(function: ByName, config: Mapping[str, Any]) -> None:
         names = ", ".join(sorted(function.keys)) or "nothing"
         raise ConfigError(
             f"{name}() takes no {extra!r}{closest(extra, function.keys)}; it takes {names}"
+            + _whole_hint(function)
         )
     missing = _first(function.required - config.keys())
     if missing is not None:
-        whole = ""
-        if missing in _WHOLE and len(function.required) == 1:
-            whole = "; for the whole configuration call the parameter ctx and read ctx.config"
-        raise ConfigError(f"{name}() needs {missing!r}, which the configuration lacks{whole}")
+        hint = _whole_hint(function)
+        raise ConfigError(f"{name}() needs {missing!r}, which the configuration lacks{hint}")
+
+
+def _whole_hint(function: ByName) -> str:
+    """Return what to write where the only parameter is meant to get the whole configuration."""
+    if len(function.keys or ()) == 1 and function.required <= _WHOLE and function.required:
+        return "; for the whole configuration call the parameter ctx and read ctx.config"
+    return ""
 
 
 def _first(names: Collection[Any]) -> Any:
@@ -379,8 +385,8 @@ def _warn_unused(command: Command, configs: Sequence[Mapping[str, Any]]) -> None
     if unused:
         names = ", ".join(unused)
         _log.warning(
-            "the command does not use %s, which differs between the configurations; write {%s} "
-            "among its words, or read the file that $%s names",
+            "the command does not use what differs between its runs: %s; write {%s} among its "
+            "words, or read the file that $%s names",
             names,
             unused[0],
             CONFIG,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import SupportsFloat
@@ -19,6 +19,8 @@ from ztxexp import (
     RunSummary,
     SkipRun,
     Tracker,
+    call_by_name,
+    log,
     loguniform,
 )
 from ztxexp.constants import RUN_STATUS_FAILED
@@ -53,6 +55,16 @@ def scores(ctx: RunContext) -> Scores:
 
 def loss(ctx: RunContext) -> float:
     return 0.1
+
+
+def plain(lr: float, hidden: int = 32) -> dict[str, float]:
+    log(3, loss=lr, accuracy=0.9)
+    log({"top-1": 0.9}, split="valid", step=4)
+    return {"score": lr * hidden}
+
+
+def steps(lr: float) -> Iterator[dict[str, float]]:
+    yield {"loss": lr}
 
 
 def pairs(ctx: RunContext) -> list[float]:
@@ -92,6 +104,10 @@ ExpRunner([{"a": 1}], Path("results"), evaluate).run(max_attempts=2)
 for function in (counts, scores, loss, pairs):
     ExperimentPipeline("./results").run(function, mode="an_installed_executor", gpus=[0, "1"])
 ExperimentPipeline("./results").run(lambda ctx: {"nested": {"a": 1}}, mode="joblib", gpus="auto")
+ExperimentPipeline("./results").run(call_by_name(plain), mode="process_pool").succeeded
+ExperimentPipeline("./results").run(command=["python", "train.py", "{lr}"], metric_pattern=None)
+ExperimentPipeline("./results").plan(command=["python", "train.py"])
+ExpRunner([{"lr": 1}], "results").run(call_by_name(steps))
 analyzer = ResultAnalyzer("results")
 analyzer.best("loss", mode="min", over=["seed", "fold"], group="g", statuses=["failed"])
 analyzer.aggregate("lr", statuses=None, tags=["t"]), analyzer.failures(experiment_name="e")

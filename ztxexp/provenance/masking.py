@@ -114,6 +114,8 @@ def _mask_pair(pair: re.Match[str]) -> str:
 
 
 def _quoted(word: str) -> str:
+    if re.fullmatch(r"[\w@%+=:./{}-]+", word) and ".." not in word:  # {key}, of a command
+        return word
     begin = word.removesuffix(MASK)  # whose stars need no quotes
     plain = begin != word and (not begin or shlex.quote(begin) == begin)
     return word if plain else shlex.quote(word)

@@ -182,7 +182,7 @@ def value_text(value: Any) -> str:
 
 def _is_plain(word: str) -> bool:
     """Return whether a word needs no quotes to be read; braces do not."""
-    return bool(re.fullmatch(r"[\w@%+=:,./{}-]+", word))
+    return ".." not in word and bool(re.fullmatch(r"[\w@%+=:./{}-]+", word))
 
 
 def _failure(code: int, tail: list[str]) -> CommandFailed:

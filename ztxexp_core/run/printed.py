@@ -21,6 +21,7 @@ METRIC_LINE = (
 _STEPS = frozenset({"step", "epoch", "iteration"})  # names that number what follows
 _LINE_BYTES = 8192  # of a line that are looked at
 _FILE_LINE_BYTES = 2**20
+_NUMBER_CHARS = 100
 _TAIL_LINES, _TAIL_CHARS = 20, 300
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LINE_ENDS = re.compile(rb"[\r\n]")
@@ -64,7 +65,8 @@ class Lines:
         text = _COLOUR.sub("", text) if "\x1b" in text else text
         if text.strip():
             self.tail.append(text.rstrip()[:_TAIL_CHARS])
-            self._on_line(text)
+            if len(line) <= _LINE_BYTES:
+                self._on_line(text)
 
 
 class PrintedMetrics:
@@ -113,7 +115,8 @@ class PrintedMetrics:
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text.replace("_", ""))
+        known = text is not None and len(text) <= _NUMBER_CHARS
+        return float(text.replace("_", "")) if text is not None and known else None
     except ValueError:  # of a pattern of the user's
         return None
 

@@ -1,7 +1,8 @@
 """One program as a process of a run: started, read, ended with all that it has started.
 
-It is the head of a session of its own, so that one signal reaches the whole tree. A guard, a small
-shell that waits for the end of a pipe, kills the tree when this process dies, however it dies.
+It is the head of a session of its own, by which all that it starts is known, unless that leaves
+the session. A guard, a small shell that waits for the end of a pipe, kills the session when this
+process dies, however it dies.
 """
 
 from __future__ import annotations
@@ -23,8 +24,18 @@ _CHUNK = 65536
 _POSIX = os.name == "posix"
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
-# The first line names the process group; the second one says that it is gone.
-_GUARD = 'read -r group || exit 0; read -r gone || kill -9 "-$group"'
+# The first line names the session; the second one says that it is gone. A part of it may have made
+# a process group of its own, as timeout(1) does; /proc says of which session each process is.
+_GUARD = """
+read -r session || exit 0
+read -r gone && exit 0
+kill -9 "-$session"
+for file in /proc/[0-9]*/stat; do
+    read -r line < "$file" || continue
+    set -- ${line##*) }
+    [ "$4" = "$session" ] && kill -9 "-$3"
+done
+"""
 
 
 def run_program(
@@ -60,16 +71,16 @@ def run_program(
         )
         try:
             guard.watch(process.pid)
-            terminations.group = process.pid
+            terminations.session = process.pid
             _follow(process, terminations, on_output, on_look)
-            signal_group(process, _KILL)  # what it has left behind
+            _signal(process.pid, _KILL)  # what it has left behind
             _drain(process, on_output)
             code = process.wait()
         except BaseException:
             _end(process)
             raise
         finally:
-            terminations.group = None
+            terminations.session = None
             if process.stdout is not None:
                 process.stdout.close()
         if terminations.at is not None and code != 0:
@@ -101,7 +112,7 @@ def _follow(
             on_look()
             due = now + _LOOK_SEC
         if terminations.at is not None and now > terminations.at + GRACE_SEC:
-            signal_group(process, _KILL)
+            _signal(process.pid, _KILL)
         if _has_ended(process):
             return
 
@@ -126,7 +137,7 @@ def _is_ready(fd: int, seconds: float) -> bool:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether it has ended, without freeing its number, which is that of its group."""
+    """Return whether it has ended, without freeing its number, which is that of its session."""
     if not hasattr(os, "waitid"):
         return process.poll() is not None
     try:
@@ -136,37 +147,50 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
-    """Signal a program and all that it has started; it must not have been waited for."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if _POSIX:
-            os.killpg(process.pid, signum)
-        else:
-            process.send_signal(signum)
+def _signal(session: int, signum: int) -> None:
+    """Signal a program and all in its session; its exit code must not have been collected."""
+    if not _POSIX:
+        with contextlib.suppress(OSError):
+            os.kill(session, signum)
+        return
+    for group in {session, *_groups_of(session)}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signum)
+
+
+def _groups_of(session: int) -> Iterator[int]:
+    """Yield the process groups of a session; Linux only."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b") ")[2].split()
+                    if len(fields) > 3 and int(fields[3]) == session:
+                        yield int(fields[2])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program that is not to go on, with time for a last checkpoint."""
     try:
-        signal_group(process, signal.SIGTERM)
+        _signal(process.pid, signal.SIGTERM)
         until = time.monotonic() + GRACE_SEC / 2  # Ctrl-C ends a launch within 5 s
         while not _has_ended(process) and time.monotonic() < until:
             time.sleep(_LOOK_SEC / 10)
     finally:  # a second Ctrl-C
-        signal_group(process, _KILL)
+        _signal(process.pid, _KILL)
         process.wait()
 
 
 class _Terminations:
-    """While it is open, SIGTERM goes on to a process group, unless the script handles it.
+    """While it is open, SIGTERM goes on to a program, unless the script handles it.
 
     Attributes:
-        group: the process group; ``None`` where there is none yet.
+        session: that of the program; ``None`` where there is none yet.
         at: when the first one has come, in monotonic seconds.
     """
 
     def __init__(self) -> None:
-        self.group: int | None = None
+        self.session: int | None = None
         self.at: float | None = None
         self._installed = False
 
@@ -178,12 +202,11 @@ class _Terminations:
         return self
 
     def _pass_on(self, signum: int, frame: Any) -> None:
-        if self.group is None:
+        if self.session is None:
             self.end_this_process()
             return
         self.at = self.at or time.monotonic()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.group, signum)
+        _signal(self.session, signum)
 
     def end_this_process(self) -> None:
         """End by SIGTERM, as without a handler."""
@@ -196,7 +219,7 @@ class _Terminations:
 
 
 class _Guard:
-    """A shell that kills a process group when this process dies without a word."""
+    """A shell that kills a session when this process dies without a word."""
 
     def __init__(self) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
@@ -214,9 +237,9 @@ class _Guard:
                 )
         return self
 
-    def watch(self, group: int) -> None:
-        """Name the group."""
-        self._write(b"%d\n" % group)
+    def watch(self, session: int) -> None:
+        """Name the session."""
+        self._write(b"%d\n" % session)
 
     def __exit__(self, *exc: object) -> None:
         if self._shell is not None:
