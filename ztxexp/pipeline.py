@@ -203,6 +203,11 @@ class ExperimentPipeline(ConfigBuilder):
         self._metadata["parent_run_id"] = parent_run_id
         return self
 
+    def note_sweep(self, sweep: Mapping[str, Any]) -> Self:
+        """Keep what a command line asked for in the record of the launch; `ztxexp run` does so."""
+        self._sweep = sweep
+        return self
+
     # -- how they run
 
     def retry(

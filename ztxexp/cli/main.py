@@ -25,7 +25,12 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
 COMMANDS = {
+    "run": "Run a sweep of a function or a command, or what is left of it.",
+    "plan": "Say what run would do with each configuration, and why.",
     "stop": "End a launch, or one of its runs, from another terminal.",
+    "resume": "Run what the last sweep lacks.",
+    "retry": "Run only what failed in the last sweep.",
+    "complete": "Run the cells and seeds that a table lacks.",
     "list": "List runs with what varies and their metrics.",
     "best": "Rank configurations over seeds, or runs.",
     "table": "Mean and spread over seeds, by rows and columns.",

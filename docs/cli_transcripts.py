@@ -1,0 +1,156 @@
+"""Run the commands that docs/cli.md shows, and write (or compare) what they print.
+
+    python docs/cli_transcripts.py            # writes what is printed now into docs/cli.md
+    python docs/cli_transcripts.py --check    # exit code 1 where it differs
+
+A block ```console holds lines that begin with "$ ", each with what it printed. Blocks after the
+same heading share a folder, in which ``examples`` is the examples folder of the project. A comment
+<!-- kill one worker --> before a block kills a process of a run of its first command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE / "cli.md"
+_BLOCK = re.compile(r"(<!-- kill one worker -->\n)?```console\n(.*?)```", re.S)
+_HEADING = re.compile(r"^## .*$", re.M)
+_TOLERANCE = 0.03  # results of training differ a little between machines
+# What is different each time: ids of runs and launches, dates, times, ages, sizes, processes.
+_VOLATILE = [
+    (r"\d{8}_\d{6}_[0-9a-f]{6,}", "ID"),
+    (r"\d{4}-\d\d-\d\d[T ][\d:.+Z]+", "DATE"),
+    (r"\b\d+:\d\d(:\d\d)?\b", "TIME"),
+    (r"\b\d+(\.\d+)? ?(ms|s|min|h|d)\b( \d+ (s|min|h)\b)?", "TIME"),
+    (r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB)\b", "SIZE"),
+    (r"pid \d+ on \S+", "pid N on HOST"),
+    (r"process \d+", "process N"),
+    (r"/\S*/(results|examples)\b", r"\1"),
+]
+
+
+def commands(text: str) -> Iterator[str]:
+    """Yield the commands of a block, without the dollar sign."""
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            yield line[2:]
+
+
+def kill_one_worker(root: Path, over: threading.Event) -> None:
+    """Kill the first process below a root that is at work on a run."""
+    import json
+
+    while not over.is_set():
+        for path in sorted(root.glob("*/metrics.jsonl")):
+            record = json.loads((path.parent / "run.json").read_text())
+            if record["status"] == "running":
+                os.kill(record["owner"]["pid"], signal.SIGKILL)
+                return
+        time.sleep(0.1)
+
+
+def run_block(text: str, folder: Path, kills: bool) -> str:
+    """Run the commands of a block and return what a terminal would show."""
+    shown = ""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env |= {"NO_COLOR": "1", "COLUMNS": "100"}
+    env.pop("ZTXEXP_RESULTS", None)
+    for number, command in enumerate(commands(text)):
+        over = threading.Event()
+        killer = threading.Thread(target=kill_one_worker, args=(folder / "results", over))
+        if kills and number == 0:
+            killer.start()
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        over.set()
+        if killer.is_alive():
+            killer.join()
+        printed = "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
+        shown += f"$ {command}\n{printed}\n" if printed else f"$ {command}\n"
+    return shown
+
+
+def comparable(text: str) -> list[str]:
+    """Return the words of a text, what is different each time replaced."""
+    for pattern, word in _VOLATILE:
+        text = re.sub(pattern, word, text)
+    return text.split()
+
+
+def same(written: str, printed: str) -> bool:
+    """Return whether two texts say the same, numbers compared with a tolerance."""
+    one, other = comparable(written), comparable(printed)
+    return len(one) == len(other) and all(map(_same_word, one, other))
+
+
+def _same_word(one: str, other: str) -> bool:
+    numbers = [re.findall(r"\d+\.\d+", word) for word in (one, other)]
+    texts = [re.sub(r"\d+\.\d+", "#", word) for word in (one, other)]
+    drawn = [re.sub("[\u2581-\u2588\u2800-\u28ff]+", "~", text) for text in texts]  # sparklines
+    return drawn[0] == drawn[1] and all(
+        abs(float(a) - float(b)) <= _TOLERANCE for a, b in zip(*numbers, strict=True)
+    )
+
+
+def rendered(page: str) -> str:
+    """Return the page with what its commands print now."""
+    starts = [0, *(match.start() for match in _HEADING.finditer(page)), len(page)]
+    parts = [page[a:b] for a, b in pairwise(starts)]
+    for at, part in enumerate(parts):
+        if "```console" not in part:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            (folder / "examples").symlink_to(HERE.parent / "examples")
+
+            def run(match: re.Match[str], folder: Path = folder) -> str:
+                kills = match[1] or ""
+                return f"{kills}```console\n{run_block(match[2], folder, bool(kills))}```"
+
+            parts[at] = _BLOCK.sub(run, part)
+    return "".join(parts)
+
+
+def differences(page: str, new: str) -> list[str]:
+    """Return the blocks that print something else than the page says."""
+    pairs = zip(_BLOCK.finditer(page), _BLOCK.finditer(new), strict=True)
+    return [
+        f"the page says:\n{a[2]}\nprinted now:\n{b[2]}" for a, b in pairs if not same(a[2], b[2])
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    check = parser.parse_args().check
+    page = PAGE.read_text(encoding="utf-8")
+    new = rendered(page)
+    if not check:
+        PAGE.write_text(new, encoding="utf-8")
+        return 0
+    found = differences(page, new)
+    sys.stdout.write("\n".join(found))
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

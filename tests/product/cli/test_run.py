@@ -1,0 +1,183 @@
+"""run, plan, resume, retry, complete and init from a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ztxexp.results.launches import read_launches
+
+TRAIN = """
+    import os
+    import ztxexp
+
+    def train(lr, hidden: int = 16, seed: int = 0):
+        if os.path.exists("broken") and lr > 0.01:
+            raise ValueError("lr too large")
+        for step in range(3):
+            ztxexp.log(step, loss=1.0 / (step + 1))
+        return {"accuracy": lr * hidden + seed}
+
+    def other(ctx):
+        return {"lr": ctx.config["lr"]}
+"""
+SCRIPT = """
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    lr = parser.parse_args().lr
+    print(f"accuracy: {lr * 2}")
+    raise SystemExit(3 if lr > 1 else 0)
+"""
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """Return a function that types a line in a folder with train.py and script.py."""
+    import textwrap
+
+    (tmp_path / "train.py").write_text(textwrap.dedent(TRAIN))
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    monkeypatch.delenv("ZTXEXP_RESULTS", raising=False)
+
+    def run(*words, **env):
+        done = subprocess.run(
+            [sys.executable, "-m", "ztxexp", *words],
+            cwd=tmp_path,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    run.folder = tmp_path
+    return run
+
+
+def metrics(folder, root="results"):
+    return sorted(
+        json.loads(path.read_text())["accuracy"] for path in (folder / root).glob("*/metrics.json")
+    )
+
+
+# ---- what is run -----------------------------------------------------------------------------
+
+
+def test_a_function_is_swept_and_the_second_time_nothing_is_left_to_do(shell):
+    words = ("run", "train.py:train", "lr=1e-3,1e-2", "seed=0..1", "-w", "2")
+    code, out, err = shell(*words)
+    assert (code, out) == (0, "") and "4 succeeded" in err
+    assert metrics(shell.folder) == pytest.approx([0.016, 0.16, 1.016, 1.16])
+    code, out, err = shell(*words)
+    assert code == 0 and "4 reused" in err
+    code, out, err = shell(*words, "--force", "--json")
+    assert code == 0 and json.loads(out)["succeeded"] == 4
+
+
+def test_a_function_of_ctx_and_options_between_words(shell):
+    assert shell("run", "-w", "2", "train.py:other", "--name", "x", "lr=1,2")[0] == 0
+    assert len(list((shell.folder / "results").glob("*/metrics.json"))) == 2
+
+
+def test_a_command_is_swept_and_its_failures_end_with_1(shell):
+    words = ("lr=0.5,2", "--", sys.executable, "script.py", "--lr", "{lr}")
+    code, _, err = shell("run", *words)
+    assert code == 1 and "1 succeeded, 1 failed" in err
+    assert metrics(shell.folder) == [1.0]
+
+
+def test_a_sweep_file_that_the_command_line_has_saved_and_goes_over(shell):
+    code, out, err = shell("plan", "train.py:train", "lr=0.1,0.2", "--save", "s.yaml", "-w", "2")
+    assert code == 0 and "2 of 2" in out and "ztxexp run s.yaml" in err
+    code, _, err = shell("run", "s.yaml", "seed=0..1")
+    assert code == 0 and "4 succeeded" in err
+    assert shell("plan", "s.yaml", "--json")[0] == 0
+    assert len(read_launches(shell.folder / "results")) == 1
+
+
+def test_a_project_says_root_and_options_and_the_file_and_the_line_count_more(shell):
+    (shell.folder / "ztxexp.toml").write_text('results = "out"\n[run]\nname = "p"\nworkers = 2\n')
+    (shell.folder / "s.yaml").write_text("run: train.py:train\nsweep: {lr: 0.1}\nname: file\n")
+    assert shell("run", "s.yaml")[0] == shell("run", "train.py:train", "lr=2")[0] == 0
+    names = {
+        json.loads(path.read_text())["experiment_name"]
+        for path in (shell.folder / "out").glob("*/run.json")
+    }
+    assert names == {"file", "p"}
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["train.py:train", "lrr=1"], "did you mean 'lr'?"),
+        (["train.py:trian", "lr=1"], "did you mean 'train'?"),
+        (["train.py", "lr=1"], "such as train.py:train"),
+        (["train.py:train"], "needs 'lr'"),
+        (["nothing"], "names nothing to run"),
+        ([], "nothing to run is named"),
+        (["lr=1", "--"], "no command after --"),
+        (["lr=1", "--", "no_such_program"], "no program 'no_such_program'"),
+        (["lr=1", "--", "echo", "{lrr}"], "did you mean 'lr'?"),
+        (["train.py:train", "lr=1", "--", "echo"], "not both"),
+        (["train.py:train", "lr=1", "--zip", "lr,seed"], "seed"),
+        (["train.py:train", "lr=1", "--where", "__import__('os')"], "no function can be called"),
+        (["train.py:train", "lr=1", "--track", "mlfow"], "did you mean 'mlflow'?"),
+        (["train.py:train", "lr=1", "--mode", "poll"], "poll"),
+        (["train.py:train", "lr=1", "--force", "--code", "same"], "--code"),
+    ],
+)
+def test_what_makes_no_sense_ends_with_2_before_anything_runs(shell, words, said):
+    code, _, err = shell("run", *words)
+    assert code == 2 and said in err and "Traceback" not in err
+    assert not list(shell.folder.glob("results/2*"))
+
+
+# ---- what is left ----------------------------------------------------------------------------
+
+
+def test_resume_and_retry_run_what_the_last_sweep_lacks(shell):
+    (shell.folder / "broken").touch()
+    assert shell("run", "train.py:train", "lr=0.01,0.1")[0] == 1
+    code, _, err = shell("retry", "timeout")
+    assert code == 0 and "no runs" in err  # none has failed for that reason
+    (shell.folder / "broken").unlink()
+    code, _, err = shell("resume", "-w", "2")
+    assert code == 0 and "1 succeeded; 1 reused" in err
+    assert len(list((shell.folder / "results").glob("2*"))) == 2  # in its own folder
+    code, _, err = shell("retry")
+    assert code == 0
+
+
+def test_resume_of_a_launch_from_python_says_what_to_type(shell):
+    (shell.folder / "own.py").write_text(
+        "from ztxexp import ExperimentPipeline\nfrom train import other\n"
+        "ExperimentPipeline('results').grid({'lr': [1]}).exclude_completed().run(other)\n"
+    )
+    subprocess.run([sys.executable, "own.py"], cwd=shell.folder, check=True)
+    code, _, err = shell("resume")
+    assert code == 2 and "started from Python" in err and "own.py" in err
+
+
+def test_resume_where_nothing_was_launched(shell):
+    (shell.folder / "results").mkdir()
+    code, _, err = shell("resume")
+    assert code == 2 and "no record of a launch" in err
+
+
+def test_complete_runs_the_cells_and_seeds_that_are_missing(shell):
+    for words in (["lr=0.1", "hidden=8,16", "seed=0..1"], ["lr=0.2", "hidden=8", "seed=0"]):
+        assert shell("run", "train.py:train", *words)[0] == 0
+    code, out, err = shell("complete", "--dry-run")
+    assert code == 0 and "4 cells (hidden, lr), 2 seeds each: 8 runs, 3 missing" in err
+    assert len(out.splitlines()) == 3
+    code, _, err = shell("complete", "--values", "0..2")
+    assert code == 0 and "7 succeeded" in err
+    assert len(metrics(shell.folder)) == 12
+    assert "none missing" in shell("complete")[2]
+    code, out, _ = shell("complete", "--where", "lr == 0.1", "--values", "0..3", "--dry-run")
+    assert code == 0 and out.splitlines() == ["hidden=8 seed=3", "hidden=16 seed=3"]

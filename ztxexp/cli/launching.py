@@ -1,0 +1,157 @@
+"""A sweep ready to be launched: its function or command, its pipeline and its options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp.launch.plan import Plan
+from ztxexp.pipeline import ExperimentPipeline
+from ztxexp.results.launches import LaunchRecord, read_launches
+from ztxexp.results.summary import RunSummary
+from ztxexp.sweeps.spec import SweepSpec
+from ztxexp.targets import Target, command_target, load_target
+from ztxexp_core.errors import ConfigError, OptionError
+
+DEFAULT_MODE = "process_pool"  # a run that dies takes nothing else with it
+
+
+@dataclass
+class PreparedSweep:
+    """A sweep of which everything has been read and checked, but its configurations.
+
+    Attributes:
+        spec: what was asked for.
+        target: what it runs.
+        pipeline: describes the sweep.
+    """
+
+    spec: SweepSpec
+    target: Target
+    pipeline: ExperimentPipeline
+
+    def plan(self) -> Plan:
+        """Print what :meth:`run` would do."""
+        return self.pipeline.plan(self.target.function)
+
+    def run(self) -> RunSummary:
+        """Run what is not done yet."""
+        arguments = {"mode": DEFAULT_MODE, **self.spec.run_arguments()}
+        return self.pipeline.run(self.target.function, **arguments)
+
+
+def prepare(
+    spec: SweepSpec,
+    root: Path,
+    *,
+    again: bool = False,
+    only_failed: Sequence[str] | None = None,
+    configs: Sequence[Mapping[str, Any]] | None = None,
+) -> PreparedSweep:
+    """Load what a sweep runs and make its pipeline.
+
+    Args:
+        spec: the sweep.
+        root: the results root.
+        again: run also what has succeeded.
+        only_failed: run only what has failed, for one of these reasons if there are any.
+        configs: these configurations, instead of those that the sweep describes.
+
+    Raises:
+        ConfigError: nothing to run is named, or a key or value that cannot be used.
+        OptionError: options that contradict each other.
+    """
+    if again and spec.code is not None:
+        raise OptionError("--force runs everything anew, so --code has no meaning beside it")
+    target = target_of(spec)
+    pipeline = ExperimentPipeline(root, code=spec.code)  # type: ignore[arg-type]  # it checks
+    if configs is None:
+        spec.apply(pipeline, target.base, target.keys)
+    else:
+        pipeline.variants([dict(config) for config in configs])
+    spec.label(pipeline)
+    pipeline.note_sweep(spec.to_dict())
+    if only_failed is not None:
+        pipeline.retry_failed(*only_failed)
+    elif not again:
+        pipeline.resume(spec.ignore_keys)
+    return PreparedSweep(spec, target, pipeline)
+
+
+def target_of(spec: SweepSpec) -> Target:
+    """Return what a sweep runs.
+
+    Raises:
+        ConfigError: it names nothing, or what it names cannot be used.
+    """
+    if spec.command is not None:
+        if spec.metric_pattern is None:
+            return command_target(spec.command)
+        return command_target(spec.command, spec.metric_pattern)
+    if spec.run is not None:
+        return load_target(spec.run)
+    raise ConfigError(
+        "nothing to run is named; write a function, as in: ztxexp run train.py:train lr=0.1,0.01; "
+        "or a command: ztxexp run lr=0.1,0.01 -- python train.py --lr {lr}"
+    )
+
+
+def last_spec(root: Path, launch: str | None = None) -> SweepSpec:
+    """Return what the last launch below a root was asked for; it ran from a command line.
+
+    Args:
+        root: the results root.
+        launch: the id of a launch, or its beginning, if not the last is meant.
+
+    Raises:
+        ConfigError: there is none, or it was started from Python.
+    """
+    launches = read_launches(root)
+    if launch is not None:
+        launches = [record for record in launches if record.id.startswith(launch)]
+    if not launches:
+        which = f"launch {launch!r}" if launch else "launch"
+        raise ConfigError(
+            f"{root} has no record of a {which}; start the sweep again: what is done is reused"
+        )
+    record = launches[-1]
+    if record.sweep is None:
+        raise ConfigError(
+            f"the last launch was started from Python; run it again: cd {record.cwd} && "
+            f"{record.command} (with .resume() in it what is done is reused)"
+        )
+    _go_to(record)
+    return SweepSpec.from_dict(record.sweep, f"the record of launch {record.id}")
+
+
+def _go_to(record: LaunchRecord) -> None:
+    """Work where the launch worked: its words name files from there."""
+    try:
+        os.chdir(record.cwd)
+    except OSError as exc:
+        raise ConfigError(
+            f"the launch worked in {record.cwd}, which cannot be entered: {exc.strerror}"
+        ) from exc
+
+
+def functions_in(path: str) -> list[str]:
+    """Return the names of a file's functions, without importing it; none if it cannot be read."""
+    import ast
+
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def script_hint(word: str) -> str:
+    """Say what to type where a word names a script and no function in it."""
+    if not os.path.isfile(word):
+        return ""
+    names = functions_in(word)
+    function = f"one of its functions, such as {word}:{names[0]}" if names else "a function in it"
+    return f"{word} is a script; name {function}, or run it as it is: -- python {word} --lr {{lr}}"
