@@ -18,7 +18,7 @@ Rows = list[dict[Any, Any]]
 
 
 def base_of(
-    files: Sequence[str],
+    files: Sequence[str | Mapping[str, Any]],
     own: Mapping[str, Any] | None,
     defaults: Mapping[str, Any] | None,
     keys: Collection[str] | None,
@@ -26,7 +26,8 @@ def base_of(
     """Return what every configuration starts from.
 
     Args:
-        files: paths of base files; a table or a list has a configuration a row.
+        files: paths of base files, or mappings in their place; a table or a list has a
+            configuration a row.
         own: keys that count over those of the files.
         defaults: keys that count below those of the files.
         keys: the only keys that there may be.
@@ -42,23 +43,23 @@ def base_of(
     tables: list[Rows] = []
     named = []
     for path in files:
-        document, rows = read_base(path.removeprefix("@"))
+        if isinstance(path, Mapping):
+            document, rows = Document("base", path), [dict(path)]
+        else:
+            document, rows = read_base(path.removeprefix("@"))
         for row in rows:
             for key in row:
-                _check_allowed(key, keys, _place(document, key))
+                _check_allowed(key, keys, document.place(key))
         if isinstance(document.value, list):
             tables.append(rows)
         else:
-            named.append(document.path)
+            if isinstance(path, str):
+                named.append(document.path)
             _merge(merged, rows[0])
     for key in own or {}:
         _check_allowed(key, keys, "base")
     _merge(merged, own or {})
     return {_as_literal(key): value for key, value in merged.items()}, tables, named
-
-
-def _place(document: Document, key: str) -> str:
-    return document.place(key)
 
 
 def _as_literal(key: Any) -> Any:

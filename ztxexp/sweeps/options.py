@@ -107,9 +107,10 @@ def _as_file(value: Any) -> Any:
 
 
 def text(value: Any) -> str:
-    """Return a text; a number in a file may be one."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "":
-        raise ConfigError(f"must be a text, got {value!r}")
+    """Return a text; a whole number in a file may be one."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        in_quotes = f'; write it in quotes: "{value}"' if isinstance(value, float) else ""
+        raise ConfigError(f"must be a text, got {value!r}{in_quotes}")
     return str(value)
 
 
@@ -202,6 +203,14 @@ def whole_texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value:
         return (value,)
     return texts(value)
+
+
+def bases(value: Any) -> tuple[Any, ...]:
+    """Return base files; a mapping among them is one that stands in the sweep itself."""
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    if not listed or not all(item and isinstance(item, (str, Mapping)) for item in listed):
+        raise ConfigError(f"must be a file or a list of files, got {value!r}")
+    return tuple(dict(item) if isinstance(item, Mapping) else item for item in listed)
 
 
 def tags(value: Any) -> Any:
@@ -313,3 +322,48 @@ def retry_arguments(value: Any) -> dict[str, Any]:
     if "backoff" in given:
         arguments["backoff"] = given["backoff"]
     return arguments
+
+
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "run": text,
+    "command": command,
+    "base": mapping,
+    "base_files": bases,
+    "zip": groups,
+    "where": whole_texts,
+    "without": texts,
+    "expand": steps,
+    "draws": whole(1),
+    "draw_seed": whole(-(2**63)),
+    "shuffle": seed_or_flag,
+    "name": text,
+    "group": text,
+    "tags": tags,
+    "version": text,
+    "code": text,
+    "metrics": metrics,
+    "table": mapping,
+    "root": text,
+    "mode": text,
+    "workers": workers,
+    "options": mapping,
+    "timeout": time_limit,
+    "retry": retry,
+    "gpus": gpus,
+    "runs_per_gpu": whole(1),
+    "gpus_per_run": whole(1),
+    "gpu_memory_free": number,
+    "fresh_process": flag,
+    "max_failures": whole(1),
+    "max_failures_in_a_row": whole(1),
+    "flush_sec": duration,
+    "workdir": text,
+    "track": steps,
+    "tracker_timeout": duration,
+    "record_diff": flag,
+    "progress": flag,
+    "allow_duplicates": flag,
+    "ignore_keys": texts,
+    "metric_pattern": text,
+}
+"""The keys of a sweep file besides ``sweep``, with what checks their values."""

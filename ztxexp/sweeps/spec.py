@@ -11,65 +11,16 @@ from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.configs.distributions import Distribution
 from ztxexp.sweeps import options as kinds
 from ztxexp.sweeps.bases import base_of, check_keys, known_names, without_keys
-from ztxexp.sweeps.blocks import (
-    Block,
-    Shared,
-    add_condition,
-    add_expander,
-    add_steps,
-)
+from ztxexp.sweeps.blocks import Block, blocks_of, overridden
 from ztxexp.sweeps.files import Document, read_document
-from ztxexp.sweeps.options import Step
+from ztxexp.sweeps.options import OPTIONS, Step
+from ztxexp.sweeps.steps import Shared, add_condition, add_expander, add_steps
 from ztxexp.sweeps.values import beside
 from ztxexp.sweeps.writing import document_text
 from ztxexp_core.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "run": kinds.text,
-    "command": kinds.command,
-    "base": kinds.mapping,
-    "base_files": kinds.whole_texts,
-    "zip": kinds.groups,
-    "where": kinds.whole_texts,
-    "without": kinds.texts,
-    "expand": kinds.steps,
-    "draws": kinds.whole(1),
-    "draw_seed": kinds.whole(-(2**63)),
-    "shuffle": kinds.seed_or_flag,
-    "name": kinds.text,
-    "group": kinds.text,
-    "tags": kinds.tags,
-    "version": kinds.text,
-    "code": kinds.text,
-    "metrics": kinds.metrics,
-    "table": kinds.mapping,
-    "root": kinds.text,
-    "mode": kinds.text,
-    "workers": kinds.workers,
-    "options": kinds.mapping,
-    "timeout": kinds.time_limit,
-    "retry": kinds.retry,
-    "gpus": kinds.gpus,
-    "runs_per_gpu": kinds.whole(1),
-    "gpus_per_run": kinds.whole(1),
-    "gpu_memory_free": kinds.number,
-    "fresh_process": kinds.flag,
-    "max_failures": kinds.whole(1),
-    "max_failures_in_a_row": kinds.whole(1),
-    "flush_sec": kinds.duration,
-    "workdir": kinds.text,
-    "track": kinds.steps,
-    "tracker_timeout": kinds.duration,
-    "record_diff": kinds.flag,
-    "progress": kinds.flag,
-    "allow_duplicates": kinds.flag,
-    "ignore_keys": kinds.texts,
-    "metric_pattern": kinds.text,
-}
-"""The keys of a sweep file besides ``sweep``, with what checks their values."""
 
 _RUN_ARGUMENTS = (
     "mode", "workers", "options", "allow_duplicates", "fresh_process", "gpus", "runs_per_gpu",
@@ -87,7 +38,8 @@ class SweepSpec:
         run: the function, ``train.py:train`` or ``package.module:train``.
         command: or the words of a command with ``{key}``.
         base: what every configuration starts from; it counts over base files.
-        base_files: files of base configurations, of which the later wins.
+        base_files: files of base configurations, of which the later wins; a mapping among them
+            stands for a file.
         blocks: what is swept; the results of several are a union.
         zip: groups of keys whose values go together.
         where: conditions that a configuration has to meet.
@@ -109,7 +61,7 @@ class SweepSpec:
     run: str | None = None
     command: tuple[str, ...] | None = None
     base: Mapping[str, Any] | None = None
-    base_files: tuple[str, ...] | None = None
+    base_files: tuple[str | Mapping[str, Any], ...] | None = None
     blocks: tuple[Block, ...] = ()
     zip: tuple[tuple[str, ...], ...] | None = None
     where: tuple[str, ...] | None = None
@@ -173,20 +125,27 @@ class SweepSpec:
         """
         changes = {}
         for name, value in given.items():
-            if name not in _KINDS:
-                raise ConfigError(f"a sweep has no option {name!r}{closest(name, _KINDS)}")
+            if name not in OPTIONS:
+                raise ConfigError(f"a sweep has no option {name!r}{closest(name, OPTIONS)}")
             if value is None or (not value and isinstance(value, (str, tuple, list, dict))):
                 continue
             try:
-                changes[name] = _KINDS[name](value)
+                changes[name] = OPTIONS[name](value)
             except ConfigError as exc:
                 raise ConfigError(f"{_option(name)} {exc}") from exc
         if "run" in changes:
             changes["command"] = None
         elif "command" in changes:
             changes["run"] = None
-        if self.base_files and "base_files" in changes:
-            changes["base_files"] = (*self.base_files, *changes["base_files"])
+        if "base_files" in changes and "base" not in changes and (self.base_files or self.base):
+            own = () if self.base is None else (self.base,)
+            changes["base_files"] = (*(self.base_files or ()), *own, *changes["base_files"])
+            changes["base"] = None
+        if "base_files" in changes and self.source and not self.base_files:
+            # The sweep file has keys of its own choice.
+            changes["blocks"] = tuple(
+                replace(block, new=frozenset(block.keys)) for block in self.blocks
+            )
         if self.where and "where" in changes:
             changes["where"] = (*self.where, *changes["where"])
         return replace(self, **changes)
@@ -227,7 +186,7 @@ class SweepSpec:
         left = [key for key in removed if key not in swept]
         return replace(
             self,
-            blocks=tuple(_overridden(block, blocks[0], removed) for block in self.blocks),
+            blocks=tuple(overridden(block, blocks[0], removed) for block in self.blocks),
             without=tuple(dict.fromkeys((*(self.without or ()), *left))) or None,
         )
 
@@ -266,13 +225,13 @@ class SweepSpec:
         for name, value in content.items():
             place = document.place(name)
             if name == "sweep":
-                values["blocks"] = _blocks(value, document)
-            elif name not in _KINDS:
+                values["blocks"] = blocks_of(value, document)
+            elif name not in OPTIONS:
                 raise ConfigError(f"{place}: {_unknown(name)}")
             elif value is not None:
                 key = "base_files" if name == "base" and _names_files(value) else name
                 try:
-                    checked = _KINDS[key](value)
+                    checked = OPTIONS[key](value)
                     earlier = values.get(key, ()) if key == "base_files" else ()
                     values[key] = (*earlier, *checked) if key == "base_files" else checked
                 except ConfigError as exc:
@@ -322,7 +281,8 @@ class SweepSpec:
         return replace(
             self,
             run=run,
-            base_files=None if self.base_files is None else tuple(map(move, self.base_files)),
+            base_files=self.base_files
+            and tuple(move(one) if isinstance(one, str) else one for one in self.base_files),
             blocks=tuple(block.moved(move) for block in self.blocks),
         )
 
@@ -461,7 +421,7 @@ def _option(name: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    known = ["sweep", *_KINDS]
+    known = ["sweep", *OPTIONS]
     advice = closest(name, known) or f"; known: {', '.join(known)}"
     return (
         f"a sweep file has no key {name!r}{advice}; keys of configurations stand below sweep or "
@@ -472,40 +432,6 @@ def _unknown(name: str) -> str:
 def _names_files(value: Any) -> bool:
     listed = value if isinstance(value, (list, tuple)) else [value]
     return bool(listed) and all(isinstance(item, str) for item in listed)
-
-
-def _blocks(value: Any, document: Document) -> tuple[Block, ...]:
-    given = value if isinstance(value, list) else [value]
-    blocks = []
-    for number, one in enumerate(given):
-        start = ("sweep", str(number)) if isinstance(value, list) else ("sweep",)
-        at = len(start)
-        empty = {path[at:] for path in document.empty if path[:at] == start}
-
-        def place(*keys: str, start: tuple[str, ...] = start) -> str:
-            return document.place(*start, *keys)
-
-        if one is None:
-            raise ConfigError(f"{place()}: sweep is empty; write for instance lr: [1e-3, 1e-2]")
-        blocks.append(Block.of_mapping(one, place, empty))
-    return tuple(blocks)
-
-
-def _overridden(block: Block, words: Block, removed: Collection[str]) -> Block:
-    """Return a block with the keys of some words set over its own."""
-    keys = {key: value for key, value in block.keys.items() if key not in removed}
-    changed = replace(block, keys={**keys, **words.keys}, new=block.new | words.new)
-    was_drawn = any(isinstance(entry, Distribution) for entry in _entries(block))
-    if was_drawn and not any(isinstance(entry, Distribution) for entry in _entries(changed)):
-        changed = replace(changed, draws=None, draw_seed=None)
-    return changed
-
-
-def _entries(block: Block) -> Collection[Any]:
-    try:
-        return block.entries().values()
-    except ConfigError:  # it is told where the steps are added
-        return ()
 
 
 def _plain(value: Any) -> Any:

@@ -298,6 +298,8 @@ def test_null_has_no_form_in_toml():
         ("sweep:\n  - {a: 1, draws: x}\n", "sweep.yaml:2: draws must be a whole number"),
         ("metrics: {acc: up}\n", "metrics acc must be max or min"),
         ("run: a.py:f\ncommand: echo\n", "sweep.yaml:2: there is a run as well"),
+        ("version: 1.10\n", "version must be a text, got 1.1; write it in quotes"),
+        ("base: 3\n", "base must be a mapping"),
         ("- a\n", "holds no sweep"),
         ("", "holds no sweep"),
         ("timeout: 0\n", "timeout must be over 0"),
@@ -364,6 +366,15 @@ def test_words_count_over_a_file():
     with pytest.raises(ConfigError, match="has blocks already"):
         spec.with_words(["a=1", "+", "a=2"])
     assert spec.with_options(command=["echo"]).run is None
+
+
+def test_a_base_file_of_the_command_line_counts_over_the_sweep_file():
+    write("over.yaml", "epochs: 1\n")
+    spec = SweepSpec.from_file(write("sweep.yaml", EXAMPLE)).with_options(base_files=("over.yaml",))
+    assert spec.apply(ExpManager()).build()[0]["epochs"] == 1
+    assert spec.apply(ExpManager()).build()[0]["model"] == {"name": "tiny"}
+    spec.save("again.yaml")
+    assert SweepSpec.from_file("again.yaml") == spec
 
 
 def test_a_pipeline_gets_what_is_recorded():
