@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ztxexp.results.columns import pack
 from ztxexp.results.keys import ABSENT, varying
@@ -26,10 +26,25 @@ _NOT_CODE = frozenset(
 )  # fmt: skip
 
 Flat = dict[str, Any]
+PARTS = ("config", "code", "packages", "metrics")
 
 
-def compare(selection: Selection) -> pd.DataFrame:
-    """Return what differs between runs given by their ids, see ``ResultAnalyzer.compare``.
+class Differences(NamedTuple):
+    """What differs between runs.
+
+    Attributes:
+        names: of the runs' folders.
+        rows: part, key and the value of each run, ``ABSENT`` where it has none.
+        same: by part, the keys whose values are the same in all runs.
+    """
+
+    names: list[str]
+    rows: list[tuple[str, str, list[Any]]]
+    same: dict[str, list[str]]
+
+
+def differences(selection: Selection) -> Differences:
+    """Return what differs between runs given by their ids.
 
     Args:
         selection: its ``run_ids`` and ``metrics_filename`` count.
@@ -37,8 +52,6 @@ def compare(selection: Selection) -> pd.DataFrame:
     Raises:
         ConfigError: an id that is unknown or could be several, or fewer than two runs.
     """
-    import pandas as pd
-
     names = selection.folder_names()
     if len(names) < 2:
         raise ConfigError(
@@ -46,15 +59,29 @@ def compare(selection: Selection) -> pd.DataFrame:
         )
     runs = [_flat_parts(selection, name) for name in names]
     _keep_known_packages(runs)
-    keys: list[tuple[str, str]] = []
-    columns: list[list[Any]] = [[] for _ in names]
-    for part in ("config", "code", "packages", "metrics"):
+    rows, same = [], {}
+    for part in PARTS:
         table = pack((run[part] for run in runs), len(runs))
-        for key in varying(table):
-            keys.append((part, encodable(key)))
-            for column, cell in zip(columns, table.column(key, ABSENT), strict=True):
-                column.append(pd.NA if cell is ABSENT else encodable(cell))
-    index = pd.MultiIndex.from_tuples(keys, names=["part", "key"])
+        differing = varying(table)
+        rows += [(part, encodable(key), table.column(key, ABSENT)) for key in differing]
+        same[part] = [encodable(key) for key in table.names() if key not in differing]
+    return Differences(names, rows, same)
+
+
+def compare(selection: Selection) -> pd.DataFrame:
+    """Return what differs between runs given by their ids, see ``ResultAnalyzer.compare``.
+
+    Raises:
+        ConfigError: an id that is unknown or could be several, or fewer than two runs.
+    """
+    import pandas as pd
+
+    names, rows, _ = differences(selection)
+    columns: list[list[Any]] = [[] for _ in names]
+    for *_, cells in rows:
+        for column, cell in zip(columns, cells, strict=True):
+            column.append(pd.NA if cell is ABSENT else encodable(cell))
+    index = pd.MultiIndex.from_tuples([row[:2] for row in rows], names=["part", "key"])
     # Column by column: rows of lists would be taken for a table of more dimensions.
     series = {at: pd.Series(cells, index, dtype=object) for at, cells in enumerate(columns)}
     frame: pd.DataFrame = pd.DataFrame(series, index=index)

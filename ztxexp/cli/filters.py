@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ztxexp.cli.completing import complete_any_key
 from ztxexp_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def shown_options(command: _Command) -> _Command:
         click.option(
             "--columns",
             metavar="NAMES",
+            shell_complete=complete_any_key,
             help="These columns, with commas; +f1,-seconds: the usual ones with and without.",
         ),
         click.option("--all-columns", is_flag=True, help="Constant columns, too."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ztxexp.cli.completing import complete_run
 from ztxexp.cli.filters import Filters, Shown, filter_options, nothing_to_read, shown_options
 from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
 from ztxexp.cli.shared import root_option
@@ -26,7 +27,7 @@ _LAST = ("time", "when", "error")
 
 
 @click.command("list")
-@click.argument("named", nargs=-1, metavar="[RUN]...")
+@click.argument("named", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @root_option
 @filter_options()
 @shown_options
@@ -191,7 +192,7 @@ def _fixed_columns(table: RunTable) -> tuple[list[Described], list[Described]]:
             Column("started_at", "WHEN", lambda value: ago(value, now), is_text=True, kept=True),
             starts,
         ),
-        (Column("error", "ERROR", is_text=True), errors),
+        (Column("error", "ERROR", is_text=True, absent=""), errors),
         (Column("run_id", only_for_data=True), table.runs.ids()),
         (Column("run_dir", only_for_data=True), table.runs.folders()),
     ]

@@ -35,6 +35,7 @@ _SUFFIXES = {
     ".txt": TABLE,
 }
 _FOR_PEOPLE = frozenset({TABLE, TSV, MARKDOWN})  # constant columns are hidden
+_PIECE = 5000  # characters; longer texts are cut where they are made safe
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _UNSAFE_IN_CSV = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -75,6 +76,7 @@ class Column:
         only_for_people: it is left out in data.
         only_for_data: it is left out where people read.
         whole: it is not cut where the terminal is too narrow.
+        absent: what a table shows where there is no value.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Column:
     only_for_people: bool = False
     only_for_data: bool = False
     whole: bool = False
+    absent: str = "-"
 
 
 def output_options(command: _Command) -> _Command:
@@ -287,14 +290,14 @@ def _text_of(value: Any) -> str:
 def _cells(columns: Sequence[Column], row: Sequence[Any]) -> Iterator[str]:
     for column, value in zip(columns, row, strict=True):
         shown = column.shown or short_value
-        yield "-" if value is None else sanitize_for_terminal(shown(value))
+        yield column.absent if value is None else sanitize_for_terminal(shown(value))
 
 
 def _table(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
     to_terminal = output.path is None and sys.stdout.isatty()
     drawn = [
         Drawn(
-            sanitize_for_terminal(one.title or one.name),
+            sanitize_for_terminal(one.name if one.title is None else one.title),
             is_text=_is_text(body, at) if one.is_text is None else one.is_text,
             whole=one.whole,
         )
@@ -335,11 +338,18 @@ def _tsv(columns: Sequence[Column], body: list[list[Any]], output: Output) -> st
 
 
 def _one_cell(text: str) -> str:
-    """Return a text as one whole cell: control characters are spelt out, nothing is cut."""
+    """Return a text as one whole cell, with control characters spelt out."""
     if text.isascii() and text.isprintable():
         return text
     text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    pieces = [text[at : at + 5000] for at in range(0, len(text), 5000)]  # longer ones are cut
+    return spelt_out(text)
+
+
+def spelt_out(text: str) -> str:
+    """Return a text without what a terminal would obey; however long it is, nothing is cut."""
+    if len(text) <= _PIECE:
+        return sanitize_for_terminal(text)
+    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
     return "".join(map(sanitize_for_terminal, pieces))
 
 
@@ -387,7 +397,7 @@ def _markdown(columns: Sequence[Column], body: list[list[Any]], output: Output) 
     is_text = [
         _is_text(body, at) if one.is_text is None else one.is_text for at, one in enumerate(columns)
     ]
-    rows = [[one.title or one.name for one in columns]]
+    rows = [[one.name if one.title is None else one.title for one in columns]]
     rows += [list(_cells(columns, row)) for row in body]
     escaped = [[_in_markdown(cell) for cell in row] for row in rows]
     marks = ["---" if text else "---:" for text in is_text]

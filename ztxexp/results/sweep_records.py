@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,26 +33,18 @@ class SweepRecord:
 
 def last_sweep(root: str | Path) -> SweepRecord:
     """Return what the last launch of a sweep below a root declares; nothing where there is none."""
-    folder = shared_folder(os.path.realpath(root), LAUNCHES)
-    if os.path.islink(folder) or os.path.islink(os.path.dirname(folder)):
-        return SweepRecord()  # what is behind a link is not ours
     try:
-        modified = os.stat(folder).st_mtime_ns
+        modified = os.stat(shared_folder(root, LAUNCHES)).st_mtime_ns
     except OSError:
         return SweepRecord()
-    return _read(folder, modified)
+    return _read(os.path.realpath(root), modified)
 
 
 @functools.lru_cache(maxsize=8)
-def _read(folder: str, modified: int) -> SweepRecord:
+def _read(root: str, modified: int) -> SweepRecord:
     metrics: dict[str, str] = {}
     table: Mapping[str, Any] = {}
-    try:
-        names = sorted((n for n in os.listdir(folder) if n.endswith(".jsonl")), reverse=True)
-    except OSError:
-        return SweepRecord()
-    for name in names[:_READ]:
-        first = next(iter(read_jsonl(f"{folder}/{name}")), {})
+    for first in _first_lines(root):
         sweep = first.get("sweep")
         if not isinstance(sweep, dict):
             continue
@@ -64,3 +56,40 @@ def _read(folder: str, modified: int) -> SweepRecord:
         if not table and isinstance(sweep.get("table"), dict):
             table = sweep["table"]
     return SweepRecord(metrics, table)
+
+
+def target_of(root: str | Path, function: Any) -> str | list[str] | None:
+    """Return what ``ztxexp run`` takes to run a function again: its name, or a command's words.
+
+    Args:
+        root: the results root.
+        function: as ``meta.json`` names it.
+
+    Returns:
+        ``None`` where no sweep of the root ran it and its name names no file.
+    """
+    if not isinstance(function, str):
+        return None
+    for first in _first_lines(root):
+        sweep = first.get("sweep")
+        if first.get("function") != function or not isinstance(sweep, dict):
+            continue
+        run, command = sweep.get("run"), sweep.get("command")
+        if isinstance(run, str):
+            return run
+        if isinstance(command, list) and all(isinstance(word, str) for word in command):
+            return command
+    return function if ".py:" in function else None
+
+
+def _first_lines(root: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the first lines of the records of launches, the newest first."""
+    folder = shared_folder(os.path.realpath(root), LAUNCHES)
+    if os.path.islink(folder) or os.path.islink(os.path.dirname(folder)):
+        return  # what is behind a link is not ours
+    try:
+        names = sorted((n for n in os.listdir(folder) if n.endswith(".jsonl")), reverse=True)
+    except OSError:  # most roots have no such folder
+        return
+    for name in names[:_READ]:
+        yield next(iter(read_jsonl(f"{folder}/{name}")), {})
