@@ -25,6 +25,7 @@ from ztxexp.provenance.git_state import (
     uncommitted,
 )
 from ztxexp.provenance.masking import MASK
+from ztxexp.provenance.programs import recorded_words
 from ztxexp.provenance.provenance import hashes_in_file
 from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
@@ -239,7 +240,7 @@ def _not_recorded(meta: _Meta, patch: bool, packages: Mapping[str, str]) -> Iter
     recorded = {
         "commit": (meta.git_commit, None),
         "Python": (meta.python_version, None),
-        "code of the function": (meta.function_hash, None),
+        "code of the function": (meta.function_hash or meta.module_hash, None),
         "what was not committed": (patch or meta.git_dirty is False, meta.git_diff),
         "packages": (packages, meta.packages),
         "command": (meta.launch_command, None),
@@ -287,6 +288,12 @@ def _patch(name: str | None) -> str:
 def _code(meta: _Meta, top: str) -> Iterator[Difference]:
     """Compare the source of today with what was recorded."""
     file, function, recorded = meta.function_file, meta.function, meta.function_hash
+    if file is not None and recorded_words(function):
+        module_hash = hashes_in_file(os.path.join(top, file), "")[0]
+        if None not in (meta.module_hash, module_hash) and meta.module_hash != module_hash:
+            what = f"the command's file {file}"
+            yield Difference(what, _short(str(meta.module_hash)), _short(str(module_hash)))
+        return
     if file is None or function is None or not (recorded or "").startswith("ast:"):
         return
     module_hash, hashes = hashes_in_file(os.path.join(top, file), function.partition(":")[2])
@@ -414,6 +421,12 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
 
     ``None`` where the function cannot be imported by its name.
     """
+    root = json.dumps(os.path.realpath(folder.parent))
+    load = f"run = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)})"
+    if words := recorded_words(meta.function):
+        call = f"ExperimentPipeline({root}, run.config).run(command={json.dumps(words)})"
+        lines = ["from ztxexp import ExperimentPipeline, ResultAnalyzer", load, call]
+        return None if any(MASK in word for word in words) else _python_line(lines)
     module, _, name = (meta.function or "").partition(":")
     path, ending = os.path.splitext(meta.function_file or "")
     if ending != ".py" or not all(map(str.isidentifier, name.split("."))):
@@ -427,12 +440,15 @@ def _run_alone(meta: _Meta, folder: Path) -> str | None:
     if above == path:  # as of a package's __main__.py
         return None
     import_folder = os.path.relpath(above[1:] or ".", meta.git_folder or ".") if top else above
-    root = json.dumps(os.path.realpath(folder.parent))
     lines = [
         "from ztxexp import ExpRunner, ResultAnalyzer",
-        f"run = ResultAnalyzer({root}).reproduce({json.dumps(folder.name)})",
+        load,
         f"ExpRunner([run.config], {root}).run(run.load_function({json.dumps(module)}))",
     ]
     if import_folder != ".":
         lines.insert(0, f"import sys; sys.path.insert(0, {json.dumps(import_folder)})")
+    return _python_line(lines)
+
+
+def _python_line(lines: Iterable[str]) -> str:
     return f"python -c {_quoted('; '.join(lines))}"

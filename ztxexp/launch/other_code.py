@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from ztxexp.provenance.code_version import CodeVersion
+from ztxexp.provenance.programs import recorded_words
 from ztxexp.results.code_versions import function_of, is_same_function
 from ztxexp.results.history import PastRun
 from ztxexp.text.format import plural, sanitize_for_terminal
@@ -122,7 +123,7 @@ class OtherCode:
         if name is None or now is None or is_same_function(name, now):
             return None
         module, _, qualname = name.partition(":")
-        if not qualname or " " in name:  # a command
+        if recorded_words(name):
             return f"`{sanitize_for_terminal(name)}`"
         same = now.endswith(f":{qualname}")
         return sanitize_for_terminal(f"{module}.{qualname}()" if same else f"{qualname}()")

@@ -9,8 +9,10 @@ installed programs and packages, what a script loads by a name that it computes,
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import os
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +58,20 @@ def files_among(words: Sequence[str], folder: str) -> dict[int, str]:
         if (place or os.sep in word) and os.path.isfile(path) and _is_script(path):
             files[place] = os.path.abspath(path)
     return files
+
+
+def recorded_words(function: str | None) -> list[str]:
+    """Return the words of a command that a run has recorded as its function; none of any other.
+
+    Example:
+        >>> recorded_words("python train.py --lr {lr}"), recorded_words("train:train")
+        (['python', 'train.py', '--lr', '{lr}'], [])
+    """
+    if not function or (" " not in function and function.partition(":")[2]):
+        return []
+    with contextlib.suppress(ValueError):
+        return shlex.split(function)
+    return []
 
 
 def version_of_program(

@@ -283,7 +283,9 @@ def code_of(function: Any) -> CodeIdentity:
     """
     identity = CodeIdentity(name_of(function))
     if isinstance(function, Command):
-        return identity._replace(file=next(iter(function.files.values()), None))
+        path = next(iter(function.files.values()), None)
+        module_hash = hashes_in_file(path, "")[0] if path else None
+        return identity._replace(file=path, module_hash=module_hash)
     with suppress(Exception):  # the user's object may raise anything when it is asked
         inner = _unwrapped(function)
         code: CodeType | None = getattr(inner, "__code__", None)

@@ -48,6 +48,8 @@ class Command:
         ConfigError: a brace that names no key.
     """
 
+    reads_code_anew = True  # each run, unlike a function that has been imported
+
     def __init__(
         self,
         words: Sequence[str],

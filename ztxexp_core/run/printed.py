@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from ztxexp_core.store.files import open_to_write
+from ztxexp_core.store.files import open_regular, open_to_write
 from ztxexp_core.values.codec import decode, is_number, numbers
 
 METRIC_LINE = (
@@ -22,6 +22,7 @@ _STEPS = frozenset({"step", "epoch", "iteration"})  # names that number what fol
 _LINE_BYTES = 8192  # of a line that are looked at
 _FILE_LINE_BYTES = 2**20
 _NUMBER_CHARS = 100
+_NAMES_LIMIT = 1000
 _TAIL_LINES, _TAIL_CHARS = 20, 300
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LINE_ENDS = re.compile(rb"[\r\n]")
@@ -100,6 +101,8 @@ class PrintedMetrics:
             name = name.strip()
             if self._by_default and name in self._ignored:
                 continue
+            if name not in self._times and len(self._times) >= _NAMES_LIMIT:
+                continue  # no metrics, but a table, say
             if self._by_default and name.lower() in _STEPS and value % 1 == 0:
                 self._step = int(value)
                 continue
@@ -147,12 +150,12 @@ class MetricsFile:
     def read(self) -> None:
         """Read the lines that have been completed."""
         try:
-            with open(self._path, "rb") as file:
+            with open(open_regular(self._path), "rb") as file:
                 if file.seek(0, os.SEEK_END) < self._offset:  # written anew
                     self._offset, self._rest = 0, b""
                 file.seek(self._offset)
                 data = file.read()
-        except OSError:  # the program has removed it
+        except (OSError, ValueError):  # the program has removed it, or put a pipe there
             return
         if data:
             self._offset += len(data)

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class RunOne:
             self._launch.initializer()
 
     def __call__(self, spec: RunSpec) -> RunOutcome:
+        if getattr(self._launch.function, "reads_code_anew", False):
+            self._forget_edited(path for path, *_ in self._launch.code_files)
         run = _Run(self._launch, spec)
         try:
             return run.execute()
@@ -104,10 +106,13 @@ class RunOne:
             known: names of the modules that had been imported before.
         """
         new = set(sys.modules) - known
-        imported = {getattr(sys.modules[name], "__file__", None) for name in new}
-        edited = []
+        self._forget_edited(getattr(sys.modules[name], "__file__", None) for name in new)
+
+    def _forget_edited(self, used: Iterable[str | None]) -> None:
+        """Forget the hashes of the code where files that are used now have been edited."""
+        files, edited = set(used), list[str]()
         for path, *was in self._launch.code_files:
-            if path in imported:
+            if path in files:
                 with contextlib.suppress(OSError):
                     status = os.stat(path)
                     edited += [path] if [status.st_mtime_ns, status.st_size] != was else []

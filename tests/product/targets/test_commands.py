@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
 import sys
 
 import pytest
 from reading import lines, strict, warned
 
-from ztxexp import ConfigError, ExperimentPipeline, OptionError, call_by_name
+from ztxexp import ConfigError, ExperimentPipeline, OptionError, ResultAnalyzer, call_by_name
 from ztxexp.targets import command_target
 
 PARALLEL = "process_pool"
@@ -446,6 +447,33 @@ def test_an_edited_script_is_noticed(root, folder):
     assert "from another function, `python train.py --lr {lr}`" in shown
     same = ExperimentPipeline(root.path, code="same").grid({"lr": [0.5]}).exclude_completed()
     assert len(same.plan(command=command).to_run) == 1
+
+
+def test_a_script_that_is_edited_meanwhile_leaves_no_hash_of_what_did_not_run(root, folder):
+    (folder / "edits.py").write_text(
+        "import sys\nVERSION = 1\nif sys.argv[1] == '1':\n"
+        "    text = open('edits.py').read()\n"
+        "    open('edits.py', 'w').write(text.replace('VERSION = 1', 'VERSION = 22'))\n"
+        "print('version:', VERSION)\n"
+    )
+    summary = run(root, ["python", "edits.py", "{i}"], {"i": [0, 1, 2]}, PARALLEL)
+    assert summary.succeeded == 3
+    hashes = {metrics(found)["version"]: set() for found in root.runs()}
+    for found in root.runs():
+        hashes[metrics(found)["version"]].add(found["code_hash"])
+    assert hashes[22.0] == {None} and len(hashes[1.0]) == 1 and None not in hashes[1.0]
+
+
+def test_a_run_can_be_reproduced_by_the_line_that_is_told(root, folder):
+    run(root, ["python", "train.py", "--lr", "{lr}"])
+    report = ResultAnalyzer(root.path).reproduce(root.only()["run_id"])
+    assert report.differences == () and "code of the function" not in report.not_recorded
+    line = report.steps[-1].replace("python -c", f"{sys.executable} -c", 1)
+    subprocess.run(line, shell=True, check=True, capture_output=True)
+    assert [metrics(found)["accuracy"] for found in root.runs()] == [0.75, 0.75]
+    (folder / "train.py").write_text(TRAIN.replace("0.75", "0.8"))
+    (difference,) = ResultAnalyzer(root.path).reproduce(root.runs()[0]["run_id"]).differences
+    assert difference.what == f"the command's file {folder}/train.py"
 
 
 def test_each_run_sees_its_gpu(root, no_gpus_known, monkeypatch):
