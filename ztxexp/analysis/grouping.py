@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ztxexp.results.arguments import as_list
@@ -30,6 +29,7 @@ from ztxexp.results.selection import RunSet
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError
+from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import is_number
 
 _log = logging.getLogger("ztxexp")
@@ -268,19 +268,9 @@ def _is_below(key: str, columns: Sequence[NamedColumn]) -> bool:
 
 
 def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
-    """Return when runs ended (or began, where that is all they say), as far as they say it."""
-    ends, starts, times = run.column("finished_at"), run.column("started_at"), {}
-    for position in positions:
-        for text in (ends[position], starts[position]):
-            try:
-                when = datetime.fromisoformat(text)
-                if when.tzinfo is None:
-                    when = when.replace(tzinfo=timezone.utc)
-                times[position] = when.timestamp()
-                break
-            except (TypeError, ValueError, OverflowError):
-                continue
-    return times
+    """Return when runs ended (or began, where that is all they say), 0 where they do not."""
+    ends, starts = run.column("finished_at"), run.column("started_at")
+    return {at: timestamp_of(ends[at]) or timestamp_of(starts[at]) or 0.0 for at in positions}
 
 
 def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn]:

@@ -184,7 +184,6 @@ class Snapshot:
     def history(
         self,
         ignore_keys: Collection[str] = (),
-        statuses: Collection[str] = VALID_RUN_STATUSES,
         code_hash: str | None = None,
         same_code: bool = False,
     ) -> History:
@@ -196,16 +195,15 @@ class Snapshot:
         Args:
             ignore_keys: keys that do not count, as in
                 :func:`~ztxexp_core.values.identity.config_identity`.
-            statuses: look only at records that have one of these.
             code_hash: successes of this version of the code count before those of others.
             same_code: leave out the runs of other versions. One whose version is not known is left
                 out where it has succeeded only: nothing says that it is of another version.
         """
-        key = (tuple(ignore_keys), frozenset(statuses), code_hash, same_code)
+        key = (tuple(ignore_keys), code_hash, same_code)
         if key in self._histories:
             return self._histories[key]
         history = self._histories[key] = History(self.root, self.names, self._record_at)
-        places = self._places(statuses)
+        places = self._places(VALID_RUN_STATUSES)
         codes = self._runs.column("code_hash") if same_code or code_hash is not None else []
         if same_code:
             places = [

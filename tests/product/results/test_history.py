@@ -129,13 +129,6 @@ def test_the_last_one_is_the_one_that_started_last_whatever_its_name(tmp_path):
     assert counts(tmp_path) == "c"
 
 
-def test_only_the_statuses_asked_for_are_looked_at(tmp_path):
-    write_run(tmp_path, "a", "failed")
-    write_run(tmp_path, "b", "skipped")
-    assert counts(tmp_path, statuses=("failed",)) == "a"
-    assert counts(tmp_path, statuses=("succeeded",)) is None
-
-
 # ---- which configuration it is ---------------------------------------------------------------
 
 
