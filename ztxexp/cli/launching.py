@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def prepare(
     pipeline = ExperimentPipeline(root, code=spec.code)  # type: ignore[arg-type]  # it checks
     if configs is None:
         spec.apply(pipeline, target.base, target.keys)
+        swept = dict.fromkeys(key.split(".")[0] for block in spec.blocks for key in block.keys)
+        pipeline.modify(functools.partial(_in_order, tuple(swept)))
     else:
         pipeline.variants([dict(config) for config in configs])
     spec.label(pipeline)
@@ -79,6 +82,11 @@ def prepare(
     elif not again:
         pipeline.resume(spec.ignore_keys)
     return PreparedSweep(spec, target, pipeline)
+
+
+def _in_order(first: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with some keys before the others, as lists and labels show them."""
+    return {key: config[key] for key in (*(k for k in first if k in config), *config)}
 
 
 def target_of(spec: SweepSpec) -> Target:
@@ -135,23 +143,3 @@ def _go_to(record: LaunchRecord) -> None:
         raise ConfigError(
             f"the launch worked in {record.cwd}, which cannot be entered: {exc.strerror}"
         ) from exc
-
-
-def functions_in(path: str) -> list[str]:
-    """Return the names of a file's functions, without importing it; none if it cannot be read."""
-    import ast
-
-    try:
-        tree = ast.parse(Path(path).read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-
-
-def script_hint(word: str) -> str:
-    """Say what to type where a word names a script and no function in it."""
-    if not os.path.isfile(word):
-        return ""
-    names = functions_in(word)
-    function = f"one of its functions, such as {word}:{names[0]}" if names else "a function in it"
-    return f"{word} is a script; name {function}, or run it as it is: -- python {word} --lr {{lr}}"

@@ -39,6 +39,12 @@ def launched(sweep: Any, as_json: bool) -> int:
     """Run a prepared sweep, say what became of it, and return the exit code."""
     from dataclasses import asdict
 
+    from ztxexp.cli.output import say
+
+    sizes = " + ".join(
+        " x ".join(f"{key} {size}" for key, size in block.items()) for block in sweep.spec.sizes()
+    )
+    say(": ".join(filter(None, [sweep.target.name, sizes])))
     summary = sweep.run()
     if as_json:
         print_json(asdict(summary))

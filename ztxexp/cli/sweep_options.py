@@ -65,9 +65,7 @@ def spec_of(ctx: click.Context, root: Path, given: dict[str, Any]) -> tuple[Swee
                 spec = spec.with_options(**{name: value})
     else:
         if target is not None and ":" not in target:
-            from ztxexp.cli.launching import script_hint
-
-            raise click.UsageError(script_hint(target) or _no_target(target))
+            raise click.UsageError(_script_hint(target) or _no_target(target))
         spec = defaults.with_options(run=target)
     if target is not None and command is not None and spec.run is not None:
         raise click.UsageError(f"give a function or a command, not both {target} and --")
@@ -82,6 +80,30 @@ def spec_of(ctx: click.Context, root: Path, given: dict[str, Any]) -> tuple[Swee
     return spec, root
 
 
+def functions_in(path: str) -> dict[str, list[str]]:
+    """Return a file's functions with their parameters, without importing it."""
+    import ast
+
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        node.name: [arg.arg for arg in (*node.args.args, *node.args.kwonlyargs)]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def _script_hint(word: str) -> str:
+    """Say what to type where a word names a script and no function in it."""
+    if not os.path.isfile(word):
+        return ""
+    names = list(functions_in(word))
+    function = f"one of its functions, such as {word}:{names[0]}" if names else "a function in it"
+    return f"{word} is a script; name {function}, or run it as it is: -- python {word} --lr {{lr}}"
+
+
 def _is_target(word: str) -> bool:
     return "=" not in word and word != "+" and not word.startswith("~")
 
@@ -91,6 +113,18 @@ def _no_target(word: str) -> str:
         f"{word!r} is no KEY=VALUES and names nothing to run; write FILE.py:FUNCTION, a sweep "
         "file, or -- and a command"
     )
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Complete files for the first word, then the parameters of the function that it names."""
+    from click.shell_completion import CompletionItem
+
+    words = ctx.params.get("words") or ()
+    if not words or not _is_target(words[0]):
+        return [CompletionItem(incomplete, type="file")]
+    path, _, function = words[0].rpartition(":")
+    names = functions_in(path).get(function, [])
+    return [CompletionItem(f"{name}=") for name in names if name.startswith(incomplete)]
 
 
 _CONFIGURATIONS = (
@@ -160,7 +194,7 @@ def sweep_options(command: _Command) -> _Command:
     """Add the argument WORDS and all options that describe a sweep."""
     for option in reversed((*_CONFIGURATIONS, *_RECORDED, *_RUNNING, *_ONCE)):
         command = option(command)
-    return click.argument("words", nargs=-1)(command)
+    return click.argument("words", nargs=-1, shell_complete=_complete)(command)
 
 
 def running_options(command: _Command) -> _Command:

@@ -173,7 +173,7 @@ def test_complete_runs_the_cells_and_seeds_that_are_missing(shell):
     for words in (["lr=0.1", "hidden=8,16", "seed=0..1"], ["lr=0.2", "hidden=8", "seed=0"]):
         assert shell("run", "train.py:train", *words)[0] == 0
     code, out, err = shell("complete", "--dry-run")
-    assert code == 0 and "4 cells (hidden, lr), 2 seeds each: 8 runs, 3 missing" in err
+    assert code == 0 and "4 cells (lr, hidden), 2 seeds each: 8 runs, 3 missing" in err
     assert len(out.splitlines()) == 3
     code, _, err = shell("complete", "--values", "0..2")
     assert code == 0 and "7 succeeded" in err
@@ -181,3 +181,9 @@ def test_complete_runs_the_cells_and_seeds_that_are_missing(shell):
     assert "none missing" in shell("complete")[2]
     code, out, _ = shell("complete", "--where", "lr == 0.1", "--values", "0..3", "--dry-run")
     assert code == 0 and out.splitlines() == ["hidden=8 seed=3", "hidden=16 seed=3"]
+
+
+def test_keys_of_the_function_are_completed_without_importing_it(shell):
+    words = {"COMP_WORDS": "ztxexp run train.py:train h", "COMP_CWORD": "3"}
+    code, out, _ = shell(_ZTXEXP_COMPLETE="bash_complete", **words)
+    assert out == "plain,hidden=\n"
