@@ -185,5 +185,5 @@ def test_complete_runs_the_cells_and_seeds_that_are_missing(shell):
 
 def test_keys_of_the_function_are_completed_without_importing_it(shell):
     words = {"COMP_WORDS": "ztxexp run train.py:train h", "COMP_CWORD": "3"}
-    code, out, _ = shell(_ZTXEXP_COMPLETE="bash_complete", **words)
+    _, out, _ = shell(_ZTXEXP_COMPLETE="bash_complete", **words)
     assert out == "plain,hidden=\n"
