@@ -33,11 +33,7 @@ def aggregate(
     over: str | Sequence[str] | None = "seed",
     metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return statistics of metrics by group, see ``ResultAnalyzer.aggregate``.
-
-    Raises:
-        ConfigError: a key or metric that no run has, or ``over`` among ``by``.
-    """
+    """Return statistics of metrics by group, see ``ResultAnalyzer.aggregate``."""
     keys = None if by is None else as_list(by, "by")
     asked = None if metrics is None else as_list(metrics, "metrics")
     return aggregate_runs(read_runs(selection), keys, over, asked)

@@ -52,12 +52,7 @@ _BATCH_ROWS = 200
 
 
 def metric_events(selection: Selection, filename: str = "metrics.jsonl") -> list[MetricEvent]:
-    """Return every logged step of every run, see ``ResultAnalyzer.to_metric_events``.
-
-    Args:
-        selection: which runs.
-        filename: the file in a run's folder that holds its curve.
-    """
+    """Return every logged step of every run, see ``ResultAnalyzer.to_metric_events``."""
     curves = _read_curves(selection, _ids(selection), filename)
     rows = chain.from_iterable(curve for _, curve in curves)
     parsed = list(map(MetricEvent.from_dict, rows))
@@ -81,19 +76,7 @@ def curve_frame(
     config: bool | str | Sequence[str] = False,
     code: bool = False,
 ) -> pd.DataFrame:
-    """Return one row for each logged step, see ``ResultAnalyzer.to_curve_dataframe``.
-
-    Args:
-        selection: which runs.
-        metric_key: the only metric wanted; rows without it are left out.
-        filename: the file in a run's folder that holds its curve.
-        split: the only split wanted, with each step of a run told once.
-        config: keys of the configuration to add; ``True``: all that vary.
-        code: add the version of the code.
-
-    Raises:
-        ConfigError: a key that no configuration has, or an argument of another type.
-    """
+    """Return one row for each logged step, see ``ResultAnalyzer.to_curve_dataframe``."""
     import pandas as pd
 
     if split is not None and not isinstance(split, str):

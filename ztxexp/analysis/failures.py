@@ -27,11 +27,7 @@ _COLUMNS = (
 
 @no_garbage_collection()
 def failures(selection: Selection) -> pd.DataFrame:
-    """Return the kinds of failures, see ``ResultAnalyzer.failures``.
-
-    Args:
-        selection: runs of every status: failures are told from those that succeeded.
-    """
+    """Return the kinds of failures, see ``ResultAnalyzer.failures``; of runs of every status."""
     import pandas as pd
 
     runs = read_runs(selection)

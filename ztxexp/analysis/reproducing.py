@@ -157,14 +157,7 @@ class Reproduction(Printable):
 
 
 def reproduce(selection: Selection) -> Reproduction:
-    """Return what it takes to reproduce a run, see ``ResultAnalyzer.reproduce``.
-
-    Args:
-        selection: its one run id counts.
-
-    Raises:
-        ConfigError: an id that is unknown, or could be several.
-    """
+    """Return what it takes to reproduce the run of a selection, see ``ResultAnalyzer.reproduce``."""
     folder = Path(selection.root, selection.folder_names()[0])
     files = RunFiles(folder)
     config, meta = numbers(known_record(files.config)), _Meta(known_record(files.meta) or {})

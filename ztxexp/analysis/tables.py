@@ -56,13 +56,7 @@ def to_parquet(
     prefix: bool = True,
     params: bool = False,
 ) -> pd.DataFrame:
-    """Write runs to a Parquet file and return their frame, see ``ResultAnalyzer.to_parquet``.
-
-    What Parquet has no type for is written as JSON texts.
-
-    Raises:
-        ZtxexpError: pyarrow cannot be used.
-    """
+    """Write runs to a Parquet file and return their frame, see ``ResultAnalyzer.to_parquet``."""
     frame = dataframe(selection, flatten=flatten, prefix=prefix, params=params)
     if _is_empty(frame, path):
         return frame
@@ -178,11 +172,7 @@ def to_pivot_excel(
     add_ranking: bool = True,
     ranking_ascending: bool = False,
 ) -> None:
-    """Write the means of value columns to an Excel file, see ``ResultAnalyzer.to_pivot_excel``.
-
-    Raises:
-        ConfigError: columns that the frame does not have, or values without a number.
-    """
+    """Write the means of value columns to an Excel file, see ``ResultAnalyzer.to_pivot_excel``."""
     import pandas as pd
 
     if frame.empty:

@@ -5,7 +5,6 @@ Nothing is changed.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -20,7 +19,7 @@ from ztxexp.plugin_tools.probing import BROKEN, MISSING, READY
 from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
 from ztxexp.text.format import plural, size
 from ztxexp_core.errors import OptionError
-from ztxexp_core.machine.gpus import VISIBLE, Device, Nvml, label, visible_gpus
+from ztxexp_core.machine.gpus import Nvml
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import DAMAGED, STAGING_PREFIX, shared_folder
 from ztxexp_core.store.run_folder import root_path, run_names
@@ -112,23 +111,10 @@ def _gpus() -> Iterator[Check]:
     nvml.close()
     names = [f"{number}: {device.name or device.uuid}" for number, device in enumerate(devices)]
     yield Check(OK, "GPUs", ", ".join(names) or "no NVIDIA GPU found")
-    if devices:
-        yield _visible(os.environ.get(VISIBLE), devices)
     torch = version_of("torch") or ""
     if devices and "+cpu" in torch:
         text = f"torch {torch} is built without CUDA"
         yield Check(WARN, "torch", text, "install the build for the driver, see pytorch.org")
-
-
-def _visible(value: str | None, devices: list[Device]) -> Check:
-    if value is None:
-        return Check(OK, VISIBLE, "not set: all GPUs are visible")
-    try:
-        entries = visible_gpus(value, devices)
-    except OptionError as exc:
-        return Check(BAD, VISIBLE, str(exc), "unset it, or name existing GPUs")
-    names = ", ".join(map(label, entries))
-    return Check(OK, VISIBLE, f"{value!r} leaves {len(entries)}: {names}")
 
 
 def _plugins(timeout: float) -> Iterator[Check]:

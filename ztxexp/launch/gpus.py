@@ -84,14 +84,9 @@ class GpuSlots:
     ) -> GpuSlots | None:
         """Check what the user asked for and find the GPUs.
 
-        Args:
-            gpus: ``"auto"`` for all that this process may use; a list of numbers among those that
-                the ``CUDA_VISIBLE_DEVICES`` of this process leaves, or of UUIDs; ``None``.
-            runs_per_gpu: how many runs share a GPU.
-            gpus_per_run: how many different GPUs a run gets.
-            memory_free: GiB that must be free on each GPU of a run when it gets it. A run counts
-                with that much from then on, for it takes its memory only later. A process that is
-                kept for further runs may keep its memory too: give each run one of its own.
+        The arguments are those of ``ExperimentPipeline.run``. A run counts with ``memory_free`` GiB
+        from when it gets a GPU on, for it takes its memory only later. A process that is kept for
+        further runs may keep its memory too: give each run one of its own.
 
         Returns:
             ``None`` where ``gpus`` is.

@@ -90,12 +90,7 @@ class StoreReport(Report[Finding]):
 
 
 def check(root: Path, lines: bool = True) -> StoreReport:
-    """Look at every entry of a results root; see ``ResultAnalyzer.check``.
-
-    Args:
-        root: the results root.
-        lines: read the ``.jsonl`` files too.
-    """
+    """Look at every entry of a results root; see ``ResultAnalyzer.check``."""
     findings: list[Finding] = []
     runs = 0
     referring: dict[tuple[str, str], list[str]] = {}  # runs by kind and name of a shared file

@@ -108,11 +108,7 @@ class RepairReport(Report[Repair]):
 
 
 def repair(root: Path, dry_run: bool = False) -> RepairReport:
-    """Put a results root in order again; see ``ResultAnalyzer.repair``.
-
-    Raises:
-        StoreError: the folder for damaged runs cannot be made.
-    """
+    """Put a results root in order again; see ``ResultAnalyzer.repair``."""
     repairable = {Kind.DAMAGED_RUN.label, Kind.DEAD_RUN.label}
     folders = {
         root / finding.path.relative_to(root).parts[0]
