@@ -157,7 +157,7 @@ class Reproduction(Printable):
 
 
 def reproduce(selection: Selection) -> Reproduction:
-    """Return what it takes to reproduce the run of a selection, see ``ResultAnalyzer.reproduce``."""
+    """Return what it takes to reproduce a run, see ``ResultAnalyzer.reproduce``."""
     folder = Path(selection.root, selection.folder_names()[0])
     files = RunFiles(folder)
     config, meta = numbers(known_record(files.config)), _Meta(known_record(files.meta) or {})
