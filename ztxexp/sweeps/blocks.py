@@ -186,9 +186,19 @@ def _in_file(text: str) -> Any:
     plain = [part[:1] in tuple("\"'[{") or is_plain(part) for part in parts]
     if isinstance(values, Distribution) or not all(plain):
         return text
-    if len(values) > 1 or isinstance(values[0], (list, dict)):
-        return values
+    return entry_of(values)
+
+
+def entry_of(values: list[Any]) -> Any:
+    """Return what a file has for some values: a list, or a single one where that can only be it.
+
+    Example:
+        >>> entry_of([0.1]), entry_of([1, 2]), entry_of(["a,b"]), entry_of([[64, 64]])
+        (0.1, [1, 2], ['a,b'], [[64, 64]])
+    """
     value = values[0]
+    if len(values) > 1 or isinstance(value, (list, dict)):
+        return values
     return value if not isinstance(value, str) or _is_itself(value) else values
 
 

@@ -47,12 +47,12 @@ def _yaml_lines(content: Mapping[str, Any], indent: str = "") -> list[str]:
     lines = []
     for key, value in content.items():
         start = f"{indent}{_yaml_text(str(key), key=True)}:"
-        flow = _yaml_flow(value)
+        flow = yaml_flow(value)
         if isinstance(value, dict) and value and (indent == "" or len(flow) > _WIDTH):
             lines += [f"{start}\n", *_yaml_lines(value, f"{indent}  ")]
         elif key == "sweep" and isinstance(value, list):
             lines.append(f"{start}\n")
-            lines += [f"{indent}  - {_yaml_flow(block)}\n" for block in value]
+            lines += [f"{indent}  - {yaml_flow(block)}\n" for block in value]
         else:
             if isinstance(value, str):
                 flow = _yaml_text(value, line=True)
@@ -60,12 +60,17 @@ def _yaml_lines(content: Mapping[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
-def _yaml_flow(value: Any) -> str:
+def yaml_flow(value: Any) -> str:
+    """Return a value as YAML on one line, as it may stand in brackets.
+
+    Raises:
+        ConfigError: it has no form in YAML.
+    """
     if isinstance(value, Mapping):
-        pairs = (f"{_yaml_text(str(k), key=True)}: {_yaml_flow(v)}" for k, v in value.items())
+        pairs = (f"{_yaml_text(str(k), key=True)}: {yaml_flow(v)}" for k, v in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_yaml_flow, value))}]"
+        return f"[{', '.join(map(yaml_flow, value))}]"
     if isinstance(value, str):
         return _yaml_text(value)
     if value is None or isinstance(value, bool):
