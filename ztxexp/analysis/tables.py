@@ -61,9 +61,9 @@ def to_parquet(
     if _is_empty(frame, path):
         return frame
     written = frame.rename(columns=str)
-    as_texts = [at for at in range(frame.shape[1]) if _is_mixed(frame.iloc[:, at])]
+    as_texts = [at for at in range(frame.shape[1]) if is_mixed(frame.iloc[:, at])]
     for at in as_texts:
-        written.isetitem(at, [_json_text(cell) for cell in frame.iloc[:, at]])
+        written.isetitem(at, [json_text(cell) for cell in frame.iloc[:, at]])
     if as_texts:
         names = ", ".join(written.columns[as_texts])
         _log.warning("written as JSON texts, for which Parquet has no type: %s", names)
@@ -78,7 +78,7 @@ def to_parquet(
     return frame
 
 
-def _is_mixed(cells: pd.Series[Any]) -> bool:
+def is_mixed(cells: pd.Series[Any]) -> bool:
     """Return whether a column of objects holds anything but strings, booleans or nothing."""
     if cells.dtype != object:
         return False
@@ -88,7 +88,8 @@ def _is_mixed(cells: pd.Series[Any]) -> bool:
 _UNMIXED: tuple[set[type], ...] = (set(), {str}, {bool})
 
 
-def _json_text(cell: Any) -> str | None:
+def json_text(cell: Any) -> str | None:
+    """Return a cell as JSON, ``None`` where it is missing."""
     return None if cell is None or cell != cell else encode(cell).decode()
 
 
@@ -97,6 +98,13 @@ def _is_empty(frame: pd.DataFrame, path: str | Path) -> bool:
     if frame.empty:
         _log.warning("no runs to export: %s was not written", path)
     return bool(frame.empty)
+
+
+def csv_text_of(frame: pd.DataFrame, separator: str = ",") -> str:
+    """Return a frame as CSV in which no spreadsheet finds anything to execute."""
+    written = _escaped(frame)
+    line_end = "\r\n" if _holds_return(written) else "\n"
+    return str(written.to_csv(index=False, sep=separator, lineterminator=line_end))
 
 
 # ---- CSV -------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ COMMANDS = {
     "diff": "Show what differs between runs.",
     "best": "Rank configurations over seeds, or runs.",
     "table": "Mean and spread over seeds, by rows and columns.",
+    "curves": "Draw a metric by step, or write its points.",
+    "export": "Write runs as CSV, JSON, Parquet or Excel.",
     "check": "Find what is damaged in the results root.",
     "repair": "Close dead runs, and set damaged ones aside.",
     "gc": "Delete runs, checkpoints or artifacts by rule.",

@@ -194,19 +194,32 @@ def write_text(text: str, output: Output | None = None) -> None:
         except OSError as exc:
             raise ZtxexpError(f"{output.path} cannot be written: {exc.strerror or exc}") from exc
         return
-    try:
+    with closed_pipe_is_fine():
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence()
 
 
-def _silence() -> None:
-    """Send what else is printed nowhere, so that the interpreter's end does not complain."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def write_data(text: str) -> None:
+    """Write CSV or the like to standard output; a terminal gets nothing that it would obey."""
+    write_text(_on_terminal(text))
+
+
+def _on_terminal(text: str) -> str:
+    if not sys.stdout.isatty():
+        return text
+    return _UNSAFE_IN_CSV.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+@contextlib.contextmanager
+def closed_pipe_is_fine() -> Iterator[None]:
+    """Go on quietly where nobody reads standard output any more, as after ``| head``."""
+    try:
+        yield
+    except BrokenPipeError:  # what else is printed goes nowhere: no complaint at the end
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def write_table(
@@ -365,10 +378,7 @@ def _csv(columns: Sequence[Column], body: list[list[Any]], output: Output) -> st
         writer.writerow(
             [v if isinstance(v, (int, float)) else escape_formula(_plain(v)) for v in row]
         )
-    text = buffer.getvalue()
-    if output.path is None and sys.stdout.isatty():
-        text = _UNSAFE_IN_CSV.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-    return text
+    return buffer.getvalue() if output.path is not None else _on_terminal(buffer.getvalue())
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:

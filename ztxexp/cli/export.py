@@ -1,0 +1,54 @@
+"""``ztxexp export``: runs as a file for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
+from ztxexp.cli.output import say, write_data
+from ztxexp.cli.shared import root_option
+from ztxexp.text.format import plural
+from ztxexp_core.errors import ZtxexpError
+
+
+@click.command("export")
+@root_option
+@click.option("-o", "--output", "path", metavar="FILE", help="Its ending says the format.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["csv", "tsv", "json", "jsonl", "parquet", "xlsx"]),
+    help="The format; that of the file's ending by default, CSV without a file.",
+)
+@click.option("--prefix", is_flag=True, help="Columns say where they come from: config.lr.")
+@filter_options()
+def command(root: Path, path: str | None, fmt: str | None, prefix: bool, filters: Filters) -> int:
+    """Write runs with all that is known of them, a row each: CSV, JSON, Parquet, Excel.
+
+    Only runs that succeeded are written, unless --status says otherwise.
+    """
+    from ztxexp.analysis.frames import runs_frame
+    from ztxexp.analysis.run_table import SUCCEEDED
+    from ztxexp.analysis.writing import frame_format, frame_text, write_frame
+
+    chosen = frame_format(path, fmt)
+    every = filters.runs(root, statuses=None)
+    table = every if filters.statuses else every.filtered(statuses=SUCCEEDED)
+    if not len(table):
+        raise ZtxexpError(nothing_to_read(every, "runs that succeeded"))
+    if not prefix:
+        table.runs.warn_hidden()
+    frame = runs_frame(table.runs, flatten=True, prefix=prefix)
+    name = "run" if "run" not in frame else "run.short"
+    frame.insert(0, name, table.short)
+    if path is None:
+        write_data(frame_text(frame, chosen))
+    else:
+        write_frame(frame, chosen, path)
+        say(f"wrote {plural(len(frame), 'run')} to {path}")
+    others = len(every) - len(table)
+    if others:
+        say(f"{plural(others, 'run')} that did not succeed left out (--status all)")
+    return 0
