@@ -119,7 +119,7 @@ def _draw(table: RunTable, metric: str, by: list[str] | None, split: str | None,
     title = f"best ({known.mode})" if known else "best"
     columns = [
         *(Column(key, kept=True) for key in keys),
-        Column("runs"),
+        Column("runs", kept=True),
         Column("curve", f"{name} by step", is_text=True, kept=True, whole=True),
         Column("first", shown=short_metric, kept=True),
         Column("last", shown=short_metric, kept=True),

@@ -192,7 +192,10 @@ def shown_options(command: _Command) -> _Command:
     decorated: Any = with_shown
     options = [
         click.option(
-            "--sort", metavar="KEY", help="By this key; of a metric the best comes first."
+            "--sort",
+            metavar="KEY",
+            shell_complete=complete_any_key,
+            help="By this key; of a metric the best comes first.",
         ),
         click.option("--reverse", is_flag=True, help="The other way round."),
         click.option("-n", "limit", type=click.IntRange(min=1), metavar="N", help="So many rows."),

@@ -252,7 +252,14 @@ def write_table(
     shown = [known[at] for at in kept]
     if len(kept) < len(known):
         body = [[row[at] for at in kept] for row in body]
-    write_text(_WRITERS[output.format](shown, body, output), output)
+    dropped = 0
+    if output.format == TABLE:
+        text, dropped = _table(shown, body, output)
+    else:
+        text = _WRITERS[output.format](shown, body, output)
+    write_text(text, output)
+    if dropped:
+        say(f"{plural(dropped, 'column')} more than the terminal has room for (-o FILE, --columns)")
     if output.path is not None:
         say(f"wrote {plural(len(body), 'row')} to {output.path}")
     if output.is_for_people:
@@ -306,7 +313,8 @@ def _cells(columns: Sequence[Column], row: Sequence[Any]) -> Iterator[str]:
         yield column.absent if value is None else sanitize_for_terminal(shown(value))
 
 
-def _table(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
+def _table(columns: Sequence[Column], body: list[list[Any]], output: Output) -> tuple[str, int]:
+    """Return a drawn table, and how many columns the terminal has no room for."""
     to_terminal = output.path is None and sys.stdout.isatty()
     drawn = [
         Drawn(
@@ -326,12 +334,7 @@ def _table(columns: Sequence[Column], body: list[list[Any]], output: Output) -> 
         for row in body
     ]
     width = shown_width() if to_terminal else None
-    text, dropped = draw(drawn, cells, styles, width, "1" if colours else "")
-    if dropped:
-        say(
-            f"{plural(dropped, 'column')} at the right do not fit the terminal (--columns, -o FILE)"
-        )
-    return text
+    return draw(drawn, cells, styles, width, "1" if colours else "")
 
 
 def _is_text(body: list[list[Any]], at: int) -> bool:
@@ -420,7 +423,6 @@ def _in_markdown(cell: str) -> str:
 
 
 _WRITERS: dict[str, Callable[[Sequence[Column], list[list[Any]], Output], str]] = {
-    TABLE: _table,
     TSV: _tsv,
     CSV: _csv,
     JSON: _json,

@@ -315,8 +315,10 @@ class NamedRuns:
     def _special(self, text: str) -> list[int]:
         if text == "@last":
             starts = self._run.column("started_at")
-            there = [at for at, start in enumerate(starts) if start is not None]
-            last = max(there, key=lambda at: (str(starts[at]), self.folders[at]), default=None)
+            statuses = self._run.column("status")
+            there = [at for at, status in enumerate(statuses) if status is not None]
+            order = {at: (str(starts[at] or ""), self.folders[at]) for at in there}
+            last = max(there, key=order.__getitem__, default=None)
             if last is None:
                 raise ConfigError(f"there is no run below {self.root}")
             return [last]
