@@ -38,7 +38,6 @@ from ztxexp.upkeep.rules import (
     run_infos,
     seconds_of,
 )
-from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_FAILED
 from ztxexp_core.store.files import STAGING_PREFIX, entries_below, is_there, known_record
 from ztxexp_core.store.run_folder import effective_record
@@ -188,7 +187,7 @@ def clean_results(
     else:
         with_records = read_runs(Selection(root, metrics_filename=metrics_filename))
         records = zip(with_records.names, with_records.records(), strict=True)
-        matching = {name for name, record in records if _matches(predicate, record)}
+        matching = {name for name, record in records if predicate(record)}
         each = zip(with_records.names, with_records.run.all(), strict=True)
         runs = [(name, run or {}) for name, run in each]
     possible = {*asked, RUN_STATUS_FAILED}  # a dead run counts as failed and as running
@@ -206,16 +205,6 @@ def clean_results(
         names = f": {_names(report.folders)}" if report.folders else ""
         _log.warning("clean_results: %s%s", report.one_line(), names)
     return report.folders
-
-
-def _matches(predicate: RecordPredicate, record: Record) -> bool:
-    try:
-        return bool(predicate(record))
-    except Exception as exc:
-        raise ZtxexpError(
-            f"clean_results: the predicate failed on {record['run_dir']} "
-            f"({type(exc).__name__}: {exc}); nothing was deleted"
-        ) from exc
 
 
 def _delete(who: str, report: GcReport, confirm: bool) -> None:

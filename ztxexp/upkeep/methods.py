@@ -144,8 +144,8 @@ class UpkeepMethods:
             mode: ``"max"`` or ``"min"``, what is best, as for :meth:`best`.
             per: keys of the configuration, dotted if nested: ``keep_best`` runs stay for each
                 combination of their values.
-            older_than: only runs that ended longer ago, in seconds, as a ``timedelta``, or a string
-                such as ``"30d"`` (units: s, min, h, d, w). A run without a date of its end counts
+            older_than: only runs that ended longer ago, in seconds, or as a string such as
+                ``"30d"`` (units: s, min, h, d, w). A run without a date of its end counts
                 from when it was last written to.
             statuses: only runs with one of these statuses.
             only: ``"checkpoints"`` or ``"artifacts"``: empty that folder and keep the rest of the
@@ -208,7 +208,7 @@ class UpkeepMethods:
 
         Raises:
             ConfigError: a word among ``statuses`` that is not a status.
-            ZtxexpError: the predicate raised (its error is the cause); nothing was deleted.
+            Exception: whatever the predicate raises; nothing was deleted.
 
         Example:
             >>> analyzer.clean_results(statuses=("failed",))  # look first

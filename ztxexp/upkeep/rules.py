@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import math
 import os
 import re
@@ -24,7 +23,7 @@ from ztxexp_core.store.files import RunFiles, timestamp_of
 from ztxexp_core.store.run_folder import RUN_LOST, SUBFOLDERS
 from ztxexp_core.values.codec import is_number
 
-Age = float | datetime.timedelta | str
+Age = float | str
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _AGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
@@ -80,17 +79,15 @@ def seconds_of(age: Age) -> float:
     """Return an age in seconds.
 
     Args:
-        age: seconds, a ``timedelta``, or a number with a unit: s, min, h, d, w.
+        age: seconds, or a number with a unit: s, min, h, d, w.
 
     Raises:
         ConfigError: it is none of these.
 
     Example:
-        >>> seconds_of("30d"), seconds_of(datetime.timedelta(hours=1))
-        (2592000.0, 3600.0)
+        >>> seconds_of("30d"), seconds_of(60)
+        (2592000.0, 60.0)
     """
-    if isinstance(age, datetime.timedelta):
-        age = age.total_seconds()
     if isinstance(age, str):
         match = _AGE.fullmatch(age)
         if match and match[2] in _UNITS:
@@ -98,7 +95,7 @@ def seconds_of(age: Age) -> float:
     elif is_number(age) and 0 <= age < math.inf:
         return float(age)
     raise ConfigError(
-        f"older_than must be seconds, a timedelta, or a string such as '30d', got {age!r}; the "
+        f"older_than must be seconds, or a string such as '30d', got {age!r}; the "
         f"units are {', '.join(_UNITS)}"
     )
 

@@ -15,8 +15,7 @@ from reading import warned
 from scipy import stats
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
-from ztxexp.analysis.aggregation import aggregate_runs
-from ztxexp.analysis.student import t_95
+from ztxexp.analysis.aggregation import aggregate_runs, t_95
 from ztxexp.results.columns import ColumnTable, pack
 from ztxexp.results.selection import RunSet
 

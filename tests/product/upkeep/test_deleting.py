@@ -18,7 +18,6 @@ from owners import at_work, dead_owner
 from ztxexp import ResultAnalyzer
 from ztxexp.text.format import size
 from ztxexp.upkeep.deleting import size_of
-from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.store.liveness import this_process
 
 
@@ -107,10 +106,9 @@ def test_the_predicate_sees_the_metrics_of_the_named_file(folder):
     assert chosen == ["succeeded"]
 
 
-def test_a_predicate_that_raises_deletes_nothing_and_names_the_run(folder):
-    with pytest.raises(ZtxexpError, match=r"failed.*KeyError") as caught:
+def test_a_predicate_that_raises_deletes_nothing(folder):
+    with pytest.raises(KeyError, match="absent"):
         clean(folder, statuses=("skipped",), predicate=lambda r: r["absent"])
-    assert isinstance(caught.value.__cause__, KeyError)
     assert len(names(folder.iterdir())) == 3
 
 

@@ -77,7 +77,7 @@ def collect(root, **rules):
         ({"keep_best": 9, "metric": "score"}, ""),
         ({"older_than": 3.5 * DAY}, "r4 r5"),
         ({"older_than": "3d"}, "bad r3 r4 r5"),
-        ({"older_than": datetime.timedelta(days=4)}, "r4 r5"),
+        ({"older_than": "4d"}, "r4 r5"),
         ({"older_than": 0}, "bad r0 r1 r2 r3 r4 r5"),
         ({"statuses": ("failed",)}, "bad"),
         ({"statuses": "succeeded", "older_than": "2d"}, "r2 r3 r4 r5"),
@@ -218,7 +218,7 @@ def test_an_age_that_is_none_is_refused(folder, age):
 def test_ages_are_read_in_every_form():
     texts = {"90s": 90, "2 min": 120, "1.5h": 5400, "30d": 30 * DAY, " 2w ": 14 * DAY}
     assert [seconds_of(text) for text in texts] == list(texts.values())
-    assert (seconds_of(5), seconds_of(datetime.timedelta(days=1))) == (5.0, DAY)
+    assert (seconds_of(5), seconds_of("1d")) == (5.0, DAY)
 
 
 def test_without_runs_there_is_nothing_to_refuse(tmp_path):
