@@ -314,12 +314,18 @@ def _check_program(program: str) -> None:
     if "{" in program or program in PYTHON:
         return
     if shutil.which(program) is None:
-        near = ""
+        near = "" if os.sep in program else closest(program, _programs())
         if os.path.isfile(program):
             near = f" (did you mean './{program}'?)"
             if not os.access(program, os.X_OK):
                 near = "; it is a file that cannot be run: chmod +x, or name its language before it"
         raise ConfigError(f"there is no program {program!r}{near}")
+
+
+def _programs() -> Iterator[str]:
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            yield from os.listdir(folder)
 
 
 # ---- what every configuration needs -------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -142,7 +143,7 @@ def _run_here() -> RunContext | None:
     if _under_way:
         if len({thread for thread, _ in _under_way}) == 1:  # several are one in another
             return _under_way[-1][1]
-        _log.warning(
+        _warn_once(
             "log() in a thread of its own, while several runs are under way in this process: which "
             "one it belongs to is not known; use ctx.log_metric there"
         )
@@ -151,6 +152,11 @@ def _run_here() -> RunContext | None:
     if folder is None or METRICS in os.environ or not os.path.isdir(folder):
         return None
     return _run_of_environment(folder, os.environ.get(ATTEMPT, "1"))
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    _log.warning("%s", message)
 
 
 def _run_of_environment(folder: str, attempt: str) -> RunContext:

@@ -60,28 +60,31 @@ def run_program(
         BaseException: what a handler of a signal raises; the program has been ended then.
     """
     with _Guard() as guard, _Terminations() as terminations:
-        process = subprocess.Popen(
-            list(words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            env=dict(environment),
-            start_new_session=_POSIX,
-        )
+        process = None
         try:
-            guard.watch(process.pid)
-            terminations.session = process.pid
+            with _signals_later():
+                process = subprocess.Popen(
+                    list(words),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    bufsize=0,
+                    env=dict(environment),
+                    start_new_session=_POSIX,
+                )
+                guard.watch(process.pid)
+                terminations.session = process.pid
             _follow(process, terminations, on_output, on_look)
             _signal(process.pid, _KILL)  # what it has left behind
             _drain(process, on_output)
             code = process.wait()
         except BaseException:
-            _end(process)
+            if process is not None:
+                _end(process)
             raise
         finally:
             terminations.session = None
-            if process.stdout is not None:
+            if process is not None and process.stdout is not None:
                 process.stdout.close()
         if terminations.at is not None and code != 0:
             terminations.end_this_process()
@@ -98,42 +101,60 @@ def _follow(
     assert process.stdout is not None
     output: int | None = process.stdout.fileno()
     due = 0.0
-    while True:
-        if output is None:
-            time.sleep(_LOOK_SEC / 10)
-        elif _is_ready(output, _LOOK_SEC):
-            data = os.read(output, _CHUNK)
-            if data:
-                on_output(data)
-            else:
-                output = None  # closed, in most cases because it ends
-        now = time.monotonic()
-        if now >= due:
-            on_look()
-            due = now + _LOOK_SEC
-        if terminations.at is not None and now > terminations.at + GRACE_SEC:
-            _signal(process.pid, _KILL)
-        if _has_ended(process):
-            return
+    with _end_of(process) as end:
+        seconds = _LOOK_SEC / 10 if end is None else _LOOK_SEC
+        while True:
+            ready = _ready([fd for fd in (output, end) if fd is not None], seconds)
+            if output is not None and output in ready:
+                data = os.read(output, _CHUNK)
+                if data:
+                    on_output(data)
+                else:
+                    output = None  # closed, in most cases because it ends
+            now = time.monotonic()
+            if now >= due:
+                on_look()
+                due = now + _LOOK_SEC
+            if terminations.at is not None and now > terminations.at + GRACE_SEC:
+                _signal(process.pid, _KILL)
+            if _has_ended(process):
+                return
+
+
+@contextlib.contextmanager
+def _end_of(process: subprocess.Popen[bytes]) -> Iterator[int | None]:
+    """Yield a descriptor that is ready when a program has ended; ``None`` where there is none."""
+    fd = None
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # an old kernel, too many open files
+            fd = os.pidfd_open(process.pid)
+    try:
+        yield fd
+    finally:
+        if fd is not None:
+            os.close(fd)
 
 
 def _drain(process: subprocess.Popen[bytes], on_output: Callable[[bytes], None]) -> None:
     """Read what is still in the pipe; a process that has left the session may hold it open."""
     assert process.stdout is not None
     output, until = process.stdout.fileno(), time.monotonic() + GRACE_SEC
-    while time.monotonic() < until and _is_ready(output, _DRAIN_SEC):
+    while time.monotonic() < until and _ready([output], _DRAIN_SEC):
         data = os.read(output, _CHUNK)
         if not data:
             return
         on_output(data)
 
 
-def _is_ready(fd: int, seconds: float) -> bool:
+def _ready(fds: Sequence[int], seconds: float) -> list[int]:
+    """Return which of some descriptors have something to read, after some time at the latest."""
     if not _POSIX:  # Windows waits for sockets only; reading waits
-        return True
+        time.sleep(0 if fds else seconds)
+        return list(fds)
     poll = select.poll()  # not select(), which knows 1024 files
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(seconds * 1000)]
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -179,6 +200,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     finally:  # a second Ctrl-C
         _signal(process.pid, _KILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait meanwhile: a program that is being started would be forgotten."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(signum)):
+                before[signum] = signal.signal(signum, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 class _Terminations:

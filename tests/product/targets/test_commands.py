@@ -201,6 +201,7 @@ def test_a_working_folder_for_each_run_keeps_the_script_in_reach(root, folder):
         (["true", "{"], "write two: {{ or }}"),
         (["true", '{"a": 1}'], "names no key"),
         (["no-such-program-at-all"], "there is no program 'no-such-program-at-all'"),
+        (["bassh"], "there is no program 'bassh' (did you mean 'bash'?)"),
         (["./no-such-file"], "there is no program './no-such-file'"),
         (["train.py"], "it is a file that cannot be run: chmod +x, or name its language"),
         (["./train.py"], "it is a file that cannot be run: chmod +x, or name its language"),
