@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, SupportsIndex
 
+from ztxexp_core.errors import MetricError
 from ztxexp_core.records import RunMetadata
 from ztxexp_core.store.files import make_folder
 from ztxexp_core.store.sink import FileSink
@@ -33,6 +34,8 @@ class RunContext:
         artifacts_dir: folder for models, figures, tables and other files of yours (since 2.0).
         replayed: whether the run is sent to a tracker from disk, see :func:`ztxexp.sync`
             (since 2.0).
+        total_steps: how many steps this attempt will take; set it, and the display of the launch
+            and ``ztxexp status`` show ``step 13/20`` (since 2.0).
 
     Example:
         >>> def exp_fn(ctx):
@@ -50,6 +53,19 @@ class RunContext:
     _trackers: list[Any] = field(default_factory=list, repr=False)
     _sink: FileSink | None = field(default=None, repr=False)
     replayed: bool = False
+    _total_steps: int | None = field(default=None, repr=False)
+
+    @property
+    def total_steps(self) -> int | None:
+        """How many steps this attempt will take; ``None`` where nobody has said it."""
+        return self._total_steps
+
+    @total_steps.setter
+    def total_steps(self, total: int) -> None:
+        if isinstance(total, bool) or not isinstance(total, SupportsIndex) or int(total) < 1:
+            raise MetricError(f"total_steps must be a whole number from 1, got {total!r}")
+        self._total_steps = int(total)
+        (self._sink or self._own_sink()).set_total_steps(self._total_steps)
 
     @property
     def attempt(self) -> int:

@@ -110,6 +110,8 @@ def launch(
             reused=reused,
             in_process=not shared.own_process,
             shown=options.progress,
+            root=root,
+            identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
         ) as progress,
     ):
         filtered = Action.FILTERED in counts and Action.REUSE not in counts
@@ -153,7 +155,7 @@ def launch(
             deliveries = Deliveries(root, shared, here, progress)
             flusher = Flusher(root, options.flush_sec)
             sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries, flusher)
-            listener = Listener(record, sweep, interrupts)
+            listener = Listener(record, sweep, interrupts, progress)
             try:
                 interrupts.stop = queue.stop
                 if not own_process:

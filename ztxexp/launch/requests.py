@@ -1,4 +1,7 @@
-"""A launch listens: a thread that looks about once a second for what others ask of it."""
+"""A launch and other processes: a thread says how far it is, and looks for what they ask of it.
+
+Once a second, with two or three calls of the file system.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 
 from ztxexp.launch.interrupts import Interrupts
 from ztxexp.launch.loop import Sweep
+from ztxexp.progress.progress import Progress
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, requests_for, take_away
 from ztxexp_core.store.files import RunFiles, known_record
@@ -46,14 +50,18 @@ class Listener:
         record: of the launch; answers go there.
         sweep: what is under way.
         interrupts: end it.
+        progress: what it counts is written down for other processes.
 
     Example:
-        >>> with closing(Listener(record, sweep, interrupts)):
+        >>> with closing(Listener(record, sweep, interrupts, progress)):
         ...     sweep.run(executor, workers, settings)
     """
 
-    def __init__(self, record: LaunchWriter, sweep: Sweep, interrupts: Interrupts):
+    def __init__(
+        self, record: LaunchWriter, sweep: Sweep, interrupts: Interrupts, progress: Progress
+    ):
         self._record = record
+        self._progress = progress
         self._sweep = sweep
         self._interrupts = interrupts
         self._folder, self._pid = str(Path(record.path).parent), os.getpid()
@@ -69,6 +77,7 @@ class Listener:
 
     def _listen(self) -> None:
         while not self._over.wait(_SOON_SEC if self._stopping else _LOOK_SEC):
+            self._record.show(self._progress.state())
             with contextlib.suppress(OSError):  # the next look may see it
                 for request in requests_for(self._folder, self._record.id):
                     self._carry_out(request)

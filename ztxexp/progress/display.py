@@ -6,22 +6,26 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from ztxexp.results.names import short_ids
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.logs import read_end
 from ztxexp.text.terminal import console
 from ztxexp_core.records import RunSpec
 from ztxexp_core.store.files import RunFiles
+from ztxexp_core.store.lines import row_of
+from ztxexp_core.store.sink import TOTAL_STEPS
 from ztxexp_core.terminal import sanitize_lines
 from ztxexp_core.values.codec import decode, number
 
 if TYPE_CHECKING:  # imported when something is displayed
     from rich.console import RenderableType
+    from rich.text import Text
 
 _QUIET_SEC = 5.0  # a launch that is over by then prints no counts into a file
 _FIRST_PAUSE_SEC = 10.0
@@ -31,11 +35,12 @@ _LONGEST_PAUSE_SEC = 110.0  # two minutes are promised; some CI services end job
 
 
 class Row(NamedTuple):
-    """A running configuration: its label, its seconds so far, its last metric."""
+    """A running configuration: its label, its seconds so far, its last metric, its short id."""
 
     label: str
     seconds: int
     metric: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class View:
         waiting: what the launch waits for, if anything.
         rows: the configurations that have been running longest.
         lacking: trackers that lack runs, and how many.
+        interrupted: runs that the end of the launch has cut short.
+        best: the best result so far, as a text.
+        trackers: all trackers that are sent the runs, and how many each lacks.
     """
 
     total: int
@@ -64,6 +72,8 @@ class View:
     rows: tuple[Row, ...] = ()
     lacking: tuple[tuple[str, int], ...] = ()
     interrupted: int = 0
+    best: str = ""
+    trackers: tuple[tuple[str, int], ...] = ()
 
 
 def status(view: View) -> list[tuple[str, str]]:
@@ -88,23 +98,51 @@ def status(view: View) -> list[tuple[str, str]]:
 
 
 def render(view: View) -> RenderableType:
-    """Return the status line and, below it, the running configurations."""
+    """Return the bar with the counts and, below it, the running configurations and the best."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    first = Text("  ")
+    if view.total:
+        first.append(_bar(view)).append("  ")
     parts: list[RenderableType] = []
-    parts.append(Text("  ") + Text(" · ").join(Text(*part) for part in status(view)))
+    parts.append(first + Text(" · ").join(Text(*part) for part in status(view)))
     table = Table.grid(padding=(0, 3, 0, 0))
-    for justify in ("left", "left", "right", "left"):
-        table.add_column(style="dim", justify=justify, no_wrap=True, overflow="ellipsis")
+    named = any(row.short for row in view.rows)
+    for justify in ("left", *(["left"] * named), "left", "right", "left"):
+        column: Any = {"justify": justify}
+        table.add_column(style="dim", no_wrap=True, overflow="ellipsis", **column)
     for row in view.rows:
-        table.add_row(" ", row.label, str(timedelta(seconds=row.seconds)), row.metric)
+        short = [row.short] if named else []
+        table.add_row(" ", *short, row.label, str(timedelta(seconds=row.seconds)), row.metric)
     if view.rows:
         parts.append(table)
         if view.running > len(view.rows):
             parts.append(f"    and {view.running - len(view.rows)} more")
+    if view.best:
+        parts.append(Text(f"    best  {view.best}", "dim", no_wrap=True, overflow="ellipsis"))
+    for tracker, lacks in view.trackers if view.rows else ():
+        has = (
+            f"    {sanitize_for_terminal(tracker)}  has {max(0, view.done - lacks)} of {view.done}"
+        )
+        parts.append(Text(has, "dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
+
+
+_BAR_WIDTH = 20
+
+
+def _bar(view: View) -> Text:
+    """Return the share of what is done, failures apart."""
+    from rich.text import Text
+
+    done = min(view.done, view.total)
+    failed = min(view.failed, done)
+    filled = _BAR_WIDTH * done // view.total
+    bad = min(filled, -(-_BAR_WIDTH * failed // view.total)) if failed else 0
+    bar = Text("#" * (filled - bad), "green")
+    return bar.append("#" * bad, "red").append("-" * (_BAR_WIDTH - filled), "dim")
 
 
 # ---- running configurations ------------------------------------------------------------------
@@ -114,12 +152,19 @@ class RunningRows:
     """Labels running configurations and reads their last metrics; for one thread.
 
     The metric is read from the end of the run's ``metrics.jsonl``, so workers send nothing.
+
+    Args:
+        identities: returns those of all configurations among which the runs have short ids; without
+            any they have none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, identities: Callable[[], Iterable[str]] = tuple) -> None:
+        self._identities: Callable[[], Iterable[str]] | None = identities
+        self._short: dict[str, str] = {}
         self._first: RunSpec | None = None
         self._varying: dict[str, None] = {}
         self._metrics: dict[str, tuple[int, str]] = {}
+        self._totals: dict[str, tuple[int, str]] = {}
 
     def rows(self, runs: Sequence[tuple[RunSpec, float]], now: float) -> tuple[Row, ...]:
         """Return what to show of these runs, each with its start; times are monotonic seconds.
@@ -132,13 +177,26 @@ class RunningRows:
                 self._first = self._first or spec
                 differing = differing_keys([self._first.config, spec.config])
                 self._varying.update(dict.fromkeys(differing))
+        self._totals = {spec.run_id: self._last_total(spec) for spec, _ in runs}
         self._metrics = {spec.run_id: self._last_metric(spec) for spec, _ in runs}
         keys, rows = list(self._varying), []
         for spec, since in runs:
             name = spec.name or (label(spec.config, keys) if keys else "") or spec.run_id
-            name = sanitize_for_terminal(name)
-            rows.append(Row(name, int(now - since), self._metrics[spec.run_id][1]))
+            text = self._metrics[spec.run_id][1].replace("\0", self._totals[spec.run_id][1], 1)
+            short = self.short_of(spec.identity)
+            rows.append(Row(sanitize_for_terminal(name), int(now - since), text, short))
         return tuple(rows)
+
+    def short_of(self, identity: str) -> str:
+        """Return the short id of a configuration; empty where none are known."""
+        identities = self._identities
+        if identities is not None:
+            self._short, self._identities = short_ids(identities()), None
+        return self._short.get(identity, "")
+
+    def name_of(self, spec: RunSpec) -> str:
+        """Return what a run is called in a sentence: its short id and its name."""
+        return "  ".join(filter(None, [self.short_of(spec.identity), spec.name])) or spec.run_id
 
     def _last_metric(self, spec: RunSpec) -> tuple[int, str]:
         """Return the size of the file of metrics, and ``step 12  loss 0.31`` or an empty text."""
@@ -146,6 +204,22 @@ class RunningRows:
         size, end = read_end(RunFiles(spec.run_dir).curve, _TAIL_BYTES, known)
         lines = end.split(b"\n")[:-1]  # the last one may be incomplete
         return size, next(filter(None, map(_event_text, reversed(lines))), text)
+
+    def _last_total(self, spec: RunSpec) -> tuple[int, str]:
+        """Return the size of the file of extras, and ``/20`` where the run says its steps."""
+        known, text = self._totals.get(spec.run_id, (-1, ""))
+        size, end = read_end(RunFiles(spec.run_dir).extras, _TAIL_BYTES, known)
+        lines = [line for line in end.split(b"\n")[:-1] if _TOTAL in line]
+        return size, next(filter(None, map(_total_text, reversed(lines))), text)
+
+
+_TOTAL = TOTAL_STEPS.encode()
+
+
+def _total_text(line: bytes) -> str:
+    row = row_of(line) or {}
+    total = row.get("total")
+    return f"/{total}" if row.get("event") == TOTAL_STEPS and isinstance(total, int) else ""
 
 
 def _event_text(line: bytes) -> str:
@@ -156,7 +230,8 @@ def _event_text(line: bytes) -> str:
         metrics = [f"{name} {v:.4g}" for name, v in values.items() if isinstance(v, (int, float))]
         split = event.get("split", "train")
         step = f"step {event['step']}" if split == "train" else f"{split} step {event['step']}"
-        return sanitize_for_terminal("  ".join([step, *metrics[:_METRICS_SHOWN]]))
+        step = f"{sanitize_for_terminal(step)}\0"  # the place of the number of all steps
+        return "  ".join([step, *map(sanitize_for_terminal, metrics[:_METRICS_SHOWN])])
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
+from ztxexp.progress.best import Best
 from ztxexp.progress.display import Lines, Live, RunningRows, View, can_be_live
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
@@ -42,6 +47,9 @@ class Progress:
             ``ZTXEXP_PROGRESS`` (``0``, ``off``, ``false`` and ``no`` mean none), and shows none in
             a child process.
         stream: where to show it, in place of ``sys.stderr``.
+        root: the results root; the metrics that its sweeps declare are known.
+        identities: returns those of all configurations among which the runs have short ids; called
+            once, when the first run is shown.
 
     Example:
         >>> with Progress(len(specs), mode="process_pool", workers=2) as progress:
@@ -59,6 +67,8 @@ class Progress:
         in_process: bool = False,
         shown: bool | None = None,
         stream: TextIO | None = None,
+        root: Path | None = None,
+        identities: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._total = total
         self._mode = mode
@@ -73,7 +83,9 @@ class Progress:
         self._running: dict[str, tuple[RunSpec, float]] = {}
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
-        self._rows: RunningRows
+        self._rows = RunningRows(identities)
+        self._root = root
+        self._best: Best | None = None
         self._lock = threading.Lock()
         self._drawing = threading.RLock()
         self._over = threading.Event()
@@ -85,14 +97,11 @@ class Progress:
 
     def started(self, spec: RunSpec) -> None:
         """Count a run as running; its configuration and last metric are shown."""
-        if self._shown:
-            with self._lock:
-                self._running[spec.run_id] = (spec, time.monotonic())
+        with self._lock:
+            self._running[spec.run_id] = (spec, time.monotonic())
 
     def ended(self, outcome: RunOutcome) -> None:
         """Count a run as done."""
-        if not self._shown:
-            return
         with self._lock:
             spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
             self._done += outcome.reason != "interrupted"
@@ -103,21 +112,22 @@ class Progress:
                 self._interrupted += 1
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1
-                self._say_failure(outcome, spec.name if spec else "")
+                if self._shown:
+                    self._say_failure(outcome, spec.name if spec else "")
+            elif self._best is not None and spec is not None:
+                self._best.add(self._rows.name_of(spec), spec.run_dir)
         self._draw_between_runs()
 
     def retried(self, outcome: RunOutcome) -> None:
         """Count a run as no longer running: it will be started again."""
-        if self._shown:
-            with self._lock:
-                self._running.pop(outcome.run_id, None)
+        with self._lock:
+            self._running.pop(outcome.run_id, None)
 
     def reused(self, count: int = 1) -> None:
         """Move configurations that another launch has completed from the total to the reused."""
-        if self._shown:
-            with self._lock:
-                self._total -= count
-                self._reused += count
+        with self._lock:
+            self._total -= count
+            self._reused += count
 
     def waiting_for(self, text: str | None) -> None:
         """Show what the launch waits for, such as ``2 runs of another launch``, until ``None``."""
@@ -128,9 +138,8 @@ class Progress:
 
     def lacking(self, tracker: str, runs: int) -> None:
         """Show how many runs a tracker lacks."""
-        if self._shown:
-            with self._lock:
-                self._lacking[tracker] = runs
+        with self._lock:
+            self._lacking[tracker] = runs
 
     def sending(self, text: str) -> None:
         """Show what is being sent to trackers, until ``waiting_for(None)``."""
@@ -164,9 +173,9 @@ class Progress:
         self._shown = self._shown and stream is not None
         if not self._shown:
             return self
-        self._rows = RunningRows()
         try:
             if not self._in_process and can_be_live(stream):
+                self._best = Best(self._root)
                 self._display = Live(stream, self._view(0))
             else:
                 self._display = Lines(stream, f"ztxexp {self._mode}")
@@ -208,7 +217,7 @@ class Progress:
 
     def _draw_between_runs(self) -> None:
         """Draw at once if the runs print to the same stream, or no thread draws."""
-        if self._in_process or self._thread is None:
+        if self._display is not None and (self._in_process or self._thread is None):
             self._draw()
 
     def _draw(self) -> None:
@@ -231,18 +240,44 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             over = self._over.is_set()
-            waiting = None if over else self._waiting
-            running = 0 if over else len(self._running)
-            seconds_left = None
-            if self._done >= self._workers and not over and (running or not waiting):
-                took, since = self._last_end - self._start, now - self._last_end
-                seconds_left = eta(self._done, self._total - self._done, running, took, since)
+            view = self._counts(now, over)
             shown = list(islice(self._running.values(), rows))
-            counts = (self._total, self._done, running, self._failed, self._skipped, self._reused)
-            lacking = tuple((name, count) for name, count in self._lacking.items() if count)
-            interrupted = self._interrupted
-        elapsed, labelled = int(now - self._start), self._rows.rows(shown, now)
-        return View(*counts, elapsed, seconds_left, waiting, labelled, lacking, interrupted)
+        best = self._best.text() if self._best is not None else ""
+        return replace(view, rows=self._rows.rows(shown, now), best=best)
+
+    def _counts(self, now: float, over: bool = False) -> View:
+        """Return the counts; the lock is held."""
+        waiting = None if over else self._waiting
+        running = 0 if over else len(self._running)
+        seconds_left = None
+        if self._done >= self._workers and not over and (running or not waiting):
+            took, since = self._last_end - self._start, now - self._last_end
+            seconds_left = eta(self._done, self._total - self._done, running, took, since)
+        return View(
+            self._total,
+            self._done,
+            running,
+            self._failed,
+            self._skipped,
+            self._reused,
+            int(now - self._start),
+            seconds_left,
+            waiting,
+            lacking=tuple((name, count) for name, count in self._lacking.items() if count),
+            interrupted=self._interrupted,
+            trackers=tuple(self._lacking.items()),
+        )
+
+    def state(self, runs: int = 64) -> dict[str, Any]:
+        """Return the counts and the runs under way for other processes, as JSON can hold them."""
+        now, date = time.monotonic(), time.time()
+        with self._lock:
+            view = self._counts(now)
+            shown = list(islice(self._running.values(), runs))
+        state = dataclasses.asdict(view)
+        del state["rows"], state["best"], state["elapsed"]
+        state["runs"] = [[spec.run_id, round(date - now + since, 1)] for spec, since in shown]
+        return state
 
     def _give_up(self, exc: Exception) -> None:
         self._shown = False

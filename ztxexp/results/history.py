@@ -170,6 +170,10 @@ class Snapshot:
             )
         ]
 
+    def identities(self) -> list[str]:
+        """Return the identities of the runs' configurations, as far as their records hold them."""
+        return [one for one in self._runs.column("identity") if isinstance(one, str)]
+
     def dead_runs(self) -> list[Path]:
         """Return the folders of runs that say ``running`` although their process has ended."""
         if RUN_STATUS_RUNNING not in self._statuses:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import StoreError
-from ztxexp_core.store.files import LAUNCHES, SHARED_FOLDER, shared_folder, utc_now, write_new
+from ztxexp_core.store.files import (
+    LAUNCHES,
+    SHARED_FOLDER,
+    read_record,
+    shared_folder,
+    utc_now,
+    write_json,
+    write_new,
+)
 from ztxexp_core.store.lines import JsonlWriter, read_jsonl, row_of
 from ztxexp_core.store.liveness import process_is_dead, this_process
 from ztxexp_core.store.run_folder import new_run_id
@@ -161,6 +169,7 @@ class LaunchWriter:
         self._root = root
         self._keep = keep
         self._made = self._warned = False
+        self._state: Mapping[str, Any] | None = None
         self.id = new_run_id()
         self._lines = JsonlWriter(f"{shared_folder(root, LAUNCHES)}/{self.id}{_ENDING}")
         first = {"id": self.id, "owner": this_process(), "started_at": utc_now(), **fields}
@@ -199,6 +208,13 @@ class LaunchWriter:
                 note = "; other terminals do not see it"
                 _log.warning(text, self.path.parent, exc, note)
 
+    def show(self, state: Mapping[str, Any]) -> None:
+        """Say how far the launch is, if that has changed."""
+        if self._made and state != self._state:
+            with self._named():
+                write_json(_state_path(self.path), state)
+            self._state = state
+
     def end(self, counts: Mapping[str, int], stopped_because: str | None = None) -> None:
         """Say how the launch has ended."""
         why = {"stopped_because": stopped_because} if stopped_because else {}
@@ -211,6 +227,19 @@ class LaunchWriter:
             _remove(self.path, self._keep)
             if not self._keep:
                 _remove_empty(self._root)
+
+
+def _state_path(record: Path) -> Path:
+    return record.with_name(record.name.removesuffix(_ENDING) + ".now.json")
+
+
+def read_state(launch: LaunchRecord) -> Mapping[str, Any]:
+    """Return how far a launch is, or was when it died, as its ``Progress.state``; empty if unknown.
+
+    It may be what somebody else has written: nothing in it is sure to have its type.
+    """
+    path = _state_path(launch.path)
+    return {} if path.is_symlink() else read_record(path) or {}
 
 
 def _remove_old(root: Path) -> None:

@@ -30,7 +30,7 @@ from ztxexp_core.values.codec import encode, float_text, plain
 _LARGEST = sys.float_info.max
 _OVER = "has ended; whatever it logs has to come before exp_fn returns"
 
-PARAMS, ARTIFACT, SUMMARY = "params", "artifact", "summary"
+PARAMS, ARTIFACT, SUMMARY, TOTAL_STEPS = "params", "artifact", "summary", "total_steps"
 """The kinds of lines in ``extras.jsonl``."""
 
 
@@ -186,6 +186,10 @@ class FileSink:
 
     def _on_extra(self, call: str, *args: Any) -> None:
         """Called for parameters and artifacts, with the method of a tracker that takes them."""
+
+    def set_total_steps(self, total: int) -> None:
+        """Record how many steps the attempt will take."""
+        self._write_extra(TOTAL_STEPS, total=total)
 
     def _write_extra(self, kind: str, **fields: Any) -> None:
         self._before()
