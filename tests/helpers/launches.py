@@ -42,11 +42,11 @@ if __name__ == "__main__":
 
 
 @contextlib.contextmanager
-def launched(folder: Path, *words: object) -> Iterator[subprocess.Popen]:
+def launched(folder: Path, *words: object, script: str = SCRIPT) -> Iterator[subprocess.Popen]:
     """A launch of three runs below ``folder/results`` that last until ``folder/go`` is there."""
-    script = folder / "train.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), *map(str, words)]
+    path = folder / "train.py"
+    path.write_text(script)
+    command = [sys.executable, str(path), *map(str, words)]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

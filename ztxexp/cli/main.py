@@ -27,6 +27,7 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 COMMANDS = {
     "run": "Run a sweep of a function or a command, or what is left of it.",
     "plan": "Say what run would do with each configuration, and why.",
+    "status": "Show launches, what runs now, and what has failed.",
     "stop": "End a launch, or one of its runs, from another terminal.",
     "resume": "Run what the last sweep lacks.",
     "retry": "Run only what failed in the last sweep.",

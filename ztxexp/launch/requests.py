@@ -76,7 +76,8 @@ class Listener:
         self._over.set()
 
     def _listen(self) -> None:
-        while not self._over.wait(_SOON_SEC if self._stopping else _LOOK_SEC):
+        pause = _SOON_SEC
+        while not self._over.wait(pause):
             self._record.show(self._progress.state())
             with contextlib.suppress(OSError):  # the next look may see it
                 for request in requests_for(self._folder, self._record.id):
@@ -84,6 +85,7 @@ class Listener:
             for run_id, stopping in list(self._stopping.items()):
                 with contextlib.suppress(OSError):
                     self._go_on_with(run_id, stopping)
+            pause = _SOON_SEC if self._stopping else _LOOK_SEC
 
     def _carry_out(self, request: Request) -> None:
         if request.what == STOP_RUN:

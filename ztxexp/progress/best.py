@@ -46,10 +46,18 @@ class Best:
         """Have the metrics of a run that has succeeded read at the next drawing."""
         self._waiting.append((name, run_dir))
 
-    def text(self) -> str:
+    @property
+    def winner(self) -> str | None:
+        """The name of the best so far."""
+        return None if self._best is None else self._best[1]
+
+    def text(self, called: str = "") -> str:
         """Return the best so far; an empty text where there is none, or its direction is unknown.
 
         Never fails: a file that cannot be read is left out.
+
+        Args:
+            called: what it is called in the text; its name by default.
         """
         for _ in range(min(len(self._waiting), _AT_ONCE)):
             name, run_dir = self._waiting.popleft()
@@ -62,7 +70,7 @@ class Best:
             return ""
         value, name = self._best
         metric = cut(sanitize_for_terminal(str(self._metric)), _WIDTH)
-        return f"{sanitize_for_terminal(name)}   {metric} {value:.4g} ({direction})"
+        return f"{sanitize_for_terminal(called or name)}   {metric} {value:.4g} ({direction})"
 
     def take(self, name: str, metrics: Mapping[str, Any]) -> None:
         """Consider one result."""

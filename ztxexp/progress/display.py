@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
@@ -24,7 +24,7 @@ from ztxexp_core.terminal import sanitize_lines
 from ztxexp_core.values.codec import decode, number
 
 if TYPE_CHECKING:  # imported when something is displayed
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.text import Text
 
 _QUIET_SEC = 5.0  # a launch that is over by then prints no counts into a file
@@ -103,11 +103,7 @@ def render(view: View) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    first = Text("  ")
-    if view.total:
-        first.append(_bar(view)).append("  ")
-    parts: list[RenderableType] = []
-    parts.append(first + Text(" · ").join(Text(*part) for part in status(view)))
+    parts: list[RenderableType] = [_First(view)]
     table = Table.grid(padding=(0, 3, 0, 0))
     named = any(row.short for row in view.rows)
     for justify in ("left", *(["left"] * named), "left", "right", "left"):
@@ -130,19 +126,36 @@ def render(view: View) -> RenderableType:
     return Group(*parts)
 
 
-_BAR_WIDTH = 20
+_NARROWEST, _WIDEST = 8, 24  # columns of the bar
 
 
-def _bar(view: View) -> Text:
+class _First:
+    """The line with the counts; a bar before it, where the terminal has room for one."""
+
+    def __init__(self, view: View):
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        counts = Text(" · ").join(Text(*part) for part in status(self._view))
+        width = min(_WIDEST, options.max_width - counts.cell_len - 4)
+        line = Text("  ")
+        if self._view.total and width >= _NARROWEST:
+            line.append(_bar(self._view, width)).append("  ")
+        yield line + counts
+
+
+def _bar(view: View, width: int) -> Text:
     """Return the share of what is done, failures apart."""
     from rich.text import Text
 
     done = min(view.done, view.total)
     failed = min(view.failed, done)
-    filled = _BAR_WIDTH * done // view.total
-    bad = min(filled, -(-_BAR_WIDTH * failed // view.total)) if failed else 0
+    filled = width * done // view.total
+    bad = min(filled, -(-width * failed // view.total)) if failed else 0
     bar = Text("#" * (filled - bad), "green")
-    return bar.append("#" * bad, "red").append("-" * (_BAR_WIDTH - filled), "dim")
+    return bar.append("#" * bad, "red").append("-" * (width - filled), "dim")
 
 
 # ---- running configurations ------------------------------------------------------------------

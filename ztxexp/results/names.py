@@ -218,6 +218,14 @@ class NamedRuns:
     def _position_of(self) -> dict[str, int]:
         return {name: at for at, name in enumerate(self.folders)}
 
+    def record(self, position: int) -> Mapping[str, Any]:
+        """Return what the ``run.json`` of a run says."""
+        return self._record_at(position) or {}
+
+    @cached_property
+    def _record_at(self) -> Callable[[int], Mapping[str, Any] | None]:
+        return self._run.getter()
+
     # ---- finding -----------------------------------------------------------------------------
 
     def one(self, text: str) -> int:

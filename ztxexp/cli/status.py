@@ -1,0 +1,136 @@
+"""``ztxexp status``: what works below a results root, how far it is, what has failed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ztxexp.cli.shared import json_option, print_json, root_option
+from ztxexp.text.format import sanitize_for_terminal
+
+if TYPE_CHECKING:  # imported when something is read
+    from ztxexp.progress.status import RootStatus
+
+STALLED = 3
+"""Exit code of ``--wait`` where nothing goes on any more."""
+
+_LOOK_SEC = 1.0
+
+
+@click.command("status")
+@root_option
+@click.option("--watch", is_flag=True, help="Go on showing it until all launches have ended.")
+@click.option("--wait", is_flag=True, help="Wait until no launch is under way.")
+@click.option(
+    "--stalled-after",
+    default=600.0,
+    metavar="SECONDS",
+    help="With --wait: without a sign of progress for so long, nothing goes on; 600 by default, "
+    "0 for never.",
+)
+@json_option
+def command(root: Path, watch: bool, wait: bool, stalled_after: float, as_json: bool) -> int:
+    """Show the launches below the results root, what runs now, and what has failed.
+
+    With --wait the exit code is 0 where all is well, 1 where something has failed or was not
+    started, 3 where nothing goes on any more. With --watch, q quits and s stops the launch.
+    """
+    from ztxexp.progress.status import StatusReader
+
+    reader = StatusReader(root)
+    if watch and not as_json:
+        from ztxexp.cli import watching
+
+        watching.watch(reader)
+        return verdict(reader.read(again=True)) if wait else 0
+    if wait:
+        return _wait(reader, stalled_after, as_json)
+    _print(reader.read(), as_json)
+    return 0
+
+
+def _wait(reader: Any, stalled_after: float, as_json: bool) -> int:
+    """Wait until no launch is under way; return the exit code."""
+    status: RootStatus = reader.read()
+    changed, since = status.changes, time.monotonic()
+    while status.living:
+        time.sleep(_LOOK_SEC)
+        status = reader.read()
+        if status.changes != changed:
+            changed, since = status.changes, time.monotonic()
+        elif stalled_after and time.monotonic() - since >= stalled_after and status.living:
+            _print(status, as_json)
+            (first, *_) = status.living
+            text = f"no sign of progress for {stalled_after:g} s in {first.record.place}"
+            click.echo(sanitize_for_terminal(text), err=True)
+            click.echo(f"next: ztxexp logs @last     ztxexp stop {first.record.id}", err=True)
+            return STALLED
+    status = reader.read(again=True)
+    _print(status, as_json)
+    return verdict(status)
+
+
+def verdict(status: RootStatus) -> int:
+    """Return 0 where all is well, and 1 where something has failed, died or was not started."""
+    last = status.launches[-1].record if status.launches else None
+    cut_short = last is not None and (last.state == "died" or last.counts.get("not_started"))
+    return int(bool(status.failed or cut_short))
+
+
+def _print(status: RootStatus, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_tree(status))
+        return
+    from ztxexp.progress.status_lines import lines, next_lines
+
+    for line in lines(status):
+        click.echo(line)
+    for line in next_lines(status):
+        click.echo(line, err=True)
+    sys.stdout.flush()
+
+
+def _as_tree(status: RootStatus) -> dict[str, Any]:
+    """Return the status for ``--json``."""
+    return {
+        "root": str(status.root),
+        "counts": dict(status.counts),
+        "launches": [
+            {
+                "id": one.record.id,
+                "state": one.record.state,
+                "host": one.record.owner.get("host"),
+                "pid": one.record.owner.get("pid"),
+                "started_at": one.record.started_at,
+                "ended_at": one.record.ended_at,
+                "function": one.record.function,
+                "command": one.record.command,
+                "mode": one.record.mode,
+                "workers": one.record.workers,
+                "total": one.view.total,
+                "done": one.view.done,
+                "running": one.view.running,
+                "failed": one.view.failed,
+                "skipped": one.view.skipped,
+                "reused": one.view.reused,
+                "eta_sec": one.view.eta,
+                "waiting": one.view.waiting,
+                "lacking": dict(one.view.lacking),
+                "stopped_because": one.record.stopped_because,
+            }
+            for one in status.launches
+        ],
+        "running": [
+            {"run": row.short, "config": row.label, "seconds": row.seconds, "last": row.metric}
+            for row in status.running
+        ],
+        "failures": [
+            {"count": kind.count, "error": kind.text, "run": kind.short, "run_id": kind.run_id}
+            for kind in status.failures
+        ],
+        "best": status.best or None,
+    }

@@ -1,0 +1,333 @@
+"""What works below a results root, and how far it is: read from the disk by any process or host."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ztxexp.progress.best import Best
+from ztxexp.progress.display import Row, RunningRows, View
+from ztxexp.results.failure_groups import failure_kind
+from ztxexp.results.index import Kind, read_all
+from ztxexp.results.launches import LaunchRecord, read_launches, read_state
+from ztxexp.results.names import NamedRuns, short_ids
+from ztxexp.text.format import cut, sanitize_for_terminal
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
+from ztxexp_core.store.files import RunFiles, read_record, timestamp_of
+from ztxexp_core.values.codec import numbers
+
+_ROWS = 32  # running configurations of one launch
+_MESSAGE, _NAME = 100, 200  # characters of a message, of a run's id
+_CALM_SEC, _SHARE = 5.0, 20  # all runs are read again after so long, and so many times that
+
+
+@dataclass(frozen=True)
+class FailureKind:
+    """Failures of one kind.
+
+    Attributes:
+        count: how many runs.
+        text: what went wrong, in a line.
+        run_id: the first of them.
+        short: its short id.
+        name: what it is called: the keys that vary.
+    """
+
+    count: int
+    text: str
+    run_id: str
+    short: str
+    name: str
+
+
+@dataclass(frozen=True)
+class LaunchStatus:
+    """A launch and how far it is.
+
+    Attributes:
+        record: what it has written when it began and ended.
+        view: its counts and the runs under way.
+    """
+
+    record: LaunchRecord
+    view: View
+
+
+@dataclass(frozen=True)
+class RootStatus:
+    """What a results root says at one moment.
+
+    Attributes:
+        root: the results root.
+        launches: those that have a record, oldest first.
+        counts: how many runs have which status; of several of one configuration, each counts.
+        running: runs under way, of whatever launch.
+        failures: what has failed and was not run again, by kind, most frequent first.
+        best: the best result, as a text; empty where there is none.
+        changes: a value that changes when anything goes on.
+    """
+
+    root: Path
+    launches: Sequence[LaunchStatus]
+    counts: Mapping[str, int]
+    running: Sequence[Row] = ()
+    failures: Sequence[FailureKind] = ()
+    best: str = ""
+    changes: object = field(default=None, compare=False)
+
+    @property
+    def living(self) -> list[LaunchStatus]:
+        """The launches that are under way."""
+        return [launch for launch in self.launches if launch.record.alive]
+
+    @property
+    def failed(self) -> int:
+        """How many configurations have failed, and were not run again."""
+        return sum(kind.count for kind in self.failures)
+
+
+class StatusReader:
+    """Reads the status of a root, again and again.
+
+    All runs are read the first time, and later only as often as costs little beside the rest; what
+    launches and runs under way say is read each time.
+
+    Args:
+        root: the results root.
+
+    Example:
+        >>> StatusReader(Path("results")).read().counts
+        {'succeeded': 8, 'failed': 1, 'running': 2}
+    """
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._rows: dict[str, RunningRows] = {}
+        self._specs: dict[str, RunSpec] = {}
+        self._due = 0.0
+        self._runs: NamedRuns | None = None
+        self._counts: dict[str, int] = {}
+        self._failures: list[FailureKind] = []
+        self._best = ""
+        self._short: dict[str, str] = {}  # by identity
+
+    def read(self, again: bool = False) -> RootStatus:
+        """Return what the root says now.
+
+        Args:
+            again: read all runs in any case.
+        """
+        records = read_launches(self._root)
+        if again or time.monotonic() >= self._due:
+            self._read_runs()
+        launches = [self._launch(record) for record in records]
+        shown = [row for launch in launches if launch.record.alive for row in launch.view.rows]
+        running: Sequence[Row] = shown or self._running_by_records()
+        states = [(one.record.id, one.record.state, _counts_of(one.view)) for one in launches]
+        changes = (states, self._counts, self._sizes())
+        return RootStatus(
+            self._root, launches, self._counts, running, self._failures, self._best, changes
+        )
+
+    # ---- runs ----------------------------------------------------------------------------------
+
+    def _read_runs(self) -> None:
+        began = time.monotonic()
+        self._runs = runs = NamedRuns.of(self._root)
+        self._counts = dict(Counter(str(status) for status in runs.statuses).most_common())
+        self._failures = _failures(runs)
+        self._short.clear()
+        self._best = self._best_of(runs)
+        now = time.monotonic()
+        self._due = now + max(_CALM_SEC, _SHARE * (now - began))
+
+    def _best_of(self, runs: NamedRuns) -> str:
+        best = Best(self._root)
+        (metrics,) = read_all(str(self._root), runs.folders, [Kind("metrics.json")])
+        metrics.map_values(numbers, (str, list, dict))
+        for at, (status, values) in enumerate(zip(runs.statuses, metrics.all(), strict=True)):
+            if status == "succeeded" and values:
+                best.take(str(at), values)
+        winner = best.winner
+        return best.text(runs.name(int(winner))) if winner is not None else ""
+
+    def _running_by_records(self) -> Sequence[Row]:
+        """Return the runs whose records say that they are under way."""
+        runs = self._runs
+        if runs is None or RUN_STATUS_RUNNING not in self._counts:
+            return []
+        at = [place for place, status in enumerate(runs.statuses) if status == RUN_STATUS_RUNNING]
+        chosen = [(runs.folders[place], None) for place in at[:_ROWS]]
+        return self._rows_of("", chosen)
+
+    def _sizes(self) -> list[tuple[int, ...]]:
+        """Return the sizes of what the runs under way write."""
+        sizes = []
+        for spec in self._specs.values():
+            files = RunFiles(spec.run_dir)
+            sizes.append(tuple(map(_size, (files.curve, files.events, files.log, files.run))))
+        return sizes
+
+    # ---- launches ------------------------------------------------------------------------------
+
+    def _launch(self, record: LaunchRecord) -> LaunchStatus:
+        state = read_state(record) if record.ended_at is None else {}
+        counts = state or record.counts
+        ended = sum(_count(counts, name) for name in ("succeeded", "failed", "skipped"))
+        began, ends = timestamp_of(record.started_at), timestamp_of(record.ended_at)
+        now = time.time() if ends is None else ends
+        rows: Sequence[Row] = ()
+        if record.alive:
+            runs = state.get("runs")
+            pairs = [_pair(one) for one in (runs if isinstance(runs, list) else [])[:_ROWS]]
+            rows = self._rows_of(record.id, [pair for pair in pairs if pair is not None])
+        eta = state.get("eta") if record.alive else None
+        waiting = state.get("waiting") if record.alive else None
+        view = View(
+            _count(state, "total") or record.total,
+            _count(state, "done") if state else ended,
+            _count(state, "running") if record.alive else 0,
+            _count(counts, "failed"),
+            _count(counts, "skipped"),
+            _count(state, "reused") or record.reused,
+            0 if began is None else max(0, int(now - began)),
+            eta if isinstance(eta, int) else None,
+            sanitize_for_terminal(waiting) if isinstance(waiting, str) else None,
+            tuple(rows),
+            _trackers(state.get("lacking")),
+            _count(counts, "interrupted"),
+            trackers=_trackers(state.get("trackers")),
+        )
+        return LaunchStatus(record, view)
+
+    def _rows_of(self, launch_id: str, runs: Sequence[tuple[str, float | None]]) -> tuple[Row, ...]:
+        """Return what to show of runs under way, each by its folder's name and its start."""
+        now, specs = time.time(), []
+        for name, since in runs:
+            spec = self._spec(name)
+            if spec is not None:
+                started = (read_record(RunFiles(spec.run_dir).run) or {}).get("started_at")
+                began = since if since is not None else timestamp_of(started)
+                specs.append((spec, min(now, now if began is None else began)))
+        reader = self._rows.setdefault(launch_id, RunningRows())
+        rows = reader.rows(specs, now)
+        return tuple(
+            row._replace(short=self._short_of(spec))
+            for row, (spec, _) in zip(rows, specs, strict=True)
+        )
+
+    def _short_of(self, spec: RunSpec) -> str:
+        """Return the short id of a run that may have begun since all runs were read."""
+        identity = spec.identity
+        if identity not in self._short:
+            known = self._runs.latest if self._runs is not None else ()
+            self._short[identity] = short_ids([*known, identity])[identity] if identity else ""
+        return self._short[identity]
+
+    def _spec(self, name: str) -> RunSpec | None:
+        """Return a run under way as its launch describes it; ``None`` where there is none."""
+        spec = self._specs.get(name)
+        if spec is None and name == os.path.basename(name) and name not in ("", ".", ".."):
+            folder = self._root / name
+            if len(name) > _NAME or folder.is_symlink():
+                return None
+            run, config, meta = (
+                read_record(getattr(RunFiles(folder), kind)) for kind in ("run", "config", "meta")
+            )
+            if run is None or config is None:
+                return None
+            called = (meta or {}).get("run_name")
+            text = called if isinstance(called, str) else ""
+            spec = RunSpec(name, folder, config, _text(run.get("identity")) or "", name=text)
+            self._specs[name] = spec
+        return spec
+
+
+def _failures(runs: NamedRuns) -> list[FailureKind]:
+    """Return the failures that were not run again, by kind."""
+    failed = [at for at, status in enumerate(runs.statuses) if status == RUN_STATUS_FAILED]
+    if not failed:
+        return []
+    newest = {places[0] for places in runs.latest.values()}
+    kinds: dict[object, list[int]] = {}
+    texts: dict[object, str] = {}
+    for at in failed:
+        if at not in newest:
+            continue
+        record = runs.record(at)
+        outcome = _outcome(runs.folders[at], record)
+        kind = failure_kind(outcome)
+        kinds.setdefault(kind, []).append(at)
+        if kind not in texts:
+            first = next(iter((outcome.error_message or "").splitlines()), "")
+            text = f"{outcome.error_type or 'Failure'}: {first}".removesuffix(": ")
+            texts[kind] = cut(sanitize_for_terminal(text), _MESSAGE)
+    found = sorted(kinds.items(), key=lambda item: len(item[1]), reverse=True)
+    return [
+        FailureKind(
+            len(places),
+            texts[kind],
+            runs.folders[places[0]],
+            sanitize_for_terminal(runs.short[places[0]]),
+            runs.label(places[0]),
+        )
+        for kind, places in found
+    ]
+
+
+def _outcome(name: str, record: Mapping[str, Any]) -> RunOutcome:
+    """Return how a run has failed, as its record says it."""
+    signum, code = record.get("signal"), record.get("exit_code")
+    return RunOutcome(
+        name,
+        RUN_STATUS_FAILED,
+        error_type=_text(record.get("error_type")),
+        error_message=_text(record.get("error_message")),
+        reason=_text(record.get("reason")),
+        place=_text(record.get("error_place")),
+        signal=signum if isinstance(signum, int) else None,
+        exit_code=code if isinstance(code, int) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+
+
+def _counts_of(view: View) -> tuple[int, ...]:
+    return view.total, view.done, view.running, view.failed, view.skipped, view.reused
+
+
+def _pair(one: object) -> tuple[str, float | None] | None:
+    if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str):
+        return one[0], float(one[1]) if isinstance(one[1], (int, float)) else None
+    return None
+
+
+def _trackers(pairs: object) -> tuple[tuple[str, int], ...]:
+    items = pairs if isinstance(pairs, list) else []
+    return tuple(
+        (one[0], one[1])
+        for one in items
+        if isinstance(one, list)
+        and len(one) == 2
+        and isinstance(one[0], str)
+        and isinstance(one[1], int)
+    )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
