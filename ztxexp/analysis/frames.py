@@ -59,10 +59,9 @@ def runs_frame(runs: RunSet, *, flatten: bool = False, prefix: bool = False) -> 
 
     tables = [flattened(table) if flatten else table for table in runs.parts.values()]
     before = [f"{part}." if prefix else "" for part in runs.parts]
-    parts = [table.columns(_MISSING) for table in tables]
     series = {}
     for name, sources in _sources(before, [table.keys() for table in tables]).items():
-        cells = [parts[number][key] for number, key in sorted(sources.items())]
+        cells = [tables[n].stored_column(key, _MISSING) for n, key in sorted(sources.items())]
         series[name] = _series(cells)
     if len(runs):
         folders = pd.Series(runs.folders(), dtype=object).infer_objects()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ztxexp.results.history import PastRun, Snapshot, read_config_keys
+from ztxexp.results.history import PastRun, Snapshot
 from ztxexp.text.terminal import bar
 from ztxexp_core.errors import closest
 from ztxexp_core.records import Config
@@ -75,7 +75,7 @@ class ExpansionReport:
     def exclude_completed(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
         """Move what has succeeded below a root from ``configs`` to ``reused``.
 
-        The log names ignored keys that neither a configuration nor a run has.
+        The log names ignored keys that no configuration has.
 
         Raises:
             ConfigError: a value that cannot be compared.
@@ -87,7 +87,7 @@ class ExpansionReport:
         history = snapshot.history(
             ignore_keys, code_hash=self._code_hash, same_code=self._same_code
         )
-        self._warn_unknown(root, ignore_keys)
+        self._warn_unknown(ignore_keys)
         remaining = []
         for config in self.configs:
             past = history.get(self.identity(config, ignore_keys))
@@ -97,14 +97,12 @@ class ExpansionReport:
                 remaining.append(config)
         self.configs = remaining
 
-    def _warn_unknown(self, root: Path, ignore_keys: tuple[str, ...]) -> None:
+    def _warn_unknown(self, ignore_keys: tuple[str, ...]) -> None:
         unknown = [k for k in ignore_keys if not any(k in config for config in self.configs)]
         if not unknown or not self.configs:
             return
         known = {name for config in self.configs for name, _ in flat(plain(config))}
-        unknown = [key for key in unknown if not _is_among(key, known)]
-        in_runs = read_config_keys(root) if unknown else set()
-        missing = [f"{k!r}{closest(k, known)}" for k in unknown if not _is_among(k, in_runs)]
+        missing = [f"{k!r}{closest(k, known)}" for k in unknown if not _is_among(k, known)]
         if missing:
             _log.warning("ignore_keys: no configuration has the key %s", ", ".join(missing))
 

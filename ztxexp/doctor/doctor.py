@@ -88,17 +88,14 @@ def _packages() -> Iterator[Check]:
         names = [f"{needed.name}{needed.specifier}" for needed in required]
         install = " ".join(["pip install", *(f'"{name}"' for name in names)])
         yield Check(BAD, "packages", f"missing or too old: {', '.join(names)}", install)
-    level, texts = OK, {}
+    lacking = {}
     for extra in extras_of(OWN_DISTRIBUTION):
         needs = [r for r in unmet_requirements(OWN_DISTRIBUTION, extra) if r not in required]
         if needs and extra not in _EXTRAS_FOR_DEVELOPERS:
-            texts[extra] = ", ".join(f"{needed.name}{needed.specifier}" for needed in needs)
-            too_old = any(version_of(needed.name) for needed in needs)
-            level = WARN if too_old or level == WARN else NOTE
-    text = "; ".join(f"{extra} needs {needs}" for extra, needs in texts.items())
-    text = f"not installed: {text}" if level == NOTE else text
-    hint = f'pip install "{OWN_DISTRIBUTION}[{",".join(texts)}]"' if texts else ""
-    yield Check(level, "extras", text or "all installed", hint)
+            lacking[extra] = ", ".join(f"{needed.name}{needed.specifier}" for needed in needs)
+    text = "; ".join(f"{extra} needs {needs}" for extra, needs in lacking.items())
+    hint = f'pip install "{OWN_DISTRIBUTION}[{",".join(lacking)}]"' if lacking else ""
+    yield Check(NOTE if lacking else OK, "extras", text or "all installed", hint)
 
 
 def _gpus() -> Iterator[Check]:

@@ -119,10 +119,6 @@ class ColumnTable:
             cells[position] = one.get(key, default)
         return cells
 
-    def columns(self, default: Any = None) -> dict[str, Column]:
-        """Return every key's column, as :meth:`stored_column` does."""
-        return {name: self.stored_column(name, default) for name in self.names()}
-
     def names(self) -> list[str]:
         """Return the keys that any of the objects has, in the order of the positions."""
         if len(self.groups) == 1 and not self.overrides:

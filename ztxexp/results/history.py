@@ -14,7 +14,6 @@ from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import RECORDS, Kind, read_all, warn_unread
-from ztxexp.results.keys import flattened
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -30,7 +29,6 @@ from ztxexp_core.store.run_folder import (
     effective_record,
     is_known_schema,
     list_root,
-    run_names,
 )
 from ztxexp_core.values.identity import VERSION, config_identity
 
@@ -303,15 +301,6 @@ class History(Mapping[str, PastRun]):
         past = None if known is not None and self[identity].succeeded else self._past(place)
         if past and (known is None or past._counts_more_than(self[identity])):
             self._places[identity], self._made[identity] = place, past
-
-
-def read_config_keys(root: str | Path) -> set[str]:
-    """Return the keys, dotted if nested, of the configurations of all runs below a root."""
-    names = run_names(root)
-    if not names:
-        return set()
-    (configs,) = read_all(str(root), names, [Kind("config.json")])
-    return set(flattened(configs).names())
 
 
 REASONS = (
