@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ztxexp.configs.keys import literal, unknown_keys
 from ztxexp.sweeps.blocks import Block
 from ztxexp.sweeps.files import Document, read_base
+from ztxexp.sweeps.values import as_word, quoted
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.copying import copy_config, dots_of, flat, lookup
 
+_log = logging.getLogger("ztxexp")
 _NAMES_SHOWN = 20
 _MISSING: Any = object()
 
@@ -22,6 +25,7 @@ def base_of(
     own: Mapping[str, Any] | None,
     defaults: Mapping[str, Any] | None,
     keys: Collection[str] | None,
+    removed: Collection[str] = (),
 ) -> tuple[dict[Any, Any], list[Rows], list[str]]:
     """Return what every configuration starts from.
 
@@ -31,6 +35,7 @@ def base_of(
         own: keys that count over those of the files.
         defaults: keys that count below those of the files.
         keys: the only keys that there may be.
+        removed: keys that are left out afterwards.
 
     Returns:
         The base, in which a key with a dot in its name is literal; the rows of tables; the files
@@ -49,7 +54,8 @@ def base_of(
             document, rows = read_base(path.removeprefix("@"))
         for row in rows:
             for key in row:
-                _check_allowed(key, keys, document.place(key))
+                if key not in removed:
+                    _check_allowed(key, keys, document.place(key))
         if isinstance(document.value, list):
             tables.append(rows)
         else:
@@ -136,9 +142,10 @@ def _check_allowed(key: str, keys: Collection[str] | None, place: str) -> None:
     if keys is None or key in keys or any(key[:at] in keys for at in dots_of(key)):
         return
     start = f"{place}: " if place else ""
+    advice = f"; ~{key} leaves it out" if place else ""
     raise ConfigError(
         f"{start}the function has no parameter {key!r}{closest(key, keys)}; "
-        f"{_listed('it has', sorted(keys))}"
+        f"{_listed('it has', sorted(keys))}{advice}"
     )
 
 
@@ -159,6 +166,23 @@ def _check_in_base(
 def _listed(start: str, names: Sequence[str]) -> str:
     more = ", ..." if len(names) > _NAMES_SHOWN else ""
     return f"{start} {', '.join(names[:_NAMES_SHOWN]) or 'none'}{more}"
+
+
+def warn_lists(blocks: Iterable[Block], base: Mapping[Any, Any]) -> None:
+    """Log a warning where a list in brackets is one value, and the base has a number or a text."""
+    for block in blocks:
+        for key, value in block.keys.items():
+            default = lookup(base, key)
+            one = type(default) in (int, float, str)
+            if one and isinstance(value, list) and value and all(type(v) is list for v in value):
+                _log.warning(
+                    "%s: the list %s is one value, where the base has %r; for several values write "
+                    "%s without brackets",
+                    key,
+                    quoted(value[0]),
+                    default,
+                    as_word(key, "")[:-2] + ",".join(map(quoted, value[0])),
+                )
 
 
 def known_names(

@@ -8,8 +8,8 @@ from typing import Any
 
 from ztxexp.configs.distributions import Distribution
 from ztxexp.sweeps.files import Document
-from ztxexp.sweeps.options import Step, groups, steps, whole, whole_texts
-from ztxexp.sweeps.pieces import pieces
+from ztxexp.sweeps.options import Step, conditions, groups, steps, whole
+from ztxexp.sweeps.pieces import pieces, short
 from ztxexp.sweeps.values import is_plain, read_values
 from ztxexp_core.errors import ConfigError
 
@@ -17,7 +17,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "draws": whole(1),
     "draw_seed": whole(-(2**63)),
     "zip": groups,
-    "where": whole_texts,
+    "where": conditions,
     "expand": steps,
 }
 
@@ -60,6 +60,8 @@ class Block:
             if key.startswith("+"):
                 key = key[1:]
                 new.add(key)
+            if text.startswith("="):
+                raise ConfigError(f"{word!r} has two equals signs; write {key}{text}")
             if key in keys:
                 raise ConfigError(
                     f"the key {key!r} is there twice; write {key}=1,2 for two values, or a + "
@@ -68,7 +70,8 @@ class Block:
             try:
                 keys[key] = _in_file(text)
             except ConfigError as exc:
-                raise ConfigError(f"{key}={text}: {exc}".replace("~KEY", f"~{key}")) from exc
+                shown = short(word)[1:-1]
+                raise ConfigError(f"{shown}: {exc}".replace("~KEY", f"~{key}")) from exc
         return cls(keys, frozenset(new))
 
     @classmethod
@@ -274,14 +277,16 @@ def overridden(block: Block, words: Block, removed: Collection[str]) -> Block:
     """Return a block with the keys of some words set over its own."""
     keys = {key: value for key, value in block.keys.items() if key not in removed}
     changed = replace(block, keys={**keys, **words.keys}, new=block.new | words.new)
-    was_drawn = any(isinstance(entry, Distribution) for entry in _entries(block))
-    if was_drawn and not any(isinstance(entry, Distribution) for entry in _entries(changed)):
+    if is_drawn(block) and not is_drawn(changed):
         changed = replace(changed, draws=None, draw_seed=None)
     return changed
 
 
-def _entries(block: Block) -> Collection[Any]:
-    try:
-        return block.entries().values()
-    except ConfigError:  # it is told where the steps are added
-        return ()
+def is_drawn(block: Block) -> bool:
+    """Return whether a block has a key that is drawn at random; files of values are not read."""
+    return any(
+        isinstance(value, str)
+        and not _names_files(value)
+        and isinstance(read_entry(value), Distribution)
+        for value in block.keys.values()
+    )

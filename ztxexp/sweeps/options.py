@@ -13,6 +13,7 @@ from typing import Any
 from ztxexp.configs.distributions import Distribution
 from ztxexp.sweeps.pieces import pieces, scalar, short
 from ztxexp.sweeps.values import as_text, quoted, read_call
+from ztxexp.text.expression import Expression
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import is_number
 
@@ -205,6 +206,14 @@ def whole_texts(value: Any) -> tuple[str, ...]:
     return texts(value)
 
 
+def conditions(value: Any) -> tuple[str, ...]:
+    """Return the texts of conditions: one, or several."""
+    texts_given = whole_texts(value)
+    for one in texts_given:
+        Expression(one)
+    return texts_given
+
+
 def bases(value: Any) -> tuple[Any, ...]:
     """Return base files; a mapping among them is one that stands in the sweep itself."""
     listed = value if isinstance(value, (list, tuple)) else [value]
@@ -330,7 +339,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "base": mapping,
     "base_files": bases,
     "zip": groups,
-    "where": whole_texts,
+    "where": conditions,
     "without": texts,
     "expand": steps,
     "draws": whole(1),

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.configs.distributions import Distribution
 from ztxexp.sweeps import options as kinds
-from ztxexp.sweeps.bases import base_of, check_keys, known_names, without_keys
-from ztxexp.sweeps.blocks import Block, blocks_of, overridden
+from ztxexp.sweeps.bases import (
+    base_of,
+    check_keys,
+    known_names,
+    warn_lists,
+    without_keys,
+)
+from ztxexp.sweeps.blocks import Block, blocks_of, is_drawn, overridden
 from ztxexp.sweeps.files import Document, read_document
 from ztxexp.sweeps.options import OPTIONS, Step
 from ztxexp.sweeps.steps import Shared, add_condition, add_expander, add_steps
@@ -184,9 +190,13 @@ class SweepSpec:
             )
         swept = {key for block in self.blocks for key in block.keys}
         left = [key for key in removed if key not in swept]
+        changed = tuple(overridden(block, blocks[0], removed) for block in self.blocks)
+        fixed = any(map(is_drawn, self.blocks)) and not any(map(is_drawn, changed))
         return replace(
             self,
-            blocks=tuple(overridden(block, blocks[0], removed) for block in self.blocks),
+            blocks=changed,
+            draws=None if fixed else self.draws,
+            draw_seed=None if fixed else self.draw_seed,
             without=tuple(dict.fromkeys((*(self.without or ()), *left))) or None,
         )
 
@@ -308,9 +318,11 @@ class SweepSpec:
             ConfigError: a key that the base or the function does not have, values that cannot be
                 read, files that are not there.
         """
-        merged, rows, open_files = base_of(self.base_files or (), self.base, base, keys)
-        merged = without_keys(merged, self.without or ())
+        removed = self.without or ()
+        merged, rows, open_files = base_of(self.base_files or (), self.base, base, keys, removed)
+        merged = without_keys(merged, removed)
         check_keys(self.blocks, merged, keys, closed=bool(open_files), files=open_files)
+        warn_lists(self.blocks, merged)
         self._check_draws()
         self._check_zip()
         if merged:
@@ -339,13 +351,10 @@ class SweepSpec:
         return builder
 
     def _check_draws(self) -> None:
-        drawn = [
-            any(isinstance(entry, Distribution) for entry in block.entries().values())
-            for block in self.blocks
-        ]
+        drawn = [is_drawn(block) for block in self.blocks]
         asked = [block.draws is not None for block in self.blocks]
-        for number, (is_drawn, is_asked) in enumerate(zip(drawn, asked, strict=True), 1):
-            if is_asked and not is_drawn:
+        for number, (has_draws, is_asked) in enumerate(zip(drawn, asked, strict=True), 1):
+            if is_asked and not has_draws:
                 raise ConfigError(f"block {number} of the sweep has draws, but {_NOTHING_DRAWN}")
         if self.draws is not None and not any(drawn):
             raise ConfigError(f"-n {self.draws} (draws) is given, but {_NOTHING_DRAWN}")

@@ -143,7 +143,10 @@ def add_condition(builder: ConfigBuilder, text: str, known: frozenset[str] | Non
     if known is None:
         builder.where(expression, name=text)
         return
-    expression.check_names(set(known))
+    try:
+        expression.check_names(set(known))
+    except ConfigError as exc:
+        raise ConfigError(f"where: {exc}") from exc
     builder.where(functools.partial(expression.matches, missing=False), name=text)
 
 

@@ -105,7 +105,18 @@ def read_values(text: str, folder: str = "") -> list[Any] | Distribution:
                 )
             return several
         values += [_value(piece, 0)] if several is None else several
+    if len(parts) > 1 and re.search(r",\s", text) and _is_prose(text, parts):
+        raise ConfigError(
+            f"{short(text)} may be one text or several values; several are written without spaces, "
+            f"one text in quotes: {hint(text)}"
+        )
     return values
+
+
+def _is_prose(text: str, parts: list[str]) -> bool:
+    """Return whether words stand between commas and spaces as in a sentence."""
+    words = [part for part in parts if part[0] not in "\"'[{@" and isinstance(scalar(part), str)]
+    return any(re.search(r",\s+" + re.escape(word), text) for word in words)
 
 
 def is_plain(text: str) -> bool:

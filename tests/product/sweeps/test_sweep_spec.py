@@ -141,6 +141,7 @@ def test_expanders_are_called_by_name():
             ["lr="],
             "lr=: there is no value; write null for nothing, '\"\"' for an empty text, or ~lr",
         ),
+        (["lr==1"], "'lr==1' has two equals signs; write lr=1"),
         (["lr=1", "lr=2"], "the key 'lr' is there twice; write lr=1,2"),
         (["+", "lr=1"], "a + stands between two blocks"),
         (["lr=1", "+", "+", "lr=2"], "a + stands between two blocks"),
@@ -199,6 +200,7 @@ def test_base_files_say_which_keys_there_are():
     assert "base.yaml:2: the function has no parameter 'model'" in refused(
         base_files="base.yaml", keys=["lr"]
     )
+    assert built("~model", base_files="base.yaml", keys=["lr"]) == [{"lr": 1}]
     assert "there is no file bas.yaml (did you mean 'base.yaml'?)" in refused(base_files="bas.yaml")
 
 
@@ -299,6 +301,11 @@ def test_null_has_no_form_in_toml():
         ("metrics: {acc: up}\n", "metrics acc must be max or min"),
         ("run: a.py:f\ncommand: echo\n", "sweep.yaml:2: there is a run as well"),
         ("version: 1.10\n", "version must be a text, got 1.1; write it in quotes"),
+        (
+            "sweep: {p: 'Hello, world'}\n",
+            "sweep.yaml:1: p: 'Hello, world' may be one text or several",
+        ),
+        ("where: lr = 3\n", "sweep.yaml:1: where the condition cannot be used: write =="),
         ("base: 3\n", "base must be a mapping"),
         ("- a\n", "holds no sweep"),
         ("", "holds no sweep"),
@@ -375,6 +382,23 @@ def test_a_base_file_of_the_command_line_counts_over_the_sweep_file():
     assert spec.apply(ExpManager()).build()[0]["model"] == {"name": "tiny"}
     spec.save("again.yaml")
     assert SweepSpec.from_file("again.yaml") == spec
+
+
+def test_a_key_that_is_fixed_by_a_word_is_drawn_no_more():
+    spec = SweepSpec.from_words(["lr=loguniform(1e-5,1e-1)", "seed=0,1"], draws=9, draw_seed=1)
+    assert spec.with_words(["lr=0.5"]).apply(ExpManager()).build() == [
+        {"lr": 0.5, "seed": 0},
+        {"lr": 0.5, "seed": 1},
+    ]
+
+
+def test_a_list_in_brackets_where_a_number_belongs_is_asked_about(caplog):
+    built("lr=[1e-3,1e-2]", base={"lr": 0.1}, keys=["lr"])
+    assert "the list [0.001,0.01] is one value, where the base has 0.1" in caplog.text
+    assert "write lr=0.001,0.01 without brackets" in caplog.text
+    caplog.clear()
+    built("layers=[64,64],[128]", base={"layers": [1]}, keys=["layers"])
+    assert not caplog.records
 
 
 def test_a_pipeline_gets_what_is_recorded():

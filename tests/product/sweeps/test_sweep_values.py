@@ -45,7 +45,8 @@ from ztxexp_core.errors import ConfigError
         ("f(x),relu(a,b),:)", ["f(x)", "relu(a,b)", ":)"]),
         ("a[0],b{1,2}", ["a[0]", "b{1,2}"]),
         ("a@b,@", ["a@b", "@"]),
-        (" a , b ", ["a", "b"]),
+        (" a ,b ", ["a", "b"]),
+        ("1e-3, 1e-2", [0.001, 0.01]),
     ],
 )
 def test_values(text, expected):
@@ -76,6 +77,7 @@ def test_distributions_have_the_names_of_python(text, expected):
         ("", "there is no value; write null for nothing"),
         ("a,,b", "a value is missing beside a comma"),
         ("a,", "a value is missing beside a comma"),
+        ("Hello, world", "one text in quotes: '\"Hello, world\"'"),
         ("[1,2", "the '[' of '[1,2' is never closed"),
         ("[1,2]x", "does not end where that closes; for the text write '\"[1,2]x\"'"),
         ("a(b,c", "is never closed"),
