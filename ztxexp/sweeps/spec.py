@@ -19,9 +19,16 @@ from ztxexp.sweeps.bases import (
 )
 from ztxexp.sweeps.blocks import Block, blocks_of, is_drawn, overridden
 from ztxexp.sweeps.files import Document, read_document
+from ztxexp.sweeps.lines import beside
 from ztxexp.sweeps.options import OPTIONS, Step
-from ztxexp.sweeps.steps import Shared, add_condition, add_expander, add_steps
-from ztxexp.sweeps.values import beside
+from ztxexp.sweeps.steps import (
+    Shared,
+    add_condition,
+    add_expander,
+    add_steps,
+    check_draws,
+    check_zip,
+)
 from ztxexp.sweeps.writing import document_text
 from ztxexp_core.errors import ConfigError, closest
 
@@ -323,8 +330,8 @@ class SweepSpec:
         merged = without_keys(merged, removed)
         check_keys(self.blocks, merged, keys, closed=bool(open_files), files=open_files)
         warn_lists(self.blocks, merged)
-        self._check_draws()
-        self._check_zip()
+        check_draws(self.blocks, self.draws)
+        check_zip(self.blocks, self.zip or ())
         if merged:
             builder.variants([merged])
         for table in rows:
@@ -349,26 +356,6 @@ class SweepSpec:
         if self.shuffle is not None and self.shuffle is not False:
             builder.shuffle(None if self.shuffle is True else self.shuffle)
         return builder
-
-    def _check_draws(self) -> None:
-        drawn = [is_drawn(block) for block in self.blocks]
-        asked = [block.draws is not None for block in self.blocks]
-        for number, (has_draws, is_asked) in enumerate(zip(drawn, asked, strict=True), 1):
-            if is_asked and not has_draws:
-                raise ConfigError(f"block {number} of the sweep has draws, but {_NOTHING_DRAWN}")
-        if self.draws is not None and not any(drawn):
-            raise ConfigError(f"-n {self.draws} (draws) is given, but {_NOTHING_DRAWN}")
-
-    def _check_zip(self) -> None:
-        swept = dict.fromkeys(key for block in self.blocks for key in block.keys)
-        for group in self.zip or ():
-            missing = [key for key in group if key not in swept]
-            if missing:
-                near = closest(missing[0], [key for key in swept if key not in group])
-                raise ConfigError(
-                    f"zip: {','.join(group)}: the sweep has no {missing[0]!r}{near}; it has "
-                    f"{', '.join(swept) or 'no keys'}"
-                )
 
     def label(self, pipeline: Any) -> None:
         """Give a pipeline name, group, tags, version, retries and trackers."""
@@ -417,11 +404,6 @@ class SweepSpec:
                     size[group] = len(entry)
             sizes.append(size)
         return sizes
-
-
-_NOTHING_DRAWN = (
-    "nothing in it is drawn; write for instance lr=loguniform(1e-5,1e-1), or opt=choice(adam,sgd)"
-)
 
 
 def _option(name: str) -> str:

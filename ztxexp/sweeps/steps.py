@@ -9,7 +9,7 @@ from typing import Any
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.configs.distributions import Distribution
-from ztxexp.sweeps.blocks import Block
+from ztxexp.sweeps.blocks import Block, is_drawn
 from ztxexp.sweeps.options import Step
 from ztxexp.sweeps.values import is_plain, read_values
 from ztxexp.text.expression import Expression
@@ -128,6 +128,42 @@ def _add_draws(
         )
     seed = block.draw_seed if block.draw_seed is not None else shared.draw_seed
     builder.random_search(drawn, n_trials=draws, seed=DRAW_SEED if seed is None else seed)
+
+
+def check_draws(blocks: Sequence[Block], draws: int | None) -> None:
+    """Refuse a number of draws where nothing is drawn.
+
+    Raises:
+        ConfigError: for the whole sweep, or for one of its blocks.
+    """
+    drawn = [is_drawn(block) for block in blocks]
+    for number, block in enumerate(blocks):
+        if block.draws is not None and not drawn[number]:
+            raise ConfigError(f"block {number + 1} of the sweep has draws, but {_NOTHING_DRAWN}")
+    if draws is not None and not any(drawn):
+        raise ConfigError(f"-n {draws} (draws) is given, but {_NOTHING_DRAWN}")
+
+
+def check_zip(blocks: Sequence[Block], groups: Sequence[tuple[str, ...]]) -> None:
+    """Refuse groups of keys that no block has.
+
+    Raises:
+        ConfigError: a key of one is swept nowhere.
+    """
+    swept = dict.fromkeys(key for block in blocks for key in block.keys)
+    for group in groups:
+        missing = [key for key in group if key not in swept]
+        if missing:
+            near = closest(missing[0], [key for key in swept if key not in group])
+            raise ConfigError(
+                f"zip: {','.join(group)}: the sweep has no {missing[0]!r}{near}; it has "
+                f"{', '.join(swept) or 'no keys'}"
+            )
+
+
+_NOTHING_DRAWN = (
+    "nothing in it is drawn; write for instance lr=loguniform(1e-5,1e-1), or opt=choice(adam,sgd)"
+)
 
 
 def add_condition(builder: ConfigBuilder, text: str, known: frozenset[str] | None) -> None:

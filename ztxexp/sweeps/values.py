@@ -19,10 +19,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ztxexp.configs.distributions import Distribution, choice, integers, loguniform, uniform
+from ztxexp.sweeps.lines import lines_of
 from ztxexp.sweeps.pieces import (
     CLOSING,
     OPENING,
@@ -172,7 +173,7 @@ def read_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
 def _sweeping(piece: str, folder: str, open_files: bool = True) -> list[Any] | Distribution | None:
     """Return what a range, a function or a file stands for; ``None`` for any other piece."""
     if piece[0] == "@" and len(piece) > 1:
-        return _lines(piece[1:], folder) if open_files else []
+        return list(map(read_one, lines_of(piece[1:], folder))) if open_files else []
     ends = parts_of_range(piece)
     if ends is not None:
         return numbers_between(piece, *ends)
@@ -375,44 +376,3 @@ def as_text(values: list[Any] | Distribution) -> str:
     if type(values) in (uniform, loguniform, integers):
         return f"{type(values).__name__}({quoted(values.low)},{quoted(values.high)})"  # type: ignore[attr-defined]
     raise ConfigError(f"{values!r} cannot be written as text")
-
-
-# ---- files of values -------------------------------------------------------------------------
-
-
-def beside(name: str, folder: str) -> str:
-    """Return the path of a file that a text names: beside a sweep file, or in the working folder.
-
-    Example:
-        >>> beside("base.yaml", "sweeps")
-        'sweeps/base.yaml'
-    """
-    name = os.path.expanduser(name)
-    path = os.path.normpath(os.path.join(folder, name))
-    return name if not os.path.exists(path) and os.path.exists(name) else path
-
-
-def _lines(name: str, folder: str) -> list[Any]:
-    try:
-        path = beside(name, folder)
-    except ValueError:  # letters that no path has
-        path = name
-    return list(_values_in(path)) or _no_lines(path)
-
-
-def _values_in(path: str) -> Iterator[Any]:
-    if "\0" in path or not os.path.isfile(path):
-        raise ConfigError(
-            f"there is no file {path} for @{path}; for the text write {hint('@' + path)}"
-        )
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for line in file:
-                if line.strip():
-                    yield read_one(line)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} cannot be read as a file of values: {exc}") from exc
-
-
-def _no_lines(path: str) -> list[Any]:
-    raise ConfigError(f"{path} holds no values; write one a line")
