@@ -113,8 +113,11 @@ def _mask_pair(pair: re.Match[str]) -> str:
     return f"{pair['name']}{pair['between']}{quote}{MASK}{quote}"
 
 
+_WITH_KEY = re.compile(r"[\w@%+=:./{}-]+", re.ASCII)
+
+
 def _quoted(word: str) -> str:
-    if re.fullmatch(r"[\w@%+=:./{}-]+", word) and ".." not in word:  # {key}, of a command
+    if "{" in word and ".." not in word and _WITH_KEY.fullmatch(word):  # {key}, of a command
         return word
     begin = word.removesuffix(MASK)  # whose stars need no quotes
     plain = begin != word and (not begin or shlex.quote(begin) == begin)

@@ -14,7 +14,13 @@ from typing import Any
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import CommandFailed, ConfigError, closest
 from ztxexp_core.run.current import ATTEMPT, CONFIG, METRICS, RUN_DIR, RUN_ID, log_step
-from ztxexp_core.run.printed import METRIC_LINE, Lines, MetricsFile, PrintedMetrics
+from ztxexp_core.run.printed import (
+    METRIC_LINE,
+    SEVERAL_IN_A_LINE,
+    Lines,
+    MetricsFile,
+    PrintedMetrics,
+)
 from ztxexp_core.run.program import run_program
 from ztxexp_core.store.files import RunFiles, open_to_write
 from ztxexp_core.values.codec import plain
@@ -117,6 +123,11 @@ class Command:
                 reported.end()
         if code:
             raise _failure(code, list(lines.tail))
+        if printed is not None and printed.near and not (printed.last or reported.last):
+            (ctx._sink or ctx._own_sink()).notify(
+                f"no metrics were found; lines such as {printed.near!r} have some, in a form that "
+                f"takes a pattern of your own (metric_pattern), such as {SEVERAL_IN_A_LINE}"
+            )
         metrics = {**(printed.last if printed else {}), **reported.last, **reported.final}
         return metrics or None
 
@@ -184,7 +195,7 @@ def value_text(value: Any) -> str:
 
 def _is_plain(word: str) -> bool:
     """Return whether a word needs no quotes to be read; braces do not."""
-    return ".." not in word and bool(re.fullmatch(r"[\w@%+=:./{}-]+", word))
+    return ".." not in word and bool(re.fullmatch(r"[\w@%+=:./{}-]+", word, re.ASCII))
 
 
 def _failure(code: int, tail: list[str]) -> CommandFailed:

@@ -18,6 +18,11 @@ METRIC_LINE = (
 )
 """Lines such as ``accuracy: 0.93`` and ``val loss = 1e-3``; a name has three words at most."""
 
+SEVERAL_IN_A_LINE = r"(?P<name>[A-Za-z_][\w./-]*)[:=]\s*(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?)"
+"""A pattern for lines such as ``epoch 3: loss=0.5, acc=0.9``."""
+
+_NUMBERS = re.compile(r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
+_NEAR_CHARS = 80
 _STEPS = frozenset({"step", "epoch", "iteration"})  # names that number what follows
 _LINE_BYTES = 8192  # of a line that are looked at
 _FILE_LINE_BYTES = 2**20
@@ -80,6 +85,8 @@ class PrintedMetrics:
 
     Attributes:
         last: the last value of each name.
+        near: a line that has names and numbers in another form than the default one, with ``N``
+            for the numbers.
     """
 
     def __init__(self, pattern: str, ignored: Container[str], log: Log):
@@ -91,9 +98,14 @@ class PrintedMetrics:
         self._step: int | None = None  # as printed, for what follows
         self._times: Counter[str] = Counter()
         self.last: dict[str, float] = {}
+        self.near: str | None = None
 
     def line(self, text: str) -> None:
         """Look at one line."""
+        if self._by_default and self.near is None and not self.last:
+            pairs = re.findall(SEVERAL_IN_A_LINE, text)
+            if any(name not in self._ignored and name.lower() not in _STEPS for name, _ in pairs):
+                self.near = _NUMBERS.sub("N", text.strip())[:_NEAR_CHARS]
         for match in self._pattern.finditer(text):
             name, value = match["name"], _number(match["value"])
             if not name or value is None:

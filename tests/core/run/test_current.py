@@ -14,6 +14,7 @@ from reading import lines
 
 import ztxexp
 from ztxexp import ExperimentPipeline, ExpRunner
+from ztxexp_core import hookimpl
 from ztxexp_core.errors import MetricError
 
 
@@ -157,3 +158,35 @@ def test_what_is_no_step_is_refused_inside_of_a_run(root, call, kind):
 
     ExpRunner([{}], root.path).run(train, progress=False)
     assert len(caught) == 1
+
+
+class InThreads:
+    """An executor that carries out all runs at once, in threads of the launching process."""
+
+    supports = frozenset({"in_process"})
+
+    @hookimpl
+    def ztxexp_execute(self, specs, run_one):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            yield from pool.map(run_one, specs)
+
+
+def test_runs_in_threads_of_one_process_do_not_mix(root, own_executor, caplog):
+    barrier = threading.Barrier(3)
+
+    def train(ctx):
+        barrier.wait(30)
+        ztxexp.log(i=ctx.config["i"])
+        barrier.wait(30)
+        thread = threading.Thread(target=ztxexp.log, kwargs={"lost": 1})
+        thread.start()
+        thread.join()
+        barrier.wait(30)
+        ztxexp.log(i=ctx.config["i"])
+
+    own_executor(InThreads())
+    ExpRunner([{"i": i} for i in range(3)], root.path).run(train, "own", workers=3, progress=False)
+    for run in root.runs():
+        i = run["config"]["i"]
+        assert events(run) == [(0, {"i": i}, "train"), (1, {"i": i}, "train")]
+    assert "which one it belongs to is not known" in caplog.text

@@ -335,6 +335,25 @@ def test_a_pattern_may_find_the_step(root):
     assert curve(root.only()) == [(3, {"loss": 0.5}, "train"), (4, {"loss": 0.25}, "train")]
 
 
+def test_lines_in_another_form_are_answered_with_a_pattern_that_works(root, caplog):
+    command = sh('echo "Epoch $1: loss=0.5, acc=0.$1"', "{i}")
+    summary = run(root, command, {"i": [1, 2]}, PARALLEL)
+    (told,) = set(warned(caplog, "no metrics were found"))
+    assert "lines such as 'Epoch N: loss=N, acc=N' have some" in told
+    assert summary.succeeded == 2
+    pattern = told.rpartition("such as ")[2].strip()
+    ExperimentPipeline(root.path).grid({"i": [3]}).run(
+        command=command, metric_pattern=pattern, progress=False
+    )
+    assert metrics(root.runs()[-1]) == {"loss": 0.5, "acc": 0.3}
+
+
+def test_no_pattern_is_told_where_there_are_metrics(root, caplog):
+    run(root, sh("echo 'epoch 3: loss=0.5, x=3'; echo acc: 1"))
+    run(root, sh("echo lr=0.5 seed; echo $1", "{lr}"))
+    assert not warned(caplog, "no metrics were found")
+
+
 @pytest.mark.parametrize("pattern", [None, ""])
 def test_lines_can_be_left_alone(root, pattern):
     run(root, sh("echo accuracy: 0.5"), metric_pattern=pattern)
