@@ -28,7 +28,8 @@ from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.requests import Listener
 from ztxexp.progress.progress import Progress
-from ztxexp.provenance.code_version import states_of, version_of
+from ztxexp.provenance.code_version import version_of
+from ztxexp.provenance.own_code import states_of
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.launches import LaunchWriter

@@ -15,25 +15,30 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dis
 import functools
 import hashlib
 import importlib.machinery
-import inspect
+import linecache
 import os
-import site
 import sys
-import sysconfig
-from collections.abc import Iterable, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from collections.abc import Iterable, Iterator, Mapping
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from ztxexp.provenance.own_code import file_of_module, is_generated, is_own, is_own_module
 from ztxexp.provenance.programs import version_of_program
-from ztxexp.provenance.provenance import file_of_class, hash_of_tree, name_of, parse_file
-from ztxexp.provenance.sources import hash_of_code, imported_in, names_in, source_of
+from ztxexp.provenance.provenance import (
+    definitions,
+    file_of_class,
+    first_line,
+    hash_of_tree,
+    name_of,
+    parse_file,
+)
 from ztxexp.text.format import cut
 from ztxexp_core.run.command import Command
 
-_OURS = ("ztxexp", "ztxexp_core", "ztxexp_executors", "ztxexp_trackers", "ztxexp_testing")
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 _VALUE_LIMIT = 1000  # characters of a value that counts
 _PARTS_LIMIT = 5000
@@ -90,16 +95,6 @@ def _version_of_command(command: Command) -> CodeVersion:
     return CodeVersion(f"`{cut(name, _NAME_WIDTH)}`", program.hash, program.files, function=name)
 
 
-def states_of(files: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
-    """Return path, time of change in ns and size in bytes of each file that is there."""
-    states = []
-    for path in files:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            states.append((path, status.st_mtime_ns, status.st_size))
-    return tuple(states)
-
-
 def unknown_note(version: CodeVersion, stated: str | None = None) -> str | None:
     """Return why a version is not known; ``None`` where it is, or the user has stated one."""
     names = ", ".join(map(os.path.basename, version.edited))
@@ -126,7 +121,7 @@ class _Walk:
     def visit(self, value: Any, names: frozenset[str] = frozenset()) -> None:
         """Follow a value; of a module only the given names."""
         if isinstance(value, ModuleType):
-            self._visit_names(vars(value), names) if _is_own_module(value) else None
+            self._visit_names(vars(value), names) if is_own_module(value) else None
             return
         if self._is_known(id(value), value):
             return
@@ -155,11 +150,11 @@ class _Walk:
         self.visit(getattr(function, "__wrapped__", None))
         code = function.__code__
         space = function.__globals__
-        if not _is_own(code.co_filename, space.get("__name__")):
+        if not is_own(code.co_filename, space.get("__name__")):
             return
-        if code.co_filename.startswith("<") and not _is_own(space.get("__file__") or "<"):
+        if code.co_filename.startswith("<") and not is_own(space.get("__file__") or "<"):
             return  # made by a package
-        source = source_of(code.co_filename, space)
+        source = _source_of(code.co_filename, space)
         node = source.definition(function.__qualname__, code.co_firstlineno) if source else None
         if source and source.path:
             self.files.add(os.path.abspath(source.path))
@@ -167,12 +162,12 @@ class _Walk:
             plain = type(space.get("__loader__")) is importlib.machinery.SourceFileLoader
             if plain and space.get("__name__") != "__main__" and not source.holds(code):
                 self.edited.add(os.path.abspath(source.path))
-        self._add(function.__qualname__, hash_of_tree(node) if node else hash_of_code(code))
+        self._add(function.__qualname__, hash_of_tree(node) if node else _hash_of_code(code))
         for import_ in ast.walk(node) if node else ():
-            self._visit_import(import_, space, names_in(code))
-        for path in () if node else imported_in(code):
-            self._visit_module(path, names_in(code))
-        self._visit_names(space, names_in(code), by_value=node is None)
+            self._visit_import(import_, space, _names_in(code))
+        for path in () if node else _imported_in(code):
+            self._visit_module(path, _names_in(code))
+        self._visit_names(space, _names_in(code), by_value=node is None)
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
                 self._visit_value("closure", cell.cell_contents)
@@ -185,20 +180,20 @@ class _Walk:
         own = [
             cls
             for cls in kind.__mro__
-            if _is_own_module(sys.modules.get(cls.__module__))
+            if is_own_module(sys.modules.get(cls.__module__))
             or (cls.__module__ == "builtins" and file_of_class(cls))  # made by exec()
         ]
         for cls in own:
             space = vars(sys.modules[cls.__module__])
             path = space.get("__file__") or file_of_class(cls)
-            source = source_of(path, space) if path else None
+            source = _source_of(path, space) if path else None
             node = source.definition(cls.__qualname__) if source else None
             if node is not None:
                 self._add(cls.__qualname__, hash_of_tree(node))
             for name, member in vars(cls).items():
                 if node is None and not name.startswith("__"):
                     self._visit_value(f"{cls.__qualname__}.{name}", member)
-                elif node is None or not _is_generated(member):
+                elif node is None or not is_generated(member):
                     self.visit(member)
 
     def _visit_value(self, name: str, value: Any) -> None:
@@ -233,7 +228,7 @@ class _Walk:
             self.visit(value, names)
             return
         path = space.get("__file__")
-        source = source_of(path, space) if isinstance(path, str) and _is_own(path) else None
+        source = _source_of(path, space) if isinstance(path, str) and is_own(path) else None
         if source is None or (by_value and not source.bindings(name)):
             if by_value or space.get("__name__") == "__main__":
                 self._visit_value(name, value)  # of a notebook
@@ -269,8 +264,8 @@ class _Walk:
         if module is not None:
             self.visit(module, names)
             return
-        file = _file_of_module(path)  # imported later, in the function
-        if file and _is_own(file):
+        file = file_of_module(path)  # imported later, in the function
+        if file and is_own(file):
             self.files.add(os.path.abspath(file))
             self._add(path, hash_of_tree(parse_file(file)))
 
@@ -286,53 +281,128 @@ class _Walk:
         return False
 
 
-# ---- what is the user's own --------------------------------------------------------------------
+# ---- sources -----------------------------------------------------------------------------------
 
 
-def _is_own_module(module: ModuleType | None) -> bool:
-    if module is None:
-        return False
-    name, path = getattr(module, "__name__", ""), getattr(module, "__file__", None)
-    return name == "__main__" or (isinstance(path, str) and _is_own(path, name))
+class _Source:
+    """A file, or a cell of a notebook: what it defines, and what it binds."""
 
+    def __init__(self, tree: ast.Module, path: str | None):
+        self.path = path
+        self._tree = tree
+        self._definitions: dict[str, list[Any]] = {}
+        for name, node in definitions(tree):
+            self._definitions.setdefault(name, []).append(node)
+        self._bindings: dict[str, list[ast.stmt]] = {}
+        for name, statement in _bindings(tree.body):
+            self._bindings.setdefault(name, []).append(statement)
 
-def _is_own(path: str, module: Any = None) -> bool:
-    """Return whether a file belongs to the user rather than to Python or a package."""
-    if str(module).partition(".")[0] in _OURS:
-        return False
-    if path.startswith("<"):
-        return not path.startswith("<frozen")
-    parts = os.path.abspath(path).split(os.sep)
-    if "site-packages" in parts or "dist-packages" in parts:
-        return False
-    return not os.path.realpath(path).startswith(_libraries())
+    def definition(self, qualname: str, line: int | None = None) -> Any:
+        """Return what is defined under a name, or else at a line: a decorator may rename.
 
-
-@functools.lru_cache(maxsize=1)
-def _libraries() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {*site.getsitepackages(), site.getusersitepackages()}
-    return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
-
-
-def _is_generated(member: Any) -> bool:
-    """Return whether a dataclass, say, has made this method out of what the source has."""
-    inner = inspect.unwrap(member) if isinstance(member, FunctionType) else None
-    return isinstance(inner, FunctionType) and inner.__code__.co_filename.startswith("<")
-
-
-def _file_of_module(path: str) -> str | None:
-    """Return the file of a module that is not imported yet; nothing is imported."""
-    folders: Any = None
-    spec = None
-    for depth in range(path.count(".") + 1):
-        name = ".".join(path.split(".")[: depth + 1])
-        try:
-            spec = importlib.machinery.PathFinder.find_spec(name, folders)
-        except Exception:
+        Of several lambdas in one line nobody knows which it is.
+        """
+        named = self._definitions.get(qualname, [])
+        if line is None:
+            return named[-1] if named else None
+        if sum(first_line(node) == line for node in named) > 1:
             return None
-        if spec is None:
-            return None
-        folders = spec.submodule_search_locations
-    return spec.origin if spec and spec.has_location else None
+        others = (node for nodes in self._definitions.values() for node in nodes)
+        return next((node for node in (*named, *others) if first_line(node) == line), None)
+
+    def bindings(self, name: str) -> list[ast.stmt]:
+        """Return the statements at the top level that bind a name."""
+        return self._bindings.get(name, [])
+
+    def holds(self, code: CodeType) -> bool:
+        """Return whether the file, as it is now, compiles to this code."""
+        return _hash_of_code(code) in self._codes
+
+    @functools.cached_property
+    def _codes(self) -> frozenset[str]:
+        compiled = compile(self._tree, self.path or "", "exec", dont_inherit=True)
+        return frozenset(map(_hash_of_code, _codes_in(compiled)))
+
+
+def _source_of(path: str, space: Mapping[str, Any]) -> _Source | None:
+    """Return the source of a file or cell; ``None`` where there is none, or it is not Python."""
+    try:
+        status = os.stat(path)
+        return _source_of_file(path, status.st_mtime_ns, status.st_size)
+    except OSError:
+        source = "".join(linecache.getlines(path, dict(space) if "__loader__" in space else None))
+        return _source_of_text(source) if source else None
+
+
+@functools.lru_cache(maxsize=256)
+def _source_of_file(path: str, _changed_ns: int, _size: int) -> _Source | None:
+    try:
+        return _Source(parse_file(path), path)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _source_of_text(text: str) -> _Source | None:
+    try:
+        return _Source(ast.parse(text), None)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # a cell with a line of IPython's own
+
+
+def _bindings(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield what statements at the top level bind, also those below ``if``, ``try``, ``with``."""
+    for statement in statements:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                yield alias.asname or alias.name.partition(".")[0], statement
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id, statement
+                elif (
+                    isinstance(node, (ast.Subscript, ast.Attribute))
+                    and isinstance(node.ctx, ast.Store)
+                    and isinstance(node.value, ast.Name)
+                ):
+                    yield node.value.id, statement
+        elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            for field in ("body", "orelse", "finalbody"):
+                yield from _bindings(getattr(statement, field, ()))
+            for handler in getattr(statement, "handlers", ()):
+                yield from _bindings(handler.body)
+
+
+# ---- code objects ------------------------------------------------------------------------------
+
+
+def _codes_in(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes_in(constant)
+
+
+def _names_in(code: CodeType) -> frozenset[str]:
+    """Return the global names and attributes of byte code, and of what is defined in it."""
+    return frozenset(name for each in _codes_in(code) for name in each.co_names)
+
+
+def _imported_in(code: CodeType) -> Iterator[str]:
+    """Yield the modules that byte code imports."""
+    for each in _codes_in(code):
+        for step in dis.get_instructions(each):
+            if step.opname == "IMPORT_NAME":
+                yield step.argval
+
+
+def _hash_of_code(code: CodeType) -> str:
+    """Return a hash of byte code, the same whatever the line; it differs between Pythons."""
+    digest = hashlib.sha256(str(sys.implementation.cache_tag).encode())
+    for each in _codes_in(code):
+        constants = [c for c in each.co_consts if not isinstance(c, CodeType)]
+        shown = [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in constants]
+        names = (each.co_name, each.co_names, each.co_varnames, each.co_freevars)
+        counts = (each.co_argcount, each.co_posonlyargcount, each.co_kwonlyargcount)
+        digest.update(repr((each.co_code, names, counts, shown)).encode())
+    return digest.hexdigest()[:32]
