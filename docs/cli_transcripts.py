@@ -11,22 +11,30 @@ same heading share a folder, in which ``examples`` is the examples folder of the
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+
+import pyte
 
 HERE = Path(__file__).parent
 PAGE = HERE / "cli.md"
 _BLOCK = re.compile(r"(<!-- kill one worker -->\n)?```console\n(.*?)```", re.S)
 _HEADING = re.compile(r"^## .*$", re.M)
+_COLUMNS, _ROWS = 100, 200
 _TOLERANCE = 0.03  # results of training differ a little between machines
 # What is different each time: ids of runs and launches, dates, times, ages, sizes, processes.
 _VOLATILE = [
@@ -61,31 +69,49 @@ def kill_one_worker(root: Path, over: threading.Event) -> None:
         time.sleep(0.1)
 
 
+def typed(command: str, folder: Path, env: Mapping[str, str]) -> list[str]:
+    """Type a command in a terminal, and return the lines that it shows at the end."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+    screen = pyte.Screen(_COLUMNS, _ROWS)
+    stream = pyte.ByteStream(screen)
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=dict(env),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    with contextlib.suppress(OSError):  # nobody has the terminal open any more
+        while data := os.read(controller, 65536):
+            stream.feed(data)
+    os.close(controller)
+    process.wait()
+    lines = [line.rstrip() for line in screen.display]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
 def run_block(text: str, folder: Path, kills: bool) -> str:
     """Run the commands of a block and return what a terminal would show."""
     shown = ""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    env |= {"NO_COLOR": "1", "COLUMNS": "100"}
+    env |= {"NO_COLOR": "1", "TERM": "xterm-256color"}
     env.pop("ZTXEXP_RESULTS", None)
     for number, command in enumerate(commands(text)):
         over = threading.Event()
         killer = threading.Thread(target=kill_one_worker, args=(folder / "results", over))
         if kills and number == 0:
             killer.start()
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        screen = typed(command, folder, env)
         over.set()
         if killer.is_alive():
             killer.join()
-        printed = "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
-        shown += f"$ {command}\n{printed}\n" if printed else f"$ {command}\n"
+        shown += "\n".join([f"$ {command}", *screen]) + "\n"
     return shown
 
 
