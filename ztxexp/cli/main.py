@@ -32,6 +32,7 @@ COMMANDS = {
     "resume": "Run what the last sweep lacks.",
     "retry": "Run only what failed in the last sweep.",
     "complete": "Run the cells and seeds that a table lacks.",
+    "init": "Write a first sweep file, or translate one of another tool.",
     "list": "List runs with what varies and their metrics.",
     "show": "Show a run: configuration, metrics, curves, code.",
     "logs": "Print what a run has printed; -f follows it.",

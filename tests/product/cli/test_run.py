@@ -187,3 +187,22 @@ def test_keys_of_the_function_are_completed_without_importing_it(shell):
     words = {"COMP_WORDS": "ztxexp run train.py:train h", "COMP_CWORD": "3"}
     _, out, _ = shell(_ZTXEXP_COMPLETE="bash_complete", **words)
     assert out == "plain,hidden=\n"
+
+
+def test_init_writes_a_file_that_runs(shell):
+    code, _, err = shell("init", "train.py:train")
+    assert code == 0 and "ztxexp plan sweep.yaml" in err
+    assert shell("plan", "sweep.yaml")[0] == 0
+    code, _, err = shell("init", "train.py:train")
+    assert code == 2 and "--force" in err
+
+
+def test_init_translates_a_file_of_another_tool(shell):
+    (shell.folder / "wandb.yaml").write_text(
+        "program: train.py\nmethod: grid\nmetric: {name: accuracy, goal: maximize}\n"
+        "parameters:\n  lr: {values: [0.1, 0.2]}\n  seed: {value: 1}\n"
+    )
+    code, _, _ = shell("init", "--from", "wandb", "wandb.yaml", "-o", "out.yaml")
+    assert code == 0
+    code, out, _ = shell("plan", "out.yaml")
+    assert code == 0 and "2 of 2" in out
