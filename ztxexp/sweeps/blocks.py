@@ -105,6 +105,7 @@ class Block:
                 raise ConfigError(f"{place(name)}: {name} {exc}") from exc
         keys: dict[str, Any] = {}
         new = set()
+        _check_foreign(own, lambda *path: place(*start, *path))
         for path, value in _nested(own):
             key = ".".join(path)
             where = place(*start, *path)
@@ -165,6 +166,29 @@ class Block:
 
 def _new_key(key: str, new: Collection[str]) -> str:
     return f"+{key}" if key in new or key.startswith("+") else key
+
+
+_OF_WANDB = frozenset({"value", "values", "min", "max", "distribution", "probabilities", "q"})
+
+
+def _check_foreign(given: Mapping[str, Any], place: Callable[..., str]) -> None:
+    """Refuse ``lr: {values: [...]}``, as W&B writes it: nested keys are not meant.
+
+    Raises:
+        ConfigError: a key is written so.
+    """
+    for key, value in given.items():
+        if isinstance(value, Mapping) and value and set(value) <= _OF_WANDB:
+            ends = (value.get("min"), value.get("max"))
+            shown = value.get("values", value.get("value"))
+            if shown is None and None not in ends:
+                shown = f"loguniform({ends[0]}, {ends[1]})"
+            if shown is not None:
+                raise ConfigError(
+                    f"{place(key)}: {key} is written as W&B does; write {key}: {shown}, or "
+                    f"{key}.{next(iter(value))}: for a nested key; ztxexp init --from wandb FILE "
+                    "translates a whole sweep"
+                )
 
 
 def _nested(given: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:

@@ -20,6 +20,7 @@ from ztxexp_core.errors import ConfigError, closest
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _ROWS = (".csv", ".tsv")
 _LARGEST = 20_000_000  # bytes
+_DEEPEST = 60  # levels
 _MOST_VALUES = 1_000_000  # of a file, those of aliases counted each time
 
 Path = tuple[str, ...]
@@ -69,9 +70,25 @@ def read_document(path: str | os.PathLike[str]) -> Document:
             f"{', '.join(SUFFIXES)}"
         )
     text = _text(name)
-    if suffix == ".toml":
-        return _toml(name, text)
-    return _json(name, text) if suffix == ".json" else _yaml(name, text)
+    read = {".toml": _toml, ".json": _json}.get(suffix, _yaml)
+    document = read(name, text)
+    _check_depth(name, document.value)
+    return document
+
+
+def _check_depth(name: str, value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return
+    raise ConfigError(f"{name} is nested more than {_DEEPEST} levels deep")
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def read_base(path: str | os.PathLike[str]) -> tuple[Document, list[dict[str, Any]]]:
@@ -136,9 +153,11 @@ def _toml(name: str, text: str) -> Document:
         import tomli as tomllib
     try:
         value = tomllib.loads(text.replace("\r\n", "\n"))
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        return Document(name, _without_times(value), _lines_of_toml(text))
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{name} is no valid TOML: {exc}") from exc
-    return Document(name, _without_times(value), _lines_of_toml(text))
+    except RecursionError as exc:
+        raise ConfigError(f"{name} is nested too deeply") from exc
 
 
 def _without_times(value: Any) -> Any:

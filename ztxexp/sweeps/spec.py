@@ -28,6 +28,7 @@ from ztxexp.sweeps.steps import (
     add_steps,
     check_draws,
     check_zip,
+    parents_of,
 )
 from ztxexp.sweeps.writing import document_text
 from ztxexp_core.errors import ConfigError, closest
@@ -335,7 +336,7 @@ class SweepSpec:
         if merged:
             builder.variants([merged])
         for table in rows:
-            builder.variants(table)
+            builder.variants([{**parents_of(row, merged), **row} for row in table])
         names = known_names(merged, rows, self.blocks, keys)
         own = any(block.expand for block in self.blocks) or self.expand
         known = None if own else names

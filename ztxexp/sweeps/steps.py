@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp.configs.builder import ConfigBuilder
-from ztxexp.configs.distributions import Distribution
+from ztxexp.configs.distributions import Distribution, choice
+from ztxexp.configs.keys import literal
 from ztxexp.sweeps.blocks import Block, is_drawn
 from ztxexp.sweeps.options import Step
 from ztxexp.sweeps.values import is_plain, read_values
@@ -44,13 +45,13 @@ def add_steps(builder: ConfigBuilder, block: Block, shared: Shared) -> None:
     Raises:
         ConfigError: the block cannot be carried out.
     """
-    entries = block.entries()
+    entries = {written(key, shared.base): value for key, value in block.entries().items()}
     drawn = {k: v for k, v in entries.items() if isinstance(v, Distribution)}
     lists = {k: v for k, v in entries.items() if isinstance(v, list)}
     zipped = _zip_groups(block, shared, lists, drawn)
     single = {k: v[0] for k, v in lists.items() if len(v) == 1 and not any(k in g for g in zipped)}
     late = {k for k in single if _below(k, (o for o in entries if o not in single))}
-    first = {**_parents(entries, shared.base), **{k: single[k] for k in single if k not in late}}
+    first = {**parents_of(entries, shared.base), **{k: single[k] for k in single if k not in late}}
     if first:
         builder.variants([first])
     if drawn:
@@ -79,11 +80,19 @@ def _below(key: str, others: Iterator[str]) -> bool:
     return any(key.startswith(f"{other}.") for other in others)
 
 
-def _parents(keys: Collection[str], base: Mapping[str, Any]) -> dict[str, Any]:
+def written(key: str, base: Mapping[str, Any]) -> str:
+    """Return a key as a literal one where the base has its neighbours with dots in their names."""
+    top = f"{key.partition('.')[0]}."
+    if top == f"{key}." or top[:-1] in base:
+        return key
+    return literal(key) if any(str(other).startswith(top) for other in base) else key
+
+
+def parents_of(keys: Collection[str], base: Mapping[str, Any]) -> dict[str, Any]:
     """Return the empty mappings that nested keys need, because nothing else makes them."""
     parents: dict[str, Any] = {}
     for key in keys:
-        if key in base:
+        if key in base or isinstance(key, literal):
             continue
         for at in reversed(dots_of(key)):
             parent = key[:at]
@@ -121,10 +130,11 @@ def _add_draws(
 ) -> None:
     draws = block.draws if block.draws is not None else shared.draws
     if draws is None:
-        key = next(iter(drawn))
+        key, distribution = next(iter(drawn.items()))
+        each = "; for each of its values write them without choice"
         raise ConfigError(
             f"{key}={block.keys[key]} is drawn at random; say how often: -n 20, or draws: 20 in "
-            "a file"
+            f"a file{each if isinstance(distribution, choice) else ''}"
         )
     seed = block.draw_seed if block.draw_seed is not None else shared.draw_seed
     builder.random_search(drawn, n_trials=draws, seed=DRAW_SEED if seed is None else seed)

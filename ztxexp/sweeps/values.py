@@ -148,7 +148,10 @@ def read_one(text: str) -> Any:
             return _value(stripped, 0)
         except ConfigError:
             return stripped
-    return scalar(stripped)
+    try:
+        return scalar(stripped)
+    except ConfigError:  # more digits than a number can have
+        return stripped
 
 
 def read_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:

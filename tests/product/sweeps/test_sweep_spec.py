@@ -83,6 +83,7 @@ def test_draws_meet_every_value_of_the_lists():
     searched = ExpManager().random_search({"lr": loguniform(1e-5, 1e-1)}, n_trials=3, seed=7)
     assert made == searched.grid({"seed": [0, 1]}).build()
     assert "say how often: -n 20" in refused("lr=loguniform(1e-5,1e-1)")
+    assert "for each of its values write them without choice" in refused("lr=choice(1,2)")
     assert "nothing in it is drawn" in refused("lr=1,2", draws=3)
     assert "-n must be a whole number from 1" in refused("lr=uniform(0,1)", draws=0)
 
@@ -306,6 +307,11 @@ def test_null_has_no_form_in_toml():
             "sweep.yaml:1: p: 'Hello, world' may be one text or several",
         ),
         ("where: lr = 3\n", "sweep.yaml:1: where the condition cannot be used: write =="),
+        (
+            "sweep:\n  lr: {values: [1, 2]}\n",
+            "sweep.yaml:2: lr is written as W&B does; write lr: [1",
+        ),
+        ("sweep:\n  lr: {min: 1, max: 2}\n", "write lr: loguniform(1, 2)"),
         ("base: 3\n", "base must be a mapping"),
         ("- a\n", "holds no sweep"),
         ("", "holds no sweep"),
@@ -359,6 +365,24 @@ def test_files_that_a_sweep_names_lie_beside_it_or_in_the_working_folder():
     )
     assert spec.run == "train.py:f"
     assert spec.apply(ExpManager()).build() == [{"x": 1, "p": "a"}, {"x": 1, "p": "b"}]
+
+
+def test_keys_with_dots_in_their_names_stay_so_beside_others():
+    write("flat.yaml", "model.name: tiny\nmodel.lr: 1\nseed: 0\n")
+    made = built("model.lr=2,3", "+model.width=8", base_files="flat.yaml")
+    assert made == [
+        {"model.name": "tiny", "model.lr": lr, "seed": 0, "model.width": 8} for lr in (2, 3)
+    ]
+    write("g.csv", "model.name,seed\na,1\nb,2\n")
+    assert built(base_files="g.csv")[1] == {"model": {"name": "b"}, "seed": 2}
+
+
+def test_deep_files_are_refused():
+    write("deep.json", "[" * 500 + "]" * 500)
+    write("deep.toml", "a = " + "[" * 500 + "]" * 500)
+    write("deep.yaml", "[" * 500 + "]" * 500)
+    for name in ("deep.json", "deep.toml", "deep.yaml"):
+        assert "nested" in refused(base_files=name)
 
 
 def test_words_count_over_a_file():
