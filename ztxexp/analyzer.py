@@ -291,8 +291,9 @@ class ResultAnalyzer(UpkeepMethods):
 
         Args:
             metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
-            mode: ``"max"`` or ``"min"``, what is the best. Left out it is ``"max"``; where the name
-                of the metric speaks of a loss, an error, a cost or a duration, it must be given.
+            mode: ``"max"`` or ``"min"``, what is the best. Left out it is what the last sweep or the
+                project declares (``[tool.ztxexp.metrics]``), else what the metric's name says, which
+                is logged: of a loss the smallest, of an accuracy the largest.
             top: how many runs, or configurations.
             over: the key whose values are averaged over; with keys that go with it, a list.
 
@@ -303,12 +304,12 @@ class ResultAnalyzer(UpkeepMethods):
             configurations that lack seeds of others.
 
         Raises:
-            ConfigError: no run has the metric, no mode is given for a loss, or an argument makes no
-                sense.
+            ConfigError: no run has the metric, nothing says what is the best, or an argument makes
+                no sense.
 
         Example:
             >>> ResultAnalyzer("./results_demo").best("score", top=3)[["run_id", "score", "lr"]]
-            >>> ResultAnalyzer("./results_demo").best("loss", "min", over="seed")["lr"]
+            >>> ResultAnalyzer("./results_demo").best("loss", over="seed")["lr"]
         """
         return queries.best(self._filtered(filters), metric, mode, top, over)
 
@@ -323,7 +324,9 @@ class ResultAnalyzer(UpkeepMethods):
         not. (Since 2.0.)
 
         Args:
-            run_ids: ids of two or more runs of any status, or unique beginnings of ids.
+            run_ids: two or more runs of any status: ids, unique pieces of ids, short ids as
+                ``ztxexp list`` shows them, ``@last``, ``@failed``, ``@best:METRIC``, or values such
+                as ``lr=0.01,seed=1``.
             metrics_filename: the file in a run's folder that holds its metrics.
 
         Returns:

@@ -154,8 +154,9 @@ class RunMetadata:
         code_note: why it is not known, or that the attempts of the run differ in it; then the hash
             is one of no single version, ``mixed:`` before it.
         code_version: the version that the user has stated.
-        run_name: what trackers call the run: the values of its configuration in which the sweep's
-            runs differ, ``lr=0.1 seed=2``; ``None`` where they do not, or it is not known.
+        run_name: what trackers call the run: the first four digits of its short id, and the values
+            of its configuration in which the sweep's runs differ, ``3f2a lr=0.1 seed=2``; ``None``
+            where they do not, or it is not known.
     """
 
     experiment_name: str | None = None

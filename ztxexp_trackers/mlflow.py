@@ -61,7 +61,7 @@ class MlflowTracker:
         tracking_uri: address of the server or database. ``None`` takes MLflow's own setting
             (``MLFLOW_TRACKING_URI``), else ``mlflow.db`` in the working folder.
         experiment_name: ``None`` takes the experiment of the run's metadata, else MLflow's own.
-        run_name: ``None`` takes that of the run's metadata, such as ``lr=0.1 seed=2``: what
+        run_name: ``None`` takes that of the run's metadata, such as ``3f2a lr=0.1 seed=2``: what
             differs in the sweep; else the run id, which is also the tag ``run_id``.
         log_artifacts: upload everything in ``ctx.artifacts_dir`` at the end; otherwise only what
             ``ctx.log_artifact`` was given, at once (since 2.0).

@@ -19,6 +19,7 @@ from ztxexp_core.records import (
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.values.codec import encode, is_number, numbers, plain
 from ztxexp_core.values.copying import flat
+from ztxexp_core.values.identity import short_ids
 
 _NUMBERS = re.compile(r"0[xX][0-9a-fA-F]+|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _MESSAGE_COMPARED = 300  # characters
@@ -42,6 +43,7 @@ class FailureGroup:
             ``{"model": "== 'cnn'", "lr": "== 0.3"}``; empty where there are none.
         first_config: the configuration of the first of them, ``lr=0.3 seed=1``: what differs
             between the runs of the launch.
+        first_short: the short id of the first of them, ``3f2a``.
     """
 
     error_type: str
@@ -52,6 +54,7 @@ class FailureGroup:
     separated_by: dict[str, str] = field(default_factory=dict)
     first_config: str = ""
     separated_by_both: dict[str, str] = field(default_factory=dict)
+    first_short: str = ""
 
     def conditions(self) -> str:
         """Return in words when these failures occur; empty where no one or two keys tell.
@@ -111,6 +114,7 @@ def failure_groups(
         return []
     succeeded = _columns(passing)
     varying = differing_keys(spec.config for spec in specs.values())
+    short = short_ids(spec.identity for spec in specs.values())
     groups = []
     for rank, failed in enumerate(sorted(kinds.values(), key=len, reverse=True)):
         first, separated_by, both = failed[0], dict[str, str](), dict[str, str]()
@@ -129,6 +133,7 @@ def failure_groups(
                 separated_by=separated_by,
                 first_config=label(specs[first.run_id].config, varying),
                 separated_by_both=both,
+                first_short=short[specs[first.run_id].identity],
             )
         )
     return groups

@@ -7,13 +7,11 @@ attempts, launches and hosts. Where several runs have one configuration, it mean
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,9 @@ from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.run_folder import effective_record, run_names
 from ztxexp_core.values.codec import is_number, numbers
-from ztxexp_core.values.identity import VERSION, config_identity
+from ztxexp_core.values.identity import LEAST_DIGITS, VERSION, config_identity, digits_of
+from ztxexp_core.values.identity import short_ids as short_ids
 
-LEAST_DIGITS = 4
 _LEAST_PIECE = 2  # digits or characters that may stand for a run
 _CANDIDATES_SHOWN = 10
 _EARLIER = re.compile(r"(.+)~(\d{1,6})")
@@ -39,40 +37,6 @@ _HEX = re.compile(r"[0-9a-f]+")
 _PAIRS = re.compile(r",(?=[^,=\[\](){}]+=)")  # a comma before the next key
 _ITEMS = re.compile(r",(?![^\[]*\])")  # a comma outside of brackets
 _WORDS = {"True": True, "False": False, "None": None, "nan": "NaN", "inf": "Infinity"}
-
-
-def short_ids(identities: Iterable[str]) -> dict[str, str]:
-    """Return a short id for each identity: four digits of its hash, more where two agree.
-
-    Args:
-        identities: as ``run.json`` holds them.
-
-    Example:
-        >>> short_ids(["1:3f2ab1c0", "1:3f2ac770", "1:9b0c1d2e"])
-        {'1:3f2ab1c0': '3f2ab', '1:3f2ac770': '3f2ac', '1:9b0c1d2e': '9b0c'}
-    """
-    digits = {identity: digits_of(identity) for identity in identities}
-    ordered = sorted(set(digits.values()))
-    lengths = dict.fromkeys(ordered, LEAST_DIGITS)
-    for before, after in pairwise(ordered):
-        if before[:LEAST_DIGITS] == after[:LEAST_DIGITS]:
-            needed = 1 + _common(before, after)
-            lengths[before] = max(lengths[before], needed)
-            lengths[after] = max(lengths[after], needed)
-    return {identity: of[: lengths[of]] for identity, of in digits.items()}
-
-
-def digits_of(identity: str) -> str:
-    """Return the hash of an identity; of one with a stated version of the code, one of both."""
-    if "@" in identity:
-        return hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-    return identity.rpartition(":")[2]
-
-
-def _common(one: str, other: str) -> int:
-    """Return how many characters two texts begin with in common."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 class NamedRuns:

@@ -252,7 +252,8 @@ def _lines_of(group: FailureGroup, with_tail: bool) -> Iterator[str]:
     if conditions:
         yield f"only when {conditions}"
     elif group.first_config:
-        yield f"{'' if len(group.run_ids) == 1 else 'the first '}with {group.first_config}"
+        name = "  ".join(filter(None, [group.first_short, group.first_config]))
+        yield f"{'run' if len(group.run_ids) == 1 else 'the first is'} {name}"
     path, tail = _last_words(group.log)
     if tail and with_tail:
         yield f"last lines of {path}"

@@ -34,6 +34,7 @@ from ztxexp_core.records import (
 from ztxexp_core.store.files import utc_now
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.codec import is_number
+from ztxexp_core.values.identity import LEAST_DIGITS, digits_of
 
 if TYPE_CHECKING:  # it imports pluggy, which workers do not need
     from _typeshed import DataclassInstance, SupportsKeysAndGetItem
@@ -189,6 +190,11 @@ class Launch:
         yield "the initializer", self.initializer
 
 
+def _name(spec: RunSpec) -> str | None:
+    """Return what trackers call a run, ``3f2a lr=0.1``; ``None`` where no key tells it apart."""
+    return f"{digits_of(spec.identity)[:LEAST_DIGITS]} {spec.name}" if spec.name else None
+
+
 # ---- the first record of a run -------------------------------------------------------------------
 
 
@@ -205,7 +211,7 @@ def first_record(spec: RunSpec, template: RunMetadata) -> tuple[dict[str, Any], 
         dataset_version=template.dataset_version or _dataset_version(config),
         tags=copy.deepcopy(template.tags),  # each run its own: it may add to them
         extras=copy.deepcopy(template.extras),
-        run_name=template.run_name or spec.name or None,
+        run_name=template.run_name or _name(spec),
     )
     record: dict[str, Any] = {
         "schema_version": RUN_SCHEMA_VERSION,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
@@ -21,6 +22,8 @@ from ztxexp_core.values.codec import plain
 # Precedes every stored hash. Raise it when the canonical form changes: then hashes of older forms
 # are computed again from config.json.
 VERSION = "1"
+
+LEAST_DIGITS = 4  # of the hash, in what people call a run: its short id
 
 
 def config_identity(
@@ -42,6 +45,45 @@ def config_identity(
     """
     digest = hashlib.blake2b(canonical(config, ignore_keys), digest_size=16).hexdigest()
     return f"{VERSION}:{digest}@{version}" if version else f"{VERSION}:{digest}"
+
+
+def digits_of(identity: str) -> str:
+    """Return the hash of an identity in hex digits; of one with a version of the code, of both.
+
+    Example:
+        >>> digits_of("1:3f2ab1c0")
+        '3f2ab1c0'
+    """
+    if "@" in identity:
+        return hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return identity.rpartition(":")[2]
+
+
+def short_ids(identities: Iterable[str]) -> dict[str, str]:
+    """Return a short id for each identity: four digits of its hash, more where two agree.
+
+    Args:
+        identities: as ``run.json`` holds them.
+
+    Example:
+        >>> short_ids(["1:3f2ab1c0", "1:3f2ac770", "1:9b0c1d2e"])
+        {'1:3f2ab1c0': '3f2ab', '1:3f2ac770': '3f2ac', '1:9b0c1d2e': '9b0c'}
+    """
+    digits = {identity: digits_of(identity) for identity in identities}
+    ordered = sorted(set(digits.values()))
+    lengths = dict.fromkeys(ordered, LEAST_DIGITS)
+    for before, after in pairwise(ordered):
+        if before[:LEAST_DIGITS] == after[:LEAST_DIGITS]:
+            needed = 1 + _common(before, after)
+            lengths[before] = max(lengths[before], needed)
+            lengths[after] = max(lengths[after], needed)
+    return {identity: of[: lengths[of]] for identity, of in digits.items()}
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def canonical(config: Mapping[str, Any], ignore_keys: Collection[str] = ()) -> bytes:

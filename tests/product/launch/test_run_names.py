@@ -22,14 +22,20 @@ def names(root) -> list[str | None]:
 def test_a_run_is_named_by_what_differs_in_the_sweep(root, mode):
     space = {"lr": [0.1, 0.2], "seed": [1, 2], "depth": [3]}
     ExperimentPipeline(root.path).grid(space).run(lambda ctx: None, mode=mode, workers=2)
-    assert names(root) == ["lr=0.1 seed=1", "lr=0.1 seed=2", "lr=0.2 seed=1", "lr=0.2 seed=2"]
+    told = sorted(name.partition(" ")[2] for name in names(root))
+    assert told == ["lr=0.1 seed=1", "lr=0.1 seed=2", "lr=0.2 seed=1", "lr=0.2 seed=2"]
+    identities = [run["identity"].partition(":")[2] for run in root.runs()]
+    assert sorted(name.partition(" ")[0] for name in names(root)) == sorted(
+        identity[:4] for identity in identities
+    )
 
 
 def test_what_is_reused_counts_as_part_of_the_sweep(root):
     for rates in ([0.1], [0.1, 0.2]):
         pipeline = ExperimentPipeline(root.path).grid({"lr": rates}).exclude_completed()
         pipeline.run(lambda ctx: None)
-    assert names(root) == [None, "lr=0.2"]
+    first, second = names(root)
+    assert sorted([first.partition(" ")[2], str(second)]) == ["None", "lr=0.2"]
 
 
 def test_a_long_name_is_cut(root):
@@ -37,7 +43,7 @@ def test_a_long_name_is_cut(root):
     ExpRunner([{f"key{i}": text for i in range(9)} for text in texts], root.path).run(
         lambda ctx: None
     )
-    assert [len(name) for name in names(root)] == [80, 80]
+    assert [len(name) for name in names(root)] == [85, 85]
 
 
 def test_a_name_that_is_given_stays(root):

@@ -6,8 +6,8 @@ import pytest
 from handmade import write_run
 
 from ztxexp import ConfigError
-from ztxexp.results.names import NamedRuns, digits_of, find_run, find_runs, short_ids
-from ztxexp_core.values.identity import config_identity
+from ztxexp.results.names import NamedRuns, find_run, find_runs, short_ids
+from ztxexp_core.values.identity import config_identity, digits_of
 
 
 def put(root, name, seed, status="succeeded", lr=0.1, at="10:00:00", stored=True, **metrics):

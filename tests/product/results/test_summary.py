@@ -299,8 +299,8 @@ def test_a_failed_run_is_told_with_its_configuration(root, caplog):
 
     with caplog.at_level("WARNING", "ztxexp"):
         summary = ExpRunner([{"lr": 0.3125}], root.path).run(fails)
-    assert "with lr=0.3125" in caplog.text
-    assert "with lr=0.3125" in str(summary)
+    name = f"{summary.failures[0].first_short}  lr=0.3125"
+    assert name in caplog.text and name in str(summary)
 
 
 FAILS = """
