@@ -291,9 +291,9 @@ class ResultAnalyzer(UpkeepMethods):
 
         Args:
             metric: a key of metrics.json, or ``"run.<key>"`` for one of run.json.
-            mode: ``"max"`` or ``"min"``, what is the best. Left out it is what the last sweep or the
-                project declares (``[tool.ztxexp.metrics]``), else what the metric's name says, which
-                is logged: of a loss the smallest, of an accuracy the largest.
+            mode: ``"max"`` or ``"min"``, what is the best. Left out it is what the last sweep or
+                the project declares (``[tool.ztxexp.metrics]``), else what the metric's name says,
+                which is logged: of a loss the smallest, of an accuracy the largest.
             top: how many runs, or configurations.
             over: the key whose values are averaged over; with keys that go with it, a list.
 

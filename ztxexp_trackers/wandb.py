@@ -73,7 +73,7 @@ class WandbTracker:
         log_artifacts: whether all that lies in the run's ``artifacts_dir`` at its end becomes
             artifacts of W&B, and not only what was given to ``ctx.log_artifact``.
         kwargs: further arguments of ``wandb.init``; they win over what the tracker would set:
-            ``id`` (the run id), ``name`` (what differs in the sweep, such as ``3f2a lr=0.1 seed=2``; the
+            ``id`` (the run id), ``name`` (what differs in the sweep, ``3f2a lr=0.1 seed=2``; the
             run id where nothing does), ``config``, ``dir``, ``group``, ``tags``, ``job_type``
             (the experiment's name), ``resume`` and ``reinit``.
 
