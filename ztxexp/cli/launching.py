@@ -28,11 +28,13 @@ class PreparedSweep:
         spec: what was asked for.
         target: what it runs.
         pipeline: describes the sweep.
+        sizes: how many values its keys have, in words: ``lr 2 x seed 3``.
     """
 
     spec: SweepSpec
     target: Target
     pipeline: ExperimentPipeline
+    sizes: str = ""
 
     def plan(self) -> Plan:
         """Print what :meth:`run` would do."""
@@ -67,9 +69,11 @@ def prepare(
     """
     if again and spec.code is not None:
         raise OptionError("--force runs everything anew, so --code has no meaning beside it")
-    target = target_of(spec)
+    target, sizes = target_of(spec), ""
     pipeline = ExperimentPipeline(root, code=spec.code)  # type: ignore[arg-type]  # it checks
     if configs is None:
+        each = (" x ".join(f"{k} {n}" for k, n in block.items()) for block in spec.sizes())
+        sizes = " + ".join(filter(None, each))
         spec.apply(pipeline, target.base, target.keys)
         swept = dict.fromkeys(key.split(".")[0] for block in spec.blocks for key in block.keys)
         pipeline.modify(functools.partial(_in_order, tuple(swept)))
@@ -81,7 +85,7 @@ def prepare(
         pipeline.retry_failed(*only_failed)
     elif not again:
         pipeline.resume(spec.ignore_keys)
-    return PreparedSweep(spec, target, pipeline)
+    return PreparedSweep(spec, target, pipeline, sizes)
 
 
 def _in_order(first: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:

@@ -41,10 +41,7 @@ def launched(sweep: Any, as_json: bool) -> int:
 
     from ztxexp.cli.output import say
 
-    sizes = " + ".join(
-        " x ".join(f"{key} {size}" for key, size in block.items()) for block in sweep.spec.sizes()
-    )
-    say(": ".join(filter(None, [sweep.target.name, sizes])))
+    say(": ".join(filter(None, [sweep.target.name, sweep.sizes])))
     summary = sweep.run()
     if as_json:
         print_json(asdict(summary))
