@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ztxexp_core.machine.cores import available_cores as available_cores
     from ztxexp_core.machine.cores import control_groups as control_groups
     from ztxexp_core.machine.gpus import GpuMemory as GpuMemory
+    from ztxexp_core.machine.memory import memory_kills as memory_kills
     from ztxexp_core.pickling import pickle_by_value as pickle_by_value
     from ztxexp_core.records import Config as Config
     from ztxexp_core.records import MetricEvent as MetricEvent
@@ -58,6 +59,7 @@ _NAMES = {
     "without_secrets",
     "machine.cores": "available_cores control_groups",
     "machine.gpus": "GpuMemory",
+    "machine.memory": "memory_kills",
     "pickling": "pickle_by_value",
     "records": "Config MetricEvent RunMetadata RunOutcome RunSpec SkipRun TrackerSpec",
     "run.output": "output_before_runs",

@@ -59,12 +59,20 @@ class CommandFailed(ZtxexpError, RuntimeError):
     Attributes:
         exit_code: the code; ``None`` after a signal.
         signal: number of the signal; ``None`` after an exit code.
+        out_of_memory: the kernel has killed something for lack of memory meanwhile.
     """
 
-    def __init__(self, message: str, exit_code: int | None = None, signal: int | None = None):
+    def __init__(
+        self,
+        message: str,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        out_of_memory: bool = False,
+    ):
         super().__init__(message)
         self.exit_code = exit_code
         self.signal = signal
+        self.out_of_memory = out_of_memory
 
 
 class PluginError(ZtxexpError):

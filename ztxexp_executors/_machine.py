@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core import available_cores, control_groups
+from ztxexp_core import available_cores, control_groups, memory_kills
 from ztxexp_executors._inside import PEAK_RESET
 
 _THREAD_VARIABLES = (
@@ -65,15 +65,10 @@ def peak_memory(pid: int) -> int:
 
 
 class MemoryKills:
-    """Counts processes that the kernel killed for lack of memory.
-
-    In this process's control group if that has such a count, else on the machine.
-    """
+    """Counts processes that the kernel killed for lack of memory."""
 
     def __init__(self, root: Path = _ROOT):
-        own = next(control_groups("memory", root), root)
-        files = (own / "memory.events", own / "memory.oom_control", root / "proc/vmstat")
-        self._file = next((f for f in files if _field(f, "oom_kill") is not None), None)
+        self._root = root
         self._count, self._read_at = 0, -math.inf
 
     def count(self) -> int:
@@ -84,9 +79,7 @@ class MemoryKills:
 
     def count_now(self) -> int:
         """Return the present number."""
-        if self._file is not None:
-            self._count = _field(self._file, "oom_kill") or 0
-            self._read_at = time.monotonic()
+        self._count, self._read_at = memory_kills(self._root), time.monotonic()
         return self._count
 
 

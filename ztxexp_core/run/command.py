@@ -8,11 +8,13 @@ import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import CommandFailed, ConfigError, closest
+from ztxexp_core.machine.memory import memory_kills
 from ztxexp_core.run.current import ATTEMPT, CONFIG, METRICS, RUN_DIR, RUN_ID, log_step
 from ztxexp_core.run.printed import (
     METRIC_LINE,
@@ -34,6 +36,7 @@ PYTHON = ("python", "python3")
 
 _ACTIVATED = ("VIRTUAL_ENV", "CONDA_PREFIX")
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_KILL, _KILLS_SEC = 9, 1.0
 _SIGNAL_CODE = 128  # a shell ends with this and the number of the signal that ended its command
 
 
@@ -110,23 +113,29 @@ class Command:
         printed = PrintedMetrics(self.pattern, ignored, log) if self.pattern else None
         lines = Lines(printed.line if printed else lambda line: None)
         environment = {"PYTHONUNBUFFERED": "1", **os.environ, **variables}
+        kills = _MemoryKills()
         with _Output(files.log) as output:
 
             def on_output(data: bytes) -> None:
                 output.write(data)
                 lines.feed(data)
 
+            def on_look() -> None:
+                reported.read()
+                kills.look()
+
             try:
-                code = run_program(words, environment, on_output, reported.read)
+                code = run_program(words, environment, on_output, on_look)
             finally:
                 lines.end()
                 reported.end()
         if code:
-            raise _failure(code, list(lines.tail))
+            killed = code in (-_KILL, _SIGNAL_CODE + _KILL)
+            raise _failure(code, list(lines.tail), killed and kills.lately())
         if printed is not None and printed.near and not (printed.last or reported.last):
             (ctx._sink or ctx._own_sink()).notify(
                 f"no metrics were found; lines such as {printed.near!r} have some, in a form that "
-                f"takes a pattern of your own (metric_pattern), such as {SEVERAL_IN_A_LINE}"
+                f"takes a metric pattern of its own, such as '{SEVERAL_IN_A_LINE}'"
             )
         metrics = {**(printed.last if printed else {}), **reported.last, **reported.final}
         return metrics or None
@@ -198,7 +207,7 @@ def _is_plain(word: str) -> bool:
     return ".." not in word and bool(re.fullmatch(r"[\w@%+=:./{}-]+", word, re.ASCII))
 
 
-def _failure(code: int, tail: list[str]) -> CommandFailed:
+def _failure(code: int, tail: list[str], out_of_memory: bool) -> CommandFailed:
     signum = -code if code < 0 else None
     if signum is not None:
         text = f"ended by signal {signum}{_signal_name(signum)}"
@@ -206,11 +215,13 @@ def _failure(code: int, tail: list[str]) -> CommandFailed:
         text = f"exit code {code}"
         if name := _signal_name(code - _SIGNAL_CODE):
             text += f", as shells say of signal {code - _SIGNAL_CODE}{name}"
+    if out_of_memory:
+        text += ": the machine, or its control group, was out of memory"
     if tail:
         text = f"{text}: {tail[-1].strip()}"
     if len(tail) > 1:
         text = "\n  ".join([f"{text}\nIt printed last:", *tail])
-    return CommandFailed(text, None if signum else code, signum)
+    return CommandFailed(text, None if signum else code, signum, out_of_memory)
 
 
 def _signal_name(number: int) -> str:
@@ -218,6 +229,22 @@ def _signal_name(number: int) -> str:
         return f" ({signal.Signals(number).name})"
     except ValueError:
         return ""
+
+
+class _MemoryKills:
+    """Knows whether the kernel has killed something for lack of memory in the last seconds."""
+
+    def __init__(self) -> None:
+        self._counts = [memory_kills()] * 2  # the kernel counts before it kills
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        if time.monotonic() - self._looked >= _KILLS_SEC:
+            self._looked = time.monotonic()
+            self._counts = [self._counts[1], memory_kills()]
+
+    def lately(self) -> bool:
+        return memory_kills() > self._counts[0]
 
 
 class _Output:

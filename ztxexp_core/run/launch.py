@@ -338,6 +338,7 @@ class AttemptEnd:
         if isinstance(exc, CommandFailed):
             exit_code, signum = exc.exit_code, exc.signal
             reason = "exception" if signum is None else "killed"
+            reason = "oom" if exc.out_of_memory else reason
             place = place_in(text)
         return cls(
             RUN_STATUS_FAILED,

@@ -18,7 +18,7 @@ METRIC_LINE = (
 )
 """Lines such as ``accuracy: 0.93`` and ``val loss = 1e-3``; a name has three words at most."""
 
-SEVERAL_IN_A_LINE = r"(?P<name>[A-Za-z_][\w./-]*)[:=]\s*(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?)"
+SEVERAL_IN_A_LINE = r"(?<!\S)(?P<name>[A-Za-z_][\w./-]*)[:=]\s*(?P<value>[-+.\deE]+)(?=[\s,;|)]|$)"
 """A pattern for lines such as ``epoch 3: loss=0.5, acc=0.9``."""
 
 _NUMBERS = re.compile(r"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")

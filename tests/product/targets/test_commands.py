@@ -134,6 +134,16 @@ def test_exit_codes_and_signals_are_recorded(root, mode, script, code, signum, r
     assert found["error_message"].splitlines()[0].startswith(message)
 
 
+@pytest.mark.parametrize("script", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+def test_a_program_that_the_kernel_kills_for_lack_of_memory_is_told_so(root, monkeypatch, script):
+    counts = iter([3, 4])
+    monkeypatch.setattr("ztxexp_core.run.command.memory_kills", lambda: next(counts))
+    run(root, sh(script))
+    found = root.only()
+    assert found["reason"] == "oom"
+    assert "the machine, or its control group, was out of memory" in found["error_message"]
+
+
 def test_success_without_metrics_is_success(root):
     assert run(root, ["true"]).succeeded == 1
     assert not (root.only()["dir"] / "metrics.json").exists()
@@ -341,7 +351,7 @@ def test_lines_in_another_form_are_answered_with_a_pattern_that_works(root, capl
     (told,) = set(warned(caplog, "no metrics were found"))
     assert "lines such as 'Epoch N: loss=N, acc=N' have some" in told
     assert summary.succeeded == 2
-    pattern = told.rpartition("such as ")[2].strip()
+    pattern = told.rpartition("such as ")[2].strip("'")
     ExperimentPipeline(root.path).grid({"i": [3]}).run(
         command=command, metric_pattern=pattern, progress=False
     )
