@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ztxexp.cli.completing import complete_run
+from ztxexp.cli.filters import placed
 from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
 from ztxexp.cli.shared import root_option
 from ztxexp.text.format import cut
@@ -32,6 +33,7 @@ def command(named: Sequence[str], root: Path, code: bool, output: Output) -> int
     from ztxexp.results.names import NamedRuns
     from ztxexp.results.selection import Selection
 
+    root, named = placed(root, named)
     runs = NamedRuns.of(root)
     places = list(dict.fromkeys(at for text in named for at in runs.find(text)))
     if len(places) < 2:

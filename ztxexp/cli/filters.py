@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Filters:
         from ztxexp.analysis.run_table import RunTable
         from ztxexp.text.expression import Expression
 
+        root, named = placed(root, named)
         where = Expression(self.where) if self.where is not None else None
         since = None if self.since is None else time_of(self.since)
         table = RunTable.read(root)
@@ -85,6 +87,23 @@ class Filters:
         if not words:
             return usual
         return None if "all" in words else [_STATUS_WORDS.get(word, word) for word in words]
+
+
+def placed(root: Path, named: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """Return root and names where a folder stands among the names: another root, or a run's.
+
+    ``ztxexp list results2`` is ``ztxexp list -C results2``, and a run's own folder names it.
+    """
+    for at, text in enumerate(named):
+        of_root = os.sep not in text and os.path.lexists(root / text / "run.json")
+        if of_root or not os.path.isdir(text):
+            continue
+        path = Path(text)
+        if (path / "run.json").is_file():
+            return path.absolute().parent, [*named[:at], path.absolute().name, *named[at + 1 :]]
+        if any((path / name / "run.json").is_file() for name in sorted(os.listdir(path))[:200]):
+            return path, [*named[:at], *named[at + 1 :]]
+    return root, named
 
 
 def time_of(text: str) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ztxexp.cli.completing import complete_run
+from ztxexp.cli.filters import placed
 from ztxexp.cli.output import say, write_text
 from ztxexp.cli.shared import root_option
 from ztxexp_core.errors import ZtxexpError
@@ -36,8 +37,9 @@ def command(named: str, root: Path, follow: bool, error: bool, limit: int | None
     from ztxexp.results.names import NamedRuns
     from ztxexp_core.store.files import RunFiles
 
+    root, names = placed(root, [named])
     runs = NamedRuns.of(root)
-    at = runs.one(named)
+    at = runs.one(names[0] if names else "@last")
     files = RunFiles(root / runs.folders[at])
     path = files.error if error else files.log
     short, status = runs.short[at], runs.statuses[at]

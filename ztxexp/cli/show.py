@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ztxexp.cli.completing import complete_run
+from ztxexp.cli.filters import placed
 from ztxexp.cli.list import STATUS_WORDS, clock, error_of
 from ztxexp.cli.output import (
     Column,
@@ -47,8 +48,9 @@ def command(named: str, root: Path, files: bool, as_json: bool) -> int:
     from ztxexp.analysis.run_table import RunTable
     from ztxexp_core.store.files import read_record
 
+    root, names = placed(root, [named])
     table = RunTable.read(root)
-    place = table.names.one(named)
+    place = table.names.one(names[0] if names else "@last")
     at = list(table.places).index(place)
     folder = Path(table.runs.root, table.runs.names[at])
     if files:

@@ -176,6 +176,44 @@ def test_an_empty_root_and_a_missing_one(tmp_path):
         assert code == 2 and "no run" in err, words
 
 
+def test_a_folder_is_taken_for_a_root_or_a_run(root, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    other = tmp_path_factory.mktemp("elsewhere")
+    code, out, _ = run(other, "list", root.name, "lr=0.01", "--json")
+    assert code == 0 and len(json.loads(out)) == 6
+    assert run(other, "show", str(root / "20260301_100009_run"))[1].startswith(
+        RunTable.read(root).short[9]
+    )
+    assert run(other, "show", root.name)[0] == run(other, "logs", root.name)[0] == 0
+    code, out, _ = run(other, "diff", root.name, "@last", "@best:accuracy")
+    assert code == 0 and "accuracy" in out
+
+
+def test_the_analyzer_takes_the_same_names(root):
+    short = RunTable.read(root).short
+    frame = ResultAnalyzer(root).compare([short[0], "@last", "100005_run", "seed=0,lr=0.01"])
+    assert list(frame.columns) == [f"20260301_1000{number:02}_run" for number in (0, 11, 5, 6, 9)]
+
+
+@pytest.mark.slow
+def test_every_command_on_ten_thousand_runs(tmp_path):
+    for number in range(10_000):
+        config = {"lr": 10.0 ** -(number % 4), "model": f"m{number % 5}", "seed": number // 20}
+        metrics = {"score": (number * 7919 % 10_007) / 10_007, "loss": number % 13}
+        write_run(tmp_path, f"r{number:05}", config=config, metrics=metrics)
+    assert len(json.loads(run(tmp_path, "list", "--json")[1])) == 10_000
+    _, out, err = run(tmp_path, "list", "--where", "score > 0.999", "--sort", "score")
+    assert len(rows_of(out)) == 10 and err.startswith("10 runs")
+    short = rows_of(out)[0]["run"]
+    assert run(tmp_path, "show", short)[1].startswith(f"{short}  lr=")
+    assert run(tmp_path, "diff", short, "@best:loss")[0] == 0
+    ranked = json.loads(run(tmp_path, "best", "score", "--json")[1])
+    assert len(ranked) == 10 and ranked[0]["score_n"] == 500
+    _, out, _ = run(tmp_path, "table", "--metric", "score")
+    assert len(out.splitlines()) == 6 and "(n=" not in out
+    assert len(RunTable.read(tmp_path).short) == len(set(RunTable.read(tmp_path).short))
+
+
 # ---- show, diff ------------------------------------------------------------------------------
 
 
