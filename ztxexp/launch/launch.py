@@ -16,6 +16,7 @@ from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
 from ztxexp.launch.loop import Sweep
+from ztxexp.launch.next_steps import next_steps, where_option
 from ztxexp.launch.options import (
     LaunchOptions,
     StopRule,
@@ -176,7 +177,9 @@ def launch(
                 flusher.close(INTERRUPTED_SEC if interrupted else None)
                 if interrupted:
                     progress.close()  # the sentence is the last to be read
-                    message = sweep.interrupted_message(plan.snapshot is not None, asked_by)
+                    compares = plan.snapshot is not None
+                    resume = "" if options.sweep is None else f"ztxexp resume{where_option(root)}"
+                    message = sweep.interrupted_message(compares, asked_by, resume)
                     _log.warning("%s", message)
                 patience = shared.tracker_timeout
                 deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)
@@ -188,6 +191,8 @@ def launch(
             finally:
                 listener.close()
     summary = sweep.summary(time.monotonic() - started, reused)
+    if options.sweep is not None:
+        summary.go_on_in_shell(next_steps(summary, root, queue.taken, progress.short_of))
     note_other_code(summary, of_other_code, plan.other_code.any_code)
     summary.tell_problems(_log)
     return summary

@@ -369,12 +369,13 @@ class Sweep:
 
     # ---- results -------------------------------------------------------------------------------
 
-    def interrupted_message(self, compares: bool, because: str = "") -> str:
+    def interrupted_message(self, compares: bool, because: str = "", resume: str = "") -> str:
         """Return what was done, what was not, and how to continue.
 
         Args:
             compares: whether the same command would look at what is done.
             because: who has stopped it, unless a signal has.
+            resume: what to type in a shell to continue, where it was started from one.
         """
         counts = self._ended_counts()
         done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
@@ -387,6 +388,8 @@ class Sweep:
         message = f"{what}: {', '.join(parts)}"
         if done == total:
             return message
+        if resume:
+            return f"{message}; next: {resume}"
         first = "" if compares else "add .resume() and "
         return f"{message}; {first}run the same command again to continue"
 

@@ -113,10 +113,14 @@ class Progress:
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1
                 if self._shown:
-                    self._say_failure(outcome, spec.name if spec else "")
+                    self._say_failure(outcome, spec)
             elif self._best is not None and spec is not None:
                 self._best.add(self._rows.name_of(spec), spec.run_dir)
         self._draw_between_runs()
+
+    def short_of(self, identity: str) -> str:
+        """Return the short id of a configuration; empty where none are known."""
+        return self._rows.short_of(identity)
 
     def retried(self, outcome: RunOutcome) -> None:
         """Count a run as no longer running: it will be started again."""
@@ -153,7 +157,7 @@ class Progress:
             self._lines.extend(sanitize_for_terminal(line) for line in text.splitlines())
             self._draw_between_runs()
 
-    def _say_failure(self, outcome: RunOutcome, name: str) -> None:
+    def _say_failure(self, outcome: RunOutcome, spec: RunSpec | None) -> None:
         """Show the first failure of each of the first kinds."""
         kind = failure_kind(outcome)
         if kind in self._failure_kinds or len(self._failure_kinds) == _KINDS_SHOWN:
@@ -162,7 +166,10 @@ class Progress:
         first_line = next(iter((outcome.error_message or "").splitlines()), "")
         message = cut(sanitize_for_terminal(first_line), _MESSAGE_WIDTH)
         place = f" ({outcome.place})" if outcome.place else ""
-        run = f"run {outcome.run_id} with {name}" if name else f"run {outcome.run_id}"
+        short = self._rows.short_of(spec.identity) if spec is not None else ""
+        run = f"run {short or outcome.run_id}"
+        if spec is not None and spec.name:
+            run = f"{run} with {spec.name}"
         self._lines.append(f"{run} failed: {outcome.error_type}: {message}{place}")
 
     # -- the display

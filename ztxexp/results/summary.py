@@ -25,11 +25,13 @@ _WIDTH = 120  # characters of a message or a line of a log; paths are never cut
 class _ShownOnce:
     """Knows what its text leaves out; no field, so ``asdict`` has none.
 
-    That is problems that have been shown, and other code that the user allows.
+    That is problems that have been shown, and other code that the user allows. Also what to type
+    next, where the launch came from a shell.
     """
 
-    __slots__ = ("_any_code", "_shown_in")
+    __slots__ = ("_any_code", "_next_steps", "_shown_in")
     _any_code: bool
+    _next_steps: list[tuple[str, str]]
     _shown_in: object
 
     def _leave_out_other_code(self, any_code: bool) -> None:
@@ -37,6 +39,16 @@ class _ShownOnce:
 
     def _was_shown_in(self, place: object) -> None:
         self._shown_in = place
+
+    def go_on_in_shell(self, steps: list[tuple[str, str]]) -> None:
+        """Set the lines that somebody may type next, each with what it is for."""
+        self._next_steps = steps
+
+    def _next_lines(self) -> Iterator[str]:
+        steps = getattr(self, "_next_steps", [])
+        width = max((len(step) for step, _ in steps), default=0)
+        for number, (step, what) in enumerate(steps):
+            yield f"{'      ' if number else 'next: '}{step:<{width}}   {what}"
 
 
 @dataclass(slots=True)
@@ -105,8 +117,10 @@ class RunSummary(_ShownOnce):
         line = ": ".join(filter(None, [ran, _counted(counts)]))
         lines = ["; ".join(filter(None, [line, _counted(others)]))]
         shown_in = getattr(self, "_shown_in", None)
-        if shown_in is not None and shown_in == place_of(sys.stdout):
-            return "\n".join([*lines, *self._in_short()])
+        of_shell = hasattr(self, "_next_steps")
+        here = sys.stderr if of_shell else sys.stdout  # which `ztxexp run` leaves to results
+        if shown_in is not None and shown_in == place_of(here):
+            return "\n".join([*lines, *self._in_short(of_shell)])
         if self.stopped_because:
             lines.append(f"stopped: {_first_line(self.stopped_because)}")
         if self.still_running:
@@ -114,12 +128,12 @@ class RunSummary(_ShownOnce):
         # The last lines of the logs were shown once, when the launch ended; the count is above.
         lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
         lines += lacking_lines(self.lacking, self.sync_commands)
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._next_lines()])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def _in_short(self) -> Iterator[str]:
+    def _in_short(self, of_shell: bool) -> Iterator[str]:
         kinds: dict[str, int] = {}
         for group in self.failures:
             kind = cut(sanitize_for_terminal(group.error_type), _WIDTH)
@@ -127,16 +141,19 @@ class RunSummary(_ShownOnce):
         parts = [f"{count} {kind}" for kind, count in list(kinds.items())[:_KINDS_SHOWN]]
         parts += [f"{name} lacks {plural(n, 'run')}" for name, n in self.lacking.items()]
         text = f" ({sanitize_for_terminal(', '.join(parts))})" if parts else ""
-        yield f"what went wrong stands above{text}; to see it again: print(summary.problems())"
+        again = "" if of_shell else "; to see it again: print(summary.problems())"
+        yield f"what went wrong stands above{text}{again}"
 
     def tell_problems(self, log: logging.Logger) -> None:
         """Log :meth:`problems` as a warning, if there are any; ``print`` need not repeat them."""
         problems = self.problems()
         if problems:
             log.warning(problems)  # not as an argument: its lines stay
-            here = place_of(sys.stdout)
-            if here is not None and here in map(place_of, _streams(log)):
-                self._was_shown_in(here)
+            shown = list(map(place_of, _streams(log)))
+            for here in map(place_of, (sys.stdout, sys.stderr)):
+                if here is not None and here in shown:
+                    self._was_shown_in(here)
+                    return
 
     def problems(self) -> str:
         """Return what a launch logs at its end: what went wrong, and what to type next.
@@ -149,6 +166,9 @@ class RunSummary(_ShownOnce):
         if self.stopped_because:
             why, count = _first_line(self.stopped_because), plural(self.not_started, "run")
             lines.insert(0, f"stopped: {why}; {count} not started")
+        if hasattr(self, "_next_steps"):
+            lines += self._next_lines() if lines else ()
+        elif self.stopped_because:
             lines.append("to go on, with the failed ones too: pipeline.resume().run(exp_fn)")
         elif self.failures:
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
