@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from ztxexp.progress.best import Best
-from ztxexp.progress.display import Lines, Live, RunningRows, View, can_be_live
+from ztxexp.progress.display import Lines, Live, View, can_be_live
+from ztxexp.progress.notebook import Notebook
+from ztxexp.progress.rows import RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
-from ztxexp.text.terminal import PROGRESS_VARIABLE, switched_off
+from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec
 
 _log = logging.getLogger("ztxexp")
@@ -32,10 +34,9 @@ _MESSAGE_WIDTH = 200
 class Progress:
     """Counts runs, and shows the counts until the ``with`` block ends.
 
-    A terminal gets a live display, anything else a plain line on ``sys.stderr`` from time to time,
-    at least every two minutes. A terminal on which the runs themselves print gets plain lines
-    between runs. If the display fails, it ends with a warning and
-    the launch goes on.
+    A terminal and a notebook get a live display, anything else a plain line on ``sys.stderr`` from
+    time to time, at least every two minutes. A terminal on which the runs themselves print gets
+    plain lines between runs. If the display fails, it ends with a warning and the launch goes on.
 
     Args:
         total: configurations that the launch runs.
@@ -89,7 +90,7 @@ class Progress:
         self._lock = threading.Lock()
         self._drawing = threading.RLock()
         self._over = threading.Event()
-        self._display: Lines | Live | None = None
+        self._display: Lines | Live | Notebook | None = None
         self._thread: threading.Thread | None = None
         self._start = self._last_end = time.monotonic()
 
@@ -184,6 +185,9 @@ class Progress:
             if not self._in_process and can_be_live(stream):
                 self._best = Best(self._root)
                 self._display = Live(stream, self._view(0))
+            elif self._stream is None and in_notebook():
+                self._best = Best(self._root)
+                self._display = Notebook(self._view(0))
             else:
                 self._display = Lines(stream, f"ztxexp {self._mode}")
             if not self._in_process or not stream.isatty():

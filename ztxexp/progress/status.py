@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.progress.best import Best
-from ztxexp.progress.display import Row, RunningRows, View
+from ztxexp.progress.display import View
+from ztxexp.progress.rows import Row, RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.results.index import Kind, read_all
 from ztxexp.results.launches import LaunchRecord, read_launches, read_state

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from ztxexp.progress.display import Row
 from ztxexp.progress.display import status as counted
+from ztxexp.progress.rows import Row
 from ztxexp.progress.status import LaunchStatus, RootStatus
 from ztxexp.text.format import plural, sanitize_for_terminal
 

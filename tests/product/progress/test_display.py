@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from ztxexp.progress.display import Lines, Row, View, render, status
+from ztxexp.progress.display import Lines, View, render, status
+from ztxexp.progress.notebook import to_html
+from ztxexp.progress.rows import Row
 from ztxexp.text.terminal import console, in_notebook
 
 
@@ -113,19 +115,25 @@ def test_there_is_no_notebook_here() -> None:
 
 
 @pytest.mark.slow
-def test_a_kernel_shows_plain_lines_in_the_cell() -> None:
+@pytest.mark.parametrize("mode", ["sequential", "process_pool"])
+def test_a_kernel_shows_a_bar_in_the_cell_that_is_replaced_in_place(tmp_path, mode) -> None:
     pytest.importorskip("ipykernel")
     start_new_kernel = pytest.importorskip("jupyter_client.manager").start_new_kernel
-    code = """
-from pathlib import Path
-from ztxexp.progress.progress import Progress
-from ztxexp_core.records import RunOutcome, RunSpec
-with Progress(1, mode="process_pool") as progress:
-    progress.started(RunSpec("a", Path("a"), {}, ""))
-    print("from the cell")
-    progress.ended(RunOutcome("a", "failed", error_type="E", error_message="no"))
+    code = f"""
+import time
+from ztxexp import ExperimentPipeline
+def train(ctx):
+    ctx.log_metric(step=1, metrics={{"loss": 0.5}})
+    time.sleep(1.2)
+    print("of a run")
+    if ctx.config["name"] == "<b>2":
+        raise ValueError("<script>")
+    return {{"accuracy": 0.5}}
+pipeline = ExperimentPipeline("results").grid({{"name": ["<i>1", "<b>2"]}})
+summary = pipeline.run(train, mode="{mode}", workers=1)
+print("from the cell")
 """
-    manager, client = start_new_kernel()
+    manager, client = start_new_kernel(cwd=str(tmp_path))
     try:
         messages: list[dict[str, Any]] = []
         reply = client.execute_interactive(code, output_hook=messages.append, timeout=60)
@@ -133,11 +141,29 @@ with Progress(1, mode="process_pool") as progress:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert reply["content"]["status"] == "ok"
-    streams = {"stdout": "", "stderr": ""}
-    for message in messages:
-        if message["msg_type"] == "stream":
-            streams[message["content"]["name"]] += message["content"]["text"]
-    assert streams["stdout"] == "from the cell\n"
-    first, last = streams["stderr"].splitlines()
-    assert first == "ztxexp process_pool: run a failed: E: no"
-    assert last.startswith("ztxexp process_pool: 1/1 done, 1 failed, elapsed 0:0")
+    said = "".join(
+        message["content"]["text"]
+        for message in messages
+        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout"
+    )
+    assert said == ("of a run\n" * 2 if mode == "sequential" else "") + "from the cell\n"
+    first, *others = [m for m in messages if "display_data" in m["msg_type"]]
+    assert first["msg_type"] == "display_data"
+    ids = {m["content"]["transient"]["display_id"] for m in [first, *others]}
+    assert len(ids) == 1 and all(m["msg_type"] == "update_display_data" for m in others)
+    pages = [m["content"]["data"]["text/html"] for m in others]
+    assert any("name=&#x27;&lt;i&gt;1" in page or "name=&lt;i&gt;1" in page for page in pages)
+    assert any("step 1  loss 0.5" in page for page in pages)
+    assert '<progress value="2" max="2">' in pages[-1] and "1 failed" in pages[-1]
+    assert "ValueError: &lt;script&gt;" in pages[-1]
+    assert "accuracy 0.5 (max, inferred from the name)" in pages[-1]
+    assert not any(sign in page for page in pages for sign in ("<script", "<b>", "<i>"))
+    assert others[-1]["content"]["data"]["text/plain"].startswith("2/2 done, 1 failed, elapsed")
+
+
+def test_nothing_that_runs_say_has_a_meaning_in_a_notebook() -> None:
+    evil = "</td><script>alert(1)</script>"
+    rows = (Row(evil, 1, evil, evil),)
+    view = View(2, running=9, rows=rows, best=evil, waiting=evil, lacking=((evil, 1),))
+    page = to_html(view, [evil] * 30)
+    assert "<script" not in page and "and 8 more" in page and "10 lines before" in page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ztxexp.progress.display import RunningRows
+from ztxexp.progress.rows import RunningRows
 from ztxexp_core.records import MetricEvent, RunSpec
 from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.lines import JsonlWriter
