@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from ztxexp.results.names import short_ids
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.labels import differing_keys, label
 from ztxexp.text.logs import read_end
@@ -14,6 +13,7 @@ from ztxexp_core.store.files import RunFiles
 from ztxexp_core.store.lines import row_of
 from ztxexp_core.store.sink import TOTAL_STEPS
 from ztxexp_core.values.codec import decode, number
+from ztxexp_core.values.identity import short_ids
 
 _TAIL_BYTES = 65_536
 _METRICS_SHOWN = 3

@@ -16,11 +16,12 @@ from ztxexp.progress.rows import Row, RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.results.index import Kind, read_all
 from ztxexp.results.launches import LaunchRecord, read_launches, read_state
-from ztxexp.results.names import NamedRuns, short_ids
+from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
 from ztxexp_core.store.files import RunFiles, read_record, timestamp_of
 from ztxexp_core.values.codec import numbers
+from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
 _ROWS = 32  # running configurations of one launch
 _MESSAGE, _NAME = 100, 200  # characters of a message, of a run's id
@@ -242,9 +243,10 @@ class StatusReader:
             )
             if run is None or config is None:
                 return None
-            called = (meta or {}).get("run_name")
-            text = called if isinstance(called, str) else ""
-            spec = RunSpec(name, folder, config, _text(run.get("identity")) or "", name=text)
+            identity = _text(run.get("identity")) or ""
+            called = _text((meta or {}).get("run_name")) or ""
+            called = called.removeprefix(f"{digits_of(identity)[:LEAST_DIGITS]} ")
+            spec = RunSpec(name, folder, config, identity, name=called)
             self._specs[name] = spec
         return spec
 
