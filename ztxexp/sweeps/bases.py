@@ -9,6 +9,7 @@ from typing import Any
 from ztxexp.configs.keys import literal, unknown_keys
 from ztxexp.sweeps.blocks import Block
 from ztxexp.sweeps.files import Document, read_base
+from ztxexp.sweeps.pieces import short
 from ztxexp.sweeps.values import as_word, quoted
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.copying import copy_config, dots_of, flat, lookup
@@ -127,6 +128,7 @@ def check_keys(
     for block in blocks:
         for key in block.keys:
             _check_allowed(key, keys, "")
+            _check_parents(key, base, block.keys)
         named = [key for key in block.keys if key not in block.new]
         if closed and keys is None:
             for key in named:
@@ -147,6 +149,19 @@ def _check_allowed(key: str, keys: Collection[str] | None, place: str) -> None:
         f"{start}the function has no parameter {key!r}{closest(key, keys)}; "
         f"{_listed('it has', sorted(keys))}{advice}"
     )
+
+
+def _check_parents(key: str, base: Mapping[Any, Any], own: Collection[str]) -> None:
+    """Refuse a nested key of something that is a single value."""
+    if key in base:
+        return
+    for at in dots_of(key):
+        value = None if key[:at] in own else lookup(base, key[:at])
+        if isinstance(value, (str, int, float)):
+            raise ConfigError(
+                f"there can be no {key!r}, because {key[:at]!r} is {short(repr(value))[1:-1]} in "
+                f"the base, and no mapping; write {key[:at]}={{{key[at + 1 :]}: ...}} to replace it"
+            )
 
 
 def _check_in_base(

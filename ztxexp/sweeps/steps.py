@@ -98,7 +98,7 @@ def parents_of(keys: Collection[str], base: Mapping[str, Any]) -> dict[str, Any]
             parent = key[:at]
             if parent in keys:
                 break
-            if lookup(base, parent, parents) is parents:
+            if lookup(base, parent) is None:
                 parents.setdefault(parent, {})
     return parents
 

@@ -216,7 +216,8 @@ class _Compiler:
                 warnings.simplefilter("ignore")  # of escapes in texts
                 tree = ast.parse(source, mode="eval")
         except SyntaxError as exc:
-            column = (exc.offset or 1) - 1 if exc.lineno in (None, 1) else len(source)
+            on_line = exc.lineno in (None, 1) and exc.offset
+            column = min(int(exc.offset or 1) - 1, len(source)) if on_line else len(source)
             raise self._error(self._reason(exc, source, column), column) from None
         except (ValueError, MemoryError, RecursionError) as exc:
             raise self._error(f"it cannot be read ({exc or 'too deeply nested'})", 0) from None
@@ -240,6 +241,8 @@ class _Compiler:
                 return f"write {right!r} for {wrong!r}"
         if re.search(r"(?<![=!<>])=(?!=)", source):
             return "write == to compare"
+        if column >= len(source) and exc.msg == "invalid syntax":
+            return "something is missing at the end"
         if source.count("`"):
             return "a backquote is never closed"
         return (exc.msg or "it cannot be read").replace(". Perhaps you forgot a comma?", "")

@@ -109,6 +109,10 @@ def test_nested_keys_make_what_they_need():
         {"model": {"opt": {"x": 3}, "lr": 2}},
     ]
     assert built("model.lr=1", base={"model": {"lr": 0, "n": 2}}) == [{"model": {"lr": 1, "n": 2}}]
+    assert built("model.lr=1", base={"model": None}, keys=["model"]) == [{"model": {"lr": 1}}]
+    text = refused("lr.x=1", base={"lr": 0.1}, keys=["lr"])
+    assert "'lr' is 0.1 in the base, and no mapping; write lr={x: ...} to replace it" in text
+    assert built("lr={x: 1}", base={"lr": 0.1}) == [{"lr": {"x": 1}}]
     assert built("m={a: 1},{a: 2}", "m.b=3") == [{"m": {"a": 1, "b": 3}}, {"m": {"a": 2, "b": 3}}]
 
 

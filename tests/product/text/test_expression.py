@@ -111,6 +111,8 @@ def test_what_cannot_be_answered_says_why(text, message):
         ("a && b", "write 'and' for '&&'"),
         ("a | b", "write 'or' for '|'"),
         ("~a", "write 'not' for '~'"),
+        ("lr <", "something is missing at the end\n  lr <\n      ^"),
+        ("a and (b or", "never closed"),
         ("(lr < 1", "'(' was never closed\n  (lr < 1\n  ^"),
         ("é == 1 and f(x)", "no function can be called\n  é == 1 and f(x)\n             ^"),
         ("x[0] > 1", "write `name.0`"),
