@@ -375,3 +375,42 @@ def test_an_edit_is_noticed_and_what_has_succeeded_is_reused(tmp_path, monkeypat
     done = python(EDITED)
     assert "from another version of train()" in done.stdout
     assert "1 succeeded; 1 reused" in done.stdout
+
+
+IN_SCRIPT = """
+import sys, threading
+import ztxexp
+from ztxexp import ExperimentPipeline, call_by_name
+
+HALF = 0.5
+LOCK = threading.Lock()
+
+def helper(x):
+    return x * HALF
+
+def train(lr, hidden=2):
+    ztxexp.log(0, loss=lr)
+    return {"score": helper(lr) * hidden}
+
+def locked(lr):
+    with LOCK:
+        return {"score": lr}
+
+pipeline = ExperimentPipeline(sys.argv[1]).grid({"lr": [1.0, 2.0]})
+print(pipeline.run(call_by_name(train), mode=sys.argv[2], workers=2, progress=False))
+try:
+    pipeline.run(call_by_name(locked), mode=sys.argv[2], progress=False)
+except Exception as exc:
+    print(type(exc).__name__, exc)
+"""
+
+
+@pytest.mark.parametrize("mode", ["process_pool", "joblib"])
+def test_functions_of_a_script_go_to_workers_and_what_cannot_is_named(root, mode):
+    done = python(IN_SCRIPT, root.path, mode, timeout=120)
+    assert "2 succeeded" in done.stdout, done.stderr
+    assert sorted(metrics(run)["score"] for run in root.runs()) == [1.0, 2.0]
+    assert "OptionError the experiment function 'locked' cannot be sent" in done.stdout
+    assert "LOCK" in done.stdout
+    meta = strict(root.runs()[0]["dir"] / "meta.json")
+    assert meta["function"] == "__main__:train" and meta["code_hash"] is not None
