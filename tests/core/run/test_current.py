@@ -80,6 +80,7 @@ def test_threads_of_a_run_log_to_it(root, mode):
     assert [step for step, *_ in events(root.only())] == [1, 2]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_a_run_log_to_it(root, method):
     ExpRunner([{"method": method}], root.path).run(in_process, mode="process_pool", progress=False)
@@ -87,6 +88,7 @@ def test_processes_of_a_run_log_to_it(root, method):
     assert events(root.only()) == [(2, {"loss": 0.25}, "train")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_program_that_a_run_starts_logs_to_it(root, mode):
     ExpRunner([{"i": 0}, {"i": 1}], root.path).run(in_program, mode=mode, progress=False)

@@ -439,6 +439,7 @@ def test_a_pipe_that_is_closed_early_ends_quietly(tmp_path):
     assert "Broken" not in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_reading_needs_neither_pandas_nor_rich(root):
     code = (
         "import sys; from ztxexp.cli.main import main\n"

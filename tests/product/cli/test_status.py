@@ -86,6 +86,7 @@ def test_waiting_ends_well_where_all_has_succeeded(tmp_path):
         assert launch.wait() == 0
 
 
+@pytest.mark.slow
 @posix
 def test_waiting_tells_of_a_launch_that_was_stopped_or_has_died(tmp_path):
     with launched(tmp_path, "process_pool", 2):
@@ -113,6 +114,7 @@ def test_a_launch_in_which_nothing_goes_on_is_stalled(tmp_path):
         assert "ztxexp stop 2" in status.stderr
 
 
+@pytest.mark.slow
 @posix
 def test_watching_shows_a_second_launch_join_and_ends_with_the_last(tmp_path):
     with launched(tmp_path, "process_pool", 1) as one:

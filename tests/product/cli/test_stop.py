@@ -13,6 +13,7 @@ from ztxexp.results.launches import read_launches
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("words", [("process_pool", 2), ("process_pool", 2, "plain")])
 def test_a_launch_is_stopped_from_another_terminal_and_its_runs_can_be_resumed(tmp_path, words):
     with launched(tmp_path, *words) as launch:
@@ -51,6 +52,7 @@ def test_after_runs_lets_those_under_way_finish(tmp_path):
     assert [record["status"] for record in records(tmp_path)] == ["succeeded"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["process_pool", "joblib", "dynamic"])
 def test_one_run_is_stopped_and_not_tried_again_by_its_launch(tmp_path, mode):
     with launched(tmp_path, mode, 2, "retry") as launch:
@@ -68,6 +70,7 @@ def test_one_run_is_stopped_and_not_tried_again_by_its_launch(tmp_path, mode):
     assert [record["status"] for record in others] == ["succeeded"] * 2
 
 
+@pytest.mark.slow
 def test_a_run_may_leave_in_its_own_way(tmp_path):
     with launched(tmp_path, "process_pool", 1, "handles") as launch:
         (first,) = at_work(tmp_path, 1)
@@ -96,6 +99,7 @@ def test_what_is_not_there_cannot_be_stopped(tmp_path):
         assert stop.returncode == 2 and "no launch and no run 'nobody'" in stop.stderr
 
 
+@pytest.mark.slow
 def test_of_several_launches_one_has_to_be_named(tmp_path):
     with launched(tmp_path, "process_pool", 1) as one, launched(tmp_path, "process_pool", 1) as two:
         until(lambda: len(read_launches(tmp_path / "results")) == 2)

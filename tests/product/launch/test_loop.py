@@ -31,6 +31,7 @@ from ztxexp_core.values.identity import config_identity
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_a_death_is_tried_again_in_the_same_folder_where_the_rule_says_so(root, mode):
     configs = [{"i": i, "dies_until": 3 if i == 1 else 1} for i in range(4)]

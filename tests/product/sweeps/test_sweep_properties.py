@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,7 @@ def test_a_grid_is_the_grid_of_the_builder(grid):
         assert _exact(spec.apply(ExpManager())) == _exact(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(_grid, min_size=2, max_size=3))
 def test_a_union_is_the_chain_of_the_builder(grids):
@@ -96,6 +98,7 @@ def test_a_union_is_the_chain_of_the_builder(grids):
         assert _exact(spec.apply(ExpManager())) == _exact(expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(_value, _value), min_size=2, max_size=4),
@@ -124,6 +127,7 @@ _distribution = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["x", "y"]), _distribution, min_size=1),
@@ -138,6 +142,7 @@ def test_draws_are_the_random_search_of_the_builder(space, grid, draws, seed):
         assert _exact(spec.apply(ExpManager())) == _exact(manager)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-5, 5), min_size=1, max_size=5),

@@ -67,6 +67,7 @@ def ended():
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["process_pool", "joblib"])
 def test_a_time_limit_ends_the_whole_tree(root, tmp_path, ended, mode):
     command, told = tree(tmp_path)
@@ -152,6 +153,7 @@ def test_a_killed_launcher_leaves_no_command(root, tmp_path, ended, mode):
         ended(numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_launch_ends_its_commands(root, tmp_path, ended, mode, name):

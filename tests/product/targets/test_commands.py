@@ -193,6 +193,7 @@ def test_variables_and_words_lead_to_the_run(root):
     assert "checkpoints" in printed and "artifacts" in printed
 
 
+@pytest.mark.slow
 def test_a_working_folder_for_each_run_keeps_the_script_in_reach(root, folder):
     command = ["python", "train.py", "--lr", "{lr}"]
     assert run(root, command, mode=PARALLEL, workdir="run").succeeded == 1
