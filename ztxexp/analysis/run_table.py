@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ztxexp.analysis.curve_points import curve_values
+from ztxexp.analysis.curve_points import curve_values, read_points
 from ztxexp.analysis.grouping import rank
 from ztxexp.results.arguments import checked_statuses
 from ztxexp.results.columns import ColumnTable, pack
@@ -29,6 +29,7 @@ from ztxexp_core.values.codec import is_number
 
 _LOOKED_IN = ("metrics", "config", "run")  # in this order
 _KEYS_SHOWN = 20
+_CURVES_READ = 3  # to look for a metric that no run has returned
 SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
 
 
@@ -122,6 +123,9 @@ class RunTable:
             known = self.keys()
             before = f"{argument}: " if argument else ""
             listed = ", ".join(known[:_KEYS_SHOWN]) + (", ..." if len(known) > _KEYS_SHOWN else "")
+            if any(key in read_points(folder) for folder in self.runs.folders()[:_CURVES_READ]):
+                hint = "; it was logged at steps, and not returned: --at last takes its last value"
+                raise ConfigError(f"{before}no run has returned {key!r}{hint}")
             near = closest(key, known)
             raise ConfigError(
                 f"{before}no run has the key {key!r}{near}; known: {listed or 'none'}"

@@ -10,7 +10,16 @@ import click
 
 from ztxexp.cli.completing import complete_run
 from ztxexp.cli.filters import placed
-from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
+from ztxexp.cli.output import (
+    Column,
+    Output,
+    output_options,
+    say,
+    short_metric,
+    spelt_out_lines,
+    write_table,
+    write_text,
+)
 from ztxexp.cli.shared import root_option
 from ztxexp.text.format import cut
 from ztxexp_core.errors import ConfigError
@@ -63,7 +72,7 @@ def command(named: Sequence[str], root: Path, code: bool, output: Output) -> int
             say("nothing differs")
         say(f"same: {_same(found.same)}")
         if code:
-            _say_code(root, names, titles)
+            write_text(spelt_out_lines(_code(root, names, titles)))
         elif any(part == "code" for part, *_ in found.rows):
             say("what was not committed: ztxexp diff --code " + " ".join(titles))
     return 0
@@ -116,16 +125,19 @@ def _same(same: dict[str, list[str]]) -> str:
     return ", ".join(shown) or "nothing"
 
 
-def _say_code(root: Path, names: Sequence[str], titles: Sequence[str]) -> None:
-    """Print what was not committed when each run was launched."""
+def _code(root: Path, names: Sequence[str], titles: Sequence[str]) -> str:
+    """Return what was not committed when each run was launched."""
     from ztxexp.provenance.provenance import PATCH, read_shared
     from ztxexp_core.store.files import read_record
 
+    parts = []
     for name, title in zip(names, titles, strict=True):
         meta = read_record(root / name / "meta.json") or {}
-        say(f"--- {title}: commit {meta.get('git_commit') or 'not known'}")
+        parts.append(f"--- {title}: commit {meta.get('git_commit') or 'not known'}")
         kept = read_shared(root, meta.get("git_diff"), PATCH)
         if kept is not None:
-            say(kept[1].decode(errors="replace"))
+            parts.append(kept[1].decode(errors="replace"))
         else:
-            say(str(meta.get("git_diff_note") or "nothing that was not committed is recorded"))
+            nothing = "nothing that was not committed is recorded"
+            parts.append(str(meta.get("git_diff_note") or nothing))
+    return "\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,14 +52,20 @@ def command(
         order = order[-shown.limit :] if shown.limit else order
     columns, hidden = _columns(table, shown, output)
     cells = [of for _, of in columns]
+    described = [_marked(column, shown) for column, _ in columns]
     rows = [[of[at] for of in cells] for at in order]
     chosen = shown.columns is not None and shown.columns[:1] not in "+-"
-    hidden += write_table(
-        [column for column, _ in columns], rows, output, shown.all_columns, chosen
-    )
+    hidden += write_table(described, rows, output, shown.all_columns, chosen)
     if output.is_for_people and len(table):
         say(_footer(len(table), len(order), hidden))
     return 0
+
+
+def _marked(column: Column, shown: Shown) -> Column:
+    """Return a column whose title says that the rows are sorted by it."""
+    if column.name != shown.sort:
+        return column
+    return dataclasses.replace(column, title=f"{column.title or column.name} v", kept=True)
 
 
 def sort_by(table: RunTable, key: str, reverse: bool) -> list[int]:
@@ -112,8 +119,6 @@ def _columns(table: RunTable, shown: Shown, output: Output) -> tuple[list[Descri
 
 
 def _kept(column: Column) -> Column:
-    import dataclasses
-
     return dataclasses.replace(column, kept=True, only_for_data=False)
 
 

@@ -232,6 +232,8 @@ def write_table(
 ) -> int:
     """Write rows in the format that was asked for; return how many constant columns are hidden.
 
+    Columns without any value are hidden, too, and not counted.
+
     Args:
         columns: the columns, or their names.
         rows: a value for each column; ``None`` where there is none.
@@ -248,6 +250,7 @@ def write_table(
             left_out.add(at)
         elif not (one.kept or all_columns or chosen) and output.is_for_people:
             hidden += [at] if _is_constant(body, at) else []
+    whole = body
     kept = [at for at in range(len(known)) if at not in left_out.union(hidden)]
     shown = [known[at] for at in kept]
     if len(kept) < len(known):
@@ -265,7 +268,7 @@ def write_table(
     if output.is_for_people:
         for note in notes:
             say(note)
-    return len(hidden)
+    return sum(any(row[at] is not None for row in whole) for at in hidden)
 
 
 def _is_constant(body: list[list[Any]], at: int) -> bool:
@@ -367,6 +370,11 @@ def spelt_out(text: str) -> str:
         return sanitize_for_terminal(text)
     pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
     return "".join(map(sanitize_for_terminal, pieces))
+
+
+def spelt_out_lines(text: str) -> str:
+    """Return a text with each of its lines as :func:`spelt_out` returns it."""
+    return "\n".join(map(spelt_out, text.split("\n")))
 
 
 def _plain(value: Any) -> str:

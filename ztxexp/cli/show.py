@@ -24,6 +24,7 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.shared import json_option, root_option
+from ztxexp.project import results_root
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import cut, sanitize_for_terminal, short_path, size
 
@@ -227,7 +228,8 @@ def again_line(table: RunTable, at: int, meta: Mapping[str, Any]) -> str | None:
     if target is None:
         command = meta.get("command")
         return f"{command}  (the whole launch)" if command else None
-    option = f"-C {shlex.quote(short_path(table.runs.root))} "
+    usual = os.path.realpath(results_root()) == table.runs.root
+    option = "" if usual else f"-C {shlex.quote(short_path(table.runs.root))} "
     if isinstance(target, list):
         return f"ztxexp run {option}{pairs} --force -- {shlex.join(target)}"
     return f"ztxexp run {option}{shlex.quote(target)} {pairs} --force"

@@ -72,6 +72,8 @@ def command(
     runs = every if filters.statuses else every.filtered(statuses=SUCCEEDED)
     if not len(runs):
         raise ZtxexpError(nothing_to_read(every, "runs that succeeded"))
+    if metric is not None:
+        runs.column(metric, "--metric")
     asked = [None if text is None else names_of(text) for text in (rows, cols, over)]
     if over == "none":
         asked[2] = []

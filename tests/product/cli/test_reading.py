@@ -162,6 +162,17 @@ def test_values_of_curves_replace_what_was_returned(root):
     assert first("--at", "7")["accuracy"] == 0.875, "it was not logged there"
 
 
+def test_a_metric_that_was_only_logged_can_be_had_by_its_last_value(tmp_path):
+    for seed in range(3):
+        curve = [event(step, auc=seed + step / 10) for step in range(3)]
+        write_run(tmp_path, f"r{seed}", config={"seed": seed}, curve=curve)
+    code, out, err = run(tmp_path, "best", "auc")
+    assert (code, out) == (2, "") and "--at last takes its last value" in err
+    (row,) = json.loads(run(tmp_path, "best", "auc", "--at", "last", "--json")[1])
+    assert row["auc_mean"] == pytest.approx(1.2) and row["auc_n"] == 3
+    assert "1.2 ± 1.0" in run(tmp_path, "table", "--metric", "auc", "--at", "last")[1]
+
+
 def test_an_empty_root_and_a_missing_one(tmp_path):
     code, out, err = run(tmp_path, "list")
     assert code == 0 and "ztxexp run" in err and len(out.splitlines()) == 1
