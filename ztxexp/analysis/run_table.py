@@ -120,7 +120,7 @@ class RunTable:
         """
         cells = self.find(key)
         if cells is None:
-            known = self.keys()
+            known = self.metrics.names() if "METRIC" in argument.upper() else self.keys()
             before = f"{argument}: " if argument else ""
             listed = ", ".join(known[:_KEYS_SHOWN]) + (", ..." if len(known) > _KEYS_SHOWN else "")
             if any(key in read_points(folder) for folder in self.runs.folders()[:_CURVES_READ]):

@@ -220,13 +220,13 @@ class NamedRuns:
         exact = self._exact(text)
         if exact:
             return exact
+        earlier = _EARLIER.fullmatch(text)
+        if earlier:
+            return [self._earlier(text, earlier[1], int(earlier[2]))]
         if text.startswith("@"):
             return self._special(text)
         if "=" in text:
             return self._with_values(text)
-        earlier = _EARLIER.fullmatch(text)
-        if earlier:
-            return [self._earlier(text, earlier[1], int(earlier[2]))]
         matching = self._beginning(text) or self._holding(text)
         if not matching:
             near = closest(text, [*self.short, *self.folders])

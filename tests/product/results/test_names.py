@@ -66,6 +66,7 @@ def test_all_ways_to_name_a_run(root):
         found = find_runs(root, text)
         assert found[-1] == "20260301_100002_cccc", text
     assert find_runs(root, short[1]) == ["20260301_100001_bbbb"]
+    assert find_runs(root, "@best:loss~1") == ["20260301_100001_bbbb"]
     assert find_runs(root, f"{short[0]}~0") == ["20260301_100000_aaaa"]
     assert find_runs(root, "@last") == find_runs(root, "lr=0.333333") == ["20260301_100003_dddd"]
     assert find_runs(root, "@best:accuracy") == ["20260301_100000_aaaa"]
