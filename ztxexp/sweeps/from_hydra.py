@@ -51,6 +51,8 @@ def from_hydra(path: str) -> tuple[dict[str, Any], list[str]]:
         prefix = "++" if override.startswith("++") else "+" if override.startswith("+") else ""
         key = override[len(prefix) :]
         name = key.partition("@")[0].replace("/", ".")
+        if any(other.lstrip("+").startswith(f"{name}.") for other in overrides):
+            name = f"{name}_choice"  # of a group, the values of which are overridden as well
         value = _values(key, given, os.path.dirname(path), notes)
         if value is not None:
             keys[name] = value
@@ -64,7 +66,8 @@ def from_hydra(path: str) -> tuple[dict[str, Any], list[str]]:
     job = _mapping(hydra.get("job")).get("name")
     if isinstance(job, str) and "${" not in job:
         content["name"] = job
-    rest = [key for key in config if key not in ("hydra", "defaults")]
+    tops = {key.partition(".")[0] for key in keys}
+    rest = [key for key in config if key not in ("hydra", "defaults", *tops)]
     if rest and "hydra" in config:
         notes.append(
             f"{', '.join(map(str, rest[:5]))}{', ...' if len(rest) > 5 else ''}: what is not swept "

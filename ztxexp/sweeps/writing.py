@@ -14,6 +14,7 @@ from ztxexp_core.errors import ConfigError
 
 _HEAD = "# ztxexp run {name}        (ztxexp plan {name} shows what it would run)\n"
 _WIDTH = 90
+_LONGEST_KEY = 900  # characters; a longer one has to be marked as a key in YAML
 
 
 def document_text(name: str, content: Mapping[str, Any]) -> str:
@@ -27,7 +28,7 @@ def document_text(name: str, content: Mapping[str, Any]) -> str:
         ConfigError: another suffix, or a value that has no form there.
     """
     suffix = os.path.splitext(name)[1].lower()
-    head = _HEAD.format(name=re.sub(r"\s", " ", name))
+    head = _HEAD.format(name=name if name.isprintable() else "FILE")
     if suffix in (".yaml", ".yml"):
         return head + "".join(_yaml_lines(content))
     if suffix == ".toml":
@@ -46,9 +47,10 @@ def document_text(name: str, content: Mapping[str, Any]) -> str:
 def _yaml_lines(content: Mapping[str, Any], indent: str = "") -> list[str]:
     lines = []
     for key, value in content.items():
-        start = f"{indent}{_yaml_text(str(key), key=True)}:"
+        start = f"{indent}{_yaml_key(key)}"
         flow = yaml_flow(value)
-        if isinstance(value, dict) and value and (indent == "" or len(flow) > _WIDTH):
+        is_long = indent == "" or len(flow) > _WIDTH
+        if isinstance(value, dict) and value and is_long and "? " not in map(_mark, value):
             lines += [f"{start}\n", *_yaml_lines(value, f"{indent}  ")]
         elif key == "sweep" and isinstance(value, list):
             lines.append(f"{start}\n")
@@ -67,7 +69,7 @@ def yaml_flow(value: Any) -> str:
         ConfigError: it has no form in YAML.
     """
     if isinstance(value, Mapping):
-        pairs = (f"{_yaml_text(str(k), key=True)}: {yaml_flow(v)}" for k, v in value.items())
+        pairs = (f"{_yaml_key(k)} {yaml_flow(v)}" for k, v in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(yaml_flow, value))}]"
@@ -76,6 +78,16 @@ def yaml_flow(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return _number(value, {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"})
+
+
+def _yaml_key(key: Any) -> str:
+    text = _yaml_text(str(key), key=True)
+    return f"{_mark(key)}{text} :" if _mark(key) else f"{text}:"
+
+
+def _mark(key: Any) -> str:
+    """Return what stands before a long key; there it has to be in braces."""
+    return "? " if len(_yaml_text(str(key), key=True)) > _LONGEST_KEY else ""
 
 
 def _yaml_text(text: str, key: bool = False, line: bool = False) -> str:

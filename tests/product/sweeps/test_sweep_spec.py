@@ -269,6 +269,16 @@ def test_a_saved_sweep_reads_back_equal(name):
         assert SweepSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+@pytest.mark.parametrize("key", ["k" * 3000, "\u00e9\x1b" * 900, "a b: c", "# x", "'", "?", "-"])
+def test_hostile_keys_and_names_of_files_come_back(key):
+    spec = SweepSpec.from_dict({"sweep": {key: [1, 2], "b": 3}, "base": {key: {key: 1}, "c": 2}})
+    other = SweepSpec.from_dict({"sweep": [{key: [1, 2]}, {"b": 3}]})
+    for name in ("a\x1b\n.yaml", "b.toml", "c.json"):
+        for one in (spec, other):
+            one.save(name)
+            assert SweepSpec.from_file(name) == one
+
+
 def test_null_has_no_form_in_toml():
     spec = SweepSpec.from_words(["a=null,1"])
     spec.save("a.yaml")

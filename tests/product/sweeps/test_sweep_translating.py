@@ -15,6 +15,7 @@ HYDRA = """\
 defaults:
   - model: tiny
 lr: 1e-3
+momentum: 0.9
 hydra:
   sweeper:
     params:
@@ -132,7 +133,7 @@ def test_hydra_keeps_its_configuration_and_we_pass_what_is_swept():
     assert spec.workers == 4
     assert "unknown: foo(...) is not known; left out" in notes
     assert "defaults: the program composes them" in notes
-    assert "lr: what is not swept stays with Hydra" in notes
+    assert "momentum: what is not swept stays with Hydra" in notes
 
 
 def test_hydra_with_a_sweeper_that_draws():
@@ -156,6 +157,13 @@ def test_a_multirun_of_hydra():
     )  # fmt: skip
     assert configs[0] == {"name": "a,b", "lr": 1e-3, "model": {"hidden": 16}}
     assert len(configs) == 4 and spec.name == "app"
+
+
+def test_a_group_of_hydra_beside_its_values():
+    text = MULTIRUN.replace("'hidden=16,64'", "").replace("'~dropout'", "'model=tiny,base'")
+    spec, _, configs = translated("hydra", text)
+    assert spec.command is not None and "model={model_choice}" in spec.command
+    assert configs[0]["model_choice"] == "tiny" and configs[0]["model"] == {"hidden": 16}
 
 
 def test_hydra_without_a_sweep():
