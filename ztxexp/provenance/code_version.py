@@ -36,7 +36,7 @@ from ztxexp.provenance.provenance import (
     name_of,
     parse_file,
 )
-from ztxexp.text.format import cut
+from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.run.command import Command
 
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
@@ -92,7 +92,12 @@ def version_of(function: Any) -> CodeVersion:
 def _version_of_command(command: Command) -> CodeVersion:
     program = version_of_program(command.words, command.files, command.cwd)
     name = name_of(command) or "the command"
-    return CodeVersion(f"`{cut(name, _NAME_WIDTH)}`", program.hash, program.files, function=name)
+    return CodeVersion(
+        f"`{cut(sanitize_for_terminal(name), _NAME_WIDTH)}`",
+        program.hash,
+        program.files,
+        function=name,
+    )
 
 
 def unknown_note(version: CodeVersion, stated: str | None = None) -> str | None:

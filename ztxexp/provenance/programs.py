@@ -12,6 +12,7 @@ import ast
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import sys
 import sysconfig
@@ -85,7 +86,8 @@ def version_of_program(
         folder: the working folder.
     """
     parts, read = [repr(tuple(words))], list[str]()
-    queue = [(path, os.path.dirname(path)) for path in files.values()]
+    paths = dict.fromkeys([*files.values(), *_files_within(words, folder)])
+    queue = [(path, os.path.dirname(path)) for path in paths]
     if module := _module_of(words):
         queue += [(path, folder) for path in _files_of_module(module, folder)]
     seen = {path for path, _ in queue}
@@ -104,6 +106,16 @@ def version_of_program(
                 queue.append((imported, root))
     data = "\n".join([parts[0], *sorted(parts[1:])]).encode(errors="surrogatepass")
     return ProgramVersion(f"code:{hashlib.sha256(data).hexdigest()[:32]}", tuple(read))
+
+
+def _files_within(words: Sequence[str], folder: str) -> Iterator[str]:
+    """Yield files that parts of words name: ``--config=a.yaml``, ``sh -c "python train.py"``."""
+    for word in words:
+        parts = [part for part in _BETWEEN.split(word) if part != word]
+        yield from files_among(["", *parts], folder).values()
+
+
+_BETWEEN = re.compile(r"[\s=;&|'\"]+")
 
 
 def _is_script(path: str) -> bool:

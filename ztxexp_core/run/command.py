@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -255,6 +256,7 @@ class _Output:
         self._fd: int | None = None
         self._last = b"\n"
         self._shown = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def __enter__(self) -> _Output:
         self._fd = open_to_write(self._path)
@@ -270,9 +272,18 @@ class _Output:
                 view = view[os.write(self._fd, view) :]
             except OSError:  # the disk is full: the run goes on, as one that prints does
                 break
-        if self._shown and sys.stdout is not None:
-            sys.stdout.write(data.decode(errors="replace"))
+        if self._shown:
+            self._show(self._decoder.decode(data))
+
+    def _show(self, text: str) -> None:
+        try:
+            try:
+                sys.stdout.write(text)
+            except UnicodeEncodeError:
+                sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
             sys.stdout.flush()
+        except (OSError, ValueError, AttributeError):  # closed, or none: run.log has it
+            self._shown = False
 
     def __exit__(self, *exc: object) -> None:
         if self._last != b"\n":

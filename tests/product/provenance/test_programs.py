@@ -100,6 +100,17 @@ def test_another_text_counts_as_it_is(folder, words, name):
     assert version(words, folder).hash != before
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["true", "--config=conf.yaml"], "conf.yaml"),
+        (["sh", "-c", "cd . && python 'train.py' --lr {lr}; echo"], "deeper.py"),
+    ],
+)
+def test_files_within_a_word_count_too(folder, words, name):
+    assert name in names(words, folder)
+
+
 def test_the_words_count_and_the_folder_does_not(folder, tmp_path_factory):
     assert version(["sh", "run.sh", "{a}"], folder).hash != version(["sh", "run.sh"], folder).hash
     other = tmp_path_factory.mktemp("other")
@@ -118,6 +129,11 @@ def test_version_of_a_command_has_its_name_without_secrets(folder):
     assert version.name == "`sh run.sh --api-key *** {lr}`"
     assert version.function == "sh run.sh --api-key *** {lr}"
     assert version.files == (str(folder / "run.sh"),)
+
+
+def test_a_script_of_several_lines_is_named_in_one(folder):
+    version = version_of(command_target(["sh", "-c", "echo 1\n" * 50]).function)
+    assert "\n" not in version.name and len(version.name) < 70
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -404,6 +405,25 @@ def test_output_of_any_kind_survives(root, mode, tmp_path):
     assert metrics(found) == {"a": 1.0, "b": 2.0, "red": 3.0, "loss": 0.5}
     raw = (found["dir"] / "run.log").read_bytes()
     assert bytes(range(256)) in raw and b"x" * 3_000_000 in raw and raw.endswith(b"loss: 0.5\n")
+
+
+class Ascii(io.StringIO):
+    def write(self, text):
+        return super().write(text.encode("ascii").decode())
+
+
+class Closed(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [None, Ascii(), Closed()])
+def test_a_terminal_that_cannot_show_the_output_costs_no_run(root, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run(root, sh("printf 'caf\\303'; sleep 0.2; printf '\\251: 1\n'")).succeeded == 1
+    assert "café: 1\n" in (root.only()["dir"] / "run.log").read_text()
+    if isinstance(stream, Ascii):
+        assert stream.getvalue() == "caf\\xe9: 1\n"
 
 
 def test_hostile_lines_of_the_metrics_file_cost_themselves_only(root):
