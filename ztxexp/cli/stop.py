@@ -16,6 +16,7 @@ from ztxexp.results.launches import LaunchRecord, parse_launch, read_launch, rea
 from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, answer_to, ask, take_away
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, StoreError
+from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.liveness import this_process
 
 _LOOK_SEC = 0.1
@@ -36,7 +37,8 @@ def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) 
     SIGTERM, and SIGKILL 5 seconds later; it is recorded as failed with the reason "stopped".
 
     LAUNCH is the id of a launch, a piece of it, or its process id; without it, the one that is
-    under way. The exit code is 1 where there is nothing to stop, or it does not answer.
+    under way. RUN is a run as `ztxexp list` shows it, such as 3f2a or lr=0.01. The exit code is 1
+    where there is nothing to stop, or it does not answer.
     """
     living = [launch for launch in read_launches(root) if launch.alive]
     if not living:
@@ -76,15 +78,26 @@ def _chosen(
             raise ConfigError(f"{name!r} names several launches: {candidates(pieces)}")
         if pieces:
             launches += pieces
-        elif found := _runs_of(root, name):
-            runs += found
         else:
-            raise ConfigError(f"there is no launch and no run {name!r}; {candidates(living)}")
+            runs += _runs_of(root, name, living)
     return launches, runs
 
 
-def _runs_of(root: Path, name: str) -> list[str]:
-    return [entry.name for entry in os.scandir(root) if name in entry.name and entry.is_dir()]
+def _runs_of(root: Path, name: str, living: Sequence[LaunchRecord]) -> list[str]:
+    """Return the folders of the runs under way that a text names."""
+    from ztxexp.results.names import NamedRuns
+
+    runs = NamedRuns.of(root)
+    try:
+        found = runs.find(name)
+    except ConfigError as exc:
+        raise ConfigError(f"{exc}; under way are the launches {candidates(living)}") from exc
+    under_way = [runs.folders[at] for at in found if runs.statuses[at] == RUN_STATUS_RUNNING]
+    if not under_way:
+        (first, *others) = found
+        what = f"the {len(found)} runs {name!r} are" if others else f"run {runs.name(first)} is"
+        raise StoreError(f"nothing to stop: {what} not under way")
+    return under_way
 
 
 # ---- launches ----------------------------------------------------------------------------------

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from tests.helpers.launches import at_work, launched, records, until, ztxexp
+from ztxexp import ExperimentPipeline
 from ztxexp.results.launches import read_launches
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -96,7 +100,66 @@ def test_what_is_not_there_cannot_be_stopped(tmp_path):
     with launched(tmp_path, "process_pool", 1):
         at_work(tmp_path, 1)
         stop = ztxexp(tmp_path, "stop", "nobody")
-        assert stop.returncode == 2 and "no launch and no run 'nobody'" in stop.stderr
+        assert stop.returncode == 2 and "has the id 'nobody'" in stop.stderr
+        assert " on " in stop.stderr and ", 3 runs" in stop.stderr
+    ended = records(tmp_path)[0]["run_id"]
+    with launched(tmp_path, "process_pool", 1, "plain"):
+        until(lambda: len(records(tmp_path)) == 2)
+        stop = ztxexp(tmp_path, "stop", ended)
+        assert stop.returncode == 1 and "nothing to stop: run " in stop.stderr
+
+
+def test_a_run_is_named_by_its_short_id_or_its_values(tmp_path):
+    with launched(tmp_path, "process_pool", 3):
+        first, second, third = at_work(tmp_path, 3)
+        assert ztxexp(tmp_path, "stop", first["identity"][2:6]).returncode == 0
+        assert ztxexp(tmp_path, "stop", "lr=2").returncode == 0
+        by_id = {record["run_id"]: record for record in records(tmp_path)}
+        reasons = [by_id[each["run_id"]]["reason"] for each in (first, second, third)]
+        assert reasons == ["stopped", "stopped", None]
+
+
+def test_stopped_runs_are_a_reason_to_try_again(tmp_path):
+    with launched(tmp_path, "process_pool", 1) as launch:
+        (first,) = at_work(tmp_path, 1)
+        assert ztxexp(tmp_path, "stop", first["run_id"]).returncode == 0
+        (tmp_path / "go").touch()
+        launch.wait()
+    pipeline = ExperimentPipeline(tmp_path / "results").grid({"lr": [1, 2, 3]})
+    plan = pipeline.retry_failed("stopped").plan()
+    assert [item.run_id for item in plan.to_run] == [first["run_id"]]
+
+
+def test_the_processes_of_a_command_end_with_its_run(tmp_path):
+    command = "import os, time; open('pid-{lr}', 'w').write(str(os.getpid())); time.sleep(99)"
+    words = ["-m", "ztxexp", "run", "lr=1,2", "-w", "2", "--", sys.executable, "-c", command]
+    launch = subprocess.Popen([sys.executable, *words], cwd=tmp_path)
+    try:
+        until(lambda: all((tmp_path / f"pid-{lr}").exists() for lr in (1, 2)))
+        pids = [int((tmp_path / f"pid-{lr}").read_text()) for lr in (1, 2)]
+        assert ztxexp(tmp_path, "stop", "lr=1").returncode == 0
+        until(lambda: not psutil.pid_exists(pids[0]))
+        assert psutil.pid_exists(pids[1])
+        assert ztxexp(tmp_path, "stop").returncode == 0
+        assert launch.wait() == 130
+        until(lambda: not psutil.pid_exists(pids[1]))
+    finally:
+        launch.kill()
+        launch.wait()
+
+
+def test_a_launch_of_another_host_is_stopped_through_the_shared_folder(tmp_path):
+    elsewhere = ["unshare", "--uts", "sh", "-c"]
+    if subprocess.run([*elsewhere, "hostname other"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs to be allowed to have another host name")
+    with launched(tmp_path, "process_pool", 2) as launch:
+        at_work(tmp_path, 2)
+        words = f"hostname other && exec {sys.executable} -m ztxexp"
+        status = [*elsewhere, f"{words} status"]
+        text = subprocess.run(status, cwd=tmp_path, capture_output=True, text=True).stdout
+        assert f"alive, pid {launch.pid} on " in text
+        stop = subprocess.run([*elsewhere, f"{words} stop"], cwd=tmp_path)
+        assert stop.returncode == 0 and launch.wait() == 130
 
 
 @pytest.mark.slow
