@@ -159,7 +159,8 @@ def _await_launch(root: Path, launch: LaunchRecord, request: Request, fd: int, u
 
 def _content(fd: int) -> bytes:
     try:
-        return os.pread(fd, os.fstat(fd).st_size, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return os.read(fd, os.fstat(fd).st_size)
     except OSError:  # removed on another host
         return b""
 

@@ -67,13 +67,15 @@ class Listener:
         self._folder, self._pid = str(Path(record.path).parent), os.getpid()
         self._stopping: dict[str, _Stopping] = {}  # by run id
         self._over = threading.Event()
-        thread = threading.Thread(target=self._listen, name="ztxexp-requests", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="ztxexp-requests", daemon=True)
         with contextlib.suppress(RuntimeError):  # no room for a thread
-            thread.start()
+            self._thread.start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; nothing is written afterwards, unless the file system hangs."""
         self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(_LOOK_SEC)
 
     def _listen(self) -> None:
         pause = _SOON_SEC

@@ -224,6 +224,7 @@ class LaunchWriter:
         """Close the record; remove what lies beside it, and the record where it does not stay."""
         self._lines.close()
         if self._made:
+            self._made = False
             _remove(self.path, self._keep)
             if not self._keep:
                 _remove_empty(self._root)
