@@ -31,6 +31,7 @@ from ztxexp.results.selection import Selection
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp.text.labels import label
 from ztxexp.text.report import Printable
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.values.codec import numbers
 
@@ -158,7 +159,10 @@ class Reproduction(Printable):
 
 def reproduce(selection: Selection) -> Reproduction:
     """Return what it takes to reproduce a run, see ``ResultAnalyzer.reproduce``."""
-    folder = Path(selection.root, selection.folder_names()[0])
+    names = selection.folder_names()
+    if len(names) > 1:
+        raise ConfigError(f"one run can be reproduced, not {len(names)}: {', '.join(names[:5])}")
+    folder = Path(selection.root, names[0])
     files = RunFiles(folder)
     config, meta = numbers(known_record(files.config)), _Meta(known_record(files.meta) or {})
     patch = provenance.read_shared(selection.root, meta.git_diff, provenance.PATCH)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.curve_points import curve_values, read_points
 from ztxexp.analysis.grouping import rank
@@ -21,11 +21,13 @@ from ztxexp.results.direction import known_direction
 from ztxexp.results.keys import ABSENT, cells_of, flattened, varying
 from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import PARTS, RunSet, Selection, read_runs
-from ztxexp.text.expression import Expression
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import is_folder
 from ztxexp_core.values.codec import is_number
+
+if TYPE_CHECKING:  # it is not imported where there is no condition
+    from ztxexp.text.expression import Expression
 
 _LOOKED_IN = ("metrics", "config", "run")  # in this order
 _KEYS_SHOWN = 20

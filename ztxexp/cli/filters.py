@@ -61,10 +61,13 @@ class Filters:
             ConfigError: an option makes no sense, or a name means no run.
         """
         from ztxexp.analysis.run_table import RunTable
-        from ztxexp.text.expression import Expression
 
         root, named = placed(root, named)
-        where = Expression(self.where) if self.where is not None else None
+        where = None
+        if self.where is not None:
+            from ztxexp.text.expression import Expression
+
+            where = Expression(self.where)
         since = None if self.since is None else time_of(self.since)
         table = RunTable.read(root)
         if named:

@@ -7,8 +7,6 @@ say is never obeyed by a terminal, and breaks no table.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import re
@@ -382,6 +380,9 @@ def _plain(value: Any) -> str:
 
 
 def _csv(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
+    import csv
+    import io
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([escape_formula(one.name) for one in columns])
