@@ -10,7 +10,7 @@ from ztxexp.configs.keys import literal, unknown_keys
 from ztxexp.sweeps.blocks import Block
 from ztxexp.sweeps.files import Document, read_base
 from ztxexp.sweeps.pieces import short
-from ztxexp.sweeps.values import as_word, quoted
+from ztxexp.sweeps.values import quoted
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.copying import copy_config, dots_of, flat, lookup
 
@@ -52,7 +52,7 @@ def base_of(
         if isinstance(path, Mapping):
             document, rows = Document("base", path), [dict(path)]
         else:
-            document, rows = read_base(path.removeprefix("@"))
+            document, rows = read_base(path)
         for row in rows:
             for key in row:
                 if key not in removed:
@@ -183,20 +183,36 @@ def _listed(start: str, names: Sequence[str]) -> str:
     return f"{start} {', '.join(names[:_NAMES_SHOWN]) or 'none'}{more}"
 
 
-def warn_lists(blocks: Iterable[Block], base: Mapping[Any, Any]) -> None:
-    """Log a warning where a list in brackets is one value, and the base has a number or a text."""
+def warn_kinds(blocks: Iterable[Block], base: Mapping[Any, Any]) -> None:
+    """Log a warning where a value is of another kind than that of the base, and may be meant so.
+
+    This is a list in brackets where the base has a number or a text, and a number where it has a
+    text.
+    """
     for block in blocks:
-        for key, value in block.keys.items():
+        for key, given in block.keys.items():
             default = lookup(base, key)
-            one = type(default) in (int, float, str)
-            if one and isinstance(value, list) and value and all(type(v) is list for v in value):
+            values = given if isinstance(given, list) else [given]
+            kinds = set(map(type, values))
+            if kinds == {list} and values[0] and type(default) in (int, float, str):
                 _log.warning(
                     "%s: the list %s is one value, where the base has %r; for several values write "
-                    "%s without brackets",
+                    "%s=%s without brackets",
                     key,
-                    quoted(value[0]),
+                    quoted(values[0]),
                     default,
-                    as_word(key, "")[:-2] + ",".join(map(quoted, value[0])),
+                    key,
+                    ",".join(map(quoted, values[0])),
+                )
+            elif kinds <= {int, float, bool} and type(default) is str:
+                _log.warning(
+                    "%s: %s is a number where the base has the text %r; for the text write "
+                    "%s='\"%s\"'",
+                    key,
+                    quoted(values[0]),
+                    default,
+                    key,
+                    quoted(values[0]),
                 )
 
 

@@ -20,6 +20,21 @@ def beside(name: str, folder: str) -> str:
     return name if not os.path.exists(path) and os.path.exists(name) else path
 
 
+def relative_to(folder: str, name: str) -> str:
+    """Return the path of a file as it is written in a file of a folder.
+
+    Example:
+        >>> relative_to("sweeps", "train.py")
+        '../train.py'
+    """
+    if os.path.isabs(name):
+        return name
+    try:
+        return os.path.relpath(name, folder or ".")
+    except ValueError:  # another drive of Windows
+        return os.path.abspath(name)
+
+
 def lines_of(name: str, folder: str) -> list[str]:
     """Return the lines of a file, but for empty ones.
 

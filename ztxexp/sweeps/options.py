@@ -219,7 +219,7 @@ def bases(value: Any) -> tuple[Any, ...]:
     listed = value if isinstance(value, (list, tuple)) else [value]
     if not listed or not all(item and isinstance(item, (str, Mapping)) for item in listed):
         raise ConfigError(f"must be a file or a list of files, got {value!r}")
-    return tuple(dict(item) if isinstance(item, Mapping) else item for item in listed)
+    return tuple(dict(i) if isinstance(i, Mapping) else i.removeprefix("@") for i in listed)
 
 
 def tags(value: Any) -> Any:

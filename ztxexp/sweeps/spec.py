@@ -14,12 +14,12 @@ from ztxexp.sweeps.bases import (
     base_of,
     check_keys,
     known_names,
-    warn_lists,
+    warn_kinds,
     without_keys,
 )
 from ztxexp.sweeps.blocks import Block, blocks_of, is_drawn, overridden
 from ztxexp.sweeps.files import Document, read_document
-from ztxexp.sweeps.lines import beside
+from ztxexp.sweeps.lines import beside, relative_to
 from ztxexp.sweeps.options import OPTIONS, Step
 from ztxexp.sweeps.steps import (
     Shared,
@@ -220,8 +220,9 @@ class SweepSpec:
             ConfigError: it cannot be read, or says what no sweep file can say; with the line.
         """
         document = read_document(path)
-        spec = cls._of(document.value, document)
-        return replace(spec._moved(_finder(os.path.dirname(document.path))), source=document.path)
+        folder = os.path.dirname(document.path)
+        spec = cls._of(document.value, document)._moved(lambda inner: beside(inner, folder))
+        return replace(spec, source=document.path)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "the sweep") -> Self:
@@ -281,7 +282,7 @@ class SweepSpec:
         """
         name = os.fspath(path)
         folder = os.path.dirname(name)
-        content = self._moved(lambda inner: _relative(inner, folder)).to_dict()
+        content = self._moved(lambda inner: relative_to(folder, inner)).to_dict()
         text = document_text(name, content)
         try:
             with open(name, "w", encoding="utf-8", newline="\n") as file:
@@ -330,7 +331,7 @@ class SweepSpec:
         merged, rows, open_files = base_of(self.base_files or (), self.base, base, keys, removed)
         merged = without_keys(merged, removed)
         check_keys(self.blocks, merged, keys, closed=bool(open_files), files=open_files)
-        warn_lists(self.blocks, merged)
+        warn_kinds(self.blocks, merged)
         check_draws(self.blocks, self.draws)
         check_zip(self.blocks, self.zip or ())
         if merged:
@@ -432,16 +433,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _finder(folder: str) -> Callable[[str], str]:
-    return lambda name: beside(name, folder)
-
-
-def _relative(name: str, folder: str) -> str:
-    if os.path.isabs(name):
-        return name
-    try:
-        return os.path.relpath(name, folder or ".")
-    except ValueError:  # another drive of Windows
-        return os.path.abspath(name)

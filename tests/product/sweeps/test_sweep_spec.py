@@ -217,6 +217,10 @@ def test_a_table_has_a_configuration_a_row():
     ]
     assert built(base={"lr": 9, "model": {}}, base_files="@grid.csv") == rows
     assert len(built("seed=0..4", base={"lr": 9, "model": {}}, base_files="grid.csv")) == 10
+    os.mkdir("sub")
+    spec = SweepSpec.from_words(["seed=0..4"], base_files=("@grid.csv",))
+    spec.save("sub/s.yaml")
+    assert len(SweepSpec.from_file("sub/s.yaml").apply(ExpManager()).build()) == 10
     write("rows.json", json.dumps([{"lr": 1}, {"lr": 2}]))
     assert built(base_files="rows.json") == [{"lr": 1}, {"lr": 2}]
 
@@ -435,6 +439,11 @@ def test_a_list_in_brackets_where_a_number_belongs_is_asked_about(caplog):
     assert "the list [0.001,0.01] is one value, where the base has 0.1" in caplog.text
     assert "write lr=0.001,0.01 without brackets" in caplog.text
     caplog.clear()
+    built("name=1.10,2", base={"name": "x"}, keys=["name"])
+    assert "1.1 is a number where the base has the text 'x'" in caplog.text
+    assert "write name='\"1.1\"'" in caplog.text
+    caplog.clear()
+    built("name=a,1", "lr=2,auto", "flag=null", base={"name": "x", "lr": 0.1, "flag": "y"})
     built("layers=[64,64],[128]", base={"layers": [1]}, keys=["layers"])
     assert not caplog.records
 
