@@ -102,6 +102,8 @@ class PrintedMetrics:
 
     def line(self, text: str) -> None:
         """Look at one line."""
+        if self._by_default and ":" not in text and "=" not in text:
+            return
         if self._by_default and self.near is None and not self.last:
             pairs = re.findall(SEVERAL_IN_A_LINE, text)
             if any(name not in self._ignored and name.lower() not in _STEPS for name, _ in pairs):
