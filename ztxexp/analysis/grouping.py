@@ -101,11 +101,19 @@ def mean_of(cells: Iterable[Any]) -> Mean:
         return Mean(math.nan, math.nan, 0)
     first = values[0]
     deviations = [value - first for value in values]
-    shift = math.fsum(deviations) / n
+    shift = _sum(deviations) / n
     if n == 1:
         return Mean(first, math.nan, 1)
-    squares = math.fsum((one - shift) ** 2 for one in deviations)
+    squares = _sum([(one - shift) * (one - shift) for one in deviations])
     return Mean(first + shift, math.sqrt(squares / (n - 1)), n)
+
+
+def _sum(values: list[float]) -> float:
+    """Return an exact sum; infinity or NaN where no float holds it."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        return sum(values)
 
 
 def as_float(cell: Any) -> float:

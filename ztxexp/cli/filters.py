@@ -238,4 +238,5 @@ def nothing_to_read(table: RunTable, what: str = "runs") -> str:
     """Return what is said where no run passes the filters."""
     if not len(table.names):
         return f"there are no runs below {table.runs.root}; ztxexp run starts some"
-    return f"none of the {len(table.names)} {what} below {table.runs.root} pass the filters"
+    count = f"none of the {len(table.names)} {what} below {table.runs.root}"
+    return f"{count} pass the filters; ztxexp list shows all"

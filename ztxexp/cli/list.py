@@ -178,8 +178,8 @@ def _fixed_columns(table: RunTable) -> tuple[list[Described], list[Described]]:
             Column(
                 "status",
                 "STATUS",
-                lambda value: STATUS_WORDS.get(value, str(value)),
-                lambda value: STATUS_STYLES.get(value, ""),
+                lambda value: STATUS_WORDS.get(str(value), str(value)),
+                lambda value: STATUS_STYLES.get(str(value), ""),
                 kept=True,
             ),
             statuses,

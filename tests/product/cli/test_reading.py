@@ -502,3 +502,53 @@ def test_runs_metrics_and_keys_are_completed(root, tmp_path):
     assert (
         complete(tmp_path / "none", "best", "a") == complete(tmp_path / "none", "show", "3") == []
     )
+
+
+# ---- damaged ---------------------------------------------------------------------------------
+
+ODD = [None, True, 7, 1e400, "x", ["a"], {"b": [1]}, "2026-13-45", float("nan")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--all-columns", "--format", "table"],
+        ["list", "--json", "--sort", "duration_sec"],
+        ["list", "--sort", "odd"],
+        ["list", "--where", "odd == 7 or attempt > 1", "--since", "1h"],
+        ["list", "--tag", "a", "--group", "x"],
+        ["show", "r3"],
+        ["show", "r5", "--json"],
+        ["diff", "r1", "r2", "r6"],
+        ["diff", "r1", "r2"],
+        ["best", "score"],
+        ["best", "odd", "--max"],
+        ["table", "--metric", "score"],
+        ["table", "--metric", "score", "--rows", "odd", "--over", "none"],
+        ["curves", "score"],
+        ["export", "--status", "all"],
+        ["logs", "r2"],
+        ["list", "@last", "@best:score"],
+        ["list", "odd=7"],
+    ],
+)
+def test_records_that_hold_anything_break_no_command(tmp_path, words):
+    fields = (
+        *("duration_sec", "started_at", "finished_at", "error_type", "error_message", "signal"),
+        *("attempt", "owner", "tags", "group", "experiment_name", "identity", "code_version"),
+    )
+    for number, odd in enumerate(ODD):
+        more = {field: ODD[(number + at) % len(ODD)] for at, field in enumerate(fields)}
+        config = {"odd": odd, "seed": number, "nested": {"deep": {"er": odd}}}
+        metrics = {"score": number / 10, "odd": odd, "more": {"odd": odd}}
+        curve = [event(number, score=1), {"step": odd, "metrics": odd, "split": odd}, "damaged"]
+        curve.append({"step": 1, "metrics": {"score": odd}, "split": odd, "attempt": odd})
+        status = ("succeeded", "failed", "running")[number % 3]
+        folder = write_run(tmp_path, f"r{number}", status, config, metrics, curve, **more)
+        (folder / "meta.json").write_text(json.dumps({"function": odd, "git_commit": odd}))
+    write_run(tmp_path, "r_list", ["succeeded"], config={"odd": 1})
+    write_run(tmp_path, "r_text", "succeeded", config={"odd": 1}, metrics="[1, 2")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").write_text("x")
+    code, _, err = run(tmp_path, *words)
+    assert code in (0, 1, 2), err
