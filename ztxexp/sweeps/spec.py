@@ -26,6 +26,7 @@ from ztxexp.sweeps.steps import (
     add_condition,
     add_expander,
     add_steps,
+    check_count,
     check_draws,
     check_zip,
     parents_of,
@@ -334,6 +335,7 @@ class SweepSpec:
         warn_kinds(self.blocks, merged)
         check_draws(self.blocks, self.draws)
         check_zip(self.blocks, self.zip or ())
+        check_count(self.sizes(), rows)
         if merged:
             builder.variants([merged])
         for table in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ztxexp.text.expression import Expression
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.copying import dots_of, lookup
 
+_MOST = 10_000_000  # configurations
 DRAW_SEED = 42  # as in ConfigBuilder.random_search
 
 
@@ -152,6 +154,22 @@ def check_draws(blocks: Sequence[Block], draws: int | None) -> None:
             raise ConfigError(f"block {number + 1} of the sweep has draws, but {_NOTHING_DRAWN}")
     if draws is not None and not any(drawn):
         raise ConfigError(f"-n {draws} (draws) is given, but {_NOTHING_DRAWN}")
+
+
+def check_count(sizes: Sequence[Mapping[str, int]], tables: Sequence[Sequence[Any]]) -> None:
+    """Refuse a sweep that nobody could run, before it is expanded.
+
+    Raises:
+        ConfigError: it stands for more than ten million configurations.
+    """
+    rows = math.prod(map(len, tables))
+    count = rows * max(1, sum(math.prod(size.values()) for size in sizes))
+    if count > _MOST:
+        listed = ", ".join(f"{key} {size}" for one in sizes for key, size in one.items())
+        raise ConfigError(
+            f"the sweep stands for {count:,} configurations ({listed}); at most {_MOST:,} are "
+            "made: draw some, as in lr=choice(...) -n 1000"
+        )
 
 
 def check_zip(blocks: Sequence[Block], groups: Sequence[tuple[str, ...]]) -> None:

@@ -103,6 +103,12 @@ def test_conditions_drop_configurations_and_know_the_names():
     assert built("x=1..9", where=("x > 3", "x < 5")) == [{"x": 4}]
 
 
+def test_a_sweep_without_end_is_refused_before_it_is_made():
+    text = refused("a=0..99999", "b=0..99999")
+    assert "10,000,000,000 configurations (a 100000, b 100000); at most 10,000,000" in text
+    assert "configurations" in refused("a=uniform(0,1)", draws=10**9)
+
+
 def test_nested_keys_make_what_they_need():
     assert built("model.lr=1,2", "model.opt.x=3") == [
         {"model": {"opt": {"x": 3}, "lr": 1}},
