@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import PARTS, RunSet, Selection, read_runs
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import is_folder
+from ztxexp_core.store.files import is_folder, timestamp_of
 from ztxexp_core.values.codec import is_number
 
 if TYPE_CHECKING:  # it is not imported where there is no condition
@@ -210,7 +209,7 @@ class RunTable:
             ]
         if since is not None:
             starts = run.column("started_at")
-            kept = [at for at in kept if (timestamp(starts[at]) or 0.0) >= since]
+            kept = [at for at in kept if (timestamp_of(starts[at]) or 0.0) >= since]
         if where is not None:
             meeting = self._meeting(where)
             kept = [at for at in kept if at in meeting]
@@ -276,17 +275,3 @@ class RunTable:
     def records(self) -> Iterator[Mapping[str, Any]]:
         """Yield what each run's ``run.json`` says."""
         return (one or {} for one in self.runs.run.all())
-
-
-def timestamp(text: Any) -> float | None:
-    """Return the time stamp of a date in ISO 8601, taken as UTC where it names no zone."""
-    try:
-        when = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)
-    try:
-        return when.timestamp()
-    except (ValueError, OverflowError):
-        return None

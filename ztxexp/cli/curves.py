@@ -48,6 +48,7 @@ _NAMES_SHOWN = 20
     help="The format; that of the file's ending by default.",
 )
 @direction_option
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @filter_options(at=False)
 def command(
     metric: str,
@@ -56,6 +57,7 @@ def command(
     split: str | None,
     path: str | None,
     fmt: str | None,
+    as_json: bool,
     mode: str,
     filters: Filters,
 ) -> int:
@@ -66,6 +68,7 @@ def command(
     table = filters.runs(root)
     if not len(table):
         raise ZtxexpError(nothing_to_read(table))
+    fmt = "json" if as_json else fmt
     if path is None and fmt in (None, "table"):
         return _draw(table, metric, None if by is None else names_of(by), split, mode)
     return _write(table, metric, names_of(by) if by else True, split, path, fmt)

@@ -23,8 +23,11 @@ from ztxexp_core.errors import ZtxexpError
     help="The format; that of the file's ending by default, CSV without a file.",
 )
 @click.option("--prefix", is_flag=True, help="Columns say where they come from: config.lr.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @filter_options()
-def command(root: Path, path: str | None, fmt: str | None, prefix: bool, filters: Filters) -> int:
+def command(
+    root: Path, path: str | None, fmt: str | None, as_json: bool, prefix: bool, filters: Filters
+) -> int:
     """Write runs with all that is known of them, a row each: CSV, JSON, Parquet, Excel.
 
     Only runs that succeeded are written, unless --status says otherwise.
@@ -33,7 +36,7 @@ def command(root: Path, path: str | None, fmt: str | None, prefix: bool, filters
     from ztxexp.analysis.run_table import SUCCEEDED
     from ztxexp.analysis.writing import frame_format, frame_text, write_frame
 
-    chosen = frame_format(path, fmt)
+    chosen = frame_format(path, "json" if as_json else fmt)
     every = filters.runs(root, statuses=None)
     table = every if filters.statuses else every.filtered(statuses=SUCCEEDED)
     if not len(table):

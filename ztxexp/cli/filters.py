@@ -115,10 +115,10 @@ def time_of(text: str) -> float:
     Raises:
         ConfigError: it is neither.
     """
-    from ztxexp.analysis.run_table import timestamp
     from ztxexp.upkeep.rules import seconds_of
+    from ztxexp_core.store.files import timestamp_of
 
-    date = timestamp(text)
+    date = timestamp_of(text)
     if date is not None:
         return date
     try:

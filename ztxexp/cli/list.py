@@ -132,7 +132,7 @@ def usual_columns(
         varying = table.varying if len(table) > 1 else table.names.varying
         hidden = len(keys) - len([key for key in keys if key in set(varying)])
         keys = [key for key in keys if key in set(varying)]
-    first, last = _fixed_columns(table)
+    first, last = _fixed_columns(table, output.is_for_people)
     config = [_described(key, table.config.column(key), "config", table) for key in keys]
     if output.is_for_people:  # they vary, though perhaps not in the rows that are shown
         config = [(_kept(column), cells) for column, cells in config]
@@ -166,12 +166,19 @@ def _record_columns(table: RunTable) -> list[Described]:
     return [(Column(name), table.runs.run.column(name)) for name in names]
 
 
-def _fixed_columns(table: RunTable) -> tuple[list[Described], list[Described]]:
+def _fixed_columns(
+    table: RunTable, elapsed: bool = False
+) -> tuple[list[Described], list[Described]]:
     run = table.runs.run
     statuses = run.column("status")
     seconds = run.column("duration_sec")
     starts = run.column("started_at")
     now = time.time()
+    if elapsed and "running" in statuses:
+        seconds = [
+            seconds[at] if status != "running" else _since(starts[at], now)
+            for at, status in enumerate(statuses)
+        ]
     first: list[Described] = [
         (Column("run", "RUN", kept=True, is_text=True, whole=True), table.short),
         (
@@ -204,6 +211,13 @@ def _fixed_columns(table: RunTable) -> tuple[list[Described], list[Described]]:
     return first, last
 
 
+def _since(started: Any, now: float) -> float | None:
+    from ztxexp_core.store.files import timestamp_of
+
+    when = timestamp_of(started)
+    return None if when is None else max(0.0, now - when)
+
+
 def clock(seconds: Any) -> str:
     """Return seconds as minutes and seconds, ``1:02``; with hours from one on.
 
@@ -221,9 +235,9 @@ def clock(seconds: Any) -> str:
 
 def ago(started: Any, now: float) -> str:
     """Return how long ago a date was."""
-    from ztxexp.analysis.run_table import timestamp
+    from ztxexp_core.store.files import timestamp_of
 
-    when = timestamp(started)
+    when = timestamp_of(started)
     return "-" if when is None else f"{age(now - when)} ago"
 
 
