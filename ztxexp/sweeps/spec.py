@@ -389,8 +389,8 @@ class SweepSpec:
     def sizes(self) -> list[dict[str, int]]:
         """Return for each block how many values its keys have, those with one left out.
 
-        Keys that go together are one, ``"a,b"``; those that are drawn have as many as there are
-        draws.
+        Keys that go together are one, ``"a,b"``; so are those that are drawn, with as many values
+        as there are draws.
 
         Example:
             >>> SweepSpec.from_words(["lr=1e-3,1e-2", "seed=0..4", "epochs=3"]).sizes()
@@ -399,11 +399,13 @@ class SweepSpec:
         sizes = []
         for block in self.blocks:
             size: dict[str, int] = {}
-            groups = [*block.zip, *(self.zip or ())]
-            for key, entry in block.entries().items():
+            entries = block.entries()
+            drawn = tuple(k for k, entry in entries.items() if isinstance(entry, Distribution))
+            groups = [drawn, *block.zip, *(self.zip or ())]
+            for key, entry in entries.items():
                 group = next((",".join(g) for g in groups if key in g), key)
                 if isinstance(entry, Distribution):
-                    size[key] = block.draws or self.draws or 0
+                    size[group] = block.draws or self.draws or 0
                 elif len(entry) > 1:
                     size[group] = len(entry)
             sizes.append(size)

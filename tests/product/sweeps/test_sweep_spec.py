@@ -109,6 +109,13 @@ def test_a_sweep_without_end_is_refused_before_it_is_made():
     assert "configurations" in refused("a=uniform(0,1)", draws=10**9)
 
 
+def test_sizes_count_what_goes_together_once():
+    words = ["a=1,2", "b=3,4", "x=uniform(0,1)", "y=uniform(0,1)", "c=5", "s=0..2"]
+    spec = SweepSpec.from_words(words, zip="a,b", draws=7)
+    assert spec.sizes() == [{"a,b": 2, "x,y": 7, "s": 3}]
+    assert len(spec.apply(ExpManager()).build()) == 2 * 7 * 3
+
+
 def test_nested_keys_make_what_they_need():
     assert built("model.lr=1,2", "model.opt.x=3") == [
         {"model": {"opt": {"x": 3}, "lr": 1}},
