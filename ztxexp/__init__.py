@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ztxexp.targets import call_by_name as call_by_name
     from ztxexp_core.context import RunContext as RunContext
     from ztxexp_core.contracts import Tracker as Tracker
+    from ztxexp_core.errors import CommandFailed as CommandFailed
     from ztxexp_core.errors import ConfigError as ConfigError
     from ztxexp_core.errors import ExecutorError as ExecutorError
     from ztxexp_core.errors import MetricError as MetricError
@@ -70,8 +71,9 @@ _NAMES = {
     "ztxexp.targets": "call_by_name",
     "ztxexp_core.context": "RunContext",
     "ztxexp_core.contracts": "Tracker",
-    "ztxexp_core.errors": "ConfigError ExecutorError MetricError OptionError PluginContractError "
-    "PluginError PluginImportError RunEndedError StoreError UnknownPluginError ZtxexpError",
+    "ztxexp_core.errors": "CommandFailed ConfigError ExecutorError MetricError OptionError "
+    "PluginContractError PluginError PluginImportError RunEndedError StoreError "
+    "UnknownPluginError ZtxexpError",
     "ztxexp_core.records": "MetricEvent RunMetadata SkipRun",
     "ztxexp_core.run.current": "log",
     "ztxexp_trackers.jsonl": "JsonlTracker",

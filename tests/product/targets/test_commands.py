@@ -12,7 +12,14 @@ import sys
 import pytest
 from reading import lines, strict, warned
 
-from ztxexp import ConfigError, ExperimentPipeline, OptionError, ResultAnalyzer, call_by_name
+from ztxexp import (
+    CommandFailed,
+    ConfigError,
+    ExperimentPipeline,
+    OptionError,
+    ResultAnalyzer,
+    call_by_name,
+)
 from ztxexp.targets import command_target
 
 PARALLEL = "process_pool"
@@ -476,9 +483,10 @@ def test_a_failed_run_goes_on_in_its_folder(root):
     assert pipeline.run(command=sh(script), progress=False).reused == 1
 
 
-def test_a_failure_can_be_retried(root):
+@pytest.mark.parametrize("retry_on", [["CommandFailed"], [CommandFailed], ["Exception"]])
+def test_a_failure_can_be_retried(root, retry_on):
     script = "[ $ZTXEXP_ATTEMPT = 2 ] || exit 1"
-    pipeline = ExperimentPipeline(root.path).retry(2, retry_on=["CommandFailed"])
+    pipeline = ExperimentPipeline(root.path).retry(2, retry_on=retry_on)
     assert pipeline.run(command=sh(script), mode=PARALLEL, progress=False).succeeded == 1
     assert root.only()["retry_count"] == 1
 
