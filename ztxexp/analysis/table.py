@@ -10,7 +10,7 @@ from typing import Any
 from ztxexp.analysis.grouping import Mean, grouped, mean_of, rank
 from ztxexp.analysis.queries import seed_keys
 from ztxexp.results.arguments import as_list
-from ztxexp.results.direction import Direction, known_direction
+from ztxexp.results.direction import DECLARED, Direction, known_direction
 from ztxexp.results.keys import ABSENT, codes_of, flattened, varying
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.results.sweep_records import last_sweep
@@ -205,10 +205,13 @@ def _layout(
 
 
 def _usual_metric(runs: RunSet, declared: Any) -> str:
-    """Return the metric that a sweep declares, or the one that there is.
+    """Return the metric that a sweep or the project declares, or the one that there is.
+
+    Of several it is the first whose name says that the largest is the best, else the smallest, as
+    in the live display.
 
     Raises:
-        ConfigError: there are several.
+        ConfigError: there are several, and nothing says which.
     """
     if isinstance(declared.get("metric"), str):
         return str(declared["metric"])
@@ -216,18 +219,17 @@ def _usual_metric(runs: RunSet, declared: Any) -> str:
     numbers = [
         key for key in table.names() if any(map(is_number, table.stored_column(key, ABSENT)))
     ]
-    declared_ones = [
-        key
-        for key in numbers
-        if (known := known_direction(key, root=runs.root)) and known.source == "declared"
-    ]
-    candidates = declared_ones[:1] or numbers
-    if len(candidates) != 1:
-        listed = " or ".join(f"--metric {key}" for key in candidates[:4])
+    known = {key: known_direction(key, root=runs.root) for key in numbers}
+    stated = [key for key, one in known.items() if one and one.source == DECLARED]
+    largest = [key for key, one in known.items() if one and one.mode == "max"]
+    smallest = [key for key, one in known.items() if one and one.mode == "min"]
+    usual = stated or (numbers if len(numbers) == 1 else largest or smallest)
+    if not usual:
+        listed = " or ".join(f"--metric {key}" for key in numbers[:4])
         raise ConfigError(
             f"which metric? Give {listed}" if listed else "no run has a metric that is a number"
         )
-    return candidates[0]
+    return usual[0]
 
 
 def decimals_of(table: Table, digits: int = 2) -> int:

@@ -7,7 +7,6 @@ say is never obeyed by a terminal, and breaks no table.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -17,12 +16,27 @@ from typing import Any, TypeVar
 
 import click
 
-from ztxexp.text.drawing import Drawn, draw, shown_width
-from ztxexp.text.format import encodable, escape_formula, plural, sanitize_for_terminal
+from ztxexp.cli.rendering import (
+    CSV,
+    FORMATS,
+    JSON,
+    JSONL,
+    MARKDOWN,
+    TABLE,
+    TSV,
+    WRITERS,
+    table_text,
+)
+from ztxexp.cli.rendering import Column as Column
+from ztxexp.cli.rendering import json_text as json_text
+from ztxexp.cli.rendering import short_metric as short_metric
+from ztxexp.cli.rendering import short_value as short_value
+from ztxexp.cli.rendering import spelt_out as spelt_out
+from ztxexp.cli.rendering import spelt_out_lines as spelt_out_lines
+from ztxexp.text.drawing import shown_width
+from ztxexp.text.format import encodable, plural, sanitize_for_terminal
 from ztxexp_core.errors import OptionError, ZtxexpError
 
-TABLE, TSV, CSV, JSON, JSONL, MARKDOWN = "table", "tsv", "csv", "json", "jsonl", "md"
-FORMATS = (TABLE, TSV, CSV, JSON, JSONL, MARKDOWN)
 _SUFFIXES = {
     ".tsv": TSV,
     ".csv": CSV,
@@ -33,13 +47,8 @@ _SUFFIXES = {
     ".txt": TABLE,
 }
 _FOR_PEOPLE = frozenset({TABLE, TSV, MARKDOWN})  # constant columns are hidden
-_PIECE = 5000  # characters; longer texts are cut where they are made safe
-_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _UNSAFE_IN_CSV = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-MISSING: Any = None
-"""A cell without a value."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +67,6 @@ class Output:
     def is_for_people(self) -> bool:
         """Whether it is read by people: a table, tab-separated columns, Markdown."""
         return self.format in _FOR_PEOPLE
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: what it is called in data.
-        title: what it is called in a table; the name by default.
-        shown: returns what a table shows of a value; :func:`short_value` by default.
-        style: returns the ANSI code of a value's colour, such as ``"31"``, or an empty text.
-        kept: it is shown although it is constant or empty.
-        is_text: it stands at the left; a column of numbers stands at the right by default.
-        only_for_people: it is left out in data.
-        only_for_data: it is left out where people read.
-        whole: it is not cut where the terminal is too narrow.
-        absent: what a table shows where there is no value.
-    """
-
-    name: str
-    title: str | None = None
-    shown: Callable[[Any], str] | None = None
-    style: Callable[[Any], str] | None = None
-    kept: bool = False
-    is_text: bool | None = None
-    only_for_people: bool = False
-    only_for_data: bool = False
-    whole: bool = False
-    absent: str = "-"
 
 
 def output_options(command: _Command) -> _Command:
@@ -254,10 +234,13 @@ def write_table(
     if len(kept) < len(known):
         body = [[row[at] for at in kept] for row in body]
     dropped = 0
+    to_terminal = output.path is None and sys.stdout.isatty()
     if output.format == TABLE:
-        text, dropped = _table(shown, body, output)
+        width = shown_width() if to_terminal else None
+        text, dropped = table_text(shown, body, width, to_terminal and has_colours())
     else:
-        text = _WRITERS[output.format](shown, body, output)
+        text = WRITERS[output.format](shown, body)
+        text = _on_terminal(text) if output.format == CSV and to_terminal else text
     write_text(text, output)
     if dropped:
         say(f"{plural(dropped, 'column')} more than the terminal has room for (-o FILE, --columns)")
@@ -278,163 +261,3 @@ def _is_constant(body: list[list[Any]], at: int) -> bool:
         return False
     first = cells[0]
     return all(type(cell) is type(first) and cell == first for cell in cells)
-
-
-def short_value(value: Any) -> str:
-    """Return a value as a table shows it: numbers with four significant digits at least."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return sanitize_for_terminal(_text_of(value))
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**15 else f"{value:.6g}"
-    return f"{value:.6g}"
-
-
-def short_metric(value: Any) -> str:
-    """Return a measured number with four significant digits; anything else as a table shows it."""
-    return f"{value:.4g}" if type(value) is float else short_value(value)
-
-
-def _text_of(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is True or value is False:
-        return str(value)
-    from ztxexp_core.values.codec import plain
-
-    with contextlib.suppress(Exception):
-        return json.dumps(plain(value), ensure_ascii=False)
-    return str(value)
-
-
-def _cells(columns: Sequence[Column], row: Sequence[Any]) -> Iterator[str]:
-    for column, value in zip(columns, row, strict=True):
-        shown = column.shown or short_value
-        yield column.absent if value is None else sanitize_for_terminal(shown(value))
-
-
-def _table(columns: Sequence[Column], body: list[list[Any]], output: Output) -> tuple[str, int]:
-    """Return a drawn table, and how many columns the terminal has no room for."""
-    to_terminal = output.path is None and sys.stdout.isatty()
-    drawn = [
-        Drawn(
-            sanitize_for_terminal(one.name if one.title is None else one.title),
-            is_text=_is_text(body, at) if one.is_text is None else one.is_text,
-            whole=one.whole,
-        )
-        for at, one in enumerate(columns)
-    ]
-    cells = [list(_cells(columns, row)) for row in body]
-    colours = to_terminal and has_colours()
-    styles = [
-        [
-            one.style(value) if one.style and colours else ""
-            for one, value in zip(columns, row, strict=True)
-        ]
-        for row in body
-    ]
-    width = shown_width() if to_terminal else None
-    return draw(drawn, cells, styles, width, "1" if colours else "")
-
-
-def _is_text(body: list[list[Any]], at: int) -> bool:
-    kinds = {type(row[at]) for row in body} - {type(None)}
-    return not kinds <= {int, float}
-
-
-def _tsv(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
-    lines = ["\t".join(sanitize_for_terminal(one.name) for one in columns)]
-    for row in body:
-        cells = []
-        for column, value in zip(columns, row, strict=True):
-            text = column.shown(value) if column.shown and column.only_for_people else _plain(value)
-            cells.append(_one_cell(text))
-        lines.append("\t".join(cells))
-    return "\n".join(lines)
-
-
-def _one_cell(text: str) -> str:
-    """Return a text as one whole cell, with control characters spelt out."""
-    if text.isascii() and text.isprintable():
-        return text
-    text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    return spelt_out(text)
-
-
-def spelt_out(text: str) -> str:
-    """Return a text without what a terminal would obey; however long it is, nothing is cut."""
-    if len(text) <= _PIECE:
-        return sanitize_for_terminal(text)
-    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
-    return "".join(map(sanitize_for_terminal, pieces))
-
-
-def spelt_out_lines(text: str) -> str:
-    """Return a text with each of its lines as :func:`spelt_out` returns it."""
-    return "\n".join(map(spelt_out, text.split("\n")))
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else repr(value) if type(value) is float else _text_of(value)
-
-
-def _csv(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([escape_formula(one.name) for one in columns])
-    for row in body:
-        writer.writerow(
-            [v if isinstance(v, (int, float)) else escape_formula(_plain(v)) for v in row]
-        )
-    return buffer.getvalue() if output.path is not None else _on_terminal(buffer.getvalue())
-
-
-def json_text(value: Any, indent: int | None = 2) -> str:
-    """Return a value as strict JSON that no terminal obeys; what is not finite is a text."""
-    from ztxexp_core.values.codec import plain
-
-    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    text = _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def _records(columns: Sequence[Column], body: list[list[Any]]) -> list[dict[str, Any]]:
-    names = [one.name for one in columns]
-    return [dict(zip(names, row, strict=True)) for row in body]
-
-
-def _json(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
-    return json_text(_records(columns, body))
-
-
-def _jsonl(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
-    return "".join(f"{json_text(one, None)}\n" for one in _records(columns, body))
-
-
-def _markdown(columns: Sequence[Column], body: list[list[Any]], output: Output) -> str:
-    is_text = [
-        _is_text(body, at) if one.is_text is None else one.is_text for at, one in enumerate(columns)
-    ]
-    rows = [[one.name if one.title is None else one.title for one in columns]]
-    rows += [list(_cells(columns, row)) for row in body]
-    escaped = [[_in_markdown(cell) for cell in row] for row in rows]
-    marks = ["---" if text else "---:" for text in is_text]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [escaped[0], marks, *escaped[1:]])
-
-
-def _in_markdown(cell: str) -> str:
-    text = sanitize_for_terminal(cell)
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
-
-
-_WRITERS: dict[str, Callable[[Sequence[Column], list[list[Any]], Output], str]] = {
-    TSV: _tsv,
-    CSV: _csv,
-    JSON: _json,
-    JSONL: _jsonl,
-    MARKDOWN: _markdown,
-}

@@ -11,9 +11,6 @@ from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
 from ztxexp.cli.output import (
-    CSV,
-    JSON,
-    JSONL,
     Column,
     Output,
     output_options,
@@ -21,6 +18,7 @@ from ztxexp.cli.output import (
     short_value,
     write_table,
 )
+from ztxexp.cli.rendering import CSV, JSON, JSONL
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ZtxexpError
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from ztxexp.analysis.table import Cell, Table
 
 _MISSING = "--"
-_LACKING_SHOWN = 5
+_LACKING_SHOWN, _OTHERS_SHOWN = 5, 8
 
 
 @click.command("table")
@@ -88,6 +86,9 @@ def command(
     else:
         columns, body = _shown(table, decimals, 100 if percent else 1)
     write_table(columns, body, output, chosen=True)
+    others = [name for name in runs.numbers if name != table.metric]
+    if metric is None and others:
+        say(f"--metric NAME shows another: {', '.join(others[:_OTHERS_SHOWN])}")
     for note in _notes(table, sum(one == "failed" for one in _statuses(every))):
         say(note)
     return 0

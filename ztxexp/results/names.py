@@ -7,10 +7,9 @@ attempts, launches and hosts. Where several runs have one configuration, it mean
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from ztxexp.results.columns import ColumnTable
 from ztxexp.results.direction import direction
 from ztxexp.results.history import IDENTITIES
 from ztxexp.results.index import RECORDS, Kind, read_all
-from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, varying
+from ztxexp.results.keys import asked_for, flattened, varying
+from ztxexp.results.written_values import positions_with
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError, closest
@@ -34,9 +34,6 @@ _LEAST_PIECE = 2  # digits or characters that may stand for a run
 _CANDIDATES_SHOWN = 10
 _EARLIER = re.compile(r"(.+)~(\d{1,6})")
 _HEX = re.compile(r"[0-9a-f]+")
-_PAIRS = re.compile(r",(?=[^,=\[\](){}]+=)")  # a comma before the next key
-_ITEMS = re.compile(r",(?![^\[]*\])")  # a comma outside of brackets
-_WORDS = {"True": True, "False": False, "None": None, "nan": "NaN", "inf": "Infinity"}
 
 
 class NamedRuns:
@@ -333,15 +330,7 @@ class NamedRuns:
         return min(ranked, key=cells.__getitem__) if best is None else best
 
     def _with_values(self, text: str) -> list[int]:
-        chosen = list(range(len(self)))
-        for pair in _PAIRS.split(text):
-            key, _, value = pair.partition("=")
-            cells = asked_for({"config": self.config}, key.strip(), "config", text).cells
-            wanted = [_value(item) for item in _ITEMS.split(value)]
-            codes = codes_of([*wanted, *cells])
-            taken, codes = set(codes[: len(wanted)]), codes[len(wanted) :]
-            texts = {item.strip() for item in _ITEMS.split(value)}
-            chosen = [at for at in chosen if codes[at] in taken or _is_shown_as(cells[at], texts)]
+        chosen = positions_with(self.config, text)
         if not chosen:
             raise ConfigError(
                 f"no run below {self.root} has {text}; ztxexp list shows the values that there are"
@@ -389,29 +378,6 @@ def find_run(root: str | Path, text: str) -> str:
     """
     runs = NamedRuns.of(root)
     return runs.folders[runs.one(text)]
-
-
-def _value(text: str) -> Any:
-    """Return a value as it is written in ``key=value``."""
-    text = text.strip()
-    if text in _WORDS:
-        return _WORDS[text]
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)  # 1e-3 is JSON, .1 and 1_000 are not
-    except ValueError:
-        return text
-
-
-def _is_shown_as(cell: Any, texts: Iterable[str]) -> bool:
-    if cell is ABSENT:
-        return False
-    if type(cell) is float:
-        return f"{cell:.6g}" in texts
-    return str(cell) in texts
 
 
 def _same_folder(one: str, other: str) -> bool:

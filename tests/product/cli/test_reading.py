@@ -340,7 +340,8 @@ def test_a_cell_without_a_run_is_marked(root):
 
 
 def test_a_table_without_arguments_is_what_the_sweep_declares(root):
-    assert "which metric? Give --metric accuracy or --metric loss" in run(root, "table")[2]
+    code, _, err = run(root, "table")
+    assert code == 0 and err.startswith("--metric NAME shows another: loss\naccuracy (max")
     launches = root / ".ztxexp" / "launches"
     launches.mkdir(parents=True)
     table = {"rows": "lr", "cols": "net.hidden", "metric": "loss", "over": "seed"}
@@ -349,6 +350,14 @@ def test_a_table_without_arguments_is_what_the_sweep_declares(root):
     code, out, err = run(root, "table")
     assert code == 0 and out.startswith("lr\tnet.hidden=16\tnet.hidden=64\n")
     assert "loss (max, declared)" in err
+
+
+def test_of_metrics_whose_names_say_nothing_one_must_be_given(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, f"r{seed}", config={"seed": seed}, metrics={"width": 1, "height": 2})
+    code, out, err = run(tmp_path, "table")
+    assert (code, out) == (2, "") and "Give --metric width or --metric height" in err
+    assert run(tmp_path, "table", "--metric", "width")[0] == 0
 
 
 def test_integers_and_single_runs_have_no_spread(tmp_path):
