@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +63,10 @@ class RunContext:
 
     @total_steps.setter
     def total_steps(self, total: int) -> None:
-        if isinstance(total, bool) or not isinstance(total, SupportsIndex) or int(total) < 1:
-            raise MetricError(f"total_steps must be a whole number from 1, got {total!r}")
-        self._total_steps = int(total)
-        (self._sink or self._own_sink()).set_total_steps(self._total_steps)
+        if isinstance(total, bool) or not isinstance(total, (SupportsIndex, type(None))):
+            raise MetricError(f"total_steps must be a whole number or None, got {total!r}")
+        self._total_steps = None if total is None else max(0, operator.index(total))
+        (self._sink or self._own_sink()).set_total_steps(self._total_steps or 0)
 
     @property
     def attempt(self) -> int:

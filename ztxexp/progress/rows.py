@@ -90,16 +90,20 @@ class RunningRows:
         known, text = self._totals.get(spec.run_id, (-1, ""))
         size, end = read_end(RunFiles(spec.run_dir).extras, _TAIL_BYTES, known)
         lines = [line for line in end.split(b"\n")[:-1] if _TOTAL in line]
-        return size, next(filter(None, map(_total_text, reversed(lines))), text)
+        said = (known for known in map(_total_text, reversed(lines)) if known is not None)
+        return size, next(said, text)
 
 
 _TOTAL = TOTAL_STEPS.encode()
 
 
-def _total_text(line: bytes) -> str:
+def _total_text(line: bytes) -> str | None:
+    """Return ``/20``, an empty text for no number of steps; ``None`` for a line that says none."""
     row = row_of(line) or {}
     total = row.get("total")
-    return f"/{total}" if row.get("event") == TOTAL_STEPS and isinstance(total, int) else ""
+    if row.get("event") != TOTAL_STEPS or not isinstance(total, int):
+        return None
+    return f"/{total}" if 0 < total < 2**63 else ""
 
 
 def _event_text(line: bytes) -> str:

@@ -188,7 +188,7 @@ class FileSink:
         """Called for parameters and artifacts, with the method of a tracker that takes them."""
 
     def set_total_steps(self, total: int) -> None:
-        """Record how many steps the attempt will take."""
+        """Record how many steps the attempt will take; 0 where that is not known."""
         self._write_extra(TOTAL_STEPS, total=total)
 
     def _write_extra(self, kind: str, **fields: Any) -> None:

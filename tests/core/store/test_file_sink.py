@@ -12,7 +12,7 @@ from reading import strict
 
 from ztxexp.runner import ExpRunner
 from ztxexp_core.context import RunContext
-from ztxexp_core.errors import RunEndedError
+from ztxexp_core.errors import MetricError, RunEndedError
 from ztxexp_core.store import sink
 from ztxexp_core.store.lines import read_jsonl
 
@@ -83,6 +83,22 @@ def test_a_value_that_cannot_be_written_down_costs_itself_and_is_told(root, capl
     assert "summary value 'model' was not recorded" in (run["dir"] / "run.log").read_text()
 
 
+def test_how_many_steps_there_will_be_is_written_down(root) -> None:
+    def train(ctx):
+        assert ctx.total_steps is None
+        for total in (np.int64(20), 0, None):
+            ctx.total_steps = total
+        assert ctx.total_steps is None
+        for wrong in (True, 2.5, "20"):
+            with pytest.raises(MetricError, match="total_steps must be a whole number"):
+                ctx.total_steps = wrong
+
+    assert ExpRunner([{}], root.path, train).run().succeeded == 1
+    (run,) = root.runs()
+    totals = [{"event": "total_steps", "attempt": 1, "total": total} for total in (20, 0, 0)]
+    assert rows(run["dir"]) == totals
+
+
 @pytest.mark.parametrize("call", ["log_params", "set_summary"])
 def test_what_is_no_mapping_is_refused(tmp_path, call) -> None:
     with pytest.raises(TypeError, match="names and values"):
@@ -93,7 +109,12 @@ def test_after_the_end_everything_is_refused(root) -> None:
     kept = []
     ExpRunner([{}], root.path, kept.append).run()
     (ctx,) = kept
-    for call in (lambda: ctx.log_params(a=1), lambda: ctx.set_summary(a=1)):
+    calls = (
+        lambda: ctx.log_params(a=1),
+        lambda: ctx.set_summary(a=1),
+        lambda: setattr(ctx, "total_steps", 3),
+    )
+    for call in calls:
         with pytest.raises(RunEndedError):
             call()
     with pytest.raises(RunEndedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,31 @@ def test_a_metric_cannot_write_to_the_terminal(run) -> None:
 def test_a_run_that_its_launch_has_named_is_called_so_from_the_first_on() -> None:
     named = RunSpec("a", Path("none"), {"lr": 1}, "", name="lr=1 seed=2")
     assert labels(named) == ["lr=1 seed=2"]
+
+
+def test_the_steps_that_a_run_says_stand_behind_its_last_one(run) -> None:
+    rows = RunningRows()
+    log(run, 3, loss=0.5)
+    assert metric(run, rows) == "step 3  loss 0.5"
+    with JsonlWriter(RunFiles(run.run_dir).extras) as writer:
+        writer.append({"event": "params", "params": {"total_steps": 7}})
+        assert metric(run, rows) == "step 3  loss 0.5"
+        writer.append({"event": "total_steps", "total": 20})
+        assert metric(run, rows) == "step 3/20  loss 0.5"
+        writer.append({"event": "total_steps", "total": "\x1b[2J"})
+        assert metric(run, rows) == "step 3/20  loss 0.5"
+
+
+def test_a_run_has_the_short_id_that_its_launch_gives_it(run) -> None:
+    asked = []
+
+    def identities():
+        asked.append(1)
+        return [run.identity, "1:ab"]
+
+    run = dataclasses.replace(run, identity="1:3f2ab1c0")
+    rows = RunningRows(identities)
+    for _ in range(2):
+        (row,) = rows.rows([(run, 0.0)], 1.0)
+    assert row.short == rows.short_of(run.identity) == "3f2a" and len(asked) == 1
+    assert RunningRows().rows([(run, 0.0)], 1.0)[0].short == ""
