@@ -44,7 +44,7 @@ def command(named: str, root: Path, follow: bool, error: bool, limit: int | None
     path = files.error if error else files.log
     short, status = runs.short[at], runs.statuses[at]
     if not follow or status != "running":
-        if not os.path.lexists(path):
+        if not _has_content(path):
             return _nothing(path, short, str(status), error)
         blocks = _read(path)
     else:
@@ -56,12 +56,19 @@ def command(named: str, root: Path, follow: bool, error: bool, limit: int | None
     return 0
 
 
+def _has_content(path: str) -> bool:
+    try:
+        return os.lstat(path).st_size > 0
+    except OSError:
+        return False
+
+
 def _nothing(path: str, short: str, status: str, error: bool) -> int:
     if error:
         raise ZtxexpError(f"{short} has no error.log: its status is {status}")
     say(
         f"{short} has printed nothing to its log ({os.path.basename(path)}); what a run in "
-        "sequential mode prints goes to the terminal of its launch"
+        f"sequential mode prints goes to the terminal of its launch; ztxexp show {short} has more"
     )
     return 0
 

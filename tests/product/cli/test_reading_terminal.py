@@ -100,7 +100,7 @@ def test_logs_are_safe_unless_raw(tmp_path):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    write_run(tmp_path, "quiet")
+    (write_run(tmp_path, "quiet") / "run.log").touch()
     done = logs(tmp_path, "quiet")
     assert done.returncode == 0 and b"has printed nothing" in done.stderr
     done = logs(tmp_path, "quiet", "--error")
