@@ -97,7 +97,10 @@ class Deliveries:
         self._progress = progress
         timeout = launch.tracker_timeout
         self._here = [target_for_instance(label, tracker, timeout) for label, tracker in here]
-        self._targets = [*remote_targets(launch), *self._here]
+        remote = list(remote_targets(launch))
+        self._targets = [*remote, *self._here]
+        for target in remote:
+            progress.lacking(target.label, 0)
         self._lacking: dict[str, dict[Path, float]] = {}
         self._dead: dict[Path, None] = {}
         self._hung = HungTrackers()

@@ -100,7 +100,7 @@ def render(view: View) -> RenderableType:
             parts.append(f"    and {view.running - len(view.rows)} more")
     if view.best:
         parts.append(Text(f"    best  {view.best}", "dim", no_wrap=True, overflow="ellipsis"))
-    for tracker, lacks in view.trackers if view.rows else ():
+    for tracker, lacks in view.trackers if view.rows and view.done else ():
         has = (
             f"    {sanitize_for_terminal(tracker)}  has {max(0, view.done - lacks)} of {view.done}"
         )

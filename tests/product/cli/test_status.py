@@ -116,6 +116,25 @@ def test_a_launch_in_which_nothing_goes_on_is_stalled(tmp_path):
 
 @pytest.mark.slow
 @posix
+def test_ctrl_c_ends_waiting_and_nothing_else(tmp_path):
+    with launched(tmp_path, "process_pool", 1) as launch:
+        at_work(tmp_path, 1)
+        script = """
+            import threading, time, os, signal
+            from ztxexp.cli import status
+            status._LOOK_SEC = 0.1
+            def interrupt():
+                time.sleep(0.5)
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Thread(target=interrupt).start()
+            from ztxexp.cli.main import main
+            main(["status", "--wait"])
+        """
+        assert on_terminal(tmp_path, script).code == 130
+        assert launch.poll() is None
+
+
+@posix
 def test_watching_shows_a_second_launch_join_and_ends_with_the_last(tmp_path):
     with launched(tmp_path, "process_pool", 1) as one:
         at_work(tmp_path, 1)
