@@ -37,7 +37,8 @@ def command(root: Path, watch: bool, wait: bool, stalled_after: float, as_json: 
     """Show the launches below the results root, what runs now, and what has failed.
 
     With --wait the exit code is 0 where all is well, 1 where something has failed or was not
-    started, 3 where nothing goes on any more. With --watch, q quits and s stops the launch.
+    started, 3 where nothing goes on any more. With --watch, q quits, s stops the
+    launch, f shows all failures, and up, down and enter the log of a run.
     """
     from ztxexp.progress.status import StatusReader
 
@@ -125,7 +126,13 @@ def _as_tree(status: RootStatus) -> dict[str, Any]:
             for one in status.launches
         ],
         "running": [
-            {"run": row.short, "config": row.label, "seconds": row.seconds, "last": row.metric}
+            {
+                "run": row.short,
+                "run_id": row.run_id,
+                "config": row.label,
+                "seconds": row.seconds,
+                "last": row.metric,
+            }
             for row in status.running
         ],
         "failures": [

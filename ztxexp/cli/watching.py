@@ -8,16 +8,22 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ztxexp.progress.status_lines import launch_line, lines, next_lines, shown_launches
+from ztxexp.text.logs import last_lines
+from ztxexp_core.store.files import RunFiles
 
 if TYPE_CHECKING:
     from ztxexp.progress.status import RootStatus, StatusReader
 
 _LOOK_SEC, _LINES_SEC = 1.0, 10.0
+_MANY, _LOG_LINES = 50, 8
+_KEY_BYTES, _KEY_SEC = 3, 0.1  # of an arrow, and until the rest of it has come
+_UP, _DOWN = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j")  # as terminals send them
 
 
 def watch(reader: StatusReader) -> None:
@@ -44,29 +50,63 @@ def _write(reader: StatusReader) -> None:
         time.sleep(_LINES_SEC)
 
 
+@dataclass
+class _Shown:
+    """What the person who watches has asked for.
+
+    Attributes:
+        question: to be answered with y.
+        failures: whether all kinds of failures are shown.
+        log: whether the last lines of a run are shown.
+        selected: number of that run, from the top.
+    """
+
+    question: str = ""
+    failures: bool = False
+    log: bool = False
+    selected: int = 0
+
+    def take(self, key: str) -> None:
+        """Change what is shown after a key; others have no effect."""
+        if key == "s":
+            self.question = "stop? y stops, any other key goes on"
+        elif key == "f":
+            self.failures = not self.failures
+        elif key in ("\r", "\n"):
+            self.log = not self.log
+        elif key in _UP:
+            self.log, self.selected = True, max(0, self.selected - 1)
+        elif key in _DOWN:
+            self.log, self.selected = True, self.selected + 1
+
+
 def _draw(reader: StatusReader) -> None:
     from rich.live import Live
 
     from ztxexp.text.terminal import console
 
-    to = console(sys.stdout)
-    question = ""
-    with _keys() as key, Live(console=to, auto_refresh=False, redirect_stderr=False) as live:
+    shown = _Shown()
+    with (
+        _keys() as key,
+        Live(console=console(sys.stdout), auto_refresh=False, redirect_stderr=False) as live,
+    ):
         while True:
             status = reader.read()
-            live.update(_screen(status, question), refresh=True)
+            shown.selected = min(shown.selected, max(0, len(status.running) - 1))
+            live.update(_screen(status, shown), refresh=True)
             if not status.living:
                 break
             typed = key(_LOOK_SEC)
-            if question:
+            if shown.question:
                 if typed == "y":
                     _stop(status)
-                question = "" if typed else question
+                shown.question = "" if typed else shown.question
             elif typed == "q":
                 break
-            elif typed == "s":
-                question = "stop? y stops, any other key goes on"
-        live.update(_screen(reader.read(again=not status.living), ""), refresh=True)
+            else:
+                shown.take(typed)
+        status = reader.read(again=not status.living)
+        live.update(_screen(status, _Shown(failures=shown.failures)), refresh=True)
     for line in next_lines(status):
         click.echo(line, err=True)
 
@@ -80,7 +120,7 @@ def _stop(status: RootStatus) -> None:
             ask(launch.record, STOP)
 
 
-def _screen(status: RootStatus, question: str) -> Any:
+def _screen(status: RootStatus, shown: _Shown) -> Any:
     from rich.console import Group
     from rich.text import Text
 
@@ -91,7 +131,7 @@ def _screen(status: RootStatus, question: str) -> Any:
     def say(text: str, style: str = "") -> None:
         parts.append(Text(text, style, no_wrap=True, overflow="ellipsis"))
 
-    everything = list(lines(status))
+    everything = list(lines(status, *([_MANY] if shown.failures else [])))
     say(everything[0], "bold")
     for launch in shown_launches(status):
         record = launch.record
@@ -101,8 +141,14 @@ def _screen(status: RootStatus, question: str) -> Any:
     at = next((n for n, line in enumerate(everything) if line.startswith(("best ", "failed "))), 0)
     for line in everything[at:] if at else ():
         say(line, "red" if line.startswith("failed") else "dim")
+    if shown.log and status.running:
+        row = status.running[shown.selected]
+        say(f"log  {row.short}  {row.label}", "bold")
+        for line in last_lines(RunFiles(status.root / row.run_id).log, _LOG_LINES):
+            say(f"  {line}")
     if status.living:
-        say(question or "q quits · s stops", "reverse" if question else "dim")
+        keys = "q quits · s stops · f failures · up, down, enter: log of a run"
+        say(shown.question or keys, "reverse" if shown.question else "dim")
     return Group(*parts)
 
 
@@ -124,9 +170,14 @@ def _keys() -> Iterator[Any]:
         yield _no_key
         return
 
+    def comes(seconds: float) -> bool:
+        return bool(select.select([fd], [], [], seconds)[0])
+
     def key(seconds: float) -> str:
-        ready, _, _ = select.select([fd], [], [], seconds)
-        return os.read(fd, 1).decode(errors="replace") if ready else ""
+        typed = os.read(fd, 1) if comes(seconds) else b""
+        while typed[:1] == b"\x1b" and len(typed) < _KEY_BYTES and comes(_KEY_SEC):
+            typed += os.read(fd, 1)
+        return typed.decode(errors="replace")
 
     tty.setcbreak(fd)
     try:

@@ -20,12 +20,13 @@ _METRICS_SHOWN = 3
 
 
 class Row(NamedTuple):
-    """A running configuration: its label, its seconds so far, its last metric, its short id."""
+    """A running configuration: label, seconds so far, last metric, short id, id of the run."""
 
     label: str
     seconds: int
     metric: str
     short: str = ""
+    run_id: str = ""
 
 
 class RunningRows:
@@ -64,7 +65,9 @@ class RunningRows:
             name = spec.name or (label(spec.config, keys) if keys else "") or spec.run_id
             text = self._metrics[spec.run_id][1].replace("\0", self._totals[spec.run_id][1], 1)
             short = self.short_of(spec.identity)
-            rows.append(Row(sanitize_for_terminal(name), int(now - since), text, short))
+            rows.append(
+                Row(sanitize_for_terminal(name), int(now - since), text, short, spec.run_id)
+            )
         return tuple(rows)
 
     def short_of(self, identity: str) -> str:

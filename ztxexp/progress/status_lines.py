@@ -13,8 +13,13 @@ from ztxexp.text.format import plural, sanitize_for_terminal
 _KINDS_SHOWN = 5
 
 
-def lines(status: RootStatus) -> Iterator[str]:
-    """Yield the status as lines that a terminal can be given."""
+def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
+    """Yield the status as lines that a terminal can be given.
+
+    Args:
+        status: of a root.
+        kinds: of failures that are shown; the others are counted.
+    """
     counts = ", ".join(f"{n} {name}" for name, n in status.counts.items())
     runs = plural(sum(status.counts.values()), "run")
     yield sanitize_for_terminal(f"{status.root}: {runs}{f': {counts}' if counts else ''}")
@@ -29,11 +34,11 @@ def lines(status: RootStatus) -> Iterator[str]:
         yield f"best  {status.best}"
     if status.failures:
         yield f"failed  {status.failed}"
-    for kind in status.failures[:_KINDS_SHOWN]:
+    for kind in status.failures[:kinds]:
         first = "" if kind.count == 1 else "the first "
         yield f"  {kind.count}  {kind.text}   {first}{kind.short}  {kind.name}".rstrip()
-    if len(status.failures) > _KINDS_SHOWN:
-        yield f"  and {plural(len(status.failures) - _KINDS_SHOWN, 'other kind')}"
+    if len(status.failures) > kinds:
+        yield f"  and {plural(len(status.failures) - kinds, 'other kind')}"
 
 
 def shown_launches(status: RootStatus) -> list[LaunchStatus]:

@@ -141,11 +141,22 @@ def test_watching_shows_a_second_launch_join_and_ends_with_the_last(tmp_path):
         with launched(tmp_path, "process_pool", 1) as two:
             until(lambda: len(read_launches(tmp_path / "results")) == 2)
             at_work(tmp_path, 2)
-            seen = on_terminal(tmp_path, _WATCH, (f"pid {two.pid} on ", "sy"))
+            keys = ((f"pid {two.pid} on ", ""), ("q quits", "s"), ("stop? y", "y"))
+            seen = on_terminal(tmp_path, _WATCH, *keys)
             assert one.wait() == 130 and two.wait() == 130
-    assert f"pid {one.pid} on " in seen.at[0] and "q quits · s stops" in seen.at[0]
+    assert f"pid {one.pid} on " in seen.at[1] and "q quits · s stops" in seen.at[1]
     assert seen.code == 0 and not seen.hidden
     assert any(line.startswith("failed  2") for line in seen.lines)
+
+
+@posix
+def test_keys_show_failures_and_the_log_of_a_run(tmp_path):
+    script = SCRIPT.replace("    for step", '    print(f"I am {ctx.config}")\n    for step')
+    with launched(tmp_path, "process_pool", 2, script=script):
+        at_work(tmp_path, 2)
+        keys = [("q quits", "\x1b[A"), ("log  ", "\x1b[B"), ("I am {'lr': 2}", "fq")]
+        seen = on_terminal(tmp_path, _WATCH, *keys)
+    assert "lr=1" in seen.at[1].partition("log  ")[2] and seen.code == 0
 
 
 @posix

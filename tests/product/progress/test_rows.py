@@ -24,7 +24,7 @@ def labels(*specs: RunSpec) -> list[str]:
 
 
 def metric(run: RunSpec, rows: RunningRows | None = None) -> str:
-    ((_, _, text, _),) = (rows or RunningRows()).rows([(run, 0.0)], 1.0)
+    ((_, _, text, *_),) = (rows or RunningRows()).rows([(run, 0.0)], 1.0)
     return text
 
 
