@@ -154,7 +154,7 @@ def test_keys_show_failures_and_the_log_of_a_run(tmp_path):
     script = SCRIPT.replace("    for step", '    print(f"I am {ctx.config}")\n    for step')
     with launched(tmp_path, "process_pool", 2, script=script):
         at_work(tmp_path, 2)
-        keys = [("q quits", "\x1b[A"), ("log  ", "\x1b[B"), ("I am {'lr': 2}", "fq")]
+        keys = [("· 2 running", "\x1b[A"), ("log  ", "\x1b[B"), ("I am {'lr': 2}", "fq")]
         seen = on_terminal(tmp_path, _WATCH, *keys)
     assert "lr=1" in seen.at[1].partition("log  ")[2] and seen.code == 0
 
