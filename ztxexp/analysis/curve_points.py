@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ztxexp.results.direction import direction_of, known_direction
 from ztxexp.results.keys import split_of
-from ztxexp_core.errors import ConfigError
+from ztxexp.text.format import plural
+from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.values.codec import is_number, numbers
 
@@ -16,6 +18,50 @@ Points = dict[int | float, float]
 Curves = dict[str, Points]
 
 _USUAL_SPLIT = "train"
+_NAMES_SHOWN, _STEPS_SHOWN = 20, 6
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What runs have logged, and which value of each curve was asked for.
+
+    Attributes:
+        asked: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+        values: by the run's folder, the value of each metric there.
+        steps: by metric, the steps at which some run has logged it.
+    """
+
+    asked: str
+    values: Mapping[str, Mapping[str, float]]
+    steps: Mapping[str, Collection[int | float]]
+
+    @property
+    def place(self) -> str:
+        """What a run lacks that has no value: ``step 99``, or a curve."""
+        return "curve" if self.asked in ("last", "best") else self._step
+
+    @property
+    def _step(self) -> str:
+        before, _, metric = self.asked.partition(":")
+        return f"curve of {metric!r}" if metric else f"step {before}"
+
+    def no_value(self, metric: str) -> str:
+        """Return what is said where no run has a metric there, with the steps that it has."""
+        at = f"--at {self.asked}: no run has logged {metric!r} there"
+        return f"{at}; it has {steps_text(self.steps[metric])}"
+
+
+def steps_text(steps: Collection[int | float]) -> str:
+    """Return steps for a message.
+
+    Example:
+        >>> steps_text([0, 1, 2]), steps_text(range(0, 1000, 10))
+        ('the steps 0, 1, 2', '100 steps: 0, 10, 20, 30, ..., 990')
+    """
+    texts = [str(step) for step in sorted(steps)]
+    if len(texts) <= _STEPS_SHOWN:
+        return f"{'the step' if len(texts) == 1 else 'the steps'} {', '.join(texts)}"
+    return f"{plural(len(texts), 'step')}: {', '.join(texts[:4])}, ..., {texts[-1]}"
 
 
 def read_points(folder: str | Path, filename: str = "metrics.jsonl") -> Curves:
@@ -51,9 +97,7 @@ def read_points(folder: str | Path, filename: str = "metrics.jsonl") -> Curves:
     return {name: points for name, points in curves.items() if points}
 
 
-def curve_values(
-    folders: Sequence[str], asked: str, root: str | Path | None = None
-) -> list[dict[str, float]]:
+def curve_values(folders: Sequence[str], asked: str, root: str | Path | None = None) -> Logged:
     """Return the logged value of each metric at the step that is asked for, for each run.
 
     Args:
@@ -62,24 +106,42 @@ def curve_values(
         root: the results root, whose last sweep may declare what is the best.
 
     Raises:
-        ConfigError: another text, or nothing says what is the best of ``METRIC``.
+        ConfigError: another text, nothing says what is the best of ``METRIC``, or no run has logged
+            anything there.
     """
     step, metric = _checked(asked)
-    mode = direction_of(metric, root=root).mode if metric else ""
-    values = []
+    steps: dict[str, set[int | float]] = {}
+    mode = ""
+    if metric and any(metric in read_points(folder) for folder in folders):
+        mode = direction_of(metric, root=root).mode
+    values: dict[str, Mapping[str, float]] = {}
     for folder in folders:
         curves = read_points(folder)
+        for name, points in curves.items():
+            steps.setdefault(name, set()).update(points)
         if metric:
-            points = curves.get(metric)
-            at = _best_step(points, mode) if points else None
-            values.append({} if at is None else _at(curves, at))
+            points_of = curves.get(metric)
+            at = _best_step(points_of, mode) if points_of else None
+            values[folder] = {} if at is None else _at(curves, at)
         elif step is not None:
-            values.append(_at(curves, step))
+            values[folder] = _at(curves, step)
         else:
-            values.append(
-                {name: _one(name, points, asked, root) for name, points in curves.items()}
-            )
-    return values
+            values[folder] = {
+                name: _one(name, points, asked, root) for name, points in curves.items()
+            }
+    if folders and not any(values.values()):
+        raise ConfigError(f"--at {asked}: {_nothing_there(metric, steps)}")
+    return Logged(asked, values, steps)
+
+
+def _nothing_there(metric: str, steps: Mapping[str, Collection[int | float]]) -> str:
+    if not steps:
+        return "these runs have logged nothing at steps"
+    if metric:
+        known = ", ".join(sorted(steps)[:_NAMES_SHOWN])
+        return f"no run has logged {metric!r} at steps{closest(metric, steps)}; known: {known}"
+    there = {step for of_metric in steps.values() for step in of_metric}
+    return f"no run has that step; there are {steps_text(there)}"
 
 
 def _checked(asked: str) -> tuple[float | None, str]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.analysis.curve_points import curve_values, read_points
+from ztxexp.analysis.curve_points import Logged, curve_values, read_points
 from ztxexp.analysis.grouping import rank
 from ztxexp.results.arguments import checked_statuses
 from ztxexp.results.columns import ColumnTable, pack
@@ -20,6 +20,7 @@ from ztxexp.results.direction import known_direction
 from ztxexp.results.keys import ABSENT, cells_of, flattened, varying
 from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import PARTS, RunSet, Selection, read_runs
+from ztxexp.text.format import plural
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import is_folder, timestamp_of
@@ -42,11 +43,15 @@ class RunTable:
         runs: the runs.
         names: all runs of the root with their names.
         places: the position of each run among these.
+        whole: all runs of the root, as they were read; ``None``: these.
+        logged: what curves say where metrics are taken from them.
     """
 
     runs: RunSet
     names: NamedRuns
     places: Sequence[int]
+    whole: RunTable | None = None
+    logged: Logged | None = None
 
     @classmethod
     def read(cls, root: str | Path, metrics: bool = True) -> RunTable:
@@ -121,15 +126,19 @@ class RunTable:
         """
         cells = self.find(key)
         if cells is None:
-            known = self.metrics.names() if "METRIC" in argument.upper() else self.keys()
-            before = f"{argument}: " if argument else ""
+            if self.logged is not None and key in self.logged.steps:
+                raise ConfigError(self.logged.no_value(key))
+            of_metric = "METRIC" in argument.upper()
+            known = self.metrics.names() if of_metric else self.keys()
+            before = f"{argument}: " if argument.startswith("-") else ""
             listed = ", ".join(known[:_KEYS_SHOWN]) + (", ..." if len(known) > _KEYS_SHOWN else "")
             if any(key in read_points(folder) for folder in self.runs.folders()[:_CURVES_READ]):
                 hint = "; it was logged at steps, and not returned: --at last takes its last value"
                 raise ConfigError(f"{before}no run has returned {key!r}{hint}")
             near = closest(key, known)
+            what = "metric" if of_metric else "key"
             raise ConfigError(
-                f"{before}no run has the key {key!r}{near}; known: {listed or 'none'}"
+                f"{before}no run has the {what} {key!r}{near}; known: {listed or 'none'}"
             )
         return cells
 
@@ -157,7 +166,9 @@ class RunTable:
     def chosen(self, positions: Sequence[int]) -> RunTable:
         """Return the runs at some positions, in rising order."""
         rising = sorted(positions)
-        return RunTable(self.runs.chosen(rising), self.names, [self.places[at] for at in rising])
+        places = [self.places[at] for at in rising]
+        runs = self.runs.chosen(rising)
+        return RunTable(runs, self.names, places, self.whole or self, self.logged)
 
     def named(self, texts: Iterable[str]) -> RunTable:
         """Return the runs that some texts name, see :meth:`NamedRuns.find`.
@@ -259,18 +270,50 @@ class RunTable:
     def at(self, value: str) -> RunTable:
         """Return the runs with metrics as they were logged at a step, not as they were returned.
 
+        A run that lacks the step has no value there. Metrics that no run has logged at steps stay
+        as they were returned.
+
         Args:
             value: ``"last"``, ``"best"`` (each metric at its best), ``"best:METRIC"`` (all at the
                 step where that one is best), or a step.
 
         Raises:
-            ConfigError: another text, or nothing says what is the best of a metric.
+            ConfigError: another text, nothing says what is the best of a metric, or no run has
+                logged anything there.
         """
-        returned = self.metrics.all()
-        values = curve_values(self.runs.folders(), value, self.runs.root)
-        merged = [{**(one or {}), **more} for one, more in zip(returned, values, strict=True)]
-        metrics = pack(merged, len(self))
-        return RunTable(dataclasses.replace(self.runs, metrics=metrics), self.names, self.places)
+        folders = self.runs.folders()
+        logged = curve_values(folders, value, self.runs.root)
+        merged = [
+            {
+                **{key: cell for key, cell in (one or {}).items() if key not in logged.steps},
+                **logged.values[folder],
+            }
+            for folder, one in zip(folders, self.metrics.all(), strict=True)
+        ]
+        runs = dataclasses.replace(self.runs, metrics=pack(merged, len(self)))
+        return RunTable(runs, self.names, self.places, self.whole or self, logged)
+
+    def notes_at(self, metric: str | None = None) -> list[str]:
+        """Return what is to be said of values that curves do not have; nothing without ``at``.
+
+        Args:
+            metric: the one that is shown; ``None``: all.
+        """
+        if self.logged is None:
+            return []
+        logged, notes = self.logged, []
+        shown = self.metrics.names() if metric is None else [metric.removeprefix("metrics.")]
+        plain = [name for name in shown if name not in logged.steps]
+        if plain:
+            names = ", ".join(map(repr, plain[:_KEYS_SHOWN]))
+            notes.append(f"{names}: as returned; no run has logged it at steps")
+        asked = [name for name in shown if name in logged.steps]
+        values = [logged.values.get(folder, {}) for folder in self.runs.folders()]
+        lacking = sum(not any(name in one for name in asked) for one in values) if asked else 0
+        if lacking:
+            have = "has" if lacking == 1 else "have"
+            notes.append(f"{plural(lacking, 'run')} {have} no {logged.place}")
+        return notes
 
     def records(self) -> Iterator[Mapping[str, Any]]:
         """Yield what each run's ``run.json`` says."""

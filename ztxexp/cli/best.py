@@ -74,6 +74,8 @@ def command(
         ranking = rank_runs(table, metric, direction)
         columns, rows = _of_runs(ranking, limit)
     write_table(columns, rows, output, chosen=True)
+    for note in table.notes_at(metric):
+        say(note)
     if output.is_for_people:
         for note in _notes(table, ranking, limit):
             say(note)

@@ -51,6 +51,8 @@ def command(
     else:
         write_frame(frame, chosen, path)
         say(f"wrote {plural(len(frame), 'run')} to {path}")
+    for note in table.notes_at():
+        say(note)
     others = len(every) - len(table)
     if others:
         say(f"{plural(others, 'run')} that did not succeed left out (--status all)")

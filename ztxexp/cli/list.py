@@ -55,7 +55,12 @@ def command(
     described = [_marked(column, shown) for column, _ in columns]
     rows = [[of[at] for of in cells] for at in order]
     chosen = shown.columns is not None and shown.columns[:1] not in "+-"
-    hidden += write_table(described, rows, output, shown.all_columns, chosen)
+    hidden += write_table(
+        described, rows, output, shown.all_columns, chosen, room="-o FILE, --columns"
+    )
+    if not chosen:
+        for note in table.notes_at():
+            say(note)
     if output.is_for_people and len(table):
         say(_footer(len(table), len(order), hidden))
     return 0
@@ -83,7 +88,8 @@ def _footer(total: int, shown: int, hidden: int) -> str:
     if shown < total:
         text += f", {shown} shown"
     if hidden:
-        text += f"; {plural(hidden, 'constant column')} hidden (--all-columns)"
+        columns = "column with one value is" if hidden == 1 else "columns with one value are"
+        text += f"; {hidden} {columns} not shown (--all-columns)"
     return text
 
 
@@ -125,21 +131,25 @@ def _kept(column: Column) -> Column:
 def usual_columns(
     table: RunTable, output: Output, all_columns: bool = False
 ) -> tuple[list[Described], int]:
-    """Return run, status, the configuration as far as it varies, metrics, time and what failed."""
-    keys = table.config.names()
+    """Return run, status, the configuration as far as it varies, metrics, time and what failed.
+
+    All runs of the root say which columns there are, whichever of them are shown.
+    """
+    whole = table.whole or table
+    keys = whole.config.names()
     hidden = 0
     if output.is_for_people and not all_columns:
-        varying = table.varying if len(table) > 1 else table.names.varying
-        hidden = len(keys) - len([key for key in keys if key in set(varying)])
-        keys = [key for key in keys if key in set(varying)]
+        varying = set(whole.varying)
+        hidden = len(keys) - len([key for key in keys if key in varying])
+        keys = [key for key in keys if key in varying]
     first, last = _fixed_columns(table, output.is_for_people)
-    config = [_described(key, table.config.column(key), "config", table) for key in keys]
-    if output.is_for_people:  # they vary, though perhaps not in the rows that are shown
-        config = [(_kept(column), cells) for column, cells in config]
-    metrics = [
-        _described(key, table.metrics.column(key), "metrics", table)
-        for key in table.metrics.names()
-    ]
+    config = [_described(key, table.config.column(key), "config", whole) for key in keys]
+    names = dict.fromkeys([*whole.metrics.names(), *table.metrics.names()])
+    metrics = [_described(key, table.metrics.column(key), "metrics", whole) for key in names]
+    if output.is_for_people:
+        config, metrics = (
+            [(_kept(column), cells) for column, cells in part] for part in (config, metrics)
+        )
     more = _record_columns(table) if all_columns else []
     return [*first, *config, *metrics, *more, *last], hidden
 
@@ -193,6 +203,7 @@ def _fixed_columns(
         ),
     ]
     errors: list[Any] = [None] * len(statuses)
+    any_failed = "failed" in (table.whole or table).runs.run.column("status")
     if "failed" in statuses:
         columns = [run.column(name) for name in ("error_type", "signal", "error_message")]
         for at, status in enumerate(statuses):
@@ -204,7 +215,7 @@ def _fixed_columns(
             Column("started_at", "WHEN", lambda value: ago(value, now), is_text=True, kept=True),
             starts,
         ),
-        (Column("error", "ERROR", is_text=True, absent=""), errors),
+        (Column("error", "ERROR", is_text=True, absent="", kept=any_failed), errors),
         (Column("run_id", only_for_data=True), table.runs.ids()),
         (Column("run_dir", only_for_data=True), table.runs.folders()),
     ]

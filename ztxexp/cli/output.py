@@ -207,6 +207,7 @@ def write_table(
     all_columns: bool = False,
     chosen: bool = False,
     notes: Sequence[str] = (),
+    room: str = "-o FILE",
 ) -> int:
     """Write rows in the format that was asked for; return how many constant columns are hidden.
 
@@ -219,6 +220,7 @@ def write_table(
         all_columns: show columns that are constant, too.
         chosen: the columns were chosen by name: none is hidden.
         notes: remarks that follow a table that people read, on standard error.
+        room: options that help where a terminal is too narrow.
     """
     known = [Column(one) if isinstance(one, str) else one for one in columns]
     body = [list(row) for row in rows]
@@ -243,7 +245,7 @@ def write_table(
         text = _on_terminal(text) if output.format == CSV and to_terminal else text
     write_text(text, output)
     if dropped:
-        say(f"{plural(dropped, 'column')} more than the terminal has room for (-o FILE, --columns)")
+        say(f"{plural(dropped, 'column')} more than the terminal has room for ({room})")
     if output.path is not None:
         say(f"wrote {plural(len(body), 'row')} to {output.path}")
     if output.is_for_people:

@@ -314,11 +314,11 @@ class NamedRuns:
         return statuses
 
     def _best(self, metric: str) -> int:
-        mode = direction(metric, root=self.root)
         (metrics,) = read_all(self.root, self.folders, [Kind("metrics.json")])
         metrics.map_values(numbers, (str, list, dict))
         parts = {"metrics": metrics, "run": self._run}
         cells = asked_for(parts, metric, "metrics", "@best").cells
+        mode = direction(metric, root=self.root)
         ranked = [
             at
             for at, (cell, status) in enumerate(zip(cells, self.statuses, strict=True))

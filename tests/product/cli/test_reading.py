@@ -78,7 +78,7 @@ def test_list_shows_what_varies_and_the_metrics(root):
         *("duration_sec", "started_at", "error"),
     ]
     assert rows[1]["status"] == "failed" and rows[1]["error"] == "WorkerDied SIGKILL"
-    assert err == "12 runs; 1 constant column hidden (--all-columns)\n"
+    assert err == "12 runs; 1 column with one value is not shown (--all-columns)\n"
     assert len({row["run"] for row in rows}) == 12
 
 
@@ -132,6 +132,9 @@ def test_filters(root, words, count):
         (["--columns", "nope"], "--columns: no run has the key 'nope'"),
         (["--columns", "-nope"], "there is no column 'nope'"),
         (["--at", "first"], "--at takes last, best, best:METRIC or a step"),
+        (["--at", "99"], "--at 99: no run has that step; there are the steps 0, 1, 2"),
+        (["--at", "best:acuracy"], "no run has logged 'acuracy' at steps (did you mean 'accuracy'"),
+        (["@best:accurcy"], "no run has the metric 'accurcy' (did you mean 'accuracy'?)"),
         (["zzzz"], "no run below"),
         (["lr=0.01", "20260301"], "could be 12 runs"),
         (["-o", "a.dat"], "the ending says no format"),
@@ -148,7 +151,27 @@ def test_columns_can_be_chosen(root):
     _, out, _ = run(root, "list", "--columns", "+batch,-loss,-started_at", "-n", "1")
     assert {"batch", "accuracy"} < set(rows_of(out)[0]) and "loss" not in rows_of(out)[0]
     _, out, err = run(root, "list", "--all-columns")
-    assert {"batch", "tags", "group"} < set(rows_of(out)[0]) and "hidden" not in err.split(";")[-1]
+    assert {"batch", "tags", "group"} < set(rows_of(out)[0]) and "not shown" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [["-n", "1"], ["--where", "lr == 0.01"], ["--status", "ok"], ["@failed"]]
+)
+def test_the_same_columns_are_shown_whichever_runs_are(root, words):
+    every, chosen = (run(root, "list", *more)[1].splitlines()[0] for more in ([], words))
+    assert every == chosen
+
+
+def test_what_is_news_is_shown_although_all_runs_have_it(tmp_path):
+    for seed in range(2):
+        error = {"error_type": "OSError", "error_message": "the disk is full"}
+        config = {"seed": seed, "lr": 0.1}
+        write_run(tmp_path, f"r{seed}", "failed", config, {"loss": 0.5}, **error)
+    _, out, err = run(tmp_path, "list")
+    assert {row["error"] for row in rows_of(out)} == {"OSError: the disk is full"}
+    assert {row["status"] for row in rows_of(out)} == {"failed"}
+    assert {row["loss"] for row in rows_of(out)} == {"0.5"} and "lr" not in rows_of(out)[0]
+    assert "1 column with one value is not shown" in err
 
 
 def test_values_of_curves_replace_what_was_returned(root):
@@ -159,7 +182,40 @@ def test_values_of_curves_replace_what_was_returned(root):
     assert first("--at", "last")["loss"] == pytest.approx(1 / 3)
     assert first("--at", "best")["accuracy"] == 0.875 and first("--at", "0")["accuracy"] == 0
     assert first("--at", "best:loss")["loss"] == pytest.approx(1 / 3)
-    assert first("--at", "7")["accuracy"] == 0.875, "it was not logged there"
+
+
+def test_a_run_without_the_step_has_no_value_there(tmp_path):
+    for seed in range(3):
+        steps = range(3 + (seed > 0))
+        curve = [event(step, acc=seed + step / 10) for step in steps]
+        curve += [event(9, other=1.0)] if seed == 0 else []
+        write_run(
+            tmp_path, f"r{seed}", config={"seed": seed}, metrics={"acc": 9, "size": 5}, curve=curve
+        )
+    code, out, err = run(tmp_path, "list", "--at", "3", "--json")
+    assert code == 0 and [row["acc"] for row in json.loads(out)] == [None, 1.3, 2.3]
+    assert [row["size"] for row in json.loads(out)] == [5, 5, 5]
+    assert "'size': as returned; no run has logged it at steps" in err
+    assert "1 run has no step 3" in err
+    (row,) = json.loads(run(tmp_path, "best", "acc", "--at", "3", "--json")[1])
+    assert (row["acc_n"], row["acc_mean"]) == (2, pytest.approx(1.8))
+    for words in (["best", "acc", "--max"], ["table", "--metric", "acc"], ["export"]):
+        assert "1 run has no step 3" in run(tmp_path, *words, "--at", "3")[2]
+    for words in (["best", "acc"], ["table", "--metric", "acc"]):
+        code, out, err = run(tmp_path, *words, "--at", "9")
+        assert (code, out) == (2, "")
+        assert "no run has logged 'acc' there; it has the steps 0, 1, 2, 3" in err
+    for at in ("last", "best"):
+        code, _, err = run(tmp_path, "best", "size", "--min", "--over", "none", "--at", at)
+        assert code == 0 and "'size': as returned; no run has logged it at steps" in err
+
+
+def test_an_unknown_metric_is_named_before_its_direction_is_asked_for(root):
+    for words in (["show", "@best:xaccuracy"], ["best", "xaccuracy"]):
+        code, out, err = run(root, *words)
+        assert (code, out) == (2, "")
+        assert "no run has the metric 'xaccuracy' (did you mean 'accuracy'?)" in err
+        assert "--max" not in err
 
 
 def test_a_metric_that_was_only_logged_can_be_had_by_its_last_value(tmp_path):

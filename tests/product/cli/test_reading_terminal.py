@@ -42,7 +42,7 @@ def test_a_table_is_drawn_with_colours_and_nothing_hostile(root):
     assert seen.code == 0 and b"\x1b[31mFAILED" in seen.raw and b"\x1b]0;" not in seen.raw
     assert seen.lines[0].split()[:4] == ["RUN", "STATUS", "lr", "seed"]
     assert len([line for line in seen.lines if "xred" in line]) == 3
-    assert seen.lines[-1] == "3 runs; 1 constant column hidden (--all-columns)"
+    assert seen.lines[-1] == "3 runs; 1 column with one value is not shown (--all-columns)"
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
