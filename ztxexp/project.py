@@ -113,12 +113,13 @@ def _checked(path: Path, table: dict[str, Any]) -> Project:
     return Project(path, results, metrics, run)
 
 
-def results_root(given: str | Path | None = None) -> Path:
+def results_root(given: str | Path | None = None, folder: str | None = None) -> Path:
     """Return the results root that a command means.
 
     Args:
         given: the folder that was asked for; it counts before ``ZTXEXP_RESULTS``, that before what
             the project says, and ``results`` in the working folder is the last.
+        folder: where to look for the project; the working folder by default.
 
     Raises:
         ConfigError: the project's file says what no project can say.
@@ -126,7 +127,7 @@ def results_root(given: str | Path | None = None) -> Path:
     named = given or os.environ.get(RESULTS_VARIABLE)
     if named:
         return Path(named)
-    found = project()
+    found = project(folder)
     if found.file is not None and found.results is not None:
         return found.file.parent / found.results
     return Path(DEFAULT_RESULTS)

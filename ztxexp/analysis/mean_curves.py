@@ -8,9 +8,8 @@ from typing import Any
 
 from ztxexp.analysis.curve_points import Points, read_points
 from ztxexp.analysis.grouping import rank
-from ztxexp.analysis.queries import seed_keys
 from ztxexp.analysis.run_table import RunTable
-from ztxexp.results.keys import codes_of
+from ztxexp.results.keys import codes_of, seed_keys
 
 
 def mean_curves(

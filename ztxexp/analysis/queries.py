@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ztxexp.analysis.aggregation import aggregate_runs
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger("ztxexp")
-_SEED = re.compile(r"(?:^|[._-])(?:seed|random_?state)$", re.IGNORECASE)
 
 
 @no_garbage_collection()
@@ -100,7 +98,7 @@ def _best_means(
 def _hint_at_seeds(runs: RunSet) -> None:
     """Say how means are ranked where runs differ in their seeds alone."""
     codes = keys.varying(keys.flattened(runs.config))
-    seeds = seed_keys(codes)
+    seeds = keys.seed_keys(codes)
     others = [of for key, of in codes.items() if key not in seeds]
     settings = len(set(zip(*others, strict=True))) if others else 1
     if seeds and settings < len(set(zip(*codes.values(), strict=True))):
@@ -111,16 +109,6 @@ def _hint_at_seeds(runs: RunSet) -> None:
             ", ".join(map(repr, seeds)),
             over,
         )
-
-
-def seed_keys(keys: Iterable[str]) -> list[str]:
-    """Return those of some keys that are called a seed.
-
-    Example:
-        >>> seed_keys(["lr", "seed", "data.random_state"])
-        ['seed', 'data.random_state']
-    """
-    return [key for key in keys if _SEED.search(key)]
 
 
 @no_garbage_collection()

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp.analysis.grouping import Mean, grouped, mean_of
-from ztxexp.analysis.queries import seed_keys
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.results.direction import Direction
-from ztxexp.results.keys import ABSENT
+from ztxexp.results.keys import ABSENT, seed_keys
 from ztxexp_core.values.codec import is_number
 
 

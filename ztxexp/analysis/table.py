@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ztxexp.analysis.grouping import Mean, grouped, mean_of, rank
-from ztxexp.analysis.queries import seed_keys
 from ztxexp.results.arguments import as_list
 from ztxexp.results.direction import DECLARED, Direction, known_direction
-from ztxexp.results.keys import ABSENT, codes_of, flattened, varying
+from ztxexp.results.keys import ABSENT, codes_of, flattened, seed_keys, varying
 from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.results.sweep_records import last_sweep
 from ztxexp_core.errors import ConfigError

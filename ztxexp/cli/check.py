@@ -26,5 +26,7 @@ def command(root: Path, lines: bool, as_json: bool) -> int:
     else:
         click.echo(str(report))
         if not report.ok:
-            click.echo("next: ztxexp repair --dry-run", err=True)
+            from ztxexp.results.to_type import line_to_type
+
+            click.echo(f"next: {line_to_type(root, 'repair --dry-run')}", err=True)
     return int(not report.ok)

@@ -21,6 +21,7 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.shared import root_option
+from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import cut
 from ztxexp_core.errors import ConfigError
 
@@ -74,7 +75,8 @@ def command(named: Sequence[str], root: Path, code: bool, output: Output) -> int
         if code:
             write_text(spelt_out_lines(_code(root, names, titles)))
         elif any(part == "code" for part, *_ in found.rows):
-            say("what was not committed: ztxexp diff --code " + " ".join(titles))
+            line = line_to_type(root, "diff", "--code", *titles)
+            say(f"what was not committed: {line}")
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ztxexp.cli.completing import complete_any_key
+from ztxexp.results.to_type import line_to_type
 from ztxexp_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -239,4 +240,4 @@ def nothing_to_read(table: RunTable, what: str = "runs") -> str:
     if not len(table.names):
         return f"there are no runs below {table.runs.root}; ztxexp run starts some"
     count = f"none of the {len(table.names)} {what} below {table.runs.root}"
-    return f"{count} pass the filters; ztxexp list shows all"
+    return f"{count} pass the filters; {line_to_type(table.runs.root, 'list')} shows all"

@@ -13,6 +13,7 @@ from ztxexp.launch.plan import Plan
 from ztxexp.pipeline import ExperimentPipeline
 from ztxexp.results.launches import LaunchRecord, read_launches
 from ztxexp.results.summary import RunSummary
+from ztxexp.results.to_type import keep_shell_folder
 from ztxexp.sweeps.spec import SweepSpec
 from ztxexp.targets import Target, command_target, load_target
 from ztxexp_core.errors import ConfigError, OptionError
@@ -141,6 +142,7 @@ def last_spec(root: Path, launch: str | None = None) -> SweepSpec:
 
 def _go_to(record: LaunchRecord) -> None:
     """Work where the launch worked: its words name files from there."""
+    keep_shell_folder()
     try:
         os.chdir(record.cwd)
     except OSError as exc:

@@ -15,6 +15,7 @@ from ztxexp.cli.completing import complete_run
 from ztxexp.cli.filters import placed
 from ztxexp.cli.output import say, write_text
 from ztxexp.cli.shared import root_option
+from ztxexp.results.to_type import line_to_type
 from ztxexp_core.errors import ZtxexpError
 
 _BLOCK = 1 << 16  # bytes
@@ -45,14 +46,14 @@ def command(named: str, root: Path, follow: bool, error: bool, limit: int | None
     short, status = runs.short[at], runs.statuses[at]
     if not follow or status != "running":
         if not _has_content(path):
-            return _nothing(path, short, str(status), error)
+            return _nothing(root, path, short, str(status), error)
         blocks = _read(path)
     else:
         say(f"{runs.name(at)}: following until it ends (Ctrl-C leaves it alone)")
         blocks = _follow(path, root / runs.folders[at])
     _print(blocks, limit, raw, follow)
     if status == "failed" and not error and os.path.lexists(files.error):
-        say(f"it failed: ztxexp logs {short} --error")
+        say(f"it failed: {line_to_type(root, 'logs', short, '--error')}")
     return 0
 
 
@@ -63,12 +64,13 @@ def _has_content(path: str) -> bool:
         return False
 
 
-def _nothing(path: str, short: str, status: str, error: bool) -> int:
+def _nothing(root: Path, path: str, short: str, status: str, error: bool) -> int:
     if error:
         raise ZtxexpError(f"{short} has no error.log: its status is {status}")
+    line = line_to_type(root, "show", short)
     say(
         f"{short} has printed nothing to its log ({os.path.basename(path)}); what a run in "
-        f"sequential mode prints goes to the terminal of its launch; ztxexp show {short} has more"
+        f"sequential mode prints goes to the terminal of its launch; {line} has more"
     )
     return 0
 

@@ -27,5 +27,7 @@ def command(root: Path, dry_run: bool, as_json: bool) -> int:
     else:
         click.echo(str(report))
         if dry_run and len(report):
-            click.echo("next: ztxexp repair", err=True)
+            from ztxexp.results.to_type import line_to_type
+
+            click.echo(f"next: {line_to_type(root, 'repair')}", err=True)
     return 0

@@ -24,7 +24,7 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.shared import json_option, root_option
-from ztxexp.project import results_root
+from ztxexp.results.to_type import line_to_type, where_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import cut, sanitize_for_terminal, short_path, size
 
@@ -114,7 +114,7 @@ def _lines(
     if record.get("status") == "failed":
         message = str(record.get("error_message") or "").strip().split("\n")
         yield _line("error", error_of(record.get("error_type"), record.get("signal"), message[0]))
-        yield _line("", f"ztxexp logs {short} --error")
+        yield _line("", line_to_type(table.runs.root, "logs", short, "--error"))
     yield _line("folder", short_path(table.runs.folders()[at]))
     yield from _metrics(table, at)
     yield from _curves(curves)
@@ -128,7 +128,8 @@ def _lines(
     again = again_line(table, at, meta)
     if again:
         yield _line("again", again)
-    yield _line("more", f"ztxexp logs {short}   ztxexp show {short} --files")
+    more = ("logs", short), ("show", short, "--files")
+    yield _line("more", "   ".join(line_to_type(table.runs.root, *words) for words in more))
 
 
 def _line(title: str, text: str) -> str:
@@ -228,11 +229,10 @@ def again_line(table: RunTable, at: int, meta: Mapping[str, Any]) -> str | None:
     if target is None:
         command = meta.get("command")
         return f"{command}  (the whole launch)" if command else None
-    usual = os.path.realpath(results_root()) == table.runs.root
-    option = "" if usual else f"-C {shlex.quote(short_path(table.runs.root))} "
+    option = where_option(table.runs.root)
     if isinstance(target, list):
-        return f"ztxexp run {option}{pairs} --force -- {shlex.join(target)}"
-    return f"ztxexp run {option}{shlex.quote(target)} {pairs} --force"
+        return f"ztxexp run{option} {pairs} --force -- {shlex.join(target)}"
+    return f"ztxexp run{option} {shlex.quote(target)} {pairs} --force"
 
 
 def _typed(value: Any) -> str:

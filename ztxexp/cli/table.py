@@ -20,6 +20,7 @@ from ztxexp.cli.output import (
 )
 from ztxexp.cli.rendering import CSV, JSON, JSONL
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ZtxexpError
 
@@ -91,7 +92,7 @@ def command(
     others = [name for name in runs.numbers if name != table.metric]
     if metric is None and others:
         say(f"--metric NAME shows another: {', '.join(others[:_OTHERS_SHOWN])}")
-    for note in _notes(table, sum(one == "failed" for one in _statuses(every))):
+    for note in _notes(root, table, sum(one == "failed" for one in _statuses(every))):
         say(note)
     return 0
 
@@ -182,7 +183,7 @@ def _records(table: Table, short: dict[str, str]) -> tuple[list[Column], list[li
     return list(map(Column, names)), body
 
 
-def _notes(table: Table, failed: int) -> list[str]:
+def _notes(root: Path, table: Table, failed: int) -> list[str]:
     notes = []
     direction = f" ({table.direction})" if table.direction else ""
     over = ", ".join(table.over)
@@ -198,9 +199,10 @@ def _notes(table: Table, failed: int) -> list[str]:
         if len(lacking) > _LACKING_SHOWN:
             notes.append(f"  and {len(lacking) - _LACKING_SHOWN} more")
         if lacking:
-            notes.append("  ztxexp complete runs what is missing")
+            notes.append(f"  {line_to_type(root, 'complete')} runs what is missing")
     else:
         notes.append(f"{table.metric}{direction}: mean ± std of the runs of a cell")
     if failed:
-        notes.append(f"{plural(failed, 'failed run')} left out (ztxexp list --status failed)")
+        listed = line_to_type(root, "list --status failed")
+        notes.append(f"{plural(failed, 'failed run')} left out ({listed})")
     return notes

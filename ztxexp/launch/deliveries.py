@@ -17,6 +17,7 @@ from pathlib import Path
 from ztxexp.progress.progress import Progress
 from ztxexp.provenance.masking import mask_command
 from ztxexp.replay import context_of, deliver_run
+from ztxexp.results.to_type import where_option
 from ztxexp.text.format import plural, short_path
 from ztxexp_core.contracts import Tracker
 from ztxexp_core.delivery.limits import await_hanging
@@ -262,7 +263,8 @@ def _command(root: Path, spec: TrackerSpec) -> str:
     for key, value in spec.kwargs.items():
         text = value if isinstance(value, (str, os.PathLike)) else json.dumps(value, default=str)
         options.append(f"{key}={os.fspath(text)}")
-    return mask_command(["ztxexp", "sync", short_path(root), spec.name, *options])
+    line = mask_command(["ztxexp", "sync", spec.name, *options])
+    return line.replace("ztxexp sync", f"ztxexp sync{where_option(root)}", 1)
 
 
 def _topic(notice: str) -> str:

@@ -16,7 +16,7 @@ from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
 from ztxexp.launch.loop import Sweep
-from ztxexp.launch.next_steps import next_steps, where_option
+from ztxexp.launch.next_steps import next_steps
 from ztxexp.launch.options import (
     LaunchOptions,
     StopRule,
@@ -35,6 +35,7 @@ from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.summary import RunSummary, lacking_lines, note_other_code
+from ztxexp.results.to_type import line_to_type
 from ztxexp.targets import check_configs
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
@@ -178,7 +179,7 @@ def launch(
                 if interrupted:
                     progress.close()  # the sentence is the last to be read
                     compares = plan.snapshot is not None
-                    resume = "" if options.sweep is None else f"ztxexp resume{where_option(root)}"
+                    resume = "" if options.sweep is None else line_to_type(root, "resume")
                     message = sweep.interrupted_message(compares, asked_by, resume)
                     _log.warning("%s", message)
                 patience = shared.tracker_timeout
@@ -192,7 +193,8 @@ def launch(
                 listener.close()
     summary = sweep.summary(time.monotonic() - started, reused)
     if options.sweep is not None:
-        summary.go_on_in_shell(next_steps(summary, root, queue.taken, progress.short_of))
+        steps = next_steps(summary, root, queue.taken, progress.short_of, varying)
+        summary.go_on_in_shell(steps)
     note_other_code(summary, of_other_code, plan.other_code.any_code)
     summary.tell_problems(_log)
     return summary

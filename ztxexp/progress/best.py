@@ -51,6 +51,11 @@ class Best:
         """The name of the best so far."""
         return None if self._best is None else self._best[1]
 
+    @property
+    def metric(self) -> str | None:
+        """The metric that is compared; ``None`` where there is none yet."""
+        return self._metric
+
     def text(self, called: str = "") -> str:
         """Return the best so far; an empty text where there is none, or its direction is unknown.
 

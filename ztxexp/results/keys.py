@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -22,6 +23,7 @@ from ztxexp_core.values.identity import canonical
 
 ABSENT: Any = object()  # a cell of a run that does not have the key
 
+_SEED = re.compile(r"(?:^|[._-])(?:seed|random_?state)$", re.IGNORECASE)
 _UNKNOWN = {"config": "no configuration has the key", "metrics": "no run has the metric"}
 _NAMES_SHOWN = 20
 _CURVES_READ, _ROWS_READ = 3, 500  # to look for a metric that no run has returned
@@ -286,3 +288,13 @@ def _key(cell: Any, key_of: dict[int, Any]) -> Any:
         except ConfigError:  # a hostile file: nested without end; like no other
             key_of[id(cell)] = object()
     return key_of[id(cell)]
+
+
+def seed_keys(keys: Iterable[str]) -> list[str]:
+    """Return those of some keys that are called a seed.
+
+    Example:
+        >>> seed_keys(["lr", "seed", "data.random_state"])
+        ['seed', 'data.random_state']
+    """
+    return [key for key in keys if _SEED.search(key)]

@@ -20,6 +20,7 @@ from ztxexp.results.direction import direction
 from ztxexp.results.history import IDENTITIES
 from ztxexp.results.index import RECORDS, Kind, read_all
 from ztxexp.results.keys import asked_for, flattened, varying
+from ztxexp.results.to_type import line_to_type
 from ztxexp.results.written_values import positions_with
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp.text.labels import label
@@ -227,9 +228,10 @@ class NamedRuns:
         matching = self._beginning(text) or self._holding(text)
         if not matching:
             near = closest(text, [*self.short, *self.folders])
+            all_runs = f"; {line_to_type(self.root, 'list')} shows the runs"
             raise ConfigError(
                 f"no run below {self.root} has the id {text!r}"
-                f"{near or empty.other_level(self.root) or '; ztxexp list shows the runs'}"
+                f"{near or empty.other_level(self.root) or all_runs}"
             )
         if len(matching) > 1:
             raise self._ambiguous(text, matching)
@@ -333,7 +335,8 @@ class NamedRuns:
         chosen = positions_with(self.config, text)
         if not chosen:
             raise ConfigError(
-                f"no run below {self.root} has {text}; ztxexp list shows the values that there are"
+                f"no run below {self.root} has {text}; "
+                f"{line_to_type(self.root, 'list')} shows the values that there are"
             )
         return chosen
 

@@ -36,11 +36,11 @@ def test_check_and_repair_say_what_they_find_and_what_to_type(root):
     for path in (damaged, *damaged.iterdir()):
         os.utime(path, (0, 0))
     code, out, err = run("check", "-C", str(root))
-    assert code == 1 and "1 damaged" in out and err == "next: ztxexp repair --dry-run\n"
+    assert code == 1 and "1 damaged" in out and err == f"next: ztxexp repair --dry-run -C {root}\n"
     code, out, _ = run("check", "-C", str(root), "--json")
     assert code == 1 and json.loads(out)[0]["severity"] == "damage"
     code, out, err = run("repair", "-C", str(root), "--dry-run")
-    assert code == 0 and err == "next: ztxexp repair\n" and len(folders(root)) == 3
+    assert code == 0 and err == f"next: ztxexp repair -C {root}\n" and len(folders(root)) == 3
     assert run("repair", "-C", str(root))[0] == 0 and len(folders(root)) == 2
 
 

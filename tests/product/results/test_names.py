@@ -80,7 +80,7 @@ def test_all_ways_to_name_a_run(root):
     ("text", "said"),
     [
         ("20260301_1", r"could be 4 runs; give more of the id:\n  [0-9a-f]{4}.*seed=0  \(2026.*\n"),
-        ("nope", "no run below .* has the id 'nope'; ztxexp list shows the runs"),
+        ("nope", "no run below .* has the id 'nope'; ztxexp list -C .* shows the runs"),
         ("20260301_100003_ddde", "did you mean '20260301_100003_dddd'"),
         ("@lst", "did you mean '@last'"),
         ("@best:", "@best:METRIC"),
