@@ -109,7 +109,7 @@ def test_every_setting_of_a_launch_is_an_argument_and_the_other_way_round(run):
         "metadata", "max_attempts", "retry_on", "retry_delay", "retry_backoff",
         "tracker_specs", "trackers", "code_version", "sweep",
     }  # fmt: skip
-    other = {"self", "exp_fn", "exp_function", "allow_duplicates"}
+    other = {"self", "exp_fn", "exp_function", "allow_duplicates", "command", "metric_pattern"}
     older_names = {"execution_mode", "num_workers", "dynamic_cpu_threshold"}
     assert names - of_the_pipeline <= arguments
     assert arguments <= names | other | older_names
