@@ -38,6 +38,7 @@ def missing_configs(
     by: Sequence[str] | None = None,
     over: str = "seed",
     values: Sequence[Any] | None = None,
+    empty_cells: bool = True,
 ) -> Missing:
     """Return the configurations that a table needs and no run has.
 
@@ -49,6 +50,7 @@ def missing_configs(
         by: keys that make the cells; ``None``: all that vary, but for ``over``.
         over: the key that is averaged over.
         values: those of ``over`` that each cell needs, besides those that occur.
+        empty_cells: whether cells without any run count.
 
     Raises:
         ConfigError: no run, a key that none has, or one that varies and is not among ``by``.
@@ -80,7 +82,9 @@ def missing_configs(
         _config(configs[first.get(cell, 0)] or {}, columns, cell, seeds, code)
         for cell in cells
         for code in range(len(seeds.values))
-        if (cell, code) not in done and seeds.values[code] is not ABSENT
+        if (empty_cells or cell in first)
+        and (cell, code) not in done
+        and seeds.values[code] is not ABSENT
     ]
     empty = sum(cell not in first for cell in cells)
     known = tuple(value for value in seeds.values if value is not ABSENT)

@@ -15,6 +15,7 @@ from ztxexp.cli.sweep_options import running_options
 @click.option("--by", metavar="KEY,KEY", help="Keys that make the cells; by default all that vary.")
 @click.option("--over", default="seed", metavar="KEY", help="The key to average over; seed.")
 @click.option("--values", metavar="VALUES", help="Values of it that each cell needs: 0..4.")
+@click.option("--cells", is_flag=True, help="Run the cells, too, that have no run at all.")
 @click.option("--where", multiple=True, metavar="EXPR", help="Only among these runs.")
 @click.option("--dry-run", is_flag=True, help="Say what is missing, and run nothing.")
 @running_options
@@ -25,6 +26,7 @@ def command(
     by: str | None,
     over: str,
     values: str | None,
+    cells: bool,
     where: Any,
     dry_run: bool,
     as_json: bool,
@@ -32,28 +34,31 @@ def command(
 ) -> int:
     """Run what a table lacks, with the function or command of the last sweep.
 
-    The cells are all combinations of the values that occur; each gets a run for every seed that
-    occurs in any of them, and for those of --values.
+    Each cell that has a run gets one for every seed that occurs in any cell, and for those of
+    --values. With --cells so does every other combination of the values that occur.
     """
     from ztxexp.analysis.missing import missing_configs
     from ztxexp.cli.launching import last_spec, prepare
+    from ztxexp.cli.output import say
     from ztxexp.cli.run import launched
     from ztxexp.text.format import plural
     from ztxexp.text.labels import differing_keys, label
 
     runs = _succeeded(root, where)
     keys = [key.strip() for key in by.split(",")] if by else None
-    missing = missing_configs(runs, keys, over, _listed(values) if values else None)
+    listed = _listed(values) if values else None
+    missing = missing_configs(runs, keys, over, listed, empty_cells=cells)
     if as_json and dry_run:
         print_json(missing.configs)
         return 0
     configs = missing.configs
-    cells = f"{plural(missing.cells, 'cell')} ({', '.join(missing.by) or 'one setting'})"
-    total = missing.cells * len(missing.values)
-    click.echo(
-        f"{cells}, {plural(len(missing.values), over)} each: {total} runs, ", nl=False, err=True
-    )
-    click.echo(f"{len(configs)} missing" if configs else "none missing", err=True)
+    by = ", ".join(missing.by) or "one setting"
+    seeds = plural(len(missing.values), over)
+    lacking = f"{plural(len(configs), 'run')} missing" if configs else "none missing"
+    counted = missing.cells - (0 if cells else missing.empty)
+    say(f"{plural(counted, 'cell')} ({by}), {seeds} each: {lacking}")
+    if missing.empty and not cells:
+        say(f"{plural(missing.empty, 'more cell')} without any run; --cells runs them as well")
     if dry_run:
         shown = [*missing.by, over]
         for config in configs:

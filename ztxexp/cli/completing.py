@@ -17,6 +17,9 @@ def complete_run(
 ) -> list[CompletionItem]:
     """Complete the short id of a run, with the keys that vary beside it."""
     try:
+        if incomplete.startswith("@best:"):
+            metrics = complete_metric(ctx, param, incomplete.removeprefix("@best:"))
+            return [CompletionItem(f"@best:{metric}") for metric in metrics]
         from ztxexp.results.names import NamedRuns
 
         runs = NamedRuns.of(results_root(ctx.params.get("root")))

@@ -10,6 +10,16 @@ SETUP = {
     "fish": ("~/.config/fish/config.fish", "ztxexp completion fish | source"),
 }
 
+# train.py:train and @best:accuracy are one word, and after key= comes a value.
+_BASH = """\
+COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}
+_ztxexp_words() {
+    _ztxexp_completion "$@"
+    [[ ${COMPREPLY[0]} == *[=:] ]] && compopt -o nospace
+    return 0
+}
+complete -o nosort -F _ztxexp_words ztxexp"""
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(SETUP)))
@@ -26,4 +36,6 @@ def command(shell: str) -> int:
     complete = get_completion_class(shell)
     assert complete is not None  # the choice above
     click.echo(complete(main, {}, "ztxexp", "_ZTXEXP_COMPLETE").source())
+    if shell == "bash":
+        click.echo(_BASH)
     return 0

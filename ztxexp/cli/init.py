@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def command(target: str | None, tool: str | None, output: str, force: bool) -> i
     if path.exists() and not force:
         raise ConfigError(f"there is a file {output} already; give -o FILE, or --force")
     if tool is None:
-        text = first_sweep_file(target or "train.py:train", _base_of(target), path.name)
+        text = first_sweep_file(_runs(target), _base_of(target), path.name)
         path.write_text(text, encoding="utf-8")
     elif target is None:
         raise click.UsageError(f"name the file to translate: ztxexp init --from {tool} FILE")
@@ -42,6 +43,19 @@ def command(target: str | None, tool: str | None, output: str, force: bool) -> i
             click.echo(f"note: {sentence}", err=True)
     click.echo(f"written: {output}; next: ztxexp plan {output}", err=True)
     return 0
+
+
+def _runs(target: str | None) -> str:
+    """Return what is run: a function, or the command of a script with some of its options."""
+    if target is None or ":" in target or not target.endswith(".py"):
+        return target or "train.py:train"
+    try:
+        text = Path(target).read_text(encoding="utf-8", errors="replace")
+    except OSError as exc:
+        raise ConfigError(f"{target} cannot be read: {exc.strerror or exc}") from exc
+    options = re.findall(r"add_argument\(\s*[\"']--([\w-]+)[\"']", text)
+    swept = [name for name in options if name in ("lr", "seed")] or ["lr"]
+    return " ".join(["python", target, *(f"--{name} {{{name}}}" for name in swept)])
 
 
 def _base_of(target: str | None) -> dict[str, Any]:

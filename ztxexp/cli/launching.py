@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ztxexp.cli.output import say
 from ztxexp.launch.plan import Plan
 from ztxexp.pipeline import ExperimentPipeline
 from ztxexp.results.launches import LaunchRecord, read_launches
@@ -16,7 +19,9 @@ from ztxexp.results.summary import RunSummary
 from ztxexp.results.to_type import keep_shell_folder
 from ztxexp.sweeps.spec import SweepSpec
 from ztxexp.targets import Target, command_target, load_target
-from ztxexp_core.errors import ConfigError, OptionError
+from ztxexp_core.errors import ConfigError, OptionError, PluginImportError, ZtxexpError
+
+_log = logging.getLogger("ztxexp")
 
 DEFAULT_MODE = "process_pool"  # a run that dies takes nothing else with it
 
@@ -53,6 +58,7 @@ def prepare(
     *,
     again: bool = False,
     only_failed: Sequence[str] | None = None,
+    only_planned: bool = False,
     configs: Sequence[Mapping[str, Any]] | None = None,
 ) -> PreparedSweep:
     """Load what a sweep runs and make its pipeline.
@@ -62,6 +68,7 @@ def prepare(
         root: the results root.
         again: run also what has succeeded.
         only_failed: run only what has failed, for one of these reasons if there are any.
+        only_planned: nothing will run, so a tracker that is not installed is only named.
         configs: these configurations, instead of those that the sweep describes.
 
     Raises:
@@ -80,13 +87,31 @@ def prepare(
         pipeline.modify(functools.partial(_in_order, tuple(swept)))
     else:
         pipeline.variants([dict(config) for config in configs])
-    spec.label(pipeline)
+    try:
+        spec.label(pipeline)
+    except PluginImportError as exc:
+        if not only_planned or not spec.track:
+            raise
+        say(f"note: to run this, a tracker is missing: {exc}")
+        replace(spec, track=None).label(pipeline)
     pipeline.note_sweep(spec.to_dict())
     if only_failed is not None:
         pipeline.retry_failed(*only_failed)
     elif not again:
         pipeline.resume(spec.ignore_keys)
     return PreparedSweep(spec, target, pipeline, sizes)
+
+
+@contextlib.contextmanager
+def options_checked() -> Iterator[None]:
+    """Say in one line which option cannot be used; nothing has run yet where one is refused."""
+    try:
+        yield
+    except (ValueError, TypeError) as exc:
+        if isinstance(exc, ZtxexpError):
+            raise
+        _log.debug("an option was refused", exc_info=True)
+        raise ConfigError(str(exc)) from exc
 
 
 def _in_order(first: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:

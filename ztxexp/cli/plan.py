@@ -27,7 +27,7 @@ def command(ctx: click.Context, /, root: Path, as_json: bool, force: bool, **giv
     from ztxexp.cli.launching import prepare
 
     spec, root = spec_of(ctx, root, given)
-    sweep = prepare(spec, root, again=force)
+    sweep = prepare(spec, root, again=force, only_planned=True)
     if as_json:
         with redirect_stdout(StringIO()):
             plan = sweep.plan()

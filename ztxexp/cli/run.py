@@ -25,9 +25,10 @@ def command(ctx: click.Context, /, root: Path, as_json: bool, force: bool, **giv
     ztxexp run sweep.yaml seed=0..9
 
     TARGET is FILE.py:FUNCTION, package.module:FUNCTION or a sweep file. Values are written as
-    1e-3,1e-2 or 0..4 or 0..20:5 or logspace(1e-5,1e-1,5) or loguniform(1e-5,1e-1) with -n; a lone +
-    stands between blocks; ~key takes a key out. What has succeeded is not run again, what has
-    failed or was interrupted goes on. The exit code is 1 if a run failed.
+    1e-3,1e-2 or 0..4 or 0..20:5 or 'logspace(1e-5,1e-1,5)' or 'loguniform(1e-5,1e-1)' with -n, in
+    quotes for the shell; a lone + stands between blocks; ~key takes a key out. What has
+    succeeded is not run again, what has failed or was interrupted goes on. The exit code is 1 if a
+    run failed.
     """
     from ztxexp.cli.launching import prepare
 
@@ -39,10 +40,12 @@ def launched(sweep: Any, as_json: bool) -> int:
     """Run a prepared sweep, say what became of it, and return the exit code."""
     from dataclasses import asdict
 
+    from ztxexp.cli.launching import options_checked
     from ztxexp.cli.output import say
 
     say(": ".join(filter(None, [sweep.target.name, sweep.sizes])))
-    summary = sweep.run()
+    with options_checked():
+        summary = sweep.run()
     if as_json:
         print_json(asdict(summary))
     else:

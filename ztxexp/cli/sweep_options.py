@@ -72,7 +72,7 @@ def spec_of(ctx: click.Context, root: Path, given: dict[str, Any]) -> tuple[Swee
     spec = spec.with_words(words).with_options(command=command, **given)
     if save is not None:
         spec.save(save)
-        click.echo(f"written: {save}; to run it: ztxexp run {save}", err=True)
+        click.echo(f"written: {save} (another time: ztxexp run {save})", err=True)
     asked = ctx.get_parameter_source("root")
     if spec.root is not None and asked is not ParameterSource.COMMANDLINE:
         folder = os.path.dirname(spec.source) if spec.source else ""
@@ -122,14 +122,29 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     words = ctx.params.get("words") or ()
     if not words or not _is_target(words[0]):
         return [CompletionItem(incomplete, type="file")]
-    path, _, function = words[0].rpartition(":")
-    names = functions_in(path).get(function, [])
+    names = _keys_of(words[0])
     return [CompletionItem(f"{name}=") for name in names if name.startswith(incomplete)]
+
+
+def _keys_of(target: str) -> list[str]:
+    """Return the parameters of a function, or the keys of a sweep file; never raises."""
+    if not target.lower().endswith(SWEEP_FILES):
+        path, _, function = target.rpartition(":")
+        return functions_in(path).get(function, [])
+    from ztxexp.sweeps.spec import SweepSpec
+    from ztxexp_core.errors import ZtxexpError
+
+    try:
+        spec = SweepSpec.from_file(target)
+    except ZtxexpError:
+        return []
+    keys = [*(key for block in spec.blocks for key in block.keys), *(spec.base or {})]
+    return list(dict.fromkeys([*keys, *(_keys_of(spec.run) if spec.run else [])]))
 
 
 _CONFIGURATIONS = (
     click.option(
-        "-c", "--base", "base_files", multiple=True, metavar="FILE",
+        "-c", "--base", "base_files", multiple=True, metavar="FILE", type=click.Path(),
         help="What every configuration starts from (YAML, TOML, JSON), or a configuration a row "
         "(CSV); of several the later wins.",
     ),

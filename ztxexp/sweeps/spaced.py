@@ -19,6 +19,8 @@ _WHOLE = re.compile(r"[-+]?[0-9]+")
 def parts_of_range(text: str) -> tuple[str, str, str | None] | None:
     """Return first, last and step of ``0..4`` or ``0..20:5``; ``None`` for any other text."""
     match = _RANGE.fullmatch(text)
+    if match is None and re.fullmatch(r"-?\d+\.{3,}-?\d+", text):
+        raise ConfigError(f"{text} has too many dots; write {re.sub(r'[.]{3,}', '..', text)}")
     return match and (match[1], match[2], match[3])
 
 

@@ -136,7 +136,8 @@ class Command:
         if printed is not None and printed.near and not (printed.last or reported.last):
             (ctx._sink or ctx._own_sink()).notify(
                 f"no metrics were found; lines such as {printed.near!r} have some, in a form that "
-                f"takes a metric pattern of its own, such as '{SEVERAL_IN_A_LINE}'"
+                "takes a pattern of its own (--metric-pattern, metric_pattern=), such as "
+                f"'{SEVERAL_IN_A_LINE}'"
             )
         metrics = {**(printed.last if printed else {}), **reported.last, **reported.final}
         return metrics or None

@@ -18,6 +18,15 @@ METRIC_LINE = (
 )
 """Lines such as ``accuracy: 0.93`` and ``val loss = 1e-3``; a name has three words at most."""
 
+_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:nan|inf))"
+_PAIR = rf"(?P<name>[A-Za-z_][\w./-]*)\s*[:=]\s*(?P<value>{_NUMBER})"
+_PAIRS = re.compile(rf"{_PAIR}(?:\s*[,;|]\s*|\s+|$)")
+_COUNT = re.compile(
+    r"\s*[\[(]?\s*(?i:epoch|step|iteration|iter)\s*[:=#]?\s*(?P<step>\d+)(?:\s*/\s*\d+)?\s*[\])]?"
+    r"(?:\s*[:,;|-]+\s*|\s+)"
+)
+"""What begins a line such as ``epoch 3/10: loss=0.5, acc=0.9``, all of whose rest are pairs."""
+
 SEVERAL_IN_A_LINE = r"(?<!\S)(?P<name>[A-Za-z_][\w./-]*)[:=]\s*(?P<value>[-+.\deE]+)(?=[\s,;|)]|$)"
 """A pattern for lines such as ``epoch 3: loss=0.5, acc=0.9``."""
 
@@ -104,6 +113,8 @@ class PrintedMetrics:
         """Look at one line."""
         if self._by_default and ":" not in text and "=" not in text:
             return
+        if self._by_default and self._pairs(text):
+            return
         if self._by_default and self.near is None and not self.last:
             pairs = re.findall(SEVERAL_IN_A_LINE, text)
             if any(name not in self._ignored and name.lower() not in _STEPS for name, _ in pairs):
@@ -128,6 +139,31 @@ class PrintedMetrics:
             self._times[name] += 1
             self.last[name] = value
             self._log(step, {name: value}, "train", "fit")
+
+    def _pairs(self, text: str) -> bool:
+        """Take a line that holds several pairs and nothing else, after the number of an epoch."""
+        count = _COUNT.match(text)
+        at = count.end() if count else len(text) - len(text.lstrip())
+        values: dict[str, float] = {}
+        while match := _PAIRS.match(text, at):
+            at = match.end()
+            value = _number(match["value"])
+            if value is not None and match["name"] not in self._ignored:
+                values[match["name"]] = value
+        if at < len(text.rstrip()) or not values or not (count or len(values) > 1):
+            return False
+        step = int(count["step"]) if count else self._step
+        numbered = {name: values.pop(name) for name in list(values) if name.lower() in _STEPS}
+        if numbered and not count:
+            step = self._step = int(next(iter(numbered.values())))
+        for name, value in values.items():
+            if name not in self._times and len(self._times) >= _NAMES_LIMIT:
+                continue
+            own = self._times[name] if step is None else step
+            self._times[name] += 1
+            self.last[name] = value
+            self._log(own, {name: value}, "train", "fit")
+        return True
 
 
 def _number(text: str | None) -> float | None:

@@ -49,7 +49,6 @@ def test_a_name_and_a_number_alone_in_a_line_are_a_metric(line, name, value):
         "2026-11-29 13:22:41",
         "12:30",
         "Nov 29 13:22:41",
-        "Epoch 3 loss: 0.5",
         "listening on 127.0.0.1:8080",
         "INFO:root:accuracy: 0.9",
         "one two three four: 5",
@@ -158,3 +157,24 @@ def test_what_stands_in_the_place_of_the_file_is_not_waited_for(tmp_path):
     os.mkfifo(path)
     file.end()
     assert file.last == {}
+
+
+@pytest.mark.parametrize(
+    "line, step, values",
+    [
+        ("epoch 1 loss=0.5 acc=0.9", 1, {"loss": 0.5, "acc": 0.9}),
+        ("Epoch 3/10: loss: 0.5, val_loss: 1e-3", 3, {"loss": 0.5, "val_loss": 1e-3}),
+        ("[step 12] loss=2 | top1=.5", 12, {"loss": 2.0, "top1": 0.5}),
+        ("Epoch 3 loss: 0.5", 3, {"loss": 0.5}),
+        ("loss=0.5, acc=0.9", 0, {"loss": 0.5, "acc": 0.9}),
+    ],
+)
+def test_a_line_of_pairs_alone_is_read_with_the_number_before_it(line, step, values):
+    assert found(line) == [(step, {name: value}) for name, value in values.items()]
+
+
+@pytest.mark.parametrize(
+    "line", ["loss=0.5 took 3s", "10:30:12 loss=0.5 acc=1", "a=1, b=text", "epoch 3", "epoch 3:"]
+)
+def test_a_line_with_anything_else_in_it_is_none(line):
+    assert found(line) == []

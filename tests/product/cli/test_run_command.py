@@ -173,9 +173,11 @@ def test_complete_runs_the_cells_and_seeds_that_are_missing(shell):
     for words in (["lr=0.1", "hidden=8,16", "seed=0..1"], ["lr=0.2", "hidden=8", "seed=0"]):
         assert shell("run", "train.py:train", *words)[0] == 0
     code, out, err = shell("complete", "--dry-run")
-    assert code == 0 and "4 cells (lr, hidden), 2 seeds each: 8 runs, 3 missing" in err
-    assert len(out.splitlines()) == 3
-    code, _, err = shell("complete", "--values", "0..2")
+    assert code == 0 and "3 cells (lr, hidden), 2 seeds each: 1 run missing" in err
+    assert "1 more cell without any run; --cells runs them as well" in err
+    assert out.splitlines() == ["lr=0.2 hidden=8 seed=1"]
+    assert len(shell("complete", "--dry-run", "--cells")[1].splitlines()) == 3
+    code, _, err = shell("complete", "--values", "0..2", "--cells")
     assert code == 0 and "7 succeeded" in err
     assert len(metrics(shell.folder)) == 12
     assert "none missing" in shell("complete")[2]
@@ -206,3 +208,67 @@ def test_init_translates_a_file_of_another_tool(shell):
     assert code == 0
     code, out, _ = shell("plan", "out.yaml")
     assert code == 0 and "2 of 2" in out
+
+
+def test_an_option_that_cannot_be_used_is_one_line(shell):
+    code, _, err = shell("run", "train.py:train", "lr=1", "--timeout", "soon")
+    assert code == 2 and "timeout='soon'" in err and "Traceback" not in err
+
+
+def test_a_plan_needs_no_tracker_but_knows_its_name(shell):
+    words = ("plan", "train.py:train", "lr=1", "--track")
+    code, _, err = shell(*words, "mlfow")
+    assert code == 2 and "did you mean 'mlflow'?" in err
+
+
+def test_three_dots_are_no_range_and_no_text(shell):
+    code, _, err = shell("plan", "train.py:train", "lr=1", "seed=0...4")
+    assert code == 2 and "write 0..4" in err
+
+
+def test_init_of_a_script_runs_it_as_a_command(shell):
+    assert shell("init", "script.py")[0] == 0
+    assert "command: python script.py --lr {lr}" in (shell.folder / "sweep.yaml").read_text()
+    assert shell("plan", "sweep.yaml")[0] == 0
+
+
+BASH = """
+import os, pty, select, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ["PS1"] = "$ "
+    os.execvp("bash", ["bash", "--norc", "-i"])
+def seen(text, seconds=20):
+    out, end = "", time.time() + seconds
+    while text not in out and time.time() < end:
+        if select.select([terminal], [], [], 0.2)[0]:
+            out += os.read(terminal, 65536).decode(errors="replace")
+    return out
+os.write(terminal, b'eval "$(%s completion bash)"; echo rea""dy\\n')
+seen("ready\\r")
+for typed, wanted in %r:
+    os.write(terminal, typed.encode() + b"\\t")
+    print(wanted in seen(wanted))
+    os.write(terminal, b"\\x15")
+os.write(terminal, b"exit\\n")
+"""
+
+
+def test_a_real_bash_completes_keys_runs_and_metrics(shell):
+    assert shell("run", "train.py:train", "lr=1")[0] == 0
+    command = os.path.join(os.path.dirname(sys.executable), "ztxexp")
+    asked = [
+        ("ztxexp run train.py:train hid", "train hidden="),
+        ("ztxexp show @best:ac", "@best:accuracy"),
+        ("ztxexp best ac", "best accuracy"),
+    ]
+    path = f"{os.path.dirname(command)}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", BASH % (command, asked)],
+        cwd=shell.folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["True"] * 3, done.stderr

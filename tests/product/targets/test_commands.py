@@ -355,10 +355,10 @@ def test_a_pattern_may_find_the_step(root):
 
 
 def test_lines_in_another_form_are_answered_with_a_pattern_that_works(root, caplog):
-    command = sh('echo "Epoch $1: loss=0.5, acc=0.$1"', "{i}")
+    command = sh('echo "done in 3s: loss=0.5, acc=0.$1"', "{i}")
     summary = run(root, command, {"i": [1, 2]}, PARALLEL)
     (told,) = set(warned(caplog, "no metrics were found"))
-    assert "lines such as 'Epoch N: loss=N, acc=N' have some" in told
+    assert "lines such as 'done in Ns: loss=N, acc=N' have some" in told
     assert summary.succeeded == 2
     pattern = told.rpartition("such as ")[2].strip("'")
     ExperimentPipeline(root.path).grid({"i": [3]}).run(
