@@ -7,16 +7,29 @@ from typing import Any
 
 import click
 
+from ztxexp.cli.best import names_of
+from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.shared import direction_option, json_option, print_json, root_option
 
 
 @click.command("gc")
 @root_option
-@click.option("--keep-best", type=int, metavar="N", help="So many of the succeeded runs stay.")
-@click.option("--metric", help="By this metric.")
+@click.option(
+    "--keep-best",
+    type=int,
+    metavar="N",
+    help="So many configurations stay, with all their seeds; without seeds, so many runs.",
+)
+@click.option("--metric", shell_complete=complete_metric, help="By this metric.")
 @direction_option
 @click.option(
     "--per", multiple=True, metavar="KEY", help="N for each value of the key; repeatable."
+)
+@click.option(
+    "--over",
+    metavar="KEYS",
+    shell_complete=complete_key,
+    help="Keys that are averaged over; by default those of seeds. none: single runs are kept.",
 )
 @click.option("--older-than", metavar="AGE", help="Only runs that ended longer ago, such as 30d.")
 @click.option("--status", "statuses", multiple=True, help="Only runs of this status; repeatable.")
@@ -35,6 +48,7 @@ def command(
     yes: bool,
     as_json: bool,
     mode: Any,
+    over: str | None,
     **rules: Any,
 ) -> int:
     """Say which runs the rules would delete and what that frees; with --yes, delete them.
@@ -47,6 +61,9 @@ def command(
         raise click.UsageError(
             "give a rule: --keep-best N --metric M, --older-than AGE or --status S"
         )
+    averaged = None if over is None or over == "none" else names_of(over)
+    if over is None and rules["keep_best"]:
+        averaged = _usual_over(root)
     report = gc(
         root,
         per=list(per) or None,
@@ -56,6 +73,7 @@ def command(
         dry_run=not yes,
         confirm=False,
         logged=False,
+        over=averaged,
         **rules,
     )
     if as_json:
@@ -65,3 +83,10 @@ def command(
         if not yes and len(report):
             click.echo("next: the same line with --yes", err=True)
     return 0
+
+
+def _usual_over(root: Path) -> list[str]:
+    from ztxexp.analysis.ranking import usual_over
+    from ztxexp.analysis.run_table import SUCCEEDED, RunTable
+
+    return usual_over(RunTable.read(root, metrics=False).filtered(statuses=SUCCEEDED))

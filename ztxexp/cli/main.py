@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ztxexp.cli.third_party import load, third_party
+from ztxexp.text.wording import for_shell
 from ztxexp_core.errors import (
     ConfigError,
     OptionError,
@@ -96,7 +97,8 @@ class LazyGroup(click.Group):
             if hasattr(stream, "reconfigure"):  # spell out what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
         try:
-            code = super().invoke(ctx)
+            with for_shell():
+                code = super().invoke(ctx)
             sys.stdout.flush()
         except KeyboardInterrupt:
             code = INTERRUPTED

@@ -135,6 +135,7 @@ def gc(
     dry_run: bool = True,
     confirm: bool = True,
     logged: bool = True,
+    over: str | Sequence[str] | None = None,
 ) -> GcReport:
     """Delete runs, or only their checkpoints or artifacts, by rule; see ``ResultAnalyzer.gc``.
 
@@ -149,6 +150,7 @@ def gc(
         metric,
         mode,
         tuple(as_list(per, "per")),
+        tuple(as_list(over, "over")),
         None if older_than is None else seconds_of(older_than),
         None if statuses is None else checked_statuses(statuses),
         only,

@@ -128,6 +128,7 @@ class UpkeepMethods:
         only: Literal["checkpoints", "artifacts"] | None = None,
         dry_run: bool = True,
         confirm: bool = True,
+        over: str | Sequence[str] | None = None,
     ) -> deleting.GcReport:
         """Delete runs, or only their checkpoints or artifacts, by rule; say how much that frees.
 
@@ -153,6 +154,8 @@ class UpkeepMethods:
             dry_run: only return what would be deleted.
             confirm: ask first, in the terminal or notebook. Where nobody can be asked, nothing is
                 deleted.
+            over: keys such as ``"seed"``: ``keep_best`` counts configurations, ranked by their
+                means over these keys, and all runs of the best ones stay.
 
         Returns:
             A sequence of the runs, each with ``folder``, ``size`` in bytes, ``status``, ``age`` in
@@ -180,6 +183,7 @@ class UpkeepMethods:
             only,
             dry_run,
             confirm,
+            over=over,
         )
 
     def clean_results(

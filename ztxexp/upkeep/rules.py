@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from ztxexp.results.arguments import checked_choice
-from ztxexp.results.keys import ABSENT, asked_for, codes_of
+from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, varying
 from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
-from ztxexp.text.format import age, sanitize_for_terminal
+from ztxexp.text.format import age, plural, sanitize_for_terminal
+from ztxexp.text.wording import either, option
 from ztxexp_core.errors import ConfigError, check_count
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import RunFiles, timestamp_of
@@ -41,6 +42,7 @@ class Rules:
     metric: str | None = None
     mode: str = ""
     per: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
     older_than: float | None = None  # seconds
     statuses: frozenset[str] | None = None
     only: str | None = None
@@ -52,9 +54,17 @@ class Rules:
         if metric is not None and not isinstance(metric, str):
             raise ConfigError(f"metric must be a string, got {metric!r}")
         if (best is None) != (metric is None):
-            raise ConfigError('keep_best and metric go together, as in keep_best=3, metric="score"')
-        if self.per and best is None:
-            raise ConfigError("per groups the runs for keep_best: give keep_best and metric too")
+            example = either('keep_best=3, metric="score"', "--keep-best 3 --metric score")
+            names = f"{option('keep_best')} and {option('metric')}"
+            raise ConfigError(f"{names} go together, as in {example}")
+        for name, keys in (("per", self.per), ("over", self.over)):
+            if keys and best is None:
+                needed = f"{option('keep_best')} and {option('metric')}"
+                raise ConfigError(f"{option(name)} says what {needed} rank: give these too")
+        twice = set(self.per).intersection(self.over)
+        if twice:
+            both = f"{option('per')} and {option('over')}"
+            raise ConfigError(f"{both} both name {min(twice)!r}; it makes groups or is averaged")
         if best is None and self.older_than is None and self.statuses is None:
             raise ConfigError("gc needs a rule: give keep_best and metric, older_than, or statuses")
         if self.mode != "":
@@ -67,7 +77,14 @@ class Rules:
         if self.keep_best is not None:
             group = f" of each {', '.join(self.per)}" if self.per else ""
             best = "largest" if self.mode == "max" else "smallest"
-            parts.append(f"not among the {self.keep_best} with the {best} {self.metric}{group}")
+            what = f"the {self.keep_best} with the {best} {self.metric}"
+            if self.over:
+                count = plural(self.keep_best, "configuration")
+                over = ", ".join(self.over)
+                its = "its" if self.keep_best == 1 else "their"
+                what = f"the {count} with the {best} mean {self.metric} over {over}"
+                group += f", all {its} runs kept"
+            parts.append(f"not among {what}{group}")
         if self.older_than is not None:
             parts.append(f"ended more than {age(self.older_than)} ago")
         if self.statuses is not None:
@@ -115,6 +132,9 @@ class RunInfo:
         short: its short id.
         run: its ``run.json``, as readers see it.
         group: a number for each key by which the best are chosen, equal for equal values.
+        setting: its configuration but for the keys that are averaged over, as a number; ``None``
+            where runs are ranked one by one.
+        seed: the values of these keys, as a number.
     """
 
     folder: Path
@@ -127,6 +147,8 @@ class RunInfo:
     short: str = ""
     run: Mapping[str, Any] = field(default_factory=dict, repr=False)
     group: tuple[int, ...] = field(default=(), repr=False)
+    setting: int | None = field(default=None, repr=False)
+    seed: int = field(default=0, repr=False)
 
     @property
     def statuses(self) -> set[str]:
@@ -170,15 +192,44 @@ def run_infos(root: Path, runs: RunSet, rules: Rules) -> list[RunInfo]:
     columns = [asked_for(runs.parts, key, "config", "per").cells for key in rules.per]
     codes = [codes_of([None if cell is ABSENT else cell for cell in cells]) for cells in columns]
     groups = list(zip(*codes, strict=True)) if codes else [()] * len(runs)
+    settings, seeds = _averaged(runs, rules.over)
     infos = []
     for at, (name, run) in enumerate(zip(runs.names, runs.run.all(), strict=True)):
         folder = root / name
         if os.path.islink(folder):  # it must not be kept as the best in place of its target
             continue
-        infos.append(run_info(folder, run or {}, value=_value(values[at]), group=groups[at]))
+        ranked = {"value": _value(values[at]), "group": groups[at]}
+        ranked |= {"setting": settings[at], "seed": seeds[at]}
+        infos.append(run_info(folder, run or {}, **ranked))
     if rules.metric and succeeded and not any(info.is_ranked for info in infos):
         raise ConfigError(f"no run that succeeded has a number as its {rules.metric!r}")
     return infos
+
+
+def _averaged(runs: RunSet, over: Sequence[str]) -> tuple[Sequence[int | None], Sequence[int]]:
+    """Return for each run its configuration without some keys, and their values, as numbers.
+
+    Raises:
+        ConfigError: no run has such a key.
+    """
+    if not over:
+        return [None] * len(runs), [0] * len(runs)
+    averaged = [asked_for(runs.parts, key, "config", option("over")) for key in over]
+    config = flattened(runs.config)
+    others = [
+        codes
+        for key, codes in varying(config).items()
+        if not any(f"{key}.".startswith(f"{column.name}.") for column in averaged)
+    ]
+    settings: list[tuple[int, ...]] = (
+        list(zip(*others, strict=True)) if others else [()] * len(runs)
+    )
+    seeds = list(zip(*(codes_of(column.cells) for column in averaged), strict=True))
+    number_of: dict[Any, int] = {}
+    return (
+        [number_of.setdefault(("setting", one), len(number_of)) for one in settings],
+        [number_of.setdefault(("seed", one), len(number_of)) for one in seeds],
+    )
 
 
 def labelled(runs: RunSet, infos: Sequence[RunInfo]) -> list[RunInfo]:
@@ -221,6 +272,8 @@ def _is_chosen(rules: Rules, info: RunInfo) -> bool:
 
 def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
     """Return the folders of the best runs; a copy of one, with its run_id, stays with it."""
+    if rules.over:
+        return _best_settings(rules, infos)
     groups: dict[tuple[int, ...], list[tuple[bool, float, Path, str]]] = {}
     for info in infos if rules.keep_best is not None else ():
         if info.is_ranked and info.value is not None:
@@ -232,4 +285,28 @@ def _best(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
     for group in groups.values():
         ids = set(list(dict.fromkeys(run_id for *_, run_id in sorted(group)))[: rules.keep_best])
         best |= {folder for *_, folder, run_id in group if run_id in ids}
+    return best
+
+
+def _best_settings(rules: Rules, infos: Iterable[RunInfo]) -> set[Path]:
+    """Return the folders of all runs of the configurations with the best means.
+
+    Of several runs of one configuration and seed the latest counts in the mean.
+    """
+    groups: dict[tuple[int, ...], dict[int | None, list[RunInfo]]] = {}
+    for info in infos:
+        groups.setdefault(info.group, {}).setdefault(info.setting, []).append(info)
+    best: set[Path] = set()
+    for settings in groups.values():
+        means = []
+        for setting, members in settings.items():
+            ranked = sorted((one for one in members if one.is_ranked), key=lambda one: -one.age)
+            values = [v for v in {one.seed: one.value for one in ranked}.values() if v is not None]
+            numbers = [value for value in values if not math.isnan(value)]
+            if values:
+                mean = sum(value / len(numbers) for value in numbers) if numbers else 0.0
+                order = -mean if rules.mode == "max" else mean
+                means.append((not numbers, order, members[0].folder, setting))
+        for *_, setting in sorted(means)[: rules.keep_best]:
+            best |= {info.folder for info in settings[setting]}
     return best

@@ -221,6 +221,52 @@ def test_ages_are_read_in_every_form():
     assert (seconds_of(5), seconds_of("1d")) == (5.0, DAY)
 
 
+@pytest.fixture
+def seeds(tmp_path):
+    """Three configurations with three seeds; the best single run is not of the best one."""
+    values = {0.1: (0.9, 0.1, 0.2), 0.2: (0.6, 0.7, 0.8), 0.3: (0.5, 0.5, None)}
+    for lr, scores in values.items():
+        for seed, value in enumerate(scores):
+            status = "failed" if value is None else "succeeded"
+            metrics = None if value is None else {"score": value}
+            config = {"lr": lr, "net": {"seed": seed}}
+            run(tmp_path, f"lr{lr}_{seed}", status, config=config, metrics=metrics)
+    return tmp_path
+
+
+def test_over_seeds_whole_configurations_stay(seeds):
+    rules = {"keep_best": 1, "metric": "score"}
+    assert "lr0.1_0" not in chosen(seeds, **rules), "one by one, the best run stays"
+    report = ResultAnalyzer(seeds).gc(**rules, over="net.seed")
+    gone = [item.folder.name for item in report]
+    assert gone == ["lr0.1_0", "lr0.1_1", "lr0.1_2", "lr0.3_0", "lr0.3_1"]
+    said = (
+        "not among the 1 configuration with the largest mean score over net.seed, all its runs kept"
+    )
+    assert said in str(report)
+    assert chosen(seeds, **rules, mode="min", over="net.seed")[0] == "lr0.2_0"
+    assert chosen(seeds, **rules, over="net.seed", per="lr") == []
+    gone = chosen(seeds, keep_best=2, metric="score", over=["net.seed"], statuses=["failed"])
+    assert gone == [], "a failed seed of a configuration that stays does, too"
+
+
+def test_a_seed_that_ran_again_counts_once_in_the_mean(seeds):
+    for age in (1, 2, 3):
+        config, metrics = {"lr": 0.1, "net": {"seed": 0}}, {"score": 9.0}
+        run(seeds, f"old{age}", config=config, metrics=metrics, age=age)
+    gone = chosen(seeds, keep_best=1, metric="score", over="net.seed")
+    assert "lr0.2_0" not in gone and {"old1", "old2", "old3"} < set(gone)
+
+
+def test_over_makes_sense_only_with_the_best(seeds):
+    with pytest.raises(ConfigError, match="over says what keep_best and metric rank"):
+        chosen(seeds, older_than=1, over="net.seed")
+    with pytest.raises(ConfigError, match="per and over both name 'lr'"):
+        chosen(seeds, keep_best=1, metric="score", over="lr", per="lr")
+    with pytest.raises(ConfigError, match="over: no configuration has the key 'sed'"):
+        chosen(seeds, keep_best=1, metric="score", over="sed")
+
+
 def test_without_runs_there_is_nothing_to_refuse(tmp_path):
     report = ResultAnalyzer(tmp_path).gc(keep_best=1, metric="score", per="lr")
     assert list(report) == [] and "0 of 0 runs" in str(report)
