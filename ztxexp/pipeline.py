@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ztxexp.configs.builder import ConfigBuilder
 from ztxexp.launch.interrupts import interruptible
@@ -45,8 +45,9 @@ class ExperimentPipeline(ConfigBuilder):
         base_config: what every configuration starts from.
         code: for ``exclude_completed`` and ``resume``: ``"same"`` reuses only results of the
             present version of the function and of what it calls in your own files, and goes on in
-            folders of no other; ``"any"`` reuses
-            those of other versions as well; ``None`` does so with a warning (since 2.0).
+            folders of no other; ``"function"`` only those of the same function or command, of
+            another version with a warning; ``"any"`` reuses all; ``None`` does so with a warning
+            (since 2.0).
 
     Example:
         >>> summary = (
@@ -75,9 +76,10 @@ class ExperimentPipeline(ConfigBuilder):
     # -- which configurations
 
     def _set_code_rule(self, code: CodeRule | None) -> None:
-        if code not in (None, "same", "any"):
-            near = closest(code, ("same", "any"))
-            raise OptionError(f'code must be "same" or "any", got {code!r}{near}')
+        rules = get_args(CodeRule)
+        if code not in (None, *rules):
+            near = closest(code, rules)
+            raise OptionError(f'code must be "same", "function" or "any", got {code!r}{near}')
         self._code_rule = code or self._code_rule
 
     def version(self, version: str) -> Self:
@@ -172,10 +174,11 @@ class ExperimentPipeline(ConfigBuilder):
         ``code="same"`` has no effect here, and a warning says so: only a function has a version.
         ``plan(exp_fn)`` and ``run(exp_fn)`` know it.
         """
-        if self._code_rule == "same":
+        if self._code_rule in ("same", "function"):
             _log.warning(
-                'build() knows no function, so code="same" has no effect on its list; '
-                "plan(exp_fn).to_run has what would run"
+                'build() knows no function, so code="%s" has no effect on its list; '
+                "plan(exp_fn).to_run has what would run",
+                self._code_rule,
             )
         if self._only_failed is None:
             return super().build()
@@ -298,8 +301,9 @@ class ExperimentPipeline(ConfigBuilder):
         exp_fn = experiment(exp_fn, command, METRIC_LINE)
         plan = self._planned(allow_duplicates, exp_fn)
         check_configs(exp_fn, [item.config for item in plan.to_run])
-        if self._code_rule == "same" and exp_fn is None:
-            raise OptionError('code="same" compares versions of the function; write plan(exp_fn)')
+        if self._code_rule in ("same", "function") and exp_fn is None:
+            rule = f'code="{self._code_rule}"'
+            raise OptionError(f"{rule} compares versions of the function; write plan(exp_fn)")
         sys.stdout.write(f"{plan}\n")
         return plan
 
@@ -410,4 +414,5 @@ class ExperimentPipeline(ConfigBuilder):
             code=None if exp_fn is None else version_of(exp_fn),
             code_rule=None if exp_fn is None else self._code_rule,
             stated_version=self._code_version,
+            from_shell=self._sweep is not None,
         )

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from ztxexp.configs.keys import check_config
-from ztxexp.provenance.programs import files_among
+from ztxexp.provenance.programs import files_among, missing_script
 from ztxexp.text.labels import differing_keys
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.pickling import no_launches
@@ -264,7 +264,7 @@ def command_target(words: Sequence[str], metric_pattern: str | None = METRIC_LIN
     """Return the target that a command is, see ``command`` of :meth:`ExperimentPipeline.run`.
 
     Raises:
-        ConfigError: there is no such program, or a brace that names no key.
+        ConfigError: there is no such program or script, or a brace that names no key.
         OptionError: a pattern that cannot be used.
     """
     if isinstance(words, str) or not all(isinstance(word, (str, os.PathLike)) for word in words):
@@ -277,6 +277,10 @@ def command_target(words: Sequence[str], metric_pattern: str | None = METRIC_LIN
         raise OptionError("command is empty; it begins with the program to run")
     command = Command(texts, _checked_pattern(metric_pattern), files_among(texts, os.getcwd()))
     _check_program(texts[0])
+    script = missing_script(texts, os.getcwd())
+    if script is not None:
+        folder, end = os.path.split(script)[0] or os.curdir, os.path.splitext(script)[1]
+        raise ConfigError(f"there is no file {script}{closest(script, _files(folder, end))}")
     return Target(command, command.text)
 
 
@@ -320,6 +324,11 @@ def _check_program(program: str) -> None:
             if not os.access(program, os.X_OK):
                 near = "; it is a file that cannot be run: chmod +x, or name its language before it"
         raise ConfigError(f"there is no program {program!r}{near}")
+
+
+def _files(folder: str, end: str) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        yield from (each for each in os.listdir(folder) if each.endswith(end))
 
 
 def _programs() -> Iterator[str]:

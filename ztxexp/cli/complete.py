@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ztxexp.cli.shared import json_option, print_json, root_option
 from ztxexp.cli.sweep_options import running_options
+
+if TYPE_CHECKING:
+    from ztxexp.results.selection import RunSet
+    from ztxexp.sweeps.spec import SweepSpec
 
 
 @click.command("complete")
@@ -35,26 +39,34 @@ def command(
     """Run what a table lacks, with the function or command of the last sweep.
 
     Each cell that has a run gets one for every seed that occurs in any cell, and for those of
-    --values. With --cells so does every other combination of the values that occur.
+    --values. With --cells so does every other combination of the values that occur. Runs of another
+    function or command do not count. Where the code has changed since, --code same runs the old
+    cells anew, too; --code any mixes both.
     """
+    from dataclasses import replace
+
     from ztxexp.analysis.missing import missing_configs
-    from ztxexp.cli.launching import last_spec, prepare
+    from ztxexp.cli.launching import prepare
     from ztxexp.cli.output import say
     from ztxexp.cli.run import launched
     from ztxexp.text.format import plural
     from ztxexp.text.labels import differing_keys, label
 
-    runs = _succeeded(root, where)
+    spec = _spec(root, dry_run, given)
+    runs, old = _of_code(_succeeded(root, where), spec, given["code"])
     keys = [key.strip() for key in by.split(",")] if by else None
     listed = _listed(values) if values else None
     missing = missing_configs(runs, keys, over, listed, empty_cells=cells)
+    configs = [*missing.configs, *old]
     if as_json and dry_run:
-        print_json(missing.configs)
+        print_json(configs)
         return 0
-    configs = missing.configs
     by = ", ".join(missing.by) or "one setting"
     seeds = plural(len(missing.values), over)
-    lacking = f"{plural(len(configs), 'run')} missing" if configs else "none missing"
+    lacking = (
+        f"{plural(len(missing.configs), 'run')} missing" if missing.configs else "none missing"
+    )
+    lacking += f", {len(old)} of other code" if old else ""
     counted = missing.cells - (0 if cells else missing.empty)
     say(f"{plural(counted, 'cell')} ({by}), {seeds} each: {lacking}")
     if missing.empty and not cells:
@@ -63,10 +75,57 @@ def command(
         shown = [*missing.by, over]
         for config in configs:
             click.echo(label(config, shown or differing_keys(configs)))
-    if dry_run or not configs:
+    if spec is None or dry_run or not configs:
         return 0
-    spec = last_spec(root).with_options(**given)
+    if spec.code == "any":  # versions of one function may be mixed, other functions may not
+        spec = replace(spec, code=None)
     return launched(prepare(spec, root, configs=configs), as_json)
+
+
+def _spec(root: Path, dry_run: bool, given: dict[str, Any]) -> SweepSpec | None:
+    """Return what the last sweep was asked for; ``None`` where that need not be known."""
+    from ztxexp.cli.launching import last_spec
+    from ztxexp_core.errors import ConfigError
+
+    try:
+        return last_spec(root).with_options(**given)
+    except ConfigError:
+        if not dry_run:
+            raise
+        return None
+
+
+def _of_code(
+    runs: RunSet, spec: SweepSpec | None, rule: str | None
+) -> tuple[RunSet, list[dict[str, Any]]]:
+    """Return the runs of a sweep's function, and the configurations to run anew for its code.
+
+    Raises:
+        ConfigError: other versions have made some, and no option says what to do with these.
+    """
+    from ztxexp.analysis.by_code import made_by, only_of_other_code
+    from ztxexp.cli.launching import target_of
+    from ztxexp.cli.output import say
+    from ztxexp.provenance.code_version import version_of
+    from ztxexp.text.format import plural
+    from ztxexp_core.errors import ConfigError
+
+    if spec is None:
+        return runs, []
+    now = version_of(target_of(spec).function)
+    kept = runs.chosen(made_by(runs, now.function, now.hash))
+    if len(kept) < len(runs):
+        others = plural(len(runs) - len(kept), "run")
+        say(f"{others} of another function than {now.name} left out")
+    old = [] if now.hash is None or rule == "any" else only_of_other_code(kept, now.hash)
+    if old and rule is None:
+        count = plural(len(old), "configuration")
+        raise ConfigError(
+            f"{now.name} has changed since: {count} of the table only another version has run. To "
+            "run these anew as well: ztxexp complete --code same (or all of the last sweep: ztxexp "
+            "resume --code same); to mix versions on purpose: ztxexp complete --code any"
+        )
+    return kept, old
 
 
 def _succeeded(root: Path, where: Any) -> Any:

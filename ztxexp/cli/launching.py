@@ -25,6 +25,8 @@ _log = logging.getLogger("ztxexp")
 
 DEFAULT_MODE = "process_pool"  # a run that dies takes nothing else with it
 
+OF_FUNCTION = "function"  # the rule for code where none is given: see ExperimentPipeline
+
 
 @dataclass
 class PreparedSweep:
@@ -78,7 +80,7 @@ def prepare(
     if again and spec.code is not None:
         raise OptionError("--force runs everything anew, so --code has no meaning beside it")
     target, sizes = target_of(spec), ""
-    pipeline = ExperimentPipeline(root, code=spec.code)  # type: ignore[arg-type]  # it checks
+    pipeline = ExperimentPipeline(root, code=spec.code or OF_FUNCTION)  # type: ignore[arg-type]
     if configs is None:
         each = (" x ".join(f"{k} {n}" for k, n in block.items()) for block in spec.sizes())
         sizes = " + ".join(filter(None, each))

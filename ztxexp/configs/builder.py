@@ -286,6 +286,7 @@ class ConfigBuilder:
         snapshot: Snapshot | None = None,
         code_hash: str | None = None,
         same_code: bool = False,
+        function: str | None = None,
     ) -> ExpansionReport:
         """Carry out all stages, as :meth:`build` does, and say what was left out (since 2.0).
 
@@ -295,11 +296,13 @@ class ConfigBuilder:
             snapshot: the runs of a root that were read already.
             code_hash: its successes of this version of the code count before those of others.
             same_code: only these count.
+            function: only what this function or command has made counts.
         """
         if misspelt := self.misspelt_keys():
             _log.warning("%s", " ".join(misspelt))
         rules = [name for _, name in self._rules]
-        report = ExpansionReport(rules, snapshot, code_hash, same_code, self._code_version)
+        version = self._code_version
+        report = ExpansionReport(rules, snapshot, code_hash, same_code, version, function)
         report.configs.extend(self.expand_configs([{}], report.reject))
         for root, ignore_keys in self._excluded:
             report.exclude_completed(self.results_root if root is None else root, ignore_keys)

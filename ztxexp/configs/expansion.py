@@ -40,6 +40,7 @@ class ExpansionReport:
         code_hash: its successes of this version of the code count before those of others.
         same_code: only these count.
         code_version: the version that the user has stated, part of every identity.
+        function: only what this function or command has made counts.
 
     Attributes:
         configs: the configurations, in the order in which they are to be run.
@@ -53,6 +54,7 @@ class ExpansionReport:
         code_hash: str | None = None,
         same_code: bool = False,
         code_version: str | None = None,
+        function: str | None = None,
     ):
         self.configs: list[Config] = []
         self.reused: list[tuple[Config, PastRun]] = []
@@ -60,6 +62,7 @@ class ExpansionReport:
         self._code_hash = code_hash
         self._same_code = same_code
         self._code_version = code_version
+        self._function = function
         self._identities: dict[tuple[int, tuple[str, ...]], str] = {}
         self._rules = [FilteredOut(name) for name in rules]
 
@@ -85,7 +88,7 @@ class ExpansionReport:
             with bar("reading runs") as on_progress:
                 snapshot = Snapshot(root, on_progress)
         history = snapshot.history(
-            ignore_keys, code_hash=self._code_hash, same_code=self._same_code
+            ignore_keys, self._code_hash, self._same_code, function=self._function
         )
         self._warn_unknown(ignore_keys)
         remaining = []

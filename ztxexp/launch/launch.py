@@ -153,7 +153,8 @@ def launch(
             sweep=options.sweep,
         )
         with closing(record), sharing as claims:
-            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs))
+            only = plan.other_code.only_function
+            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only)
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             deliveries = Deliveries(root, shared, here, progress)
             flusher = Flusher(root, options.flush_sec)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.provenance.programs import recorded_words
-from ztxexp.results.code_versions import function_of, is_same_function
+from ztxexp.results.functions import function_of, is_same_function
 from ztxexp.results.history import PastRun
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.store.run_folder import MIXED
 
-CodeRule = Literal["same", "any"]
+CodeRule = Literal["same", "function", "any"]
 
 _FUNCTIONS_SHOWN = 3
 _Pasts = Sequence["PastRun | None"]
@@ -23,7 +25,7 @@ class OtherCode:
 
     Args:
         now: the present version; ``None`` where no function was given.
-        rule: with ``"any"`` there is nothing to say.
+        rule: what counts; with ``"any"`` there is nothing to say.
         asked_by: what the user called, with ``{}`` where ``"same"`` or ``"any"`` goes.
         stated: the version that the user has stated.
 
@@ -40,11 +42,28 @@ class OtherCode:
         stated: str | None = None,
     ):
         self.now = now or CodeVersion()
+        self.rule = rule
         self.any_code = rule == "any"
         self._silent = self.any_code or now is None
         self._asked_by = asked_by
         self._stated = stated
-        self._functions: dict[str | None, str | None] = {}
+        self._functions: dict[str, str | None] = {}
+
+    @property
+    def only_function(self) -> str | None:
+        """The function that alone counts, whatever its version; ``None`` where others do, too."""
+        return self.now.function if self.rule == "function" else None
+
+    @property
+    def claim_suffix(self) -> str:
+        """What a claim's key adds to an identity: launches share the work of what counts for them.
+
+        An unknown version is like no other.
+        """
+        if self.only_function is not None:
+            digest = hashlib.sha256(self.only_function.encode(errors="surrogatepass")).hexdigest()
+            return f"@function-{digest[:32]}"
+        return f"@{self.now.hash or os.urandom(8).hex()}" if self.rule == "same" else ""
 
     def made(self, pasts: Iterable[PastRun | None]) -> list[PastRun]:
         """Return those of some runs that other code has made, as far as is known."""
@@ -94,7 +113,7 @@ class OtherCode:
 
     def maker(self, past: PastRun) -> str:
         """Return why a run does not count where only the present version does."""
-        if self.now.hash is None:
+        if self.now.hash is None and self.rule != "function":
             return f"not compared, because the version of {self.now.name} is not known"
         if is_mixed(past):
             return "by several versions of the code"
@@ -117,9 +136,10 @@ class OtherCode:
 
         Runs of one hash are of one function, so that one of them is asked.
         """
-        if past.code_hash not in self._functions:
-            self._functions[past.code_hash] = function_of(past.folder)
-        name, now = self._functions[past.code_hash], self.now.function
+        known = past.code_hash or past.run_id
+        if known not in self._functions:
+            self._functions[known] = function_of(past.folder)
+        name, now = self._functions[known], self.now.function
         if name is None or now is None or is_same_function(name, now):
             return None
         module, _, qualname = name.partition(":")

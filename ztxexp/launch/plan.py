@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -208,6 +207,8 @@ class Plan:
 
     def _code_note(self, action: Action) -> str:
         """Return what there is to say about the code of the runs of an action."""
+        if action is Action.NEW and self.other_code.only_function is not None:
+            return self.other_code.note([past for past in self._pasts(action) if past])
         if action not in (Action.RESUME, Action.RETRY, Action.REUSE):
             return ""
         pasts = self._pasts(action)
@@ -266,6 +267,7 @@ def plan_sweep(
     code: CodeVersion | None = None,
     code_rule: CodeRule | None = None,
     stated_version: str | None = None,
+    from_shell: bool = False,
 ) -> Plan:
     """Plan the launch of what a builder builds.
 
@@ -281,9 +283,11 @@ def plan_sweep(
             none for every failure.
         allow_duplicates: run a configuration as often as it stands in the list.
         code: which version of the code the function is, where it is known.
-        code_rule: ``"same"`` reuses, and goes on with, only what this version has made; ``"any"``
-            says nothing about other versions.
+        code_rule: ``"same"`` reuses, and goes on with, only what this version has made;
+            ``"function"`` only what this function or command has made, in any version; ``"any"``
+            says nothing about other code.
         stated_version: the version that the user has stated.
+        from_shell: whether messages name options of a command, not methods.
 
     Raises:
         TypeError, ConfigError: as :meth:`ConfigBuilder.build`.
@@ -291,6 +295,7 @@ def plan_sweep(
     asked_by = '.resume(code="{}")' if resume else '.exclude_completed(code="{}")'
     if only_failed is not None:
         asked_by = 'ExperimentPipeline(..., code="{}")'
+    asked_by = "--code {}" if from_shell else asked_by
     root = Path(root)
     other_code = OtherCode(code, code_rule, asked_by, stated_version)
     if (resume or only_failed is not None) and builder.keys_ignored(root) is None:
@@ -301,15 +306,16 @@ def plan_sweep(
         with bar("reading runs") as on_progress:
             snapshot = Snapshot(root, on_progress)
     code_hash, others, same_code = code and code.hash, None, code_rule == "same"
+    function = other_code.only_function
     if snapshot is not None:
         if same_code:
             code_hash = code_hash or ""  # of an unknown one nothing is reused
+        if same_code or function:
             others = snapshot.history(ignore_keys or ())
-        history = snapshot.history(ignore_keys or (), code_hash=code_hash, same_code=same_code)
-    report = builder.build_report(snapshot, code_hash, same_code)
+        history = snapshot.history(ignore_keys or (), code_hash, same_code, function)
+    report = builder.build_report(snapshot, code_hash, same_code, function)
     decisions = _Decisions(history, resume, only_failed, others, other_code)
-    # Launches share the work of one version of the code; an unknown one is like no other.
-    suffix = f"@{code_hash or os.urandom(8).hex()}" if same_code else ""
+    suffix = other_code.claim_suffix
     items: list[PlannedRun] = []
     first: dict[str, int] = {}
     for index, config in enumerate(report.configs):
@@ -383,10 +389,12 @@ class _Decisions:
         return self._on_failure(past)
 
     def _on_other_code(self, past: PastRun) -> _Decision:
-        """Run it anew: what another version of the code has made does not count."""
+        """Run it anew: what this other code has made does not count."""
         failed = past.status == RUN_STATUS_FAILED
         end = f"{past.status} in {sanitize_for_terminal(past.run_id)}"
         why = f"{_failure(past) if failed else end}, {self.other_code.maker(past)}"
+        if self.other_code.only_function is not None:  # no failure of this function
+            return self._unless_limited(Action.NEW, why, past)
         if failed and self._is_asked_for(past):
             return Action.NEW, f"{why}; starts a new run", past, 1
         return self._unless_limited(Action.NEW, why, past)

@@ -21,6 +21,7 @@ from ztxexp.launch.deliveries import HungTrackers
 from ztxexp.launch.gpus import GpuSlots
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
+from ztxexp.results.functions import is_same_function
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
@@ -43,6 +44,7 @@ class RunQueue:
         slots: GPUs; ``None`` where none were asked for.
         busy: by run id, the folder of a run of the same configuration that was under way at the
             snapshot; its owner may be a launch that makes no claims.
+        function: the function whose runs alone count, where the claims are those of one.
 
     Attributes:
         taken: every spec given out, by run id, as it was given out last.
@@ -62,6 +64,7 @@ class RunQueue:
         claim_keys: Mapping[str, str] | None = None,
         slots: GpuSlots | None = None,
         busy: Mapping[str, Path] | None = None,
+        function: str | None = None,
     ):
         self.taken: dict[str, RunSpec] = {}
         self.under_way: dict[str, float] = {}
@@ -81,6 +84,7 @@ class RunQueue:
         self._claim_keys = claim_keys or {}
         self._slots = slots
         self._busy = busy or {}
+        self._function = function
         self._stopped = False
         self._why_not: str | None = None
         self._shown_reason: str | None = None
@@ -250,12 +254,12 @@ class RunQueue:
         return status
 
     def _status_from_the_same_code(self, key: str, spec: RunSpec) -> str | None:
-        """Return the status in a launch without ``code="same"``, if it has the same code.
+        """Return the status in a launch without a rule for the code, if it has the same code.
 
         Such launches claim a configuration whatever the code.
         """
-        identity, _, code_hash = key.partition("@")
-        other = self._claims.look(identity, spec.run_id) if self._claims and code_hash else None
+        identity, _, code = key.rpartition("@")
+        other = self._claims.look(identity, spec.run_id) if self._claims and identity else None
         status = RUN_STATUS_RUNNING
         if isinstance(other, Completed) and other.status == RUN_STATUS_SUCCEEDED:
             status = RUN_STATUS_SUCCEEDED
@@ -264,12 +268,17 @@ class RunQueue:
             return RUN_STATUS_RUNNING
         elif not isinstance(other, Held) or not other.run_id:
             return None
+        folder = spec.run_dir.parent / other.run_id
         try:
-            run = known_record(spec.run_dir.parent / other.run_id / "run.json") or {}
+            if self._function is not None:
+                name = (known_record(folder / "meta.json") or {}).get("function")
+                same = is_same_function(str(name), self._function)
+            else:
+                same = (known_record(folder / "run.json") or {}).get("code_hash") == code
         except OSError as exc:
             self._not_known(spec, f"{exc.filename} cannot be read ({exc.strerror})")
             return RUN_STATUS_RUNNING
-        return status if run.get("code_hash") == code_hash else None
+        return status if same else None
 
     def _status_without_claim(self, spec: RunSpec) -> str | None:
         """Return the status of a run that was started without a claim, if it counts."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -59,6 +60,35 @@ def files_among(words: Sequence[str], folder: str) -> dict[int, str]:
         if (place or os.sep in word) and os.path.isfile(path) and _is_script(path):
             files[place] = os.path.abspath(path)
     return files
+
+
+def missing_script(words: Sequence[str], folder: str) -> str | None:
+    """Return the script that an interpreter among the words is to run, where there is none.
+
+    Options of the interpreter may stand before it; what it takes from elsewhere (``-m``, ``-c``),
+    and names that hold keys in braces, are not looked for.
+
+    Example:
+        >>> missing_script(["bash", "-e", "nosuch.sh", "{lr}"], "/home/me")
+        'nosuch.sh'
+    """
+    wrapped = bool(words) and os.path.basename(words[0]) in _WRAPPERS
+    for place, word in enumerate(words):
+        name = os.path.basename(word)
+        if (place and not wrapped) or not _INTERPRETER.fullmatch(name):
+            continue
+        flags = list(itertools.takewhile(lambda text: text.startswith("-"), words[place + 1 :]))
+        script = next(iter(words[place + 1 + len(flags) :]), "")
+        inline = {"-c", "-m"} if name.endswith("sh") else {"-c", "-m", "-e"}  # sh -e is strict
+        if inline & set(flags) or "{" in script or not script.endswith(_INTERPRETED):
+            return None
+        return None if os.path.lexists(os.path.join(folder, script)) else script
+    return None
+
+
+_INTERPRETER = re.compile(r"python[\d.]*|(ba|da|z|k)?sh|Rscript|julia")
+_WRAPPERS = ("env", "nice", "nohup", "srun", "time", "timeout")
+_INTERPRETED = (".py", ".sh", ".R", ".jl")
 
 
 def recorded_words(function: str | None) -> list[str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import plural
-from ztxexp_core.store.files import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,25 +43,6 @@ def _names(
         if version is not None:
             names.setdefault(version, f"v{len(names) + 1}")
     return [None if version is None else names[version] for version in versions]
-
-
-def function_of(run_dir: Path) -> str | None:
-    """Return the function that made a run, ``module:name``; ``None`` where it is not known."""
-    name = (read_record(run_dir / "meta.json") or {}).get("function")
-    return name if isinstance(name, str) else None
-
-
-def is_same_function(one: str, other: str) -> bool:
-    """Return whether two recorded names are those of one function.
-
-    A script that is imported has another module than the same script when it is started.
-
-    Example:
-        >>> is_same_function("__main__:train", "experiments:train")
-        True
-    """
-    (module, _, name), (other_module, _, other_name) = one.partition(":"), other.partition(":")
-    return name == other_name and (module == other_module or "__main__" in (module, other_module))
 
 
 def warn_mixed(what: str, runs: RunSet) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.columns import ColumnTable, Object
+from ztxexp.results.functions import functions_of, is_same_function
 from ztxexp.results.index import RECORDS, Kind, read_all, warn_unread
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
@@ -188,6 +189,7 @@ class Snapshot:
         ignore_keys: Collection[str] = (),
         code_hash: str | None = None,
         same_code: bool = False,
+        function: str | None = None,
     ) -> History:
         """Return, for each configuration that has been run, the run that counts.
 
@@ -200,8 +202,10 @@ class Snapshot:
             code_hash: successes of this version of the code count before those of others.
             same_code: leave out the runs of other versions. One whose version is not known is left
                 out where it has succeeded only: nothing says that it is of another version.
+            function: leave out the runs that another function or command has made, as far as that
+                is known; runs of this very version count whatever their function is called.
         """
-        key = (tuple(ignore_keys), code_hash, same_code)
+        key = (tuple(ignore_keys), code_hash, same_code, function)
         if key in self._histories:
             return self._histories[key]
         history = self._histories[key] = History(self.root, self.names, self._record_at)
@@ -216,6 +220,8 @@ class Snapshot:
             ]
         elif code_hash is not None:  # the first one counts
             places.sort(key=lambda place: codes[place] != code_hash)
+        if function is not None:
+            places = self._made_by(function, code_hash, places)
         identities = self._identities(places, ignore_keys)
         others = []
         for place, identity in zip(places, identities, strict=True):
@@ -228,6 +234,20 @@ class Snapshot:
         for place, identity in sorted(others):
             history.count_other(identity, place)
         return history
+
+    def _made_by(self, function: str, code_hash: str | None, places: list[int]) -> list[int]:
+        """Return those of some places whose runs no other function has made."""
+        codes = self._runs.column("code_hash")
+        if all(code_hash is not None and codes[place] == code_hash for place in places):
+            return places
+        made_by = functions_of(str(self.root), self.names)
+        kept = []
+        for place in places:
+            name = made_by[place]
+            same = name is None or is_same_function(name, function)
+            if same or (code_hash is not None and codes[place] == code_hash):
+                kept.append(place)
+        return kept
 
     def _identities(self, places: Sequence[int], ignore_keys: Collection[str]) -> list[str | None]:
         """Return the identity of each run's configuration, ``None`` where it has none."""

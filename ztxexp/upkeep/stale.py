@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.provenance.code_version import version_of
-from ztxexp.results.code_versions import code_names, function_of, is_same_function
+from ztxexp.results.code_versions import code_names
+from ztxexp.results.functions import function_of, is_same_function
 from ztxexp.results.selection import Selection, read_runs
 from ztxexp.upkeep.repairing import Quarantine
 from ztxexp_core.errors import ConfigError

@@ -272,3 +272,54 @@ def test_a_real_bash_completes_keys_runs_and_metrics(shell):
         check=False,
     )
     assert done.stdout.split() == ["True"] * 3, done.stderr
+
+
+def test_what_another_function_or_command_has_done_does_not_count(shell):
+    shell("run", "train.py:train", "lr=0.001,0.01")
+    code, _, said = shell("run", "lr=0.001,0.01", "--", "python", "script.py", "--lr", "{lr}")
+    assert (code, "2 runs" in said) == (0, True), said
+    code, out, _ = shell("plan", "train.py:other", "lr=0.001,0.01")
+    assert "2  new" in out and "from another function" in out
+    code, _, said = shell("run", "train.py:train", "lr=0.001,0.01")
+    assert code == 0 and "2 reused" in said
+    code, _, said = shell("run", "train.py:other", "lr=0.001,0.01", "--code", "any")
+    assert code == 0 and "2 reused" in said
+
+
+def test_another_version_of_the_function_is_reused_and_the_hint_is_what_to_type(shell):
+    shell("run", "train.py:train", "lr=0.001,0.01")
+    edit(shell, "lr * hidden", "lr + hidden")
+    code, _, said = shell("run", "train.py:train", "lr=0.001,0.01")
+    assert code == 0 and "2 reused, 2 of these made by other code" in said
+    assert "--code same" in said and "--code any" in said and "code=" not in said
+    code, _, said = shell("resume", "--code", "same")
+    assert code == 0 and "2 runs" in said
+
+
+def edit(shell, before, after):
+    path = shell.folder / "train.py"
+    path.write_text(path.read_text().replace(before, after))
+
+
+def test_complete_mixes_versions_of_the_code_only_where_asked(shell):
+    shell("run", "train.py:other", "lr=0.001,0.01", "seed=0")
+    shell("run", "train.py:train", "lr=0.001,0.01", "seed=0")
+    edit(shell, "lr * hidden", "lr + hidden")
+    code, _, said = shell("complete", "--values", "0..1")
+    assert code == 2 and "train() has changed since: 2 configurations" in said
+    for hint in ("complete --code same", "resume --code same", "complete --code any"):
+        assert hint in said
+    code, _, said = shell("complete", "--values", "0..1", "--code", "same")
+    assert code == 0 and "2 runs missing, 2 of other code" in said and "4 runs" in said
+    code, _, said = shell("complete", "--values", "0..1")
+    assert code == 0 and "none missing" in said and "2 runs of another function" in said
+    edit(shell, "lr + hidden", "lr - hidden")
+    code, _, said = shell("complete", "--values", "0..2", "--code", "any")
+    assert code == 0 and "2 runs missing" in said and "2 runs in" in said
+    assert shell("complete", "--values", "0..3")[0] == 2  # what was allowed once is not for good
+
+
+def test_a_script_that_is_not_there_is_an_error_before_anything_runs(shell):
+    code, _, said = shell("run", "lr=1,2", "--", "python", "-u", "scrip.py", "--lr", "{lr}")
+    assert code == 2 and "there is no file scrip.py (did you mean 'script.py'?)" in said
+    assert not (shell.folder / "results").exists()

@@ -165,7 +165,7 @@ def test_what_is_no_version_is_refused(tmp_path, version):
 
 
 def test_an_unknown_rule_is_refused(tmp_path):
-    with pytest.raises(OptionError, match='code must be "same" or "any"'):
+    with pytest.raises(OptionError, match='code must be "same", "function" or "any"'):
         ExperimentPipeline(tmp_path).exclude_completed(code="identical")
     with pytest.raises(OptionError, match="did you mean 'same'"):
         ExperimentPipeline(tmp_path, code="sam")
@@ -371,3 +371,76 @@ def test_a_stated_version_is_compared_where_the_code_is_not_known(tmp_path, capl
     for _ in range(2):
         pipeline(tmp_path, 1).version("1").exclude_completed().run(UNKNOWN)
     assert "not known" not in caplog.text
+
+
+def test_only_results_of_the_same_function_count_where_that_is_the_rule(root):
+    other = made_from("3", name="evaluate")
+    plan = pipeline(root, 4).resume(code="function").plan(other)
+    assert plan.one_line(code=False) == "4 to run"
+    assert plan.items[0].why.endswith("by another function, train()")
+    assert pipeline(root).resume(code="function").run(other).total == 3
+    assert pipeline(root).resume(code="function").run(other).reused == 3
+    summary = pipeline(root).resume(code="function").run(NEW)  # another version of train
+    assert (summary.total, summary.reused, summary.reused_of_other_code) == (0, 3, 3)
+    assert scores(root) == [1, 1, 1, 3, 3, 3]
+
+
+def test_a_function_goes_on_with_no_failure_of_another_one_where_only_its_own_count(tmp_path):
+    body = "(ctx.checkpoints_dir / 'by').write_text('{0}')\n    raise ValueError({0})"
+    pipeline(tmp_path, 1).run(made_from("1", body, name="evaluate"))
+    retried = pipeline(tmp_path, 1, code="function").retry_failed()
+    assert retried.run(failing_from("2")).total == 0
+    pipeline(tmp_path, 1).resume(code="function").run(failing_from("2"))
+    pipeline(tmp_path, 1).resume(code="function").run(failing_from("3"))  # goes on with the second
+    by = [(folder / "checkpoints" / "by").read_text() for folder, _ in iter_runs(tmp_path)]
+    assert by == ["1", "3"]
+
+
+def test_a_run_of_an_unknown_function_counts_as_one_of_the_present_one(root):
+    for folder, run in iter_runs(root):
+        (folder / "meta.json").write_text("{}")
+        (folder / "run.json").write_text(json.dumps({**run, "code_hash": None}))
+    assert pipeline(root).resume(code="function").run(NEW).reused == 3
+
+
+@pytest.mark.parametrize(("name", "total"), [("train", 0), ("evaluate", 1)])
+def test_launches_share_the_work_of_one_function(tmp_path, monkeypatch, name, total):
+    """A launch with no rule is under way; one that counts a function only joins or does not."""
+    started, asked, go = threading.Event(), threading.Event(), threading.Event()
+    look = Claims.look
+
+    def train(ctx):
+        started.set()
+        assert go.wait(60)
+        return {"score": 1.0}
+
+    train.__module__, train.__qualname__ = "__main__", "train"
+    other = made_from("2", name=name)
+
+    def noted(claims, *words):
+        verdict = look(claims, *words)
+        asked.set()
+        return verdict
+
+    monkeypatch.setattr(Claims, "look", noted)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(pipeline(tmp_path, 1).exclude_completed().run, train)
+        assert started.wait(60)
+        second = pool.submit(pipeline(tmp_path, 1).resume(code="function").run, other)
+        try:
+            assert asked.wait(60)
+        finally:
+            go.set()
+        assert (first.result().total, second.result().total) == (1, total)
+    assert len(list(iter_runs(tmp_path))) == 1 + total
+
+
+def test_launches_of_two_functions_claim_nothing_of_each_other(tmp_path):
+    for name in ("train", "evaluate", "train"):
+        function = made_from("1", name=name)
+        pipeline(tmp_path, 2).resume(code="function").run(function)
+    makers = [
+        json.loads((folder / "meta.json").read_text())["function"]
+        for folder, _ in iter_runs(tmp_path)
+    ]
+    assert sorted(makers) == ["__main__:evaluate"] * 2 + ["__main__:train"] * 2

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ztxexp.provenance.code_version import version_of
-from ztxexp.provenance.programs import files_among, recorded_words, version_of_program
+from ztxexp.provenance.programs import (
+    files_among,
+    missing_script,
+    recorded_words,
+    version_of_program,
+)
 from ztxexp.targets import command_target
 
 SCRIPT = """
@@ -149,3 +154,27 @@ def test_a_script_of_several_lines_is_named_in_one(folder):
 )
 def test_a_recorded_command_is_known_from_a_function(name, words):
     assert recorded_words(name) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["bash", "nosuch.sh", "{lr}"], "nosuch.sh"),
+        (["bash", "-e", "nosuch.sh"], "nosuch.sh"),
+        (["/usr/bin/python3.11", "-u", "nosuch.py"], "nosuch.py"),
+        (["env", "A=1", "python", "nosuch.py"], "nosuch.py"),
+        (["Rscript", "--vanilla", "nosuch.R"], "nosuch.R"),
+        (["python", "train.py", "--out", "nosuch.py"], None),
+        (["bash", "run.sh"], None),
+        (["python", "-m", "nosuch.py"], None),
+        (["python", "-c", "nosuch.py"], None),
+        (["Rscript", "-e", "nosuch.R"], None),
+        (["python", "{model}.py"], None),
+        (["python", "/nosuch/train.py"], "/nosuch/train.py"),
+        (["python"], None),
+        (["echo", "python", "nosuch.py"], None),
+        (["python", "nosuch"], None),
+    ],
+)
+def test_a_script_after_an_interpreter_that_is_not_there(folder, words, missing):
+    assert missing_script(words, str(folder)) == missing

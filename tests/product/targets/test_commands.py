@@ -591,8 +591,19 @@ def test_python_is_that_of_the_activated_environment_or_else_ours(
 # ---- the target of the command line --------------------------------------------------------------
 
 
-def test_a_target_has_the_words_as_they_would_be_typed():
+def test_a_target_has_the_words_as_they_would_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my train.py").touch()
     target = command_target(["python", "my train.py", "--lr={lr}", "{{x}}"])
     assert target.name == "python 'my train.py' --lr={lr} {{x}}"
     assert target.keys is None and target.base == {} and target.required == frozenset()
     assert call_by_name(target.function) is target.function
+
+
+def test_a_script_that_is_not_there_is_refused_with_the_nearest_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.sh").touch()
+    with pytest.raises(ConfigError, match=r"no file trian\.sh \(did you mean 'train\.sh'\?\)"):
+        command_target(["bash", "trian.sh", "{lr}"])
+    with pytest.raises(ConfigError, match=r"there is no file nosuch/train\.sh"):
+        command_target(["bash", "nosuch/train.sh"])
