@@ -206,15 +206,17 @@ def dict_diff(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, An
 
 
 def pretty_print_dict(d: dict[str, Any], items_per_line: int = 3) -> None:
-    """Print a dictionary as a coloured table, sorted by key."""
+    """Print a dictionary as a coloured table, sorted by key; with NO_COLOR set without colours."""
     if not d:
         print("No items in dictionary to print.")
         return
+    styles = ("", "", "") if os.environ.get("NO_COLOR") else ("\x1b[92m", "\x1b[94m", "\x1b[0m")
+    key_style, value_style, end = styles
     cells = [(str(key), str(d[key])) for key in sorted(d)]
     key_width, value_width = (max(map(len, column)) + 4 for column in zip(*cells, strict=True))
     for first in range(0, len(cells), items_per_line):
         row = [
-            f"| \x1b[92m {key:<{key_width}} \x1b[94m{value:>{value_width}} \x1b[0m"
+            f"| {key_style} {key:<{key_width}} {value_style}{value:>{value_width}} {end}"
             for key, value in cells[first : first + items_per_line]
         ]
         print("".join(row) + "|")

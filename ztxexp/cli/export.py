@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,11 @@ from ztxexp.cli.output import say, write_data
 from ztxexp.cli.shared import root_option
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ZtxexpError
+
+if TYPE_CHECKING:
+    from ztxexp.results.selection import RunSet
+
+_INTERNAL = ("owner", "identity", "schema_version")  # of run.json
 
 
 @click.command("export")
@@ -24,11 +31,18 @@ from ztxexp_core.errors import ZtxexpError
 )
 @click.option("--prefix", is_flag=True, help="Columns say where they come from: config.lr.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--all-columns", is_flag=True, help="Also what only ztxexp itself needs.")
 @filter_options()
 def command(
-    root: Path, path: str | None, fmt: str | None, as_json: bool, prefix: bool, filters: Filters
+    root: Path,
+    path: str | None,
+    fmt: str | None,
+    as_json: bool,
+    prefix: bool,
+    all_columns: bool,
+    filters: Filters,
 ) -> int:
-    """Write runs with all that is known of them, a row each: CSV, JSON, Parquet, Excel.
+    """Write runs with what is known of them, a row each: CSV, JSON, Parquet, Excel.
 
     Only runs that succeeded are written, unless --status says otherwise.
     """
@@ -41,9 +55,10 @@ def command(
     table = every if filters.statuses else every.filtered(statuses=SUCCEEDED)
     if not len(table):
         raise ZtxexpError(nothing_to_read(every, "runs that succeeded"))
+    runs = table.runs if all_columns else _for_people(table.runs)
     if not prefix:
-        table.runs.warn_hidden()
-    frame = runs_frame(table.runs, flatten=True, prefix=prefix)
+        runs.warn_hidden()
+    frame = runs_frame(runs, flatten=True, prefix=prefix)
     name = "run" if "run" not in frame else "run.short"
     frame.insert(0, name, table.short)
     if path is None:
@@ -57,3 +72,11 @@ def command(
     if others:
         say(f"{plural(others, 'run')} that did not succeed left out (--status all)")
     return 0
+
+
+def _for_people(runs: RunSet) -> RunSet:
+    """Return the runs without what only ztxexp itself needs of their records."""
+    run = runs.run
+    for name in _INTERNAL:
+        run = run.without(name)
+    return dataclasses.replace(runs, run=run)

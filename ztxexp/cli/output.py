@@ -33,7 +33,7 @@ from ztxexp.cli.rendering import short_metric as short_metric
 from ztxexp.cli.rendering import short_value as short_value
 from ztxexp.cli.rendering import spelt_out as spelt_out
 from ztxexp.cli.rendering import spelt_out_lines as spelt_out_lines
-from ztxexp.text.drawing import shown_width
+from ztxexp.text.drawing import folded, shown_width
 from ztxexp.text.format import encodable, plural, sanitize_for_terminal
 from ztxexp_core.errors import OptionError, ZtxexpError
 
@@ -136,9 +136,11 @@ def output_of(fmt: str | None, path: str | None) -> Output:
 
 
 def say(text: str) -> None:
-    """Print a remark to standard error, each line safe for a terminal."""
+    """Print a remark to standard error, each line safe for a terminal and folded to its width."""
+    width = shown_width() if sys.stderr is not None and sys.stderr.isatty() else None
+    lines = (folded(sanitize_for_terminal(line), width) for line in text.split("\n"))
     with contextlib.suppress(BrokenPipeError):
-        click.echo("\n".join(map(sanitize_for_terminal, text.split("\n"))), err=True)
+        click.echo("\n".join(lines), err=True)
 
 
 def has_colours() -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ztxexp.cli.again import again_line
 from ztxexp.cli.completing import complete_run
 from ztxexp.cli.filters import placed
 from ztxexp.cli.list import STATUS_WORDS, clock, error_of
@@ -24,8 +26,8 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.shared import json_option, root_option
-from ztxexp.results.to_type import line_to_type, where_option
-from ztxexp.text.drawing import sparkline
+from ztxexp.results.to_type import line_to_type
+from ztxexp.text.drawing import folded, shown_width, sparkline
 from ztxexp.text.format import cut, sanitize_for_terminal, short_path, size
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def _lines(
         message = str(record.get("error_message") or "").strip().split("\n")
         yield _line("error", error_of(record.get("error_type"), record.get("signal"), message[0]))
         yield _line("", line_to_type(table.runs.root, "logs", short, "--error"))
-    yield _line("folder", short_path(table.runs.folders()[at]))
+    yield _line("folder", short_path(table.runs.folders()[at]), whole=True)
     yield from _metrics(table, at)
     yield from _curves(curves)
     (config,) = table.config.at([at])
@@ -127,13 +129,17 @@ def _lines(
     yield _line("code", _code(meta))
     again = again_line(table, at, meta)
     if again:
-        yield _line("again", again)
+        yield _line("again", again, whole=True)
     more = ("logs", short), ("show", short, "--files")
-    yield _line("more", "   ".join(line_to_type(table.runs.root, *words) for words in more))
+    for title, words in zip(("more", ""), more, strict=True):
+        yield _line(title, line_to_type(table.runs.root, *words), whole=True)
 
 
-def _line(title: str, text: str) -> str:
-    return f"{title:<{_TITLE_WIDTH}}{sanitize_for_terminal(text)}"
+def _line(title: str, text: str, whole: bool = False) -> str:
+    """Return a line with its title, folded on a terminal unless it is to be copied."""
+    line = f"{title:<{_TITLE_WIDTH}}{sanitize_for_terminal(text)}"
+    width = shown_width() if sys.stdout.isatty() and not whole else None
+    return folded(line, width, " " * _TITLE_WIDTH)
 
 
 def _status(record: Mapping[str, Any]) -> str:
@@ -144,7 +150,7 @@ def _status(record: Mapping[str, Any]) -> str:
     parts = [word, f"attempt {record.get('attempt', 1)}", clock(record.get("duration_sec"))]
     memory = record.get("peak_memory")
     if type(memory) is int:
-        parts.append(size(memory))
+        parts.append(f"peak memory {size(memory)}")
     started = record.get("started_at")
     if isinstance(started, str):
         parts.append(f"started {started[:19].replace('T', ' ')} UTC")
@@ -215,31 +221,3 @@ def _code(meta: Mapping[str, Any]) -> str:
     if isinstance(meta.get("packages"), str):
         parts.append("packages recorded")
     return " · ".join(parts)
-
-
-def again_line(table: RunTable, at: int, meta: Mapping[str, Any]) -> str | None:
-    """Return the line that runs the configuration of a run again; ``None`` where none is known."""
-    import shlex
-
-    from ztxexp.results.sweep_records import target_of
-
-    (config,) = table.config.at([at])
-    pairs = " ".join(shlex.quote(f"{key}={_typed(value)}") for key, value in (config or {}).items())
-    target = target_of(table.runs.root, meta.get("function"))
-    if target is None:
-        command = meta.get("command")
-        return f"{command}  (the whole launch)" if command else None
-    option = where_option(table.runs.root)
-    if isinstance(target, list):
-        return f"ztxexp run{option} {pairs} --force -- {shlex.join(target)}"
-    return f"ztxexp run{option} {shlex.quote(target)} {pairs} --force"
-
-
-def _typed(value: Any) -> str:
-    """Return a value as the grammar of sweeps reads it back."""
-    import json
-
-    words = ("true", "false", "null", "none", "nan", "inf", "infinity")
-    if isinstance(value, str) and value[:1].isalpha() and value.isalnum():
-        return json.dumps(value) if value.lower() in words else value
-    return json.dumps(value)

@@ -58,28 +58,25 @@ def _read(root: str, modified: int) -> SweepRecord:
     return SweepRecord(metrics, table)
 
 
-def target_of(root: str | Path, function: Any) -> str | list[str] | None:
-    """Return what ``ztxexp run`` takes to run a function again: its name, or a command's words.
+def launch_of(root: str | Path, function: Any, started_at: Any = None) -> Mapping[str, Any] | None:
+    """Return the first line of the record of the launch from a shell that started a run.
 
     Args:
         root: the results root.
-        function: as ``meta.json`` names it.
+        function: as the run's ``meta.json`` names it.
+        started_at: when the run started; the last launch before that is taken, else the newest.
 
     Returns:
-        ``None`` where no sweep of the root ran it and its name names no file.
+        ``None`` where no sweep of the root ran the function.
     """
-    if not isinstance(function, str):
-        return None
+    newest = None
     for first in _first_lines(root):
-        sweep = first.get("sweep")
-        if first.get("function") != function or not isinstance(sweep, dict):
+        if first.get("function") != function or not isinstance(first.get("sweep"), dict):
             continue
-        run, command = sweep.get("run"), sweep.get("command")
-        if isinstance(run, str):
-            return run
-        if isinstance(command, list) and all(isinstance(word, str) for word in command):
-            return command
-    return function if ".py:" in function else None
+        newest = newest or first
+        if str(first.get("started_at") or "") <= str(started_at or ""):
+            return first
+    return newest
 
 
 def _first_lines(root: str | Path) -> Iterator[dict[str, Any]]:

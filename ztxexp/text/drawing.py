@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,26 @@ class Drawn:
 def shown_width() -> int:
     """Return how many columns of characters the terminal has."""
     return max(20, shutil.get_terminal_size((80, 24)).columns)
+
+
+def folded(text: str, width: int | None, indent: str = "") -> str:
+    """Return a text with lines of at most a width; words stay whole, however long they are.
+
+    Args:
+        text: the text.
+        width: in columns of a terminal; ``None``: nothing is folded.
+        indent: what stands before all lines of a text but the first.
+
+    Example:
+        >>> folded("9 runs, 2 shown", 9, "  ")
+        '9 runs, 2\\n  shown'
+    """
+    if width is None or width_of(text) <= width:
+        return text
+    lines = textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)
 
 
 def width_of(text: str) -> int:

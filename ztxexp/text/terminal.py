@@ -99,6 +99,8 @@ def console(stream: TextIO, **options: Any) -> Console:
     from rich.console import Console
 
     options.setdefault("width", None if stream.isatty() else _UNLIMITED)
+    if os.environ.get("NO_COLOR"):  # rich would still print bold and dim
+        options["color_system"] = None
     made = Console(file=stream, highlight=False, markup=False, emoji=False, **options)
     made.on_broken_pipe = _raise_again  # type: ignore[method-assign,unused-ignore]  # it would exit
     return made

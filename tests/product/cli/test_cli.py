@@ -121,6 +121,7 @@ def test_colours_are_for_terminals_and_not_for_who_does_not_want_them(tmp_path, 
     seen = on_terminal(tmp_path, script, **variable)
     assert any("ready" in line for line in seen.lines)
     assert (b"\x1b[32mready" in seen.raw) == coloured and (b"\x1b[3" in seen.raw) == coloured
+    assert (b"\x1b[" in seen.raw) == coloured, "neither bold nor dim"
 
 
 def test_a_shell_can_complete_commands_and_names_of_plugins():

@@ -52,6 +52,7 @@ def root(tmp_path):
                 "identity": config_identity(config),
                 "started_at": f"2026-03-01T10:00:{number:02}+00:00",
                 "duration_sec": 8.0,
+                "peak_memory": 19_000_000,
                 "tags": {"stage": "a" if seed else "b"},
                 "group": "g",
             }
@@ -289,7 +290,10 @@ def test_show_tells_all_of_a_run(root):
     assert (code, err) == (0, "")
     short = RunTable.read(root).short[9]
     assert out.startswith(f"{short}  lr=0.01 net.hidden=64 seed=0\n")
-    assert "succeeded, attempt 1, 0:08" in out and "(best of 11; max, inferred" in out
+    assert (
+        "succeeded, attempt 1, 0:08, peak memory 18.1 MiB, started" in out
+        and "(best of 11; max, inferred" in out
+    )
     assert "accuracy  ▁▅█  0 -> 0.875  (3 steps)" in out and "lr 0.01 · net.hidden 64" in out
     whole = json.loads(run(root, "show", short, "--json")[1])
     assert whole["config"]["net"] == {"hidden": 64} and whole["metrics"]["accuracy"] == 0.875
@@ -458,6 +462,16 @@ def test_export_reads_back(root, tmp_path, ending):
     expected = [value for values in ACCURACY.values() for value in values if value]
     assert frame["accuracy"].tolist() == pytest.approx(expected)
     assert frame["net.hidden"].tolist()[:3] == [16, 16, 64] and frame["run"].is_unique
+
+
+def test_export_leaves_out_what_only_ztxexp_needs(root):
+    internal = {"identity", "schema_version", "owner.host"}
+    header = run(root, "export")[1].splitlines()[0].split(",")
+    assert not internal.intersection(header) and {"run", "lr", "run_id", "status"} < set(header)
+    header = run(root, "export", "--prefix")[1].splitlines()[0].split(",")
+    assert "run.identity" not in header and "run.run_id" in header
+    header = run(root, "export", "--all-columns")[1].splitlines()[0].split(",")
+    assert {"identity", "schema_version"} < set(header)
 
 
 def test_export_without_a_file_is_csv_and_all_statuses_can_be_had(root):

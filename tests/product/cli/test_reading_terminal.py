@@ -58,6 +58,14 @@ def test_a_narrow_terminal_loses_columns_and_says_so(root, columns):
     assert "more than the termin" in " ".join(seen.lines)
 
 
+def test_show_and_remarks_are_folded_between_words(root):
+    seen = shown(root, "show", "run2", columns=60)
+    folded = [line for line in seen.lines if not line.startswith(("again", "folder", "run2"))]
+    assert max(map(len, folded)) <= 60 and len(seen.lines) > 8
+    seen = shown(root, "list", columns=40)
+    assert seen.lines[-2:] == ["3 runs; 1 column with one value is not", "shown (--all-columns)"]
+
+
 def test_formats_for_data_are_the_same_on_a_terminal(root):
     seen = shown(root, "list", "--format", "csv", columns=200)
     assert (

@@ -211,6 +211,7 @@ def test_colours_are_left_out_where_they_are_not_wanted(tmp_path, variable, colo
     seen = on_terminal(tmp_path, script, **variable)
     assert "1 failed" in seen.lines[-1]
     assert (b"\x1b[1;31m" in seen.raw) == coloured
+    assert bool(re.search(rb"\x1b\[[\d;]*m", seen.raw)) == coloured, "neither bold nor dim"
 
 
 @pytest.mark.parametrize(
