@@ -6,6 +6,7 @@ called ``command`` in the module of its name, listed in :data:`COMMANDS`, and re
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -102,6 +103,11 @@ class LazyGroup(click.Group):
             sys.stdout.flush()
         except KeyboardInterrupt:
             code = INTERRUPTED
+        except FileNotFoundError:
+            if os.path.exists(os.curdir):
+                raise
+            click.echo("ztxexp: the working folder has been deleted; cd to another one", err=True)
+            code = FAILURE
         except ZtxexpError as exc:
             click.echo(f"ztxexp: {exc}", err=True)
             typed_wrong = isinstance(exc, (UnknownPluginError, OptionError, ConfigError))

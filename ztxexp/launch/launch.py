@@ -6,7 +6,6 @@ Ctrl-C and SIGTERM end a launch: nothing more is started, what is under way is c
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -44,6 +43,7 @@ from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.settings import captured_settings
+from ztxexp_core.run.surroundings import working_folder
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
 from ztxexp_core.store.liveness import beating, remove_old
 from ztxexp_core.store.run_folder import (
@@ -149,7 +149,7 @@ def launch(
             total=len(to_run),
             reused=reused,
             command=shared.metadata.command,
-            cwd=os.getcwd(),
+            cwd=working_folder() or "",
             sweep=options.sweep,
         )
         with closing(record), sharing as claims:

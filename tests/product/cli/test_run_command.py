@@ -323,3 +323,16 @@ def test_a_script_that_is_not_there_is_an_error_before_anything_runs(shell):
     code, _, said = shell("run", "lr=1,2", "--", "python", "-u", "scrip.py", "--lr", "{lr}")
     assert code == 2 and "there is no file scrip.py (did you mean 'script.py'?)" in said
     assert not (shell.folder / "results").exists()
+
+
+@pytest.mark.parametrize("words", [["list"], ["run", "a=1", "--", "echo", "{a}"], ["status"]])
+def test_a_working_folder_that_was_deleted_is_said_in_one_line(tmp_path, words):
+    code = (
+        f"import os, sys; os.makedirs('gone'); os.chdir('gone'); os.rmdir({str(tmp_path)!r} + "
+        f"'/gone'); os.execv(sys.executable, [sys.executable, '-m', 'ztxexp', *{words!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (1, 2) and "the working folder has been deleted" in done.stderr
+    assert done.stderr.count("\n") == 1
