@@ -107,3 +107,27 @@ def test_what_is_stale_is_limited_to_an_experiment(tmp_path):
     assert len(analyzer.stale(NEW, set_aside=True, experiment_name="first")) == 1
     assert list(analyzer.to_dataframe()["experiment_name"]) == ["second"]
     assert len(analyzer.stale(NEW)) == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda a: a.aggregate(by=[]), lambda a: a.best("score", over="seed")],
+    ids=["aggregate", "best"],
+)
+def test_where_a_run_of_other_code_replaces_one_its_function_and_version_are_said(
+    root, ask, caplog
+):
+    ExperimentPipeline(root).grid({"seed": [0]}).run(NEW)
+    ExperimentPipeline(root).grid({"seed": [1]}).run(made_from("3", "evaluate"))
+    ask(ResultAnalyzer(root))
+    assert "2 of the runs left out are of other code than the later one" in caplog.text
+    assert "1 by v1 of __main__:train, where v2 of __main__:train counts" in caplog.text
+    assert "1 by v1 of __main__:train, where v3 of __main__:evaluate counts" in caplog.text
+    assert "(2 by v2 of __main__:train, 1 by v3 of __main__:evaluate)" in caplog.text
+    assert "to_dataframe(code=True) shows which" in caplog.text
+
+
+def test_a_run_that_replaces_one_of_the_same_code_is_not_said_to_be_of_other_code(root, caplog):
+    ExperimentPipeline(root).grid({"seed": [0]}).run(OLD)
+    ResultAnalyzer(root).aggregate(by=[])
+    assert "left out 1 run" in caplog.text and "other code" not in caplog.text

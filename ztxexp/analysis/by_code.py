@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ztxexp.results.functions import functions_of, is_same_function
+from ztxexp.results.functions import functions_at, is_same_function
 from ztxexp.results.selection import RunSet
-from ztxexp_core.store.run_folder import run_names
 from ztxexp_core.values.identity import config_identity
-
-
-def function_names(runs: RunSet) -> list[str | None]:
-    """Return the function or command of each run, ``None`` where it is not known."""
-    names = run_names(runs.root)
-    function_at = dict(zip(names, functions_of(runs.root, names), strict=True))
-    return [function_at.get(name) for name in runs.names]
 
 
 def made_by(runs: RunSet, function: str | None, code_hash: str | None) -> list[int]:
@@ -27,7 +19,7 @@ def made_by(runs: RunSet, function: str | None, code_hash: str | None) -> list[i
     """
     if function is None:
         return list(range(len(runs)))
-    makers, codes = function_names(runs), runs.run.column("code_hash")
+    makers, codes = functions_at(runs.root, runs.names), runs.run.column("code_hash")
     return [
         at
         for at, maker in enumerate(makers)

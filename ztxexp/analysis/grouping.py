@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ztxexp.results.arguments import as_list
-from ztxexp.results.code_versions import warn_mixed
+from ztxexp.results.code_versions import code_names, hint, makers, warn_mixed
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.keys import (
     ABSENT,
@@ -167,14 +167,16 @@ def grouped(
     group = _numbered(codes_by, len(runs))
     # A folder for each run, say, tells no seeds apart: no two groups share a value of such a key.
     seeds = _joined([*averaged[:1], *(c for c in averaged[1:] if _is_shared(c, group))])
+    codes_of_runs = code_names(runs)  # numbered before some are left out
     if seeds is not None:
         alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
         latest = _latest(runs, alike, who)
         runs, group = runs.chosen(latest), [group[at] for at in latest]
+        codes_of_runs = [codes_of_runs[at] for at in latest]
         columns = [NamedColumn(name, [cells[at] for at in latest]) for name, cells in columns]
         seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
         _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()}, who)
-    warn_mixed(who, runs)
+    warn_mixed(who, runs, codes_of_runs)
     measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
     lacking = [f"{name!r} lacks {text}" for name, text in without.items() if text]
@@ -232,7 +234,32 @@ def _latest(runs: RunSet, alike: list[int], who: str) -> list[int]:
             plural(len(earlier), "run"),
             _listed([run_id for at, run_id in enumerate(runs.ids()) if at in earlier]),
         )
+        _warn_of_other_code(runs, same.values(), set(latest), who)
     return latest
+
+
+def _warn_of_other_code(
+    runs: RunSet, alike: Iterable[Sequence[int]], latest: Set[int], who: str
+) -> None:
+    """Log where a run that counts is of another function or version than those left out for it."""
+    codes = code_names(runs)
+    pairs = [
+        (at, counts)
+        for each in alike
+        for counts in latest & set(each)
+        for at in each
+        if None not in (codes[at], codes[counts]) and codes[at] != codes[counts]
+    ]
+    if pairs:
+        by = makers(runs, codes)
+        counted = Counter((by[at], by[counts]) for at, counts in pairs)
+        _log.warning(
+            "%s: %d of the runs left out are of other code than the later one: %s; %s",
+            who,
+            len(pairs),
+            "; ".join(f"{n} by {one}, where {new} counts" for (one, new), n in counted.items()),
+            hint(runs),
+        )
 
 
 def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ztxexp.analysis.grouping import Mean, grouped, mean_of
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.results.code_versions import code_names, versions
 from ztxexp.results.direction import Direction
 from ztxexp.results.keys import ABSENT, seed_keys
 from ztxexp_core.values.codec import is_number
@@ -22,12 +23,14 @@ class Ranked:
         mean: mean and spread of the metric.
         seeds: the values that were averaged over, sorted.
         runs: short ids of its runs, the best one first.
+        code: the versions of the code that made these.
     """
 
     values: list[Any]
     mean: Mean
     seeds: tuple[Any, ...]
     runs: tuple[str, ...]
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,13 @@ def rank_runs(table: RunTable, metric: str, direction: Direction) -> Ranking:
     keys = table.varying
     columns = [table.config.column(key) for key in keys]
     rows = [
-        Ranked([of[at] for of in columns], Mean(cells[at], float("nan"), 1), (), (table.short[at],))
+        Ranked(
+            [of[at] for of in columns],
+            Mean(cells[at], float("nan"), 1),
+            (),
+            (table.short[at],),
+            versions([table.code[at]]),
+        )
         for at in order
     ]
     return Ranking(metric, direction, keys, [], rows, len(cells) - len(numbers))
@@ -97,6 +106,7 @@ def rank_means(
     short = dict(zip(table.runs.names, table.short, strict=True))
     sign = -1 if direction.mode == "max" else 1
     rows, left_out = [], 0
+    codes = code_names(groups.runs)
     for number, members in enumerate(groups.members()):
         numbers = [at for at in members if is_number(cells[at]) and cells[at] == cells[at]]
         left_out += len(members) - len(numbers)
@@ -106,7 +116,8 @@ def rank_means(
         mean = mean_of(cells[at] for at in members)
         seeds = groups.seed_sets[number]
         if mean.n:
-            rows.append((sign * mean.mean, number, Ranked(values, mean, seeds, names)))
+            code = versions(codes[at] for at in numbers)
+            rows.append((sign * mean.mean, number, Ranked(values, mean, seeds, names, code)))
     rows.sort(key=lambda row: row[:2])
     row_of = {number: at for at, (_, number, _) in enumerate(rows)}
     best = _best_single(groups.rows, cells, sign)

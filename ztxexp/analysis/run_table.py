@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.analysis.curve_points import Logged, curve_values, read_points
 from ztxexp.analysis.grouping import rank
 from ztxexp.results.arguments import checked_statuses
+from ztxexp.results.code_versions import code_names
 from ztxexp.results.columns import ColumnTable, pack
 from ztxexp.results.direction import known_direction
+from ztxexp.results.functions import functions_at
 from ztxexp.results.keys import ABSENT, cells_of, flattened, varying
 from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import PARTS, RunSet, Selection, read_runs
-from ztxexp.text.format import plural
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import is_folder, timestamp_of
@@ -68,6 +70,7 @@ class RunTable:
                 f"there is no results folder at {root}{near}; give the root of a launch: -C DIR"
             )
         runs = read_runs(Selection(root, metrics_filename="metrics.json" if metrics else ""))
+        runs.code = code_names(runs)
         names = NamedRuns(runs.root, runs.names, runs.run, runs.config)
         return cls(runs, names, range(len(runs)))
 
@@ -84,6 +87,66 @@ class RunTable:
     def name(self, at: int) -> str:
         """Return what a run is called, ``3f2a  lr=0.1 seed=1``."""
         return self.names.name(self.places[at])
+
+    # ---- code ---------------------------------------------------------------------------------
+
+    @cached_property
+    def code(self) -> list[str | None]:
+        """The version of the code of each run, ``v1``, ``v2``, ...; ``None`` if not known."""
+        return code_names(self.runs)
+
+    @cached_property
+    def functions(self) -> list[str | None]:
+        """The function or command of each run; ``None`` where it is not known."""
+        if self.whole is None:
+            return functions_at(self.runs.root, self.runs.names)
+        return [self.whole.functions[place] for place in self.places]
+
+    def of_function(self, text: str) -> RunTable:
+        """Return the runs of a function or command.
+
+        Args:
+            text: its name, ``train.py:train`` or ``train:train``, or else a piece of it.
+
+        Raises:
+            ConfigError: no run is of such a one.
+        """
+        names = set(filter(None, self.functions))
+        recorded = text.replace(".py:", ":").rpartition("/")[2] if ".py:" in text else text
+        wanted = {recorded} & names or {name for name in names if recorded in name}
+        if not wanted:
+            listed = ", ".join(cut(sanitize_for_terminal(name), 60) for name in sorted(names)[:20])
+            raise ConfigError(f"--function: no run is of {text!r}; known: {listed or 'none'}")
+        return self.chosen([at for at, name in enumerate(self.functions) if name in wanted])
+
+    def of_code(self, text: str) -> RunTable:
+        """Return the runs of a version of the code.
+
+        Args:
+            text: ``latest`` for that of the newest run, ``v1``, or a piece of the hash.
+
+        Raises:
+            ConfigError: no run, or runs of several versions, are of such a one.
+        """
+        if not len(self):
+            return self
+        names, hashes = self.code, self.runs.run.column("code_hash")
+        starts = self.runs.run.column("started_at")
+        wanted: set[str | None]
+        known = [at for at, name in enumerate(names) if name is not None]
+        if text == "latest":
+            wanted = {names[max(known, key=lambda at: (str(starts[at]), at))]} if known else set()
+        elif text in names:
+            wanted = {text}
+        else:
+            wanted = {names[at] for at in known if len(text) > 2 and text in str(hashes[at])}
+        listed = ", ".join(sorted(set(filter(None, names)), key=lambda name: int(name[1:])))
+        if len(wanted) != 1:
+            problem = "several versions have" if wanted else "no run has"
+            raise ConfigError(
+                f"--code: {problem} {text!r}; give latest, or one of {listed or 'no version'}"
+            )
+        return self.chosen([at for at, name in enumerate(names) if name in wanted])
 
     # ---- values ------------------------------------------------------------------------------
 

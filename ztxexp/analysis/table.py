@@ -9,6 +9,7 @@ from typing import Any
 
 from ztxexp.analysis.grouping import Mean, grouped, mean_of, rank
 from ztxexp.results.arguments import as_list
+from ztxexp.results.code_versions import code_names, versions
 from ztxexp.results.direction import DECLARED, Direction, known_direction
 from ztxexp.results.keys import ABSENT, codes_of, flattened, seed_keys, varying
 from ztxexp.results.selection import RunSet, Selection, read_runs
@@ -27,11 +28,13 @@ class Cell:
         mean: mean and spread of the metric.
         seeds: the values that were averaged over, sorted.
         runs: names of the folders of its runs.
+        code: the versions of the code that made these.
     """
 
     mean: Mean
     seeds: tuple[Any, ...]
     runs: tuple[str, ...]
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,15 @@ class Table:
                 if lacking:
                     pairs = zip((*self.row_keys, *self.col_keys), (*row, *col), strict=True)
                     yield {key: value for key, value in pairs if value is not ABSENT}, lacking
+
+    def mixed(self) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+        """Yield, for each cell of several versions of the code, its keys with values, and these."""
+        for (i, j), cell in sorted(self.cells.items()):
+            if len(cell.code) > 1:
+                pairs = zip(
+                    (*self.row_keys, *self.col_keys), (*self.rows[i], *self.cols[j]), strict=True
+                )
+                yield {key: value for key, value in pairs if value is not ABSENT}, cell.code
 
     def best(self) -> tuple[int, int] | None:
         """Return row and column of the best cell; ``None`` where nothing says what is the best."""
@@ -135,11 +147,14 @@ def table_of(
     row_of, row_values = _axis([groups.keys[key] for key in row_names], groups.size)
     col_of, col_values = _axis([groups.keys[key] for key in col_names], groups.size)
     made: dict[tuple[int, int], Cell] = {}
+    codes = code_names(groups.runs)
     for number, members in enumerate(groups.members()):
         folders = tuple(groups.runs.names[at] for at in members if is_number(cells[at]))
         mean = mean_of(cells[at] for at in members)
         if mean.n:
-            cell = Cell(mean, _seeds(groups.seeds and groups.seeds.cells, members, cells), folders)
+            seeds = _seeds(groups.seeds and groups.seeds.cells, members, cells)
+            code = versions(codes[at] for at in members if is_number(cells[at]))
+            cell = Cell(mean, seeds, folders, code)
             made[row_of[number], col_of[number]] = cell
     return Table(
         name,

@@ -67,12 +67,17 @@ def command(
     averaged = usual_over(table) if over is None else names_of(over)
     if over in ("none", ""):
         averaged = []
+    with_code = len(set(table.code)) > 1
     if averaged or keys is not None:
         ranking = rank_means(table, metric, direction, keys, averaged)
         columns, rows = _of_means(ranking, limit, output)
     else:
         ranking = rank_runs(table, metric, direction)
         columns, rows = _of_runs(ranking, limit)
+    if with_code:
+        columns.append(Column("code", is_text=True))
+        for cells, row in zip(rows, ranking.rows, strict=False):
+            cells.append(" ".join(row.code) if output.is_for_people else list(row.code))
     write_table(columns, rows, output, chosen=True)
     for note in table.notes_at(metric):
         say(note)
@@ -150,6 +155,10 @@ def _notes(table: RunTable, ranking: Ranking, limit: int) -> list[str]:
         notes.append(f"{plural(len(ranking.rows), what)}, {limit} shown (-n)")
     if ranking.left_out:
         notes.append(f"{plural(ranking.left_out, 'run')} without a number left out")
+    mixed = [at + 1 for at, row in enumerate(ranking.rows[:limit]) if len(row.code) > 1]
+    if mixed:
+        which = f"{'row' if len(mixed) == 1 else 'rows'} {', '.join(map(str, mixed))}"
+        notes.append(f"{which}: mean of several versions of the code; --code latest takes one")
     if ranking.best_run is not None and ranking.over:
         run, value, row = ranking.best_run
         place = {0: "of the first row", 1: "of the second row"}.get(row, f"of row {row + 1}")

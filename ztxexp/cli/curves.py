@@ -85,10 +85,14 @@ def _write(
     every = len(table) == len(table.names)
     ids = None if every else table.runs.names
     selection = Selection(table.runs.root, metrics_filename="", run_ids=ids)
-    frame = curve_frame(selection, metric, split=split, config=keys)
+    coded = len(set(table.code)) > 1
+    frame = curve_frame(selection, metric, split=split, config=keys, code=coded)
     if not len(frame):
         raise ZtxexpError(_no_curve(table, metric))
     by_id = dict(zip(table.runs.ids(), table.short, strict=True))
+    if coded:
+        code = dict(zip(table.runs.ids(), table.code, strict=True))  # as `ztxexp list` names them
+        frame["run.code" if "run.code" in frame else "code"] = frame["run_id"].map(code)
     if "run" not in frame:
         frame.insert(0, "run", frame["run_id"].map(by_id))
     if path is None:
@@ -102,12 +106,14 @@ def _write(
 
 def _draw(table: RunTable, metric: str, by: list[str] | None, split: str | None, mode: str) -> int:
     from ztxexp.analysis.mean_curves import mean_curves
+    from ztxexp.results.code_versions import warn_mixed
     from ztxexp.results.direction import known_direction
 
     name = metric if split in (None, "train") else f"{split}/{metric}"
     keys, groups = mean_curves(table, name, by)
     if not groups:
         raise ZtxexpError(_no_curve(table, name))
+    warn_mixed("curves", table.runs)
     known = known_direction(metric, mode, table.runs.root)
     rows = []
     for values, count, points in groups:

@@ -35,6 +35,8 @@ class Filters:
         experiment: its name.
         since: an age, or a date.
         at: which value of a curve; ``None``: what was returned.
+        function: name of a function or command.
+        code: a version of the code.
     """
 
     where: str | None = None
@@ -44,6 +46,8 @@ class Filters:
     experiment: str | None = None
     since: str | None = None
     at: str | None = None
+    function: str | None = None
+    code: str | None = None
 
     def runs(
         self,
@@ -73,6 +77,10 @@ class Filters:
         table = RunTable.read(root)
         if named:
             table = table.named(named)
+        if self.function is not None:
+            table = table.of_function(self.function)
+        if self.code is not None:
+            table = table.of_code(self.code)
         table = table.filtered(
             None,
             self.chosen_statuses(statuses),
@@ -159,7 +167,15 @@ def filter_options(at: bool = True) -> Callable[[_Command], _Command]:
             "--since", metavar="AGE", help="Only runs that started since: 2h, 3d, a date."
         ),
     ]
-    names = ["where", "statuses", "tags", "group", "experiment", "since"]
+    options += [
+        click.option(
+            "--function", metavar="NAME", help="Only runs of this function or command, or a piece."
+        ),
+        click.option(
+            "--code", metavar="VERSION", help="Only runs of this code: latest, v1, piece of a hash."
+        ),
+    ]
+    names = ["where", "statuses", "tags", "group", "experiment", "since", "function", "code"]
     if at:
         names.append("at")
         options.append(

@@ -151,6 +151,8 @@ def usual_columns(
             [(_kept(column), cells) for column, cells in part] for part in (config, metrics)
         )
     more = _record_columns(table) if all_columns else []
+    if all_columns or len(set(whole.code)) > 1:
+        more += _code_columns(table)
     return [*first, *config, *metrics, *more, *last], hidden
 
 
@@ -158,6 +160,7 @@ def _every_column(table: RunTable) -> Iterable[Described]:
     first, last = _fixed_columns(table)
     yield from first
     yield from last
+    yield from _code_columns(table)
 
 
 _TAKEN = frozenset({"run", "status", "duration_sec", "started_at", "error", "run_id", "run_dir"})
@@ -174,6 +177,16 @@ def _described(key: str, cells: Sequence[Any], part: str, table: RunTable) -> De
 def _record_columns(table: RunTable) -> list[Described]:
     names = ("experiment_name", "group", "tags", "attempt", "code_version")
     return [(Column(name), table.runs.run.column(name)) for name in names]
+
+
+def _code_columns(table: RunTable) -> list[Described]:
+    """Return the function and the version of the code of each run."""
+    taken = {*table.metrics.names(), *table.config.names()}
+    columns: dict[str, Sequence[Any]] = {"function": table.functions, "code": table.code}
+    return [
+        (Column(f"run.{name}" if name in taken else name, is_text=True), cells)
+        for name, cells in columns.items()
+    ]
 
 
 def _fixed_columns(

@@ -202,6 +202,15 @@ def _notes(root: Path, table: Table, failed: int) -> list[str]:
             notes.append(f"  {line_to_type(root, 'complete')} runs what is missing")
     else:
         notes.append(f"{table.metric}{direction}: mean ± std of the runs of a cell")
+    mixed = list(table.mixed())
+    for values, code in mixed[:_LACKING_SHOWN]:
+        where = " ".join(f"{key}={short_value(value)}" for key, value in values.items())
+        notes.append(f"{where or 'the one cell'} mixes versions of the code: {', '.join(code)}")
+    if mixed:
+        further = len(mixed) - _LACKING_SHOWN
+        more = f"and {plural(further, 'more cell')}; " if further > 0 else ""
+        listed = line_to_type(root, "list")
+        notes.append(f"  {more}--code latest takes one version ({listed} shows all)")
     if failed:
         listed = line_to_type(root, "list --status failed")
         notes.append(f"{plural(failed, 'failed run')} left out ({listed})")

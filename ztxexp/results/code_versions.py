@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ztxexp.results.functions import functions_at
 from ztxexp.results.selection import RunSet
-from ztxexp.text.format import plural
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ztxexp")
 
 
+_WIDTH = 60  # of a function's name
+_IN_PYTHON = "to_dataframe(code=True) shows which"
 _RECORDED = ("code_hash", "code_version", "started_at")  # of run.json
 
 
@@ -25,7 +28,7 @@ def code_names(runs: RunSet) -> list[str | None]:
     Two hashes of the code are two versions, and so is one hash under two versions that the user has
     stated.
     """
-    return _names(*map(runs.run.column, _RECORDED))
+    return runs.code if runs.code is not None else _names(*map(runs.run.column, _RECORDED))
 
 
 def _names(
@@ -35,6 +38,8 @@ def _names(
         (code, str(version)) if isinstance(code, str) else None
         for code, version in zip(hashes, stated, strict=True)
     ]
+    if len(set(versions)) == 1:  # as in most roots
+        return [None if version is None else "v1" for version in versions]
     times = [str(time or "") for time in started]
     order = sorted(range(len(versions)), key=lambda at: (times[at], at))
     names: dict[tuple[str, str], str] = {}
@@ -45,9 +50,52 @@ def _names(
     return [None if version is None else names[version] for version in versions]
 
 
-def warn_mixed(what: str, runs: RunSet) -> None:
-    """Log how many runs each version of the code has made, where several have."""
-    _warn_mixed(what, code_names(runs))
+def versions(names: Iterable[str | None]) -> tuple[str, ...]:
+    """Return each version once, in their order; an unknown one is ``?``.
+
+    Example:
+        >>> versions(["v10", "v2", None, "v2"])
+        ('v2', 'v10', '?')
+    """
+    known = set(names)
+    order = sorted(filter(None, known), key=lambda name: int(name[1:]))
+    return (*order, *(["?"] if None in known else []))
+
+
+def warn_mixed(what: str, runs: RunSet, names: Sequence[str | None] | None = None) -> None:
+    """Log how many runs each version of the code has made, where several have.
+
+    Args:
+        what: who asks.
+        runs: the runs.
+        names: of their versions; numbered among these runs by default.
+    """
+    names = code_names(runs) if names is None else names
+    if len(set(names) - {None}) > 1:
+        _warn_mixed(what, makers(runs, names), hint(runs))
+
+
+def makers(runs: RunSet, names: Sequence[str | None]) -> list[str | None]:
+    """Return the version of the code for each run, ``v1``, and where that varies the function, too.
+
+    Example:
+        >>> makers(runs, code_names(runs))
+        ['v1 of a:train', 'v2 of b:train', None]
+    """
+    functions = functions_at(runs.root, runs.names)
+    if len(set(functions)) == 1:
+        return list(names)
+    return [
+        f"{name} of {cut(sanitize_for_terminal(function), _WIDTH)}" if name and function else name
+        for name, function in zip(names, functions, strict=True)
+    ]
+
+
+def hint(runs: RunSet) -> str:
+    """Return what shows which run is of which version."""
+    if runs.code is None:
+        return _IN_PYTHON
+    return "ztxexp list shows which, --code and --function choose"
 
 
 def warn_mixed_frame(what: str, frame: pd.DataFrame, keys: Sequence[str]) -> None:
@@ -63,19 +111,20 @@ def warn_mixed_frame(what: str, frame: pd.DataFrame, keys: Sequence[str]) -> Non
         if f"{prefix}code_hash" in frame and apart.isdisjoint(keys):
             nothing = [None] * len(frame)
             columns = [frame.get(f"{prefix}{name}", nothing) for name in _RECORDED]
-            _warn_mixed(what, _names(*columns))
+            _warn_mixed(what, _names(*columns), _IN_PYTHON)
 
 
-def _warn_mixed(what: str, names: Sequence[str | None]) -> None:
+def _warn_mixed(what: str, names: Sequence[str | None], hint: str) -> None:
     count = Counter(names)
     unknown = count.pop(None, 0)
     if len(count) > 1:
         parts = [f"{number} by {name}" for name, number in sorted(count.items())]
         parts += [f"{unknown} by an unknown one"] if unknown else []
         _log.warning(
-            "%s: %s made by %d versions of the code (%s); to_dataframe(code=True) shows which",
+            "%s: %s made by %d versions of the code (%s); %s",
             what,
             plural(len(names), "run"),
             len(count),
             ", ".join(parts),
+            hint,
         )

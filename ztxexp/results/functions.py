@@ -9,6 +9,7 @@ from typing import Any
 from ztxexp.results.columns import Object
 from ztxexp.results.index import Kind, read_all
 from ztxexp_core.store.files import read_record
+from ztxexp_core.store.run_folder import run_names
 
 
 def _function_alone(path: str, meta: Object) -> Object | None:
@@ -30,6 +31,13 @@ def functions_of(root: str, names: Sequence[str]) -> list[str | None]:
     (table,) = read_all(root, names, [FUNCTIONS])
     cells: list[Any] = table.column("function")
     return cells
+
+
+def functions_at(root: str, names: Sequence[str]) -> list[str | None]:
+    """Return the function of some runs below a root, ``None`` where it is not known."""
+    every = run_names(root)
+    known = dict(zip(every, functions_of(root, every), strict=True))
+    return [known.get(name) for name in names]
 
 
 def function_of(run_dir: Path) -> str | None:

@@ -144,6 +144,8 @@ class RunSet:
         config: what each ``config.json`` says; nothing where there is none.
         metrics: what each file of metrics says.
         params: what each run has logged by ``ctx.log_params``, where that was asked for.
+        code: short names of the versions of the code, which hold for the whole root; set where a
+            command has read the runs, so that hints are its options. ``None``: numbered anew.
     """
 
     root: str
@@ -152,6 +154,7 @@ class RunSet:
     config: ColumnTable
     metrics: ColumnTable
     params: ColumnTable
+    code: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -187,7 +190,8 @@ class RunSet:
         """Return the runs at some positions, which are in rising order."""
         names = [self.names[position] for position in positions]
         parts = {name: table.chosen(positions) for name, table in self._tables.items()}
-        return RunSet(self.root, names, **parts)
+        code = None if self.code is None else [self.code[position] for position in positions]
+        return RunSet(self.root, names, **parts, code=code)
 
     def records(self) -> Iterator[Object]:
         """Yield one flat record for each run, as ``ResultAnalyzer.to_records`` describes them."""

@@ -631,3 +631,109 @@ def test_records_that_hold_anything_break_no_command(tmp_path, words):
     (tmp_path / "file").write_text("x")
     code, _, err = run(tmp_path, *words)
     assert code in (0, 1, 2), err
+
+
+# ---- several versions of the code ----------------------------------------------------------------
+
+
+@pytest.fixture
+def coded(tmp_path):
+    """Runs of a:train, then of two versions of b:train, with the same keys."""
+    number = 0
+    for function, code, value, seeds in [
+        ("a:train", "code:aaaa1", 0.9, 2),
+        ("b:train", "code:bbbb2", 0.5, 2),
+        ("b:train", "code:bbcc3", 0.7, 1),
+    ]:
+        for seed in range(seeds):
+            config = {"lr": 0.1, "seed": seed}
+            number += 1
+            folder = write_run(
+                tmp_path,
+                f"20260301_1000{number:02}_r",
+                config=config,
+                metrics={"accuracy": value},
+                started_at=f"2026-03-01T10:00:{number:02}+00:00",
+                finished_at=f"2026-03-01T10:01:{number:02}+00:00",
+                identity=config_identity(config),
+                code_hash=code,
+            )
+            (folder / "meta.json").write_text(json.dumps({"function": function}))
+    return tmp_path
+
+
+def test_list_shows_functions_and_versions_where_they_vary(coded):
+    rows = rows_of(run(coded, "list")[1])
+    assert [(row["function"], row["code"]) for row in rows] == [
+        *[("a:train", "v1")] * 2,
+        *[("b:train", "v2")] * 2,
+        ("b:train", "v3"),
+    ]
+
+
+def test_list_shows_no_versions_where_there_is_one(root):
+    assert not {"function", "code"} & set(rows_of(run(root, "list")[1])[0])
+    assert {"function", "code"} <= set(
+        rows_of(run(root, "list", "--columns", "+code,+function")[1])[0]
+    )
+
+
+@pytest.mark.parametrize("words", [("best", "accuracy"), ("table", "--rows", "lr")])
+def test_numbers_of_other_code_are_told_and_marked(coded, words, caplog):
+    code, out, said = run(coded, *words)
+    assert code == 0
+    log = caplog.text
+    assert "3 of the runs left out are of other code than the later one" in log
+    assert "1 by v1 of a:train, where v3 of b:train counts" in log
+    assert "1 by v1 of a:train, where v2 of b:train counts" in log
+    assert "--code and --function choose" in log and "to_dataframe" not in log
+    if words[0] == "best":
+        assert rows_of(out)[0]["code"] == "v2 v3"
+        assert "row 1: mean of several versions of the code" in said
+    else:
+        assert "lr=0.1 mixes versions of the code: v2, v3" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "mean"),
+    [
+        (["--function", "a.py:train"], 0.9),
+        (["--function", "a:"], 0.9),
+        (["--code", "v1"], 0.9),
+        (["--code", "v2"], 0.5),
+        (["--code", "bbbb"], 0.5),
+        (["--function", "b:train", "--code", "latest"], 0.7),
+        (["--code", "latest"], 0.7),
+    ],
+)
+def test_answers_of_one_function_or_version(coded, words, mean, caplog):
+    code, out, _ = run(coded, "best", "accuracy", "--format", "json", *words)
+    assert code == 0
+    (row, *_) = json.loads(out)
+    assert row.get("accuracy_mean", row.get("accuracy")) == mean
+    assert "versions of the code" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--code", "v9"], "no run has 'v9'; give latest, or one of v1, v2, v3"),
+        (["--code", "code:bb"], "several versions have 'code:bb'"),
+        (["--function", "eval"], "no run is of 'eval'; known: a:train, b:train"),
+    ],
+)
+def test_code_that_no_run_has_is_a_usage_error(coded, words, said):
+    code, _, err = run(coded, "list", *words)
+    assert code == 2 and said in err
+
+
+def test_curves_of_several_versions_say_so_or_have_a_column(coded, caplog):
+    for at, folder in enumerate(sorted(coded.glob("2026*"))):
+        (folder / "metrics.jsonl").write_text(f"{json.dumps(event(0, loss=at))}\n")
+    assert run(coded, "curves", "loss")[0] == 0
+    assert "curves: 5 runs made by 3 versions of the code" in caplog.text
+    caplog.clear()
+    code, out, _ = run(coded, "curves", "loss", "--function", "b:train", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0 and [row["code"] for row in rows] == ["v2", "v2", "v3"]
+    assert "to_dataframe" not in caplog.text
