@@ -14,7 +14,7 @@ from typing import Any
 from ztxexp.cli.output import say
 from ztxexp.launch.plan import Plan
 from ztxexp.pipeline import ExperimentPipeline
-from ztxexp.results.launches import LaunchRecord, read_launches
+from ztxexp.results.launches import LaunchRecord, launches_named, listed, read_launches
 from ztxexp.results.summary import RunSummary
 from ztxexp.results.to_type import keep_shell_folder
 from ztxexp.sweeps.spec import SweepSpec
@@ -144,14 +144,16 @@ def last_spec(root: Path, launch: str | None = None) -> SweepSpec:
 
     Args:
         root: the results root.
-        launch: the id of a launch, or its beginning, if not the last is meant.
+        launch: the id of a launch, or a piece of it, if not the last is meant.
 
     Raises:
         ConfigError: there is none, or it was started from Python.
     """
     launches = read_launches(root)
     if launch is not None:
-        launches = [record for record in launches if record.id.startswith(launch)]
+        launches = launches_named(launches, launch)
+        if len(launches) > 1:
+            raise ConfigError(f"{launch!r} names several launches:{listed(launches)}")
     if not launches:
         which = f"launch {launch!r}" if launch else "launch"
         raise ConfigError(
@@ -160,7 +162,7 @@ def last_spec(root: Path, launch: str | None = None) -> SweepSpec:
     record = launches[-1]
     if record.sweep is None:
         raise ConfigError(
-            f"the last launch was started from Python; run it again: cd {record.cwd} && "
+            f"launch {record.id} was started from Python; run it again: cd {record.cwd} && "
             f"{record.command} (with .resume() in it what is done is reused)"
         )
     _go_to(record)

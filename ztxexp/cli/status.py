@@ -65,10 +65,14 @@ def _wait(reader: Any, stalled_after: float, as_json: bool) -> int:
             changed, since = status.changes, time.monotonic()
         elif stalled_after and time.monotonic() - since >= stalled_after and status.living:
             _print(status, as_json)
+            from ztxexp.results.to_type import line_to_type
+
             (first, *_) = status.living
             text = f"no sign of progress for {stalled_after:g} s in {first.record.place}"
             click.echo(sanitize_for_terminal(text), err=True)
-            click.echo(f"next: ztxexp logs @last     ztxexp stop {first.record.id}", err=True)
+            logs = line_to_type(status.root, "logs", "@last")
+            stop = line_to_type(status.root, "stop", first.record.id)
+            click.echo(f"next: {logs}     {stop}", err=True)
             return STALLED
     status = reader.read(again=True)
     _print(status, as_json)
@@ -138,6 +142,10 @@ def _as_tree(status: RootStatus) -> dict[str, Any]:
         "failures": [
             {"count": kind.count, "error": kind.text, "run": kind.short, "run_id": kind.run_id}
             for kind in status.failures
+        ],
+        "unfinished": [
+            {"launch": one.record.id, "failed": one.failed, "not_started": one.not_started}
+            for one in status.unfinished
         ],
         "best": status.best or None,
     }

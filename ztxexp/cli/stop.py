@@ -7,17 +7,29 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ztxexp.cli.shared import root_option
-from ztxexp.results.launches import LaunchRecord, parse_launch, read_launch, read_launches
+from ztxexp.progress.unfinished import short_launch
+from ztxexp.results.launches import (
+    LaunchRecord,
+    launches_named,
+    listed,
+    parse_launch,
+    read_launch,
+    read_launches,
+)
 from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, answer_to, ask, take_away
-from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp.results.to_type import line_to_type
+from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.liveness import this_process
+
+if TYPE_CHECKING:  # imported when a run is named
+    from ztxexp.results.names import NamedRuns
 
 _LOOK_SEC = 0.1
 _SEC = 30.0
@@ -47,7 +59,7 @@ def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) 
         return 1
     if not names:
         if len(living) > 1:
-            raise ConfigError(f"{len(living)} launches are under way; which? {candidates(living)}")
+            raise ConfigError(f"{len(living)} launches are under way; which?{listed(living)}")
         return stop_launches(root, living, after_runs, timeout)
     launches, runs = _chosen(root, names, living)
     if runs and after_runs:
@@ -58,46 +70,44 @@ def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) 
     return code
 
 
-def candidates(launches: Sequence[LaunchRecord]) -> str:
-    """Return a line for each launch, to choose from."""
-    lines = [
-        f"{one.id}  {one.place}  {one.function}, {plural(one.total, 'run')}" for one in launches
-    ]
-    return "\n  " + "\n  ".join(map(sanitize_for_terminal, lines))
-
-
 def _chosen(
     root: Path, names: Sequence[str], living: Sequence[LaunchRecord]
 ) -> tuple[list[LaunchRecord], list[str]]:
     """Return the launches and the runs that are named."""
+    from ztxexp.results.names import NamedRuns
+
+    named = NamedRuns.of(root)
+    under_way = [at for at, one in enumerate(named.statuses) if one == RUN_STATUS_RUNNING]
     launches, runs = [], []
     for name in names:
-        exact = [one for one in living if name in (one.id, str(one.owner.get("pid")))]
-        pieces = exact or [one for one in living if name in one.id]
-        if len(pieces) > 1:
-            raise ConfigError(f"{name!r} names several launches: {candidates(pieces)}")
-        if pieces:
-            launches += pieces
+        chosen = launches_named(living, name)
+        if name in [named.short[at] for at in under_way]:  # it may stand in a launch's id, too
+            runs += _runs_of(named, name, under_way, living)
+        elif len(chosen) > 1:
+            raise ConfigError(f"{name!r} names several launches:{listed(chosen)}")
+        elif chosen:
+            launches += chosen
         else:
-            runs += _runs_of(root, name, living)
+            runs += _runs_of(named, name, under_way, living)
     return launches, runs
 
 
-def _runs_of(root: Path, name: str, living: Sequence[LaunchRecord]) -> list[str]:
+def _runs_of(
+    runs: NamedRuns, name: str, under_way: Sequence[int], living: Sequence[LaunchRecord]
+) -> list[str]:
     """Return the folders of the runs under way that a text names."""
-    from ztxexp.results.names import NamedRuns
-
-    runs = NamedRuns.of(root)
     try:
-        found = runs.find(name)
+        matching = runs.find(name, preferred=under_way)
     except ConfigError as exc:
-        raise ConfigError(f"{exc}; under way are the launches {candidates(living)}") from exc
-    under_way = [runs.folders[at] for at in found if runs.statuses[at] == RUN_STATUS_RUNNING]
-    if not under_way:
-        (first, *others) = found
-        what = f"the {len(found)} runs {name!r} are" if others else f"run {runs.name(first)} is"
-        raise StoreError(f"nothing to stop: {what} not under way")
-    return under_way
+        raise ConfigError(f"{exc}\nunder way are the launches{listed(living)}") from exc
+    chosen = [runs.folders[at] for at in matching if at in under_way]
+    if not chosen:
+        (first, *others) = matching
+        if others:
+            raise StoreError(f"nothing to stop: all {len(matching)} runs {name!r} have ended")
+        ended = f"it has ended ({runs.statuses[first]})"
+        raise StoreError(f"nothing to stop: run {runs.name(first)}: {ended}")
+    return chosen
 
 
 # ---- launches ----------------------------------------------------------------------------------
@@ -145,16 +155,23 @@ def _await_launch(root: Path, launch: LaunchRecord, request: Request, fd: int, u
         time.sleep(_LOOK_SEC)
     if record is not None and record.ended_at is None and launch.path.exists():
         click.echo(f"launch {launch.id} ({launch.place}) has died; its runs are closed by")
-        click.echo("next: ztxexp repair", err=True)
+        click.echo(f"next: {line_to_type(root, 'repair')}", err=True)
         return 0
     counts = record.counts if record else {}
     ended = (
         ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()) or "no run ended"
     )
     click.echo(sanitize_for_terminal(f"launch {launch.id} has stopped: {ended}"))
-    on = "ztxexp resume" if launch.sweep is not None else launch.command
+    on = launch.command if launch.sweep is None else _resume(root, launch)
     click.echo(sanitize_for_terminal(f"next: {on}"), err=True)
     return 0
+
+
+def _resume(root: Path, launch: LaunchRecord) -> str:
+    """Return the line that goes on with a launch; it names all but the last one."""
+    records = read_launches(root)
+    is_last = not records or records[-1].id == launch.id
+    return line_to_type(root, "resume", *([] if is_last else [short_launch(launch, records)]))
 
 
 def _content(fd: int) -> bytes:
@@ -220,5 +237,8 @@ def _stop_run(root: Path, run_id: str, living: Sequence[LaunchRecord], timeout: 
         _explain_silence(*waiting[0], has_answered=False)
         return 1
     text = sanitize_for_terminal(str((done or answers)[0].get("text")))
+    for launch in living:
+        line = f"ztxexp stop {launch.id}"
+        text = text.replace(line, line_to_type(root, "stop", launch.id))
     click.echo(f"run {shown}: {text}", err=not done)
     return 0 if done else 1

@@ -138,7 +138,14 @@ def _screen(status: RootStatus, shown: _Shown) -> Any:
         text = launch_line(launch).partition("   ")[0]
         say(text, {"alive": "", "died": "bold red"}.get(record.state, "dim"))
         parts.append(render(launch.view))
-    at = next((n for n, line in enumerate(everything) if line.startswith(("best ", "failed "))), 0)
+    at = next(
+        (
+            n
+            for n, line in enumerate(everything)
+            if line.startswith(("best ", "failed ", "left over"))
+        ),
+        0,
+    )
     for line in everything[at:] if at else ():
         say(line, "red" if line.startswith("failed") else "dim")
     if shown.log and status.running:

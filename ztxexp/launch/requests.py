@@ -116,6 +116,8 @@ class Listener:
         ended = self._sweep.outcomes.get(run_id)
         if ended is not None and stopping.signals:
             text = f"it has ended: {ended.status}" + f" ({ended.reason})" * bool(ended.reason)
+        elif ended is not None:
+            text = f"it has ended ({ended.status})"
         elif self._sweep.in_process:
             text = (
                 "it is carried out in the process of its launch and cannot be stopped alone; "

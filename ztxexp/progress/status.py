@@ -13,13 +13,15 @@ from typing import Any
 from ztxexp.progress.best import Best
 from ztxexp.progress.display import View
 from ztxexp.progress.rows import Row, RunningRows
+from ztxexp.progress.unfinished import Unfinished, launch_at, unfinished_launches
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.results.index import Kind, read_all
-from ztxexp.results.launches import LaunchRecord, read_launches, read_state
+from ztxexp.results.launches import DIED, LaunchRecord, read_launches, read_state
 from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
 from ztxexp_core.store.files import RunFiles, read_record, timestamp_of
+from ztxexp_core.store.run_folder import LOST, effective_record
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
@@ -54,10 +56,12 @@ class LaunchStatus:
     Attributes:
         record: what it has written when it began and ended.
         view: its counts and the runs under way.
+        not_started: how many configurations it has not come to.
     """
 
     record: LaunchRecord
     view: View
+    not_started: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class RootStatus:
         running: runs under way, of whatever launch.
         failures: what has failed and was not run again, by kind, most frequent first.
         best: the best result, as a text; empty where there is none.
+        unfinished: launches that are over and have left something, the newest first.
         changes: a value that changes when anything goes on.
     """
 
@@ -80,6 +85,7 @@ class RootStatus:
     running: Sequence[Row] = ()
     failures: Sequence[FailureKind] = ()
     best: str = ""
+    unfinished: Sequence[Unfinished] = ()
     changes: object = field(default=None, compare=False)
 
     @property
@@ -115,6 +121,7 @@ class StatusReader:
         self._runs: NamedRuns | None = None
         self._counts: dict[str, int] = {}
         self._failures: list[FailureKind] = []
+        self._failed: list[object] = []  # when they began
         self._best = ""
         self._short: dict[str, str] = {}  # by identity
 
@@ -126,23 +133,31 @@ class StatusReader:
         """
         records = read_launches(self._root)
         if again or time.monotonic() >= self._due:
-            self._read_runs()
+            self._read_runs(records)
         launches = [self._launch(record) for record in records]
         shown = [row for launch in launches if launch.record.alive for row in launch.view.rows]
         running: Sequence[Row] = shown or self._running_by_records()
         states = [(one.record.id, one.record.state, _counts_of(one.view)) for one in launches]
         changes = (states, self._counts, self._sizes())
+        not_started = {one.record.id: one.not_started for one in launches}
         return RootStatus(
-            self._root, launches, self._counts, running, self._failures, self._best, changes
+            self._root,
+            launches,
+            self._counts,
+            running,
+            self._failures,
+            self._best,
+            unfinished_launches(records, not_started, self._failed),
+            changes,
         )
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    def _read_runs(self) -> None:
+    def _read_runs(self, records: Sequence[LaunchRecord]) -> None:
         began = time.monotonic()
         self._runs = runs = NamedRuns.of(self._root)
         self._counts = dict(Counter(str(status) for status in runs.statuses).most_common())
-        self._failures = _failures(runs)
+        self._failures, self._failed = _failures(runs, records)
         self._short.clear()
         self._best = self._best_of(runs)
         now = time.monotonic()
@@ -205,7 +220,10 @@ class StatusReader:
             _count(counts, "interrupted"),
             trackers=_trackers(state.get("trackers")),
         )
-        return LaunchStatus(record, view)
+        missing = _count(record.counts, "not_started")
+        if record.state == DIED:
+            missing = max(0, view.total - view.done - _count(state, "running"))
+        return LaunchStatus(record, view, missing)
 
     def _rows_of(self, launch_id: str, runs: Sequence[tuple[str, float | None]]) -> tuple[Row, ...]:
         """Return what to show of runs under way, each by its folder's name and its start."""
@@ -251,19 +269,23 @@ class StatusReader:
         return spec
 
 
-def _failures(runs: NamedRuns) -> list[FailureKind]:
-    """Return the failures that were not run again, by kind."""
+def _failures(
+    runs: NamedRuns, records: Sequence[LaunchRecord]
+) -> tuple[list[FailureKind], list[object]]:
+    """Return the failures that were not run again, by kind, and when these runs began."""
     failed = [at for at, status in enumerate(runs.statuses) if status == RUN_STATUS_FAILED]
     if not failed:
-        return []
+        return [], []
     newest = {places[0] for places in runs.latest.values()}
     kinds: dict[object, list[int]] = {}
     texts: dict[object, str] = {}
+    began: list[object] = []
     for at in failed:
         if at not in newest:
             continue
-        record = runs.record(at)
-        outcome = _outcome(runs.folders[at], record)
+        record = effective_record(dict(runs.record(at)), f"{runs.root}/{runs.folders[at]}")
+        began.append(record.get("started_at"))
+        outcome = _outcome(runs.folders[at], record, records)
         kind = failure_kind(outcome)
         kinds.setdefault(kind, []).append(at)
         if kind not in texts:
@@ -271,7 +293,7 @@ def _failures(runs: NamedRuns) -> list[FailureKind]:
             text = f"{outcome.error_type or 'Failure'}: {first}".removesuffix(": ")
             texts[kind] = cut(sanitize_for_terminal(text), _MESSAGE)
     found = sorted(kinds.items(), key=lambda item: len(item[1]), reverse=True)
-    return [
+    kinds_shown = [
         FailureKind(
             len(places),
             texts[kind],
@@ -281,10 +303,18 @@ def _failures(runs: NamedRuns) -> list[FailureKind]:
         )
         for kind, places in found
     ]
+    return kinds_shown, began
 
 
-def _outcome(name: str, record: Mapping[str, Any]) -> RunOutcome:
-    """Return how a run has failed, as its record says it."""
+def _outcome(name: str, record: Mapping[str, Any], records: Sequence[LaunchRecord]) -> RunOutcome:
+    """Return how a run has failed, as its record says it, or the death of its launch."""
+    if record.get("reason") == LOST:
+        launch = launch_at(records, record.get("started_at"))
+        if launch is not None and launch.state == DIED:
+            died, place = "the launch died", launch.place
+            return RunOutcome(
+                name, RUN_STATUS_FAILED, error_type=died, error_message=place, place=place
+            )
     signum, code = record.get("signal"), record.get("exit_code")
     return RunOutcome(
         name,

@@ -8,9 +8,12 @@ from datetime import timedelta
 from ztxexp.progress.display import status as counted
 from ztxexp.progress.rows import Row
 from ztxexp.progress.status import LaunchStatus, RootStatus
-from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp.progress.unfinished import Unfinished
+from ztxexp.results.to_type import line_to_type
+from ztxexp.text.format import cut, plural, sanitize_for_terminal
 
-_KINDS_SHOWN = 5
+_KINDS_SHOWN = _LAUNCHES_SHOWN = 5
+_NAME = 40  # characters of a function or a command
 
 
 def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
@@ -39,6 +42,7 @@ def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
         yield f"  {kind.count}  {kind.text}   {first}{kind.short}  {kind.name}".rstrip()
     if len(status.failures) > kinds:
         yield f"  and {plural(len(status.failures) - kinds, 'other kind')}"
+    yield from _unfinished(status)
 
 
 def shown_launches(status: RootStatus) -> list[LaunchStatus]:
@@ -70,14 +74,32 @@ def _rows(rows: Sequence[Row], running: int) -> Iterator[str]:
         yield f"  and {running - len(rows)} more"
 
 
+def _unfinished(status: RootStatus) -> Iterator[str]:
+    """Yield a line for each launch that has left something, with what goes on with it."""
+    if status.unfinished:
+        yield "left over"
+    for one in status.unfinished[:_LAUNCHES_SHOWN]:
+        counts = [(one.failed, "failed"), (one.not_started, "not started")]
+        left = ", ".join(f"{number} {word}" for number, word in counts if number)
+        function = sanitize_for_terminal(cut(one.record.function, _NAME))
+        yield f"  launch {one.short}  {function}  {left}   {_resume(status, one)}"
+    if len(status.unfinished) > _LAUNCHES_SHOWN:
+        yield f"  and {len(status.unfinished) - _LAUNCHES_SHOWN} more"
+
+
+def _resume(status: RootStatus, one: Unfinished) -> str:
+    """Return the line that runs what a launch has left; its own one if it came from Python."""
+    if one.record.sweep is None and one.record.command:
+        return sanitize_for_terminal(one.record.command)
+    return line_to_type(status.root, "resume", one.short)
+
+
 def next_lines(status: RootStatus) -> Iterator[str]:
     """Yield what to type next."""
-    words = []
+    steps = []
     if status.failures:
-        words.append(f"ztxexp logs {status.failures[0].short}")
-    last = status.launches[-1].record if status.launches else None
-    if not status.living and (status.failures or (last and last.counts.get("not_started"))):
-        by_hand = last is not None and last.sweep is None and last.command
-        words.append(sanitize_for_terminal(str(by_hand)) if by_hand else "ztxexp resume")
-    if words:
-        yield f"next: {'     '.join(words)}"
+        steps.append(line_to_type(status.root, "logs", status.failures[0].short))
+    if not status.living and status.unfinished:
+        steps.append(_resume(status, status.unfinished[0]))
+    if steps:
+        yield f"next: {'     '.join(steps)}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import (
     LAUNCHES,
@@ -123,6 +124,25 @@ def read_launches(root: str | Path) -> list[LaunchRecord]:
         return []
     read = (read_launch(root, folder / name) for name in names)
     return [launch for launch in read if launch is not None]
+
+
+def launches_named(launches: Sequence[LaunchRecord], text: str) -> list[LaunchRecord]:
+    """Return the launches that a text names: their ids or process ids, else a piece of their ids.
+
+    Example:
+        >>> launches_named(read_launches("results"), "97a7")[0].id
+        '20261129_140908_380979c1b7957a7'
+    """
+    exact = [one for one in launches if text in (one.id, str(one.owner.get("pid")))]
+    return exact or [one for one in launches if text and text in one.id]
+
+
+def listed(launches: Sequence[LaunchRecord]) -> str:
+    """Return a line for each launch, to choose from."""
+    lines = [
+        f"{one.id}  {one.place}  {one.function}, {plural(one.total, 'run')}" for one in launches
+    ]
+    return "\n  " + "\n  ".join(map(sanitize_for_terminal, lines))
 
 
 def read_launch(root: str | Path, path: Path) -> LaunchRecord | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ class NamedRuns:
             raise self._ambiguous(text, positions)
         return positions[0]
 
-    def find(self, text: str) -> list[int]:
+    def find(self, text: str, preferred: Collection[int] = ()) -> list[int]:
         """Return the positions of the runs that a text names.
 
         That is one, but for ``@failed`` and ``key=value,...``, which may be several.
@@ -209,6 +209,7 @@ class NamedRuns:
         Args:
             text: an id or a unique piece of one, a short id, ``3f2a~1``, ``@last``, ``@failed``,
                 ``@best:METRIC``, or ``lr=0.01,hidden=64``.
+            preferred: positions that count alone where an id could be several runs.
 
         Raises:
             ConfigError: no run has that name, or an id could be several runs; they are listed.
@@ -233,6 +234,8 @@ class NamedRuns:
                 f"no run below {self.root} has the id {text!r}"
                 f"{near or empty.other_level(self.root) or all_runs}"
             )
+        if len(matching) > 1:
+            matching = [at for at in matching if at in preferred] or matching
         if len(matching) > 1:
             raise self._ambiguous(text, matching)
         return matching
