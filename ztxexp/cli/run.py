@@ -41,7 +41,9 @@ def launched(sweep: Any, as_json: bool) -> int:
     from dataclasses import asdict
 
     from ztxexp.cli.launching import options_checked
+    from ztxexp.cli.main import INTERRUPTED
     from ztxexp.cli.output import say
+    from ztxexp.results.requests import was_asked
 
     say(": ".join(filter(None, [sweep.target.name, sweep.sizes])))
     with options_checked():
@@ -50,4 +52,6 @@ def launched(sweep: Any, as_json: bool) -> int:
         print_json(asdict(summary))
     else:
         click.echo(str(summary), err=True)
+    if was_asked(summary.stopped_because):
+        return INTERRUPTED
     return int(bool(summary.failed or summary.failed_elsewhere or summary.stopped_because))

@@ -82,6 +82,7 @@ class Progress:
         self._waiting: str | None = None
         self._lacking: dict[str, int] = {}
         self._running: dict[str, tuple[RunSpec, float]] = {}
+        self._again: dict[str, None] = {}  # runs that will be started again
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
         self._rows = RunningRows(identities)
@@ -100,11 +101,13 @@ class Progress:
         """Count a run as running; its configuration and last metric are shown."""
         with self._lock:
             self._running[spec.run_id] = (spec, time.monotonic())
+            self._again.pop(spec.run_id, None)
 
     def ended(self, outcome: RunOutcome) -> None:
         """Count a run as done."""
         with self._lock:
             spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
+            self._again.pop(outcome.run_id, None)
             self._done += outcome.reason != "interrupted"
             self._last_end = time.monotonic()
             if outcome.status == RUN_STATUS_SKIPPED:
@@ -127,6 +130,7 @@ class Progress:
         """Count a run as no longer running: it will be started again."""
         with self._lock:
             self._running.pop(outcome.run_id, None)
+            self._again[outcome.run_id] = None
 
     def reused(self, count: int = 1) -> None:
         """Move configurations that another launch has completed from the total to the reused."""
@@ -285,9 +289,11 @@ class Progress:
         with self._lock:
             view = self._counts(now)
             shown = list(islice(self._running.values(), runs))
+            again = list(islice(self._again, runs))
         state = dataclasses.asdict(view)
         del state["rows"], state["best"], state["elapsed"]
         state["runs"] = [[spec.run_id, round(date - now + since, 1)] for spec, since in shown]
+        state["again"] = again
         return state
 
     def _give_up(self, exc: Exception) -> None:

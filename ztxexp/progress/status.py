@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,15 @@ class StatusReader:
             again: read all runs in any case.
         """
         records = read_launches(self._root)
+        states = {one.id: read_state(one) if one.ended_at is None else {} for one in records}
         if again or time.monotonic() >= self._due:
-            self._read_runs(records)
-        launches = [self._launch(record) for record in records]
+            living = [states[record.id] for record in records if record.alive]
+            self._read_runs(records, {name for state in living for name in _under_way(state)})
+        launches = [self._launch(record, states[record.id]) for record in records]
         shown = [row for launch in launches if launch.record.alive for row in launch.view.rows]
         running: Sequence[Row] = shown or self._running_by_records()
-        states = [(one.record.id, one.record.state, _counts_of(one.view)) for one in launches]
-        changes = (states, self._counts, self._sizes())
+        counted = [(one.record.id, one.record.state, _counts_of(one.view)) for one in launches]
+        changes = (counted, self._counts, self._sizes())
         not_started = {one.record.id: one.not_started for one in launches}
         return RootStatus(
             self._root,
@@ -153,9 +155,13 @@ class StatusReader:
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    def _read_runs(self, records: Sequence[LaunchRecord]) -> None:
+    def _read_runs(self, records: Sequence[LaunchRecord], under_way: Collection[str]) -> None:
+        """Read all runs; one that a launch tries again has not failed."""
         began = time.monotonic()
         self._runs = runs = NamedRuns.of(self._root)
+        for at, status in enumerate(runs.statuses):
+            if status == RUN_STATUS_FAILED and runs.folders[at] in under_way:
+                runs.statuses[at] = RUN_STATUS_RUNNING
         self._counts = dict(Counter(str(status) for status in runs.statuses).most_common())
         self._failures, self._failed = _failures(runs, records)
         self._short.clear()
@@ -192,8 +198,7 @@ class StatusReader:
 
     # ---- launches ------------------------------------------------------------------------------
 
-    def _launch(self, record: LaunchRecord) -> LaunchStatus:
-        state = read_state(record) if record.ended_at is None else {}
+    def _launch(self, record: LaunchRecord, state: Mapping[str, Any]) -> LaunchStatus:
         counts = state or record.counts
         ended = sum(_count(counts, name) for name in ("succeeded", "failed", "skipped"))
         began, ends = timestamp_of(record.started_at), timestamp_of(record.ended_at)
@@ -339,6 +344,16 @@ def _count(values: Mapping[str, Any], name: str) -> int:
 
 def _counts_of(view: View) -> tuple[int, ...]:
     return view.total, view.done, view.running, view.failed, view.skipped, view.reused
+
+
+def _under_way(state: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the runs that a launch carries out, or will try again."""
+    runs, again = state.get("runs"), state.get("again")
+    for one in runs if isinstance(runs, list) else ():
+        pair = _pair(one)
+        if pair is not None:
+            yield pair[0]
+    yield from (one for one in (again if isinstance(again, list) else ()) if isinstance(one, str))
 
 
 def _pair(one: object) -> tuple[str, float | None] | None:

@@ -24,7 +24,10 @@ def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
         kinds: of failures that are shown; the others are counted.
     """
     counts = ", ".join(f"{n} {name}" for name, n in status.counts.items())
-    runs = plural(sum(status.counts.values()), "run")
+    number = sum(status.counts.values())
+    runs, views = plural(number, "run"), [launch.view for launch in shown_launches(status)]
+    if views and number != sum(view.done + view.running for view in views):
+        runs += " of all launches"
     yield sanitize_for_terminal(f"{status.root}: {runs}{f': {counts}' if counts else ''}")
     for launch in shown_launches(status):
         yield launch_line(launch)
@@ -59,6 +62,7 @@ def launch_line(launch: LaunchStatus) -> str:
         "ended": f"ended, was {record.place}",
     }[record.state]
     counts = " · ".join(text for text, _ in counted(launch.view))
+    counts = counts.replace(" reused", " reused beside them")
     why = f"   stopped: {record.stopped_because}" if record.stopped_because else ""
     return sanitize_for_terminal(
         f"launch {record.id}  {where}  {record.function}   {counts}{why}".replace("  None", "")

@@ -48,6 +48,11 @@ class Request:
         return f"by `ztxexp stop{option}` from {self.sender}"
 
 
+def was_asked(stopped_because: str | None) -> bool:
+    """Return whether a launch was stopped because somebody has asked for it."""
+    return (stopped_because or "").startswith("by `ztxexp stop")
+
+
 def ask(launch: LaunchRecord, what: str, run_id: str = "") -> Request:
     """Ask something of a launch; it answers in its record.
 

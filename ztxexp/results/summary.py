@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ztxexp.results.failure_groups import FailureGroup
+from ztxexp.results.requests import was_asked
 from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
 from ztxexp.text.logs import last_lines, read_end
 from ztxexp.text.terminal import in_notebook
@@ -122,7 +123,8 @@ class RunSummary(_ShownOnce):
         if shown_in is not None and shown_in == place_of(here):
             return "\n".join([*lines, *self._in_short(of_shell)])
         if self.stopped_because:
-            lines.append(f"stopped: {_first_line(self.stopped_because)}")
+            how = "stopped as asked," if was_asked(self.stopped_because) else "stopped:"
+            lines.append(f"{how} {_first_line(self.stopped_because)}")
         if self.still_running:
             lines.append(f"still running: {_first_line(', '.join(self.still_running))}")
         # The last lines of the logs were shown once, when the launch ended; the count is above.
@@ -142,7 +144,8 @@ class RunSummary(_ShownOnce):
         parts += [f"{name} lacks {plural(n, 'run')}" for name, n in self.lacking.items()]
         text = f" ({sanitize_for_terminal(', '.join(parts))})" if parts else ""
         again = "" if of_shell else "; to see it again: print(summary.problems())"
-        yield f"what went wrong stands above{text}{again}"
+        if parts or not was_asked(self.stopped_because):
+            yield f"what went wrong stands above{text}{again}"
 
     def tell_problems(self, log: logging.Logger) -> None:
         """Log :meth:`problems` as a warning, if there are any; ``print`` need not repeat them."""
@@ -165,7 +168,8 @@ class RunSummary(_ShownOnce):
         lines = [failures_text(self.failures, self.total)] if self.failures else []
         if self.stopped_because:
             why, count = _first_line(self.stopped_because), plural(self.not_started, "run")
-            lines.insert(0, f"stopped: {why}; {count} not started")
+            how = "stopped as asked," if was_asked(self.stopped_because) else "stopped:"
+            lines.insert(0, f"{how} {why}; {count} not started")
         if hasattr(self, "_next_steps"):
             lines += self._next_lines() if lines else ()
         elif self.stopped_because:

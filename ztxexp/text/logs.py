@@ -67,9 +67,9 @@ def lines_before_death(path: str | Path, count: int) -> list[str]:
     threads = [i for i, line in enumerate(dump) if line.startswith(_THREADS)]
     # The main thread is last; there is no current one where the crash was outside of Python.
     crashed = max(threads, key=lambda i: (dump[i].startswith(_THREADS[0]), i), default=len(dump))
-    frames = itertools.takewhile(_USER_FRAME.match, dump[crashed + 1 :])
-    kind = dump[crashed] if stack else dump[0]
-    return [*_lines(end[:start], count), kind, *frames, *after[-count:]]
+    frames = list(itertools.takewhile(_USER_FRAME.match, dump[crashed + 1 :]))
+    kind = [] if stack and not frames else [dump[crashed] if stack else dump[0]]
+    return [*_lines(end[:start], count), *kind, *frames, *after[-count:]]
 
 
 _DUMP_BYTES = 2**20  # up to 100 calls in each of 100 threads

@@ -188,6 +188,14 @@ def test_a_crash_in_a_process_of_many_threads_is_told_as_python_writes_it(tmp_pa
     ]
 
 
+def test_a_stack_without_a_frame_of_the_user_is_left_out(tmp_path) -> None:
+    """As at the time limit of a command, whose worker only waits for it."""
+    log = tmp_path / "run.log"
+    ours = '  File "/x/ztxexp_core/run/run.py", line 220 in _call\n'
+    log.write_text(f"epoch 1\nCurrent thread 0x00007f (most recent call first):\n{ours}")
+    assert lines_before_death(log, 3) == ["epoch 1"]
+
+
 def test_without_a_crash_the_last_lines_are_told(tmp_path) -> None:
     log = tmp_path / "run.log"
     log.write_text("".join(f"epoch {i}\n" for i in range(50)))
