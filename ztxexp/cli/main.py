@@ -104,7 +104,7 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             code = INTERRUPTED
         except FileNotFoundError:
-            if os.path.exists(os.curdir):
+            if _has_working_folder():
                 raise
             click.echo("ztxexp: the working folder has been deleted; cd to another one", err=True)
             code = FAILURE
@@ -113,6 +113,14 @@ class LazyGroup(click.Group):
             typed_wrong = isinstance(exc, (UnknownPluginError, OptionError, ConfigError))
             code = USAGE if typed_wrong else FAILURE
         ctx.exit(code or 0)
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 @click.group(
