@@ -31,6 +31,7 @@ from ztxexp.results.keys import (
 from ztxexp.results.selection import Selection, chosen_runs, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import watched
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import MetricEvent
 from ztxexp_core.store.lines import read_jsonl
@@ -184,7 +185,8 @@ def _warn_unknown(
     hint = with_split(metric_key, known) or closest(word, names)
     runs = read_runs(dataclasses.replace(selection, metrics_filename="metrics.json"))
     if metric_key in flattened(runs.metrics).names():
-        hint = " (runs have returned it: to_dataframe() has it)"
+        has_it = either("to_dataframe()", "ztxexp list")
+        hint = f" (runs have returned it: {has_it} has it)"
     shown = ", ".join(sorted(names)[:_NAMES_SHOWN]) or "none"
     _log.warning(
         "no row holds %s%s; the rows read hold: %s",

@@ -25,16 +25,19 @@ from ztxexp.results.keys import (
     varying,
     without_number,
 )
+from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
+from ztxexp.text.wording import either, option
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import is_number
 
 _log = logging.getLogger("ztxexp")
 
-_SHOWN = 5  # groups, runs or values that a message names
+_SHOWN = 5  # groups or values that a message names
+_RUNS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ def grouped(
     """
     config = flattened(runs.config)
     codes = varying(config)
-    hint = ", or give over=None to let every run count"
+    every = either("over=None", "--over none")
+    hint = f", or give {every} to let every run count"
     averaged = [
         asked_for(runs.parts, key, "config", "over", hint)
         for key in dict.fromkeys(as_list(over, "over"))
@@ -162,7 +166,8 @@ def grouped(
     twice = {column.name for column in averaged} & {column.name for column in columns}
     if twice:
         name = min(twice)
-        raise ConfigError(f"{name!r} stands in by and in over; it makes groups or is averaged")
+        both = f"{option('by')} and in {option('over')}"
+        raise ConfigError(f"{name!r} stands in {both}; it makes groups or is averaged")
     codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
     group = _numbered(codes_by, len(runs))
     # A folder for each run, say, tells no seeds apart: no two groups share a value of such a key.
@@ -232,7 +237,7 @@ def _latest(runs: RunSet, alike: list[int], who: str) -> list[int]:
             "%s: left out %s, since a later one of the same configuration succeeded too: %s",
             who,
             plural(len(earlier), "run"),
-            _listed([run_id for at, run_id in enumerate(runs.ids()) if at in earlier]),
+            _named(runs, sorted(earlier)),
         )
         _warn_of_other_code(runs, same.values(), set(latest), who)
     return latest
@@ -262,16 +267,27 @@ def _warn_of_other_code(
         )
 
 
+def _named(runs: RunSet, positions: Sequence[int]) -> str:
+    """Return the short names of a few runs, and how many more there are."""
+    names = runs.ids()
+    if all(isinstance(one, str) for one in runs.run.column("identity")):
+        names = NamedRuns(runs.root, runs.names, runs.run, runs.config).short
+    shown = ", ".join(names[at] for at in positions[:_RUNS_SHOWN])
+    more = len(positions) - _RUNS_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> None:
     """Log which keys differ within a group."""
     groups = len(set(group))
     mixed = [key for key, of in codes.items() if len(set(zip(group, of, strict=True))) > groups]
     if mixed:
         _log.warning(
-            "%s: runs of one group differ in %s, so the means are over mixed settings; add to by "
+            "%s: runs of one group differ in %s, so the means are over mixed settings; add to %s "
             "what should make groups of its own",
             who,
             ", ".join(map(repr, mixed)),
+            either("by", "--rows or --cols" if who == "table" else "--by"),
         )
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # it is not imported where there is no condition
     from ztxexp.text.expression import Expression
 
 _LOOKED_IN = ("metrics", "config", "run")  # in this order
+_INTERNAL = frozenset({"owner", "identity", "files", "schema_version"})  # of run.json: not listed
 _KEYS_SHOWN = 20
 _CURVES_READ = 3  # to look for a metric that no run has returned
 SUCCEEDED = (RUN_STATUS_SUCCEEDED,)
@@ -192,9 +193,10 @@ class RunTable:
             if self.logged is not None and key in self.logged.steps:
                 raise ConfigError(self.logged.no_value(key))
             of_metric = "METRIC" in argument.upper()
-            known = self.metrics.names() if of_metric else self.keys()
+            shown = self.metrics.names() + ([] if of_metric else self.config.names())
+            known = shown if of_metric else self.keys()
             before = f"{argument}: " if argument.startswith("-") else ""
-            listed = ", ".join(known[:_KEYS_SHOWN]) + (", ..." if len(known) > _KEYS_SHOWN else "")
+            listed = ", ".join(shown[:_KEYS_SHOWN]) + (", ..." if len(shown) > _KEYS_SHOWN else "")
             if any(key in read_points(folder) for folder in self.runs.folders()[:_CURVES_READ]):
                 hint = "; it was logged at steps, and not returned: --at last takes its last value"
                 raise ConfigError(f"{before}no run has returned {key!r}{hint}")
@@ -217,8 +219,8 @@ class RunTable:
 
     def keys(self) -> list[str]:
         """Return all keys that can be asked for: metrics, configuration, ``run.json``."""
-        names = [*self.metrics.names(), *self.config.names(), *self.runs.run.names()]
-        return list(dict.fromkeys(names))
+        of_run = [name for name in self.runs.run.names() if name not in _INTERNAL]
+        return list(dict.fromkeys([*self.metrics.names(), *self.config.names(), *of_run]))
 
     def is_metric(self, key: str) -> bool:
         """Return whether a key is that of a metric."""

@@ -145,6 +145,6 @@ def _no_curve(table: RunTable, metric: str) -> str:
 
     names = sorted({name for folder in table.runs.folders()[:5] for name in read_points(folder)})
     if not names:
-        return "these runs have logged nothing at steps: ctx.log_metric(step, {...}) does"
+        return "these runs have logged nothing at steps, so there is no curve"
     listed = ", ".join(names[:_NAMES_SHOWN])
     return f"no run has logged {metric!r}{closest(metric, names)}; known: {listed}"

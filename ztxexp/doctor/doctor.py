@@ -18,6 +18,7 @@ from ztxexp.plugin_tools.plugin_states import CLASH, IMPORT_SEC, plugin_states
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, READY
 from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
 from ztxexp.text.format import plural, size
+from ztxexp.text.wording import either
 from ztxexp_core.errors import OptionError
 from ztxexp_core.machine.gpus import Nvml
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
@@ -156,7 +157,8 @@ def check_root(root: str | Path) -> Iterator[Check]:
         hint = "moves.jsonl there says why; look at them, then delete what is not needed"
         yield Check(WARN, "set aside", text, hint)
     elif folder == root:
-        yield Check(OK, "set aside", "none (for damaged runs: ResultAnalyzer(root).check())")
+        look = either("ResultAnalyzer(root).check()", "ztxexp check")
+        yield Check(OK, "set aside", f"none (for damaged runs: {look})")
 
 
 def _writing(folder: Path) -> Check:

@@ -25,6 +25,7 @@ from ztxexp_core.store.run_folder import LOST, effective_record
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
+_DAMAGED = "damaged"  # a run whose record cannot be read
 _ROWS = 32  # running configurations of one launch
 _MESSAGE, _NAME = 100, 200  # characters of a message, of a run's id
 _CALM_SEC, _SHARE = 1.0, 20  # all runs are read again after so long, and so many times that
@@ -162,7 +163,8 @@ class StatusReader:
         for at, status in enumerate(runs.statuses):
             if status == RUN_STATUS_FAILED and runs.folders[at] in under_way:
                 runs.statuses[at] = RUN_STATUS_RUNNING
-        self._counts = dict(Counter(str(status) for status in runs.statuses).most_common())
+        counted = Counter(str(status or _DAMAGED) for status in runs.statuses)
+        self._counts = dict(counted.most_common())
         self._failures, self._failed = _failures(runs, records)
         self._short.clear()
         self._best = self._best_of(runs)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ztxexp.project import project
 from ztxexp.results.arguments import checked_choice
 from ztxexp.results.sweep_records import last_sweep
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError
 
 _log = logging.getLogger("ztxexp")
@@ -80,10 +81,10 @@ def direction(metric: object, mode: str = "", root: str | Path | None = None) ->
         name, other = ("largest", "min") if known.mode == "max" else ("smallest", "max")
         _log.log(
             logging.INFO if known.mode == "max" else logging.WARNING,
-            "%r: the %s is the best, inferred from the name; mode=%r asks for the other",
+            "%r: the %s is the best, inferred from the name; %s asks for the other",
             metric,
             name,
-            other,
+            either(f"mode={other!r}", f"--{other}"),
         )
     return known.mode
 
@@ -97,9 +98,11 @@ def direction_of(metric: object, mode: str = "", root: str | Path | None = None)
     known = known_direction(metric, mode, root)
     if known is None:
         name = str(metric)
+        python = "--max or --min (in Python mode='max' or mode='min')"
+        options = either(python, "--max or --min")
         raise ConfigError(
-            f"is the largest {name!r} the best, or the smallest? Its name does not say. Give --max "
-            f"or --min (in Python mode='max' or mode='min'), or declare it in pyproject.toml: "
+            f"is the largest {name!r} the best, or the smallest? Its name does not say. Give "
+            f"{options}, or declare it in pyproject.toml: "
             f'[tool.ztxexp.metrics] {_toml_key(name)} = "max"'
         )
     return known

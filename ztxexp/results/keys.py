@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ztxexp.results.columns import Column, ColumnTable, DictColumn, KeyGroup, Object, moved, pack
+from ztxexp.text.wording import either, option
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.store.lines import read_jsonl
 from ztxexp_core.values.codec import float_text, is_number
@@ -84,7 +85,9 @@ def asked_for(
     known = sorted(prefix + name for name in flattened(parts[asked]).names())
     listed = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if len(known) > _NAMES_SHOWN else "")
     hint = closest(key, known) + (hint or _elsewhere(parts, key, expected) or _logged(key, folders))
-    raise ConfigError(f"{argument}: {_UNKNOWN[expected]} {key!r}{hint}; known: {listed or 'none'}")
+    before = "" if expected == "metrics" else f"{option(argument)}: "
+    before = either(f"{argument}: ", before)
+    raise ConfigError(f"{before}{_UNKNOWN[expected]} {key!r}{hint}; known: {listed or 'none'}")
 
 
 def cells_of(table: ColumnTable, key: str) -> list[Any]:
@@ -114,10 +117,12 @@ def _logged(key: str, folders: Sequence[str]) -> str:
     for folder in folders[:_CURVES_READ]:
         logged |= logged_names(islice(read_jsonl(f"{folder}/metrics.jsonl"), _ROWS_READ))
     if any(key == metric for _, metric in logged):
-        return (
-            f"; it was logged at steps, and not returned: to_curve_dataframe({key!r}) has it; "
-            "return it, or call ctx.set_summary, to have it here"
+        has_it = either(
+            f"to_curve_dataframe({key!r}) has it; return it, or call ctx.set_summary, to have it "
+            "here",
+            "--at last takes its last value",
         )
+        return f"; it was logged at steps, and not returned: {has_it}"
     return with_split(key, logged)
 
 
@@ -146,7 +151,8 @@ def with_split(key: str | None, known: Iterable[tuple[str, str]]) -> str:
     """
     for split, metric in known:
         if key in [f"{split}{mark}{metric}" for mark in "/_.-"]:
-            call = f"to_curve_dataframe({metric!r}, split={split!r})"
+            python = f"to_curve_dataframe({metric!r}, split={split!r})"
+            call = either(python, f"ztxexp curves {metric} --split {split}")
             return f" (it is {metric!r} of the split {split!r}: {call})"
     return ""
 

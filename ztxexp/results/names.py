@@ -351,8 +351,21 @@ class NamedRuns:
             shown.append(f"... and {len(positions) - len(shown)} more")
         lines = "\n  ".join(shown)
         return ConfigError(
-            f"{text!r} could be {plural(len(positions), 'run')}; give more of the id:\n  {lines}"
+            f"{text!r} could be {plural(len(positions), 'run')}; {self._narrower(text, positions)}:"
+            f"\n  {lines}"
         )
+
+    def _narrower(self, text: str, positions: Sequence[int]) -> str:
+        """Say how to name one of several runs: by more of its id, or by one more key."""
+        if "=" not in text:
+            return "give more of the id"
+        given = {pair.partition("=")[0].strip() for pair in text.split(",")}
+        cells = {key: self.flat_config.column(key) for key in self.varying if key not in given}
+        for key, column in cells.items():
+            values = [column[at] for at in positions]
+            if any(value != values[0] for value in values):
+                return f"add a key, as in {text},{key}={values[0]}"
+        return "give an id"
 
     def candidate(self, position: int, width: int = LEAST_DIGITS) -> str:
         """Return a run as messages list it: short id, keys that vary, and its id."""

@@ -21,6 +21,7 @@ from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all,
 from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -222,8 +223,9 @@ class RunSet:
             known.update(hidden)
             _log.warning(
                 "records have one value for a name, so they hide: %s; rename what you need beside "
-                "the other, or ask for prefix=True",
+                "the other, or %s",
                 ", ".join(sorted(hidden.values())),
+                either("ask for prefix=True", "give --prefix"),
             )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.text.wording import either
 
 Item = TypeVar("Item")
 
@@ -82,7 +83,8 @@ class Report(Printable, Sequence[Item], Generic[Item]):
         for word in dict.fromkeys(getattr(item, field) for item in self.items):
             items = [item for item in self.items if getattr(item, field) == word]
             rest = len(items) - _SHOWN
-            yield items[:_SHOWN], f"and {rest} more, see .of({word!r})" if rest > 0 else ""
+            others = either(f".of({word!r})", "--json")
+            yield items[:_SHOWN], f"and {rest} more, see {others}" if rest > 0 else ""
 
 
 def shown_path(root: Path, path: Path) -> str:

@@ -17,6 +17,7 @@ from ztxexp.provenance.provenance import (
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
+from ztxexp.text.wording import either
 from ztxexp.upkeep.inspecting import (
     DAMAGE,
     NOTE,
@@ -72,17 +73,24 @@ class StoreReport(Report[Finding]):
     def one_line(self) -> str:
         """Return the counts, as in ``'./results: 24 runs; 1 damaged, 2 warnings'``."""
         counts = [
-            f"{n} damaged" if severity == DAMAGE else plural(n, severity)
+            f"{self._damaged()} damaged" if severity == DAMAGE else plural(n, severity)
             for severity, n in self.counts.items()
         ]
         found = ", ".join(counts) or "no problems found"
         return f"{sanitize_for_terminal(str(self.root))}: {plural(self.runs, 'run')}; {found}"
 
+    def _damaged(self) -> int:
+        """Return how many entries below the root are damaged; one may have several findings."""
+        paths = [one.path for one in self.items if one.severity == DAMAGE]
+        inside = [path.relative_to(self.root) for path in paths if path.is_relative_to(self.root)]
+        return len({path.parts[:1] for path in inside}) + len(paths) - len(inside)
+
     def lines(self) -> Iterator[str]:
         """Yield the findings by kind, the first few of each."""
         for findings, rest in self.groups("kind"):
             first = findings[0]
-            yield f"{first.severity:<7}  {first.kind}: {first.hint}"
+            hint = first.hint.replace("repair()", either("repair()", "ztxexp repair"))
+            yield f"{first.severity:<7}  {first.kind}: {hint}"
             for finding in findings:
                 yield f"           {shown_path(self.root, finding.path)}: {finding.what}"
             if rest:

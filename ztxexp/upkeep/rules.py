@@ -214,7 +214,7 @@ def _averaged(runs: RunSet, over: Sequence[str]) -> tuple[Sequence[int | None], 
     """
     if not over:
         return [None] * len(runs), [0] * len(runs)
-    averaged = [asked_for(runs.parts, key, "config", option("over")) for key in over]
+    averaged = [asked_for(runs.parts, key, "config", "over") for key in over]
     config = flattened(runs.config)
     others = [
         codes

@@ -326,6 +326,29 @@ def test_diff_says_what_differs_and_what_is_better(root):
 # ---- best, table -----------------------------------------------------------------------------
 
 
+def test_of_repeated_runs_a_few_are_named_by_their_short_ids(tmp_path, caplog):
+    for number in range(6):
+        for seed in range(2):
+            config = {"seed": seed, "lr": 0.1}
+            date = f"2026-03-01T10:00:0{number}+00:00"
+            more = {"identity": config_identity(config), "started_at": date, "finished_at": date}
+            write_run(tmp_path, f"2026_{seed}_{number}", config=config, metrics={"loss": 1}, **more)
+    assert run(tmp_path, "best", "loss", "--over", "seed")[0] == 0
+    (text,) = [one for one in caplog.messages if "left out 10 runs" in one]
+    names = text.rpartition(": ")[2]
+    assert names.endswith(" and 7 more") and names.count("~") == 3 and "2026_" not in names
+
+
+def test_several_runs_with_the_same_values_ask_for_one_more_key(root):
+    code, out, err = run(root, "show", "lr=0.01")
+    assert (code, out) == (2, "") and "add a key, as in lr=0.01,net.hidden=16:" in err
+
+
+def test_unknown_keys_list_metrics_and_keys_and_nothing_internal(root):
+    _, _, err = run(root, "list", "--sort", "zz")
+    assert "known: accuracy, loss, lr, net.hidden, seed, batch\n" in err
+
+
 def test_best_ranks_configurations_over_seeds(root):
     code, out, err = run(root, "best", "accuracy", "--json")
     first, *_, last = json.loads(out)

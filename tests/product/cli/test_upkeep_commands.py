@@ -37,6 +37,7 @@ def test_check_and_repair_say_what_they_find_and_what_to_type(root):
         os.utime(path, (0, 0))
     code, out, err = run("check", "-C", str(root))
     assert code == 1 and "1 damaged" in out and err == f"next: ztxexp repair --dry-run -C {root}\n"
+    assert "damage   damaged run: ztxexp repair moves it" in out
     code, out, _ = run("check", "-C", str(root), "--json")
     assert code == 1 and json.loads(out)[0]["severity"] == "damage"
     code, out, err = run("repair", "-C", str(root), "--dry-run")
@@ -51,6 +52,33 @@ def test_gc_deletes_only_when_told_so(root):
     assert len(folders(root)) == 3
     code, out, err = run(*words, "--yes")
     assert (code, err) == (0, "") and "deleted 2 of 3" in out and len(folders(root)) == 1
+
+
+def test_gc_keeps_all_seeds_of_the_best_configuration(tmp_path):
+    root, scores = tmp_path / "seeds", {(0.1, 0): 0.9, (0.1, 1): 0.1, (0.2, 0): 0.6, (0.2, 1): 0.7}
+    ExperimentPipeline(root).grid({"lr": [0.1, 0.2], "seed": [0, 1]}).run(
+        lambda ctx: {"score": scores[ctx.config["lr"], ctx.config["seed"]]}
+    )
+    words = ("gc", "-C", str(root), "--keep-best", "1", "--metric", "score")
+    code, out, _ = run(*words)
+    assert code == 0 and "would delete 2 of 4" in out and "lr=0.2" not in out
+    assert "1 configuration with the largest mean score over seed, all its runs kept" in out
+    code, out, _ = run(*words, "--over", "none")
+    assert code == 0 and "would delete 3 of 4" in out and "lr=0.1 seed=0" not in out
+    code, _, err = run(*words, "--over", "sed")
+    assert code == 2 and "--over: no configuration has the key 'sed'" in err
+
+
+def test_two_findings_of_one_run_are_one_damaged_run(root):
+    first, second = (root / name for name in folders(root)[:2])
+    (first / "run.json").write_text("{")
+    (second / "config.json").write_text("[]")
+    for folder in (first, second):
+        for path in (folder, *folder.iterdir()):
+            os.utime(path, (0, 0))
+    assert "3 runs; 2 damaged" in run("check", "-C", str(root))[1]
+    out = run("status", "-C", str(root))[1]
+    assert "1 damaged" in out and "None" not in out
 
 
 def test_gc_without_a_rule_is_a_usage_error(root):
