@@ -52,6 +52,7 @@ def command(named: str, root: Path, follow: bool, error: bool, limit: int | None
         say(f"{runs.name(at)}: following until it ends (Ctrl-C leaves it alone)")
         blocks = _follow(path, root / runs.folders[at])
     _print(blocks, limit, raw, follow)
+    status = _status(root / runs.folders[at]) if follow else status
     if status == "failed" and not error and os.path.lexists(files.error):
         say(f"it failed: {line_to_type(root, 'logs', short, '--error')}")
     return 0
@@ -104,17 +105,18 @@ def _follow(path: str, folder: Path) -> Iterator[bytes]:
             return
         yield b""
         looks += 1
-        ended = looks % _RECORD_EVERY == 0 and not _is_running(folder)
+        ended = looks % _RECORD_EVERY == 0 and _status(folder) != "running"
         if not ended:
             time.sleep(_LOOK_EVERY)
 
 
-def _is_running(folder: Path) -> bool:
+def _status(folder: Path) -> object:
+    """Return the status of a run as it is now; ``None`` where it has none."""
     from ztxexp_core.store.files import read_record
     from ztxexp_core.store.run_folder import effective_record
 
     record = read_record(f"{folder}/run.json")
-    return record is not None and effective_record(record, folder).get("status") == "running"
+    return None if record is None else effective_record(record, folder).get("status")
 
 
 def _print(blocks: Iterator[bytes], limit: int | None, raw: bool, follow: bool) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ztxexp.progress.status_lines import launch_line, lines, next_lines, shown_launches
+from ztxexp.progress.unfinished import short_launch
 from ztxexp.text.logs import last_lines
 from ztxexp_core.store.files import RunFiles
 
@@ -132,10 +133,12 @@ def _screen(status: RootStatus, shown: _Shown) -> Any:
         parts.append(Text(text, style, no_wrap=True, overflow="ellipsis"))
 
     everything = list(lines(status, *([_MANY] if shown.failures else [])))
-    say(everything[0], "bold")
+    parts.append(Text(everything[0], "bold"))  # folded where it is too long
+    records = [launch.record for launch in status.launches]
     for launch in shown_launches(status):
         record = launch.record
         text = launch_line(launch).partition("   ")[0]
+        text = text.replace(record.id, short_launch(record, records), 1)
         say(text, {"alive": "", "died": "bold red"}.get(record.state, "dim"))
         parts.append(render(launch.view))
     at = next(
@@ -147,14 +150,17 @@ def _screen(status: RootStatus, shown: _Shown) -> Any:
         0,
     )
     for line in everything[at:] if at else ():
-        say(line, "red" if line.startswith("failed") else "dim")
+        if "   ztxexp " in line:  # to be typed: no piece of it is left out
+            parts.append(Text(line, "dim"))
+        else:
+            say(line, "red" if line.startswith("failed") else "dim")
     if shown.log and status.running:
         row = status.running[shown.selected]
         say(f"log  {row.short}  {row.label}", "bold")
         for line in last_lines(RunFiles(status.root / row.run_id).log, _LOG_LINES):
             say(f"  {line}")
     if status.living:
-        keys = "q quits · s stops · f failures · up, down, enter: log of a run"
+        keys = "q quits · s stops · f failures · up, down, enter: a log"
         say(shown.question or keys, "reverse" if shown.question else "dim")
     return Group(*parts)
 

@@ -120,12 +120,20 @@ class _First:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
-        counts = Text(" · ").join(Text(*part) for part in status(self._view))
-        width = min(_WIDEST, options.max_width - counts.cell_len - 4)
+        parts = [Text(*part) for part in status(self._view)]
+        length = Text(" · ").join(parts).cell_len
+        width = min(_WIDEST, options.max_width - length - 4)
         line = Text("  ")
         if self._view.total and width >= _NARROWEST:
             line.append(_bar(self._view, width)).append("  ")
-        yield line + counts
+        for number, part in enumerate(parts):
+            if number and line.cell_len + part.cell_len + 3 > options.max_width:
+                yield line  # no count is torn
+                line = Text("    ")
+            elif number:
+                line.append(" · ")
+            line.append_text(part)
+        yield line
 
 
 def _bar(view: View, width: int) -> Text:

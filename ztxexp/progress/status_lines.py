@@ -10,7 +10,7 @@ from ztxexp.progress.rows import Row
 from ztxexp.progress.status import LaunchStatus, RootStatus
 from ztxexp.progress.unfinished import Unfinished
 from ztxexp.results.to_type import line_to_type
-from ztxexp.text.format import cut, plural, sanitize_for_terminal
+from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
 
 _KINDS_SHOWN = _LAUNCHES_SHOWN = 5
 _NAME = 40  # characters of a function or a command
@@ -28,7 +28,8 @@ def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
     runs, views = plural(number, "run"), [launch.view for launch in shown_launches(status)]
     if views and number != sum(view.done + view.running for view in views):
         runs += " of all launches"
-    yield sanitize_for_terminal(f"{status.root}: {runs}{f': {counts}' if counts else ''}")
+    total = f"{short_path(status.root)}: {runs}"
+    yield sanitize_for_terminal(f"{total}: {counts}" if counts else total)
     for launch in shown_launches(status):
         yield launch_line(launch)
         yield from _rows(launch.view.rows, launch.view.running)

@@ -20,6 +20,7 @@ from ztxexp_core.store.files import RunFiles
 _KINDS_SHOWN = 5
 _TAILS_SHOWN = 2  # of the most frequent kinds
 _TAIL_LINES = 5
+_ENDLESS = 10_000
 _WIDTH = 120  # characters of a message or a line of a log; paths are never cut
 
 
@@ -48,8 +49,10 @@ class _ShownOnce:
     def _next_lines(self) -> Iterator[str]:
         steps = getattr(self, "_next_steps", [])
         width = max((len(step) for step, _ in steps), default=0)
+        room = _columns_of_terminal() - width - 9
         for number, (step, what) in enumerate(steps):
-            yield f"{'      ' if number else 'next: '}{step:<{width}}   {what}"
+            shown = f"{step:<{width}}   {what}" if len(what) <= room else step
+            yield f"{'      ' if number else 'next: '}{shown}"
 
 
 @dataclass(slots=True)
@@ -191,6 +194,14 @@ def note_other_code(summary: RunSummary, count: int, any_code: bool) -> RunSumma
     summary.reused_of_other_code = count
     summary._leave_out_other_code(any_code)
     return summary
+
+
+def _columns_of_terminal() -> int:
+    """Return how wide the terminal is on which a launch says how it has ended."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _ENDLESS
+    except (AttributeError, OSError, ValueError):  # none, a file, a pipe
+        return _ENDLESS
 
 
 def place_of(stream: Any) -> object:

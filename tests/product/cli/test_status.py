@@ -212,3 +212,13 @@ def test_damaged_states_and_links_are_left_out(tmp_path):
     state.write_text("[1")
     (launch,) = StatusReader(root).read().launches
     assert launch.view.done == 0 and launch.view.total == 3
+
+
+@posix
+def test_on_a_narrow_terminal_no_line_to_type_is_cut(tmp_path):
+    sweep(tmp_path / "a root with a long name", fail=(2,))
+    script = _WATCH.replace('"--watch"', '"--watch", "-C", "a root with a long name"')
+    seen = on_terminal(tmp_path, script, columns=50)
+    text = "\n".join(seen.lines)
+    assert "a root with a long name: 3 runs" in text and str(tmp_path) not in text
+    assert "1 failed" in text and "left over" in text

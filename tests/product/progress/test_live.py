@@ -309,3 +309,11 @@ def test_a_terminal_that_takes_nothing_any_more_holds_nothing_up(terminal) -> No
     os.close(master)
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_no_count_is_torn_where_the_terminal_is_narrow(tmp_path) -> None:
+    script = WAITS.replace("wait()", "progress.waiting_for('the server of results'); wait()", 1)
+    seen = on_terminal(tmp_path, script, ("waiting", "\n"), columns=40)
+    first, second, *_ = seen.at[0].splitlines()
+    assert "done · 1 running · elapsed 0:00:0" in first and " · " not in second
+    assert second == "    waiting: the server of results"
