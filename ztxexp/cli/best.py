@@ -12,6 +12,7 @@ import click
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
 from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
+from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ZtxexpError
@@ -28,10 +29,13 @@ _RUNS_SHOWN = 3
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
 @direction_option
-@click.option("--by", metavar="KEYS", shell_complete=complete_key, help="Keys of a configuration.")
+@click.option(
+    "--by", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of a configuration."
+)
 @click.option(
     "--over",
     metavar="KEYS",
+    cls=Joined,
     shell_complete=complete_key,
     help="Keys that are averaged over; by default those of seeds. none: rank single runs.",
 )

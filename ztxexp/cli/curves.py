@@ -18,6 +18,7 @@ from ztxexp.cli.output import (
     write_data,
     write_table,
 )
+from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import plural
@@ -36,6 +37,7 @@ _NAMES_SHOWN = 20
 @click.option(
     "--by",
     metavar="KEYS",
+    cls=Joined,
     shell_complete=complete_key,
     help="A curve for each value of these keys; by default all that vary but for seeds.",
 )
@@ -122,7 +124,7 @@ def _draw(table: RunTable, metric: str, by: list[str] | None, split: str | None,
         best: Any = None
         if known is not None:
             step = (max if known.mode == "max" else min)(steps, key=points.__getitem__)
-            best = f"{points[step]:.4g} at {step:g}"
+            best = f"{points[step]:.4g} at {step}"
         line = sparkline(means, _WIDTH)
         rows.append([*values, count, line, means[0], means[-1], best, steps[-1]])
     title = f"best ({known.mode})" if known else "best"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ztxexp.cli.completing import complete_any_key
+from ztxexp.cli.repeated import AllOf, Joined, Once
 from ztxexp.results.to_type import line_to_type
 from ztxexp_core.errors import ConfigError
 
@@ -149,6 +150,7 @@ def filter_options(at: bool = True) -> Callable[[_Command], _Command]:
             "-w",
             "--where",
             metavar="EXPR",
+            cls=AllOf,
             help="Only runs that meet a condition, such as 'accuracy > 0.9 and lr in (0.1, 0.01)'.",
         ),
         click.option(
@@ -161,18 +163,26 @@ def filter_options(at: bool = True) -> Callable[[_Command], _Command]:
         click.option(
             "--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag."
         ),
-        click.option("--group", metavar="NAME", help="Only runs of this group."),
-        click.option("--experiment", metavar="NAME", help="Only runs of this experiment."),
+        click.option("--group", metavar="NAME", cls=Once, help="Only runs of this group."),
         click.option(
-            "--since", metavar="AGE", help="Only runs that started since: 2h, 3d, a date."
+            "--experiment", metavar="NAME", cls=Once, help="Only runs of this experiment."
+        ),
+        click.option(
+            "--since", metavar="AGE", cls=Once, help="Only runs that started since: 2h, 3d, a date."
         ),
     ]
     options += [
         click.option(
-            "--function", metavar="NAME", help="Only runs of this function or command, or a piece."
+            "--function",
+            metavar="NAME",
+            cls=Once,
+            help="Only runs of this function or command, or a piece.",
         ),
         click.option(
-            "--code", metavar="VERSION", help="Only runs of this code: latest, v1, piece of a hash."
+            "--code",
+            metavar="VERSION",
+            cls=Once,
+            help="Only runs of this code: latest, v1, piece of a hash.",
         ),
     ]
     names = ["where", "statuses", "tags", "group", "experiment", "since", "function", "code"]
@@ -182,6 +192,7 @@ def filter_options(at: bool = True) -> Callable[[_Command], _Command]:
             click.option(
                 "--at",
                 metavar="WHICH",
+                cls=Once,
                 help="Which value of a metric: last, best, best:METRIC or a step; by default the "
                 "one that was returned.",
             )
@@ -233,6 +244,7 @@ def shown_options(command: _Command) -> _Command:
         click.option(
             "--sort",
             metavar="KEY",
+            cls=Once,
             shell_complete=complete_any_key,
             help="By this key; of a metric the best comes first.",
         ),
@@ -241,10 +253,11 @@ def shown_options(command: _Command) -> _Command:
         click.option(
             "--columns",
             metavar="NAMES",
+            cls=Joined,
             shell_complete=complete_any_key,
             help="These columns, with commas; +f1,-seconds: the usual ones with and without.",
         ),
-        click.option("--all-columns", is_flag=True, help="Constant columns, too."),
+        click.option("--all-columns", is_flag=True, help="Columns with one value, too."),
     ]
     for option in reversed(options):
         decorated = option(decorated)

@@ -9,6 +9,7 @@ import click
 
 from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.repeated import Joined, Once
 from ztxexp.cli.shared import direction_option, json_option, print_json, root_option
 
 
@@ -20,7 +21,7 @@ from ztxexp.cli.shared import direction_option, json_option, print_json, root_op
     metavar="N",
     help="So many configurations stay, with all their seeds; without seeds, so many runs.",
 )
-@click.option("--metric", shell_complete=complete_metric, help="By this metric.")
+@click.option("--metric", cls=Once, shell_complete=complete_metric, help="By this metric.")
 @direction_option
 @click.option(
     "--per", multiple=True, metavar="KEY", help="N for each value of the key; repeatable."
@@ -28,6 +29,7 @@ from ztxexp.cli.shared import direction_option, json_option, print_json, root_op
 @click.option(
     "--over",
     metavar="KEYS",
+    cls=Joined,
     shell_complete=complete_key,
     help="Keys that are averaged over; by default those of seeds. none: single runs are kept.",
 )

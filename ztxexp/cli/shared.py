@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -61,14 +62,23 @@ def _existing(root: Path) -> Path:
 
 
 def direction_option(command: _Command) -> _Command:
-    """Add ``--max/--min``; the command gets what is best as ``mode``, "" where it is not said."""
-    return click.option(
-        "--max/--min",
-        "mode",
-        default=None,
-        callback=lambda ctx, param, value: {None: "", True: "max", False: "min"}[value],
-        help="What is the best; by default what is declared, or what the metric's name says.",
-    )(command)
+    """Add ``--max`` and ``--min``; the command gets what is best as ``mode``, "" without both.
+
+    Both together are refused.
+    """
+
+    @functools.wraps(command)
+    def with_mode(*args: Any, as_max: bool, as_min: bool, **given: Any) -> Any:
+        if as_max and as_min:
+            raise click.UsageError("--max and --min contradict each other; give one of them")
+        return command(*args, mode="max" if as_max else "min" if as_min else "", **given)
+
+    usual = "by default what is declared, or what the metric's name says"
+    decorated: Any = with_mode
+    for name, what in (("min", "smallest"), ("max", "largest")):
+        text = f"The {what} is the best; {usual}."
+        decorated = click.option(f"--{name}", f"as_{name}", is_flag=True, help=text)(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

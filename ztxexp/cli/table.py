@@ -19,6 +19,7 @@ from ztxexp.cli.output import (
     write_table,
 )
 from ztxexp.cli.rendering import CSV, JSON, JSONL
+from ztxexp.cli.repeated import Joined, Once
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import plural
@@ -33,12 +34,19 @@ _LACKING_SHOWN, _OTHERS_SHOWN = 5, 8
 
 @click.command("table")
 @root_option
-@click.option("--rows", metavar="KEYS", shell_complete=complete_key, help="Keys of the rows.")
-@click.option("--cols", metavar="KEYS", shell_complete=complete_key, help="Keys of the columns.")
-@click.option("--metric", metavar="NAME", shell_complete=complete_metric, help="What is averaged.")
+@click.option(
+    "--rows", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of the rows."
+)
+@click.option(
+    "--cols", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of the columns."
+)
+@click.option(
+    "--metric", metavar="NAME", cls=Once, shell_complete=complete_metric, help="What is averaged."
+)
 @click.option(
     "--over",
     metavar="KEYS",
+    cls=Joined,
     shell_complete=complete_key,
     help="Keys that are averaged over; by default those of seeds. none: every run counts.",
 )

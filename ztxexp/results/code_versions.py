@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ztxexp.results.functions import functions_at
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import cut, plural, sanitize_for_terminal
+from ztxexp.text.wording import either
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ _log = logging.getLogger("ztxexp")
 
 _WIDTH = 60  # of a function's name
 _IN_PYTHON = "to_dataframe(code=True) shows which"
+_IN_SHELL = "ztxexp list shows which, --code and --function choose"
 _RECORDED = ("code_hash", "code_version", "started_at")  # of run.json
 
 
@@ -93,9 +95,7 @@ def makers(runs: RunSet, names: Sequence[str | None]) -> list[str | None]:
 
 def hint(runs: RunSet) -> str:
     """Return what shows which run is of which version."""
-    if runs.code is None:
-        return _IN_PYTHON
-    return "ztxexp list shows which, --code and --function choose"
+    return _IN_SHELL if runs.code is not None else either(_IN_PYTHON, _IN_SHELL)
 
 
 def warn_mixed_frame(what: str, frame: pd.DataFrame, keys: Sequence[str]) -> None:

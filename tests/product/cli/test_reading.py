@@ -349,6 +349,37 @@ def test_unknown_keys_list_metrics_and_keys_and_nothing_internal(root):
     assert "known: accuracy, loss, lr, net.hidden, seed, batch\n" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["best", "accuracy", "--max", "--min"],
+        ["table", "--metric", "accuracy", "--metric", "loss"],
+        ["list", "--sort", "lr", "--sort", "seed"],
+        ["list", "--at", "last", "--at", "best"],
+        ["list", "--group", "a", "--group", "b"],
+    ],
+)
+def test_what_contradicts_itself_is_refused(root, words):
+    code, out, err = run(root, *words)
+    assert (code, out) == (2, "") and ("contradict" in err or "is given several times" in err)
+
+
+def test_keys_and_conditions_may_be_given_one_by_one(root):
+    one = run(root, "table", "--rows", "net.hidden", "--rows", "lr", "--metric", "accuracy")
+    assert one == run(root, "table", "--rows", "net.hidden,lr", "--metric", "accuracy")
+    assert one[0] == 0 and one[1].startswith("net.hidden\tlr\t")
+    _, out, _ = run(root, "list", "--columns", "run", "--columns", "lr,seed")
+    assert out.splitlines()[0] == "run\tlr\tseed"
+    _, out, _ = run(root, "list", "-w", "lr == 0.01 or lr == 0.001", "-w", "seed == 0")
+    assert {row["seed"] for row in rows_of(out)} == {"0"} and len(rows_of(out)) == 4
+
+
+def test_curves_name_the_step_as_it_was_logged(tmp_path):
+    curve = [event(step, loss=3 - step / 1e6) for step in (1_000_000, 2_500_000)]
+    write_run(tmp_path, "r", config={"seed": 0}, curve=curve)
+    assert "at 2500000\t" in run(tmp_path, "curves", "loss")[1]
+
+
 def test_best_ranks_configurations_over_seeds(root):
     code, out, err = run(root, "best", "accuracy", "--json")
     first, *_, last = json.loads(out)
