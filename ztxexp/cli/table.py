@@ -176,7 +176,9 @@ def _wide(table: Table, times: int) -> tuple[list[Column], list[list[Any]]]:
 def _records(table: Table, short: dict[str, str]) -> tuple[list[Column], list[list[Any]]]:
     """Return a row for each cell, with its seeds and runs."""
     names = [*table.row_keys, *table.col_keys, "metric", "mean", "std", "n", "seeds", "runs"]
-    body = []
+    coded = len({cell.code for cell in table.cells.values()}) > 1 or any(table.mixed())
+    names += ["code"] if coded else []
+    body: list[list[Any]] = []
     for i, row in enumerate(table.rows):
         for j, col in enumerate(table.cols):
             cell = table.cells.get((i, j))
@@ -188,6 +190,8 @@ def _records(table: Table, short: dict[str, str]) -> tuple[list[Column], list[li
                 runs = [short[name] for name in cell.runs]
                 spread = None if std != std else std
                 body.append([*keys, table.metric, mean, spread, n, list(cell.seeds), runs])
+            if coded:
+                body[-1].append(list(cell.code) if cell else [])
     return list(map(Column, names)), body
 
 

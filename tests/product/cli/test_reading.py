@@ -746,6 +746,8 @@ def test_numbers_of_other_code_are_told_and_marked(coded, words, caplog):
         assert "row 1: mean of several versions of the code" in said
     else:
         assert "lr=0.1 mixes versions of the code: v2, v3" in said
+        (row,) = json.loads(run(coded, *words, "--json")[1])
+        assert row["code"] == ["v2", "v3"]
 
 
 @pytest.mark.parametrize(
