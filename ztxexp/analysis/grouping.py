@@ -152,6 +152,7 @@ def grouped(
     """
     config = flattened(runs.config)
     codes = varying(config)
+    groups = either("by", "rows or cols" if who == "table" else "by")
     every = either("over=None", "--over none")
     hint = f", or give {every} to let every run count"
     averaged = [
@@ -162,11 +163,11 @@ def grouped(
     if by is None:
         columns = [NamedColumn(key, config.column(key, ABSENT)) for key in others]
     else:
-        columns = [asked_for(runs.parts, key, "config", "by") for key in dict.fromkeys(by)]
+        columns = [asked_for(runs.parts, key, "config", groups) for key in dict.fromkeys(by)]
     twice = {column.name for column in averaged} & {column.name for column in columns}
     if twice:
         name = min(twice)
-        both = f"{option('by')} and in {option('over')}"
+        both = f"{option(groups)} and in {option('over')}"
         raise ConfigError(f"{name!r} stands in {both}; it makes groups or is averaged")
     codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
     group = _numbered(codes_by, len(runs))

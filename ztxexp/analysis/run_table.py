@@ -358,16 +358,17 @@ class RunTable:
         runs = dataclasses.replace(self.runs, metrics=pack(merged, len(self)))
         return RunTable(runs, self.names, self.places, self.whole or self, logged)
 
-    def notes_at(self, metric: str | None = None) -> list[str]:
+    def notes_at(self, metrics: Iterable[str] | None = None) -> list[str]:
         """Return what is to be said of values that curves do not have; nothing without ``at``.
 
         Args:
-            metric: the one that is shown; ``None``: all.
+            metrics: those that are shown; ``None``: all.
         """
         if self.logged is None:
             return []
         logged, notes = self.logged, []
-        shown = self.metrics.names() if metric is None else [metric.removeprefix("metrics.")]
+        names = self.metrics.names() if metrics is None else metrics
+        shown = [name.removeprefix("metrics.") for name in names]
         plain = [name for name in shown if name not in logged.steps]
         if plain:
             names = ", ".join(map(repr, plain[:_KEYS_SHOWN]))

@@ -83,7 +83,7 @@ def command(
         for cells, row in zip(rows, ranking.rows, strict=False):
             cells.append(" ".join(row.code) if output.is_for_people else list(row.code))
     write_table(columns, rows, output, chosen=True)
-    for note in table.notes_at(metric):
+    for note in table.notes_at([metric]):
         say(note)
     if output.is_for_people:
         for note in _notes(table, ranking, limit):

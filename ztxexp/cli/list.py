@@ -58,9 +58,9 @@ def command(
     hidden += write_table(
         described, rows, output, shown.all_columns, chosen, room="-o FILE, --columns"
     )
-    if not chosen:
-        for note in table.notes_at():
-            say(note)
+    metrics = [column.name for column in described if table.is_metric(column.name)]
+    for note in table.notes_at(metrics):
+        say(note)
     if output.is_for_people and len(table):
         say(_footer(len(table), len(order), hidden))
     return 0

@@ -95,7 +95,7 @@ def command(
     else:
         columns, body = _shown(table, decimals, 100 if percent else 1)
     write_table(columns, body, output, chosen=True)
-    for note in runs.notes_at(table.metric):
+    for note in runs.notes_at([table.metric]):
         say(note)
     others = [name for name in runs.numbers if name != table.metric]
     if metric is None and others:

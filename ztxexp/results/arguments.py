@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.records import VALID_RUN_STATUSES, RunStatus
 
@@ -85,9 +86,12 @@ def checked_statuses(statuses: Iterable[str] | None) -> frozenset[str]:
         if not isinstance(status, str) or status not in VALID_RUN_STATUSES:
             hint = closest(status, VALID_RUN_STATUSES)
             if status in _REASONS:
-                hint = f" but a reason: take statuses='failed' and the rows with reason={status!r}"
+                python = f"take statuses='failed' and the rows with reason={status!r}"
+                shell = f"--status failed --where \"reason == '{status}'\""
+                hint = f" but a reason: {either(python, shell)}"
+            every = either("statuses=None", "--status all")
             raise ConfigError(
                 f"{status!r} is not a status of a run{hint}; known: "
-                f"{', '.join(sorted(VALID_RUN_STATUSES))} (statuses=None takes them all)"
+                f"{', '.join(sorted(VALID_RUN_STATUSES))} ({every} takes them all)"
             )
     return frozenset(listed)

@@ -44,4 +44,4 @@ def option(argument: str) -> str:
         ...     option("keep_best")
         '--keep-best'
     """
-    return either(argument, f"--{argument.replace('_', '-')}")
+    return either(argument, f"--{argument.replace('_', '-').replace(' or ', ' or --')}")

@@ -112,7 +112,7 @@ def seconds_of(age: Age) -> float:
     elif is_number(age) and 0 <= age < math.inf:
         return float(age)
     raise ConfigError(
-        f"older_than must be seconds, or a string such as '30d', got {age!r}; the "
+        f"{option('older_than')} must be seconds, or a string such as '30d', got {age!r}; the "
         f"units are {', '.join(_UNITS)}"
     )
 

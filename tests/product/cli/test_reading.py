@@ -139,6 +139,7 @@ def test_filters(root, words, count):
         (["zzzz"], "no run below"),
         (["lr=0.01", "20260301"], "could be 12 runs"),
         (["-o", "a.dat"], "the ending says no format"),
+        (["--status", "xyz"], "(--status all takes them all)"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(root, words, said):
@@ -362,6 +363,21 @@ def test_unknown_keys_list_metrics_and_keys_and_nothing_internal(root):
 def test_what_contradicts_itself_is_refused(root, words):
     code, out, err = run(root, *words)
     assert (code, out) == (2, "") and ("contradict" in err or "is given several times" in err)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["best", "accuracy", "--by", "lrr"], "--by: no configuration has the key 'lrr'"),
+        (["best", "accuracy", "--by", "lr", "--over", "lr"], "'lr' stands in --by and in --over"),
+        (["table", "--rows", "lrr"], "--rows or --cols: no configuration has the key 'lrr'"),
+        (["best", "accuracy", "--over", "sed"], "or give --over none to let every run count"),
+        (["gc", "--older-than", "x"], "--older-than must be seconds"),
+    ],
+)
+def test_messages_name_what_is_typed_in_a_shell(root, words, said):
+    code, out, err = run(root, *words)
+    assert (code, out) == (2, "") and said in err
 
 
 def test_keys_and_conditions_may_be_given_one_by_one(root):
