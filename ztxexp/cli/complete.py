@@ -107,6 +107,7 @@ def _of_code(
     from ztxexp.cli.launching import target_of
     from ztxexp.cli.output import say
     from ztxexp.provenance.code_version import version_of
+    from ztxexp.results.to_type import line_to_type
     from ztxexp.text.format import plural
     from ztxexp_core.errors import ConfigError
 
@@ -120,10 +121,14 @@ def _of_code(
     old = [] if now.hash is None or rule == "any" else only_of_other_code(kept, now.hash)
     if old and rule is None:
         count = plural(len(old), "configuration")
+        same, all_same, both = (
+            line_to_type(runs.root, verb, "--code", word)
+            for verb, word in (("complete", "same"), ("resume", "same"), ("complete", "any"))
+        )
         raise ConfigError(
             f"{now.name} has changed since: {count} of the table only another version has run. To "
-            "run these anew as well: ztxexp complete --code same (or all of the last sweep: ztxexp "
-            "resume --code same); to mix versions on purpose: ztxexp complete --code any"
+            f"run these anew as well: {same} (or all of the last sweep: {all_same}); to mix "
+            f"versions on purpose: {both}"
         )
     return kept, old
 

@@ -119,7 +119,7 @@ def _lines(
         yield _line("", line_to_type(table.runs.root, "logs", short, "--error"))
     yield _line("folder", short_path(table.runs.folders()[at]), whole=True)
     yield from _metrics(table, at)
-    yield from _curves(curves)
+    yield from _curves(table.runs.root, curves)
     (config,) = table.config.at([at])
     yield _line("config", _pairs(config or {}))
     labels = [(name, record.get(name)) for name in ("experiment_name", "group", "tags")]
@@ -184,7 +184,7 @@ def _rank(table: RunTable, at: int, key: str) -> str:
     return f"  ({place} of {len(numbers)}; {known})"
 
 
-def _curves(curves: Mapping[str, Any]) -> Iterator[str]:
+def _curves(root: str, curves: Mapping[str, Any]) -> Iterator[str]:
     title, width = "curves", max((len(name) for name in curves), default=0)
     for name, points in list(curves.items())[:_CURVES_SHOWN]:
         values = [points[step] for step in sorted(points)]
@@ -195,7 +195,8 @@ def _curves(curves: Mapping[str, Any]) -> Iterator[str]:
         )
         title = ""
     if len(curves) > _CURVES_SHOWN:
-        yield _line("", f"and {len(curves) - _CURVES_SHOWN} more: ztxexp curves METRIC")
+        line = line_to_type(root, "curves", "METRIC")
+        yield _line("", f"and {len(curves) - _CURVES_SHOWN} more: {line}")
 
 
 def _pairs(config: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import ztxexp_core
 from ztxexp.plugin_tools.plugin_states import CLASH, IMPORT_SEC, plugin_states
 from ztxexp.plugin_tools.probing import BROKEN, MISSING, READY
 from ztxexp.plugin_tools.versions import extras_of, unmet_requirements, version_of
+from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import plural, size
 from ztxexp.text.wording import either
 from ztxexp_core.errors import OptionError
@@ -157,7 +158,7 @@ def check_root(root: str | Path) -> Iterator[Check]:
         hint = "moves.jsonl there says why; look at them, then delete what is not needed"
         yield Check(WARN, "set aside", text, hint)
     elif folder == root:
-        look = either("ResultAnalyzer(root).check()", "ztxexp check")
+        look = either("ResultAnalyzer(root).check()", line_to_type(root, "check"))
         yield Check(OK, "set aside", f"none (for damaged runs: {look})")
 
 
