@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 PAGE = HERE / "cli.md"
 _BLOCK = re.compile(r"(<!-- kill one worker -->\n)?```console\n(.*?)```", re.S)
 _HEADING = re.compile(r"^## .*$", re.M)
-_COLUMNS, _ROWS = 100, 200
+_COLUMNS, _WIDEST, _ROWS = 100, 1000, 200
 _TOLERANCE = 0.03  # results of training differ a little between machines
 # What is different each time: ids of runs and launches, dates, times, ages, sizes, processes.
 _VOLATILE = [
@@ -45,6 +45,9 @@ _VOLATILE = [
     (r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB)\b", "SIZE"),
     (r"pid \d+ on \S+", "pid N on HOST"),
     (r"process \d+", "process N"),
+    (r"UTC, on \S+", "UTC, on HOST"),
+    (r"git [0-9a-f]{7,}( \+ changes that are not committed)?", "git COMMIT"),
+    (r"python \d+\.\d+\.\d+", "python VERSION"),
     (r"/\S*/(results|examples)\b", r"\1"),
 ]
 
@@ -57,23 +60,24 @@ def commands(text: str) -> Iterator[str]:
 
 
 def kill_one_worker(root: Path, over: threading.Event) -> None:
-    """Kill the first process below a root that is at work on a run."""
+    """Kill the process that is at work on the first run below a root."""
     import json
 
     while not over.is_set():
-        for path in sorted(root.glob("*/metrics.jsonl")):
-            record = json.loads((path.parent / "run.json").read_text())
+        folders = sorted(root.glob("2*"))
+        if len(folders) > 1 and (folders[0] / "metrics.jsonl").exists():
+            record = json.loads((folders[0] / "run.json").read_text())
             if record["status"] == "running":
                 os.kill(record["owner"]["pid"], signal.SIGKILL)
-                return
-        time.sleep(0.1)
+            return
+        time.sleep(0.05)
 
 
 def typed(command: str, folder: Path, env: Mapping[str, str]) -> list[str]:
     """Type a command in a terminal, and return the lines that it shows at the end."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
-    screen = pyte.Screen(_COLUMNS, _ROWS)
+    screen = pyte.Screen(_WIDEST, _ROWS)  # what is longer than the terminal stays one line
     stream = pyte.ByteStream(screen)
     process = subprocess.Popen(
         ["bash", "-c", command],
@@ -112,11 +116,14 @@ def run_block(text: str, folder: Path, kills: bool) -> str:
         if killer.is_alive():
             killer.join()
         shown += "\n".join([f"$ {command}", *screen]) + "\n"
+    for place in (f"{folder.resolve()}/", f"{Path(sys.executable).parent}/"):
+        shown = shown.replace(place, "")
     return shown
 
 
 def comparable(text: str) -> list[str]:
     """Return the words of a text, what is different each time replaced."""
+    text = re.sub(r"last lines of .*?(?=next:)", "LINES ", text, flags=re.S)
     for pattern, word in _VOLATILE:
         text = re.sub(pattern, word, text)
     return text.split()
