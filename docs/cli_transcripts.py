@@ -104,7 +104,8 @@ def run_block(text: str, folder: Path, kills: bool) -> str:
     """Run the commands of a block and return what a terminal would show."""
     shown = ""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    env |= {"NO_COLOR": "1", "TERM": "xterm-256color"}
+    env |= {"NO_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(_COLUMNS)}
+    env.pop("LINES", None)
     env.pop("ZTXEXP_RESULTS", None)
     for number, command in enumerate(commands(text)):
         over = threading.Event()

@@ -22,6 +22,8 @@ _LOOK_SEC = 0.2  # between two looks whether it has ended, and for new metrics
 _DRAIN_SEC = 0.1  # for output that is on its way after the end
 _CHUNK = 65536
 _POSIX = os.name == "posix"
+_KILL_SEC = 2.0  # for what a kernel under load has not ended yet
+_DEAD = (b"Z", b"X")  # states of /proc
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 # The first line names the session; the second one says that it is gone. A part of it may have made
@@ -30,10 +32,12 @@ _GUARD = """
 read -r session || exit 0
 read -r gone && exit 0
 kill -9 "-$session"
-for file in /proc/[0-9]*/stat; do
-    read -r line < "$file" || continue
-    set -- ${line##*) }
-    [ "$4" = "$session" ] && kill -9 "-$3"
+for again in 1 2; do
+    for file in /proc/[0-9]*/stat; do
+        read -r line < "$file" || continue
+        set -- ${line##*) }
+        [ "$4" = "$session" ] && kill -9 "-$3"
+    done
 done
 """
 
@@ -75,7 +79,7 @@ def run_program(
                 guard.watch(process.pid)
                 terminations.session = process.pid
             _follow(process, terminations, on_output, on_look)
-            _signal(process.pid, _KILL)  # what it has left behind
+            _kill(process.pid)  # what it has left behind
             _drain(process, on_output)
             code = process.wait()
         except BaseException:
@@ -179,14 +183,23 @@ def _signal(session: int, signum: int) -> None:
             os.killpg(group, signum)
 
 
+def _kill(session: int) -> None:
+    """Kill a program and all in its session; one may make a group of its own in the meantime."""
+    _signal(session, _KILL)
+    until = time.monotonic() + _KILL_SEC
+    while any(_groups_of(session)) and time.monotonic() < until:
+        time.sleep(_LOOK_SEC / 10)
+        _signal(session, _KILL)
+
+
 def _groups_of(session: int) -> Iterator[int]:
-    """Yield the process groups of a session; Linux only."""
+    """Yield the process groups of what lives in a session; Linux only."""
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if name.isdecimal():
                 with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                     fields = file.read().rpartition(b") ")[2].split()
-                    if len(fields) > 3 and int(fields[3]) == session:
+                    if len(fields) > 3 and int(fields[3]) == session and fields[0] not in _DEAD:
                         yield int(fields[2])
 
 
@@ -198,7 +211,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         while not _has_ended(process) and time.monotonic() < until:
             time.sleep(_LOOK_SEC / 10)
     finally:  # a second Ctrl-C
-        _signal(process.pid, _KILL)
+        _kill(process.pid)
         process.wait()
 
 
