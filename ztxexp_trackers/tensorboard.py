@@ -178,6 +178,8 @@ class _Run:
         for name, value in flat(plain(params)):
             _set(self._start.hparams[name], value)
         self._unwritten = self._unwritten or before != self._start
+        if self.has_start:  # nothing may come after it: a run that is sent again may have its end
+            self._write_first()
 
     def _set_end(self, state: int, when: float) -> None:
         info = messages().session_end(status=state, end_time_secs=when)
