@@ -13,7 +13,7 @@ from ztxexp.analysis.grouping import Groups, as_float, grouped
 from ztxexp.results.arguments import as_list
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.keys import ABSENT
-from ztxexp.results.selection import RunSet, Selection, read_runs
+from ztxexp.results.selection import Selection, read_runs
 from ztxexp.text.format import encodable
 
 if TYPE_CHECKING:
@@ -35,26 +35,7 @@ def aggregate(
     """Return statistics of metrics by group, see ``ResultAnalyzer.aggregate``."""
     keys = None if by is None else as_list(by, "by")
     asked = None if metrics is None else as_list(metrics, "metrics")
-    return aggregate_runs(read_runs(selection), keys, over, asked)
-
-
-def aggregate_runs(
-    runs: RunSet,
-    by: Sequence[str] | None,
-    over: str | Sequence[str] | None,
-    metrics: Sequence[str] | None,
-    who: str = "aggregate",
-) -> pd.DataFrame:
-    """Return statistics of metrics of runs that have been read, by group.
-
-    Args:
-        runs: the runs.
-        by: keys that make a group; ``None``: all that vary, but for ``over``.
-        over: keys whose values are averaged over; ``None``: every run counts.
-        metrics: what is averaged; ``None``: all that are numbers.
-        who: the method's name, for messages.
-    """
-    return _frame(grouped(runs, by, over, metrics, who))
+    return frame_of(grouped(read_runs(selection), keys, over, asked))
 
 
 # ---- numbers ---------------------------------------------------------------------------------
@@ -85,7 +66,8 @@ def _statistics(cells: list[Any], group: pd.Series[int]) -> dict[str, pd.Series[
 # ---- the frame -------------------------------------------------------------------------------
 
 
-def _frame(groups: Groups) -> pd.DataFrame:
+def frame_of(groups: Groups) -> pd.DataFrame:
+    """Return statistics of the metrics of runs in groups, see ``ResultAnalyzer.aggregate``."""
     import pandas as pd
 
     calculated = _counted(groups)

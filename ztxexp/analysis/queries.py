@@ -11,8 +11,9 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from ztxexp.analysis.aggregation import aggregate_runs
+from ztxexp.analysis.aggregation import frame_of
 from ztxexp.analysis.frames import runs_frame
+from ztxexp.analysis.grouping import grouped
 from ztxexp.results import keys
 from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.results.code_versions import warn_mixed
@@ -81,7 +82,7 @@ def _best_means(
     runs: RunSet, name: str, metric: str, mode: str, top: int, over: str | Sequence[str]
 ) -> pd.DataFrame:
     """Return the configurations with the best means, see ``ResultAnalyzer.best``."""
-    means = aggregate_runs(runs, None, over, [metric], "best")
+    means = frame_of(grouped(runs, None, over, [metric], "best"))
     mean = f"{encodable(name)}_mean"
     if len(means) > 1 and means[f"{encodable(name)}_n"].max() <= 1:
         _log.warning(

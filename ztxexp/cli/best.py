@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ztxexp.cli.completing import complete_key, complete_metric
-from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
+from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
 from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
@@ -32,13 +32,7 @@ _RUNS_SHOWN = 3
 @click.option(
     "--by", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of a configuration."
 )
-@click.option(
-    "--over",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys that are averaged over; by default those of seeds. none: rank single runs.",
-)
+@over_option("rank single runs")
 @click.option(
     "-n", "limit", type=click.IntRange(min=1), default=_USUAL_ROWS, help="So many rows; 10."
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ztxexp.cli.completing import complete_any_key
+from ztxexp.cli.completing import complete_any_key, complete_key
 from ztxexp.cli.repeated import AllOf, Joined, Once
 from ztxexp.results.to_type import line_to_type
 from ztxexp_core.errors import ConfigError
@@ -229,6 +229,21 @@ class Shown:
     limit: int | None = None
     columns: str | None = None
     all_columns: bool = False
+
+
+def over_option(without: str) -> Callable[[_Command], _Command]:
+    """Return the option ``--over``.
+
+    Args:
+        without: what is done with ``--over none``.
+    """
+    return click.option(
+        "--over",
+        metavar="KEYS",
+        cls=Joined,
+        shell_complete=complete_key,
+        help=f"Keys that are averaged over; by default those of seeds. none: {without}.",
+    )
 
 
 def shown_options(command: _Command) -> _Command:

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from ztxexp.cli.best import names_of
-from ztxexp.cli.completing import complete_key, complete_metric
-from ztxexp.cli.repeated import Joined, Once
+from ztxexp.cli.completing import complete_metric
+from ztxexp.cli.filters import over_option
+from ztxexp.cli.repeated import Once
 from ztxexp.cli.shared import direction_option, json_option, print_json, root_option
 
 
@@ -26,13 +27,7 @@ from ztxexp.cli.shared import direction_option, json_option, print_json, root_op
 @click.option(
     "--per", multiple=True, metavar="KEY", help="N for each value of the key; repeatable."
 )
-@click.option(
-    "--over",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys that are averaged over; by default those of seeds. none: single runs are kept.",
-)
+@over_option("single runs are kept")
 @click.option("--older-than", metavar="AGE", help="Only runs that ended longer ago, such as 30d.")
 @click.option("--status", "statuses", multiple=True, help="Only runs of this status; repeatable.")
 @click.option(

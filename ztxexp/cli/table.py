@@ -9,7 +9,7 @@ import click
 
 from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
-from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
+from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
 from ztxexp.cli.output import (
     Column,
     Output,
@@ -43,13 +43,7 @@ _LACKING_SHOWN, _OTHERS_SHOWN = 5, 8
 @click.option(
     "--metric", metavar="NAME", cls=Once, shell_complete=complete_metric, help="What is averaged."
 )
-@click.option(
-    "--over",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys that are averaged over; by default those of seeds. none: every run counts.",
-)
+@over_option("every run counts")
 @click.option("--percent", is_flag=True, help="Numbers times 100.")
 @click.option("--digits", type=click.IntRange(0, 15), help="Decimals; by default two of the std.")
 @direction_option

@@ -375,30 +375,6 @@ class NamedRuns:
         return sanitize_for_terminal("  ".join(filter(None, parts)))
 
 
-def find_runs(root: str | Path, text: str) -> list[str]:
-    """Return the names of the folders of the runs that a text names, see :meth:`NamedRuns.find`.
-
-    Raises:
-        ConfigError: no run has that name, or an id could be several runs; they are listed.
-
-    Example:
-        >>> find_runs("./results", "3f2a")
-        ['20260301_101500_05f0c3d1a2b3c4d']
-    """
-    runs = NamedRuns.of(root)
-    return [runs.folders[at] for at in runs.find(text)]
-
-
-def find_run(root: str | Path, text: str) -> str:
-    """Return the name of the folder of the one run that a text names.
-
-    Raises:
-        ConfigError: no run has that name, or several do; they are listed.
-    """
-    runs = NamedRuns.of(root)
-    return runs.folders[runs.one(text)]
-
-
 def _same_folder(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)

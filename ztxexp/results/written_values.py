@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from ztxexp.results.columns import ColumnTable
 from ztxexp.results.keys import ABSENT, asked_for, codes_of
-
-_PAIRS = re.compile(r",(?=[^,=\[\](){}]+=)")  # a comma before the next key
-_ITEMS = re.compile(r",(?![^\[]*\])")  # a comma outside of brackets
-_WORDS = {"True": True, "False": False, "None": None, "nan": "NaN", "inf": "Infinity"}
+from ztxexp.text.pieces import pieces, scalar
+from ztxexp_core.errors import ConfigError
 
 
 def positions_with(config: ColumnTable, text: str) -> list[int]:
@@ -23,37 +21,40 @@ def positions_with(config: ColumnTable, text: str) -> list[int]:
         text: ``key=value`` with commas; several values of a key with commas, too.
 
     Raises:
-        ConfigError: a key that no configuration has.
+        ConfigError: a key that no configuration has, or a value before the first key.
 
     Example:
         >>> positions_with(pack([{"lr": 0.1}, {"lr": 0.01}], 2), "lr=1e-2")
         [1]
     """
     chosen = list(range(config.size))
-    for pair in _PAIRS.split(text):
-        key, _, value = pair.partition("=")
-        cells = asked_for({"config": config}, key.strip(), "config", text).cells
-        wanted = [_value(item) for item in _ITEMS.split(value)]
-        codes = codes_of([*wanted, *cells])
-        taken, codes = set(codes[: len(wanted)]), codes[len(wanted) :]
-        texts = {item.strip() for item in _ITEMS.split(value)}
+    for key, texts in _asked(text).items():
+        cells = asked_for({"config": config}, key, "config", text).cells
+        codes = codes_of([*map(_value, texts), *cells])
+        taken, codes = set(codes[: len(texts)]), codes[len(texts) :]
         chosen = [at for at in chosen if codes[at] in taken or _is_shown_as(cells[at], texts)]
     return chosen
 
 
+def _asked(text: str) -> dict[str, list[str]]:
+    """Return the values that are wanted of each key; a piece without a key belongs to the last."""
+    asked: dict[str, list[str]] = {}
+    for piece in pieces(text):
+        key, equals, value = piece.partition("=")
+        if equals:
+            values = asked.setdefault(key.strip(), [])
+        elif not asked:
+            raise ConfigError(f"{text!r} begins with no key; write lr=0.01,hidden=64")
+        values.append((value if equals else piece).strip())
+    return asked
+
+
 def _value(text: str) -> Any:
     """Return a value as it is written in ``key=value``."""
-    text = text.strip()
-    if text in _WORDS:
-        return _WORDS[text]
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)  # 1e-3 is JSON, .1 and 1_000 are not
-    except ValueError:
-        return text
+    if text[:1] in tuple('[{"'):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    return scalar(text)
 
 
 def _is_shown_as(cell: Any, texts: Iterable[str]) -> bool:

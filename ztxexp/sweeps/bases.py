@@ -9,8 +9,8 @@ from typing import Any
 from ztxexp.configs.keys import literal, unknown_keys
 from ztxexp.sweeps.blocks import Block
 from ztxexp.sweeps.files import Document, read_base
-from ztxexp.sweeps.pieces import short
 from ztxexp.sweeps.values import quoted
+from ztxexp.text.pieces import short
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.copying import copy_config, dots_of, flat, lookup
 

@@ -9,8 +9,8 @@ from typing import Any
 from ztxexp.configs.distributions import Distribution
 from ztxexp.sweeps.files import Document
 from ztxexp.sweeps.options import Step, conditions, groups, steps, whole
-from ztxexp.sweeps.pieces import pieces, short
 from ztxexp.sweeps.values import is_plain, read_values
+from ztxexp.text.pieces import pieces, short
 from ztxexp_core.errors import ConfigError
 
 _KINDS: dict[str, Callable[[Any], Any]] = {

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ztxexp.sweeps.pieces import scalar
 from ztxexp.sweeps.values import read_one
+from ztxexp.text.pieces import scalar
 from ztxexp_core.errors import ConfigError, closest
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")

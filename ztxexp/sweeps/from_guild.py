@@ -11,8 +11,8 @@ from typing import Any
 from ztxexp.sweeps.blocks import entry_of
 from ztxexp.sweeps.files import read_document
 from ztxexp.sweeps.foreign import DRAWS, all_drawn, is_drawn
-from ztxexp.sweeps.pieces import scalar
 from ztxexp.sweeps.values import quoted
+from ztxexp.text.pieces import scalar
 from ztxexp_core.errors import ConfigError, closest
 
 _FUNCTION = re.compile(r"([a-z]*)\[([^\]]*)\]")

@@ -12,8 +12,8 @@ from typing import Any
 from ztxexp.sweeps.blocks import entry_of
 from ztxexp.sweeps.files import read_document
 from ztxexp.sweeps.foreign import DRAWS, all_drawn, is_drawn
-from ztxexp.sweeps.pieces import pieces, scalar
 from ztxexp.sweeps.values import quoted, read_values
+from ztxexp.text.pieces import pieces, scalar
 from ztxexp_core.errors import ConfigError
 
 _CALL = re.compile(r"([A-Za-z_]\w*)\((.*)\)", re.DOTALL)

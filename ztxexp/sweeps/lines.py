@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ztxexp.sweeps.pieces import hint
+from ztxexp.text.pieces import hint
 from ztxexp_core.errors import ConfigError
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp.configs.distributions import Distribution
-from ztxexp.sweeps.pieces import pieces, scalar, short
 from ztxexp.sweeps.values import as_text, quoted, read_call
 from ztxexp.text.expression import Expression
+from ztxexp.text.pieces import pieces, scalar, short
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import is_number
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from ztxexp.configs.distributions import Distribution, choice, integers, loguniform, uniform
 from ztxexp.sweeps.lines import lines_of
-from ztxexp.sweeps.pieces import (
+from ztxexp.sweeps.spaced import linspace, logspace, numbers_between, parts_of_range
+from ztxexp.text.pieces import (
     CLOSING,
     OPENING,
     WORDS,
@@ -36,7 +37,6 @@ from ztxexp.sweeps.pieces import (
     short,
     unquoted,
 )
-from ztxexp.sweeps.spaced import linspace, logspace, numbers_between, parts_of_range
 from ztxexp_core.errors import ConfigError, closest
 
 _DEEPEST = 50  # levels of brackets

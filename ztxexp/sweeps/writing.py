@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ztxexp.sweeps.files import SUFFIXES
-from ztxexp.sweeps.pieces import scalar
+from ztxexp.text.pieces import scalar
 from ztxexp_core.errors import ConfigError
 
 _HEAD = "# ztxexp run {name}        (ztxexp plan {name} shows what it would run)\n"

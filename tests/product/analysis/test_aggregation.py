@@ -15,7 +15,8 @@ from reading import warned
 from scipy import stats
 
 from ztxexp import ConfigError, ExperimentPipeline, ResultAnalyzer
-from ztxexp.analysis.aggregation import aggregate_runs, t_95
+from ztxexp.analysis.aggregation import frame_of, t_95
+from ztxexp.analysis.grouping import grouped
 from ztxexp.results.columns import ColumnTable, pack
 from ztxexp.results.selection import RunSet
 
@@ -41,7 +42,7 @@ def of(configs, metrics, by=None, over="seed", asked=None, **run):
         metrics=pack(metrics, size),
         params=ColumnTable(size),
     )
-    return aggregate_runs(runs, by, over, asked)
+    return frame_of(grouped(runs, by, over, asked))
 
 
 def seeds(*scores, **config):

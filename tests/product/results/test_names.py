@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 from handmade import write_run
 
-from ztxexp import ConfigError
-from ztxexp.results.names import NamedRuns, find_run, find_runs, short_ids
+from ztxexp import ConfigError, ExperimentPipeline
+from ztxexp.results.names import NamedRuns, short_ids
 from ztxexp_core.values.identity import config_identity, digits_of
+
+
+def find_runs(root, text):
+    runs = NamedRuns.of(root)
+    return [runs.folders[at] for at in runs.find(text)]
+
+
+def find_run(root, text):
+    runs = NamedRuns.of(root)
+    return runs.folders[runs.one(text)]
 
 
 def put(root, name, seed, status="succeeded", lr=0.1, at="10:00:00", stored=True, **metrics):
@@ -116,3 +126,13 @@ def test_hostile_names_and_values_do_not_reach_the_message_raw(tmp_path):
         find_run(tmp_path, "run")
     assert "\x1b" not in str(caught.value) and "\x07" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_values_are_written_as_in_a_sweep(tmp_path):
+    ExperimentPipeline(tmp_path).grid({"lr": [0.001, 0.01], "layers": [[64, 64], [8]]}).run(
+        lambda ctx: None, progress=False
+    )
+    assert len(find_runs(tmp_path, "lr=1e-3,1e-2")) == 4
+    assert len(find_runs(tmp_path, "layers=[64, 64],lr=.01")) == 1
+    with pytest.raises(ConfigError, match="begins with no key"):
+        find_runs(tmp_path, "0.1,lr=0.01")
