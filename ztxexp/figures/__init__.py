@@ -1,0 +1,1 @@
+"""Figures for papers (matplotlib): curves, bars, scatter, effects, parallel, ranks."""

@@ -1,0 +1,131 @@
+"""What the page of a report is given: JSON with these keys, columns rather than rows.
+
+Written by :mod:`ztxexp.report.payload`, read by the scripts in ``web/``. A key that is missing, or
+a number that is not finite, is ``null``. An index of a run is its place in the columns of ``runs``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+Cells = list[Any]
+Part = Literal["config", "metrics", "run"]
+
+
+class Column(TypedDict):
+    """One column of the run table.
+
+    ``key`` is dotted for nested values; ``varies`` says whether runs differ in it; ``seed`` whether
+    means are taken over it; ``mode`` is what is the best of a metric, ``source`` who says so.
+    """
+
+    key: str
+    part: Part
+    type: Literal["number", "boolean", "text"]
+    varies: bool
+    seed: bool
+    mode: Literal["max", "min"] | None
+    source: str | None
+    values: Cells
+
+
+class Runs(TypedDict):
+    """The runs, a cell for each in every list."""
+
+    id: list[str]  # short id, as in `ztxexp list`
+    name: list[str]  # name of the folder
+    status: list[str]  # succeeded, failed, running, skipped
+    started: list[float | None]  # seconds since 1970
+    seconds: list[float | None]
+    attempt: list[int | None]
+    code: list[str | None]  # v1, v2, ... by first use
+    function: list[str | None]
+    group: list[str | None]
+    tags: list[list[str]]  # "key=value" or "word"
+    error: list[str | None]  # of failed runs: type and message, one line
+    columns: list[Column]  # configuration, then metrics
+
+
+class Series(TypedDict):
+    """One curve of one run; ``of`` is how many points it had before it was thinned."""
+
+    run: int
+    metric: str  # as `ztxexp curves` names it: loss, valid/loss
+    x: list[float]
+    y: list[float | None]
+    of: int
+
+
+class Curves(TypedDict):
+    """Curves, thinned to the smallest and largest point of each stretch where they are long."""
+
+    series: list[Series]
+    most: int  # points that a curve has at most after thinning
+    thinned: int  # how many curves were thinned
+    left_out: int  # curves of further runs that are not in the file
+
+
+class Level(TypedDict):
+    """A value of a key: the mean over all else, seeds averaged first, and its 95 % interval."""
+
+    value: Any
+    mean: float
+    low: float | None
+    high: float | None
+    n: int  # settings, not runs
+
+
+class Effect(TypedDict):
+    """The main effect of a key on a metric; ``interacts`` names keys that change it, with why."""
+
+    metric: str
+    key: str
+    levels: list[Level]
+    range: float  # largest mean minus smallest
+    interacts: list[str]
+
+
+class Best(TypedDict):
+    """A configuration over its seeds, the best first."""
+
+    metric: str
+    values: dict[str, Any]
+    mean: float
+    std: float | None
+    n: int
+    seeds: Cells
+    runs: list[int]
+
+
+class Failure(TypedDict):
+    """Failures of one kind."""
+
+    type: str
+    place: str
+    message: str
+    reason: str
+    only_when: str
+    runs: list[int]
+    log: str  # the last lines of the first one's error.log
+
+
+class Payload(TypedDict):
+    """The whole page."""
+
+    version: Literal[1]
+    ztxexp: str
+    made: float  # seconds since 1970
+    title: str  # name of the root's folder
+    root: str  # as it is given to -C in commands
+    live: bool  # whether it comes from `ztxexp ui`
+    state: int  # of a live page: number of the last change
+    anonymous: list[str] | None  # what --anonymous took out, a line each; None: nothing
+    runs: Runs
+    curves: Curves
+    effects: list[Effect]
+    best: list[Best]
+    failures: list[Failure]
+    provenance: list[tuple[str, str]]  # label and text, a line each
+    launches: list[dict[str, Any]]  # id, started, ended, alive, function, total, command
+    notes: list[str]  # what a reader must know: mixed code, missing seeds
+    default_metric: str | None

@@ -1,0 +1,1 @@
+"""Tables for papers: means over seeds that say what they are, and can be checked later."""
