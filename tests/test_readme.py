@@ -38,12 +38,14 @@ def test_the_twenty_lines_run_and_the_second_time_everything_is_done(tmp_path):
     assert len(re.findall(r"^\d +0\.\d+ +[01] +\d\.\d+$", again, re.M)) == 6
 
 
+@pytest.mark.slow
 def test_what_it_says_of_resuming_runs(tmp_path):
     code = block("## Twenty lines") + block("### Nothing is lost")
     said = run(tmp_path, code)
     assert "Plan for results: 0 of 6 configurations to run\n      6  reused\n" in said
 
 
+@pytest.mark.slow
 def test_a_tracker_that_comes_later_gets_the_runs_of_the_twenty_lines(tmp_path):
     code = block("## Twenty lines") + block("### Track now, or later")
     assert run(tmp_path, code).endswith(

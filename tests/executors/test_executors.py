@@ -54,6 +54,7 @@ def test_a_death_costs_exactly_its_run_and_says_how(root, mode, how, exit_code, 
     assert (failed["dir"] / "error.log").read_text().startswith(failed["error_message"])
 
 
+@pytest.mark.slow
 def test_processes_that_a_dead_run_leaves_neither_hold_up_the_launch_nor_survive_it(root):
     marker = str(root.path)  # among the arguments of the orphan, and of no other process
     started = time.monotonic()

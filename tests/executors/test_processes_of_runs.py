@@ -36,6 +36,7 @@ def with_futures(method):
         return list(pool.map(abs, [-1, -2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PARALLEL)
 @pytest.mark.parametrize("function", [with_pool, with_futures])
 def test_a_pool_of_any_start_method_works_in_a_run(mode, function, spec, drive):

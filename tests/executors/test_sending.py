@@ -296,6 +296,7 @@ def _asks(ctx):
     input("go on? ")
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("function", [_stops, _asks])
 def test_a_failure_for_lack_of_a_terminal_names_the_mode_that_has_one(function, root):

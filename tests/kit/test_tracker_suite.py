@@ -162,6 +162,7 @@ def test_a_tracker_that_keeps_everything_passes_everything(results):
     assert {name: what for name, what in found.items() if what != "passed"} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", sorted(CAUGHT))
 def test_each_way_to_do_it_wrong_is_caught_by_the_tests_of_that_promise(results, wrong):
     found = {name: outcome(case) for name, case in results[wrong].items()}

@@ -161,6 +161,7 @@ def test_a_root_that_is_a_file_is_refused_and_left_alone(tmp_path):
     assert path.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_run_ids_are_unique_whatever_the_clock_and_the_seed_say(root, monkeypatch):
     real = time.strftime
     monkeypatch.setattr(time, "strftime", lambda form, *_: real(form, time.gmtime(1_700_000_000)))

@@ -43,6 +43,7 @@ def test_a_run_arrives_whole(uri, make_ctx, make_event):
     assert curve(uri, run, "score") == [(2, 0.5)]
 
 
+@pytest.mark.slow
 def test_a_launch_names_runs_by_what_differs_and_sync_gives_the_same_names(uri, tmp_path):
     space = {"lr": [0.1, 0.25], "depth": [3], "text": ["x" * 200]}
     pipeline = ExperimentPipeline(tmp_path / "r").grid(space).track("mlflow", tracking_uri=uri)
@@ -142,6 +143,7 @@ def test_returned_values_that_are_no_numbers_become_tags(uri, make_ctx, caplog):
 # ---- how it ended ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "reason", "stands"),
     [
@@ -391,6 +393,7 @@ def test_processes_that_start_at_once_share_a_store_that_is_not_there_yet(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
 
 
+@pytest.mark.slow
 def test_without_any_setting_the_store_is_a_database_in_the_working_folder(make_ctx, tmp_path):
     (tmp_path / "mlruns" / "0").mkdir(parents=True)
     (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("name: an old store of MLflow 2\n")

@@ -53,6 +53,7 @@ def test_a_run_arrives_whole(make_ctx, make_event):
     assert (final["status"], final["metrics"]) == ("succeeded", {"score": 0.75})
 
 
+@pytest.mark.slow
 def test_offline_a_run_that_has_ended_is_on_disk(make_ctx):
     tracker = WandbTracker()
     for number in range(5):
@@ -101,6 +102,7 @@ def test_every_row_has_the_time_of_its_event(make_ctx, make_event):
     assert by_hand > told[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("skipped", 0), ("succeeded", 0)])
 def test_only_a_failed_run_ends_with_an_exit_code(make_ctx, status, code):
     ctx, tracker = make_ctx(), WandbTracker()
@@ -169,6 +171,7 @@ def assert_followed(ctx):
     assert written.exit_code == 0
 
 
+@pytest.mark.slow
 def test_runs_in_several_threads_at_once_do_not_mix(make_ctx):
     ctxs = [make_ctx(f"r{number}") for number in range(6)]
     with ThreadPoolExecutor(3) as pool:
@@ -188,6 +191,7 @@ def test_worker_processes_follow_several_runs_each(make_ctx):
         assert_followed(ctx)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attempt", "replayed"), [(2, False), (1, True)])
 def test_a_run_that_is_resumed_or_replayed_goes_on_under_its_id(
     make_ctx, make_event, attempt, replayed
@@ -207,6 +211,7 @@ def test_a_run_that_is_resumed_or_replayed_goes_on_under_its_id(
     assert after.rows == [{"loss": 0.5, STEP_METRIC: 2}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
 def test_a_run_whose_end_was_never_told_can_be_followed_again(make_ctx, make_event, same):
     tracker, ctx = WandbTracker(), make_ctx()
@@ -549,6 +554,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(options, text):
     WandbTracker.check_options("digits", entity="us", mode="offline", monitor_gym=True, notes="n")
 
 
+@pytest.mark.slow
 def test_offline_a_run_is_known_while_its_folder_is_there(make_ctx, monkeypatch):
     ctx, tracker = make_ctx(), WandbTracker()
     assert not tracker.knows(ctx)

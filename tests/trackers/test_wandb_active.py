@@ -153,6 +153,7 @@ def test_another_run_of_the_function_is_its_own_and_ends_with_it(follow, tmp_pat
     assert wandb.run is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("raised", "code"), [(ValueError, 1), (SkipRun, 0)])
 def test_without_a_run_of_the_trackers_what_the_function_leaves_open_is_ended(
     make_ctx, tmp_path, raised, code

@@ -41,6 +41,7 @@ def run(*words, cwd):
     return subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, timeout=150)
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("words", [["plugins"], ["doctor"]])
 @pytest.mark.parametrize("module", [False, True])

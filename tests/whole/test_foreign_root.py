@@ -226,6 +226,7 @@ RAW = set("\x1b\x07\x9b\u202e\u200f\u2066")
 HOSTILE = "a\x1b]0;x\x07\x1b[2J\u202e\u200f\u2066"
 
 
+@pytest.mark.slow
 def test_nothing_of_a_root_is_obeyed_by_a_terminal(root, capfd, monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in a script: to standard error
     monkeypatch.setattr(logging.lastResort, "level", logging.WARNING)

@@ -97,6 +97,7 @@ def test_a_forked_child_never_writes_the_end_of_its_parents_run(root, mode, chil
         assert events.count('"event":"end"') == events.count('"event":"start"') == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_nor_that_of_one_that_dies(root, mode):
     configs = [{"child": "returns", "parent": "dies"}]

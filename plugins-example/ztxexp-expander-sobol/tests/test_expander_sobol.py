@@ -31,6 +31,7 @@ SPACE = {
 }
 
 
+@pytest.mark.slow
 class TestSobol(ExpanderSuite):
     name = "sobol"
     options = {"space": SPACE, "n": 8}
@@ -92,6 +93,7 @@ def test_integers_beyond_what_a_float_can_count_stay_exact_and_in_range():
 # ---- the sweep -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_points_in_every_process():
     code = (
         "import json\nfrom ztxexp import ExpManager, integers, uniform\n"

@@ -26,6 +26,7 @@ def rows(path, sql, *values):
         return db.execute(sql, values).fetchall()
 
 
+@pytest.mark.slow
 class TestSqlite(TrackerSuite):
     @property
     def database(self):
@@ -105,6 +106,7 @@ def write_runs(folder, first):
         pipeline.track(tracker).run(train, progress=False)
 
 
+@pytest.mark.slow
 def test_several_launches_write_into_one_new_database_at_once(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=write_runs, args=(tmp_path, 10 * i)) for i in range(3)]
@@ -170,6 +172,7 @@ def test_a_database_that_was_deleted_is_filled_again(tmp_path):
     assert rows(tmp_path / "runs.db", "SELECT name, value FROM params") == [("device", '"cpu"')] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_nothing_but_the_database_is_left(tmp_path, mode):
     sweep(tmp_path, 0.5, mode=mode)

@@ -88,6 +88,7 @@ def server(shared_server):
     return shared_server
 
 
+@pytest.mark.slow
 class TestWebhook(TrackerSuite):
     keeps_points = "it posts ends, not metrics"
 
@@ -138,6 +139,7 @@ def test_every_end_is_posted_once_with_a_key_of_its_own(tmp_path, server):
     assert failed["error_message"] == "too fast"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", [[503], [429, 500], [0, 502]])
 def test_it_is_tried_again_with_the_same_key_until_it_arrives(tmp_path, server, answers, caplog):
     server.answers = list(answers)

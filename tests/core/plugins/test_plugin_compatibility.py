@@ -75,6 +75,7 @@ def ztxexp_execute(specs, run_one):
 """
 
 
+@pytest.mark.slow
 def test_of_an_executor_that_declares_nothing_nothing_is_asked_that_came_since(root):
     with old(POOL, executors={"old": "old_plugin"}):
         assert sweep(root, mode="old", max_attempts=2, retry_on=("WorkerDied",)).succeeded == 3
@@ -145,6 +146,7 @@ def holds_the_run(record, rows):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_tracker_of_1_0_3_is_told_all_by_its_three_methods(root, mode):
     with old(TRACKER, trackers={"old": "old_plugin:OldTracker"}):

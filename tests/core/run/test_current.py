@@ -44,6 +44,7 @@ EVERY_WAY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_it_logs_to_the_run_that_it_is_called_in(root, mode):
     ExpRunner([{"i": 0}, {"i": 1}], root.path).run(every_way, mode=mode, progress=False)
@@ -74,12 +75,14 @@ def in_program(ctx):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_threads_of_a_run_log_to_it(root, mode):
     ExpRunner([{}], root.path).run(in_thread, mode=mode, progress=False)
     assert [step for step, *_ in events(root.only())] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_a_run_log_to_it(root, method):

@@ -43,6 +43,7 @@ def looks_and_leaves(ctx):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_every_run_finds_what_the_first_one_found(root, mode):
     here, environment = os.getcwd(), dict(os.environ)
@@ -68,6 +69,7 @@ def test_a_retry_finds_it_too(root):
     assert strict(root.only()["dir"] / "metrics.json") == {"mine": None, "cwd": here}
 
 
+@pytest.mark.slow
 def test_gpus_win_over_what_a_run_or_an_import_has_set(root, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -91,6 +93,7 @@ def writes_and_keeps(ctx):
     ctx.log_artifact("model.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_working_folder_of_its_own_keeps_relative_paths_apart(root, mode):
     configs = [{"i": i} for i in range(8)]
@@ -102,6 +105,7 @@ def test_a_working_folder_of_its_own_keeps_relative_paths_apart(root, mode):
     assert os.getcwd() == here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "warnings"), [("process_pool", 1), ("sequential", 0)])
 def test_an_artifact_in_the_folder_of_all_runs_is_told_with_both_ways_out(
     root, tmp_path, monkeypatch, caplog, mode, warnings

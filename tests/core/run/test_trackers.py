@@ -110,6 +110,7 @@ def test_training_is_not_held_up_by_a_tracker_that_hangs_meanwhile(root, tmp_pat
     assert run["duration_sec"] - spent[0] < 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", *PARALLEL])
 def test_an_instance_that_can_be_sent_follows_runs_in_every_mode(root, tmp_path, mode):
     tracker = Notes(tmp_path / "notes")
@@ -122,6 +123,7 @@ def test_an_instance_that_can_be_sent_follows_runs_in_every_mode(root, tmp_path,
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_an_instance_that_cannot_be_sent_is_told_by_the_launcher(root, mode):
     from ztxexp_trackers.jsonl import JsonlTracker
@@ -155,6 +157,7 @@ class Keeps:
         self.heard.append((ctx.config["i"], summary["status"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_the_users_own_instance_hears_all_runs_whatever_process_they_are_in(root, mode):
     first, second = Keeps(), Keeps()
@@ -180,6 +183,7 @@ def test_a_further_attempt_is_told_as_such(root, tmp_path):
     assert [row[1] for row in tracker.noted()].count("start") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_a_run_that_dies_in_its_process_is_told_by_the_launcher(root, tmp_path, mode):
     def logs_and_dies(ctx):
@@ -233,6 +237,7 @@ class Encloses(Hangs):
         return enclosed()
 
 
+@pytest.mark.slow
 def test_where_a_tracker_hangs_its_in_run_is_entered_for_every_run_all_the_same(root, tmp_path):
     tracker = Encloses(tmp_path / "notes", "start")
     configs = [{"i": i} for i in range(3)]

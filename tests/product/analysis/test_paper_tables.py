@@ -103,6 +103,7 @@ def test_plain_means_are_those_of_pandas(values):
         assert mean.std == pytest.approx(series.std(), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(numbers, max_size=10))
 def test_whatever_a_cell_holds_its_mean_is_a_number_or_nan(values):

@@ -36,6 +36,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_line_gives_the_same_run(place):
     pattern = r"(?P<name>score) is (?P<value>\S+)"
     words = ["lr=0.5", "--metric-pattern", pattern, "--timeout", "20s", "--tag", "a b"]

@@ -139,6 +139,7 @@ def test_a_shell_can_complete_commands_and_names_of_plugins():
 # ---- plugins ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_built_in_plugin_is_listed_with_its_origin_and_is_ready():
     code, found = states()
     assert code == 0

@@ -558,6 +558,7 @@ def test_export_without_a_file_is_csv_and_all_statuses_can_be_had(root):
 EVIL = "x\x1b[31m\x1b]0;t\x07\n\ty\x9b1m\u202e|`*" + "z" * 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

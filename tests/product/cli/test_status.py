@@ -102,6 +102,7 @@ def test_waiting_tells_of_a_launch_that_was_stopped_or_has_died(tmp_path):
         assert "2 failed" in status.stdout
 
 
+@pytest.mark.slow
 @posix
 def test_a_launch_in_which_nothing_goes_on_is_stalled(tmp_path):
     with launched(tmp_path, "sequential", 1) as launch:
@@ -134,6 +135,7 @@ def test_ctrl_c_ends_waiting_and_nothing_else(tmp_path):
         assert launch.poll() is None
 
 
+@pytest.mark.slow
 @posix
 def test_watching_shows_a_second_launch_join_and_ends_with_the_last(tmp_path):
     with launched(tmp_path, "process_pool", 1) as one:
@@ -149,6 +151,7 @@ def test_watching_shows_a_second_launch_join_and_ends_with_the_last(tmp_path):
     assert any(line.startswith("failed  2") for line in seen.lines)
 
 
+@pytest.mark.slow
 @posix
 def test_keys_show_failures_and_the_log_of_a_run(tmp_path):
     script = SCRIPT.replace("    for step", '    print(f"I am {ctx.config}")\n    for step')
@@ -173,6 +176,7 @@ def test_watching_without_a_terminal_writes_lines(tmp_path):
     assert status.returncode == 0 and "3/3 done" in status.stdout and "\x1b" not in status.stdout
 
 
+@pytest.mark.slow
 @posix
 def test_what_others_have_written_is_neither_obeyed_nor_believed(tmp_path):
     evil = "\x1b[2J\u202e\nlr=0"

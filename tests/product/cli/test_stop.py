@@ -45,6 +45,7 @@ def test_a_launch_in_its_own_process_is_stopped_too(tmp_path):
         assert launch.wait() == 130
 
 
+@pytest.mark.slow
 def test_after_runs_lets_those_under_way_finish(tmp_path):
     with launched(tmp_path, "process_pool", 2) as launch:
         at_work(tmp_path, 2)
@@ -94,6 +95,7 @@ def test_a_run_in_the_process_of_its_launch_cannot_be_stopped_alone(tmp_path):
         assert at_work(tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_what_is_not_there_cannot_be_stopped(tmp_path):
     (tmp_path / "results").mkdir()
     stop = ztxexp(tmp_path, "stop")
@@ -110,6 +112,7 @@ def test_what_is_not_there_cannot_be_stopped(tmp_path):
         assert stop.returncode == 1 and "nothing to stop: run " in stop.stderr
 
 
+@pytest.mark.slow
 def test_a_run_is_named_by_its_short_id_or_its_values(tmp_path):
     with launched(tmp_path, "process_pool", 3):
         first, second, third = at_work(tmp_path, 3)
@@ -120,6 +123,7 @@ def test_a_run_is_named_by_its_short_id_or_its_values(tmp_path):
         assert reasons == ["stopped", "stopped", None]
 
 
+@pytest.mark.slow
 def test_stopped_runs_are_a_reason_to_try_again(tmp_path):
     with launched(tmp_path, "process_pool", 1) as launch:
         (first,) = at_work(tmp_path, 1)
@@ -131,6 +135,7 @@ def test_stopped_runs_are_a_reason_to_try_again(tmp_path):
     assert [item.run_id for item in plan.to_run] == [first["run_id"]]
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_command_end_with_its_run(tmp_path):
     command = "import os, time; open('pid-{lr}', 'w').write(str(os.getpid())); time.sleep(99)"
     words = ["-m", "ztxexp", "run", "lr=1,2", "-w", "2", "--", sys.executable, "-c", command]
@@ -149,6 +154,7 @@ def test_the_processes_of_a_command_end_with_its_run(tmp_path):
         launch.wait()
 
 
+@pytest.mark.slow
 def test_a_launch_of_another_host_is_stopped_through_the_shared_folder(tmp_path):
     elsewhere = ["unshare", "--uts", "sh", "-c"]
     if subprocess.run([*elsewhere, "hostname other"], stderr=subprocess.DEVNULL).returncode:
@@ -177,6 +183,7 @@ def test_of_several_launches_one_has_to_be_named(tmp_path):
         assert two.wait() == 130
 
 
+@pytest.mark.slow
 def test_a_frozen_launcher_does_not_answer(tmp_path):
     with launched(tmp_path, "process_pool", 1) as launch:
         at_work(tmp_path, 1)

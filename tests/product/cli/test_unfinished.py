@@ -67,6 +67,7 @@ def next_line(text):
     return text.partition("next: ")[2].splitlines()[0].split("   ")[0].strip()
 
 
+@pytest.mark.slow
 def test_launches_before_the_last_are_gone_on_with_by_the_line_that_is_printed(folder):
     (folder / "go").touch()
     (folder / "broken").touch()
@@ -88,6 +89,7 @@ def test_launches_before_the_last_are_gone_on_with_by_the_line_that_is_printed(f
     assert ztxexp(folder, "resume", "2", *root).returncode == 2  # of which launch?
 
 
+@pytest.mark.slow
 def test_a_good_end_names_a_line_that_works(folder):
     (folder / "go").touch()
     run = ztxexp(folder, "run", "train.py:train", "lr=1,2", "seed=0..1", "-C", "s")
@@ -101,6 +103,7 @@ def test_a_good_end_names_a_line_that_works(folder):
     assert typed(folder, next_line(run.stderr)).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_a_launcher_that_was_killed_is_the_cause_of_its_failures(folder, background):
     launch = background("run", "train.py:train", "lr=1..4", "-w", "2")
@@ -119,6 +122,7 @@ def test_a_launcher_that_was_killed_is_the_cause_of_its_failures(folder, backgro
     assert resumed.returncode == 0 and "4 succeeded" in resumed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [{"runs": [["RUN", 1.0]]}, {"again": ["RUN"]}, {"again": [3]}])
 def test_a_run_that_its_launch_tries_again_has_not_failed(folder, state):
     (folder / "go").touch()
@@ -140,6 +144,7 @@ def test_a_run_that_its_launch_tries_again_has_not_failed(folder, state):
     assert StatusReader(root).read().failed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_nothing_went_wrong_where_a_launch_was_stopped_as_asked(folder, background):
     launch = background("run", "train.py:train", "lr=1..4", "-w", "2", "-C", "s")
@@ -156,6 +161,7 @@ def test_nothing_went_wrong_where_a_launch_was_stopped_as_asked(folder, backgrou
     assert "2 succeeded; 2 reused" in typed(folder, next_line(output)).stderr
 
 
+@pytest.mark.slow
 def test_the_counts_of_the_root_and_of_a_launch_say_what_they_count(folder):
     (folder / "go").touch()
     ztxexp(folder, "run", "train.py:train", "lr=1,2")

@@ -128,6 +128,7 @@ class Uncopyable(JsonlTracker):
         self.lock = threading.Lock()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_trackers_are_added_to_one_branch_only_and_need_not_be_copyable(root, branch):
     def files(pipeline):

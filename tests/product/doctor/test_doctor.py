@@ -28,6 +28,7 @@ def lines(found):
 # ---- the whole -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_is_well_here_and_a_results_root_is_left_as_it_was(tmp_path):
     ExpRunner([{}], tmp_path / "r").run(lambda ctx: None, progress=False)
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))

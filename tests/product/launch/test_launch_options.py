@@ -76,6 +76,7 @@ def test_a_key_that_no_configuration_has_is_refused(root):
     assert root.runs() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["process_pool", "joblib", "dynamic"])
 def test_a_run_over_its_time_limit_is_ended_and_says_so_and_the_others_finish(root, mode):
     started = time.monotonic()

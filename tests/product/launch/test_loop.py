@@ -31,6 +31,7 @@ from ztxexp_core.values.identity import config_identity
 PARALLEL = ["process_pool", "joblib", "dynamic"]
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", PARALLEL)
 def test_a_death_is_tried_again_in_the_same_folder_where_the_rule_says_so(root, mode):
@@ -436,6 +437,7 @@ def test_a_record_that_cannot_be_read_is_not_closed(root, own_executor, monkeypa
 # ---- beside other launches -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_is_free_for_others_while_its_launch_goes_on(root):
     """Two launches, each waiting for what the other was interrupted at, would never end."""
     interrupted = config_identity({"i": 0})
@@ -493,6 +495,7 @@ def test_a_folder_to_go_on_in_that_cannot_be_read_is_held_back(root, monkeypatch
     assert strict(root.only()["dir"] / "run.json")["attempt"] == before["attempt"] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["succeeded", "failed"])
 def test_a_folder_in_which_another_launch_goes_on_is_left_to_it(
     root, own_executor, monkeypatch, ends

@@ -86,6 +86,7 @@ def agree(root, summary):
     assert summary.failed == len(summary.failed_run_ids)
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize(
     "say",
@@ -132,6 +133,7 @@ def test_nor_is_it_started_beside_its_process(
     assert root.only()["status"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_the_end_of_a_process_is_waited_for(root, pipeline, engine, own_executor, tmp_path):
     engine.begun = (tmp_path / "go").touch
     own_executor(engine)

@@ -228,6 +228,7 @@ def test_a_failure_is_told_on_standard_error(capfd) -> None:
     assert err.startswith("ztxexp m: run run0 failed: E: no\nztxexp m: 1/1 done, 1 failed, elapsed")
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("in_process", [True, False])
 def test_a_file_gets_counts_while_one_run_goes_on(out, monkeypatch, in_process) -> None:

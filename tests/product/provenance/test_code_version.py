@@ -183,6 +183,7 @@ def hash_from_stdin(folder, source):
     return subprocess.check_output(asked, cwd=folder, input=source + ASK, text=True)
 
 
+@pytest.mark.slow
 def test_code_without_a_source_has_a_version_that_follows_what_it_names(tmp_path):
     late = tmp_path / "own_late.py"
     late.write_text(LATE)

@@ -181,6 +181,7 @@ def metas(root: Path) -> list[dict[str, Any]]:
     return [strict(path) for path in sorted(root.glob("*/meta.json"))]
 
 
+@pytest.mark.slow
 def test_all_runs_of_all_launches_share_one_patch_and_one_list_of_packages(
     repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def write_by_hand(root: Path, name: str, **fields) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_launch_that_shares_its_root_keeps_its_record(tmp_path):
     pipeline(tmp_path).resume().run(score, mode="process_pool", workers=2)
     (record,) = read_launches(tmp_path)

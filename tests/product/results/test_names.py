@@ -38,6 +38,7 @@ def root(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_short_id_has_four_digits_and_more_where_two_agree():
     assert short_ids(["1:3f2ab1c0", "1:3f2ac770", "1:9b0c1d2e"]) == {
         "1:3f2ab1c0": "3f2ab",

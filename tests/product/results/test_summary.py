@@ -202,6 +202,7 @@ def test_no_text_of_a_run_gets_through_to_the_terminal(message, place, key, valu
 # ---- of a real launch --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.first_is_quick
 @pytest.mark.parametrize("mode", ["sequential", "process_pool"])
 def test_a_launch_tells_what_failed_where_and_for_which_configurations(root, mode, caplog):
@@ -229,6 +230,7 @@ def test_a_launch_tells_what_failed_where_and_for_which_configurations(root, mod
     assert set(first.run_ids + second.run_ids) == set(found.failed_run_ids)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="such a crash ends otherwise there")
 @pytest.mark.parametrize("mode", ["process_pool", "joblib"])
 def test_of_a_crash_the_place_in_the_users_code_is_shown(root, mode):

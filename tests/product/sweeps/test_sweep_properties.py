@@ -78,6 +78,7 @@ def test_a_quoted_value_is_read_as_itself(value):
         assert text.isprintable()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(_grid)
 def test_a_grid_is_the_grid_of_the_builder(grid):

@@ -79,6 +79,7 @@ def test_a_time_limit_ends_the_whole_tree(root, tmp_path, ended, mode):
     ended(pids(told, 3))
 
 
+@pytest.mark.slow
 def test_a_program_has_time_for_a_last_checkpoint_and_its_success_counts(root):
     script = "trap 'echo accuracy: 0.5; touch $ZTXEXP_RUN_DIR/checkpoints/last; exit 0' TERM\n"
     script += "while true; do sleep 0.05; done"
@@ -144,6 +145,7 @@ def test_a_killed_worker_leaves_no_command(root, tmp_path, ended, mode):
     assert (found["error_type"], found["reason"]) == ("WorkerDied", "killed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool", "joblib"])
 def test_a_killed_launcher_leaves_no_command(root, tmp_path, ended, mode):
     command, told = tree(tmp_path)
@@ -168,6 +170,7 @@ def test_an_interrupted_launch_ends_its_commands(root, tmp_path, ended, mode, na
     assert root.only()["reason"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_worker_goes_on_to_the_command(root, tmp_path, ended):
     told = tmp_path / "told"
     script = f"echo $$ > {told}; while true; do sleep 0.05; done"

@@ -93,6 +93,7 @@ def test_a_script_that_knows_nothing_of_ztxexp_is_swept(root, folder, mode):
     assert found["code_hash"].startswith("code:")
 
 
+@pytest.mark.slow
 def test_the_launching_process_shows_what_the_program_prints(root, folder, capfd):
     run(root, ["python", "train.py", "--lr", "{lr}"])
     assert "loss: 0.25\n" in capfd.readouterr().out
@@ -100,6 +101,7 @@ def test_the_launching_process_shows_what_the_program_prints(root, folder, capfd
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_failure_has_the_exit_code_and_what_was_printed_last(root, folder):
     command = ["python", "train.py", "--lr", "{lr}", "--boom", "too large"]
     summary = run(root, command, {"lr": [0.5, 1.0]}, PARALLEL)
@@ -117,6 +119,7 @@ def test_a_failure_has_the_exit_code_and_what_was_printed_last(root, folder):
     assert [len(group.run_ids) for group in summary.failures] == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", PARALLEL])
 @pytest.mark.parametrize(
     ("script", "code", "signum", "reason", "message"),
@@ -260,6 +263,7 @@ def test_a_function_or_a_command_and_not_both(root):
         pipeline.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["unused", "used", "parent", "file word", "read in the script"])
 def test_a_swept_key_that_the_command_does_not_use_is_named_once(root, folder, caplog, how):
     (folder / "reads.py").write_text("import os; os.environ['ZTXEXP_CONFIG']\n")
@@ -329,6 +333,7 @@ def test_ztxexp_log_works_in_a_command_too(root):
     assert metrics(found) == {"loss": 0.5, "valid_loss": 0.25}
 
 
+@pytest.mark.slow
 def test_metrics_come_while_the_program_runs(root):
     script = """
     echo '{"loss": 1}' >> $ZTXEXP_METRICS
@@ -354,6 +359,7 @@ def test_a_pattern_may_find_the_step(root):
     assert curve(root.only()) == [(3, {"loss": 0.5}, "train"), (4, {"loss": 0.25}, "train")]
 
 
+@pytest.mark.slow
 def test_lines_in_another_form_are_answered_with_a_pattern_that_works(root, caplog):
     command = sh('echo "done in 3s: loss=0.5, acc=0.$1"', "{i}")
     summary = run(root, command, {"i": [1, 2]}, PARALLEL)
@@ -379,6 +385,7 @@ def test_lines_can_be_left_alone(root, pattern):
     assert not (root.only()["dir"] / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_trackers_get_the_metrics(root):
     pipeline = ExperimentPipeline(root.path).grid({"lr": [0.5]}).track("jsonl")
     pipeline.run(command=sh("echo loss: 0.5; echo loss: 0.25"), mode=PARALLEL, progress=False)
@@ -404,6 +411,7 @@ sys.stdout.flush()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", PARALLEL])
 def test_output_of_any_kind_survives(root, mode, tmp_path):
     (tmp_path / "hostile.py").write_text(HOSTILE)
@@ -449,6 +457,7 @@ with open(os.environ["ZTXEXP_METRICS"], "ab") as file:
     assert "line 1 of $ZTXEXP_METRICS is not a JSON object" in log(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["removed", "written anew"])
 def test_the_metrics_file_may_be_changed(root, how):
     script = "echo '{\"loss\": 1}' >> $ZTXEXP_METRICS; sleep 0.5; "
@@ -483,6 +492,7 @@ def test_a_failed_run_goes_on_in_its_folder(root):
     assert pipeline.run(command=sh(script), progress=False).reused == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retry_on", [["CommandFailed"], [CommandFailed], ["Exception"]])
 def test_a_failure_can_be_retried(root, retry_on):
     script = "[ $ZTXEXP_ATTEMPT = 2 ] || exit 1"
@@ -508,6 +518,7 @@ def test_an_edited_script_is_noticed(root, folder):
     assert len(same.plan(command=command).to_run) == 1
 
 
+@pytest.mark.slow
 def test_a_script_that_is_edited_meanwhile_leaves_no_hash_of_what_did_not_run(root, folder):
     (folder / "edits.py").write_text(
         "import sys\nVERSION = 1\nif sys.argv[1] == '1':\n"
@@ -535,6 +546,7 @@ def test_a_run_can_be_reproduced_by_the_line_that_is_told(root, folder):
     assert difference.what == f"the command's file {folder}/train.py"
 
 
+@pytest.mark.slow
 def test_each_run_sees_its_gpu(root, no_gpus_known, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     summary = run(

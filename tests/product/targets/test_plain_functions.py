@@ -74,6 +74,7 @@ def metrics(run):
     return strict(run["dir"] / "metrics.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool", "joblib"])
 def test_values_come_by_name_and_defaults_are_part_of_the_configuration(root, mode):
     summary = run(root, train, {"lr": [0.5, 1.0]}, mode=mode, workers=2)
@@ -101,6 +102,7 @@ def test_a_runner_takes_them_too(root):
     assert root.only()["config"] == {"lr": 1.0, "hidden": 32, "seed": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -149,6 +151,7 @@ def test_what_is_no_step_fails_the_run(root):
     )
 
 
+@pytest.mark.slow
 def test_a_failure_names_the_users_line_and_no_line_of_ours(root):
     run(root, fails, mode="process_pool")
     found = root.only()
@@ -265,6 +268,7 @@ def scripts(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sequential", "process_pool", "joblib"])
 def test_a_function_of_a_file_runs_in_workers(root, scripts, mode):
     target = load_target(f"{scripts}/my_script.py:train")
@@ -280,6 +284,7 @@ def test_a_function_of_a_file_runs_in_workers(root, scripts, mode):
     assert meta["function_file"] == str(scripts / "my_script.py")
 
 
+@pytest.mark.slow
 def test_a_function_of_a_module_is_found_in_the_working_folder(root, scripts, monkeypatch):
     monkeypatch.chdir(scripts)
     target = load_target("package.inner:train")
@@ -293,6 +298,7 @@ def test_a_function_of_ctx_in_a_file_takes_any_configuration(scripts):
     assert target.function.__name__ == "notrain"
 
 
+@pytest.mark.slow
 def test_a_file_with_the_name_of_another_module_is_loaded_too(root, scripts):
     (scripts / "json.py").write_text("def train(lr):\n    return {'score': lr}\n")
     target = load_target(f"{scripts}/json.py:train")
@@ -359,6 +365,7 @@ print(pipeline.run(target.function, mode="process_pool", progress=False))
 """
 
 
+@pytest.mark.slow
 def test_an_edit_is_noticed_and_what_has_succeeded_is_reused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = """
