@@ -5,7 +5,6 @@ What runs say breaks no table, and no terminal obeys it; CSV and JSON hold it as
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,8 @@ from typing import Any
 
 from ztxexp.text.drawing import Drawn, draw
 from ztxexp.text.format import escape_formula, sanitize_for_terminal
+from ztxexp.text.format import short_value as short_value
+from ztxexp.text.format import text_of as _text_of
 
 TABLE, TSV, CSV, JSON, JSONL, MARKDOWN = "table", "tsv", "csv", "json", "jsonl", "md"
 FORMATS = (TABLE, TSV, CSV, JSON, JSONL, MARKDOWN)
@@ -50,32 +51,9 @@ class Column:
     absent: str = "-"
 
 
-def short_value(value: Any) -> str:
-    """Return a value as a table shows it: numbers with four significant digits at least."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return sanitize_for_terminal(_text_of(value))
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**15 else f"{value:.6g}"
-    return f"{value:.6g}"
-
-
 def short_metric(value: Any) -> str:
     """Return a measured number with four significant digits; anything else as a table shows it."""
     return f"{value:.4g}" if type(value) is float else short_value(value)
-
-
-def _text_of(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is True or value is False:
-        return str(value)
-    from ztxexp_core.values.codec import plain
-
-    with contextlib.suppress(Exception):
-        return json.dumps(plain(value), ensure_ascii=False)
-    return str(value)
 
 
 def _cells(columns: Sequence[Column], row: Sequence[Any]) -> Iterator[str]:

@@ -30,9 +30,9 @@ def positions_with(config: ColumnTable, text: str) -> list[int]:
     chosen = list(range(config.size))
     for key, texts in _asked(text).items():
         cells = asked_for({"config": config}, key, "config", text).cells
-        codes = codes_of([*map(_value, texts), *cells])
+        codes = codes_of([*map(value_of, texts), *cells])
         taken, codes = set(codes[: len(texts)]), codes[len(texts) :]
-        chosen = [at for at in chosen if codes[at] in taken or _is_shown_as(cells[at], texts)]
+        chosen = [at for at in chosen if codes[at] in taken or is_shown_as(cells[at], texts)]
     return chosen
 
 
@@ -49,7 +49,7 @@ def _asked(text: str) -> dict[str, list[str]]:
     return asked
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Return a value as it is written in ``key=value``."""
     if text[:1] in tuple('[{"'):
         with contextlib.suppress(ValueError):
@@ -57,7 +57,8 @@ def _value(text: str) -> Any:
     return scalar(text)
 
 
-def _is_shown_as(cell: Any, texts: Iterable[str]) -> bool:
+def is_shown_as(cell: Any, texts: Iterable[str]) -> bool:
+    """Return whether a value is shown as one of some texts."""
     if cell is ABSENT:
         return False
     if type(cell) is float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 from typing import Any
@@ -85,6 +87,33 @@ def age(seconds: float) -> str:
 def cut(text: str, width: int) -> str:
     """Return a string of at most ``width`` characters; a longer one ends in dots."""
     return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+# ---- values -----------------------------------------------------------------------------------
+
+
+def short_value(value: Any) -> str:
+    """Return a value as a table shows it: numbers with four significant digits at least."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return sanitize_for_terminal(text_of(value))
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**15 else f"{value:.6g}"
+    return f"{value:.6g}"
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text: one that is a text as it is, others as JSON where they can be."""
+    if isinstance(value, str):
+        return value
+    if value is True or value is False:
+        return str(value)
+    from ztxexp_core.values.codec import plain
+
+    with contextlib.suppress(Exception):
+        return json.dumps(plain(value), ensure_ascii=False)
+    return str(value)
 
 
 # ---- files and spreadsheets ------------------------------------------------------------------

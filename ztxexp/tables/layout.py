@@ -1,0 +1,265 @@
+"""Which keys make rows and columns, in which order, in which groups, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ztxexp.analysis.grouping import rank
+from ztxexp.results.arguments import as_list
+from ztxexp.results.direction import DECLARED, known_direction
+from ztxexp.results.keys import ABSENT, codes_of, flattened, seed_keys, varying
+from ztxexp.results.selection import RunSet
+from ztxexp.results.written_values import is_shown_as, value_of
+from ztxexp.tables.model import Values
+from ztxexp.tables.options import Options, flat_labels
+from ztxexp.text.format import short_value
+from ztxexp.text.wording import either
+from ztxexp_core.errors import ConfigError, closest
+from ztxexp_core.values.codec import is_number
+
+NO_VALUE = "-"  # of a key that a row does not have
+
+
+# ---- keys and metrics --------------------------------------------------------------------------
+
+
+def keys_of(
+    runs: RunSet, declared: Mapping[str, Any], options: Options
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the keys of rows, of columns, and those that are averaged over.
+
+    What is not asked for is what a sweep declares, else the keys that vary: the two with most
+    values make columns and rows, all others rows too, so that no mean is over mixed settings.
+
+    Raises:
+        ConfigError: a key makes rows and columns.
+    """
+    rows, cols, over = options.keys("rows"), options.keys("cols"), options.over
+    if rows is None and cols is None:
+        rows, cols = (_listed(declared.get(name), name) for name in ("rows", "cols"))
+    table = flattened(runs.config)
+    codes = varying(table)
+    if over is None:
+        over = declared.get("over")
+    averaged = seed_keys(codes) if over is None else as_list(over, "over")
+    free = [key for key in codes if key not in averaged]
+    if rows is None and cols is None:
+        most = sorted(free, key=lambda key: -len(set(codes[key])))[:2]
+        cols = most[1:]
+    col_keys = list(cols or ())
+    row_keys = [k for k in free if k not in col_keys] if rows is None else rows
+    twice = set(row_keys) & set(col_keys)
+    if twice:
+        raise ConfigError(f"{min(twice)!r} makes rows and columns; give it once")
+    return row_keys, col_keys, averaged
+
+
+def _listed(names: Any, argument: str) -> list[str] | None:
+    return None if names is None else as_list(names, argument)
+
+
+def usual_metric(runs: RunSet, declared: Mapping[str, Any]) -> list[str]:
+    """Return the metric that a sweep or the project declares, or the one that there is.
+
+    Of several it is the first whose name says that the largest is the best, else the smallest, as
+    in the live display.
+
+    Raises:
+        ConfigError: there are several, and nothing says which.
+    """
+    if isinstance(declared.get("metric"), (str, list)):
+        return as_list(declared["metric"], "metric")
+    table = flattened(runs.metrics)
+    numbers = [
+        key for key in table.names() if any(map(is_number, table.stored_column(key, ABSENT)))
+    ]
+    known = {key: known_direction(key, root=runs.root) for key in numbers}
+    stated = [key for key, one in known.items() if one and one.source == DECLARED]
+    largest = [key for key, one in known.items() if one and one.mode == "max"]
+    smallest = [key for key, one in known.items() if one and one.mode == "min"]
+    usual = stated or (numbers if len(numbers) == 1 else largest or smallest)
+    if not usual:
+        python = " or ".join(f"metric={key!r}" for key in numbers[:4])
+        shell = " or ".join(f"--metric {key}" for key in numbers[:4])
+        listed = either(python, shell)
+        raise ConfigError(
+            f"which metric? Give {listed}" if numbers else "no run has a metric that is a number"
+        )
+    return usual[:1]
+
+
+# ---- order -------------------------------------------------------------------------------------
+
+
+def axis(
+    keys: Sequence[str],
+    columns: Sequence[Sequence[Any]],
+    size: int,
+    listed: Mapping[str, Sequence[Any]],
+) -> tuple[list[int | None], list[Values]]:
+    """Return the number of the row (or column) of each group of runs, and the values of each.
+
+    Args:
+        keys: of rows, or of columns.
+        columns: for each of them, its value in each group.
+        size: how many groups there are.
+        listed: by key, the values that are wanted, in their order; a group with another one has no
+            row. One that no group has makes a row without cells where there is one key.
+    """
+    columns = [list(cells) for cells in columns]
+    ranks: list[list[Any]] = []
+    left_out: set[int] = set()
+    for key, cells in zip(keys, columns, strict=True):
+        if key not in listed:
+            ranks.append(list(map(rank, cells, codes_of(cells))))
+            continue
+        places = _places(cells, listed[key])
+        left_out |= {at for at, place in enumerate(places) if place is None}
+        ranks.append([len(listed[key]) if place is None else place for place in places])
+    codes = [codes_of(cells) for cells in columns]
+    combined = list(zip(*codes, strict=True)) if codes else [()] * size
+    first: dict[Any, int] = {}
+    for at, code in enumerate(combined):
+        if at not in left_out:
+            first.setdefault(code, at)
+    order = sorted(first.values(), key=lambda at: tuple(of[at] for of in ranks))
+    values = [tuple(cells[at] for cells in columns) for at in order]
+    number = {combined[at]: place for place, at in enumerate(order)}
+    if len(keys) == 1 and keys[0] in listed:
+        return _with_absent(columns[0], combined, number, values, listed[keys[0]])
+    return [None if at in left_out else number[combined[at]] for at in range(size)], values
+
+
+def _places(cells: Sequence[Any], wanted: Sequence[Any]) -> list[int | None]:
+    """Return the place of each cell among some values; texts also mean what they write."""
+    asked = [value_of(one) if isinstance(one, str) else one for one in wanted]
+    asked = [ABSENT if one is None else one for one in asked]
+    size = len(asked)
+    codes = codes_of([*wanted, *asked, *cells])
+    exact, written = codes[:size], codes[size : 2 * size]
+    found: list[int | None] = []
+    for cell, code in zip(cells, codes[2 * size :], strict=True):
+        texts = ((at, one) for at, one in enumerate(wanted) if isinstance(one, str))
+        shown = next((at for at, text in texts if is_shown_as(cell, [text])), None)
+        places = [codes_.index(code) for codes_ in (exact, written) if code in codes_]
+        found.append(places[0] if places else shown)
+    return found
+
+
+def place_of(value: Any, among: Sequence[Any]) -> int | None:
+    """Return the place of a value, as a person writes it, among some cells; ``None``: nowhere.
+
+    Example:
+        >>> place_of("1e-3", [0.01, 0.001])
+        1
+    """
+    places = _places(among, [value])
+    return places.index(0) if 0 in places else None
+
+
+def _with_absent(
+    cells: Sequence[Any],
+    combined: Sequence[Any],
+    number: Mapping[Any, int],
+    values: list[Values],
+    listed: Sequence[Any],
+) -> tuple[list[int | None], list[Values]]:
+    """Return rows for all listed values of the only key, also for those that no run has."""
+    there = [_places([value[0] for value in values], [one]) for one in listed]
+    new_values: list[Values] = []
+    new_number: dict[int, int] = {}
+    for one, places in zip(listed, there, strict=True):
+        at = places.index(0) if 0 in places else None
+        if at is None:
+            new_values.append((value_of(one) if isinstance(one, str) else one,))
+        elif at not in new_number:
+            new_number[at] = len(new_values)
+            new_values.append(values[at])
+    of_group = [number.get(code) for code in combined]
+    return [None if at is None else new_number.get(at) for at in of_group], new_values
+
+
+def grouped_rows(
+    keys: Sequence[str], values: Sequence[Values], groups: Any
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return the number of the group of each row, and the titles of the groups.
+
+    Args:
+        keys: of the rows.
+        values: of the rows, in their order.
+        groups: ``None``; a key of the rows, whose values make the groups; or the values of the
+            first key by title.
+
+    Raises:
+        ConfigError: a key that makes no rows.
+    """
+    if groups is None or not values:
+        return [0] * len(values), ("",)
+    if isinstance(groups, str):
+        if groups not in keys:
+            near = closest(groups, keys)
+            raise ConfigError(f"groups: {groups!r} makes no rows{near}; known: {', '.join(keys)}")
+        cells = [row[list(keys).index(groups)] for row in values]
+        numbers = codes_of(cells)
+        return numbers, ("",) * (max(numbers) + 1)
+    if not isinstance(groups, Mapping):
+        raise ConfigError(f"groups is a key of the rows, or values by title, not {groups!r}")
+    first = [row[0] for row in values] if keys else []
+    numbers = [len(groups)] * len(values)
+    for number, members in enumerate(groups.values()):
+        if isinstance(members, str) or not isinstance(members, Sequence):
+            members = [members]
+        for at, place in enumerate(_places(first, list(members))):
+            if place is not None:
+                numbers[at] = number
+    titles = tuple(map(str, groups))
+    return numbers, (*titles, "") if len(groups) in numbers else titles
+
+
+# ---- labels ------------------------------------------------------------------------------------
+
+
+class Labels:
+    """What keys, values and metrics are called.
+
+    Args:
+        labels: a text by key or metric, by ``"key=value"``, or by value of a key.
+
+    Attributes:
+        used: the texts that were taken.
+
+    Example:
+        >>> Labels({"lr": "learning rate", "lr=0.001": "small"}).value("lr", 1e-3)
+        'small'
+    """
+
+    def __init__(self, labels: Mapping[Any, Any] | None):
+        if labels is not None and not isinstance(labels, Mapping):
+            raise ConfigError(f"labels is a mapping of keys to texts, not {labels!r}")
+        self._texts = flat_labels(labels or {})
+        self.used: set[str] = set()
+        self._named: set[str] = set()
+
+    def key(self, name: str) -> str:
+        """Return what a key or a metric is called."""
+        return self._taken(name) if name in self._texts else short_value(name)
+
+    def value(self, key: str, value: Any) -> str:
+        """Return what the value of a key is called."""
+        if value is ABSENT:
+            return NO_VALUE
+        for name in self._texts:
+            before, equals, text = name.partition("=")
+            if equals and before == key and place_of(text, [value]) == 0:
+                return self._taken(name)
+        return short_value(value)
+
+    def _taken(self, name: str) -> str:
+        self._named.add(name)
+        self.used.add(self._texts[name])
+        return self._texts[name]
+
+    def unused(self) -> list[str]:
+        """Return the names that nothing in the table has."""
+        return [name for name in self._texts if name not in self._named]

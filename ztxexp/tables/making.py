@@ -1,0 +1,210 @@
+"""From runs to a :class:`~ztxexp.tables.model.Table`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ztxexp.analysis.grouping import Groups, as_float, grouped, rank
+from ztxexp.analysis.run_table import SUCCEEDED, RunTable
+from ztxexp.results.arguments import as_list, checked_choice
+from ztxexp.results.code_versions import code_names, versions
+from ztxexp.results.direction import known_direction
+from ztxexp.results.keys import codes_of
+from ztxexp.results.sweep_records import last_sweep
+from ztxexp.tables import layout, statistics
+from ztxexp.tables.marks import marked
+from ztxexp.tables.model import Cell, Col, Metric, Place, Row, Table, Values
+from ztxexp.tables.options import Options
+from ztxexp.text.wording import option
+from ztxexp_core.errors import ConfigError
+
+
+def table_of(every: RunTable, filters: Mapping[str, Any] | None = None, **options: Any) -> Table:
+    """Return a table of runs.
+
+    Args:
+        every: the runs; without ``statuses`` among the filters those that succeeded count, and the
+            footer says how many others there are.
+        filters: how these were chosen, so that the table can be made again.
+        options: see :meth:`ztxexp.ResultAnalyzer.table`.
+
+    Raises:
+        ConfigError: no run, a key or metric that no run has, or an option that makes no sense.
+
+    Example:
+        >>> table = table_of(RunTable.read("./results"), rows="hidden", metric="accuracy")
+        >>> table.cells[0, 0].value, list(table.missing())
+        (0.8994, [])
+    """
+    asked = Options(**options)
+    filters = dict(filters or {})
+    counting = every if filters.get("statuses") else every.filtered(statuses=SUCCEEDED)
+    if not len(counting):
+        what = "passes the filters" if filters.get("statuses") else "has succeeded"
+        raise ConfigError(f"no run below {every.runs.root} {what}; there is nothing to show")
+    runs = counting.runs
+    declared = last_sweep(runs.root).table
+    row_keys, col_keys, over = layout.keys_of(runs, declared, asked)
+    names = as_list(asked.metric, "metric") or layout.usual_metric(runs, declared)
+    groups = grouped(runs, [*row_keys, *col_keys], over or None, names, "table", False)
+    table = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting)
+    source = {"root": str(every.runs.root), "filters": filters, "options": asked.as_json()}
+    return marked(dataclasses.replace(table, source=source))
+
+
+def _plain(
+    groups: Groups, sizes: tuple[int, int], over: Sequence[str], asked: Options, runs: RunTable
+) -> Table:
+    """Return the table without marks and sentences."""
+    keys = list(groups.keys)
+    row_keys, col_keys = tuple(keys[: sizes[0]]), tuple(keys[sizes[0] :])
+    row_of, row_values = layout.axis(
+        row_keys, [groups.keys[key] for key in row_keys], groups.size, asked.listed
+    )
+    col_of, col_values = layout.axis(
+        col_keys, [groups.keys[key] for key in col_keys], groups.size, asked.listed
+    )
+    in_group, titles = layout.grouped_rows(row_keys, row_values, asked.groups)
+    order = sorted(range(len(row_values)), key=in_group.__getitem__)
+    place_of_row = {at: place for place, at in enumerate(order)}
+    labels = layout.Labels(asked.labels)
+    rows = [
+        Row(row_values[at], _labels(labels, row_keys, row_values[at]), in_group[at]) for at in order
+    ]
+    names = list(groups.measured)
+    cols = [
+        Col(values, _labels(labels, col_keys, values), name)
+        for values in col_values
+        for name in names
+    ]
+    places: list[Place | None] = []
+    for row, col in zip(row_of, col_of, strict=True):
+        there = row is not None and col is not None
+        places.append((place_of_row[row], col * len(names)) if there else None)  # type: ignore[index,operator]
+    cells: dict[Place, Cell] = {}
+    makers = _Makers(groups, runs, asked.show)
+    for number, name in enumerate(names):
+        for place, cell in makers.cells(name, places):
+            cells[place[0], place[1] + number] = cell
+    metrics = tuple(_metric(name, asked, labels, cells, str(groups.runs.root)) for name in names)
+    scope, separable = asked.scope
+    scope = scope or ("row" if len(rows) == 1 else "column")
+    return Table(
+        metrics,
+        tuple(over),
+        asked.show,
+        asked.test,
+        asked.correct,
+        asked.against,
+        f"{scope} separable" if separable else scope,
+        row_keys,
+        col_keys,
+        tuple(map(labels.key, row_keys)),
+        tuple(map(labels.key, col_keys)),
+        rows,
+        cols,
+        cells,
+        titles,
+        union([cell.seeds for cell in cells.values()]),
+        relabelled=frozenset(labels.used),
+        alpha=asked.alpha,
+    )
+
+
+def _labels(labels: layout.Labels, keys: Sequence[str], values: Values) -> tuple[str, ...]:
+    return tuple(labels.value(key, value) for key, value in zip(keys, values, strict=True))
+
+
+class _Makers:
+    """What cells are made of."""
+
+    def __init__(self, groups: Groups, runs: RunTable, show: str):
+        self._groups = groups
+        self._show = show
+        self._members = groups.members()
+        self._names = groups.runs.names
+        short = dict(zip(runs.runs.names, runs.short, strict=True))
+        self._short = [short[name] for name in self._names]
+        known = dict(zip(runs.runs.names, code_names(runs.runs), strict=True))
+        self._code = [known[name] for name in self._names]
+        self._hashes = groups.runs.run.column("code_hash")
+        self._seeds = None if groups.seeds is None else groups.seeds.cells
+        self._order = list(range(len(self._names)))
+        if self._seeds is not None:
+            ranks = list(map(rank, self._seeds, codes_of(self._seeds)))
+            self._order = sorted(self._order, key=ranks.__getitem__)
+        position = [0] * len(self._order)
+        for number, at in enumerate(self._order):
+            position[at] = number
+        self._position = position
+
+    def cells(self, name: str, places: Sequence[Place | None]) -> list[tuple[Place, Cell]]:
+        """Return the cells of a metric, those without a number left out."""
+        numbers = [as_float(cell) for cell in self._groups.measured[name]]
+        made = []
+        for place, members in zip(places, self._members, strict=True):
+            if place is None:
+                continue
+            there = [at for at in members if abs(numbers[at]) < float("inf")]
+            there.sort(key=self._position.__getitem__)
+            if there:
+                made.append((place, self._cell(name, there, [numbers[at] for at in there])))
+        return made
+
+    def _cell(self, name: str, at: Sequence[int], values: Sequence[float]) -> Cell:
+        value, spread = statistics.centre(values, self._show)
+        hashes = dict.fromkeys(str(self._hashes[one]) for one in at if self._hashes[one])
+        return Cell(
+            name,
+            value,
+            spread,
+            len(values),
+            () if self._seeds is None else tuple(self._seeds[one] for one in at),
+            tuple(values),
+            tuple(self._names[one] for one in at),
+            tuple(self._short[one] for one in at),
+            versions(self._code[one] for one in at),
+            tuple(sorted(hashes)),
+        )
+
+
+def union(sets: Sequence[Values]) -> Values:
+    """Return all values of some sets, each once, in their order.
+
+    Example:
+        >>> union([(1, 0), (2, 1)])
+        (0, 1, 2)
+    """
+    values = [value for one in sets for value in one]
+    codes = codes_of(values)
+    value_of = dict(zip(codes, values, strict=True))
+    return tuple(value_of[c] for c in sorted(value_of, key=lambda c: rank(value_of[c], c)))
+
+
+def _metric(
+    name: str, asked: Options, labels: layout.Labels, cells: Mapping[Place, Cell], root: str
+) -> Metric:
+    mode = asked.of_metric("mode", name) or ""
+    if mode:
+        checked_choice(option("mode"), mode, ("max", "min"))
+    known = known_direction(name, mode, root)
+    percent = bool(asked.of_metric("percent", name))
+    own = [cell for cell in cells.values() if cell.metric == name]
+    widths = [statistics.width_of(cell.spread, cell.values) for cell in own]
+    decimals, exponent = statistics.form_of([cell.value for cell in own], widths, percent)
+    digits = asked.of_metric("digits", name)
+    if digits is not None:
+        if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= 15:
+            raise ConfigError(f"{option('digits')} are decimals from 0 to 15, not {digits!r}")
+        decimals, exponent = digits, False
+    return Metric(
+        name,
+        labels.key(name),
+        known.mode if known else None,
+        known.source if known else None,
+        percent,
+        decimals,
+        exponent,
+    )
