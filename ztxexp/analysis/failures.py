@@ -1,4 +1,4 @@
-"""The failed runs of a results root by kind, as a frame."""
+"""The failed runs of a results root by kind, and as a frame."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ztxexp.results.failure_groups import failure_groups
+from ztxexp.results.failure_groups import FailureGroup, failure_groups
 from ztxexp.results.history import reason_of
 from ztxexp.results.index import no_garbage_collection
-from ztxexp.results.selection import Selection, read_runs
+from ztxexp.results.selection import RunSet, Selection, read_runs
 from ztxexp.text.format import encodable
 from ztxexp.text.logs import read_end
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
@@ -30,7 +30,23 @@ def failures(selection: Selection) -> pd.DataFrame:
     """Return the kinds of failures, see ``ResultAnalyzer.failures``; of runs of every status."""
     import pandas as pd
 
-    runs = read_runs(selection)
+    rows = []
+    for group, reason in failure_kinds(read_runs(selection)):
+        shown = (group.error_type, group.place, len(group.run_ids), group.error_message)
+        rest = (reason, group.conditions() or None)
+        rows.append([*map(encodable, shown + rest), group.run_ids, group.log])
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    return frame
+
+
+def failure_kinds(runs: RunSet) -> list[tuple[FailureGroup, str | None]]:
+    """Return the kinds of failures among some runs, most frequent first, each with its reason.
+
+    Runs that succeeded count, too: they say which keys tell the failed ones from them.
+
+    Args:
+        runs: of every status.
+    """
     outcomes: dict[str, RunOutcome] = {}
     specs: dict[str, RunSpec] = {}
     statuses = runs.run.column("status")
@@ -43,13 +59,8 @@ def failures(selection: Selection) -> pd.DataFrame:
                 folder = root / name
                 outcomes[run_id] = _failure(run_id, folder, run_at(at) or {})
             specs[run_id] = RunSpec(run_id, folder, config_at(at) or {}, "")
-    rows = []
-    for group in failure_groups(outcomes.values(), specs):
-        shown = (group.error_type, group.place, len(group.run_ids), group.error_message)
-        rest = (outcomes[group.run_ids[0]].reason, group.conditions() or None)
-        rows.append([*map(encodable, shown + rest), group.run_ids, group.log])
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    return frame
+    groups = failure_groups(outcomes.values(), specs)
+    return [(group, outcomes[group.run_ids[0]].reason) for group in groups]
 
 
 def _failure(run_id: str, folder: Path, run: Mapping[str, Any]) -> RunOutcome:

@@ -24,6 +24,7 @@ class Ranked:
         seeds: the values that were averaged over, sorted.
         runs: short ids of its runs, the best one first.
         code: the versions of the code that made these.
+        folders: names of their folders, in the same order.
     """
 
     values: list[Any]
@@ -31,6 +32,7 @@ class Ranked:
     seeds: tuple[Any, ...]
     runs: tuple[str, ...]
     code: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def rank_runs(table: RunTable, metric: str, direction: Direction) -> Ranking:
             (),
             (table.short[at],),
             versions([table.code[at]]),
+            (table.runs.names[at],),
         )
         for at in order
     ]
@@ -112,20 +115,22 @@ def rank_means(
         left_out += len(members) - len(numbers)
         numbers.sort(key=lambda at: sign * cells[at])
         values = [None if of[number] is ABSENT else of[number] for of in groups.keys.values()]
-        names = tuple(short[groups.runs.names[at]] for at in numbers)
+        folders = tuple(groups.runs.names[at] for at in numbers)
+        names = tuple(short[folder] for folder in folders)
         mean = mean_of(cells[at] for at in members)
         seeds = groups.seed_sets[number]
         if mean.n:
             code = versions(codes[at] for at in numbers)
-            rows.append((sign * mean.mean, number, Ranked(values, mean, seeds, names, code)))
+            ranked = Ranked(values, mean, seeds, names, code, folders)
+            rows.append((sign * mean.mean, number, ranked))
     rows.sort(key=lambda row: row[:2])
     row_of = {number: at for at, (_, number, _) in enumerate(rows)}
     best = _best_single(groups.rows, cells, sign)
     single = None
     if best is not None and groups.rows[best] in row_of:
         single = short[groups.runs.names[best]], cells[best], row_of[groups.rows[best]]
-    ranked = [row for *_, row in rows]
-    return Ranking(name, direction, list(groups.keys), list(over), ranked, left_out, single)
+    ordered = [row for *_, row in rows]
+    return Ranking(name, direction, list(groups.keys), list(over), ordered, left_out, single)
 
 
 def _best_single(rows: Sequence[int], cells: Sequence[Any], sign: int) -> int | None:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp.project import project
-from ztxexp.results.direction import Direction, known_direction
-from ztxexp.results.sweep_records import last_sweep
+from ztxexp.results.direction import Direction, known_direction, main_metric
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.files import RunFiles, known_record
@@ -97,14 +95,4 @@ class Best:
                 self._directions[name] = known_direction(name, root=self._root)
             except ConfigError:  # the project's file is broken; other commands say so
                 self._directions[name] = None
-        declared = [name for name in self._declared() if name in names]
-        larger = [name for name in names if (known := self._directions[name]) and known[0] == "max"]
-        others = [name for name in names if self._directions[name]]
-        return next(iter([*declared, *larger, *others]), None)
-
-    def _declared(self) -> list[str]:
-        try:
-            of_sweep = last_sweep(self._root).metrics if self._root is not None else {}
-            return [*of_sweep, *project().metrics]
-        except ConfigError:
-            return []
+        return main_metric(names, self._root)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +130,31 @@ def known_direction(
 
 def _of_project() -> Mapping[str, str]:
     return project().metrics
+
+
+def main_metric(names: Sequence[str], root: str | Path | None = None) -> str | None:
+    """Return the metric that counts where nobody names one.
+
+    That is the first one that the last sweep or the project declares; else the first one of which
+    the largest value is the best, else the first one of which the smallest is.
+
+    Args:
+        names: those that runs have returned, in their order.
+        root: the results root, whose last sweep may declare some.
+
+    Example:
+        >>> main_metric(["epochs", "loss", "accuracy"])
+        'accuracy'
+    """
+    try:
+        of_sweep = last_sweep(root).metrics if root is not None else {}
+        declared = [name for name in (*of_sweep, *_of_project()) if name in names]
+        modes = {name: known_direction(name, root=root) for name in names}
+    except ConfigError:  # the project's file is broken; other commands say so
+        return None
+    larger = [name for name, known in modes.items() if known and known.mode == "max"]
+    others = [name for name, known in modes.items() if known]
+    return next(iter([*declared, *larger, *others]), None)
 
 
 def inferred_direction(name: str) -> str:

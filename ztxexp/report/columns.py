@@ -1,0 +1,160 @@
+"""The run table of a report: columns of runs as JSON can hold them and a page can sort them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ztxexp.analysis.run_table import RunTable
+from ztxexp.report.schema import Cells, Column, Part, Runs
+from ztxexp.results.columns import ColumnTable, DictColumn
+from ztxexp.results.direction import known_direction
+from ztxexp.results.keys import ABSENT, codes_at, seed_keys
+from ztxexp.text.format import cut, encodable
+from ztxexp_core.errors import ConfigError
+from ztxexp_core.store.files import timestamp_of
+from ztxexp_core.values.codec import encode, is_number
+
+_EXACT = 2**53  # up to it JavaScript holds every integer
+_WIDTH = 1_000  # characters of a value
+_ERROR_WIDTH = 300
+
+
+def runs_of(table: RunTable) -> Runs:
+    """Return the runs of a table with all their columns.
+
+    Args:
+        table: the runs.
+    """
+    run = table.runs.run
+    error = map(_error, *(run.column(name) for name in ("status", "error_type", "error_message")))
+    return Runs(
+        id=list(map(one_line, table.short)),
+        name=[str(encodable(name)) for name in table.runs.names],
+        status=[str(encodable(status)) for status in run.column("status")],
+        started=[_rounded(timestamp_of(start)) for start in run.column("started_at")],
+        seconds=[_rounded(as_finite(one)) for one in run.column("duration_sec")],
+        attempt=[one if type(one) is int else None for one in run.column("attempt")],
+        code=list(table.code),
+        function=[None if one is None else one_line(one) for one in table.functions],
+        group=[None if one is None else one_line(str(one)) for one in run.column("group")],
+        tags=list(map(_tags, run.column("tags"))),
+        error=list(error),
+        columns=[*_columns(table, "config", table.config), *_columns(table, "metrics", table.metrics)],
+    )
+
+
+def _columns(table: RunTable, part: Part, values: ColumnTable) -> list[Column]:
+    names = values.names()
+    seeds = set(seed_keys(names)) if part == "config" else set()
+    return [_column(table, part, values, key, key in seeds) for key in names]
+
+
+def _column(table: RunTable, part: Part, values: ColumnTable, key: str, seed: bool) -> Column:
+    stored = values.stored_column(key, ABSENT)
+    kind, cells = cells_for_page(stored, finite_only=part == "config")
+    known = None
+    if part == "metrics" and kind == "number":
+        try:
+            known = known_direction(key, root=table.runs.root)
+        except ConfigError:  # the project's file is broken; other commands say so
+            known = None
+    return Column(
+        key=str(encodable(key)),
+        part=part,
+        type=kind,  # type: ignore[typeddict-item]
+        varies=len(set(codes_at(values, key))) > 1,
+        seed=seed,
+        mode=known.mode if known else None,  # type: ignore[typeddict-item]
+        source=known.source if known else None,
+        values=cells,
+    )
+
+
+def cells_for_page(stored: Sequence[Any], finite_only: bool = False) -> tuple[str, Cells]:
+    """Return the type of a column, and its cells as JSON can hold them.
+
+    A column of numbers is one in which nothing else stands. An integer that JavaScript does not
+    hold exactly makes it one of texts.
+
+    Args:
+        stored: the values; ``ABSENT`` and ``None`` are missing.
+        finite_only: a number that is not finite makes it one of texts; else it counts as missing.
+
+    Example:
+        >>> cells_for_page([1, None, float("nan")])
+        ('number', [1, None, None])
+        >>> cells_for_page(["a", {"b": 1}])
+        ('text', ['a', '{"b":1}'])
+    """
+    values = stored.values if isinstance(stored, DictColumn) else list(stored)
+    there = [one for one in values if one is not None and one is not ABSENT]
+    change: Callable[[Any], Any]
+    if there and all(type(one) is bool for one in there):
+        kind, change = "boolean", _as_it_is
+    elif there and all(map(is_number, there)) and _fit(there, finite_only):
+        kind, change = "number", as_finite
+    else:
+        kind, change = "text", as_text
+    changed = [None if one is ABSENT else change(one) for one in values]
+    if isinstance(stored, DictColumn):
+        return kind, list(map(changed.__getitem__, stored.codes))
+    return kind, changed
+
+
+def _fit(numbers: Sequence[Any], finite_only: bool) -> bool:
+    """Return whether a page can show numbers as what they are."""
+    if any(type(one) is int and not -_EXACT <= one <= _EXACT for one in numbers):
+        return False
+    return not finite_only or all(map(math.isfinite, numbers))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def as_finite(value: Any) -> Any:
+    """Return a finite number, ``None`` for anything else."""
+    return value if is_number(value) and math.isfinite(value) else None
+
+
+def as_text(value: Any) -> str | None:
+    """Return a value as a text: JSON where it is not one; a long one is cut."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value
+    elif type(value) is float and not math.isfinite(value):
+        text = str(value)
+    else:
+        text = encode(value).decode()
+    return cut(str(encodable(text)), _WIDTH)
+
+
+def value_for_page(value: Any) -> Any:
+    """Return one value of a configuration as JSON can hold it: number, boolean, text or nothing."""
+    ((cell,),) = [cells_for_page([value], finite_only=True)[1]]
+    return cell
+
+
+def one_line(text: str, width: int = _ERROR_WIDTH) -> str:
+    """Return the first line of a text, cut."""
+    return cut(str(encodable(text.strip().partition("\n")[0].rstrip())), width)
+
+
+def _error(status: Any, kind: Any, message: Any) -> str | None:
+    if status != "failed" or (kind is None and message is None):
+        return None
+    words = [str(one) for one in (kind, message) if one]
+    return one_line(": ".join(words)) or None
+
+
+def _tags(tags: Any) -> list[str]:
+    if isinstance(tags, Mapping):
+        return [one_line(f"{key}={value}") for key, value in tags.items()]
+    return [one_line(str(one)) for one in tags] if isinstance(tags, list) else []
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
