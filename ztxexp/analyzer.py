@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
 from ztxexp.project import existing_root
+from ztxexp.report.methods import ReportMethods
 from ztxexp.results.arguments import Filters, Labels, Statuses, Tags, checked_filters
 from ztxexp.results.selection import Selection, read_runs
 from ztxexp.upkeep.methods import UpkeepMethods
@@ -28,7 +29,7 @@ Record = dict[str, Any]
 _SUCCEEDED: tuple[RunStatus, ...] = (RUN_STATUS_SUCCEEDED,)
 
 
-class ResultAnalyzer(UpkeepMethods):
+class ResultAnalyzer(ReportMethods, UpkeepMethods):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has

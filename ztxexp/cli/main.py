@@ -42,6 +42,7 @@ COMMANDS = {
     "best": "Rank configurations over seeds, or runs.",
     "table": "Mean and spread over seeds, by rows and columns.",
     "curves": "Draw a metric by step, or write its points.",
+    "report": "Write one HTML page with everything, to hand on.",
     "export": "Write runs as CSV, JSON, Parquet or Excel.",
     "check": "Find what is damaged in the results root.",
     "repair": "Close dead runs, and set damaged ones aside.",

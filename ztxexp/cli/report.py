@@ -77,5 +77,7 @@ def command(
 
 def _next(report: object, named: Sequence[str], root: Path, anonymous: bool, path: str) -> str:
     words = ["report", "--open"]
-    other = "" if anonymous else f"; {line_to_type(root, 'report', '--anonymous')} before it is public"
+    other = (
+        "" if anonymous else f"; {line_to_type(root, 'report', '--anonymous')} before it is public"
+    )
     return f"next: open it in a browser: {line_to_type(root, *words)}{other}"

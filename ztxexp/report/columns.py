@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
-from ztxexp.report.schema import Cells, Column, Part, Runs
+from ztxexp.report.schema import Cells, Column, ColumnType, Part, Runs
+from ztxexp.results.columns import Column as Stored
 from ztxexp.results.columns import ColumnTable, DictColumn
 from ztxexp.results.direction import known_direction
 from ztxexp.results.keys import ABSENT, codes_at, seed_keys
@@ -41,7 +42,10 @@ def runs_of(table: RunTable) -> Runs:
         group=[None if one is None else one_line(str(one)) for one in run.column("group")],
         tags=list(map(_tags, run.column("tags"))),
         error=list(error),
-        columns=[*_columns(table, "config", table.config), *_columns(table, "metrics", table.metrics)],
+        columns=[
+            *_columns(table, "config", table.config),
+            *_columns(table, "metrics", table.metrics),
+        ],
     )
 
 
@@ -63,7 +67,7 @@ def _column(table: RunTable, part: Part, values: ColumnTable, key: str, seed: bo
     return Column(
         key=str(encodable(key)),
         part=part,
-        type=kind,  # type: ignore[typeddict-item]
+        type=kind,
         varies=len(set(codes_at(values, key))) > 1,
         seed=seed,
         mode=known.mode if known else None,  # type: ignore[typeddict-item]
@@ -72,7 +76,7 @@ def _column(table: RunTable, part: Part, values: ColumnTable, key: str, seed: bo
     )
 
 
-def cells_for_page(stored: Sequence[Any], finite_only: bool = False) -> tuple[str, Cells]:
+def cells_for_page(stored: Stored, finite_only: bool = False) -> tuple[ColumnType, Cells]:
     """Return the type of a column, and its cells as JSON can hold them.
 
     A column of numbers is one in which nothing else stands. An integer that JavaScript does not
@@ -91,6 +95,7 @@ def cells_for_page(stored: Sequence[Any], finite_only: bool = False) -> tuple[st
     values = stored.values if isinstance(stored, DictColumn) else list(stored)
     there = [one for one in values if one is not None and one is not ABSENT]
     change: Callable[[Any], Any]
+    kind: ColumnType
     if there and all(type(one) is bool for one in there):
         kind, change = "boolean", _as_it_is
     elif there and all(map(is_number, there)) and _fit(there, finite_only):

@@ -37,7 +37,7 @@ def curves_of(table: RunTable, preferred: Sequence[int] = (), full: bool = False
     with_curve = [at for at, size in enumerate(sizes) if size]
     most = None if full else MOST_POINTS
     series: list[Series] = []
-    runs_in, points, read = 0, 0, 0
+    points, read = 0, 0
     for at in with_curve if full else _order(preferred, with_curve):
         fits = points < _ALL_POINTS * MOST_POINTS // _COARSER[-1] and read < _BYTES_READ
         if not full and not fits:
@@ -46,16 +46,15 @@ def curves_of(table: RunTable, preferred: Sequence[int] = (), full: bool = False
         series += of_run
         points += sum(len(one["x"]) for one in of_run)
         read += sizes[at]
-        runs_in += 1
     if not full:
         series, most = _fitting(series)
-        runs_in = len({one["run"] for one in series})
+    runs_in = {one["run"] for one in series}
     series.sort(key=lambda one: one["run"])
     return Curves(
         series=series,
         most=most or max((one["of"] for one in series), default=0),
         thinned=sum(len(one["x"]) < one["of"] for one in series),
-        left_out=len(with_curve) - runs_in,
+        left_out=sum(at not in runs_in for at in with_curve),
     )
 
 

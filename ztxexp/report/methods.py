@@ -70,11 +70,12 @@ class ReportMethods:
         from ztxexp.text.expression import Expression
 
         table = RunTable.read(self.results_path)
-        pairs = [f"{key}={value}" for key, value in tags.items()] if isinstance(tags, dict) else tags
-        if statuses is not None:
-            statuses = sorted(checked_statuses(statuses))  # type: ignore[assignment]
+        pairs = (
+            [f"{key}={value}" for key, value in tags.items()] if isinstance(tags, dict) else tags
+        )
+        kept = None if statuses is None else checked_statuses(statuses)
         table = table.filtered(
-            statuses=statuses, tags=pairs or (), group=group, experiment=experiment_name
+            statuses=kept, tags=pairs or (), group=group, experiment=experiment_name
         )
         if at is not None:
             table = table.at(at)

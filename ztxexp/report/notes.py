@@ -55,7 +55,9 @@ def _code(table: RunTable) -> list[str]:
         return []
     parts = [f"{n} by {name}" for name, n in sorted(count.items(), key=lambda of: of[0] or "")]
     parts += [f"{unknown} by an unknown one"] if unknown else []
-    return [f"The runs are of {len(count)} versions of the code ({', '.join(parts)}); means mix them."]
+    return [
+        f"The runs are of {len(count)} versions of the code ({', '.join(parts)}); means mix them."
+    ]
 
 
 def _functions(table: RunTable) -> list[str]:
@@ -74,7 +76,8 @@ def _seeds(table: RunTable, groups: Groups | None) -> list[str]:
     if repeated:
         verb = "repeats" if repeated == 1 else "repeat"
         notes.append(
-            f"{plural(repeated, 'run')} {verb} a configuration; of these the latest counts in means."
+            f"{plural(repeated, 'run')} {verb} a configuration: of these only the latest counts in "
+            "means."
         )
     lacking = sum(groups.differ)
     if lacking:
@@ -99,8 +102,8 @@ def _numbers(table: RunTable) -> list[str]:
         if invalid:
             verb = "is" if invalid == 1 else "are"
             notes.append(
-                f"{one_line(name, 60)} {verb} NaN or infinite in {_of(invalid, table)}; means leave "
-                "these out."
+                f"{one_line(name, 60)} {verb} NaN or infinite in {_of(invalid, table)}; means "
+                "leave these out."
             )
         if absent:
             notes.append(f"{one_line(name, 60)} is missing in {_of(absent, table)}.")
@@ -113,4 +116,6 @@ def _of(count: int, table: RunTable) -> str:
 
 def _few(notes: Sequence[str], most: int = 12) -> list[str]:
     more = len(notes) - most
-    return [*notes[:most], f"{more} more metrics are missing in some runs."] if more > 0 else [*notes]
+    return (
+        [*notes[:most], f"{more} more metrics are missing in some runs."] if more > 0 else [*notes]
+    )

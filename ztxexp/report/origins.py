@@ -7,15 +7,15 @@ differ, it says how many runs have which.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.provenance.provenance import packages_of
 from ztxexp.report.columns import one_line
+from ztxexp.results.code_versions import versions
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.index import Kind, read_all
-from ztxexp.results.code_versions import versions
 from ztxexp.text.format import plural
 from ztxexp_core.store.run_folder import run_names
 
@@ -175,5 +175,3 @@ def _commands(cells: Iterable[Any]) -> Iterator[tuple[str, str]]:
         yield "command", f"{one_line(command, _COMMAND_WIDTH)}: {plural(count[command], 'run')}"
     if len(latest) > _COMMANDS_SHOWN:
         yield "command", f"{len(latest) - _COMMANDS_SHOWN} more"
-
-

@@ -24,7 +24,13 @@ from ztxexp_core.errors import ZtxexpError
 _STATIC = Path(__file__).parent / "static"
 _PLAIN_BYTES = 64 * 1024  # of JSON; more is compressed
 _ROWS_SHOWN = 10  # without scripts
-_IN_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_IN_JSON = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _CLOSING_SCRIPT = re.compile(r"</(?=script)", re.IGNORECASE)
 _CLOSING_STYLE = re.compile(r"</(?=style)", re.IGNORECASE)
@@ -101,6 +107,8 @@ def static() -> tuple[str, str]:
     Raises:
         ZtxexpError: this installation lacks one of them.
     """
+    if not _STATIC.is_dir():
+        return "document.getElementById('app').textContent = 'no script yet'", ""
     texts = []
     for name in ("report.js", "report.css"):
         try:

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from ztxexp.analysis.effects import main_effects
 from ztxexp.analysis.failures import failure_kinds
 from ztxexp.analysis.grouping import Groups, grouped
 from ztxexp.analysis.ranking import Ranking, rank_means, rank_runs, usual_over
@@ -20,13 +20,14 @@ from ztxexp.report.columns import as_finite, one_line, runs_of, value_for_page
 from ztxexp.report.curves import curves_of
 from ztxexp.report.notes import notes_of
 from ztxexp.report.origins import provenance
-from ztxexp.report.schema import Best, Curves, Effect, Failure, Level, Payload
+from ztxexp.report.schema import Best, Curves, Effect, Failure, Launch, Level, Payload
 from ztxexp.results.direction import known_direction, main_metric
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.launches import read_launches
 from ztxexp.text.format import encodable, short_path
 from ztxexp.text.logs import last_lines
 from ztxexp_core.errors import ConfigError, ZtxexpError
+from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
 from ztxexp_core.store.files import RunFiles, timestamp_of
 
 _log = logging.getLogger("ztxexp")
@@ -156,19 +157,13 @@ def _rows(ranking: Ranking, metric: str, position: dict[str, int]) -> Iterator[B
         )
 
 
-def _curves(
-    table: RunTable, best: Sequence[Best], metrics: Sequence[str], full: bool
-) -> Curves:
+def _curves(table: RunTable, best: Sequence[Best], metrics: Sequence[str], full: bool) -> Curves:
     first = str(encodable(metrics[0])) if metrics else None
     preferred = [at for one in best if one["metric"] == first for at in one["runs"]]
     return curves_of(table, preferred, full)
 
 
 def _effects(succeeded: RunTable, metrics: Sequence[str]) -> list[Effect]:
-    try:
-        from ztxexp.analysis.effects import main_effects
-    except ImportError:
-        return []
     effects: list[Effect] = []
     for metric in metrics if len(succeeded) else ():
         try:
@@ -193,6 +188,7 @@ def _effects(succeeded: RunTable, metrics: Sequence[str]) -> list[Effect]:
                     levels=levels,
                     range=one.range,
                     interacts=[str(encodable(text)) for text in one.interacts],
+                    notes=[str(encodable(text)) for text in one.notes],
                 )
             )
     return effects
@@ -223,21 +219,21 @@ def _last_words(error_log: str) -> list[str]:
     return [str(encodable(line)) for line in lines]
 
 
-def _launches(root: str | Path) -> list[dict[str, Any]]:
+def _launches(root: str | Path) -> list[Launch]:
     return [
-        {
-            "id": one.id,
-            "started": timestamp_of(one.started_at),
-            "ended": timestamp_of(one.ended_at),
-            "alive": one.alive,
-            "state": one.state,
-            "function": one_line(one.function),
-            "total": one.total,
-            "reused": one.reused,
-            "workers": one.workers,
-            "counts": {str(name): n for name, n in one.counts.items() if type(n) is int},
-            "stopped_because": one_line(one.stopped_because or "") or None,
-            "command": one_line(one.command, _MESSAGE_WIDTH),
-        }
+        Launch(
+            id=one.id,
+            started=timestamp_of(one.started_at),
+            ended=timestamp_of(one.ended_at),
+            alive=one.alive,
+            state=one.state,
+            function=one_line(one.function),
+            total=one.total,
+            reused=one.reused,
+            workers=one.workers,
+            counts={str(name): n for name, n in one.counts.items() if type(n) is int},
+            stopped_because=one_line(one.stopped_because or "") or None,
+            command=one_line(one.command, _MESSAGE_WIDTH),
+        )
         for one in read_launches(root)
     ]

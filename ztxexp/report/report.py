@@ -118,7 +118,7 @@ def _curves(curves: Mapping[str, object]) -> list[str]:
     if isinstance(series, list) and series:
         text = plural(len(series), "curve")
         if thinned:
-            text += f", {thinned} thinned to {curves['most']:,} points"  # type: ignore[str-format]
+            text += f", {thinned} thinned to {curves['most']:,} points"
         parts.append(text)
     if left_out:
         parts.append(f"curves of {left_out} more runs left out")

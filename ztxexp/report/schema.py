@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 Cells = list[Any]
+ColumnType = Literal["number", "boolean", "text"]
 Part = Literal["config", "metrics", "run"]
 
 
@@ -21,7 +22,7 @@ class Column(TypedDict):
 
     key: str
     part: Part
-    type: Literal["number", "boolean", "text"]
+    type: ColumnType
     varies: bool
     seed: bool
     mode: Literal["max", "min"] | None
@@ -62,7 +63,7 @@ class Curves(TypedDict):
     series: list[Series]
     most: int  # points that a curve has at most after thinning
     thinned: int  # how many curves were thinned
-    left_out: int  # curves of further runs that are not in the file
+    left_out: int  # further runs whose curves are not in the file
 
 
 class Level(TypedDict):
@@ -76,13 +77,18 @@ class Level(TypedDict):
 
 
 class Effect(TypedDict):
-    """The main effect of a key on a metric; ``interacts`` names keys that change it, with why."""
+    """The main effect of a key on a metric.
+
+    ``interacts`` names keys that change it, with why; ``notes`` are sentences on what limits the
+    comparison.
+    """
 
     metric: str
     key: str
     levels: list[Level]
     range: float  # largest mean minus smallest
     interacts: list[str]
+    notes: list[str]
 
 
 class Best(TypedDict):
@@ -109,6 +115,23 @@ class Failure(TypedDict):
     log: str  # the last lines of the first one's error.log
 
 
+class Launch(TypedDict):
+    """One call of ``ztxexp run``, or of a pipeline's ``run``."""
+
+    id: str
+    started: float | None  # seconds since 1970
+    ended: float | None
+    alive: bool
+    state: str  # alive, ended, died
+    function: str
+    total: int
+    reused: int
+    workers: int
+    counts: dict[str, int]  # by status, once it has ended
+    stopped_because: str | None
+    command: str
+
+
 class Payload(TypedDict):
     """The whole page."""
 
@@ -126,6 +149,6 @@ class Payload(TypedDict):
     best: list[Best]
     failures: list[Failure]
     provenance: list[tuple[str, str]]  # label and text, a line each
-    launches: list[dict[str, Any]]  # id, started, ended, alive, function, total, command
+    launches: list[Launch]
     notes: list[str]  # what a reader must know: mixed code, missing seeds
     default_metric: str | None

@@ -50,9 +50,7 @@ def _of_stretch(y: Values, begin: int, end: int) -> list[int]:
     return [begin + at for at in sorted(stay)]
 
 
-def thinned(
-    x: Sequence[float], y: Values, most: int | None
-) -> tuple[Sequence[float], Values]:
+def thinned(x: Sequence[float], y: Values, most: int | None) -> tuple[Sequence[float], Values]:
     """Return a curve of at most so many points.
 
     Args:
