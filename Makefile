@@ -10,13 +10,17 @@ TEST := .venv-test
 EXAMPLES := $(wildcard plugins-example/*/pyproject.toml)
 BENCH := .venv-bench
 
-.PHONY: demo test quick lint bench clean
+.PHONY: demo test quick programs lint bench clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
 
-test: lint
-	$(TEST)/bin/python -m pytest -n 2
+test: lint programs
+	ZTXEXP_REQUIRE_ALL=1 $(TEST)/bin/python -m pytest -n 2
+
+# A browser and LaTeX, for the tests that look at pages.
+programs:
+	sh tests/programs.sh
 
 quick: lint
 	$(TEST)/bin/python -m pytest -n 2 -m "not slow"
