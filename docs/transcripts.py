@@ -1,11 +1,12 @@
-"""Run the commands that docs/cli.md shows, and write (or compare) what they print.
+"""Run the commands that a page of the documentation shows, and write (or compare) what they print.
 
-    python docs/cli_transcripts.py            # writes what is printed now into docs/cli.md
-    python docs/cli_transcripts.py --check    # exit code 1 where it differs
+    python docs/transcripts.py docs/cli.md            # writes what is printed now into the page
+    python docs/transcripts.py docs/cli.md --check    # exit code 1 where it differs
 
-A block ```console holds lines that begin with "$ ", each with what it printed. Blocks after the
-same heading share a folder, in which ``examples`` is the examples folder of the project. A comment
-<!-- kill one worker --> before a block kills a process of a run of its first command.
+A block ```console holds lines that begin with "$ ", each with what it printed. Blocks below the
+same heading (of the second level) share a folder, in which ``examples`` is the examples folder of
+the project. A comment <!-- kill one worker --> before a block kills a process of a run of its first
+command. Pictures that a section shows, ``![text](images/NAME)``, are files that its commands make.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -31,8 +33,8 @@ from pathlib import Path
 import pyte
 
 HERE = Path(__file__).parent
-PAGE = HERE / "cli.md"
 _BLOCK = re.compile(r"(<!-- kill one worker -->\n)?```console\n(.*?)```", re.S)
+_PICTURE = re.compile(r"!\[[^\]]*\]\(images/([\w./-]+)\)")
 _HEADING = re.compile(r"^## .*$", re.M)
 _COLUMNS, _WIDEST, _ROWS = 100, 1000, 200
 _TOLERANCE = 0.03  # results of training differ a little between machines
@@ -145,8 +147,14 @@ def _same_word(one: str, other: str) -> bool:
     )
 
 
-def rendered(page: str) -> str:
-    """Return the page with what its commands print now."""
+def rendered(page: str, pictures: Path | None = None) -> str:
+    """Return the page with what its commands print now.
+
+    Args:
+        page: the text of the page.
+        pictures: the folder that gets the pictures of the page; ``None``: they are made, but not
+            kept.
+    """
     starts = [0, *(match.start() for match in _HEADING.finditer(page)), len(page)]
     parts = [page[a:b] for a, b in pairwise(starts)]
     for at, part in enumerate(parts):
@@ -161,6 +169,13 @@ def rendered(page: str) -> str:
                 return f"{kills}```console\n{run_block(match[2], folder, bool(kills))}```"
 
             parts[at] = _BLOCK.sub(run, part)
+            for name in _PICTURE.findall(part):
+                made = folder / Path(name).name
+                if not made.is_file():
+                    raise SystemExit(f"no command of the page has made {made.name}")
+                if pictures is not None:
+                    (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(made, pictures / name)
     return "".join(parts)
 
 
@@ -174,12 +189,13 @@ def differences(page: str, new: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("page", type=Path)
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    new = rendered(page)
-    if not check:
-        PAGE.write_text(new, encoding="utf-8")
+    options = parser.parse_args()
+    page = options.page.read_text(encoding="utf-8")
+    new = rendered(page, None if options.check else options.page.parent / "images")
+    if not options.check:
+        options.page.write_text(new, encoding="utf-8")
         return 0
     found = differences(page, new)
     sys.stdout.write("\n".join(found))
