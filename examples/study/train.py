@@ -24,6 +24,8 @@ def train(dataset: str, model: str, lr: float, seed: int, epochs: int = 12) -> d
         accuracy = float((probabilities.argmax(axis=1) == y_test).mean())
         loss = log_loss(y_test, probabilities)
         ztxexp.log(epoch, loss=loss, accuracy=accuracy)
+        if epoch > 1 and loss > 2.3:  # that of a guess among ten classes
+            raise FloatingPointError(f"diverged: loss {loss:.2f}")
     return {"accuracy": accuracy, "loss": loss}
 
 
