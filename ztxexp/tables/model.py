@@ -304,7 +304,7 @@ class Table:
         return str(_writer("text.table_text")(self))
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return str(_writer("html.html_text")(self, record=False))
 
     def to_latex(
         self, path: str | Path | None = None, siunitx: bool = False, **options: Any
@@ -322,7 +322,8 @@ class Table:
         Example:
             >>> analyzer.table("model", "dataset", "accuracy").to_latex("tables/scores.tex")
         """
-        return _written(_writer("latex.latex_text")(self, siunitx=siunitx, **options), path)
+        latex_text = _writer("latex.latex_text")
+        return _written(latex_text(self, siunitx=siunitx, path=path, **options), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """Return the table as Markdown, and write it to a file where one is named.
@@ -330,7 +331,7 @@ class Table:
         Example:
             >>> print(analyzer.table("model", "dataset", "accuracy").to_markdown())
         """
-        return _written(_writer("markdown.markdown_text")(self), path)
+        return _written(_writer("markdown.markdown_text")(self, path=path), path)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the table as HTML, and write it to a file where one is named.
@@ -338,7 +339,7 @@ class Table:
         Example:
             >>> analyzer.table("model", "dataset", "accuracy").to_html("scores.html")
         """
-        return _written(_writer("html.html_text")(self), path)
+        return _written(_writer("html.html_text")(self, path=path), path)
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Return the numbers of the table as CSV, and write them to a file where one is named.

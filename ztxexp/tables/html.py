@@ -1,0 +1,105 @@
+"""A table as HTML: nothing from elsewhere, in the colours of the page that it stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ztxexp.tables.heading import Frame, Head, Line, frame_of
+from ztxexp.tables.model import Place, Table, emphasis, text_of
+from ztxexp.tables.record import HTML, MISSING, reading, written_record
+from ztxexp.text.html import LINE, Html, escaped, note
+
+_TABLE = (
+    "border-collapse:collapse;border:0;margin:.5em 0;width:auto;font:13px/1.5 system-ui,sans-serif;"
+    f"font-variant-numeric:tabular-nums;border-top:{LINE};border-bottom:{LINE}"
+)
+_PAGE = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width">'
+    '<meta name="color-scheme" content="light dark"><title>{title}</title></head>\n'
+    '<body style="margin:2em">\n{body}</body></html>\n'
+)
+_CELL = "padding:.15em .7em;border:0;background:transparent;white-space:nowrap;"
+_RULE = f"border-bottom:{LINE};"
+
+
+def html_text(table: Table, path: str | Path | None = None, record: bool = True) -> str:
+    """Return a table as HTML, with comments from which ``ztxexp table --verify`` checks it.
+
+    Args:
+        table: the table.
+        path: the file it is for: it gets a whole page; without one there is the table alone.
+        record: whether it has the comments.
+
+    Example:
+        >>> html_text(table, record=False).startswith("<table")
+        True
+    """
+    frame = frame_of(table)
+    places: dict[Place, tuple[int, int]] = {}
+    rows = [*_heads(frame), *_body(table, frame, places)]
+    body = f'<table style="{_TABLE}">\n' + "\n".join(rows) + "\n</table>"
+    notes = "\n".join(note(sentence) for sentence in table.footer)
+    text = "\n".join(filter(None, [body, notes]))
+    if record:
+        text = written_record(table, text, HTML, places, path)
+    if path is None:
+        return text
+    return _PAGE.format(title=escaped(table.title or "table"), body=text)
+
+
+def _heads(frame: Frame) -> Iterator[str]:
+    yield "<thead>"
+    for at, heads in enumerate(frame.levels):
+        is_last = at == len(frame.levels) - 1
+        cells = []
+        if is_last:
+            cells += [_element("th", title, "text-align:left;" + _RULE) for title in frame.titles]
+        else:
+            corner = frame.corner if not at else ""
+            cells.append(_element("th", corner, "text-align:left;", frame.n_labels))
+        cells += [_head(head, is_last) for head in heads]
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</thead>"
+
+
+def _head(head: Head, is_last: bool) -> str:
+    style = "text-align:center;" + (_RULE if is_last or head.text else "")
+    return _element("th", head.text, style, head.span)
+
+
+def _body(table: Table, frame: Frame, places: dict[Place, tuple[int, int]]) -> Iterator[str]:
+    at, n = len(frame.levels), len(table.cols)
+    yield "<tbody>"
+    for line in frame.lines:
+        if line.title:
+            style = f"text-align:left;font-style:italic;padding-top:.6em;{_above(line)}"
+            yield f"<tr>{_element('td', line.title, style, frame.n_labels + n)}</tr>"
+            at += 1
+        above = "" if line.title else _above(line)
+        cells = [_element("td", text, "text-align:left;" + above) for text in line.labels]
+        for col in range(n):
+            places[line.row, col] = (at, len(cells))
+            style = "text-align:right;" + above
+            cells.append(_element("td", _cell(table, (line.row, col)), style))
+        yield f"<tr>{''.join(cells)}</tr>"
+        at += 1
+    yield "</tbody>"
+
+
+def _above(line: Line) -> str:
+    return f"border-top:{LINE};" if line.rule else "padding-top:.6em;" if line.space else ""
+
+
+def _cell(table: Table, place: Place) -> Html:
+    cell = table.cells.get(place)
+    if cell is None:
+        return escaped(MISSING)
+    text, style = escaped(reading(text_of(cell, table))), emphasis(cell, table)
+    return Html(f"<b>{text}</b>" if style == "bold" else f"<u>{text}</u>" if style else text)
+
+
+def _element(name: str, text: str, style: str, span: int = 1) -> str:
+    columns = f' colspan="{span}"' if span > 1 else ""
+    return f'<{name}{columns} style="{_CELL}{style}">{escaped(text)}</{name}>'
