@@ -170,5 +170,5 @@ class Delta(TypedDict, total=False):
     failures: list[Failure]
     best: list[Best]
     effects: list[Effect]
-    launches: list[dict[str, Any]]
+    launches: list[Launch]
     notes: list[str]

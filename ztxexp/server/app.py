@@ -21,7 +21,7 @@ from ztxexp.report.page import page
 from ztxexp.server import actions
 from ztxexp.server.events import Events, in_thread
 from ztxexp.server.files import NotThere, listed, open_file
-from ztxexp.server.guard import policy
+from ztxexp.server.guard import TooLarge, policy
 from ztxexp.server.json import json_bytes
 from ztxexp.text.logs import last_lines
 from ztxexp_core.errors import ConfigError, ZtxexpError
@@ -37,17 +37,15 @@ class Page:
     Args:
         root: the results root.
         events: tells what changes in it.
-        tell: is given the name of a run that this page has changed.
     """
 
-    def __init__(self, root: Path, events: Events, tell: Callable[[str], None]):
+    def __init__(self, root: Path, events: Events) -> None:
         self._root = root
         self._events = events
-        self._tell = tell
 
     def application(self) -> Starlette:
         """Return the application; who may ask is decided before it."""
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/", self._page),
                 Route("/api/data", self._data),
@@ -57,8 +55,15 @@ class Page:
                 Route("/api/stop", self._acting(actions.stop), methods=["POST"]),
                 Route("/api/tag", self._acting(actions.tag), methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _refused, NotThere: _not_there},
+            exception_handlers={
+                HTTPException: _refused,
+                NotThere: _not_there,
+                TooLarge: _too_large,
+                Exception: _failed,
+            },
         )
+        application.router.redirect_slashes = False
+        return application
 
     # ---- reading -----------------------------------------------------------------------------
 
@@ -133,7 +138,7 @@ class Page:
             except (ZtxexpError, OSError) as exc:
                 return _json({"error": str(exc)}, 409)
             if isinstance(asked.get("run"), str):
-                self._tell(asked["run"])
+                await self._events.tell(asked["run"])
             return _json({"ok": True, "said": said})
 
         return act
@@ -151,3 +156,11 @@ async def _refused(request: Request, exc: Exception) -> Response:
 
 async def _not_there(request: Request, exc: Exception) -> Response:
     return JSONResponse({"error": "there is no such run or file"}, 404)
+
+
+async def _too_large(request: Request, exc: Exception) -> Response:
+    return JSONResponse({"error": "the request is too large"}, 413, {"Connection": "close"})
+
+
+async def _failed(request: Request, exc: Exception) -> Response:
+    return JSONResponse({"error": "it has failed; the terminal says why"}, 500)

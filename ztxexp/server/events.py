@@ -93,6 +93,13 @@ class Events:
                 self._packed = state, await in_thread(lambda: _packed(self._reader.data()))
             return self._packed
 
+    async def tell(self, name: str) -> None:
+        """Tell all pages at once of a run that one of them has changed."""
+        self._reader.tell(name)
+        async with self._lock:
+            with contextlib.suppress(OSError):  # the next look will say so
+                await self._look(at_once=True)
+
     async def _look(self, at_once: bool = False) -> None:
         event = await in_thread(lambda: self._reader.look(at_once))
         self._looked = time.monotonic()

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ztxexp.server.events import in_thread
-from ztxexp.text.format import encodable
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CHUNK = 256 * 2**10
@@ -110,7 +109,9 @@ def listed(folder: str) -> list[dict[str, Any]]:
     """Return path and size of the files of a run that can be had, the first of very many."""
     found = []
     for path, size in _below(folder):
-        found.append({"path": encodable(path), "size": size})
+        if not path.isprintable():  # no address leads there
+            continue
+        found.append({"path": path, "size": size})
         if len(found) == _LISTED:
             break
     return sorted(found, key=lambda one: (str(one["path"]).count("/"), str(one["path"])))

@@ -14,10 +14,15 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs
 
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ztxexp.text.format import sanitize_for_terminal
@@ -27,9 +32,17 @@ _log = logging.getLogger("ztxexp")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _READS, _WRITES = ("GET", "HEAD"), ("POST",)
 _MOST_BODY = 64 * 2**10  # bytes of a request
+_MOST_ADDRESS = 8 * 2**10  # characters
 _NO_ENTRY = (
     "403: this page is only for whoever started it.\n\nOpen the address that `ztxexp ui` has "
     "printed, with its token. If you have just followed it from another page, reload this one.\n"
+)
+
+# A browser sends a strict cookie only where our own page leads, and not to who follows the address
+# from another one, such as a terminal in a page. This one has no data, and leads to itself.
+_COME_AGAIN = (
+    '<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
+    "<title>ztxexp</title><p>Opening the page ...</p>"
 )
 
 HEADERS = {
@@ -72,12 +85,28 @@ class Keys:
 
     def __init__(self, port: int):
         self.token = secrets.token_urlsafe(24)
+        self._once: set[str] = set()
         self.cookie = f"ztxexp-{port}"
         self._session = secrets.token_urlsafe(32)
 
+    def once(self) -> str:
+        """Return a token that opens the page once.
+
+        For the address that a browser is started with: other users can read its command line.
+        """
+        token = secrets.token_urlsafe(24)
+        self._once.add(token)
+        return token
+
     def opens(self, token: str) -> bool:
-        """Return whether a text is the token."""
-        return hmac.compare_digest(token.encode(), self.token.encode())
+        """Return whether a text is the token, or one that opens once and has not yet."""
+        if hmac.compare_digest(token.encode(), self.token.encode()):
+            return True
+        for known in self._once:
+            if hmac.compare_digest(token.encode(), known.encode()):
+                self._once.remove(known)
+                return True
+        return False
 
     def knows(self, cookies: str) -> bool:
         """Return whether a header ``Cookie`` holds the session."""
@@ -195,12 +224,12 @@ class Guard:
             else:
                 self._on_request()
                 await self._app(scope, _limited(receive), head)
-        except _TooLarge:
-            await _sent(head, 413, "the request is too large", scope, receive)
         except Exception as exc:
             problem = f"{type(exc).__name__}: {exc}"
             _log.error("%s %s failed: %s", *_shown(scope), sanitize_for_terminal(problem))
-            await _sent(head, 500, "it has failed; the terminal says why", scope, receive)
+            if not head.status:
+                response = JSONResponse({"error": "it has failed; the terminal says why"}, 500)
+                await response(scope, receive, head)
         finally:
             if self._access is not None:
                 method, path = _shown(scope)
@@ -216,6 +245,8 @@ class Guard:
         if len(hosts) != 1 or not self._hosts.has(host, str(server[0])):
             return PlainTextResponse("403: this server does not have that name\n", 403)
         method = scope["method"]
+        if len(scope.get("raw_path", b"")) + len(scope.get("query_string", b"")) > _MOST_ADDRESS:
+            return JSONResponse({"error": "the address is too long"}, 414)
         if method not in (*_READS, *_WRITES):
             return JSONResponse({"error": "only GET, HEAD and POST are answered"}, 405)
         tokens = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [])
@@ -226,6 +257,8 @@ class Guard:
             self._keys.give(response)
             return response
         if not self._keys.knows(heads.get("cookie", "")):
+            if scope["path"] == "/" and _comes_from_elsewhere(heads):
+                return HTMLResponse(_COME_AGAIN, 403)
             return PlainTextResponse(_NO_ENTRY, 403)
         return self._not_from_here(method, host, heads)
 
@@ -244,6 +277,11 @@ class Guard:
             if heads.get("content-type", "").partition(";")[0].strip() != "application/json":
                 return JSONResponse({"error": "only application/json is taken"}, 415)
         return None
+
+
+def _comes_from_elsewhere(heads: dict[str, str]) -> bool:
+    site, mode = heads.get("sec-fetch-site"), heads.get("sec-fetch-mode")
+    return site in ("cross-site", "same-site") and mode == "navigate"
 
 
 def _heads(scope: Scope) -> dict[str, str]:
@@ -275,7 +313,7 @@ class _Head:
         await self._send(message)
 
 
-class _TooLarge(Exception):
+class TooLarge(Exception):
     """The body of a request is larger than any of ours."""
 
 
@@ -287,15 +325,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > _MOST_BODY:
-            raise _TooLarge
+            raise TooLarge
         return message
 
     return limited
-
-
-async def _sent(head: _Head, status: int, text: str, scope: Scope, receive: Receive) -> None:
-    """Send an error, unless a response has begun: then it just ends."""
-    if not head.status:
-        headers = {"Connection": "close"}
-        response: Any = JSONResponse({"error": text}, status, headers)
-        await response(scope, receive, head)

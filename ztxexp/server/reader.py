@@ -84,6 +84,7 @@ class RootReader:
         self._watch = Watch(root)
         self._table: RunTable | None = None
         self._changed: set[str] = set()
+        self._told_of: set[str] = set()  # by other threads
         self._grown: set[str] = set()
         self._launches_changed = self._parts_changed = False
         self._parts: dict[str, Any] = {}
@@ -91,7 +92,7 @@ class RootReader:
 
     def tell(self, name: str) -> None:
         """Say that a run has changed, so that it is looked at soon."""
-        self._watch.tell(name)
+        self._told_of.add(name)
 
     def data(self) -> Payload:
         """Return everything, as it was at the last look."""
@@ -118,7 +119,9 @@ class RootReader:
         return self._told(()) if parts_due or self._launches_changed else None
 
     def _take(self, change: Change) -> None:
-        self._changed |= change.runs | change.gone | self._died()
+        told_of, self._told_of = self._told_of, set()
+        self._changed |= change.runs | change.gone | self._died() | told_of
+        self._changed |= change.tags
         self._grown |= change.curves
         self._launches_changed |= change.launches
 
@@ -160,7 +163,7 @@ class RootReader:
         missing = before is not None and not set(before.runs.names) <= set(table.runs.names)
         if some_are_gone or missing or before is None or _columns(before) != _columns(table):
             self._grown.clear()
-            self.state += 1
+            self.state += before is not None
             return Event(self.state)
         return self._told(changed | self._grown)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 import sys
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from ztxexp.server.app import Page
-from ztxexp.server.events import Events
+from ztxexp.server.events import Events, in_thread
 from ztxexp.server.guard import LOOPBACK_NAMES, Guard, Hosts, Keys
 from ztxexp.server.reader import RootReader
 from ztxexp_core.errors import StoreError
@@ -164,7 +165,7 @@ async def _serve(root: Path, called: str, address: Address, keys: Keys, options:
 
     names = {socket.gethostname()} if address.host in _ANY else {address.host.lower()}
     app = Guard(
-        Page(root, events, reader.tell).application(),
+        Page(root, events).application(),
         keys,
         Hosts(names - LOOPBACK_NAMES),
         visited,
@@ -187,7 +188,7 @@ async def _serve(root: Path, called: str, address: Address, keys: Keys, options:
         h11_max_incomplete_event_size=32 * 1024,
     )
     server = _Server(config)
-    server.on_end = events.close  # type: ignore[method-assign]
+    server.on_end = events.close
     ended = [False]
 
     async def end_when_idle() -> None:
@@ -201,7 +202,7 @@ async def _serve(root: Path, called: str, address: Address, keys: Keys, options:
 
     tasks = [asyncio.create_task(end_when_idle())]
     if options.open_browser:
-        url = address.url(keys.token)
+        url = address.url(keys.once())
         tasks.append(asyncio.create_task(_open(url)))
     with _quiet(logging.getLogger("uvicorn")):
         await server.serve(sockets=[address.sock])
@@ -212,8 +213,6 @@ async def _serve(root: Path, called: str, address: Address, keys: Keys, options:
 
 async def _open(url: str) -> None:
     """Open a browser; where there is none, the printed address stands."""
-    from ztxexp.server.events import in_thread
-
     with contextlib.suppress(Exception):
         await in_thread(lambda: webbrowser.open(url))
 
@@ -231,8 +230,6 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 def can_open_browser() -> bool:
     """Return whether somebody sits before this machine who could see a browser."""
-    import os
-
     if not sys.stdout.isatty() or os.environ.get("SSH_CONNECTION"):
         return False
     return sys.platform == "darwin" or bool(

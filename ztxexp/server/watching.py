@@ -19,7 +19,7 @@ from ztxexp_core.store.files import LAUNCHES, shared_folder
 from ztxexp_core.store.run_folder import run_names
 
 _IN_TURN = 10  # looks in which every run is looked at once
-_RECORD, _CURVE = "run.json", "metrics.jsonl"
+_RECORD, _CURVE, _TAGS = "run.json", "metrics.jsonl", "tags.jsonl"
 Mark = bytes
 _NOTHING: Mark = array("q", [0, 0, 0, 0]).tobytes()
 
@@ -32,16 +32,18 @@ class Change:
         runs: folders whose record is new or has changed.
         gone: folders that are no longer there.
         curves: folders of runs under way that have logged something.
+        tags: folders of runs under way that were tagged; of others the record's date tells it.
         launches: whether one has begun, ended, or gone on.
     """
 
     runs: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     curves: set[str] = field(default_factory=set)
+    tags: set[str] = field(default_factory=set)
     launches: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.gone or self.curves or self.launches)
+        return bool(self.runs or self.gone or self.curves or self.tags or self.launches)
 
 
 class Watch:
@@ -56,7 +58,7 @@ class Watch:
     Example:
         >>> watch = Watch(Path("results"))
         >>> watch.look(under_way=())
-        Change(runs={'20260301_101500_05f0c3d1a2b3c4d'}, gone=set(), curves=set(), launches=False)
+        Change(runs={'20260301_101500_05f0c3d1a2b3c4d'}, gone=set(), ...)
     """
 
     def __init__(self, root: Path):
@@ -64,19 +66,14 @@ class Watch:
         self._names: list[str] = []
         self._root_date = -1
         self._records: dict[str, Mark] = {}
-        self._curves: dict[str, Mark] = {}
+        self._beside: dict[str, dict[str, Mark]] = {_CURVE: {}, _TAGS: {}}
         self._turn = 0
-        self._told: set[str] = set()
         self._launches = _Launches(root)
 
     @property
     def launches(self) -> list[LaunchRecord]:
         """The launches below the root, as they were at the last look."""
         return self._launches.records
-
-    def tell(self, name: str) -> None:
-        """Say that a run has changed: the next look does not wait for its turn."""
-        self._told.add(name)
 
     def look(self, under_way: Collection[str]) -> Change:
         """Return what has changed since the last look; at the first, everything.
@@ -90,21 +87,23 @@ class Watch:
         change = Change(launches=self._launches.look())
         first = not self._turn
         listed = self._list(change)
-        likely = {*under_way, *self._launches.under_way, *self._told}.intersection(self._records)
+        likely = {*under_way, *self._launches.under_way}.intersection(self._records)
         looked_at = self._names if first or listed else [*likely, *self._of_turn(likely)]
-        self._told.clear()
         self._turn += 1
         for name, mark in self._marks(looked_at, _RECORD):
             if self._records.get(name) != mark:
                 self._records[name] = mark
                 change.runs.add(name)
-        for name, mark in self._marks(sorted(likely), _CURVE):
-            if self._curves.get(name, _NOTHING) != mark:
-                self._curves[name] = mark
-                change.curves.add(name)
-        for name in [name for name in self._curves if name not in likely]:
-            del self._curves[name]
+        change.curves = self._changed_beside(likely, _CURVE)
+        change.tags = self._changed_beside(likely, _TAGS)
         return change
+
+    def _changed_beside(self, names: Collection[str], filename: str) -> set[str]:
+        """Return the runs of which a file that need not be there has changed."""
+        before = self._beside[filename]
+        now = dict(self._marks(names, filename))
+        self._beside[filename] = now
+        return {name for name, mark in now.items() if before.get(name, _NOTHING) != mark}
 
     def _list(self, change: Change) -> bool:
         """List the runs again where the root has changed; return whether there are others."""
