@@ -32,6 +32,11 @@ _INTERNAL = ("owner", "identity", "schema_version")  # of run.json
 @click.option("--prefix", is_flag=True, help="Columns say where they come from: config.lr.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all-columns", is_flag=True, help="Also what only ztxexp itself needs.")
+@click.option(
+    "--anonymous",
+    is_flag=True,
+    help="Take out hosts, users, home folders, git remotes and authors; say what.",
+)
 @filter_options()
 def command(
     root: Path,
@@ -40,6 +45,7 @@ def command(
     as_json: bool,
     prefix: bool,
     all_columns: bool,
+    anonymous: bool,
     filters: Filters,
 ) -> int:
     """Write runs with what is known of them, a row each: CSV, JSON, Parquet, Excel.
@@ -61,11 +67,18 @@ def command(
     frame = runs_frame(runs, flatten=True, prefix=prefix)
     name = "run" if "run" not in frame else "run.short"
     frame.insert(0, name, table.short)
+    taken: list[str] = []
+    if anonymous:
+        from ztxexp.report.anonymous import anonymous_frame
+
+        frame, taken = anonymous_frame(frame, table)
     if path is None:
         write_data(frame_text(frame, chosen))
     else:
         write_frame(frame, chosen, path)
         say(f"wrote {plural(len(frame), 'run')} to {path}")
+    for line in taken:
+        say(f"taken out: {line}")
     for note in table.notes_at():
         say(note)
     others = len(every) - len(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,11 @@ from ztxexp.cli.shared import root_option
 from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import size
 from ztxexp_core.errors import ZtxexpError
+
+if TYPE_CHECKING:
+    from ztxexp.report.report import Report
+
+_PATHS_SHOWN = 5
 
 
 @click.command("report")
@@ -65,19 +71,24 @@ def command(
         say(f"wrote {path} ({size(report.size)}): {report.summary()}")
     for line in report.taken:
         say(f"taken out: {line}")
+    if anonymous:
+        _say_what_stays(report)
     if path == "-":
         return 0
-    if show:
-        if not report.open():
-            say(f"no browser could be started; open {report.path}")
-    else:
-        say(_next(report, named, root, anonymous, path))
+    if show and not report.open():
+        say(f"no browser could be started; open {report.path}")
+    elif not show:
+        say(f"next: open it in a browser ({line_to_type(root, 'report', '--open')})")
+        if not anonymous:
+            say(f"      {line_to_type(root, 'report', '--anonymous')} before others see it")
     return 0
 
 
-def _next(report: object, named: Sequence[str], root: Path, anonymous: bool, path: str) -> str:
-    words = ["report", "--open"]
-    other = (
-        "" if anonymous else f"; {line_to_type(root, 'report', '--anonymous')} before it is public"
-    )
-    return f"next: open it in a browser: {line_to_type(root, *words)}{other}"
+def _say_what_stays(report: Report) -> None:
+    """Name what a program cannot judge: paths that may be those of a group."""
+    from ztxexp.report.anonymous import paths_left
+
+    paths = paths_left(report.payload)
+    if paths:
+        more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
+        say(f"still there, look at them: {', '.join(paths[:_PATHS_SHOWN])}{more}")

@@ -109,7 +109,7 @@ def find_checkout(folder: str | None = None) -> Checkout | None:
     except FileNotFoundError:  # the working folder is gone
         return None
     try:
-        output, problem = _git(folder, _CHECKOUT, 2**16)
+        output, problem = git_output(folder, _CHECKOUT, 2**16)
     except OSError as exc:  # git is not installed
         if _has_repository(here):
             raise UnknownStateError(_not_started(exc)) from None
@@ -180,17 +180,17 @@ def uncommitted(
         if checkout.commit is None:  # every file is new
             listing.append("--cached")
         else:
-            patch, problem = _git(folder, ("diff", "HEAD", *_DIFF, "--", *pathspecs), limit)
+            patch, problem = git_output(folder, ("diff", "HEAD", *_DIFF, "--", *pathspecs), limit)
         if problem:
             what = "not recorded" if patch else "not known"
             return Uncommitted(True if patch else None, None, f"{what}: {problem}")
-        staged, problem = _git(folder, ("ls-files", "-v", "-z", "--stage"), _STAGED_LIMIT)
+        staged, problem = git_output(folder, ("ls-files", "-v", "-z", "--stage"), _STAGED_LIMIT)
         dirty, notes, hidden = None, [f"without submodules: {problem}"], list[str]()
         known = not problem
         if known:
             dirty, notes = _in_submodules(folder, staged, exclude, limit)
             hidden = _hidden(folder, staged)
-        names, problem = _git(folder, listing, _NAMES_LIMIT)
+        names, problem = git_output(folder, listing, _NAMES_LIMIT)
     except OSError as exc:
         return Uncommitted(None, None, f"not known: {_not_started(exc)}")
     patch = _UNCHANGED.sub(b"", patch)
@@ -277,7 +277,7 @@ def _hidden(top: str, staged: bytes) -> list[str]:
     names = list(hashes)[:_MAX_HIDDEN]
     if not names:
         return []
-    output, problem = _git(top, ("hash-object", "--", *names), _NAMES_LIMIT)
+    output, problem = git_output(top, ("hash-object", "--", *names), _NAMES_LIMIT)
     pairs = zip(names, output.split(b"\n"), strict=False)
     return names if problem else [name for name, now in pairs if now != hashes[name]]
 
@@ -299,7 +299,7 @@ def _patch_of(top: str, names: Iterable[bytes]) -> tuple[bytes, str | None]:
                 Path(folder, name).write_bytes(content)
             listed = (f"--pathspec-from-file={Path(folder, 'names')}", "--pathspec-file-nul")
             for command in (("add", "-f", "-N", *listed), ("diff", "--text", *_DIFF)):
-                output, problem = _git(top, command, DIFF_LIMIT, folder)
+                output, problem = git_output(top, command, DIFF_LIMIT, folder)
                 if problem:
                     break
             return output, problem
@@ -355,7 +355,7 @@ def _patch_size(top: str, name: bytes) -> tuple[int, str | None]:
 # ---- git ---------------------------------------------------------------------------------------
 
 
-def _git(
+def git_output(
     folder: str | None, command: Sequence[str], limit: int, repository: str | None = None
 ) -> tuple[bytes, str | None]:
     """Run git in a folder, with its repository or another one, for a few seconds at most.

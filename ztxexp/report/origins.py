@@ -110,7 +110,7 @@ def _code(table: RunTable, origins: ColumnTable) -> Iterator[tuple[str, str]]:
             name if name != "?" else "version not known",
             what and one_line(what),
             where and f"in {one_line(where)}",
-            commit and f"commit {commit}",
+            commit and f"git {commit}",
         ]
         yield "code", f"{', '.join(filter(None, parts))}: {plural(len(members), 'run')}"
 
