@@ -1,6 +1,7 @@
 # make demo   sets up an environment and runs a real sweep
 # make test   sets up an environment and runs every check
 # make quick  the same without the slow tests, in under three minutes
+# make web    builds the report's page from web/ into ztxexp/report/static, which is committed
 # make bench  measures it beside ztxexp 1.0.3 and others, into docs/performance.md
 # All need nothing but Python (3.10 or newer), pip and git. PYTHON=python3.12 chooses another one.
 
@@ -10,7 +11,7 @@ TEST := .venv-test
 EXAMPLES := $(wildcard plugins-example/*/pyproject.toml)
 BENCH := .venv-bench
 
-.PHONY: demo test quick programs lint bench clean
+.PHONY: demo test quick programs lint web bench clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
@@ -45,6 +46,10 @@ $(TEST)/ready: pyproject.toml $(EXAMPLES)
 	$(TEST)/bin/python -m pip install --quiet --editable ".[dev]" \
 		$(EXAMPLES:%/pyproject.toml=--editable %)
 	touch $@
+
+web: $(TEST)/ready
+	cd web && PATH="$(CURDIR)/$(TEST)/bin:$$PATH" npm ci --no-audit --no-fund && \
+		PATH="$(CURDIR)/$(TEST)/bin:$$PATH" node build.js
 
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/compare.py --old $(BENCH)-old/bin/python --write docs/performance.md

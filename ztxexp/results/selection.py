@@ -19,7 +19,6 @@ from ztxexp.results.arguments import Tags, as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.results.names import NamedRuns
-from ztxexp.results.tags import with_tags
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
 from ztxexp.text.wording import either
@@ -307,9 +306,7 @@ def _accepted(
     ended: list[int] = []
     running = [at for at, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
     for at, one in zip(running, run.at(running), strict=True):
-        folder = f"{root}/{names[at]}"
-        # Tags again: those of a run under way may have changed though its record has not.
-        run.overrides[at] = shown = with_tags(effective_record(one or {}, folder), folder)
+        run.overrides[at] = shown = effective_record(one or {}, f"{root}/{names[at]}")
         statuses[at] = shown.get("status")
         if statuses[at] != RUN_STATUS_RUNNING and shown.get("error_type") != RUN_LOST:
             ended.append(at)

@@ -1,0 +1,62 @@
+// The best configurations over their seeds.
+
+import { button, el, put } from "../dom.js";
+import { command } from "../data/command.js";
+import { short, withSpread } from "../data/format.js";
+import { commandLine, panel, select } from "./panel.js";
+import { targetOf, targets } from "./target.js";
+
+const MOST = 10;
+
+export class Best {
+  constructor(context) {
+    Object.assign(this, context);
+    this.panel = panel("best", "Best configurations");
+    this.node = this.panel.node;
+    this.metric = select("Metric", [], null, (target) => this.store.set({ target }));
+    this.panel.tools.append(this.metric.node);
+    this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "best-title" });
+    this.command = commandLine("the best configurations");
+    put(this.panel.body, this.place, this.command.node);
+    this.store.listen(["target"], () => this.refresh());
+  }
+
+  start() {
+    this.refresh();
+  }
+
+  refresh() {
+    const { best, root } = this.model.payload;
+    const names = [...new Set(best.map((one) => one.metric))];
+    this.node.hidden = !names.length;
+    if (!names.length) return;
+    const target = targetOf(this.model, this.store)?.key;
+    const metric = names.includes(target) ? target : names[0];
+    const known = targets(this.model).map((column) => column.key).filter((name) => names.includes(name));
+    this.metric.fill(known.length ? known : names, metric);
+    const rows = best.filter((one) => one.metric === metric).slice(0, MOST);
+    const column = this.model.metrics.find((one) => one.key === metric);
+    const direction = column?.mode ? `${column.mode === "max" ? "Highest" : "Lowest"} mean of ${metric} first${column.source ? ` (${column.source})` : ""}. ` : "";
+    this.panel.say(`${direction}Mean \u00b1 standard deviation over seeds, of runs that succeeded.`);
+    const keys = [...new Set(rows.flatMap((row) => Object.keys(row.values)))];
+    put(this.place, el("table", { class: "plain" },
+      el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "#"), keys.map((key) => el("th", { scope: "col" }, key)), el("th", { scope: "col", class: "number" }, metric), el("th", { scope: "col", class: "number" }, "n"), el("th", { scope: "col" }, "seeds"), el("th", { scope: "col" }, el("span", { class: "sr" }, "actions")))),
+      el("tbody", {}, rows.map((row, at) => this.row(row, at, keys)))));
+    this.command.show(command("best", root, metric, column?.mode ? null : ["--mode", "max"]));
+  }
+
+  row(row, at, keys) {
+    const { name } = this.model.payload.runs;
+    const select_ = () => {
+      this.store.set({ selected: row.runs.map((run) => name[run]) });
+      document.getElementById("curves").scrollIntoView({ block: "start" });
+    };
+    return el("tr", {},
+      el("td", { class: "number muted" }, at + 1),
+      keys.map((key) => el("td", {}, short(row.values[key]))),
+      el("td", { class: "number strong" }, withSpread(row.mean, row.std)),
+      el("td", { class: "number" }, row.n),
+      el("td", { class: "muted" }, row.seeds.map((seed) => (typeof seed === "object" ? JSON.stringify(seed) : String(seed))).join(", ")),
+      el("td", {}, button("Show curves", select_, { class: "quiet", "aria-label": `show the curves of configuration ${at + 1}` })));
+  }
+}
