@@ -15,6 +15,7 @@ from ztxexp.project import existing_root
 from ztxexp.report.methods import ReportMethods
 from ztxexp.results.arguments import Filters, Labels, Statuses, Tags, checked_filters
 from ztxexp.results.selection import Selection, read_runs
+from ztxexp.tables.methods import TableMethods
 from ztxexp.upkeep.methods import UpkeepMethods
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED, MetricEvent, RunStatus
 
@@ -29,7 +30,7 @@ Record = dict[str, Any]
 _SUCCEEDED: tuple[RunStatus, ...] = (RUN_STATUS_SUCCEEDED,)
 
 
-class ResultAnalyzer(ReportMethods, UpkeepMethods):
+class ResultAnalyzer(ReportMethods, TableMethods, UpkeepMethods):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has

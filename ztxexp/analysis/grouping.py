@@ -52,6 +52,8 @@ class Groups:
         seed_sets: the values of it in each group, sorted.
         differ: for each group, whether these are others than those of the fullest group.
         measured: by metric, its value in each run.
+        left_out: names of the runs that do not count since a later one is alike.
+        mixed: keys that differ within a group, beside those that are averaged over.
     """
 
     runs: RunSet
@@ -61,6 +63,8 @@ class Groups:
     seed_sets: list[tuple[Any, ...]]
     differ: list[bool]
     measured: dict[str, list[Any]]
+    left_out: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -174,14 +178,20 @@ def grouped(
     # A folder for each run, say, tells no seeds apart: no two groups share a value of such a key.
     seeds = _joined([*averaged[:1], *(c for c in averaged[1:] if _is_shared(c, group))])
     codes_of_runs = code_names(runs)  # numbered before some are left out
+    left_out: set[str] = set()
+    mixed: tuple[str, ...] = ()
     if seeds is not None:
         alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
         latest = _latest(runs, alike, who)
+        left_out = set(runs.names)
         runs, group = runs.chosen(latest), [group[at] for at in latest]
+        left_out -= set(runs.names)
         codes_of_runs = [codes_of_runs[at] for at in latest]
         columns = [NamedColumn(name, [cells[at] for at in latest]) for name, cells in columns]
         seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
-        _warn_mixed(group, {key: [of[at] for at in latest] for key, of in others.items()}, who)
+        mixed = _warn_mixed(
+            group, {key: [of[at] for at in latest] for key, of in others.items()}, who
+        )
     warn_mixed(who, runs, codes_of_runs)
     measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
@@ -196,7 +206,7 @@ def grouped(
     sets, differ = _seed_sets(rows, seeds)
     if warn_of_seeds and seeds is not None and any(differ):
         _warn_different(keys, seeds.name, sets, differ, who)
-    return Groups(runs, keys, rows, seeds, sets, differ, measured)
+    return Groups(runs, keys, rows, seeds, sets, differ, measured, tuple(sorted(left_out)), mixed)
 
 
 def _is_shared(column: NamedColumn, group: list[int]) -> bool:
@@ -278,8 +288,8 @@ def _named(runs: RunSet, positions: Sequence[int]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> None:
-    """Log which keys differ within a group."""
+def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> tuple[str, ...]:
+    """Return, and log, which keys differ within a group."""
     groups = len(set(group))
     mixed = [key for key, of in codes.items() if len(set(zip(group, of, strict=True))) > groups]
     if mixed:
@@ -290,6 +300,7 @@ def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> None
             ", ".join(map(repr, mixed)),
             either("by", "--rows or --cols" if who == "table" else "--by"),
         )
+    return tuple(mixed)
 
 
 def _in_order(columns: Sequence[NamedColumn], group: list[int]) -> list[int]:

@@ -14,9 +14,15 @@ from ztxexp.results.direction import known_direction
 from ztxexp.results.keys import codes_of
 from ztxexp.results.sweep_records import last_sweep
 from ztxexp.tables import layout, statistics
+from ztxexp.tables.averages import sentences_of, with_averages
+from ztxexp.tables.facts import facts_of
+from ztxexp.tables.footer import footer_of, hints_of
+from ztxexp.tables.literature import with_reported
 from ztxexp.tables.marks import marked
 from ztxexp.tables.model import Cell, Col, Metric, Place, Row, Table, Values
 from ztxexp.tables.options import Options
+from ztxexp.tables.tests import tested
+from ztxexp.tables.transposing import transposed, turned
 from ztxexp.text.wording import option
 from ztxexp_core.errors import ConfigError
 
@@ -49,15 +55,39 @@ def table_of(every: RunTable, filters: Mapping[str, Any] | None = None, **option
     row_keys, col_keys, over = layout.keys_of(runs, declared, asked)
     names = as_list(asked.metric, "metric") or layout.usual_metric(runs, declared)
     groups = grouped(runs, [*row_keys, *col_keys], over or None, names, "table", False)
-    table = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting)
-    source = {"root": str(every.runs.root), "filters": filters, "options": asked.as_json()}
-    return marked(dataclasses.replace(table, source=source))
+    labels = layout.Labels(asked.labels)
+    table, unlisted = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting, labels)
+    source = {
+        "version": 1,
+        "root": str(filters.pop("root", every.runs.root)),
+        "filters": filters,
+        "options": asked.as_json(),
+    }
+    table = dataclasses.replace(table, source=source)
+    table = with_reported(table, asked.reported, labels)
+    table = marked(tested(with_averages(table, asked.wanted_averages, labels)))
+    averages = tuple(sentences_of(table, asked.transpose))
+    if asked.transpose:
+        table = transposed(table)
+    facts = facts_of(every, counting, groups, unlisted, filters.get("at"))
+    facts = dataclasses.replace(facts, averages=averages)
+    return dataclasses.replace(
+        table,
+        relabelled=frozenset(labels.used),
+        footer=footer_of(table, facts),
+        hints=[*table.hints, *hints_of(table, facts, labels.unused())],
+    )
 
 
 def _plain(
-    groups: Groups, sizes: tuple[int, int], over: Sequence[str], asked: Options, runs: RunTable
-) -> Table:
-    """Return the table without marks and sentences."""
+    groups: Groups,
+    sizes: tuple[int, int],
+    over: Sequence[str],
+    asked: Options,
+    runs: RunTable,
+    labels: layout.Labels,
+) -> tuple[Table, int]:
+    """Return the table without marks and sentences, and how many settings are left out."""
     keys = list(groups.keys)
     row_keys, col_keys = tuple(keys[: sizes[0]]), tuple(keys[sizes[0] :])
     row_of, row_values = layout.axis(
@@ -69,7 +99,6 @@ def _plain(
     in_group, titles = layout.grouped_rows(row_keys, row_values, asked.groups)
     order = sorted(range(len(row_values)), key=in_group.__getitem__)
     place_of_row = {at: place for place, at in enumerate(order)}
-    labels = layout.Labels(asked.labels)
     rows = [
         Row(row_values[at], _labels(labels, row_keys, row_values[at]), in_group[at]) for at in order
     ]
@@ -90,8 +119,12 @@ def _plain(
             cells[place[0], place[1] + number] = cell
     metrics = tuple(_metric(name, asked, labels, cells, str(groups.runs.root)) for name in names)
     scope, separable = asked.scope
-    scope = scope or ("row" if len(rows) == 1 else "column")
-    return Table(
+    if scope is None:
+        lines, single = (cols, "column") if asked.transpose else (rows, "row")
+        scope = single if len(lines) < 2 else turned(single)
+    elif asked.transpose:
+        scope = turned(scope)
+    table = Table(
         metrics,
         tuple(over),
         asked.show,
@@ -108,9 +141,9 @@ def _plain(
         cells,
         titles,
         union([cell.seeds for cell in cells.values()]),
-        relabelled=frozenset(labels.used),
         alpha=asked.alpha,
     )
+    return table, places.count(None)
 
 
 def _labels(labels: layout.Labels, keys: Sequence[str], values: Values) -> tuple[str, ...]:

@@ -68,8 +68,9 @@ class Cell:
         run_ids: their short ids.
         code: the versions of the code that made them, each once.
         code_hash: of what code they are, each once.
-        marks: ``"best"``, ``"second"``, ``"separable"`` (the test cannot tell it from the best),
-            ``"better"`` or ``"worse"`` than the baseline by the test.
+        marks: ``"best"``, ``"second"``, ``"separable"`` (the test cannot tell it from the best);
+            against a baseline ``"better"``, ``"worse"``, or ``"differs"`` where nothing says what
+            is the best.
         test: what the test says; ``None`` where there was none.
         kind: ``"data"``, ``"average"``, ``"average rank"`` or ``"reported"``.
     """
@@ -184,7 +185,7 @@ class CellText(NamedTuple):
         value: the number.
         spread: what stands behind ±, or ``[0.91, 0.95]``; empty where there is none.
         n: ``n=2`` where cells differ in their seeds; else empty.
-        sign: ``†`` or ``‡`` of a cell that is better or worse than the baseline; else empty.
+        sign: ``†`` or ``‡``, which the footer explains; else empty.
     """
 
     value: str
@@ -288,6 +289,8 @@ class Table:
                     continue
                 cell = self.cells.get((i, j))
                 there = (cell.seeds or (None,)) if cell else ()
+                if there == wanted:
+                    continue
                 lacking = tuple(seed for seed in wanted if seed not in there)
                 if lacking:
                     yield self.keys_of((i, j)), lacking
@@ -408,8 +411,14 @@ def text_of(cell: Cell, table: Table) -> CellText:
     elif cell.spread is not None:
         spread = metric.text(cell.spread)
     n = "" if cell.kind != "data" or table.has_equal_seeds else f"n={cell.n}"
-    sign = "†" if "better" in cell.marks else "‡" if "worse" in cell.marks else ""
-    return CellText(metric.text(cell.value), spread, n, sign)
+    return CellText(metric.text(cell.value), spread, n, _sign(cell, table))
+
+
+def _sign(cell: Cell, table: Table) -> str:
+    if "worse" in cell.marks:
+        return "‡"
+    alike = "separable" in cell.marks and "separable" not in table.highlight
+    return "†" if alike or {"better", "differs"} & cell.marks else ""
 
 
 def emphasis(cell: Cell, table: Table) -> Literal["bold", "underlined", ""]:
