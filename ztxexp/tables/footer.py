@@ -70,9 +70,11 @@ def legend_of(table: Table) -> str:
 def place_text(table: Table) -> str:
     """Return where the best is looked for, ``of each column``."""
     scope = table.highlight.split()[0]
-    if scope != "table":
-        return f"of each {scope}"
-    return "of each metric" if len(table.metrics) > 1 else "of the table"
+    if scope == "table":
+        return "of each metric" if len(table.metrics) > 1 else "of the table"
+    across = "column" if any(row.metric for row in table.rows) else "row"
+    mixes = len(table.metrics) > 1 and scope in (across, "block")
+    return f"of each {scope}{' and metric' if mixes else ''}"
 
 
 def _numbers(table: Table) -> Iterator[str]:
@@ -92,7 +94,8 @@ def _numbers(table: Table) -> Iterator[str]:
     every = f"{_seeds(table.seeds)} in every cell" if not lacking else _uneven(table)
     yield f"{before} over {over} ({every}), {n}"
     for cell, seeds in list(lacking.items())[:_SHOWN]:
-        yield f"{cell} lacks {over} {_seeds(seeds)}"
+        has_none = len(seeds) == len(table.seeds)
+        yield f"{cell} has no run" if has_none else f"{cell} lacks {over} {_seeds(seeds)}"
     if len(lacking) > _SHOWN:
         yield f"{len(lacking) - _SHOWN} more cells lack some"
 

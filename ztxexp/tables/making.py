@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ztxexp.analysis.choosing import chosen_runs
 from ztxexp.analysis.grouping import Groups, as_float, grouped, rank
 from ztxexp.analysis.run_table import SUCCEEDED, RunTable
 from ztxexp.results.arguments import as_list, checked_choice
@@ -27,13 +29,20 @@ from ztxexp.text.wording import option
 from ztxexp_core.errors import ConfigError
 
 
-def table_of(every: RunTable, filters: Mapping[str, Any] | None = None, **options: Any) -> Table:
+def table_of(
+    every: RunTable,
+    filters: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    **options: Any,
+) -> Table:
     """Return a table of runs.
 
     Args:
         every: the runs; without ``statuses`` among the filters those that succeeded count, and the
             footer says how many others there are.
-        filters: how these were chosen, so that the table can be made again.
+        filters: how these were chosen, so that the table can be made again; names as for
+            :func:`ztxexp.analysis.choosing.chosen_runs`.
+        root: the results root as it was given.
         options: see :meth:`ztxexp.ResultAnalyzer.table`.
 
     Raises:
@@ -59,7 +68,7 @@ def table_of(every: RunTable, filters: Mapping[str, Any] | None = None, **option
     table, unlisted = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting, labels)
     source = {
         "version": 1,
-        "root": str(filters.pop("root", every.runs.root)),
+        "root": str(every.runs.root if root is None else root),
         "filters": filters,
         "options": asked.as_json(),
     }
@@ -77,6 +86,25 @@ def table_of(every: RunTable, filters: Mapping[str, Any] | None = None, **option
         footer=footer_of(table, facts),
         hints=[*table.hints, *hints_of(table, facts, labels.unused())],
     )
+
+
+def rebuilt(source: Mapping[str, Any], root: str | Path | None = None) -> Table:
+    """Return a table made again, from what the runs say now.
+
+    Args:
+        source: ``table.source`` of an earlier one.
+        root: where the results root is now; by default where it was.
+
+    Raises:
+        ConfigError: there are no such runs any more.
+
+    Example:
+        >>> rebuilt(table.source).cells == table.cells
+        True
+    """
+    place = source["root"] if root is None else root
+    filters = dict(source.get("filters") or {})
+    return table_of(chosen_runs(place, **filters), filters, place, **source.get("options", {}))
 
 
 def _plain(

@@ -73,5 +73,7 @@ def _marks(table: Table, places: list[Place]) -> Iterator[tuple[Place, str]]:
     for at in places:
         if texts[at] == texts[best]:
             yield at, "best"
-        elif second is not None and texts[at] == texts[second]:
+        elif (
+            second is not None and "separable" not in table.highlight and texts[at] == texts[second]
+        ):
             yield at, "second"

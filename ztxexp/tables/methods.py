@@ -154,9 +154,7 @@ class TableMethods:
             "function": function,
             "code": code,
             "at": None if at is None else str(at),
+            "statuses": statuses,
         }
         given = {name: value for name, value in filters.items() if value is not None}
-        every = chosen_runs(self.results_path, **given)
-        if statuses is not None:
-            given["statuses"] = statuses
-        return table_of(every, given, **options)
+        return table_of(chosen_runs(self.results_path, **given), given, **options)

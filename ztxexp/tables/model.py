@@ -151,7 +151,7 @@ class Row:
         labels: what is shown of these.
         group: number of the group of rows to which it belongs, see ``Table.groups``.
         kind: what its cells are.
-        metric: name of its metric in a transposed table of several; else empty.
+        metric: name of its metric in a transposed table, where the last of its labels says it.
     """
 
     values: Values
@@ -272,7 +272,8 @@ class Table:
     def keys_of(self, place: Place) -> dict[str, Any]:
         """Return the keys of a cell with their values, without those that it does not have."""
         row, col = self.rows[place[0]], self.cols[place[1]]
-        pairs = [*zip(self.row_keys, row.values, strict=False)]
+        row_keys = self.row_keys[:-1] if row.metric else self.row_keys
+        pairs = [*zip(row_keys, row.values, strict=False)]
         pairs += [*zip(self.col_keys, col.values, strict=False)]
         return {key: value for key, value in pairs if value is not ABSENT}
 

@@ -19,7 +19,7 @@ def transposed(table: Table) -> Table:
             (*col.labels, *((table.metric(col.metric).title,) if named else ())),
             0,
             col.kind,
-            col.metric if several else "",
+            col.metric if named else "",
         )
         for col in table.cols
     ]
