@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ztxexp.tables.heading import Frame, Head, Line, frame_of
 from ztxexp.tables.model import CellText, Place, Table, emphasis, text_of
-from ztxexp.tables.record import written_record
+from ztxexp.tables.record import LATEX, written_record
 from ztxexp.tables.tex import escaped, foreign, label, number
 from ztxexp_core.errors import ConfigError
 
@@ -70,7 +70,7 @@ def latex_text(
     strange = foreign("".join(body))
     if strange:
         body.insert(0, f"% {strange}: XeLaTeX and LuaLaTeX print it, pdflatex does not")
-    return written_record(table, "\n".join(body), "latex", writer.places, path)
+    return written_record(table, "\n".join(body), LATEX, writer.places, path, notes)
 
 
 def _small_notes(table: Table) -> Iterator[str]:
@@ -100,6 +100,7 @@ def _float(
     yield rf"\begin{{table}}[{position}]"
     yield r"\centering"
     if text:
+        yield r"\setlength{\belowcaptionskip}{\abovecaptionskip}"
         yield rf"\caption{{{' '.join(text)}}}"
     if name is not None:
         yield rf"\label{{{name}}}"

@@ -27,7 +27,7 @@ VERSION = 1
 MISSING = "--"
 TABLE, CELL, END, MACROS = "table", "cell", "end", "macros"
 LATEX, MARKDOWN, HTML = "latex", "markdown", "html"
-_SHORT = 8  # characters of the checksum of one printed cell
+SHORT = 8  # characters of the checksum of one printed cell
 _LINE = re.compile(
     r"^[\s%>]*(?:<!--)?\s*ztxexp (?:(table|macros) v(\d+)|(cell|end)) (\{.*?)\s*(?:-->)?\s*$"
 )
@@ -44,6 +44,7 @@ def written_record(
     form: str,
     places: Mapping[Place, tuple[int, int]],
     path: str | Path | None = None,
+    printed_notes: bool = True,
 ) -> str:
     """Return a written table with its record in comments.
 
@@ -53,6 +54,7 @@ def written_record(
         form: which of them.
         places: where each of its cells stands in the grid of ``body``.
         path: the file it is for; the results root is recorded as seen from there.
+        printed_notes: whether the sentences below the table are printed, and not in comments only.
     """
     printed = grid(body, form)
     cells = [cell_record(table, place, printed[at[0]][at[1]]) for place, at in places.items()]
@@ -60,11 +62,12 @@ def written_record(
         record["grid"] = list(at)
         record["sha256"] = sum_of(record)
     head = {"form": form, **head_record(table, path)}
+    head |= {"notes": "printed"} if printed_notes else {}
     notes = list(map(one_line, table.footer))
     end = end_record(head, cells, notes)
     others = {at: text for at, text in _numbered(printed) if at not in set(places.values())}
     end["shape"] = [len(row) for row in printed]
-    end["labels"] = {f"{row},{col}": checksum(text, _SHORT) for (row, col), text in others.items()}
+    end["labels"] = {f"{row},{col}": checksum(text, SHORT) for (row, col), text in others.items()}
     lines = [f"{TABLE} v{VERSION} {safe_json(head)}"]
     lines += [f"{CELL} {safe_json(record)}" for record in cells]
     return in_comments(lines, notes, body, f"{END} {safe_json(end)}", form)
@@ -116,7 +119,7 @@ def cell_record(table: Table, place: Place, printed: str) -> dict[str, Any]:
     record: dict[str, Any] = {"at": name_of(table, place), "metric": metric_of(table, place)}
     cell = table.cells.get(place)
     record["says"] = MISSING if cell is None else reading(text_of(cell, table))
-    record["printed"] = checksum(printed, _SHORT)
+    record["printed"] = checksum(printed, SHORT)
     if cell is not None:
         record |= _made_of(cell)
     kept: dict[str, Any] = plain({k: v for k, v in record.items() if v not in (None, [])})
