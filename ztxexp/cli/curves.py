@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,26 +10,38 @@ import click
 
 from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
-from ztxexp.cli.filters import Filters, filter_options, nothing_to_read
+from ztxexp.cli.figures import (
+    Look,
+    check_ready,
+    is_figure,
+    look_options,
+    need_figure,
+    write_figure,
+)
+from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
 from ztxexp.cli.output import (
     Column,
+    has_colours,
     output_of,
     say,
     short_metric,
     write_data,
     write_table,
+    write_text,
 )
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import plural
-from ztxexp_core.errors import ZtxexpError, closest
+from ztxexp_core.errors import ZtxexpError
 
 if TYPE_CHECKING:
+    from ztxexp.analysis.mean_curves import MeanCurves
     from ztxexp.analysis.run_table import RunTable
 
+BANDS = ("std", "sem", "ci95", "minmax", "none")
 _WIDTH = 30  # bars of a curve
-_NAMES_SHOWN = 20
+_WIDEST, _HEIGHT = 100, 14  # of the drawing
 
 
 @click.command("curves")
@@ -41,8 +54,33 @@ _NAMES_SHOWN = 20
     shell_complete=complete_key,
     help="A curve for each value of these keys; by default all that vary but for seeds.",
 )
+@over_option("every run of a curve counts")
 @click.option("--split", metavar="NAME", help="Only what was logged for this split.")
-@click.option("-o", "--output", "path", metavar="FILE", help="Write every point to a file.")
+@click.option(
+    "--band",
+    type=click.Choice(BANDS),
+    help="Around the mean, in a figure: standard deviation (the default), standard error, 95 % "
+    "interval, smallest and largest, or none.",
+)
+@click.option("--raw", is_flag=True, help="Single runs, too, in a figure.")
+@click.option("--logx", is_flag=True, help="Logarithmic steps.")
+@click.option("--logy", is_flag=True, help="Logarithmic values.")
+@click.option(
+    "--smooth",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="WEIGHT",
+    help="Moving average with this weight, 0 to below 1; none by default.",
+)
+@look_options
+@click.option("--plot/--no-plot", default=None, help="Draw the curves above the table, or not.")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="FILE",
+    help="Write a figure (pdf, svg, png), or every point (csv, json, parquet, ...).",
+)
 @click.option(
     "--format",
     "fmt",
@@ -56,30 +94,66 @@ def command(
     metric: str,
     root: Path,
     by: str | None,
+    over: str | None,
     split: str | None,
+    band: str | None,
+    raw: bool,
+    logx: bool,
+    logy: bool,
+    smooth: float,
+    look: Look,
+    plot: bool | None,
     path: str | None,
     fmt: str | None,
     as_json: bool,
     mode: str,
     filters: Filters,
 ) -> int:
-    """Draw METRIC by step, the mean over seeds; with -o or --format, write every point.
+    """Draw METRIC by step, the mean over seeds; with -o write a figure, or every point.
 
     All runs count that have logged it, also those that are at work.
     """
+    need_figure(path, ("--band", band), ("--raw", raw), *vars(look).items())
+    if path is not None and is_figure(path):
+        check_ready(path)
     table = filters.runs(root)
     if not len(table):
         raise ZtxexpError(nothing_to_read(table))
+    keys = None if by is None else names_of(by)
+    averaged = None if over is None else [] if over in ("none", "") else names_of(over)
+    name = metric if split in (None, "train") else f"{split}/{metric}"
+    if path is not None and is_figure(path):
+        from ztxexp.figures.curves import curves_plot
+
+        figure = curves_plot(
+            table,
+            name,
+            keys,
+            averaged,
+            band or "std",
+            raw,
+            logx,
+            logy,
+            smooth,
+            mode,
+            style=look.style,
+            width=look.width,
+        )
+        write_figure(figure, path)
+        return 0
     fmt = "json" if as_json else fmt
     if path is None and fmt in (None, "table"):
-        return _draw(table, metric, None if by is None else names_of(by), split, mode)
-    return _write(table, metric, names_of(by) if by else True, split, path, fmt)
+        plot = sys.stdout.isatty() if plot is None else plot
+        axes = (logx, logy) if plot else None
+        return _draw(table, name, keys, averaged, mode, smooth, axes)
+    return _write(table, metric, keys or True, split, path, fmt)
 
 
 def _write(
     table: RunTable, metric: str, keys: Any, split: str | None, path: str | None, fmt: str | None
 ) -> int:
     from ztxexp.analysis.curves import curve_frame
+    from ztxexp.analysis.mean_curves import no_curve
     from ztxexp.analysis.writing import frame_format, frame_text, write_frame
     from ztxexp.results.selection import Selection
 
@@ -90,7 +164,7 @@ def _write(
     coded = len(set(table.code)) > 1
     frame = curve_frame(selection, metric, split=split, config=keys, code=coded)
     if not len(frame):
-        raise ZtxexpError(_no_curve(table, metric))
+        raise ZtxexpError(no_curve(table, metric))
     by_id = dict(zip(table.runs.ids(), table.short, strict=True))
     if coded:
         code = dict(zip(table.runs.ids(), table.code, strict=True))  # as `ztxexp list` names them
@@ -106,30 +180,38 @@ def _write(
     return 0
 
 
-def _draw(table: RunTable, metric: str, by: list[str] | None, split: str | None, mode: str) -> int:
+def _draw(
+    table: RunTable,
+    name: str,
+    by: list[str] | None,
+    over: list[str] | None,
+    mode: str,
+    smooth: float,
+    axes: tuple[bool, bool] | None,
+) -> int:
     from ztxexp.analysis.mean_curves import mean_curves
-    from ztxexp.results.code_versions import warn_mixed
     from ztxexp.results.direction import known_direction
+    from ztxexp.results.keys import ABSENT
 
-    name = metric if split in (None, "train") else f"{split}/{metric}"
-    keys, groups = mean_curves(table, name, by)
-    if not groups:
-        raise ZtxexpError(_no_curve(table, name))
-    warn_mixed("curves", table.runs)
-    known = known_direction(metric, mode, table.runs.root)
+    known = mean_curves(table, name, by, over, smooth)
+    best = known_direction(name.rpartition("/")[2], mode, table.runs.root)
     rows = []
-    for values, count, points in groups:
-        steps = sorted(points)
-        means = [points[step] for step in steps]
-        best: Any = None
-        if known is not None:
-            step = (max if known.mode == "max" else min)(steps, key=points.__getitem__)
-            best = f"{points[step]:.4g} at {step}"
+    for curve in known.curves:
+        steps = curve.steps("none")
+        if not steps:
+            continue
+        means = [one.mean for one in steps]
+        at_best: Any = None
+        if best is not None:
+            one = (max if best.mode == "max" else min)(steps, key=lambda one: one.mean)
+            at_best = f"{one.mean:.4g} at {one.step}"
         line = sparkline(means, _WIDTH)
-        rows.append([*values, count, line, means[0], means[-1], best, steps[-1]])
-    title = f"best ({known.mode})" if known else "best"
+        values = [None if value is ABSENT else value for value in curve.values]
+        last = [means[0], means[-1], at_best, steps[-1].step]
+        rows.append([*values, len(curve.points), line, *last])
+    title = f"best ({best.mode})" if best else "best"
     columns = [
-        *(Column(key, kept=True) for key in keys),
+        *(Column(key, kept=True) for key in known.keys),
         Column("runs", kept=True),
         Column("curve", f"{name} by step", is_text=True, kept=True, whole=True),
         Column("first", shown=short_metric, kept=True),
@@ -137,16 +219,33 @@ def _draw(table: RunTable, metric: str, by: list[str] | None, split: str | None,
         Column("best", title, is_text=True, kept=True),
         Column("steps", "last step"),
     ]
+    if axes is not None:
+        write_text(_plot(known, best.mode if best else "max", axes))
     write_table(columns, rows, output_of(None, None))
-    say(f"{plural(len(groups), 'curve')}, each the mean of its runs; every point: -o curves.csv")
+    smoothed = f", smoothed ({smooth:g})" if smooth else ""
+    say(
+        f"{plural(len(rows), 'curve')}, each the mean of its runs{smoothed}; a figure: "
+        "-o curves.pdf, every point: -o curves.csv"
+    )
     return 0
 
 
-def _no_curve(table: RunTable, metric: str) -> str:
-    from ztxexp.analysis.curve_points import read_points
+def _plot(known: MeanCurves, mode: str, axes: tuple[bool, bool]) -> str:
+    """Return the best curves with braille."""
+    from ztxexp.analysis.mean_curves import best_curves
+    from ztxexp.text.braille import COLOURS, Line, drawn
+    from ztxexp.text.drawing import shown_width
+    from ztxexp.text.labels import label
 
-    names = sorted({name for folder in table.runs.folders()[:5] for name in read_points(folder)})
-    if not names:
-        return "these runs have logged nothing at steps, so there is no curve"
-    listed = ", ".join(names[:_NAMES_SHOWN])
-    return f"no run has logged {metric!r}{closest(metric, names)}; known: {listed}"
+    steps = [curve.steps("none") for curve in known.curves]
+    shown = best_curves(steps, mode, len(COLOURS))
+    names = known.names()
+    lines = [
+        Line(label(names[at]) or known.metric, [(one.step, one.mean) for one in steps[at]])
+        for at in shown
+    ]
+    title = known.metric
+    if len(shown) < len(steps):
+        title += f", the best {len(shown)} of {len(steps)}"
+    width = min(shown_width(), _WIDEST)
+    return drawn(lines, width, _HEIGHT, title, "step", *axes, has_colours()) + "\n"

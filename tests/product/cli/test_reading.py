@@ -804,7 +804,8 @@ def test_curves_of_several_versions_say_so_or_have_a_column(coded, caplog):
     for at, folder in enumerate(sorted(coded.glob("2026*"))):
         (folder / "metrics.jsonl").write_text(f"{json.dumps(event(0, loss=at))}\n")
     assert run(coded, "curves", "loss")[0] == 0
-    assert "curves: 5 runs made by 3 versions of the code" in caplog.text
+    assert "left out 3 runs" in caplog.text and "1 by v1 of a:train" in caplog.text
+    assert "curves: 2 runs made by 2 versions of the code" in caplog.text
     caplog.clear()
     code, out, _ = run(coded, "curves", "loss", "--function", "b:train", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))

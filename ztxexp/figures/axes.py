@@ -1,0 +1,123 @@
+"""What all figures do with their axes: labels, scales, ticks, legends, marks of categories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ztxexp.figures.plot import plain_text
+from ztxexp.figures.style import Style
+from ztxexp_core.errors import ZtxexpError
+
+_CHARACTER = 0.55  # width of one, in sizes of the font
+_HANDLE = 3.4  # width of a line in a legend with its gaps
+
+
+def label_axes(ax: Any, style: Style, x: str, y: str) -> None:
+    """Name both axes, and let ticks that come later have the style, too."""
+    ax.set_xlabel(plain_text(x))
+    ax.set_ylabel(plain_text(y))
+    if style.rc:
+        kept = {"labelsize": style.rc["xtick.labelsize"], "width": style.rc["axes.linewidth"]}
+        ax.tick_params(axis="both", which="major", length=2.5, **kept)
+        ax.tick_params(axis="both", which="minor", length=1.5, **kept)
+
+
+def grid(ax: Any, axis: str = "y") -> None:
+    """Draw a faint grid behind everything."""
+    ax.grid(True, axis=axis, color="#e4e4e4", linewidth=0.5)
+    ax.set_axisbelow(True)
+
+
+def log_scale(ax: Any, axis: str, values: Sequence[float], what: str) -> int:
+    """Set a logarithmic scale where values allow it.
+
+    Args:
+        ax: the axes.
+        axis: ``"x"`` or ``"y"``.
+        values: all that stand on it.
+        what: they are, for the message.
+
+    Returns:
+        How many of the values it cannot show.
+
+    Raises:
+        ZtxexpError: none of the values is above zero.
+    """
+    below = sum(not value > 0 for value in values)
+    if below == len(values):
+        raise ZtxexpError(f"no value of {what} is above zero, so it has no logarithmic axis")
+    getattr(ax, f"set_{axis}scale")("log", nonpositive="mask")
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    line = getattr(ax, f"{axis}axis")
+    there = [value for value in values if value > 0]
+    if max(there) / min(there) > 30:
+        line.set_major_locator(LogLocator(numticks=6))
+        line.set_minor_formatter(NullFormatter())
+    return below
+
+
+def integer_ticks(ax: Any, axis: str = "x") -> None:
+    """Put ticks at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    getattr(ax, f"{axis}axis").set_major_locator(MaxNLocator(integer=True, nbins="auto"))
+
+
+def legend(
+    ax: Any, style: Style, handles: Sequence[Any], labels: Sequence[str], title: str
+) -> None:
+    """Put a legend without a frame above the axes, in as many columns as have room."""
+    if not handles:
+        return
+    small = style.size - 1.0
+    _, columns = legend_shape(labels, float(ax.figure.get_figwidth()), small)
+    box = ax.legend(
+        handles,
+        ["x"] * len(handles),  # a text that begins with _ would be left out
+        title=plain_text(title, 80) or None,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        frameon=False,
+        borderaxespad=0.3,
+        borderpad=0.0,
+        columnspacing=1.4,
+        handletextpad=0.6,
+        labelspacing=0.35,
+        alignment="left",
+        fontsize=small if style.rc else None,
+        title_fontsize=small if style.rc else None,
+    )
+    for text, wanted in zip(box.get_texts(), labels, strict=True):
+        text.set_text(plain_text(wanted))
+
+
+def legend_shape(labels: Sequence[str], width: float, size: float = 7.0) -> tuple[int, int]:
+    """Return how many rows and columns a legend gets in a figure of some inches."""
+    widest = max([len(text) for text in labels], default=1)
+    inches = (widest * _CHARACTER + _HANDLE + 1.0) * size / 72
+    columns = max(1, min(len(labels), math.floor(width * 0.86 / inches)))
+    rows = math.ceil(len(labels) / columns)
+    return rows, math.ceil(len(labels) / rows)
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Return the inches that a legend takes above the axes."""
+    return (legend_shape(labels, width)[0] + 1) * 0.13 if labels else 0.0
+
+
+def category_ticks(ax: Any, style: Style, labels: Sequence[str], axis: str = "x") -> None:
+    """Name categories at 0, 1, ...; at an angle where they do not fit side by side."""
+    texts = [plain_text(one, 30) for one in labels]
+    line = getattr(ax, f"{axis}axis")
+    line.set_ticks(range(len(texts)), labels=texts)
+    if axis == "y":
+        return
+    room = float(ax.figure.get_figwidth()) * 0.82 * 72 / max(1, len(texts))
+    widest = max([len(text) for text in texts], default=0) * _CHARACTER * (style.size - 1.0)
+    if widest > room:
+        for text in line.get_ticklabels():
+            text.set(rotation=35, ha="right", rotation_mode="anchor")
