@@ -43,6 +43,8 @@ COMMANDS = {
     "table": "Mean and spread over seeds, by rows and columns.",
     "curves": "Draw a metric by step, or write its points.",
     "report": "Write one HTML page with everything, to hand on.",
+    "ui": "Show the report as a live page; stop and tag runs from it.",
+    "tag": "Set tags of runs, or remove them.",
     "export": "Write runs as CSV, JSON, Parquet or Excel.",
     "check": "Find what is damaged in the results root.",
     "repair": "Close dead runs, and set damaged ones aside.",

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ztxexp.cli.shared import root_option
-from ztxexp.progress.unfinished import short_launch
-from ztxexp.results.launches import (
-    LaunchRecord,
-    launches_named,
-    listed,
-    parse_launch,
-    read_launch,
-    read_launches,
-)
-from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, answer_to, ask, take_away
-from ztxexp.results.to_type import line_to_type
+from ztxexp.progress.stopping import WAIT_SEC, Answer, stop_launches, stop_run
+from ztxexp.results.launches import LaunchRecord, launches_named, listed, read_launches
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp_core.errors import ConfigError, StoreError
 from ztxexp_core.records import RUN_STATUS_RUNNING
-from ztxexp_core.store.liveness import this_process
 
 if TYPE_CHECKING:  # imported when a run is named
     from ztxexp.results.names import NamedRuns
-
-_LOOK_SEC = 0.1
-_SEC = 30.0
 
 
 @click.command("stop")
@@ -41,7 +25,7 @@ _SEC = 30.0
 @click.option(
     "--after-runs", is_flag=True, help="Start nothing more, and let the runs under way finish."
 )
-@click.option("--timeout", default=_SEC, show_default=True, help="Seconds to wait for the end.")
+@click.option("--timeout", default=WAIT_SEC, show_default=True, help="Seconds to wait for the end.")
 def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) -> int:
     """End a launch as Ctrl-C does, or one of its runs, from another terminal or host.
 
@@ -60,14 +44,25 @@ def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) 
     if not names:
         if len(living) > 1:
             raise ConfigError(f"{len(living)} launches are under way; which?{listed(living)}")
-        return stop_launches(root, living, after_runs, timeout)
+        return _told(stop_launches(root, living, after_runs, timeout))
     launches, runs = _chosen(root, names, living)
     if runs and after_runs:
         raise ConfigError("--after-runs is for launches, not for single runs")
-    code = stop_launches(root, launches, after_runs, timeout) if launches else 0
+    code = _told(stop_launches(root, launches, after_runs, timeout)) if launches else 0
     for run_id in runs:
-        code = max(code, _stop_run(root, run_id, living, timeout))
+        code = max(code, _told([stop_run(root, run_id, living, timeout)]))
     return code
+
+
+def _told(answers: Iterable[Answer]) -> int:
+    """Print answers as they come; return the exit code, 1 where there is none."""
+    code = None
+    for answer in answers:
+        click.echo(answer.text, err=not answer.ok)
+        if answer.next:
+            click.echo(f"next: {answer.next}", err=True)
+        code = max(code or 0, 0 if answer.ok else 1)
+    return 1 if code is None else code
 
 
 def _chosen(
@@ -108,137 +103,3 @@ def _runs_of(
         ended = f"it has ended ({runs.statuses[first]})"
         raise StoreError(f"nothing to stop: run {runs.name(first)}: {ended}")
     return chosen
-
-
-# ---- launches ----------------------------------------------------------------------------------
-
-
-def stop_launches(
-    root: Path, launches: Sequence[LaunchRecord], after_runs: bool, timeout: float
-) -> int:
-    """Ask launches to stop, wait until they have, and say so; return the exit code."""
-    asked = []
-    for launch in launches:
-        # Open, for a launch that leaves nothing beside its runs removes its record at its end.
-        with contextlib.suppress(OSError):
-            fd = os.open(launch.path, os.O_RDONLY)
-            asked.append((launch, _asked(launch, FINISH if after_runs else STOP), fd))
-    until, code = time.monotonic() + timeout, 0 if asked else 1
-    for launch, request, fd in asked:
-        try:
-            code = max(code, _await_launch(root, launch, request, fd, until))
-        finally:
-            os.close(fd)
-    return code
-
-
-def _asked(launch: LaunchRecord, what: str, run_id: str = "") -> Request:
-    try:
-        return ask(launch, what, run_id)
-    except OSError as exc:
-        raise StoreError(f"the launch cannot be asked: {exc}") from exc
-
-
-def _await_launch(root: Path, launch: LaunchRecord, request: Request, fd: int, until: float) -> int:
-    answer: Mapping[str, Any] | None = None
-    while True:
-        record = read_launch(root, launch.path) or parse_launch(root, launch.path, _content(fd))
-        if record is None or not record.alive:
-            break
-        answer = answer or answer_to(request, launch)
-        if answer is not None and answer.get("done"):
-            click.echo(f"launch {launch.id}: {sanitize_for_terminal(str(answer.get('text')))}")
-            return 0
-        if time.monotonic() >= until:
-            _explain_silence(launch, request, answer is not None)
-            return 1
-        time.sleep(_LOOK_SEC)
-    if record is not None and record.ended_at is None and launch.path.exists():
-        click.echo(f"launch {launch.id} ({launch.place}) has died; its runs are closed by")
-        click.echo(f"next: {line_to_type(root, 'repair')}", err=True)
-        return 0
-    counts = record.counts if record else {}
-    ended = (
-        ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()) or "no run ended"
-    )
-    click.echo(sanitize_for_terminal(f"launch {launch.id} has stopped: {ended}"))
-    on = launch.command if launch.sweep is None else _resume(root, launch)
-    click.echo(sanitize_for_terminal(f"next: {on}"), err=True)
-    return 0
-
-
-def _resume(root: Path, launch: LaunchRecord) -> str:
-    """Return the line that goes on with a launch; it names all but the last one."""
-    records = read_launches(root)
-    is_last = not records or records[-1].id == launch.id
-    return line_to_type(root, "resume", *([] if is_last else [short_launch(launch, records)]))
-
-
-def _content(fd: int) -> bytes:
-    try:
-        os.lseek(fd, 0, os.SEEK_SET)
-        return os.read(fd, os.fstat(fd).st_size)
-    except OSError:  # removed on another host
-        return b""
-
-
-def _explain_silence(launch: LaunchRecord, request: Request, has_answered: bool) -> None:
-    """Say that a launch has not stopped in time, and what to type."""
-    pid, host = launch.owner.get("pid"), str(launch.owner.get("host"))
-    here = host == this_process()["host"]
-    shell = "" if here else f"ssh {host} "
-    name = f"launch {launch.id} ({launch.place})"
-    if has_answered:
-        text = (
-            f"{name} has been told, and is still ending; to end it by force: {shell}kill -9 {pid}"
-        )
-    elif here and _is_frozen(pid):
-        take_away(request)
-        text = (
-            f"{name} does not answer: its process is frozen (SIGSTOP, Ctrl-Z). To let it go on: "
-            f"kill -CONT {pid}; to end it: kill -9 {pid}"
-        )
-    else:
-        take_away(request)
-        text = f"{name} does not answer; to end it by force: {shell}kill -9 {pid}"
-    click.echo(sanitize_for_terminal(text), err=True)
-
-
-def _is_frozen(pid: Any) -> bool:
-    import psutil
-
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    except (psutil.Error, ValueError, TypeError):
-        return False
-
-
-# ---- one run -----------------------------------------------------------------------------------
-
-
-def _stop_run(root: Path, run_id: str, living: Sequence[LaunchRecord], timeout: float) -> int:
-    """Ask the launches that are under way to stop a run; one of them has it."""
-    waiting = [(launch, _asked(launch, STOP_RUN, run_id)) for launch in living]
-    until, answers = time.monotonic() + timeout, []
-    shown = sanitize_for_terminal(run_id)
-    while waiting and time.monotonic() < until:
-        for pair in list(waiting):
-            answer = answer_to(pair[1], pair[0])
-            if answer is not None:
-                waiting.remove(pair)
-                answers.append(answer)
-        if any(answer.get("stopped") for answer in answers):
-            break
-        time.sleep(_LOOK_SEC)
-    done = [answer for answer in answers if answer.get("stopped")]
-    for _, request in waiting:
-        take_away(request)
-    if not done and waiting:
-        _explain_silence(*waiting[0], has_answered=False)
-        return 1
-    text = sanitize_for_terminal(str((done or answers)[0].get("text")))
-    for launch in living:
-        line = f"ztxexp stop {launch.id}"
-        text = text.replace(line, line_to_type(root, "stop", launch.id))
-    click.echo(f"run {shown}: {text}", err=not done)
-    return 0 if done else 1

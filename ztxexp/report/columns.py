@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
@@ -12,6 +12,7 @@ from ztxexp.results.columns import Column as Stored
 from ztxexp.results.columns import ColumnTable, DictColumn
 from ztxexp.results.direction import known_direction
 from ztxexp.results.keys import ABSENT, codes_at, seed_keys
+from ztxexp.results.tags import tag_texts
 from ztxexp.text.format import cut, encodable
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.files import timestamp_of
@@ -156,9 +157,7 @@ def _error(status: Any, kind: Any, message: Any) -> str | None:
 
 
 def _tags(tags: Any) -> list[str]:
-    if isinstance(tags, Mapping):
-        return [one_line(f"{key}={value}") for key, value in tags.items()]
-    return [one_line(str(one)) for one in tags] if isinstance(tags, list) else []
+    return list(map(one_line, tag_texts(tags)))
 
 
 def _rounded(seconds: float | None) -> float | None:

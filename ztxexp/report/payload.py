@@ -7,8 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 from ztxexp.analysis.effects import main_effects
 from ztxexp.analysis.failures import failure_kinds
@@ -23,7 +22,7 @@ from ztxexp.report.origins import provenance
 from ztxexp.report.schema import Best, Curves, Effect, Failure, Launch, Level, Payload
 from ztxexp.results.direction import known_direction, main_metric
 from ztxexp.results.index import no_garbage_collection
-from ztxexp.results.launches import read_launches
+from ztxexp.results.launches import LaunchRecord, read_launches
 from ztxexp.text.format import encodable, short_path
 from ztxexp.text.logs import last_lines
 from ztxexp_core.errors import ConfigError, ZtxexpError
@@ -81,7 +80,7 @@ def payload(
             best=best,
             failures=_failures(table),
             provenance=provenance(table),
-            launches=_launches(table.runs.root),
+            launches=launches_of(read_launches(table.runs.root)),
             notes=notes_of(table, succeeded, groups),
             default_metric=metrics[0] if metrics else None,
         )
@@ -219,7 +218,8 @@ def _last_words(error_log: str) -> list[str]:
     return [str(encodable(line)) for line in lines]
 
 
-def _launches(root: str | Path) -> list[Launch]:
+def launches_of(records: Iterable[LaunchRecord]) -> list[Launch]:
+    """Return what a page shows of launches."""
     return [
         Launch(
             id=one.id,
@@ -235,5 +235,5 @@ def _launches(root: str | Path) -> list[Launch]:
             stopped_because=one_line(one.stopped_because or "") or None,
             command=one_line(one.command, _MESSAGE_WIDTH),
         )
-        for one in read_launches(root)
+        for one in records
     ]

@@ -26,6 +26,7 @@ from pathlib import Path
 import orjson
 
 from ztxexp.results.columns import ColumnTable, Object, from_tree, moved, pack, to_tree
+from ztxexp.results.tags import with_tags
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.store.complete import FILES, INCOMPLETE, as_complete
 from ztxexp_core.store.files import (
@@ -83,8 +84,16 @@ def _holds(run: Object, age: float) -> bool:
     return FILES not in run or (age > _SETTLED_SEC and run.get("reason") != INCOMPLETE)
 
 
-RECORDS = Kind("run.json", lambda path, run: as_complete(run, os.path.dirname(path)), keeps=_holds)
-"""The records of runs; a success that lacks a part of its files is shown as failed."""
+def _shown(path: str, run: Object) -> Object:
+    folder = os.path.dirname(path)
+    return with_tags(as_complete(run, folder), folder)
+
+
+RECORDS = Kind("run.json", _shown, keeps=_holds)
+"""The records of runs, with the tags that were set later.
+
+A success that lacks a part of its files is shown as failed.
+"""
 
 
 def read_all(
@@ -114,7 +123,7 @@ def read_all(
         ['succeeded']
     """
     with no_garbage_collection():
-        all_marks = _marks(root, names, [kind.filename for kind in kinds])
+        all_marks = file_marks(root, names, [kind.filename for kind in kinds])
         changed: set[int] = set()
         tables = []
         for kind, marks in zip(kinds, all_marks, strict=True):
@@ -150,7 +159,7 @@ class IndexScan:
             positions = [at for at in positions if not any(self.marks[4 * at : 4 * at + 4])]
         if positions:
             names = [self.names[at] for at in positions]
-            (again,) = _marks(self.root, names, [self.kind.filename])
+            (again,) = file_marks(self.root, names, [self.kind.filename])
             for number, at in enumerate(positions):
                 self.marks[4 * at : 4 * at + 4] = again[4 * number : 4 * number + 4]
 
@@ -228,8 +237,15 @@ def _tuples(marks: array[int]) -> list[Mark]:
     return list(zip(numbers, numbers, numbers, numbers, strict=True))
 
 
-def _marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
+def file_marks(root: str, names: Sequence[str], filenames: Sequence[str]) -> list[array[int]]:
     """Return dates, size and inode number of every file, four zeros where there is none.
+
+    They change whenever a file does, so they tell what has to be read again.
+
+    Args:
+        root: the results root.
+        names: names of the runs' folders.
+        filenames: which files of each run; there is an array for each, four numbers a run.
 
     Raises:
         OSError: the root cannot be opened.

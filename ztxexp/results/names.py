@@ -240,6 +240,10 @@ class NamedRuns:
             raise self._ambiguous(text, matching)
         return matching
 
+    def is_exact(self, text: str) -> bool:
+        """Return whether a text is a run's folder, whole id or short id, not a piece of one."""
+        return bool(self._exact(text))
+
     def _exact(self, text: str) -> list[int]:
         at = self._position_of.get(text)
         if at is not None:

@@ -19,6 +19,7 @@ from ztxexp.results.arguments import Tags, as_list, checked_statuses
 from ztxexp.results.columns import ColumnTable, Object, pack
 from ztxexp.results.index import RECORDS, Kind, no_garbage_collection, read_all, warn_unread
 from ztxexp.results.names import NamedRuns
+from ztxexp.results.tags import with_tags
 from ztxexp.text.format import encodable
 from ztxexp.text.terminal import bar
 from ztxexp.text.wording import either
@@ -306,7 +307,9 @@ def _accepted(
     ended: list[int] = []
     running = [at for at, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
     for at, one in zip(running, run.at(running), strict=True):
-        run.overrides[at] = shown = effective_record(one or {}, f"{root}/{names[at]}")
+        folder = f"{root}/{names[at]}"
+        # Tags again: those of a run under way may have changed though its record has not.
+        run.overrides[at] = shown = with_tags(effective_record(one or {}, folder), folder)
         statuses[at] = shown.get("status")
         if statuses[at] != RUN_STATUS_RUNNING and shown.get("error_type") != RUN_LOST:
             ended.append(at)

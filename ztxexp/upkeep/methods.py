@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.results.arguments import Statuses
-from ztxexp.upkeep import checking, deleting, repairing, stale
+from ztxexp.results.tags import split_tags
+from ztxexp.upkeep import checking, deleting, repairing, stale, tagging
 from ztxexp.upkeep.rules import Age
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -221,3 +222,41 @@ class UpkeepMethods:
         return deleting.clean_results(
             self.results_path, statuses, predicate, dry_run, metrics_filename, confirm
         )
+
+    def tag(
+        self,
+        runs: str | Iterable[str],
+        *words: str,
+        remove: str | Iterable[str] = (),
+        **values: Any,
+    ) -> dict[str, list[str]]:
+        """Tag runs, whether they are under way or have ended; filters see it at once.
+
+        The record of a run is not touched: what is set stands in ``tags.jsonl`` beside it, and
+        stays when the run is resumed. Several processes may tag one run at once. Trackers are not
+        told. (Since 2.0.)
+
+        Args:
+            runs: a run or several, by any name: an id or a piece of it, ``"3f2a"``, ``"@last"``,
+                ``"@best:accuracy"``, ``"@failed"``, ``"lr=0.1,seed=1"``.
+            words: tags without a value; a text ``"key=value"`` is one with a value.
+            remove: names of tags to remove; one that is not there is no error.
+            values: tags with a value, a text or a number.
+
+        Returns:
+            For each run its folder's name and its tags now, as texts.
+
+        Raises:
+            ConfigError: a name that no run has or that could be several, or a tag that cannot be;
+                nothing was changed.
+            StoreError: a run cannot be written.
+
+        Example:
+            >>> analyzer = ResultAnalyzer("./results_demo")
+            >>> analyzer.tag("@best:accuracy", "candidate", stage="final", remove="draft")
+            {'20260301_101500_05f0c3d1a2b3c4d': ['candidate', 'stage=final']}
+            >>> analyzer.to_dataframe(tags=["candidate"])
+        """
+        tags, removed = split_tags(words)
+        gone = [remove] if isinstance(remove, str) else list(remove)
+        return tagging.tag(self.results_path, runs, {**tags, **values}, [*removed, *gone])

@@ -60,11 +60,13 @@ class RunFiles:
         extras: logged parameters, artifacts and summary values, a line each.
         log: messages of ``ctx.logger`` and, in a worker, all output.
         error: traceback of the last failure.
+        tags: tags that were set or removed after the start, a line each time.
     """
 
     # Plain texts: pathlib would take a fifth of the time of an empty run.
     __slots__ = (
-        "base", "config", "curve", "error", "events", "extras", "log", "meta", "metrics", "run"
+        "base", "config", "curve", "error", "events", "extras", "log", "meta", "metrics", "run",
+        "tags",
     )  # fmt: skip
 
     def __init__(self, run_dir: str | Path):
@@ -78,6 +80,7 @@ class RunFiles:
         self.extras = f"{base}/extras.jsonl"
         self.log = f"{base}/run.log"
         self.error = f"{base}/error.log"
+        self.tags = f"{base}/tags.jsonl"
 
     def error_of(self, attempt: int) -> str:
         """Return the path of the traceback of an earlier attempt."""
