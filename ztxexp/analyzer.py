@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.analysis import aggregation, comparing, curves, failures, frames, queries, tables
+from ztxexp.analysis.methods import SeedMethods
 from ztxexp.figures.methods import FigureMethods
 from ztxexp.project import existing_root
 from ztxexp.report.methods import ReportMethods
@@ -31,7 +32,7 @@ Record = dict[str, Any]
 _SUCCEEDED: tuple[RunStatus, ...] = (RUN_STATUS_SUCCEEDED,)
 
 
-class ResultAnalyzer(FigureMethods, ReportMethods, TableMethods, UpkeepMethods):
+class ResultAnalyzer(FigureMethods, ReportMethods, TableMethods, SeedMethods, UpkeepMethods):
     """Reads the runs below a results root and turns them into tables.
 
     Runs are taken in the order of their folders' names. A ``running`` record whose process has

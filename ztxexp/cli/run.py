@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ztxexp.cli.shared import json_option, new_root_option, print_json
 from ztxexp.cli.sweep_options import SweepCommand, spec_of, sweep_options
+
+if TYPE_CHECKING:
+    from ztxexp.results.summary import RunSummary
 
 
 @click.command("run", cls=SweepCommand)
@@ -40,18 +43,30 @@ def launched(sweep: Any, as_json: bool) -> int:
     """Run a prepared sweep, say what became of it, and return the exit code."""
     from dataclasses import asdict
 
-    from ztxexp.cli.launching import options_checked
-    from ztxexp.cli.main import INTERRUPTED
-    from ztxexp.cli.output import say
-    from ztxexp.results.requests import was_asked
-
-    say(": ".join(filter(None, [sweep.target.name, sweep.sizes])))
-    with options_checked():
-        summary = sweep.run()
+    summary = carried_out(sweep)
     if as_json:
         print_json(asdict(summary))
     else:
         click.echo(str(summary), err=True)
+    return exit_code_of(summary)
+
+
+def carried_out(sweep: Any) -> RunSummary:
+    """Run a prepared sweep, after a line that names it."""
+    from ztxexp.cli.launching import options_checked
+    from ztxexp.cli.output import say
+
+    say(": ".join(filter(None, [sweep.target.name, sweep.sizes])))
+    with options_checked():
+        summary: RunSummary = sweep.run()
+    return summary
+
+
+def exit_code_of(summary: RunSummary) -> int:
+    """Return the exit code of a command that has run a sweep."""
+    from ztxexp.cli.main import INTERRUPTED
+    from ztxexp.results.requests import was_asked
+
     if was_asked(summary.stopped_because):
         return INTERRUPTED
     return int(bool(summary.failed or summary.failed_elsewhere or summary.stopped_because))

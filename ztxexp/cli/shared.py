@@ -61,17 +61,22 @@ def _existing(root: Path) -> Path:
         raise ConfigError(f"{problem}; name one with -C DIR, or start a sweep: ztxexp run") from exc
 
 
-def direction_option(command: _Command) -> _Command:
+def direction_option(command: _Command, argument: str = "mode") -> _Command:
     """Add ``--max`` and ``--min``; the command gets what is best as ``mode``, "" without both.
 
     Both together are refused.
+
+    Args:
+        command: the command.
+        argument: another name than ``mode``, where the command has an option ``--mode``.
     """
 
     @functools.wraps(command)
     def with_mode(*args: Any, as_max: bool, as_min: bool, **given: Any) -> Any:
         if as_max and as_min:
             raise click.UsageError("--max and --min contradict each other; give one of them")
-        return command(*args, mode="max" if as_max else "min" if as_min else "", **given)
+        mode = "max" if as_max else "min" if as_min else ""
+        return command(*args, **{argument: mode}, **given)
 
     usual = "by default what is declared, or what the metric's name says"
     decorated: Any = with_mode

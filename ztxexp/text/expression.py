@@ -10,7 +10,7 @@ import ast
 import operator
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,12 @@ class Expression:
 
     Args:
         text: the condition.
+        functions: what may stand before a name in brackets, ``std(loss)``: its value is looked up
+            by this text, without spaces. With any there is ``abs(...)``, too.
+
+    Attributes:
+        names: all names in it, but for those in brackets.
+        calls: functions and the names in their brackets, in their order.
 
     Raises:
         ConfigError: the text is no such condition; the message shows the place.
@@ -50,19 +56,24 @@ class Expression:
         True
         >>> sorted(Expression("model.lr > 0.1 and seed in (1, 2)").names)
         ['model.lr', 'seed']
+        >>> Expression("std(loss) < 0.1", functions=("std",)).matches({"std(loss)": 0.05})
+        True
     """
 
     text: str
+    functions: tuple[str, ...] = ()
+    calls: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
     names: frozenset[str] = field(init=False, repr=False, compare=False)
     _evaluate: Callable[[_Lookup], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        compiler = _Compiler(self.text)
+        compiler = _Compiler(self.text, self.functions)
         object.__setattr__(self, "_evaluate", compiler.compiled())
         object.__setattr__(self, "names", frozenset(compiler.names))
+        object.__setattr__(self, "calls", tuple(compiler.calls))
 
-    def __reduce__(self) -> tuple[type[Expression], tuple[str]]:
-        return type(self), (self.text,)
+    def __reduce__(self) -> tuple[type[Expression], tuple[Any, ...]]:
+        return type(self), (self.text, self.functions)
 
     def __str__(self) -> str:
         return self.text
@@ -197,7 +208,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 class _Compiler:
     """Makes functions of the parts of one text."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, functions: Sequence[str] = ()):
         if not isinstance(text, str) or not text.strip():
             raise ConfigError('a condition is a text such as "lr < 0.1", got nothing')
         if len(text) > _LONGEST:
@@ -205,7 +216,9 @@ class _Compiler:
                 f"a condition of {len(text):,} characters; at most {_LONGEST:,} are read"
             )
         self.text = text.strip()
+        self.functions = functions
         self.names: set[str] = set()
+        self.calls: dict[tuple[str, str], None] = {}
         self._quoted: dict[str, str] = {}  # stand-in to name, of names in backquotes
 
     def compiled(self) -> _Part:
@@ -285,6 +298,8 @@ class _Compiler:
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
             items = [self._part(item, depth) for item in node.elts]
             return lambda values: [item(values) for item in items]
+        if isinstance(node, ast.Call) and self.functions:
+            return self._call(node, depth)
         kind = type(node.op if isinstance(node, ast.BinOp) else node).__name__
         what = {
             "Call": "no function can be called",
@@ -302,7 +317,35 @@ class _Compiler:
             raise self._error(f"a {type(value).__name__} is no value here", self._at(node))
         return lambda values: value
 
+    def _call(self, node: ast.Call, depth: int) -> _Part:
+        """Return the part for ``std(loss)``, which is looked up, or for ``abs(...)``."""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if len(node.args) != 1 or node.keywords:
+            raise self._error("a function takes one thing in its brackets", self._at(node))
+        (inner,) = node.args
+        if name == "abs":
+            part = self._part(inner, depth)
+            return lambda values: abs(_number(part(values)))
+        if name not in self.functions:
+            listed = ", ".join((*self.functions, "abs"))
+            near = closest(name, self.functions)
+            raise self._error(
+                f"there is no such function{near}; there are {listed}", self._at(node)
+            )
+        if not isinstance(inner, (ast.Name, ast.Attribute)):
+            raise self._error(f"{name} takes the name of a metric", self._at(inner))
+        metric = self._dotted(inner)
+        self.calls[name, metric] = None
+        return lambda values: values.get(f"{name}({metric})")
+
     def _name(self, node: ast.expr) -> _Part:
+        name = self._dotted(node)
+        if name not in _CONSTANTS:
+            self.names.add(name)
+        return lambda values: values.get(name)
+
+    def _dotted(self, node: ast.expr) -> str:
+        """Return a name as the user has written it, ``model.lr``."""
         steps, at = [], node
         while isinstance(at, ast.Attribute):
             steps.append(at.attr)
@@ -310,10 +353,7 @@ class _Compiler:
         if not isinstance(at, ast.Name):
             raise self._error("a dot follows something that is no name", self._at(node))
         steps.append(at.id)
-        name = ".".join(self._quoted.get(step, step) for step in reversed(steps))
-        if name not in _CONSTANTS:
-            self.names.add(name)
-        return lambda values: values.get(name)
+        return ".".join(self._quoted.get(step, step) for step in reversed(steps))
 
     def _unary(self, node: ast.UnaryOp, depth: int) -> _Part:
         part = self._part(node.operand, depth)
