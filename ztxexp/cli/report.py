@@ -57,8 +57,10 @@ def command(
     """
     from ztxexp.report.anonymous import anonymised
     from ztxexp.report.payload import payload
-    from ztxexp.report.report import Report
+    from ztxexp.report.report import Report, checked_path
 
+    if path != "-":
+        checked_path(path)
     table = filters.runs(root, named)
     if not len(table):
         raise ZtxexpError(nothing_to_read(table))
@@ -78,7 +80,7 @@ def command(
     if show and not report.open():
         say(f"no browser could be started; open {report.path}")
     elif not show:
-        say(f"next: open it in a browser ({line_to_type(root, 'report', '--open')})")
+        say(f"next: open {report.path.as_uri() if report.path else path}")
         if not anonymous:
             say(f"      {line_to_type(root, 'report', '--anonymous')} before others see it")
     return 0

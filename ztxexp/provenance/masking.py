@@ -150,6 +150,33 @@ _OPTION = re.compile(
 )
 
 
+def mask_text(text: str) -> str:
+    """Return a text without passwords in URLs and without tokens that have the shape of one.
+
+    It is for what programs have printed: names before values do not count, for ``key: 'lr'`` is no
+    secret.
+
+    Example:
+        >>> mask_text("401 at https://me:secret1@host/x with Bearer abcdef123456")
+        '401 at https://***@host/x with Bearer ***'
+    """
+    masker = _LineMasker("")
+    text = _SPOKEN.sub(lambda m: f"{m['kind']} {MASK}", _LOGIN.sub(masker.login, text))
+    return _TOKEN.sub(MASK, text)
+
+
+def mask_value(name: str, value: str) -> str:
+    """Return the value of a configuration, a tag or the like; a secret is masked.
+
+    Example:
+        >>> mask_value("api_key", "a1b2c3d4"), mask_value("sort_key", "date")
+        ('***', 'date')
+    """
+    if sounds_secret(name, value) and (_PARTS.search(name) or _looks_random(value)):
+        return MASK
+    return mask_text(value)
+
+
 # ---- in files --------------------------------------------------------------------------------
 
 _SECRET_FILE = re.compile(
@@ -260,7 +287,7 @@ class _LineMasker:
         self._takes_lines = suffix in _WHOLE_LINES
 
     def __call__(self, line: str) -> str:
-        line = _LOGIN.sub(self._login, line)
+        line = _LOGIN.sub(self.login, line)
         line = _SPOKEN.sub(lambda m: f"{m['kind']} {self._mask()}", line)
         line = _TOKEN.sub(lambda _: self._mask(), line)
         line = _QUERY_VALUE.sub(self._named, line)
@@ -289,7 +316,7 @@ class _LineMasker:
     def _words(self, text: str) -> str:
         return _OPTION_VALUE.sub(self._named, _WORD_VALUE.sub(self._named, text))
 
-    def _login(self, login: re.Match[str]) -> str:
+    def login(self, login: re.Match[str]) -> str:
         user, colon, password = login["login"].partition(":")
         value = password if colon else user
         plain = not colon and not _looks_random(user)

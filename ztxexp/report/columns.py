@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.provenance.masking import mask_text, mask_value
 from ztxexp.report.schema import Cells, Column, ColumnType, Part, Runs
 from ztxexp.results.columns import Column as Stored
 from ztxexp.results.columns import ColumnTable, DictColumn
@@ -58,7 +60,8 @@ def _columns(table: RunTable, part: Part, values: ColumnTable) -> list[Column]:
 
 def _column(table: RunTable, part: Part, values: ColumnTable, key: str, seed: bool) -> Column:
     stored = values.stored_column(key, ABSENT)
-    kind, cells = cells_for_page(stored, finite_only=part == "config")
+    of_config = part == "config"
+    kind, cells = cells_for_page(stored, of_config, key if of_config else "")
     known = None
     if part == "metrics" and kind == "number":
         try:
@@ -77,7 +80,9 @@ def _column(table: RunTable, part: Part, values: ColumnTable, key: str, seed: bo
     )
 
 
-def cells_for_page(stored: Stored, finite_only: bool = False) -> tuple[ColumnType, Cells]:
+def cells_for_page(
+    stored: Stored, finite_only: bool = False, key: str = ""
+) -> tuple[ColumnType, Cells]:
     """Return the type of a column, and its cells as JSON can hold them.
 
     A column of numbers is one in which nothing else stands. An integer that JavaScript does not
@@ -86,6 +91,7 @@ def cells_for_page(stored: Stored, finite_only: bool = False) -> tuple[ColumnTyp
     Args:
         stored: the values; ``ABSENT`` and ``None`` are missing.
         finite_only: a number that is not finite makes it one of texts; else it counts as missing.
+        key: whose values they are; secrets are masked by it.
 
     Example:
         >>> cells_for_page([1, None, float("nan")])
@@ -102,7 +108,7 @@ def cells_for_page(stored: Stored, finite_only: bool = False) -> tuple[ColumnTyp
     elif there and all(map(is_number, there)) and _fit(there, finite_only):
         kind, change = "number", as_finite
     else:
-        kind, change = "text", as_text
+        kind, change = "text", functools.partial(as_text, key=key)
     changed = [None if one is ABSENT else change(one) for one in values]
     if isinstance(stored, DictColumn):
         return kind, list(map(changed.__getitem__, stored.codes))
@@ -125,8 +131,8 @@ def as_finite(value: Any) -> Any:
     return value if is_number(value) and math.isfinite(value) else None
 
 
-def as_text(value: Any) -> str | None:
-    """Return a value as a text: JSON where it is not one; a long one is cut."""
+def as_text(value: Any, key: str = "") -> str | None:
+    """Return a value as a text: JSON where it is not one; a long one is cut, a secret is masked."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -135,18 +141,19 @@ def as_text(value: Any) -> str | None:
         text = str(value)
     else:
         text = encode(value).decode()
-    return cut(str(encodable(text)), _WIDTH)
+    return cut(str(encodable(mask_value(key, text))), _WIDTH)
 
 
-def value_for_page(value: Any) -> Any:
+def value_for_page(value: Any, key: str = "") -> Any:
     """Return one value of a configuration as JSON can hold it: number, boolean, text or nothing."""
-    ((cell,),) = [cells_for_page([value], finite_only=True)[1]]
+    ((cell,),) = [cells_for_page([value], True, key)[1]]
     return cell
 
 
 def one_line(text: str, width: int = _ERROR_WIDTH) -> str:
-    """Return the first line of a text, cut."""
-    return cut(str(encodable(text.strip().partition("\n")[0].rstrip())), width)
+    """Return the first line of a text, cut; secrets are masked."""
+    first = text.strip().partition("\n")[0].rstrip()
+    return cut(str(encodable(mask_text(first))), width)
 
 
 def _error(status: Any, kind: Any, message: Any) -> str | None:
@@ -157,7 +164,8 @@ def _error(status: Any, kind: Any, message: Any) -> str | None:
 
 
 def _tags(tags: Any) -> list[str]:
-    return list(map(one_line, tag_texts(tags)))
+    pairs = [text.partition("=") for text in tag_texts(tags)]
+    return [one_line(f"{key}{sign}{mask_value(key, value)}") for key, sign, value in pairs]
 
 
 def _rounded(seconds: float | None) -> float | None:

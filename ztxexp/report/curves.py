@@ -63,6 +63,8 @@ def _fitting(series: list[Series]) -> tuple[list[Series], int]:
     for most in (MOST_POINTS, *_COARSER):
         if sum(min(len(one["x"]), most) for one in series) <= _ALL_POINTS:
             break
+    else:  # not all fit: as many as have room with a detail that a screen can show
+        most = _COARSER[0]
     fit: list[Series] = []
     points, last = 0, -1
     for one in series:

@@ -66,9 +66,11 @@ class ReportMethods:
         from ztxexp.analysis.run_table import RunTable
         from ztxexp.report.anonymous import anonymised
         from ztxexp.report.payload import payload
-        from ztxexp.report.report import Report
+        from ztxexp.report.report import Report, checked_path
         from ztxexp.text.expression import Expression
 
+        if path is not None:
+            checked_path(path)
         table = RunTable.read(self.results_path)
         pairs = (
             [f"{key}={value}" for key, value in tags.items()] if isinstance(tags, dict) else tags

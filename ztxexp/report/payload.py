@@ -15,6 +15,7 @@ from ztxexp.analysis.grouping import Groups, grouped
 from ztxexp.analysis.ranking import Ranking, rank_means, rank_runs, usual_over
 from ztxexp.analysis.run_table import SUCCEEDED, RunTable
 from ztxexp.plugin_tools.versions import version_of
+from ztxexp.provenance.masking import mask_text
 from ztxexp.report.columns import as_finite, one_line, runs_of, value_for_page
 from ztxexp.report.curves import curves_of
 from ztxexp.report.notes import notes_of
@@ -23,7 +24,7 @@ from ztxexp.report.schema import Best, Curves, Effect, Failure, Launch, Level, P
 from ztxexp.results.direction import known_direction, main_metric
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.launches import LaunchRecord, read_launches
-from ztxexp.text.format import encodable, short_path
+from ztxexp.text.format import cut, encodable, short_path
 from ztxexp.text.logs import last_lines
 from ztxexp_core.errors import ConfigError, ZtxexpError
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
@@ -145,7 +146,7 @@ def _rows(ranking: Ranking, metric: str, position: dict[str, int]) -> Iterator[B
         yield Best(
             metric=str(encodable(metric)),
             values={
-                str(encodable(key)): value_for_page(value)
+                str(encodable(key)): value_for_page(value, key)
                 for key, value in zip(ranking.keys, row.values, strict=True)
             },
             mean=float(mean),
@@ -172,7 +173,7 @@ def _effects(succeeded: RunTable, metrics: Sequence[str]) -> list[Effect]:
         for one in known:
             levels = [
                 Level(
-                    value=value_for_page(level.value),
+                    value=value_for_page(level.value, one.key),
                     mean=level.mean,
                     low=as_finite(level.low),
                     high=as_finite(level.high),
@@ -197,7 +198,7 @@ def _failures(table: RunTable) -> list[Failure]:
     position = {run_id: at for at, run_id in enumerate(table.runs.ids())}
     failures: list[Failure] = []
     for group, reason in failure_kinds(table.runs)[:_KINDS_SHOWN]:
-        message = str(encodable(group.error_message))[:_MESSAGE_WIDTH]
+        message = cut(str(encodable(mask_text(group.error_message))), _MESSAGE_WIDTH)
         failures.append(
             Failure(
                 type=one_line(group.error_type),
@@ -215,7 +216,7 @@ def _failures(table: RunTable) -> list[Failure]:
 def _last_words(error_log: str) -> list[str]:
     lines = last_lines(error_log, _LOG_LINES)
     lines = lines or last_lines(RunFiles(os.path.dirname(error_log)).log, _LOG_LINES)
-    return [str(encodable(line)) for line in lines]
+    return [str(encodable(mask_text(line))) for line in lines]
 
 
 def launches_of(records: Iterable[LaunchRecord]) -> list[Launch]:

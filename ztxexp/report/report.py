@@ -12,8 +12,12 @@ from pathlib import Path
 from ztxexp.report.page import head_line, page
 from ztxexp.report.schema import Payload
 from ztxexp.text.format import plural, size
-from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.errors import ConfigError, ZtxexpError
 from ztxexp_core.store.files import write_bytes
+
+_OTHERS = frozenset(
+    (".pdf", ".png", ".svg", ".csv", ".tsv", ".json", ".jsonl", ".md", ".tex", ".txt", ".xlsx")
+)
 
 
 @dataclass
@@ -24,7 +28,6 @@ class Report:
         payload: what the page shows, as :mod:`ztxexp.report.schema` describes it.
         text: the page.
         path: the file, once it is written.
-        taken: what ``anonymous=True`` took out, how often, by kind; empty without it.
 
     Example:
         >>> report = ResultAnalyzer("./results").report("report.html")
@@ -61,17 +64,14 @@ class Report:
             Its absolute path.
 
         Raises:
+            ConfigError: its ending is that of another format.
             ZtxexpError: it cannot be written.
 
         Example:
             >>> analyzer.report().save("report.html")
             PosixPath('/home/me/report.html')
         """
-        place = Path(os.path.abspath(path))
-        if place.is_dir():
-            raise ZtxexpError(f"{path} is a folder; name a file in it: {place / 'report.html'}")
-        if not place.parent.is_dir():
-            raise ZtxexpError(f"{path} cannot be written: there is no folder {place.parent}")
+        place = checked_path(path)
         try:
             write_bytes(place, self.text.encode())
         except OSError as exc:
@@ -123,3 +123,20 @@ def _curves(curves: Mapping[str, object]) -> list[str]:
     if left_out:
         parts.append(f"curves of {left_out} more runs left out")
     return parts
+
+
+def checked_path(path: str | Path) -> Path:
+    """Return the absolute path of a file to which a report can be written, as far as it shows.
+
+    Raises:
+        ConfigError: its ending is that of another format.
+        ZtxexpError: it is a folder, or there is none to write it in.
+    """
+    place = Path(os.path.abspath(path))
+    if place.suffix.lower() in _OTHERS:
+        raise ConfigError(f"{path}: a report is HTML; name it {place.stem}.html")
+    if place.is_dir():
+        raise ZtxexpError(f"{path} is a folder; name a file in it: {place / 'report.html'}")
+    if not place.parent.is_dir():
+        raise ZtxexpError(f"{path} cannot be written: there is no folder {place.parent}")
+    return place

@@ -246,6 +246,8 @@ def test_a_path_that_cannot_be_one_is_named_and_nothing_is_left(root, tmp_path):
         analyzer.report(tmp_path / "no" / "r.html")
     with pytest.raises(ZtxexpError, match="is a folder; name a file in it"):
         analyzer.report(tmp_path)
+    with pytest.raises(ZtxexpError, match=r"a report is HTML; name it r\.html"):
+        analyzer.report(tmp_path / "r.pdf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
     code, _, err = ztxexp("report", "-C", str(root), "-o", str(tmp_path))
     assert code == 1 and "name a file in it" in err

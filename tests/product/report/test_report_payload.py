@@ -185,3 +185,54 @@ def test_a_root_without_runs_has_an_empty_page(tmp_path):
     (tmp_path / "empty").mkdir()
     data = payload(RunTable.read(tmp_path / "empty"), live=True, state=3)
     assert data["runs"]["id"] == [] and data["best"] == [] and data["state"] == 3
+
+
+def test_secrets_are_masked_wherever_runs_say_them(tmp_path):
+    token = "hf_" + "aB3" * 10
+    config = {
+        "api_key": "a1b2c3d4",
+        "sort_key": "date",
+        "url": "http://me:pw12@host/x",
+        "max_tokens": 5,
+    }
+    said = {"error_type": "E", "error_message": f"401 for {token}", "reason": "exception"}
+    folder = write(
+        tmp_path, 0, config, status="failed", tags={"token": "x9y8z7", "a": token}, **said
+    )
+    (folder / "error.log").write_text(f"Bearer abcdef123456 {token}\n")
+    text = json.dumps(payload(RunTable.read(tmp_path)))
+    for secret in (token, "a1b2c3d4", "pw12", "x9y8z7", "abcdef123456"):
+        assert secret not in text
+    assert '"date"' in text and "[5]" in text and "***" in text
+
+
+def test_means_are_those_of_pandas(tmp_path):
+    import random
+
+    random.seed(3)
+    for number in range(60):
+        config = {"lr": 10.0 ** -(number % 3), "model": "ab"[number // 3 % 2], "seed": number // 6}
+        metrics = {"accuracy": random.random(), "loss": random.gauss(0, 1)}
+        write(tmp_path, number, config, None if number % 13 == 5 else metrics)
+    best = payload(RunTable.read(tmp_path))["best"]
+    frame = ResultAnalyzer(tmp_path).to_dataframe()
+    for metric, rising in (("accuracy", False), ("loss", True)):
+        want = frame.groupby(["lr", "model"])[metric].agg(["mean", "std", "count"])
+        want = want.sort_values("mean", ascending=rising)
+        rows = [one for one in best if one["metric"] == metric]
+        assert [(one["values"]["lr"], one["values"]["model"]) for one in rows] == list(want.index)
+        for name, column in (("mean", "mean"), ("std", "std"), ("n", "count")):
+            assert [one[name] for one in rows] == pytest.approx(list(want[column]))
+
+
+def test_curves_of_the_best_and_the_latest_come_first_where_not_all_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr("ztxexp.report.curves._ALL_POINTS", 100)
+    for number in range(12):
+        config = {"lr": number // 2, "seed": number % 2}
+        curve = [event(step, loss=float(step)) for step in range(20)]
+        accuracy = 1.0 if number // 2 == 2 else 0.1
+        write(tmp_path, number, config, {"accuracy": accuracy}, curve=curve)
+    curves = payload(RunTable.read(tmp_path))["curves"]
+    runs = [one["run"] for one in curves["series"]]
+    assert runs == sorted(runs) and {4, 5, 11} <= set(runs) and len(runs) == 5
+    assert curves["left_out"] == 7 and curves["thinned"] == 0
