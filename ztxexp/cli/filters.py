@@ -66,33 +66,30 @@ class Filters:
         Raises:
             ConfigError: an option makes no sense, or a name means no run.
         """
-        from ztxexp.analysis.run_table import RunTable
+        from ztxexp.analysis.choosing import chosen_runs
 
         root, named = placed(root, named)
-        where = None
-        if self.where is not None:
-            from ztxexp.text.expression import Expression
+        given = self.as_mapping()
+        given.setdefault("statuses", statuses)
+        return chosen_runs(root, named=named, **given)
 
-            where = Expression(self.where)
+    def as_mapping(self) -> dict[str, Any]:
+        """Return the filters that are given, by their names for ``chosen_runs``."""
         since = None if self.since is None else time_of(self.since)
-        table = RunTable.read(root)
-        if named:
-            table = table.named(named)
-        if self.function is not None:
-            table = table.of_function(self.function)
-        if self.code is not None:
-            table = table.of_code(self.code)
-        table = table.filtered(
-            None,
-            self.chosen_statuses(statuses),
-            self.tags,
-            self.group,
-            self.experiment,
-            since,
-        )
-        if self.at is not None:
-            table = table.at(self.at)
-        return table if where is None else table.filtered(where)
+        given = {
+            "where": self.where,
+            "tags": list(self.tags) or None,
+            "group": self.group,
+            "experiment": self.experiment,
+            "since": since,
+            "function": self.function,
+            "code": self.code,
+            "at": self.at,
+        }
+        asked = {name: value for name, value in given.items() if value is not None}
+        if self.statuses:
+            asked["statuses"] = self.chosen_statuses(None)
+        return asked
 
     def chosen_statuses(self, usual: Sequence[str] | None) -> Sequence[str] | None:
         """Return the statuses to keep; ``None``: all."""

@@ -7,11 +7,13 @@ say is never obeyed by a terminal, and breaks no table.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -80,11 +82,24 @@ def output_options(command: _Command) -> _Command:
         ...     return 0
     """
 
+    return output_options_with({})(command)
+
+
+def output_options_with(more: Mapping[str, str]) -> Callable[[_Command], _Command]:
+    """Return :func:`output_options` with further formats.
+
+    Args:
+        more: formats by the ending of a file, ``{".tex": "tex"}``.
+    """
+    return functools.partial(_with_output, more=more)
+
+
+def _with_output(command: _Command, more: Mapping[str, str]) -> _Command:
     def choose(ctx: click.Context, param: click.Parameter, value: str | None) -> Output:
         as_json, fmt = ctx.params.pop("as_json", False), ctx.params.pop("fmt", None)
         if as_json and fmt not in (None, JSON):
             raise OptionError(f"--json and --format {fmt} contradict each other; give one of them")
-        return output_of(JSON if as_json else fmt, value)
+        return output_of(JSON if as_json else fmt, value, more)
 
     # The last one of a command line is processed last only where all three are eager or none is:
     # the order of declaration counts for those that are not given.
@@ -92,7 +107,7 @@ def output_options(command: _Command) -> _Command:
         click.option(
             "--format",
             "fmt",
-            type=click.Choice(FORMATS),
+            type=click.Choice([*FORMATS, *dict.fromkeys(more.values())]),
             is_eager=True,
             help="How it is written; a table on a terminal and tsv elsewhere by default.",
         ),
@@ -113,19 +128,27 @@ def output_options(command: _Command) -> _Command:
     return command
 
 
-def output_of(fmt: str | None, path: str | None) -> Output:
+def output_of(
+    fmt: str | None, path: str | None, more: Mapping[str, str] = MappingProxyType({})
+) -> Output:
     """Return where data go.
+
+    Args:
+        fmt: the format; ``None``: that of the file's ending.
+        path: the file; ``None`` or ``"-"``: standard output.
+        more: further formats by the ending of a file.
 
     Raises:
         OptionError: the ending of the file says no format and none is given.
     """
     if fmt is None and path is not None and path != "-":
         ending = os.path.splitext(path)[1].lower()
-        fmt = _SUFFIXES.get(ending)
+        endings = {**_SUFFIXES, **more}
+        fmt = endings.get(ending)
         if fmt is None:
             raise OptionError(
-                f"{path}: the ending says no format; known: {', '.join(_SUFFIXES)}; or give "
-                f"--format, one of {', '.join(FORMATS)}"
+                f"{path}: the ending says no format; known: {', '.join(endings)}; or give "
+                f"--format, one of {', '.join(dict.fromkeys(endings.values()))}"
             )
     if fmt is None:
         fmt = TABLE if sys.stdout.isatty() else TSV

@@ -1,223 +1,234 @@
-"""``ztxexp table``: mean ± std over seeds by two sets of keys."""
+"""``ztxexp table``: means over seeds by two sets of keys, as text or for a paper."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ztxexp.cli.best import names_of
-from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
 from ztxexp.cli.output import (
     Column,
     Output,
-    output_options,
+    has_colours,
+    output_options_with,
     say,
-    short_value,
     write_table,
+    write_text,
 )
-from ztxexp.cli.rendering import CSV, JSON, JSONL
-from ztxexp.cli.repeated import Joined, Once
+from ztxexp.cli.rendering import CSV, JSON, JSONL, MARKDOWN, TABLE, spelt_out_lines
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.results.to_type import line_to_type
+from ztxexp.cli.table_options import table_options
+from ztxexp.text.drawing import shown_width
 from ztxexp.text.format import plural
-from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.errors import OptionError, ZtxexpError
 
 if TYPE_CHECKING:
-    from ztxexp.analysis.table import Cell, Table
+    from ztxexp.tables.model import Cell, Table
 
-_MISSING = "--"
-_LACKING_SHOWN, _OTHERS_SHOWN = 5, 8
+_OTHERS_SHOWN = 8
+_LATEX, _HTML, _EXCEL = "tex", "html", "xlsx"
+_ENDINGS = {".tex": _LATEX, ".html": _HTML, ".htm": _HTML, ".xlsx": _EXCEL}
 
 
 @click.command("table")
 @root_option
-@click.option(
-    "--rows", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of the rows."
-)
-@click.option(
-    "--cols", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of the columns."
-)
-@click.option(
-    "--metric", metavar="NAME", cls=Once, shell_complete=complete_metric, help="What is averaged."
-)
+@table_options
 @over_option("every run counts")
-@click.option("--percent", is_flag=True, help="Numbers times 100.")
-@click.option("--digits", type=click.IntRange(0, 15), help="Decimals; by default two of the std.")
+@click.option("--siunitx", is_flag=True, help="In LaTeX: columns that siunitx aligns.")
+@click.option("--record", is_flag=True, help="Print the comments that a file gets, too.")
 @direction_option
 @filter_options()
-@output_options
+@output_options_with(_ENDINGS)
 def command(
     root: Path,
-    rows: str | None,
-    cols: str | None,
-    metric: str | None,
+    asked: dict[str, Any],
     over: str | None,
-    percent: bool,
-    digits: int | None,
+    siunitx: bool,
+    record: bool,
     mode: str,
     filters: Filters,
     output: Output,
 ) -> int:
-    """Show the mean and standard deviation of a metric over seeds, by rows and columns.
+    """Show means over seeds by rows and columns, with what they are worth.
 
     What is not given is what the sweep file says under `table`, else the keys that vary. Missing
     cells are `--`; `ztxexp complete` runs them. Only runs that succeeded count.
     """
     from ztxexp.analysis.run_table import SUCCEEDED
-    from ztxexp.analysis.table import decimals_of, table_of
+    from ztxexp.tables.making import table_of
+    from ztxexp.tables.options import Options
+    from ztxexp.tables.tests import need_scipy
 
-    every = filters.runs(root, statuses=None)
-    runs = every if filters.statuses else every.filtered(statuses=SUCCEEDED)
-    if not len(runs):
+    if over is not None:
+        asked["over"] = [] if over == "none" else names_of(over)
+    if mode:
+        asked["mode"] = mode
+    metrics = Options(**asked).metric
+    need_scipy(asked.get("test"))
+    every = filters.runs(root)
+    if not len(every if filters.statuses else every.filtered(statuses=SUCCEEDED)):
         raise ZtxexpError(nothing_to_read(every, "runs that succeeded"))
-    if metric is not None:
-        runs.column(metric, "--metric")
-    asked = [None if text is None else names_of(text) for text in (rows, cols, over)]
-    if over == "none":
-        asked[2] = []
-    table = table_of(runs.runs, asked[0], asked[1], metric, asked[2], mode)
-    decimals = decimals_of(table) if digits is None else digits
-    if percent and digits is None:
-        decimals = max(0, decimals - 2)
-    if output.format in (JSON, JSONL):
-        columns, body = _records(table, dict(zip(runs.runs.names, runs.short, strict=True)))
-    elif output.format == CSV:
-        columns, body = _wide(table, 100 if percent else 1)
-    else:
-        columns, body = _shown(table, decimals, 100 if percent else 1)
-    write_table(columns, body, output, chosen=True)
-    for note in runs.notes_at([table.metric]):
-        say(note)
-    others = [name for name in runs.numbers if name != table.metric]
-    if metric is None and others:
+    for metric in [metrics] if isinstance(metrics, str) else metrics or ():
+        every.column(metric, "--metric")
+    table = table_of(every, filters.as_mapping(), root, **asked)
+    _write(table, output, siunitx, record or output.path is not None)
+    others = [name for name in every.numbers if name not in {one.name for one in table.metrics}]
+    if metrics is None and others:
         say(f"--metric NAME shows another: {', '.join(others[:_OTHERS_SHOWN])}")
-    for note in _notes(root, table, sum(one == "failed" for one in _statuses(every))):
+    for note in _notes(table, output):
         say(note)
     return 0
 
 
-def _statuses(runs: Any) -> list[Any]:
-    statuses: list[Any] = runs.runs.run.column("status")
-    return statuses
+def _notes(table: Table, output: Output) -> list[str]:
+    """Return what is said beside a table: not what it says itself."""
+    from ztxexp.tables.text import notes_of
+
+    if output.format in (MARKDOWN, _LATEX, _HTML):
+        return table.hints
+    if output.format == TABLE:
+        return [*notes_of(table, output.path is None and has_colours()), *table.hints]
+    return [*notes_of(table, None), *table.hints]
 
 
-def _titles(table: Table) -> list[str]:
-    """Return the title of each column, ``lr=0.001``."""
-    if not table.col_keys:
-        return [table.metric]
-    return [
-        " ".join(
-            f"{key}={_value(value)}" for key, value in zip(table.col_keys, values, strict=True)
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def _write(table: Table, output: Output, siunitx: bool, record: bool) -> None:
+    if siunitx and output.format != _LATEX:
+        raise OptionError("--siunitx is for LaTeX: --format tex, or -o FILE.tex")
+    if output.format == _EXCEL:
+        if output.path is None:
+            raise OptionError("an Excel file needs a name: -o FILE.xlsx")
+        table.to_excel(output.path)
+        say(f"wrote {plural(len(table.rows), 'row')} to {output.path}")
+    elif output.format in (JSON, JSONL):
+        write_table(*_records(table), output, chosen=True)
+    elif output.format == TABLE:
+        _draw(table, output)
+    elif output.format in (CSV, MARKDOWN, _LATEX, _HTML):
+        text = _writers(siunitx, record)[output.format](table, output.path)
+        write_text(text if output.path is not None else spelt_out_lines(text), output)
+        if output.path is not None:
+            say(f"wrote {plural(len(table.rows), 'row')} to {output.path}")
+    else:
+        write_table(*_shown(table), output, chosen=True)
+
+
+def _writers(siunitx: bool, record: bool) -> dict[str, Callable[[Table, str | None], str]]:
+    from ztxexp.tables.csv import csv_text
+    from ztxexp.tables.html import html_text
+    from ztxexp.tables.latex import latex_text
+    from ztxexp.tables.markdown import markdown_text
+
+    return {
+        CSV: lambda table, path: csv_text(table),
+        MARKDOWN: lambda table, path: markdown_text(table, path, record),
+        _HTML: lambda table, path: html_text(table, path, record),
+        _LATEX: lambda table, path: latex_text(table, siunitx, path=path, record=record),
+    }
+
+
+def _draw(table: Table, output: Output) -> None:
+    from ztxexp.tables.text import drawn_table
+
+    on_terminal = output.path is None and has_colours()
+    width = (
+        shown_width() if output.path is None and click.get_text_stream("stdout").isatty() else None
+    )
+    text, dropped = drawn_table(table, width, on_terminal)
+    write_text(text, output)
+    if dropped:
+        say(
+            f"{plural(dropped, 'column')} more than the terminal has room for (--transpose, -o FILE)"
         )
-        for values in table.cols
+    if output.path is not None:
+        say(f"wrote {plural(len(table.rows), 'row')} to {output.path}")
+
+
+def _shown(table: Table) -> tuple[list[Column], list[list[Any]]]:
+    """Return the cells as texts."""
+    from ztxexp.tables.text import cell_text, row_heads, titles_of
+
+    columns = [*map(Column, (*row_heads(table), *titles_of(table)))]
+    body = [
+        [*_row_values(table, i), *(cell_text(table, i, j) for j in range(len(table.cols)))]
+        for i in range(len(table.rows))
     ]
-
-
-def _value(value: Any) -> str:
-    from ztxexp.results.keys import ABSENT
-
-    return "-" if value is ABSENT else short_value(value)
-
-
-def _row_values(values: tuple[Any, ...]) -> list[Any]:
-    from ztxexp.results.keys import ABSENT
-
-    return [None if value is ABSENT else value for value in values]
-
-
-def _shown(table: Table, decimals: int, times: int) -> tuple[list[Column], list[list[Any]]]:
-    counts = {cell.mean.n for cell in table.cells.values()}
-    body = []
-    for i, values in enumerate(table.rows):
-        cells = [table.cells.get((i, j)) for j in range(len(table.cols))]
-        shown = [_text(cell, decimals, times, len(counts) > 1) for cell in cells]
-        body.append([*_row_values(values), *shown])
-    columns = [Column(key) for key in table.row_keys]
-    columns += [Column(title, is_text=False, whole=True) for title in _titles(table)]
     return columns, body
 
 
-def _text(cell: Cell | None, decimals: int, times: int, with_n: bool) -> str:
-    if cell is None:
-        return _MISSING
-    mean, std, n = cell.mean
-    text = f"{times * mean:.{decimals}f}"
-    if std == std:
-        text += f" ± {times * std:.{decimals}f}"
-    return f"{text} (n={n})" if with_n else text
+def _row_values(table: Table, i: int) -> list[Any]:
+    """Return the values of a row's keys, as labels where the user has called them otherwise."""
+    from ztxexp.results.keys import ABSENT
+    from ztxexp.tables.text import row_labels
+
+    row = table.rows[i]
+    values = [None if value is ABSENT else value for value in row.values]
+    labels = row_labels(table, i)
+    if row.kind != "data" or row.metric:
+        return labels
+    return [
+        label if at >= len(values) or label in table.relabelled else values[at]
+        for at, label in enumerate(labels)
+    ]
 
 
-def _wide(table: Table, times: int) -> tuple[list[Column], list[list[Any]]]:
-    """Return three columns of numbers for each column of the table."""
-    titles = [f"{title} {word}" for title in _titles(table) for word in ("mean", "std", "n")]
-    body = []
-    for i, values in enumerate(table.rows):
-        row = _row_values(values)
-        for j in range(len(table.cols)):
-            cell = table.cells.get((i, j))
-            if cell is None:
-                row += [None, None, 0]
-            else:
-                mean, std, n = cell.mean
-                row += [times * mean, None if std != std else times * std, n]
-        body.append(row)
-    return [*map(Column, (*table.row_keys, *titles))], body
+_STATISTICS = {
+    "sem": ["sem"],
+    "ci95": ["ci95"],
+    "median[iqr]": ["median", "q1", "q3"],
+}
 
 
-def _records(table: Table, short: dict[str, str]) -> tuple[list[Column], list[list[Any]]]:
+def _records(table: Table) -> tuple[list[Column], list[list[Any]]]:
     """Return a row for each cell, with its seeds and runs."""
-    names = [*table.row_keys, *table.col_keys, "metric", "mean", "std", "n", "seeds", "runs"]
+    keys = [*table.row_keys, *table.col_keys]
+    further = _STATISTICS.get(table.show, [])
+    names = [*keys, "metric", "mean", "std", "n", *further, "seeds", "runs"]
     coded = len({cell.code for cell in table.cells.values()}) > 1 or any(table.mixed())
     names += ["code"] if coded else []
+    names += ["p", "p_corrected", "pairs", "significant", "marks"] if table.test else []
+    kinds = any(cell.kind != "data" for cell in table.cells.values())
+    names += ["kind"] if kinds else []
     body: list[list[Any]] = []
-    for i, row in enumerate(table.rows):
+    for i in range(len(table.rows)):
         for j, col in enumerate(table.cols):
             cell = table.cells.get((i, j))
-            keys = _row_values((*row, *col))
-            if cell is None:
-                body.append([*keys, table.metric, None, None, 0, [], []])
-            else:
-                mean, std, n = cell.mean
-                runs = [short[name] for name in cell.runs]
-                spread = None if std != std else std
-                body.append([*keys, table.metric, mean, spread, n, list(cell.seeds), runs])
-            if coded:
-                body[-1].append(list(cell.code) if cell else [])
+            if cell is None and (table.rows[i].kind != "data" or col.kind != "data"):
+                continue
+            values = table.keys_of((i, j))
+            metric = cell.metric if cell else col.metric or table.rows[i].metric
+            row = [*(values.get(key) for key in keys), metric, *_numbers(cell, further)]
+            row += [list(cell.seeds), list(cell.run_ids)] if cell else [[], []]
+            row += [list(cell.code) if cell else []] if coded else []
+            row += _tested(cell) if table.test else []
+            body.append([*row, *([cell.kind if cell else "data"] if kinds else [])])
     return list(map(Column, names)), body
 
 
-def _notes(root: Path, table: Table, failed: int) -> list[str]:
-    notes = []
-    direction = f" ({table.direction})" if table.direction else ""
-    over = ", ".join(table.over)
-    if over:
-        seeds = " ".join(map(short_value, table.seeds[:12])) + (" ..." if table.seeds[12:] else "")
-        lacking = list(table.missing())
-        every = f"{seeds} in every cell" if not lacking else f"{seeds}; some cells lack some"
-        notes.append(f"{table.metric}{direction}: mean ± std over {over} ({every})")
-        for values, missing in lacking[:_LACKING_SHOWN]:
-            where = " ".join(f"{key}={short_value(value)}" for key, value in values.items())
-            which = " ".join(map(short_value, missing))
-            notes.append(f"  {where or 'the one cell'} lacks {over} {which}")
-        if len(lacking) > _LACKING_SHOWN:
-            notes.append(f"  and {len(lacking) - _LACKING_SHOWN} more")
-        if lacking:
-            notes.append(f"  {line_to_type(root, 'complete')} runs what is missing")
-    else:
-        notes.append(f"{table.metric}{direction}: mean ± std of the runs of a cell")
-    mixed = list(table.mixed())
-    for values, code in mixed[:_LACKING_SHOWN]:
-        where = " ".join(f"{key}={short_value(value)}" for key, value in values.items())
-        notes.append(f"{where or 'the one cell'} mixes versions of the code: {', '.join(code)}")
-    if mixed:
-        further = len(mixed) - _LACKING_SHOWN
-        more = f"and {plural(further, 'more cell')}; " if further > 0 else ""
-        listed = line_to_type(root, "list")
-        notes.append(f"  {more}--code latest takes one version ({listed} shows all)")
-    if failed:
-        listed = line_to_type(root, "list --status failed")
-        notes.append(f"{plural(failed, 'failed run')} left out ({listed})")
-    return notes
+def _numbers(cell: Cell | None, further: list[str]) -> list[Any]:
+    from ztxexp.analysis.grouping import mean_of
+
+    if cell is None:
+        return [None, None, 0, *[None] * len(further)]
+    mean, std, _ = mean_of(cell.values)
+    numbers = [mean, None if math.isnan(std) else std] if cell.values else [cell.value, None]
+    if not further:
+        return [*numbers, cell.n]
+    spread = cell.spread if isinstance(cell.spread, tuple) else (cell.spread,) * len(further[-2:])
+    shown = [cell.value, *spread] if len(further) == 3 else [spread[0]]
+    return [*numbers, cell.n, *shown]
+
+
+def _tested(cell: Cell | None) -> list[Any]:
+    test = cell.test if cell else None
+    marks = sorted(cell.marks) if cell else []
+    if test is None:
+        return [None, None, None, None, marks]
+    return [test.p, test.corrected, test.n_pairs, test.significant, marks]

@@ -19,11 +19,16 @@ def table_text(table: Table) -> str:
     return "\n".join([drawn, *notes_of(table, False), *table.hints])
 
 
-def notes_of(table: Table, colours: bool) -> list[str]:
-    """Return the sentences below a table, with what its marks mean."""
+def notes_of(table: Table, colours: bool | None) -> list[str]:
+    """Return the sentences below a table, with what its marks mean.
+
+    Args:
+        table: the table.
+        colours: whether the best is bold; ``None``: nothing is marked.
+    """
     legend = legend_of(table)
     sentences = [line for line in table.footer if line.rstrip(".") != legend]
-    if not legend:
+    if not legend or colours is None:
         return sentences
     if not colours:
         legend = legend.replace("Bold:", "*").replace("underlined:", "_")
