@@ -86,7 +86,7 @@ class Filters:
             "code": self.code,
             "at": self.at,
         }
-        asked = {name: value for name, value in given.items() if value is not None}
+        asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if self.statuses:
             asked["statuses"] = self.chosen_statuses(None)
         return asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,11 @@ from ztxexp.cli.output import (
     has_colours,
     output_options_with,
     say,
+    write_data,
     write_table,
     write_text,
 )
-from ztxexp.cli.rendering import CSV, JSON, JSONL, MARKDOWN, TABLE, spelt_out_lines
+from ztxexp.cli.rendering import CSV, JSON, JSONL, MARKDOWN, TABLE
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.cli.table_options import table_options
 from ztxexp.text.drawing import shown_width
@@ -113,8 +115,10 @@ def _write(table: Table, output: Output, siunitx: bool, record: bool) -> None:
         _draw(table, output)
     elif output.format in (CSV, MARKDOWN, _LATEX, _HTML):
         text = _writers(siunitx, record)[output.format](table, output.path)
-        write_text(text if output.path is not None else spelt_out_lines(text), output)
-        if output.path is not None:
+        if output.path is None:
+            write_data(text)
+        else:
+            write_text(text, output)
             say(f"wrote {plural(len(table.rows), 'row')} to {output.path}")
     else:
         write_table(*_shown(table), output, chosen=True)
@@ -137,16 +141,13 @@ def _writers(siunitx: bool, record: bool) -> dict[str, Callable[[Table, str | No
 def _draw(table: Table, output: Output) -> None:
     from ztxexp.tables.text import drawn_table
 
-    on_terminal = output.path is None and has_colours()
-    width = (
-        shown_width() if output.path is None and click.get_text_stream("stdout").isatty() else None
-    )
-    text, dropped = drawn_table(table, width, on_terminal)
+    to_terminal = output.path is None and sys.stdout.isatty()
+    width = shown_width() if to_terminal else None
+    text, dropped = drawn_table(table, width, to_terminal and has_colours())
     write_text(text, output)
     if dropped:
-        say(
-            f"{plural(dropped, 'column')} more than the terminal has room for (--transpose, -o FILE)"
-        )
+        more = plural(dropped, "column")
+        say(f"{more} more than the terminal has room for (--transpose, -o FILE)")
     if output.path is not None:
         say(f"wrote {plural(len(table.rows), 'row')} to {output.path}")
 

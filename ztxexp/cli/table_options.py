@@ -28,7 +28,7 @@ def table_options(command: _Command) -> _Command:
         return command(*args, asked=asked_of({name: given.pop(name) for name in names}), **given)
 
     decorated: Any = with_asked
-    keys = {"metavar": "KEYS", "cls": Joined, "shell_complete": complete_key}
+    keys: dict[str, Any] = {"metavar": "KEYS", "cls": Joined, "shell_complete": complete_key}
     options = [
         click.option("--rows", **keys, help="Keys of the rows."),
         click.option("--cols", **keys, help="Keys of the columns."),

@@ -33,6 +33,7 @@ def latex_text(
     position: str = "t",
     size: str | None = None,
     path: str | Path | None = None,
+    record: bool = True,
 ) -> str:
     r"""Return a table as LaTeX, with comments from which ``ztxexp table --verify`` checks it.
 
@@ -49,6 +50,7 @@ def latex_text(
         position: of the float.
         size: ``"small"``, ``"footnotesize"``, ...: the size of the letters.
         path: the file it is for, from which the results root is found again.
+        record: whether it has the comments.
 
     Raises:
         ConfigError: another size, position or name than LaTeX knows.
@@ -70,6 +72,8 @@ def latex_text(
     strange = foreign("".join(body))
     if strange:
         body.insert(0, f"% {strange}: XeLaTeX and LuaLaTeX print it, pdflatex does not")
+    if not record:
+        return "\n".join(body) + "\n"
     return written_record(table, "\n".join(body), LATEX, writer.places, path, notes)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ztxexp import ConfigError, ResultAnalyzer
 from ztxexp.analysis.grouping import mean_of
-from ztxexp.analysis.table import decimals_of, table_of
-from ztxexp.results.selection import Selection
+from ztxexp.analysis.run_table import RunTable
+from ztxexp.tables.making import table_of
 
 
 def put(root, values, **more):
@@ -21,6 +21,12 @@ def put(root, values, **more):
     for number, ((lr, model, seed), score) in enumerate(values.items()):
         config = {"lr": lr, "model": model, "seed": seed, **more}
         write_run(root, f"r{number:02}", config=config, metrics={"score": score})
+
+
+def of(root, rows=None, cols=None, metric=None, over=None, **options):
+    """A table of the runs that succeeded."""
+    runs = RunTable.read(root)
+    return table_of(runs, rows=rows, cols=cols, metric=metric, over=over, **options)
 
 
 @pytest.fixture
@@ -38,18 +44,19 @@ def root(tmp_path):
 
 
 def test_rows_and_columns_are_sorted_and_cells_hold_what_they_are_made_of(root):
-    table = table_of(Selection(root), "model", "lr", "score", "seed")
-    assert (table.rows, table.cols) == ([("a",), ("b",)], [(0.1,), (0.2,)])
+    table = of(root, "model", "lr", "score", "seed")
+    assert [row.values for row in table.rows] == [("a",), ("b",)]
+    assert [col.values for col in table.cols] == [(0.1,), (0.2,)]
     assert sorted(table.cells) == [(0, 0), (0, 1), (1, 0)]
     cell = table.cells[0, 0]
-    assert cell.mean == pytest.approx((0.6, 0.1, 3)) and cell.seeds == (0, 1, 2)
+    assert (cell.value, cell.spread, cell.n) == pytest.approx((0.6, 0.1, 3))
+    assert cell.seeds == (0, 1, 2)
     assert cell.runs == ("r02", "r03", "r04")
-    assert table.best() == (0, 1) and str(table.direction) == "max, inferred from the name"
-    assert table_of(Selection(root), "model", "lr", "score", mode="min").best() == (1, 0)
+    assert (table.metrics[0].mode, table.metrics[0].source) == ("max", "inferred from the name")
 
 
 def test_what_is_missing_is_told_by_cell(root):
-    table = table_of(Selection(root), "model", "lr", "score")
+    table = of(root, "model", "lr", "score")
     assert table.seeds == (0, 1, 2) and not table.is_even
     assert list(table.missing()) == [
         ({"model": "a", "lr": 0.2}, (1, 2)),
@@ -59,11 +66,11 @@ def test_what_is_missing_is_told_by_cell(root):
 
 
 def test_without_arguments_no_mean_is_over_mixed_settings(root, caplog):
-    table = table_of(Selection(root))
+    table = of(root)
     assert {*table.row_keys, *table.col_keys} == {"lr", "model"} and table.over == ("seed",)
-    assert table.metric == "score" and not caplog.records
-    mixed = table_of(Selection(root), "model", [], "score")
-    assert mixed.cols == [()] and "mixed settings" in caplog.text
+    assert table.metrics[0].name == "score" and not caplog.records
+    mixed = of(root, "model", [], "score")
+    assert [col.values for col in mixed.cols] == [()] and "mixed settings" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -77,14 +84,14 @@ def test_without_arguments_no_mean_is_over_mixed_settings(root, caplog):
 )
 def test_a_table_that_makes_no_sense_is_refused(root, arguments, said):
     with pytest.raises(ConfigError, match=said):
-        table_of(Selection(root), *arguments)
+        of(root, *arguments)
 
 
 def test_decimals_show_two_digits_of_the_usual_spread(root, tmp_path_factory):
-    assert decimals_of(table_of(Selection(root), "model", "lr", "score")) == 2
+    assert of(root, "model", "lr", "score").metrics[0].decimals == 2
     other = tmp_path_factory.mktemp("other")
     put(other, {(0.1, "a", seed): 1000.0 + 300 * seed for seed in range(3)})
-    assert decimals_of(table_of(Selection(other), "model", "lr", "score")) == 0
+    assert of(other, "model", "lr", "score").metrics[0].decimals == 0
 
 
 numbers = (
@@ -118,9 +125,10 @@ def test_equal_values_have_no_spread():
 
 def test_the_cells_are_the_means_of_the_analyzer(root):
     frame = ResultAnalyzer(root).aggregate(["model", "lr"], "seed", "score")
-    table = table_of(Selection(root), "model", "lr", "score", "seed")
+    table = of(root, "model", "lr", "score", "seed")
     for row in frame.to_dict("records"):
-        at = table.rows.index((row["model"],)), table.cols.index((row["lr"],))
+        rows, cols = [one.values for one in table.rows], [one.values for one in table.cols]
+        at = rows.index((row["model"],)), cols.index((row["lr"],))
         cell = table.cells[at]
-        assert cell.mean.mean == pytest.approx(row["score_mean"]) and cell.seeds == row["seeds"]
-        assert cell.mean.n == row["score_n"]
+        assert cell.value == pytest.approx(row["score_mean"]) and cell.seeds == row["seeds"]
+        assert cell.n == row["score_n"]
