@@ -34,7 +34,7 @@ def timeout_option(default: float, what: str) -> Callable[[_Command], _Command]:
 
 def root_option(command: _Command) -> _Command:
     """Add the option ``-C``; the command gets the results root, which exists, as ``root``."""
-    return _root_option(_existing)(command)
+    return _root_option(checked_root)(command)
 
 
 def new_root_option(command: _Command) -> _Command:
@@ -53,7 +53,12 @@ def _root_option(checked: Callable[[Path], Path]) -> Callable[[_Command], _Comma
     )
 
 
-def _existing(root: Path) -> Path:
+def checked_root(root: Path) -> Path:
+    """Return a results root, which exists.
+
+    Raises:
+        ConfigError: it does not.
+    """
     try:
         return existing_root(root)
     except FileNotFoundError as exc:

@@ -80,7 +80,7 @@ def latex_text(
 def _small_notes(table: Table) -> Iterator[str]:
     if table.footer:
         yield r"\par\smallskip"
-        yield rf"{{\footnotesize {_sentences(table)}\par}}"
+        yield rf"{{\footnotesize\noindent {_sentences(table)}\par}}"
 
 
 def _sentences(table: Table) -> str:
@@ -195,8 +195,14 @@ class _Writer:
         options = [f"table-format={'-' if widths.minus else ''}{len(widths.whole)}."]
         options[0] += f"{len(widths.decimals)}{spread}"
         behind = self._behind(widths.spread if not spread else "", widths.mark)
+        if self._has_bold(col):  # bold letters are wider than those that siunitx leaves room for
+            behind += r"\enspace"
         options += [f"table-space-text-post={{{behind}}}"] if behind else []
         return f"S[{', '.join(options)}]"
+
+    def _has_bold(self, col: int) -> bool:
+        cells = [cell for (_, at), cell in self.table.cells.items() if at == col]
+        return any(emphasis(cell, self.table) == "bold" for cell in cells)
 
     def _heads(self, heads: Sequence[Head], is_first: bool, is_last: bool) -> str:
         """Return a level of heads, behind the titles of labels or what stands over these."""
@@ -270,7 +276,7 @@ class _Writer:
         behind = self._behind(spread if is_range else "", _mark(text))
         line = ""
         if underlined:  # drawn below what stands there: it would not be a number any more
-            line = rf" \llap{{\underline{{\phantom{{\num{{{core}}}}}}}}}"
+            line = rf" \llap{{\underline{{\hphantom{{\num{{{core}}}}}}}}}"
         return f"{core}{line}{behind and f' {{{behind}}}'}"
 
     def _behind(self, spread: str, mark: str) -> str:

@@ -86,6 +86,10 @@ def head_record(table: Table, path: str | Path | None) -> dict[str, Any]:
     """Return what is recorded of a table as a whole."""
     source = dict(table.source)
     root = source.pop("root", ".")
+    options = dict(source.get("options", {}))
+    if options.get("reported"):
+        options["reported"] = seen_from(options["reported"], path)
+    source["options"] = options
     return {
         "root": seen_from(root, path),
         "source": source,
@@ -105,7 +109,7 @@ def head_record(table: Table, path: str | Path | None) -> dict[str, Any]:
 
 
 def seen_from(root: str | os.PathLike[str], path: str | Path | None) -> str:
-    """Return a folder as it is seen from that of a file, or from the working folder."""
+    """Return a path as it is seen from the folder of a file, or from the working folder."""
     folder = os.path.dirname(os.path.abspath(path)) if path is not None else os.getcwd()
     try:
         relative = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ztxexp.analysis.run_table import RunTable
-from ztxexp.tables.making import table_of
+from ztxexp.tables.making import rebuilt
 from ztxexp.tables.model import Table
+from ztxexp.tables.record import safe_json
 from ztxexp_core.errors import ConfigError
 
 
 class Maker:
-    """Makes tables again; each root is read once.
+    """Makes tables again, each once.
 
     Args:
         root: the results root, where it is not that of the record.
@@ -22,13 +22,10 @@ class Maker:
 
     def __init__(self, root: str | Path | None = None):
         self._root = root
-        self._runs: dict[str, RunTable] = {}
+        self._tables: dict[str, Table] = {}
 
     def root_of(self, recorded: str, path: str | Path) -> Path:
         """Return the results root of a file.
-
-        The recorded one is looked for from the folder of the file, from the working folder, and
-        from those above that of the file.
 
         Args:
             recorded: as it stands in the file.
@@ -37,57 +34,47 @@ class Maker:
         Raises:
             ConfigError: it is not there.
         """
-        if self._root is not None:
-            if not os.path.isdir(self._root):
-                raise ConfigError(f"there is no results folder at {self._root}")
-            return Path(self._root)
-        folder = Path(path).absolute().parent
-        inner = [part for part in Path(recorded).parts if part != ".."]
-        below = Path(*inner) if inner and not Path(recorded).is_absolute() else None
-        places = [folder / recorded, Path.cwd() / recorded]
-        places += [above / below for above in (folder, *folder.parents)] if below else []
-        for place in places:
-            if place.is_dir():
-                return Path(os.path.normpath(place))
-        raise ConfigError(f"its results root {recorded} is not there; -C DIR says where it is")
+        root = Path(self._root) if self._root is not None else place_of(recorded, path)
+        if root is None:
+            raise ConfigError(f"its results root {recorded} is not there; -C DIR says where it is")
+        if not root.is_dir():
+            raise ConfigError(f"there is no results folder at {root}")
+        return root
 
-    def table(self, source: Mapping[str, Any], root: Path) -> Table:
+    def table(self, source: Mapping[str, Any], root: Path, path: str | Path) -> Table:
         """Return a table as it is now.
 
         Args:
             source: ``filters`` and ``options`` of :attr:`Table.source`.
             root: the results root.
+            path: the file in which it is recorded.
 
         Raises:
             ConfigError: the table cannot be made any more.
         """
-        runs = self._runs.get(str(root))
-        if runs is None:
-            runs = self._runs[str(root)] = RunTable.read(root)
-        filters = dict(source.get("filters") or {})
-        return table_of(_filtered(runs, filters), filters, **dict(source.get("options") or {}))
+        options = dict(source.get("options") or {})
+        if isinstance(options.get("reported"), str):
+            reported = place_of(options["reported"], path)
+            options["reported"] = options["reported"] if reported is None else str(reported)
+        key = safe_json([str(root), source.get("filters"), options])
+        if key not in self._tables:
+            self._tables[key] = rebuilt({**source, "options": options}, root)
+        return self._tables[key]
 
 
-def _filtered(runs: RunTable, filters: Mapping[str, Any]) -> RunTable:
-    """Return the runs that pass filters, in the order in which the command line applies them."""
-    if filters.get("named"):
-        runs = runs.named(filters["named"])
-    if filters.get("function") is not None:
-        runs = runs.of_function(filters["function"])
-    if filters.get("code") is not None:
-        runs = runs.of_code(filters["code"])
-    runs = runs.filtered(
-        None,
-        filters.get("statuses") or None,
-        filters.get("tags") or (),
-        filters.get("group"),
-        filters.get("experiment"),
-        filters.get("since"),
-    )
-    if filters.get("at") is not None:
-        runs = runs.at(filters["at"])
-    if filters.get("where") is None:
-        return runs
-    from ztxexp.text.expression import Expression
+def place_of(recorded: str, path: str | Path) -> Path | None:
+    """Return where a file or folder is that a record names; ``None`` where it is not found.
 
-    return runs.filtered(Expression(filters["where"]))
+    It is looked for from the folder of the file, from the working folder, and from the folders
+    above that of the file.
+
+    Args:
+        recorded: as it stands in the record.
+        path: the file with the record.
+    """
+    folder = Path(path).absolute().parent
+    inner = [part for part in Path(recorded).parts if part != ".."]
+    below = Path(*inner) if inner and not Path(recorded).is_absolute() else None
+    places = [folder / recorded, Path.cwd() / recorded]
+    places += [above / below for above in (folder, *folder.parents)] if below else []
+    return next((Path(os.path.normpath(one)) for one in places if one.exists()), None)

@@ -83,6 +83,11 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
 
     @property
+    def has_record(self) -> bool:
+        """Whether there is anything that can be checked."""
+        return not any(problem.text == _NO_RECORD for problem in self.problems)
+
+    @property
     def holds(self) -> bool:
         """Whether nothing has to be written anew."""
         return not any(problem.fatal for problem in self.problems)
@@ -150,7 +155,7 @@ def _problems(block: Block, path: str | Path, maker: Maker) -> Iterator[Found]:
         return
     try:
         root = maker.root_of(str(block.head.get("root", ".")), path)
-        table = maker.table(block.head.get("source") or {}, root)
+        table = maker.table(block.head.get("source") or {}, root, path)
     except ZtxexpError as exc:
         yield "", f"cannot be made again: {exc}", True
         return
