@@ -190,7 +190,8 @@ class _Writer:
         if not self.of_siunitx[col]:
             return "c"
         widths = self.widths[col]
-        digits = len(widths.spread.replace(".", "").lstrip("0")) or 1
+        spreads = [text.spread.replace(".", "").lstrip("0") for text in self._column(col)]
+        digits = max(1, *map(len, spreads))
         spread = f"({digits})" if widths.spread and widths.spread[0] != "[" else ""
         options = [f"table-format={'-' if widths.minus else ''}{len(widths.whole)}."]
         options[0] += f"{len(widths.decimals)}{spread}"
