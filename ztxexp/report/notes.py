@@ -81,16 +81,28 @@ def _seeds(table: RunTable, groups: Groups | None) -> list[str]:
         )
     lacking = sum(groups.differ)
     if lacking:
-        full = groups.seed_sets[groups.differ.index(False)]
-        shown = ", ".join(cut(str(one), 40) for one in full[:10])
-        settings = plural(groups.size, "setting")
-        have = "does" if lacking == 1 else "do"
-        notes.append(
-            f"{lacking} of {settings} {have} not have the {groups.seeds.name} of the fullest one "
-            f"({shown}{', ...' if len(full) > 10 else ''}): such means are not compared like with "
-            "like."
-        )
+        notes.append(_lacking(groups, groups.seeds.name, lacking))
     return notes
+
+
+def _lacking(groups: Groups, name: str, lacking: int) -> str:
+    """Return how many settings lack seeds of others, or that there is no common set of seeds."""
+    if 2 * lacking > groups.size:
+        sizes = [len(seeds) for seeds in groups.seed_sets]
+        few, many = min(sizes), max(sizes)
+        number = f"{few}" if few == many else f"{few} to {many}"
+        return (
+            f"Each of {groups.size} settings has {number} {name}, and they are not the same ones: "
+            "means are not compared like with like."
+        )
+    full = groups.seed_sets[groups.differ.index(False)]
+    shown = ", ".join(cut(str(one), 40) for one in full[:10])
+    have = "does" if lacking == 1 else "do"
+    return (
+        f"{lacking} of {plural(groups.size, 'setting')} {have} not have the {name} of the fullest "
+        f"one ({shown}{', ...' if len(full) > 10 else ''}): such means are not compared like with "
+        "like."
+    )
 
 
 def _numbers(table: RunTable) -> list[str]:

@@ -6,6 +6,7 @@ differ, it says how many runs have which.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ _FIELDS = (
     "git_commit",
     "git_branch",
     "git_dirty",
-    "git_diff_note",
+    "git_diff",
     "python_version",
     "platform",
     "hostname",
@@ -32,6 +33,10 @@ _FIELDS = (
     "function",
     "function_file",
     "dataset_version",
+)
+# /venv/bin/python /venv/bin/ztxexp is ztxexp; /venv/bin/python train.py is python train.py.
+_INTERPRETER = re.compile(
+    r"^(?:(?:\S*/)?python[\d.]*\s+)?(?:\S*/)(?P<program>ztxexp|python[\d.]*)(?=\s|$)"
 )
 _SHOWN = 8  # values of one label
 _COMMANDS_SHOWN = 12
@@ -46,7 +51,7 @@ def _derive(path: str, meta: Object) -> Object:
     return {name: meta.get(name) for name in _FIELDS}
 
 
-ORIGINS = Kind("meta.json", _derive, "origin-1")
+ORIGINS = Kind("meta.json", _derive, "origin-2")
 """What is known of where runs come from."""
 
 
@@ -127,14 +132,17 @@ def _short(commit: Any) -> str | None:
 
 def _commits(origins: ColumnTable) -> Iterator[tuple[str, str]]:
     """Yield a line for each commit, with what was not committed."""
-    columns = [origins.column(name) for name in ("git_commit", "git_branch", "git_dirty")]
+    names = ("git_commit", "git_branch", "git_dirty", "git_diff")
+    columns = [origins.column(name) for name in names]
     states = Counter(zip(*map(_hashable, columns), strict=True))
-    for (commit, branch, dirty), n in states.most_common(_SHOWN):
+    for (commit, branch, dirty, patch), n in states.most_common(_SHOWN):
         if commit is None:
             if len(states) > 1:
                 yield "commit", f"not known: {plural(n, 'run')}"
             continue
-        how = {"True": "with uncommitted changes", "False": "nothing uncommitted"}.get(str(dirty))
+        how = "nothing uncommitted" if dirty is False else None
+        if dirty:
+            how = "with uncommitted changes" + (", kept as a patch" if patch else "")
         on = f"on {branch}" if branch else None
         text = ", ".join(filter(None, [one_line(str(commit)), on and one_line(on), how]))
         yield "commit", f"{text}: {plural(n, 'run')}"
@@ -167,9 +175,19 @@ def _packages(root: str, origins: ColumnTable) -> Iterator[tuple[str, str]]:
         yield "packages", f"{len(differ) - 2 * _SHOWN} more differ"
 
 
+def typed(command: str) -> str:
+    """Return a recorded command line as somebody types it: without the interpreter's path.
+
+    Example:
+        >>> typed("/opt/venv/bin/python3 /opt/venv/bin/ztxexp run train.py:train")
+        'ztxexp run train.py:train'
+    """
+    return _INTERPRETER.sub(r"\g<program>", command, count=1)
+
+
 def _commands(cells: Iterable[Any]) -> Iterator[tuple[str, str]]:
     """Yield the command lines, those of the latest runs first."""
-    count = Counter(cell for cell in cells if isinstance(cell, str) and cell)
+    count = Counter(typed(cell) for cell in cells if isinstance(cell, str) and cell)
     latest = list(reversed(count))
     for command in latest[:_COMMANDS_SHOWN]:
         yield "command", f"{one_line(command, _COMMAND_WIDTH)}: {plural(count[command], 'run')}"

@@ -19,7 +19,7 @@ from ztxexp.provenance.masking import mask_text
 from ztxexp.report.columns import as_finite, one_line, runs_of, value_for_page
 from ztxexp.report.curves import curves_of
 from ztxexp.report.notes import notes_of
-from ztxexp.report.origins import provenance
+from ztxexp.report.origins import provenance, typed
 from ztxexp.report.schema import Best, Curves, Effect, Failure, Launch, Level, Payload
 from ztxexp.results.direction import known_direction, main_metric
 from ztxexp.results.index import no_garbage_collection
@@ -234,7 +234,7 @@ def launches_of(records: Iterable[LaunchRecord]) -> list[Launch]:
             workers=one.workers,
             counts={str(name): n for name, n in one.counts.items() if type(n) is int},
             stopped_because=one_line(one.stopped_because or "") or None,
-            command=one_line(one.command, _MESSAGE_WIDTH),
+            command=one_line(typed(one.command), _MESSAGE_WIDTH),
         )
         for one in records
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ztxexp.report.page import head_line, page
 from ztxexp.report.schema import Payload
 from ztxexp.text.format import plural, size
+from ztxexp.text.html import Html, block, escaped, note, title
 from ztxexp_core.errors import ConfigError, ZtxexpError
 from ztxexp_core.store.files import write_bytes
 
@@ -104,12 +105,13 @@ class Report:
         return f"report of {self.summary()} ({size(self.size)}; {where})"
 
     def _repr_html_(self) -> str:
-        about = f"{html.escape(self.summary())} ({size(self.size)})"
+        about = f"{self.summary()} ({size(self.size)})"
         if self.path is None:
-            return f"<p>Report of {about}. Not written yet: <code>.save('report.html')</code></p>"
-        name = html.escape(self.path.name)
+            return block(title("Report"), about, note("not a file yet: .save('report.html')"))
         link = html.escape(self.path.as_uri(), quote=True)
-        return f'<p><a href="{link}" target="_blank" rel="noopener">{name}</a>: {about}</p>'
+        name = escaped(self.path.name)
+        opens = Html(f'<a href="{link}" target="_blank" rel="noopener">{name}</a>')
+        return block(title("Report"), about, opens)
 
 
 def _curves(curves: Mapping[str, object]) -> list[str]:

@@ -80,7 +80,9 @@ def everything(text: str) -> str:
     return "\n".join([both, *decoded])
 
 
-def test_nothing_of_who_and_where_stays_in_a_report(root):
+@pytest.mark.parametrize("plain_bytes", [0, 10**9])
+def test_nothing_of_who_and_where_stays_in_a_report(root, plain_bytes, monkeypatch):
+    monkeypatch.setattr("ztxexp.report.page._PLAIN_BYTES", plain_bytes)
     report = ResultAnalyzer(root).report(anonymous=True)
     text = everything(report.text).lower()
     for secret in NEVER:

@@ -11,6 +11,7 @@ from handmade import event, put, write_run
 
 from ztxexp import ResultAnalyzer
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.report.origins import typed
 from ztxexp.report.payload import payload
 from ztxexp.report.schema import Payload, Runs
 from ztxexp_core.values.identity import config_identity
@@ -138,6 +139,28 @@ def test_notes_say_what_makes_numbers_doubtful(data):
     assert "2 versions of the code (5 by v1, 1 by v2)" in text
     assert "accuracy is NaN or infinite in 1 of 6 runs that succeeded" in text
     assert "1 of 2 settings does not have the seeds of the fullest one (0, 1, 2, 3)" in text
+
+
+def test_seeds_that_are_all_different_are_said_in_one_sentence(tmp_path):
+    for number in range(6):
+        config = {"lr": number // 2, "seed": number}
+        write(tmp_path, number, config, {"accuracy": number / 10})
+    (note,) = payload(RunTable.read(tmp_path))["notes"]
+    assert note.startswith("Each of 3 settings has 2 seeds, and they are not the same ones")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ("/a/bin/python3.11 /a/bin/ztxexp run t.py:f lr=1", "ztxexp run t.py:f lr=1"),
+        ("/a/bin/python train.py --lr 1", "python train.py --lr 1"),
+        ("python -m ztxexp resume", "python -m ztxexp resume"),
+        ("python /a/bin/ztxexp", "ztxexp"),
+        ("my/python-tool x", "my/python-tool x"),
+    ],
+)
+def test_commands_are_shown_as_somebody_types_them(recorded, shown):
+    assert typed(recorded) == shown
 
 
 def test_nothing_is_logged(root, caplog):
