@@ -16,20 +16,28 @@ function fill(node, props, children) {
     } else if (["checked", "value", "disabled", "open", "selected"].includes(name)) {
       node[name] = value;
     } else {
-      node.setAttribute(name, value === true ? "" : String(value));
+      node.setAttribute(name, value === true ? "" : visible(String(value)));
     }
   }
   append(node, children);
   return node;
 }
 
+const DIRECTION = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Return a text without the signs that turn around the direction of what follows. */
+export const visible = (text) => text.replace(DIRECTION, "\ufffd");
+
 function append(node, children) {
   for (const child of children) {
     if (child === null || child === undefined || child === false) continue;
     if (Array.isArray(child)) append(node, child);
-    else node.append(child);
+    else node.append(typeof child === "string" ? visible(child) : child);
   }
 }
+
+/** Return a text as a node. */
+export const words = (text) => document.createTextNode(visible(String(text)));
 
 /** Return an element; `props` are attributes, `on` listeners, `data` data attributes. */
 export function el(tag, props, ...children) {

@@ -19,17 +19,29 @@ export function valueInCondition(value) {
   return value === null ? "None" : String(value);
 }
 
+class Flag {
+  constructor(name) {
+    this.name = name;
+  }
+}
+
+/** Return an option without a value, where it is on. */
+export const flag = (name, isOn = true) => (isOn ? new Flag(name) : null);
+
 /** Return a command; `parts` are words, and pairs of an option and its value (null: left out). */
 export function command(verb, root, ...parts) {
   const words = ["ztxexp", verb];
+  const last = []; // a word that begins with a dash would be taken for an option
+  const give = (option, value) => {
+    if (String(value).startsWith("-") && option.startsWith("--")) words.push(quoted(`${option}=${value}`));
+    else words.push(option, quoted(value));
+  };
   for (const part of parts) {
-    if (part === null || part === undefined) continue;
-    if (!Array.isArray(part)) words.push(quoted(part));
-    else if (part[1] !== null && part[1] !== undefined && part[1] !== "") {
-      words.push(part[0], quoted(part[1]));
-    }
+    if (part === null || part === undefined || part === false) continue;
+    if (part instanceof Flag) words.push(part.name);
+    else if (!Array.isArray(part)) (String(part).startsWith("-") ? last : words).push(quoted(part));
+    else if (part[1] !== null && part[1] !== undefined && part[1] !== "") give(part[0], part[1]);
   }
-  if (root) words.push("-C", quoted(root));
-  // A word that begins with a dash would be taken for an option.
-  return words.join(" ");
+  if (root) give("-C", root);
+  return (last.length ? [...words, "--", ...last] : words).join(" ");
 }

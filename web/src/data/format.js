@@ -69,6 +69,19 @@ export function date(stamp) {
   return `${day} ${two(when.getHours())}:${two(when.getMinutes())}`;
 }
 
+/** Return texts as a list, in which whole numbers that follow each other are a range: 0\u20134, 7. */
+export function inShort(texts) {
+  const whole = texts.every((text) => /^\d{1,9}$/.test(text));
+  if (!whole || new Set(texts).size !== texts.length) return texts.join(", ");
+  const spans = [];
+  for (const number of texts.map(Number).sort((one, other) => one - other)) {
+    if (spans.length && number === spans.at(-1)[1] + 1) spans.at(-1)[1] = number;
+    else spans.push([number, number]);
+  }
+  const span = ([low, high]) => (high - low > 1 ? `${low}\u2013${high}` : low === high ? `${low}` : `${low}, ${high}`);
+  return spans.map(span).join(", ");
+}
+
 /** Return a number with commas. */
 export function count(number) {
   return String(number).replace(/\B(?=(\d{3})+(?!\d))/g, ",");

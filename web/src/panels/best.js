@@ -1,8 +1,8 @@
 // The best configurations over their seeds.
 
 import { button, el, put } from "../dom.js";
-import { command } from "../data/command.js";
-import { short, withSpread } from "../data/format.js";
+import { command, flag } from "../data/command.js";
+import { inShort, short, withSpread } from "../data/format.js";
 import { commandLine, panel, select } from "./panel.js";
 import { targetOf, targets } from "./target.js";
 
@@ -42,7 +42,7 @@ export class Best {
     put(this.place, el("table", { class: "plain" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "#"), keys.map((key) => el("th", { scope: "col" }, key)), el("th", { scope: "col", class: "number" }, metric), el("th", { scope: "col", class: "number" }, "n"), el("th", { scope: "col" }, "seeds"), el("th", { scope: "col" }, el("span", { class: "sr" }, "actions")))),
       el("tbody", {}, rows.map((row, at) => this.row(row, at, keys)))));
-    this.command.show(command("best", root, metric, column?.mode ? null : ["--mode", "max"]));
+    this.command.show(command("best", root, metric, column?.mode ? null : flag("--max")));
   }
 
   row(row, at, keys) {
@@ -56,7 +56,7 @@ export class Best {
       keys.map((key) => el("td", {}, short(row.values[key]))),
       el("td", { class: "number strong" }, withSpread(row.mean, row.std)),
       el("td", { class: "number" }, row.n),
-      el("td", { class: "muted" }, row.seeds.map((seed) => (typeof seed === "object" ? JSON.stringify(seed) : String(seed))).join(", ")),
+      el("td", { class: "muted" }, inShort(row.seeds.map((seed) => (typeof seed === "object" ? JSON.stringify(seed) : String(seed))))),
       el("td", {}, button("Show curves", select_, { class: "quiet", "aria-label": `show the curves of configuration ${at + 1}` })));
   }
 }

@@ -1,7 +1,7 @@
 // What stands in the cells of the run table.
 
-import { button, el, icon } from "../dom.js";
-import { clock, date, short, withSpread } from "../data/format.js";
+import { el, icon, words } from "../dom.js";
+import { clock, date, fixed, inShort, short, withSpread } from "../data/format.js";
 import { isAbsent } from "../data/statistics.js";
 import { badge } from "./panel.js";
 
@@ -27,7 +27,27 @@ export function textIn(column, at) {
   if (column.id === "started") return date(value);
   if (column.id === "tags") return (value ?? []).join(", ");
   if (column.id === "error") return value ?? "";
+  if (column.part === "metrics" && typeof value === "number") {
+    const decimals = decimalsOf(column);
+    if (decimals !== null) return fixed(value, decimals);
+  }
   return short(value, column.part === "metrics");
+}
+
+// Numbers of a metric get the same digits after the point where four significant ones of the
+// smallest and six of the largest allow it, so that they can be compared line by line.
+function decimalsOf(column) {
+  if (column.decimals === undefined || column.sized !== column.values.length) {
+    const sizes = column.values.filter((value) => Number.isFinite(value) && value !== 0).map(Math.abs);
+    const largest = sizes.reduce((most, value) => Math.max(most, value), 0);
+    const smallest = sizes.reduce((least, value) => Math.min(least, value), Infinity);
+    const whole = column.values.every((value) => value === null || Number.isInteger(value));
+    const decimals = 3 - Math.floor(Math.log10(smallest));
+    const fits = largest / smallest < 101 && largest < 1e5 && decimals >= 0 && decimals <= 8;
+    column.decimals = !whole && fits ? decimals : null;
+    column.sized = column.values.length;
+  }
+  return column.decimals;
 }
 
 /** Return whether a column stands at the right. */
@@ -44,7 +64,7 @@ export function runCell(column, row, context) {
     return el("span", { class: "tags" }, (column.values[at] ?? []).map((tag) => el("span", { class: "tag" }, tag)));
   }
   const text = textIn(column, at);
-  return document.createTextNode(text.length > SHOWN ? `${text.slice(0, SHOWN)}\u2026` : text);
+  return words(text.length > SHOWN ? `${text.slice(0, SHOWN)}\u2026` : text);
 }
 
 function nameOfRun(row, context) {
@@ -68,11 +88,11 @@ export function groupCell(column, row, context) {
   if (column.id === "run") return nameOfGroup(row, context);
   if (column.id === "status") return statusOfGroup(group, context.model);
   if (column.id === "tags" || column.id === "error") return sameInAll(column, group, "");
-  if (column.id === "started") return document.createTextNode(date(group.value(column)));
-  if (column.seed) return el("span", { class: "muted" }, group.seeds.join(", ") || "\u2013");
+  if (column.id === "started") return words(date(group.value(column)));
+  if (column.seed) return el("span", { class: "muted" }, inShort(group.seeds) || "\u2013");
   if (column.id === "seconds") {
     const { mean } = group.over(column);
-    return document.createTextNode(mean === null ? "\u2013" : `${clock(mean)}`);
+    return words(mean === null ? "\u2013" : `${clock(mean)}`);
   }
   if (column.part === "metrics" && column.type !== "text") return metricOfGroup(column, group);
   return sameInAll(column, group, "\u2013");
@@ -115,7 +135,7 @@ function statusOfGroup(group, model) {
 
 function metricOfGroup(column, group) {
   const { mean, std, n } = group.over(column);
-  if (!n) return document.createTextNode("\u2013");
+  if (!n) return words("\u2013");
   const few = n < group.runs.length;
   return el(
     "span",
@@ -128,9 +148,9 @@ function metricOfGroup(column, group) {
 function sameInAll(column, group, absent) {
   const texts = new Set(group.runs.filter((at) => !isAbsent(column.values[at])).map((at) => textIn(column, at)));
   texts.delete("");
-  if (!texts.size) return document.createTextNode(absent);
+  if (!texts.size) return words(absent);
   const [first] = texts;
-  if (texts.size === 1) return document.createTextNode(first.slice(0, SHOWN));
+  if (texts.size === 1) return words(first.slice(0, SHOWN));
   return el("span", { class: "muted" }, `${texts.size} values`);
 }
 
@@ -145,6 +165,6 @@ export function widthOf(column, model, isGrouped) {
   for (let at = 0; at < model.length; at += step) {
     longest = Math.max(longest, Math.min(textIn(column, at).length, 34));
   }
-  const extra = isGrouped && column.part === "metrics" && column.type === "number" ? 19 : 0;
+  const extra = isGrouped && column.part === "metrics" && column.type === "number" ? 23 : 0;
   return Math.round(Math.max(longest, extra) * 7.6 + 26);
 }

@@ -1,7 +1,7 @@
 // Curves over steps: a mean with a band for each group of seeds, drawn by uPlot.
 
 import { button, el, put, svg, whenNear } from "../dom.js";
-import { command } from "../data/command.js";
+import { command, flag } from "../data/command.js";
 import { general, plural, short } from "../data/format.js";
 import { aligned, curveGroups, keysOf, meanOf, shown } from "../data/curve_groups.js";
 import { colour, dashes, faint, ink } from "../theme.js";
@@ -129,6 +129,7 @@ export class Curves {
     const data = aligned(parts.flatMap((part) => (part.low ? [part, part.low, part.high] : [part])));
     this.drawn?.destroy();
     this.values = new Map();
+    this.last = new Map(parts.filter((part) => part.line).map((part) => [part.line.key, part.y.findLast(Number.isFinite)]));
     this.legendOf(lines);
     this.drawn = plot(this.place, parts, data, {
       state, metric, grid: ink("grid"), text: ink("muted"),
@@ -166,8 +167,8 @@ export class Curves {
     const isSmooth = smooth > 0 ? `, smoothed ${smooth.toFixed(2)}` : "";
     this.at.textContent = step === null ? `Last values${isSmooth}. Move over the plot, or focus it and use the arrow keys.` : `Step ${general(step, 8)}${isSmooth}`;
     for (const [key, node] of this.values) {
-      const value = values ? values.get(key) : undefined;
-      node.textContent = step === null ? "" : short(value ?? null, true);
+      const value = (values ?? this.last).get(key);
+      node.textContent = short(value ?? null, true);
     }
   }
 
@@ -195,7 +196,9 @@ export class Curves {
   commandText(metric) {
     const { state } = this.store;
     const by = state.by === null ? null : keysOf(this.model, state.by).map((column) => column.name).join(",") || "none";
-    return command("curves", this.model.payload.root, metric, ["--by", by], ...this.view.filterOptions(), ["-o", "curves.pdf"]);
+    return command("curves", this.model.payload.root, metric, ["--by", by],
+      flag("--raw", state.seeds), flag("--logx", state.xlog), flag("--logy", state.ylog), ["--smooth", state.smooth > 0 ? state.smooth.toFixed(2) : null],
+      ...this.view.filterOptions(), ["-o", "curves.pdf"]);
   }
 
   describeTools() {

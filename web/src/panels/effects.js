@@ -55,6 +55,7 @@ export class Effects {
     return el("div", { class: "effect" },
       el("h3", {}, el("span", {}, effect.key), el("small", {}, `range ${short(effect.range, true)}`)),
       el("table", {}, el("caption", { class: "sr" }, `${effect.metric} by ${effect.key}`),
+        el("colgroup", {}, ["level", "track", "number", "n"].map((one) => el("col", { class: `of-${one}` }))),
         el("thead", { class: "sr" }, el("tr", {}, [effect.key, "interval", "mean", "settings"].map((head) => el("th", { scope: "col" }, head)))),
         el("tbody", {}, rows)),
       more > 0 ? el("p", { class: "muted" }, `${plural(more, "value")} more`) : null,

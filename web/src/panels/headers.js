@@ -1,6 +1,6 @@
 // Titles of the run table: a button that sorts, and a box that filters.
 
-import { el, icon, svg } from "../dom.js";
+import { el, icon } from "../dom.js";
 
 const DIRECTION = { max: "\u2191", min: "\u2193" };
 
@@ -21,7 +21,7 @@ export function ariaSort(column, sort) {
 export function header(column, state, actions) {
   const sort = state.sort;
   const isSorted = sort?.id === column.id;
-  const arrow = isSorted ? icon(sort.down ? "down" : "up") : svg("svg", { class: "icon", "aria-hidden": "true" });
+  const arrow = isSorted ? icon(sort.down ? "down" : "up") : null;
   const best = column.mode && DIRECTION[column.mode];
   const source = column.source ? `, ${column.source}` : "";
   const title = column.mode ? `${column.name}: ${column.mode === "max" ? "higher" : "lower"} is better${source}` : column.name;
@@ -34,16 +34,17 @@ export function header(column, state, actions) {
   );
   const parts = [sorter];
   if (state.boxes) parts.push(box(column, state, actions));
-  return el("div", { class: "title" }, parts);
+  return el("div", { class: column.type === "number" && column.id !== "started" ? "title right" : "title" }, parts);
 }
 
 function box(column, state, actions) {
-  const hint = column.type === "number" ? "> 0.5, 1..3" : "contains";
+  const hint = column.type === "number" ? "> 0.5" : "filter";
   const input = el("input", {
     type: "search",
     class: "filter",
     placeholder: hint,
     "aria-label": `filter ${column.name}`,
+    title: column.type === "number" ? "> 0.5, <= 3, = 1, 0.1..0.5" : "a part of the text",
     value: state.filters[column.id] ?? "",
     data: { filter: column.id },
     on: {

@@ -143,7 +143,7 @@ export class Parallel {
       nameTruncate: { maxWidth: 110, ellipsis: "\u2026" },
       axisLine: { lineStyle: { color: ink("line-strong"), width: 1 } },
       axisTick: { lineStyle: { color: ink("line-strong") } },
-      axisLabel: { color: muted, fontSize: 11, fontFamily: "system-ui, sans-serif", formatter: (value) => labelOf(value) },
+      axisLabel: { color: muted, fontSize: 11, fontFamily: "system-ui, sans-serif", formatter: (value) => labelOf(value), textBorderColor: ink("bg"), textBorderWidth: 3 },
       splitLine: { show: false },
       minorTick: { show: false },
       areaSelectStyle: { width: 18, borderWidth: 1, borderColor: ink("accent"), color: ink("accent"), opacity: 0.22 },

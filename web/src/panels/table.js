@@ -3,11 +3,12 @@
 import { FormatModule, FrozenColumnsModule, MoveColumnsModule, ResizeColumnsModule, ResizeTableModule, Tabulator } from "tabulator-tables";
 import { announce, debounced, el, icon, put } from "../dom.js";
 import { count, plural, short } from "../data/format.js";
-import { command } from "../data/command.js";
-import { groupCell, isNumber, runCell, textIn, usualColumns, widthOf } from "./cells.js";
+import { command, flag } from "../data/command.js";
+import { groupCell, isNumber, runCell, usualColumns, widthOf } from "./cells.js";
 import { ariaSort, header, nextSort } from "./headers.js";
 import { chips } from "./chips.js";
 import { columnChooser } from "./columns.js";
+import { targetOf } from "./target.js";
 import { rowKeys } from "./row_keys.js";
 import { commandLine, panel, popover, toggle } from "./panel.js";
 
@@ -301,19 +302,24 @@ export class RunTable {
     const { state } = this.store;
     const { root } = this.model.payload;
     const sort = state.sort && this.model.find(state.sort.id);
+    if (state.grouped && this.model.seeds.length) return this.groupCommand(sort);
     const isReverse = sort && state.sort.down !== (sort.mode === "max");
     const options = [
       ...this.view.filterOptions(),
       ["--sort", sort?.name],
-      isReverse ? "--reverse" : null,
+      flag("--reverse", isReverse),
     ];
     if (state.columns) options.push(["--columns", this.shown().map((column) => column.name).join(",")]);
-    else if (state.constant) options.push("--all-columns");
+    else if (state.constant) options.push(flag("--all-columns"));
     return command("list", root, ...options);
   }
 
-  /** Return the text of a column for the run of a row, as it stands in the table. */
-  text(column, at) {
-    return textIn(column, at);
+  groupCommand(sort) {
+    const { root } = this.model.payload;
+    const metric = sort?.part === "metrics" ? sort : targetOf(this.model, this.store);
+    if (!metric) return command("table", root, ...this.view.filterOptions());
+    const isBest = sort === metric && metric.mode && this.store.state.sort.down === (metric.mode === "max");
+    if (isBest) return command("best", root, metric.name, ["-n", String(this.view.groups().length || 1)], ...this.view.filterOptions());
+    return command("table", root, ["--metric", metric.name], ...this.view.filterOptions());
   }
 }
