@@ -128,7 +128,7 @@ export function debounced(wait, call) {
   };
 }
 
-/** Run `draw` once the element comes near the window, or when the page has nothing else to do. */
+/** Run `draw` once the element comes near the window, or the page is printed. */
 export function whenNear(node, draw) {
   let done = false;
   const once = () => {
@@ -142,5 +142,5 @@ export function whenNear(node, draw) {
     { rootMargin: "300px" },
   );
   watcher.observe(node);
-  return once;
+  addEventListener("beforeprint", once);
 }

@@ -16,7 +16,7 @@ export class ConditionError extends Error {}
 
 /** Return whether a text is meant as a condition rather than as words to look for. */
 export function looksLikeCondition(text) {
-  return /[<>=!`]|\b(in|and|or|not)\b\s*[("'[`\w]/.test(text);
+  return /[<>=!`]|\bin\b\s*[(["']|["']\s*in\b/.test(text);
 }
 
 function tokens(text) {

@@ -44,7 +44,7 @@ export class Curves {
 
   start() {
     this.fillMetrics();
-    this.near = whenNear(this.node, () => this.redraw(true));
+    whenNear(this.node, () => this.redraw(true));
   }
 
   fillMetrics() {
@@ -87,12 +87,13 @@ export class Curves {
 
   redraw(isNear = this.hasDrawn) {
     this.describeTools();
-    if (!isNear) return;
-    this.hasDrawn = true;
     const { state } = this.store;
     const metric = this.currentMetric();
     this.node.hidden = metric === null;
     if (metric === null) return;
+    this.command.show(this.commandText(metric), state.selected.length ? ["the selection"] : this.view.beyond);
+    if (!isNear) return;
+    this.hasDrawn = true;
     const of = curveGroups(this.model, this.runs(), metric, state.by);
     const lines = this.lines(of.groups);
     this.draw(lines, metric);
@@ -190,7 +191,6 @@ export class Curves {
       state.ylog || state.xlog ? "Log axes leave out what is not above zero." : "",
       lines.length ? "" : "No run that is shown has this curve.",
     );
-    this.command.show(this.commandText(metric), this.store.state.selected.length ? ["the selection"] : this.view.beyond);
   }
 
   commandText(metric) {

@@ -75,6 +75,7 @@ export class Parallel {
     if (this.node.hidden) return;
     const all = targets(model);
     this.metric.fill(all.map((column) => [column.key, column.name]), target?.key);
+    this.command.show(this.commandText(), this.view.beyond);
     if (!isNear) return;
     this.drawn = this.lines(axes, target);
     const { rows, having } = this.drawn;
