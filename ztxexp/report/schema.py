@@ -158,10 +158,10 @@ class Delta(TypedDict, total=False):
     """What has changed on a live page: an event ``delta`` of ``/api/events``.
 
     A run is known by its ``name``; one that the page does not have is new. A key that is missing
-    has not changed. ``run`` in ``curves`` is a place in ``runs`` of this delta. In ``failures`` and
-    ``best`` each item has ``names``, the names of its runs, beside ``runs``: the page's own order
-    may be another. Where a column comes or goes, varies or no longer does, or a run has gone, there
-    is an event ``reload`` instead: ``/api/data`` is to be read anew.
+    has not changed. ``run`` in ``curves`` is a place in ``runs`` of this delta; new runs come after
+    those that are there, so an index elsewhere is one of the whole page. Where a column comes or
+    goes, varies or no longer does, a run has gone, or a new one comes before others, there is an
+    event ``reload`` instead: ``/api/data`` is to be read anew.
     """
 
     state: int

@@ -88,9 +88,10 @@ class Events:
             if time.monotonic() - self._looked > LOOK_SEC:
                 await self._look(at_once=True)
             if self._packed is None or self._packed[0] != self._state:
-                state = self._state
                 self._packed = None  # both would need room
-                self._packed = state, await in_thread(lambda: _packed(self._reader.data()))
+                packed, event = await in_thread(lambda: _packed(*self._reader.data()))
+                self._packed = packed
+                self._keep(event)
             return self._packed
 
     async def tell(self, name: str) -> None:
@@ -165,8 +166,8 @@ class Events:
         news.set()
 
 
-def _packed(whole: Payload) -> bytes:
-    return gzip.compress(json_bytes(whole), _LEVEL, mtime=0)
+def _packed(whole: Payload, event: Event | None) -> tuple[tuple[int, bytes], Event | None]:
+    return (whole["state"], gzip.compress(json_bytes(whole), _LEVEL, mtime=0)), event
 
 
 def _text(state: int, name: str, body: bytes) -> bytes:

@@ -19,13 +19,14 @@ from ztxexp.analysis.run_table import RunTable
 from ztxexp.report.columns import runs_of
 from ztxexp.report.curves import curves_of
 from ztxexp.report.payload import launches_of, payload
-from ztxexp.report.schema import Delta, Payload
+from ztxexp.report.schema import Column, Delta, Payload, Runs
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.server.watching import Change, Watch
+from ztxexp.text.format import encodable
 from ztxexp_core.records import RUN_STATUS_RUNNING
 from ztxexp_core.store.run_folder import effective_record
 
-_SHARE = 10  # what has taken a second is not done again for so many
+_SHARE, _SHARE_OF_PARTS = 10, 30  # what has taken a second is not done again for so many
 _PARTS = ("failures", "best", "effects", "notes")
 _MOST_CURVES = 50  # runs whose curves one delta tells
 
@@ -46,7 +47,8 @@ class Event:
 class _Due:
     """Says when something may be done again, so that it takes a small share of the time."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, share: int = _SHARE, clock: Callable[[], float] = time.monotonic):
+        self._share = share
         self._clock = clock
         self._at = 0.0
 
@@ -58,7 +60,7 @@ class _Due:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._at = self._clock() + _SHARE * (time.thread_time() - self._began)
+        self._at = self._clock() + self._share * (time.thread_time() - self._began)
 
 
 class RootReader:
@@ -73,7 +75,7 @@ class RootReader:
 
     Example:
         >>> reader = RootReader(Path("results"), "results")
-        >>> reader.data()["runs"]["id"], reader.look()
+        >>> reader.data()[0]["runs"]["id"], reader.look()
         (['3f2a', '91bc'], None)
     """
 
@@ -83,23 +85,33 @@ class RootReader:
         self._called = called
         self._watch = Watch(root)
         self._table: RunTable | None = None
+        self._columns = _Columns()
+        self._running: dict[str, Object] = {}  # records of the runs under way
         self._changed: set[str] = set()
         self._told_of: set[str] = set()  # by other threads
         self._grown: set[str] = set()
         self._launches_changed = self._parts_changed = False
         self._parts: dict[str, Any] = {}
-        self._table_due, self._curves_due, self._parts_due = _Due(), _Due(), _Due()
+        self._table_due, self._curves_due, self._parts_due = _Due(), _Due(), _Due(_SHARE_OF_PARTS)
 
     def tell(self, name: str) -> None:
         """Say that a run has changed, so that it is looked at soon."""
         self._told_of.add(name)
 
-    def data(self) -> Payload:
-        """Return everything, as it was at the last look."""
+    def data(self) -> tuple[Payload, Event | None]:
+        """Return everything as it was at the last look, and what the other pages lack of it."""
         if self._table is None:
             self.look()
         with self._parts_due:
-            return self._payload()
+            whole = self._payload()
+        assert self._table is not None
+        self._columns = _Columns.of(self._table)
+        known, delta = bool(self._parts), self._new_parts(whole)
+        if not known or len(delta) == 1:
+            return whole, None
+        self.state += 1
+        whole["state"] = delta["state"] = self.state
+        return whole, Event(self.state, delta)
 
     def look(self, at_once: bool = False) -> Event | None:
         """Return what has changed since the last look; ``None`` where nothing has.
@@ -107,11 +119,11 @@ class RootReader:
         Args:
             at_once: do not put off what costs more than a look.
         """
-        change = self._watch.look(self._under_way())
+        change = self._watch.look(self._running)
         first = self._table is None
         self._take(change)
-        if first or ((self._changed or change.gone) and (at_once or self._table_due.now())):
-            event = self._read_again(bool(change.gone))
+        if first or (self._changed and (at_once or self._table_due.now())):
+            event = self._read_again()
             return None if first else event
         if self._grown and (at_once or self._curves_due.now()):
             return self._told(self._grown)
@@ -120,52 +132,52 @@ class RootReader:
 
     def _take(self, change: Change) -> None:
         told_of, self._told_of = self._told_of, set()
-        self._changed |= change.runs | change.gone | self._died() | told_of
-        self._changed |= change.tags
+        self._changed |= change.runs | change.gone | change.tags | self._died() | told_of
         self._grown |= change.curves
         self._launches_changed |= change.launches
 
     # ---- runs --------------------------------------------------------------------------------
 
-    def _under_way(self) -> list[str]:
-        if self._table is None:
-            return []
-        runs = self._table.runs
-        statuses = runs.run.column("status")
-        return [
-            name
-            for name, status in zip(runs.names, statuses, strict=True)
-            if status == RUN_STATUS_RUNNING
-        ]
-
     def _died(self) -> set[str]:
         """Return the runs under way whose process has gone: no date tells that."""
-        if self._table is None:
-            return set()
-        runs = self._table.runs
-        statuses = runs.run.column("status")
-        at = [place for place, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
         return {
-            runs.names[place]
-            for place, record in zip(at, runs.run.at(at), strict=True)
-            if effective_record(record or {}, f"{runs.root}/{runs.names[place]}").get("status")
-            != RUN_STATUS_RUNNING
+            name
+            for name, record in self._running.items()
+            if effective_record(record, f"{self.root}/{name}").get("status") != RUN_STATUS_RUNNING
         }
 
-    def _read_again(self, some_are_gone: bool) -> Event:
+    def _read_again(self) -> Event:
         """Read the runs again, and tell of those that have changed."""
         before = self._table
         with self._table_due:
             self._table = table = _with_logged(RunTable.read(self.root))
-            renamed = _named_anew(before, table)
+            self._running = _running(table)
+            changed, self._changed = self._changed | _named_anew(before, table), set()
+            goes_on = before is not None and self._fits(before, table, changed)
         self._parts_changed = True
-        changed, self._changed = self._changed | renamed, set()
-        missing = before is not None and not set(before.runs.names) <= set(table.runs.names)
-        if some_are_gone or missing or before is None or _columns(before) != _columns(table):
-            self._grown.clear()
-            self.state += before is not None
-            return Event(self.state)
-        return self._told(changed | self._grown)
+        if goes_on:
+            return self._told(changed | self._grown)
+        self.state += before is not None
+        return self._anew()
+
+    def _anew(self) -> Event:
+        """Return that everything is to be read anew."""
+        assert self._table is not None
+        self._columns = _Columns.of(self._table)
+        self._grown.clear()
+        return Event(self.state)
+
+    def _fits(self, before: RunTable, table: RunTable, changed: set[str]) -> bool:
+        """Return whether pages need only the runs that have changed, and no other columns.
+
+        To be quick it looks at these alone, beside one that was there before.
+        """
+        names = before.runs.names
+        if names != table.runs.names[: len(names)]:
+            return False
+        at = [place for place, name in enumerate(table.runs.names) if name in changed]
+        some = table.chosen(sorted({*at, 0} if names else at))
+        return bool(names) and self._columns.hold(_Columns.of(some))
 
     def _told(self, names: Iterable[str]) -> Event:
         """Return a delta about some runs, and about what else has changed."""
@@ -179,8 +191,9 @@ class RootReader:
                 at = [place for place, name in enumerate(table.runs.names) if name in wanted]
                 if wanted & self._grown:
                     self._table = table = _with_logged(table, wanted & self._grown)
-                chosen = table.chosen(at)
-                delta["runs"] = runs_of(chosen)
+                if not self._columns.metrics.issuperset(table.chosen(at).metrics.names()):
+                    return self._anew()
+                delta["runs"] = _runs_of(table, at, self._columns)
                 delta["curves"] = curves_of(table.chosen(at[-_MOST_CURVES:]))["series"]
                 offset = max(0, len(at) - _MOST_CURVES)
                 for series in delta["curves"]:
@@ -190,38 +203,81 @@ class RootReader:
             delta["launches"] = launches_of(self._watch.launches)
             self._launches_changed = False
         if self._parts_changed and self._parts_due.now():
-            self._add_parts(delta)
+            with self._parts_due:
+                delta.update(self._new_parts(self._payload()))
         return Event(self.state, delta)
 
-    def _add_parts(self, delta: Delta) -> None:
-        """Add means, effects, failures and notes that have changed."""
-        with self._parts_due:
-            whole = self._payload()
+    def _new_parts(self, whole: Payload) -> Delta:
+        """Return means, effects, failures and notes that have changed since they were told."""
+        delta = Delta(state=self.state)
         self._parts_changed = False
         for name in _PARTS:
             part: Any = whole[name]  # type: ignore[literal-required]
             if part != self._parts.get(name):
                 self._parts[name] = part
-                delta[name] = _with_names(part, whole["runs"]["name"])  # type: ignore[literal-required]
+                delta[name] = part  # type: ignore[literal-required]
+        return delta
 
     def _payload(self) -> Payload:
         assert self._table is not None
         return payload(self._table, self._called, live=True, state=self.state)
 
 
-def _with_names(part: list[Any], names: Sequence[str]) -> list[Any]:
-    """Return items of a part with the names of their runs, where they have any."""
-    return [
-        {**one, "names": [names[at] for at in one["runs"]]}
-        if isinstance(one, dict) and "runs" in one
-        else one
-        for one in part
-    ]
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a page.
+
+    Attributes:
+        config: keys of the configuration.
+        varying: those in which runs differ.
+        metrics: names of metrics.
+    """
+
+    config: frozenset[str] = frozenset()
+    varying: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, table: RunTable) -> _Columns:
+        names = table.config.names(), table.varying, table.metrics.names()
+        return cls(*map(frozenset, names))
+
+    def hold(self, other: _Columns) -> bool:
+        """Return whether others are all among these."""
+        return (
+            other.config <= self.config
+            and other.varying <= self.varying
+            and other.metrics <= self.metrics
+        )
 
 
-def _columns(table: RunTable) -> object:
-    """Return what decides whether a page's columns hold."""
-    return table.config.names(), table.varying, table.metrics.names()
+def _runs_of(table: RunTable, at: Sequence[int], columns: _Columns) -> Runs:
+    """Return some runs with the columns of all, so that a value that is gone is told, too."""
+    runs = runs_of(table.chosen(at))
+    there = {(column["key"], column["part"]) for column in runs["columns"]}
+    for part, names in (("config", columns.config), ("metrics", columns.metrics)):
+        for key in sorted(map(str, map(encodable, names))):
+            if (key, part) not in there:
+                runs["columns"].append(
+                    Column(
+                        key=key,
+                        part=part,  # type: ignore[typeddict-item]
+                        type="number",
+                        varies=True,
+                        seed=False,
+                        mode=None,
+                        source=None,
+                        values=[None] * len(at),
+                    )
+                )
+    return runs
+
+
+def _running(table: RunTable) -> dict[str, Object]:
+    runs = table.runs
+    statuses = runs.run.column("status")
+    at = [place for place, status in enumerate(statuses) if status == RUN_STATUS_RUNNING]
+    return {runs.names[place]: one or {} for place, one in zip(at, runs.run.at(at), strict=True)}
 
 
 def _named_anew(before: RunTable | None, table: RunTable) -> set[str]:
@@ -256,4 +312,4 @@ def _with_logged(table: RunTable, names: Iterable[str] | None = None) -> RunTabl
         metrics.size, metrics.groups, {**metrics.overrides, **logged}, metrics.unread
     )
     replaced = dataclasses.replace(runs, metrics=with_last)
-    return RunTable(replaced, table.names, table.places, table.whole, table.logged)
+    return RunTable(replaced, table.names, table.places, table.whole or table, table.logged)

@@ -19,6 +19,7 @@ from ztxexp_core.store.files import LAUNCHES, shared_folder
 from ztxexp_core.store.run_folder import run_names
 
 _IN_TURN = 10  # looks in which every run is looked at once
+_LIST_AGAIN = 60  # looks; the root's date would tell in any case but a very quick change
 _RECORD, _CURVE, _TAGS = "run.json", "metrics.jsonl", "tags.jsonl"
 Mark = bytes
 _NOTHING: Mark = array("q", [0, 0, 0, 0]).tobytes()
@@ -108,7 +109,7 @@ class Watch:
     def _list(self, change: Change) -> bool:
         """List the runs again where the root has changed; return whether there are others."""
         date = os.stat(self._root).st_mtime_ns
-        if date == self._root_date and self._turn % _IN_TURN:
+        if date == self._root_date and self._turn % _LIST_AGAIN:
             return False
         self._root_date = date
         names = run_names(self._root)
