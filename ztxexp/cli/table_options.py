@@ -30,8 +30,8 @@ def table_options(command: _Command) -> _Command:
     decorated: Any = with_asked
     keys: dict[str, Any] = {"metavar": "KEYS", "cls": Joined, "shell_complete": complete_key}
     options = [
-        click.option("--rows", **keys, help="Keys of the rows."),
-        click.option("--cols", **keys, help="Keys of the columns."),
+        click.option("--rows", **keys, help="Keys of the rows; none: one row."),
+        click.option("--cols", **keys, help="Keys of the columns; none: one for each metric."),
         click.option(
             "--metric",
             metavar="NAMES",
@@ -117,6 +117,8 @@ def asked_of(given: Mapping[str, Any]) -> dict[str, Any]:
         if name in asked:
             names = _names(asked[name])
             asked[name] = names[0] if len(names) == 1 else names
+            if asked[name] == "none" and name in ("rows", "cols"):
+                asked[name] = []
     if asked.get("against", "best") != "best":
         asked["against"] = _pairs(asked["against"])
     if "labels" in asked:

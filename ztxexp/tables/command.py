@@ -43,7 +43,7 @@ def words_of(source: Mapping[str, Any]) -> list[str]:
         elif name in ("tags", "statuses"):
             for one in [value] if isinstance(value, str) else value:
                 words += [f"--{_NAMES[name]}", shlex.quote(str(one))]
-        elif value not in (None, "", [], ()):
+        elif value not in (None, ""):
             words += [f"--{_NAMES.get(name, name)}", shlex.quote(_joined(value))]
     for key, values in order.items():
         words += ["--order", shlex.quote(f"{key}={_joined(values)}")]

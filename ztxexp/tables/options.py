@@ -121,7 +121,7 @@ class Options:
         given = {
             one.name: getattr(self, one.name)
             for one in fields(self)
-            if one.init and getattr(self, one.name) not in (one.default, [], ())
+            if one.init and getattr(self, one.name) != one.default
         }
         if isinstance(given.get("labels"), Mapping):
             given["labels"] = flat_labels(given["labels"])

@@ -19,7 +19,7 @@ from ztxexp_core.errors import ConfigError, ZtxexpError
 
 EXACT_PAIRS = 12  # up to so many pairs all 2**n changes of signs are counted
 RESAMPLES = 9999
-_DIGITS = 12  # of differences: what is beyond is noise of floats, and would break ties
+_DIGITS = 14  # of differences: what is beyond is noise of floats, and would break ties
 
 
 class Outcome(NamedTuple):
