@@ -23,7 +23,14 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.rendering import CSV, JSON, JSONL, MARKDOWN, TABLE
-from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.cli.shared import direction_option
+from ztxexp.cli.table_files import (
+    ForPapers,
+    file_options,
+    table_root_option,
+    write_macros,
+    written_latex,
+)
 from ztxexp.cli.table_options import table_options
 from ztxexp.text.drawing import shown_width
 from ztxexp.text.format import plural
@@ -38,19 +45,19 @@ _ENDINGS = {".tex": _LATEX, ".html": _HTML, ".htm": _HTML, ".xlsx": _EXCEL}
 
 
 @click.command("table")
-@root_option
+@table_root_option
 @table_options
 @over_option("every run counts")
-@click.option("--siunitx", is_flag=True, help="In LaTeX: columns that siunitx aligns.")
-@click.option("--record", is_flag=True, help="Print the comments that a file gets, too.")
+@click.option("--record", is_flag=True, help="On a terminal, too: the comments of a file.")
 @direction_option
 @filter_options()
+@file_options
 @output_options_with(_ENDINGS)
 def command(
     root: Path,
     asked: dict[str, Any],
     over: str | None,
-    siunitx: bool,
+    papers: ForPapers,
     record: bool,
     mode: str,
     filters: Filters,
@@ -60,12 +67,16 @@ def command(
 
     What is not given is what the sweep file says under `table`, else the keys that vary. Missing
     cells are `--`; `ztxexp complete` runs them. Only runs that succeeded count.
+
+    What is written as .tex, .md or .html says in comments from which runs each cell is;
+    `ztxexp table --verify FILE...` checks it against the runs.
     """
     from ztxexp.analysis.run_table import SUCCEEDED
     from ztxexp.tables.making import table_of
     from ztxexp.tables.options import Options
     from ztxexp.tables.tests import need_scipy
 
+    papers.check(output.format)
     if over is not None:
         asked["over"] = [] if over == "none" else names_of(over)
     if mode:
@@ -78,7 +89,9 @@ def command(
     for metric in [metrics] if isinstance(metrics, str) else metrics or ():
         every.column(metric, "--metric")
     table = table_of(every, filters.as_mapping(), root, **asked)
-    _write(table, output, siunitx, record or output.path is not None)
+    to_terminal = output.path is None and sys.stdout.isatty()
+    _write(table, output, papers, record or not to_terminal)
+    write_macros(table, papers)
     others = [name for name in every.numbers if name not in {one.name for one in table.metrics}]
     if metrics is None and others:
         say(f"--metric NAME shows another: {', '.join(others[:_OTHERS_SHOWN])}")
@@ -101,9 +114,7 @@ def _notes(table: Table, output: Output) -> list[str]:
 # ---- writing -----------------------------------------------------------------------------------
 
 
-def _write(table: Table, output: Output, siunitx: bool, record: bool) -> None:
-    if siunitx and output.format != _LATEX:
-        raise OptionError("--siunitx is for LaTeX: --format tex, or -o FILE.tex")
+def _write(table: Table, output: Output, papers: ForPapers, record: bool) -> None:
     if output.format == _EXCEL:
         if output.path is None:
             raise OptionError("an Excel file needs a name: -o FILE.xlsx")
@@ -114,7 +125,7 @@ def _write(table: Table, output: Output, siunitx: bool, record: bool) -> None:
     elif output.format == TABLE:
         _draw(table, output)
     elif output.format in (CSV, MARKDOWN, _LATEX, _HTML):
-        text = _writers(siunitx, record)[output.format](table, output.path)
+        text = _writers(papers, record)[output.format](table, output.path)
         if output.path is None:
             write_data(text)
         else:
@@ -124,17 +135,16 @@ def _write(table: Table, output: Output, siunitx: bool, record: bool) -> None:
         write_table(*_shown(table), output, chosen=True)
 
 
-def _writers(siunitx: bool, record: bool) -> dict[str, Callable[[Table, str | None], str]]:
+def _writers(papers: ForPapers, record: bool) -> dict[str, Callable[[Table, str | None], str]]:
     from ztxexp.tables.csv import csv_text
     from ztxexp.tables.html import html_text
-    from ztxexp.tables.latex import latex_text
     from ztxexp.tables.markdown import markdown_text
 
     return {
         CSV: lambda table, path: csv_text(table),
         MARKDOWN: lambda table, path: markdown_text(table, path, record),
         _HTML: lambda table, path: html_text(table, path, record),
-        _LATEX: lambda table, path: latex_text(table, siunitx, path=path, record=record),
+        _LATEX: lambda table, path: written_latex(table, path, papers, record),
     }
 
 

@@ -74,7 +74,9 @@ def latex_text(
         body.insert(0, f"% {strange}: XeLaTeX and LuaLaTeX print it, pdflatex does not")
     if not record:
         return "\n".join(body) + "\n"
-    return written_record(table, "\n".join(body), LATEX, writer.places, path, notes)
+    given = {"siunitx": siunitx, "caption": caption, "ref": ref, "notes": notes, "size": size}
+    asked = {name: value for name, value in given.items() if value not in (None, False)}
+    return written_record(table, "\n".join(body), LATEX, writer.places, path, notes, asked)
 
 
 def _small_notes(table: Table) -> Iterator[str]:

@@ -45,6 +45,7 @@ def written_record(
     places: Mapping[Place, tuple[int, int]],
     path: str | Path | None = None,
     printed_notes: bool = True,
+    asked: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a written table with its record in comments.
 
@@ -55,6 +56,7 @@ def written_record(
         places: where each of its cells stands in the grid of ``body``.
         path: the file it is for; the results root is recorded as seen from there.
         printed_notes: whether the sentences below the table are printed, and not in comments only.
+        asked: what else was asked for, to write it anew.
     """
     printed = grid(body, form)
     cells = [cell_record(table, place, printed[at[0]][at[1]]) for place, at in places.items()]
@@ -63,6 +65,7 @@ def written_record(
         record["sha256"] = sum_of(record)
     head = {"form": form, **head_record(table, path)}
     head |= {"notes": "printed"} if printed_notes else {}
+    head |= {"asked": dict(asked)} if asked else {}
     notes = list(map(one_line, table.footer))
     end = end_record(head, cells, notes)
     others = {at: text for at, text in _numbered(printed) if at not in set(places.values())}

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.to_type import line_to_type
+from ztxexp.tables.command import words_of
 from ztxexp.tables.making import rebuilt
 from ztxexp.tables.model import Table
-from ztxexp.tables.record import safe_json
+from ztxexp.tables.record import HTML, LATEX, MACROS, MARKDOWN, Block, safe_json
+from ztxexp.text.format import short_path
 from ztxexp_core.errors import ConfigError
+
+_FORMATS = {LATEX: "tex", MARKDOWN: "md", HTML: "html"}
 
 
 class Maker:
@@ -60,6 +66,30 @@ class Maker:
         if key not in self._tables:
             self._tables[key] = rebuilt({**source, "options": options}, root)
         return self._tables[key]
+
+    def command(self, block: Block, path: str | Path, whole: bool) -> list[str]:
+        """Return the command line that writes a table anew; none where its record is damaged.
+
+        Args:
+            block: the table.
+            path: the file that it is in.
+            whole: whether it is all that the file has.
+        """
+        try:
+            root = self.root_of(str(block.head["root"]), path)
+            words = words_of(block.head["source"])
+        except (ConfigError, KeyError, TypeError, AttributeError):
+            return []
+        file = shlex.quote(short_path(path))
+        if block.kind == MACROS:
+            prefix = str(block.head.get("prefix") or "")
+            words += ["--macros", file, *(["--prefix", shlex.quote(prefix)] if prefix else [])]
+        else:
+            asked = block.head.get("asked")
+            for name, value in asked.items() if isinstance(asked, dict) else ():
+                words += [f"--{name}", *([] if value is True else [shlex.quote(str(value))])]
+            words += ["-o", file] if whole else ["--format", _FORMATS.get(block.form, LATEX)]
+        return [line_to_type(root, "table", *words)]
 
 
 def place_of(recorded: str, path: str | Path) -> Path | None:

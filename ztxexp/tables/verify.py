@@ -75,12 +75,14 @@ class Checked:
         cells: how many cells of tables it has.
         macros: how many numbers for the text it has.
         problems: what does not hold.
+        commands: the command lines that write anew what does not hold.
     """
 
     path: str
     cells: int = 0
     macros: int = 0
     problems: list[Problem] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
     @property
     def has_record(self) -> bool:
@@ -134,8 +136,11 @@ def check(path: str | Path, maker: Maker) -> Checked:
             checked.macros += len(block.cells)
         else:
             checked.cells += len(block.cells)
-        for cell, problem, fatal in _problems(block, path, maker):
+        problems = list(_problems(block, path, maker))
+        for cell, problem, fatal in problems:
             checked.problems.append(Problem(checked.path, problem, cell, line, fatal))
+        if any(fatal for _, _, fatal in problems):
+            checked.commands += maker.command(block, path, whole=len(made) == 1)
     return checked
 
 
@@ -240,7 +245,7 @@ def _at(printed: list[list[str]], at: Any) -> str | None:
 def _plain(text: str) -> str:
     """Return what a cell says without the words of LaTeX and HTML."""
     text = re.sub(r"\\(?:phantom|llap)\{(?:[^{}]|\{[^{}]*\})*\}", "", text)
-    text = re.sub(r"\\pm\b", "±", text.replace("\\,", " "))
+    text = re.sub(r"\\pm\b", "±", text.replace(r"{\scriptstyle\,", " "))
     text = re.sub(r"\\[a-zA-Z]+\s*|[{}$*]|</?\w+>", "", text)
     return cut(" ".join(text.split()), 60)
 
