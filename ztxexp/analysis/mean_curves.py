@@ -81,7 +81,7 @@ class MeanCurve:
             complete = n == size
             low = high = math.nan
             if complete and size > 1:
-                low, high = _band(band, by_step[step], mean, std)
+                low, high = band_of(band, by_step[step], mean, std)
             steps.append(Step(step, mean, low, high, n, complete))
         return steps
 
@@ -96,7 +96,15 @@ class MeanCurve:
         )
 
 
-def _band(band: str, values: Sequence[float], mean: float, std: float) -> tuple[float, float]:
+def band_of(band: str, values: Sequence[float], mean: float, std: float) -> tuple[float, float]:
+    """Return both ends of a band around a mean.
+
+    Args:
+        band: one of :data:`BANDS`.
+        values: two or more finite numbers.
+        mean: of these.
+        std: of these.
+    """
     if band == "none":
         return math.nan, math.nan
     if band == "minmax":
@@ -232,13 +240,13 @@ def best_curves(steps: Sequence[Sequence[Step]], mode: str, most: int) -> list[i
     return sorted(sorted(last, key=last.__getitem__)[:most])
 
 
-def check_band(band: str) -> None:
+def check_band(band: str, argument: str = "band") -> None:
     """Refuse a word that is no band.
 
     Raises:
         ConfigError: it is none of :data:`BANDS`.
     """
-    checked_choice(option("band"), band, BANDS)
+    checked_choice(option(argument), band, BANDS)
 
 
 def no_curve(table: RunTable, metric: str) -> str:

@@ -104,7 +104,7 @@ class _Range:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:.4g} to {self.high:.4g}"
+        return f"{self.low:.3g} to {self.high:.3g}"
 
 
 def _in_ranges(cells: Sequence[Any]) -> list[Any]:

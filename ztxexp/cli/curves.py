@@ -248,4 +248,4 @@ def _plot(known: MeanCurves, mode: str, axes: tuple[bool, bool]) -> str:
     if len(shown) < len(steps):
         title += f", the best {len(shown)} of {len(steps)}"
     width = min(shown_width(), _WIDEST)
-    return drawn(lines, width, _HEIGHT, title, "step", *axes, has_colours()) + "\n"
+    return drawn(lines, width, _HEIGHT, title, "step", *axes, has_colours()) + "\n\n"

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ztxexp.analysis.grouping import rank
+from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures.style import MOST
-from ztxexp.results.keys import codes_of
+from ztxexp.results.keys import ABSENT, codes_of
 
 
 @dataclass
@@ -37,6 +39,29 @@ class Palette:
         of_code = {code: slot for code, (_, slot) in zip(codes, known, strict=False)}
         wanted = [of_code[code] for code in codes[len(known) :]]
         return _apart(wanted, codes[len(known) :])
+
+
+def every_value(table: RunTable, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the values that all runs of a root have under some keys, in order.
+
+    Args:
+        table: some of its runs.
+        keys: the keys.
+    """
+    whole = table.whole or table
+    columns = [whole.find(key) for key in keys]
+    cells = [[None] * len(whole) if one is None else one for one in columns]
+    codes = [codes_of(one) for one in cells]
+    value_of: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    for at in range(len(whole)):
+        value_of.setdefault(tuple(of[at] for of in codes), tuple(of[at] for of in cells))
+    order = sorted(value_of, key=lambda code: tuple(map(rank, value_of[code], code)))
+    return [value_of[code] for code in order]
+
+
+def plain_values(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return values with ``None`` where a key is absent, as :func:`every_value` has them."""
+    return tuple(None if value is ABSENT else value for value in values)
 
 
 def _apart(wanted: Sequence[int], codes: Sequence[int]) -> list[int]:

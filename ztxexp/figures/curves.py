@@ -17,10 +17,11 @@ from ztxexp.analysis.mean_curves import (
 )
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures import axes, words
-from ztxexp.figures.colours import Palette
+from ztxexp.figures.colours import Palette, every_value, plain_values
 from ztxexp.figures.plot import Plot, check_axes
 from ztxexp.figures.style import COLOURS, DASHES, GREY, MOST, Style
 from ztxexp.results.keys import ABSENT
+from ztxexp.text.format import encodable, plural
 from ztxexp.text.wording import either
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class _Drawing:
         self.steps = [curve.steps(band) for curve in known.curves]
         self.labels = [words.group_text(known.keys, curve.values) for curve in known.curves]
         self.shown = best_curves(self.steps, self.direction.mode if self.direction else "max", MOST)
-        values = [tuple(known.curves[at].values) for at in self.shown]
-        every = _every(known)
+        values = [plain_values(known.curves[at].values) for at in self.shown]
+        every = every_value(known.table, known.keys)
         self.slots = palette.slots_of(known.keys, values, every)
         self.left_out = [_inside(steps)[1] for steps in self.steps]
 
@@ -186,8 +187,6 @@ class _Drawing:
         """Return a row for each group and step."""
         import pandas as pd
 
-        from ztxexp.text.format import encodable
-
         columns: dict[str, list[Any]] = {}
         for at, key in enumerate(self.known.keys):
             cells = []
@@ -240,8 +239,8 @@ class _Drawing:
         skipped = sum(map(len, self.left_out))
         if skipped:
             parts.append(
-                f"{skipped} steps in between that not all seeds have are left out; nothing is "
-                "interpolated."
+                f"Left out: {plural(skipped, 'step')} in between that not all seeds have; nothing "
+                "is interpolated."
             )
         if any(not _inside(steps)[0] for steps in self.steps):
             parts.append(
@@ -254,7 +253,7 @@ class _Drawing:
             for value in points.values()
         )
         if lost:
-            parts.append(f"{lost} values are NaN or infinite and do not count.")
+            parts.append(f"NaN or infinite, and not counted: {plural(lost, 'value')}.")
         return parts
 
     def _many(self, others: int) -> str:
@@ -269,22 +268,6 @@ def _smoothing(weight: float) -> str:
         return "Not smoothed."
     average = f"an exponential moving average of weight {weight:g}"
     return f"Smoothed: each run is {average}, before the mean."
-
-
-def _every(known: MeanCurves) -> list[tuple[Any, ...]]:
-    """Return the values that all runs of the root have under the keys, in order."""
-    from ztxexp.analysis.grouping import rank
-    from ztxexp.results.keys import codes_of
-
-    whole = known.table.whole or known.table
-    columns = [whole.find(key) for key in known.keys]
-    cells = [[None] * len(whole) if one is None else one for one in columns]
-    codes = [codes_of(one) for one in cells]
-    value_of: dict[tuple[int, ...], tuple[Any, ...]] = {}
-    for at in range(len(whole)):
-        value_of.setdefault(tuple(of[at] for of in codes), tuple(of[at] for of in cells))
-    order = sorted(value_of, key=lambda code: tuple(map(rank, value_of[code], code)))
-    return [value_of[code] for code in order]
 
 
 def _inside(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:

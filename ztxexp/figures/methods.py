@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ztxexp.results.arguments import Labels, Statuses, as_list, checked_filters
+from ztxexp.results.arguments import Statuses, Tags, as_list, checked_filters
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 
@@ -24,13 +24,21 @@ Look = str | Mapping[str, Any] | None
 _SUCCEEDED: Statuses = (RUN_STATUS_SUCCEEDED,)
 
 
-class FigureFilters(Labels, total=False):
-    """Which runs a figure is of, see :class:`FigureMethods`."""
+class BarFilters(TypedDict, total=False):
+    """Which runs bars are of, see :class:`FigureMethods`; of a group of launches by ``where``."""
 
     where: str | None
     code: str | None
     function: str | None
     statuses: Statuses
+    experiment_name: str | None
+    tags: Tags | None
+
+
+class FigureFilters(BarFilters, total=False):
+    """Which runs a figure is of, see :class:`FigureMethods`."""
+
+    group: str | None
 
 
 class FigureMethods:
@@ -130,6 +138,302 @@ class FigureMethods:
             width,
         )
 
+    def bars(
+        self,
+        metric: str,
+        by: Keys | None = None,
+        group: Keys = (),
+        *,
+        over: Keys | None = None,
+        show: Literal["ci95", "std", "sem", "minmax", "none"] = "ci95",
+        raw: bool = False,
+        zero: bool = True,
+        mode: Mode = "",
+        at: str | int | float | None = None,
+        ax: Any = None,
+        style: Look = None,
+        width: str | float | None = None,
+        **filters: Unpack[BarFilters],
+    ) -> Plot:
+        """Draw the mean of a metric over seeds as bars with intervals. (Since 2.0.)
+
+        Args:
+            metric: its key.
+            by: keys that make the places of the axis; ``None``: all that vary but for ``over`` and
+                ``group``.
+            group: keys whose values stand side by side at each place, at most 8, with colours.
+            over: keys whose values are averaged over; ``None``: those of seeds; ``[]``: every run
+                of a bar counts.
+            show: what intervals are: 95 % confidence interval of the mean by Student's t, standard
+                deviation, standard error, smallest and largest, or none.
+            raw: draw single runs as dots.
+            zero: begin the axis at zero; without it means are dots, since bars that begin elsewhere
+                mislead.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+            ax: axes to draw into; by default a figure is made.
+            style: as of :meth:`curves`.
+            width: as of :meth:`curves`.
+            **filters: see :class:`FigureMethods`; a group of launches is chosen by
+                ``where="run.group == 'name'"``.
+
+        Returns:
+            The figure; ``.data`` has a row for each bar: ``mean``, ``low``, ``high``, ``n``.
+
+        Raises:
+            ZtxexpError: no run has a finite number, or matplotlib is missing.
+            ConfigError: an argument that makes no sense, or more bars than can be read.
+
+        Example:
+            >>> bars = ResultAnalyzer("./results").bars("accuracy", by="dataset", group="model")
+            >>> bars.save("bars.pdf", style="icml")
+        """
+        from ztxexp.figures.bars import bars_plot
+
+        return bars_plot(
+            self._runs(filters, at, ax),
+            metric,
+            _keys(by, "by"),
+            as_list(group, "group"),
+            _keys(over, "over"),
+            show,
+            raw,
+            zero,
+            mode,
+            self._palette,
+            ax,
+            style,
+            width,
+        )
+
+    def scatter(
+        self,
+        key: str,
+        metric: str,
+        *,
+        color: str | None = None,
+        over: Keys | None = (),
+        logx: bool = False,
+        logy: bool = False,
+        mode: Mode = "",
+        at: str | int | float | None = None,
+        ax: Any = None,
+        style: Look = None,
+        width: str | float | None = None,
+        **filters: Unpack[FigureFilters],
+    ) -> Plot:
+        """Draw a metric against a parameter, a dot for each run. (Since 2.0.)
+
+        Args:
+            key: a key of the configuration, a metric, or ``"run.duration_sec"`` and the like;
+                values that are no numbers stand side by side.
+            metric: its key.
+            color: a key for colours: of at most 8 values a legend, of more numbers a scale.
+            over: keys whose values are averaged over, ``"seed"``: then a dot is a setting, with its
+                standard deviation; by default each run is a dot.
+            logx: logarithmic x.
+            logy: logarithmic y.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+            ax: axes to draw into; by default a figure is made.
+            style: as of :meth:`curves`.
+            width: as of :meth:`curves`.
+            **filters: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each dot.
+
+        Raises:
+            ZtxexpError: no run has a finite number, or matplotlib is missing.
+            ConfigError: an argument that makes no sense.
+
+        Example:
+            >>> ResultAnalyzer("./results").scatter("lr", "accuracy", color="hidden", logx=True)
+        """
+        from ztxexp.figures.scatter import scatter_plot
+
+        return scatter_plot(
+            self._runs(filters, at, ax),
+            key,
+            metric,
+            color,
+            _keys(over, "over"),
+            logx,
+            logy,
+            mode,
+            self._palette,
+            ax,
+            style,
+            width,
+        )
+
+    def effects(
+        self,
+        metric: str,
+        keys: Keys | None = None,
+        *,
+        over: Keys | None = None,
+        mode: Mode = "",
+        at: str | int | float | None = None,
+        ax: Any = None,
+        style: Look = None,
+        width: str | float | None = None,
+        **filters: Unpack[FigureFilters],
+    ) -> Plot:
+        """Draw how much each key moves a metric, all else taken together. (Since 2.0.)
+
+        Seeds are averaged first, so no seed counts as a parameter. A row for each value of a key:
+        its mean over all settings, with a 95 % interval. Keys whose effects do not add up are
+        marked, and log and caption say where it shows; see :mod:`ztxexp.analysis.effects` for how
+        that is judged.
+
+        Args:
+            metric: its key.
+            keys: which; ``None``: all that vary but for ``over``.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+            ax: axes to draw into; by default a figure is made.
+            style: as of :meth:`curves`.
+            width: as of :meth:`curves`.
+            **filters: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each value of each key: ``mean``, ``low``, ``high``,
+            ``n`` (settings), ``range`` of the key, ``interacts``.
+
+        Raises:
+            ZtxexpError: there is nothing to compare, or matplotlib is missing.
+            ConfigError: a key or metric that no run has, or a key that does not vary.
+
+        Example:
+            >>> effects = ResultAnalyzer("./results").effects("accuracy")
+            >>> effects.data[["key", "range"]].drop_duplicates()
+        """
+        from ztxexp.figures.effects import effects_plot
+
+        return effects_plot(
+            self._runs(filters, at, ax),
+            metric,
+            _keys(keys, "keys"),
+            _keys(over, "over"),
+            mode,
+            ax,
+            style,
+            width,
+        )
+
+    def parallel(
+        self,
+        keys: Keys | None,
+        metric: str,
+        *,
+        over: Keys | None = None,
+        mode: Mode = "",
+        at: str | int | float | None = None,
+        ax: Any = None,
+        style: Look = None,
+        width: str | float | None = None,
+        **filters: Unpack[FigureFilters],
+    ) -> Plot:
+        """Draw a line for each setting through its values, coloured by the metric. (Since 2.0.)
+
+        Numbers over two decades or more stand on a logarithmic axis, which its name says.
+
+        Args:
+            keys: those with an axis, at most 8; ``None``: all that vary but for ``over``.
+            metric: its key; it has the axis at the right.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            mode: ``"max"`` or ``"min"``, what is the best: these lines are above the others.
+            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+            ax: axes to draw into; by default a figure is made.
+            style: as of :meth:`curves`.
+            width: as of :meth:`curves`.
+            **filters: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each setting.
+
+        Raises:
+            ZtxexpError: no run has a finite number, or matplotlib is missing.
+            ConfigError: an argument that makes no sense, or too many keys.
+
+        Example:
+            >>> ResultAnalyzer("./results").parallel(["lr", "hidden"], "accuracy")
+        """
+        from ztxexp.figures.parallel import parallel_plot
+
+        return parallel_plot(
+            self._runs(filters, at, ax),
+            _keys(keys, "keys"),
+            metric,
+            _keys(over, "over"),
+            mode,
+            ax,
+            style,
+            width,
+        )
+
+    def ranks(
+        self,
+        metric: str,
+        methods: Keys,
+        blocks: Keys,
+        *,
+        over: Keys | None = None,
+        alpha: float = 0.05,
+        mode: Mode = "",
+        at: str | int | float | None = None,
+        ax: Any = None,
+        style: Look = None,
+        width: str | float | None = None,
+        **filters: Unpack[FigureFilters],
+    ) -> Plot:
+        """Draw mean ranks of methods over blocks, and which cannot be told apart. (Since 2.0.)
+
+        A critical difference diagram after Demšar (2006): Friedman's test, then the critical
+        difference of Nemenyi. Fewer than 5 blocks are refused. A block that lacks a method is left
+        out, and the caption says so. Needs scipy, too (``pip install "ztxexp[stats]"``).
+
+        Args:
+            metric: its key; seeds are averaged before ranks are given.
+            methods: keys that make the methods, 3 to 20.
+            blocks: keys that make the blocks, such as data sets.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            alpha: the level.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
+            ax: axes to draw into; by default a figure is made.
+            style: as of :meth:`curves`.
+            width: as of :meth:`curves`.
+            **filters: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each method: its mean rank, and its rank in each
+            block.
+
+        Raises:
+            ZtxexpError: too few blocks or methods, or a library is missing.
+            ConfigError: nothing says what is the best, or an argument that makes no sense.
+
+        Example:
+            >>> ResultAnalyzer("./results").ranks("accuracy", methods="model", blocks="dataset")
+        """
+        from ztxexp.figures.ranks import ranks_plot
+
+        return ranks_plot(
+            self._runs(filters, at, ax),
+            metric,
+            as_list(methods, "methods"),
+            as_list(blocks, "blocks"),
+            _keys(over, "over"),
+            alpha,
+            mode,
+            ax,
+            style,
+            width,
+        )
+
     def _runs(self, filters: Any, at: str | int | float | None, ax: Any) -> RunTable:
         """Return the runs that are drawn; matplotlib is looked for first."""
         from ztxexp.analysis.choosing import chosen_runs
@@ -137,7 +441,8 @@ class FigureMethods:
 
         check_axes(ax)
         given: dict[str, Any] = {"statuses": _SUCCEEDED}
-        given |= checked_filters(filters, FigureFilters)
+        checked_filters(filters, FigureFilters)
+        given |= filters
         if "experiment_name" in given:
             given["experiment"] = given.pop("experiment_name")
         if isinstance(given.get("tags"), Mapping):

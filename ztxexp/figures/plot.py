@@ -60,7 +60,7 @@ class Plot:
         width: str | float | None = None,
     ) -> None:
         self.data = data
-        self.caption = caption
+        self.caption = sanitize_for_terminal(str(encodable(caption)))
         self._draw = draw
         self._height = height
         self._asked = (style, width)

@@ -25,7 +25,7 @@ DASHES: tuple[Any, ...] = (
     (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)), (0, (5, 1, 2, 1)),
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo", "++")
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "oo", "++")
 MOST = len(COLOURS)
 """More groups than this cannot be told apart."""
 GREY = "#999999"

@@ -31,7 +31,7 @@ class Filters(Labels, total=False):
     metrics_filename: str
 
 
-def checked_filters(filters: Any, known: type[Labels]) -> Any:
+def checked_filters(filters: Any, known: type[Any]) -> Any:
     """Return filters after a check of their names.
 
     Raises:

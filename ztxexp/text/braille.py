@@ -37,6 +37,7 @@ def drawn(
     logx: bool = False,
     logy: bool = False,
     colours: bool = False,
+    dots: bool = False,
 ) -> str:
     """Return lines drawn with braille, with ticks at both ends of the axes.
 
@@ -51,6 +52,7 @@ def drawn(
         logx: logarithmic x; what is not above zero is left out.
         logy: logarithmic y.
         colours: with ANSI codes.
+        dots: draw the points only.
 
     Returns:
         The text; empty where there is nothing to draw.
@@ -71,6 +73,7 @@ def drawn(
                 for x, y in one.points
             ],
             number,
+            dots,
         )
     rows = canvas.rows(colours)
     at = {0: ticks[0], len(rows) // 2: ticks[1], len(rows) - 1: ticks[2]}
@@ -153,14 +156,16 @@ class _Canvas:
         self.owner = [[-1] * width for _ in range(height)]
         self.marks: dict[tuple[int, int], str] = {}
 
-    def line(self, points: Sequence[tuple[float, float]], number: int) -> None:
-        """Draw a line through points between 0 and 1."""
+    def line(self, points: Sequence[tuple[float, float]], number: int, only_dots: bool) -> None:
+        """Draw a line through points between 0 and 1, or the points only."""
         across, up = self.width * 2 - 1, self.height * 4 - 1
         dots = [(round(x * across), round((1 - y) * up)) for x, y in points]
         last = dots[0] if dots else (0, 0)
         for dot in dots:
-            self._between(last, dot, number)
+            self._between(dot if only_dots else last, dot, number)
             last = dot
+            if only_dots:
+                self.marks[dot[1] // 4, dot[0] // 2] = str(number + 1)
         if dots:
             self.marks[dots[-1][1] // 4, dots[-1][0] // 2] = str(number + 1)
 

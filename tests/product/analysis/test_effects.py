@@ -184,7 +184,7 @@ def test_many_numbers_are_taken_in_ranges(tmp_path):
     assert [level.n for level in effect.levels] == [10] * 4
     assert "the values of lr are taken in 4 ranges" in effect.notes
     ordered = sorted(row[1] for row in rows)
-    assert effect.levels[0].value == f"{ordered[0]:.4g} to {ordered[9]:.4g}"
+    assert effect.levels[0].value == f"{ordered[0]:.3g} to {ordered[9]:.3g}"
     assert effect.levels[0].mean == pytest.approx(np.mean(ordered[:10]))
 
 

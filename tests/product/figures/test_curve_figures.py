@@ -97,7 +97,7 @@ def test_steps_that_seeds_do_not_share_are_left_out_not_interpolated(tmp_path):
     (line,) = plot.ax.get_lines()
     assert list(line.get_xdata()) == [0, 6, 12]
     assert np.allclose(line.get_ydata(), [0.5, 1.1, 1.7])
-    assert "6 steps in between that not all seeds have are left out; nothing is" in plot.caption
+    assert "Left out: 6 steps in between that not all seeds have; nothing is" in plot.caption
 
 
 def test_seeds_without_a_common_step_are_shown_one_by_one(tmp_path):
@@ -129,8 +129,8 @@ def test_numbers_that_are_not_finite_do_not_count_and_are_said(tmp_path):
     plot = ResultAnalyzer(tmp_path).curves("accuracy", by="lr")
     last = of(plot, lr=0.1).iloc[-1]
     assert last["n"] == 1 and math.isfinite(last["mean"])
-    assert "3 values are NaN or infinite and do not count." in plot.caption
-    assert "1 steps in between" in plot.caption or "1 step" in plot.caption
+    assert "NaN or infinite, and not counted: 3 values." in plot.caption
+    assert "Left out: 1 step in between that not all seeds have" in plot.caption
 
 
 def test_one_seed_has_no_band_and_it_is_said(tmp_path):

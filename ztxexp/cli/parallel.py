@@ -1,0 +1,77 @@
+"""``ztxexp parallel``: a line for each setting through its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ztxexp.cli.best import names_of
+from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.figures import (
+    Look,
+    Target,
+    cell,
+    over_of,
+    runs_for,
+    target_options,
+    write_figure,
+)
+from ztxexp.cli.filters import Filters, filter_options, over_option
+from ztxexp.cli.output import Column, say, short_metric, write_table
+from ztxexp.cli.shared import direction_option, root_option
+
+_ROWS = 10
+
+
+@click.command("parallel")
+@click.argument("metric", shell_complete=complete_metric)
+@click.argument("keys", nargs=-1, shell_complete=complete_key)
+@root_option
+@over_option("a line for each run")
+@direction_option
+@filter_options()
+@target_options
+def command(
+    metric: str,
+    keys: tuple[str, ...],
+    root: Path,
+    over: str | None,
+    mode: str,
+    filters: Filters,
+    target: Target,
+    look: Look,
+) -> int:
+    """Show settings with METRIC, the best first; with -o a line for each through its KEYS.
+
+    By default all keys that vary but for seeds. Only runs that succeeded count, unless --status
+    says otherwise.
+    """
+    from ztxexp.figures import parallel
+    from ztxexp.text.format import plural
+
+    table = runs_for(filters, root)
+    asked = [name for text in keys for name in names_of(text)] or None
+    averaged = over_of(over)
+    if target.figure is not None:
+        plot = parallel.parallel_plot(
+            table, asked, metric, averaged, mode, style=look.style, width=look.width
+        )
+        write_figure(plot, target.figure)
+        return 0
+    known, _ = parallel.settings_of(table, asked, metric, averaged, mode)
+    sign = -1 if known.direction is None or known.direction.mode == "max" else 1
+    ranked = sorted(known.groups, key=lambda one: sign * one.mean)
+    shown = ranked[:_ROWS] if target.output.is_for_people else ranked
+    body = [[*(cell(value) for value in one.values), one.mean, len(one.numbers)] for one in shown]
+    columns = [
+        *(Column(key, kept=True) for key in known.keys),
+        Column(known.metric, shown=short_metric, kept=True),
+        Column("n", kept=True),
+    ]
+    write_table(columns, body, target.output, chosen=True)
+    if target.output.is_for_people:
+        of = f", {_ROWS} shown" if len(ranked) > len(shown) else ""
+        say(" ".join([*known.lost_sentence(), *known.end()]))
+        say(f"{plural(len(ranked), 'setting')}{of}; a figure of all: -o parallel.pdf")
+    return 0
