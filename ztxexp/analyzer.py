@@ -66,6 +66,14 @@ class ResultAnalyzer(FigureMethods, ReportMethods, TableMethods, SeedMethods, Up
     def __init__(self, results_path: str | Path):
         self.results_path = existing_root(results_path)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.results_path)!r})"
+
+    def _repr_html_(self) -> str:
+        from ztxexp.analysis.overview import Overview
+
+        return Overview.of(self.results_path)._repr_html_()
+
     def to_records(
         self,
         statuses: Statuses = _SUCCEEDED,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -304,7 +303,7 @@ class ExperimentPipeline(ConfigBuilder):
         if self._code_rule in ("same", "function") and exp_fn is None:
             rule = f'code="{self._code_rule}"'
             raise OptionError(f"{rule} compares versions of the function; write plan(exp_fn)")
-        sys.stdout.write(f"{plan}\n")
+        plan.show()
         return plan
 
     def run(

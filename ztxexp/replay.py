@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ztxexp.text import html
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.context import RunContext
 from ztxexp_core.contracts import Tracker
@@ -70,6 +71,10 @@ class SyncReport:
 
     def __str__(self) -> str:
         return "\n".join(map(sanitize_for_terminal, self._lines()))
+
+    def _repr_html_(self) -> str:
+        first, *others = self._lines()
+        return html.block(html.title(first), html.lines("\n".join(others)))
 
     def _lines(self) -> Iterator[str]:
         if not (self.sent or self.busy or self.failed or self.not_tried):

@@ -34,6 +34,7 @@ from ztxexp.text import html
 from ztxexp.text.format import plural
 from ztxexp.text.labels import label
 from ztxexp.text.report import Printable
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
 from ztxexp_core.values.codec import is_number
@@ -146,7 +147,7 @@ class FurtherSeeds(Printable):
         names = [self.until.metrics[0], "to the best", "", "seeds", "next"]
         rows = [
             [
-                *(_plain(cell.values.get(key)) for key in keys),
+                *(html.shown(cell.values.get(key)) for key in keys),
                 cell.verdict.mean.mean if cell.verdict.mean.n else None,
                 _difference(cell.verdict) if cell.verdict.pair is not None else "",
                 cell.verdict.state,
@@ -194,10 +195,6 @@ class FurtherSeeds(Printable):
         return list(correction(self.until, len(self.cells)))
 
 
-def _plain(value: Any) -> Any:
-    return value if is_number(value) or value is None else str(value)
-
-
 def _difference(verdict: Verdict) -> str:
     pair = verdict.pair
     if pair is None or not pair.n:
@@ -238,8 +235,9 @@ def further_seeds(
     grid = Grid.of(runs, by, over)
     if len(grid.seeds.keys) > 1:
         listed = ", ".join(grid.seeds.keys)
+        over_one = either('over="seed"', "--over seed")
         raise ConfigError(
-            f"--until draws values of one key, and {listed} are averaged over; give one: --over KEY"
+            f"seeds are values of one key, and {listed} are averaged over; name one: {over_one}"
         )
     measured = _measured(runs, ended, grid, metrics)
     direction = direction_of(metrics[0], mode, runs.root)

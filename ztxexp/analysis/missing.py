@@ -17,8 +17,8 @@ from ztxexp.text import html
 from ztxexp.text.format import plural
 from ztxexp.text.labels import label
 from ztxexp.text.report import Printable
+from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.values.codec import is_number
 from ztxexp_core.values.copying import copy_config, lookup
 
 Cell = tuple[int, ...]
@@ -71,7 +71,7 @@ class Missing(Printable):
 
     def _repr_html_(self) -> str:
         keys = (*self.by, *self.over)
-        rows = ([_shown(lookup(one, key)) for key in keys] for one in self.configs)
+        rows = ([html.shown(lookup(one, key)) for key in keys] for one in self.configs)
         return html.block(
             html.title(self.one_line()),
             html.table(keys, rows, noun="run") if self.configs else "",
@@ -124,10 +124,6 @@ def missing_configs(
     known = tuple(grid.seeds.shown(code) for code in grid.seeds.in_order())
     counts = len(grid.cells), empty
     return Missing(lacking, grid.keys, *counts, known, grid.seeds.keys, unwanted, empty_cells)
-
-
-def _shown(value: Any) -> Any:
-    return value if is_number(value) or value is None else str(value)
 
 
 def declares_cells(runs: RunSet) -> bool:
@@ -216,9 +212,11 @@ def _axes(
         further = [key for key in free if key not in keys]
         if further:
             names, shown = ", ".join(further), ",".join([*keys, *further])
+            shown_as = either(f"by={[*keys, *further]}", f"--by {shown}")
+            choose = either("choose runs by their group or tags", "choose with --where")
             raise ConfigError(
                 f"{names} varies between the runs as well, so a cell would mix settings; add it "
-                f"(--by {shown}), or choose with --where"
+                f"({shown_as}), or {choose}"
             )
         return keys, []
     cols = as_list(declared.get("cols"), "cols")
@@ -247,7 +245,8 @@ class _Columns:
         """Take the values from the runs, and some of a single key that none of them has."""
         if further and len(keys) > 1:
             raise ConfigError(
-                f"values are of one key, and {', '.join(keys)} are averaged over; give one: --over"
+                f"values are of one key, and {', '.join(keys)} are averaged over; name one: "
+                + either('over="seed"', "--over seed")
             )
         columns = [asked_for(runs.parts, key, "config", argument).cells for key in keys]
         each = [[*cells, *further] for cells in columns]

@@ -31,7 +31,12 @@ ALPHA = 0.05
 FIRST_LOOK = 3  # with two seeds nothing can be told
 _NEAR_END = 0.8  # of the most seeds: a look beyond would be followed by another at once
 
-TOLD, PRECISE, OPEN, SPENT = "told from the best", "precise enough", "open", "not told apart"
+TOLD, PRECISE, OPEN, SPENT = (
+    "told from the best",
+    "precise enough",
+    "not told apart yet",
+    "not told apart",
+)
 FEW, BEST, EMPTY = "few seeds", "the best", "without a number"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +21,22 @@ from ztxexp.configs.keys import check_config
 from ztxexp.launch.other_code import CodeRule, OtherCode
 from ztxexp.provenance.code_version import CodeVersion
 from ztxexp.results.history import History, PastRun, Snapshot
+from ztxexp.results.summary import place_of
+from ztxexp.text import html
 from ztxexp.text.format import cut, plural, sanitize_for_terminal, short_path
 from ztxexp.text.labels import differing_keys, label
-from ztxexp.text.terminal import bar
+from ztxexp.text.terminal import bar, in_notebook
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RUN_STATUS_SKIPPED, Config
 from ztxexp_core.store.files import refuse_links
+from ztxexp_core.values.copying import lookup
 from ztxexp_core.values.identity import config_identity
 
 _log = logging.getLogger("ztxexp")
 
 _CONFIG_WIDTH = 84
 _MESSAGE_WIDTH = 100
+_KEYS_SHOWN, _FIRST_SHOWN = 8, 5  # in a notebook
 _NOT_COMPARED = "earlier runs are not compared"
 
 
@@ -137,6 +142,7 @@ class Plan:
         self.items = tuple(items)
         self.filtered_out = tuple(filtered_out)
         self.snapshot = snapshot
+        self._shown_in: object = None
 
     @property
     def to_run(self) -> list[PlannedRun]:
@@ -221,11 +227,51 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
-    def _lines(self) -> Iterator[str]:
+    def show(self) -> None:
+        """Print the plan; in a notebook show it, so that the end of the cell need not again."""
+        if not in_notebook():
+            sys.stdout.write(f"{self}\n")
+            return
+        from IPython.display import display
+
+        display({"text/html": self._repr_html_(), "text/plain": str(self)}, raw=True)
+        self._shown_in = place_of(sys.stdout)
+
+    def _repr_html_(self) -> str | None:
+        if self._shown_in is not None and self._shown_in == place_of(sys.stdout):
+            return None
+        keys = differing_keys([item.config for item in self.items])[:_KEYS_SHOWN]
+        rows = [
+            [html.shown(lookup(item.config, key)) for key in keys]
+            for item in self.to_run[:_FIRST_SHOWN]
+        ]
+        actions = [[count, action.value, note] for count, action, note in self._notes()]
+        first = [
+            html.note("first to run"),
+            html.table(keys, rows, noun="configuration", total=len(self.to_run)),
+        ]
+        return html.block(
+            html.title(self._title()),
+            html.table([], actions) if actions else "",
+            *(first if keys and rows else ()),
+        )
+
+    def _title(self) -> str:
         of_root = f" for {sanitize_for_terminal(short_path(self.root))}" if self.root else ""
         total = plural(sum(self.counts.values()), "configuration")
         to_run = f"{len(self.to_run)} of {total} to run" if self.counts else "no configurations"
-        yield f"Plan{of_root}: {to_run}"
+        return f"Plan{of_root}: {to_run}"
+
+    def _lines(self) -> Iterator[str]:
+        yield self._title()
+        for count, action, note in self._notes():
+            yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
+        if self.to_run:
+            keys = differing_keys([item.config for item in self.items])
+            yield f"first to run: {label(self.to_run[0].config, keys, _CONFIG_WIDTH)}"
+
+    def _notes(self) -> Iterator[tuple[int, Action, str]]:
+        """Yield how many configurations each action has, and what is to be said of them."""
         rules = [f"{sanitize_for_terminal(r.rule)!r} ({r.count})" for r in self.filtered_out]
         for action, count in self.counts.items():
             pasts = [item.past for item in self.items if item.action is action and item.past]
@@ -237,10 +283,7 @@ class Plan:
             note = "; ".join(filter(None, [note, self._code_note(action)]))
             if action is Action.FILTERED:
                 note = f"by {', '.join(rules)}"
-            yield f"{count:>7}  {action.value:<12}  {note}".rstrip()
-        if self.to_run:
-            keys = differing_keys([item.config for item in self.items])
-            yield f"first to run: {label(self.to_run[0].config, keys, _CONFIG_WIDTH)}"
+            yield count, action, note
 
 
 def plan_as_given(configs: Sequence[Config]) -> Plan:

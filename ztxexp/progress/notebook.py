@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from ztxexp.progress.display import View, status
+from ztxexp.text import html
 from ztxexp_core.terminal import sanitize_lines
 
 _LINES_KEPT = 20
@@ -56,27 +56,21 @@ class Notebook:
 
 def to_html(view: View, lines: Sequence[str] = ()) -> str:
     """Return a view, and lines that stay, as HTML in which nothing of theirs has a meaning."""
-    counts = " · ".join(
-        f'<span style="{_COLOURS.get(style, "opacity:.7")}">{html.escape(text)}</span>'
+    counts = [
+        part
         for text, style in status(view)
-    )
-    parts = [f'<progress value="{view.done}" max="{max(view.total, 1)}"></progress> {counts}']
-    if view.rows:
-        cells = (
-            (row.short, row.label, str(timedelta(seconds=row.seconds)), row.metric)
-            for row in view.rows
-        )
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in cells
-        )
-        parts.append(f'<table style="font-family:monospace;font-size:smaller">{body}</table>')
-        if view.running > len(view.rows):
-            parts.append(f"and {view.running - len(view.rows)} more")
-    if view.best:
-        parts.append(f'<div style="opacity:.7">best {html.escape(view.best)}</div>')
+        for part in (" · ", html.element("span", text, style=_COLOURS.get(style, "opacity:.7")))
+    ]
+    bar = html.Html(f'<progress value="{view.done}" max="{max(view.total, 1)}"></progress> ')
+    rows = [
+        [html.code(row.short), row.label, str(timedelta(seconds=row.seconds)), row.metric]
+        for row in view.rows
+    ]
     left_out = len(lines) - _LINES_KEPT
-    if lines:
-        shown = [f"{left_out} lines before"] if left_out > 0 else []
-        text = html.escape("\n".join([*shown, *lines[-_LINES_KEPT:]]))
-        parts.append(f'<pre style="font-size:smaller;margin:0">{text}</pre>')
-    return f"<div>{''.join(parts)}</div>"
+    before = [f"{left_out} lines before"] if left_out > 0 else []
+    return html.block(
+        html.element("div", bar, *counts[1:]),
+        html.table([], rows, noun="run", total=max(view.running, len(rows))) if rows else "",
+        html.note(f"best {view.best}") if view.best else "",
+        html.lines("\n".join([*before, *lines[-_LINES_KEPT:]])),
+    )

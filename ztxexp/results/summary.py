@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from ztxexp.results.failure_groups import FailureGroup
 from ztxexp.results.requests import was_asked
+from ztxexp.text import html
 from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
 from ztxexp.text.logs import last_lines, read_end
 from ztxexp.text.terminal import in_notebook
@@ -106,6 +106,58 @@ class RunSummary(_ShownOnce):
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
+        lines = [self._counts()]
+        if self._is_shown_above():
+            return "\n".join([*lines, *self._in_short(self._of_shell)])
+        lines += self._why_it_ended()
+        # The last lines of the logs were shown once, when the launch ended; the count is above.
+        lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
+        lines += lacking_lines(self.lacking, self.sync_commands)
+        return "\n".join([*lines, *self._next_lines()])
+
+    def _repr_html_(self) -> str:
+        title = html.title(self._counts())
+        if self._is_shown_above():
+            return html.block(title, *map(html.note, self._in_short(self._of_shell)))
+        rows = [
+            [
+                len(group.run_ids),
+                f"{group.error_type}: {group.error_message.strip()}".removesuffix(": "),
+                group.place or "",
+                group.conditions() or f"{group.first_short} {group.first_config}".strip(),
+            ]
+            for group in self.failures
+        ]
+        header = ["runs", "failed with", "at", "only when, or the first run"]
+        return html.block(
+            title,
+            *self._why_it_ended(),
+            html.table(header, rows, most=_KINDS_SHOWN, noun="kind") if rows else "",
+            *lacking_lines(self.lacking, self.sync_commands),
+            html.lines("\n".join(self._next_lines())),
+        )
+
+    @property
+    def _of_shell(self) -> bool:
+        return hasattr(self, "_next_steps")
+
+    def _is_shown_above(self) -> bool:
+        """Return whether the launch has just said in the same place what went wrong."""
+        shown_in = getattr(self, "_shown_in", None)
+        here = sys.stderr if self._of_shell else sys.stdout  # which `ztxexp run` leaves to results
+        return shown_in is not None and shown_in == place_of(here)
+
+    def _why_it_ended(self) -> list[str]:
+        lines = []
+        if self.stopped_because:
+            how = "stopped as asked," if was_asked(self.stopped_because) else "stopped:"
+            lines.append(f"{how} {_first_line(self.stopped_because)}")
+        if self.still_running:
+            lines.append(f"still running: {_first_line(', '.join(self.still_running))}")
+        return lines
+
+    def _counts(self) -> str:
+        """Return how many runs there were, and what became of them, in one line."""
         ran = "no runs"
         if self.total:
             ran = f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
@@ -119,24 +171,7 @@ class RunSummary(_ShownOnce):
             "not started": self.not_started,
         }
         line = ": ".join(filter(None, [ran, _counted(counts)]))
-        lines = ["; ".join(filter(None, [line, _counted(others)]))]
-        shown_in = getattr(self, "_shown_in", None)
-        of_shell = hasattr(self, "_next_steps")
-        here = sys.stderr if of_shell else sys.stdout  # which `ztxexp run` leaves to results
-        if shown_in is not None and shown_in == place_of(here):
-            return "\n".join([*lines, *self._in_short(of_shell)])
-        if self.stopped_because:
-            how = "stopped as asked," if was_asked(self.stopped_because) else "stopped:"
-            lines.append(f"{how} {_first_line(self.stopped_because)}")
-        if self.still_running:
-            lines.append(f"still running: {_first_line(', '.join(self.still_running))}")
-        # The last lines of the logs were shown once, when the launch ended; the count is above.
-        lines += failures_text(self.failures, self.total, tails=0).splitlines()[1:]
-        lines += lacking_lines(self.lacking, self.sync_commands)
-        return "\n".join([*lines, *self._next_lines()])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return "; ".join(filter(None, [line, _counted(others)]))
 
     def _in_short(self, of_shell: bool) -> Iterator[str]:
         kinds: dict[str, int] = {}

@@ -39,8 +39,9 @@ NOTE = "opacity:.72;font-size:12px;line-height:1.5"
 _BLOCK = (
     "margin:.3em 0;font-family:system-ui,sans-serif;font-size:13px;line-height:1.5;overflow-x:auto"
 )
+_MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;font-size:12px;"
 _LINES = (
-    "margin:.2em 0;padding:0;border:0;background:transparent;color:inherit;font-size:12px;"
+    f"{_MONO}margin:.2em 0;padding:0;border:0;background:transparent;color:inherit;"
     "line-height:1.45;white-space:pre-wrap;overflow-wrap:anywhere"
 )
 
@@ -101,7 +102,7 @@ def lines(text: str) -> Html:
 
 def code(text: Any) -> Html:
     """Return something that can be typed."""
-    return element("code", text, style="font-size:12px;background:transparent;color:inherit")
+    return element("code", text, style=f"{_MONO}background:transparent;color:inherit;padding:0")
 
 
 def table(
@@ -147,6 +148,16 @@ def table(
     more = (len(listed) if total is None else total) - len(shown)
     rest = note(f"and {plural(more, f'more {noun}')}") if more > 0 else Html()
     return Html(element("table", *parts, style=TABLE) + rest)
+
+
+def shown(value: Any) -> Any:
+    """Return a value of a configuration as a cell: numbers stay, all else is text or nothing.
+
+    Example:
+        >>> shown(0.1), shown([1, 2]), shown(True)
+        (0.1, '[1, 2]', 'True')
+    """
+    return value if value is None or is_number(value) else str(value)
 
 
 def _numbers(rows: Sequence[Sequence[Any]], width: int) -> list[int]:

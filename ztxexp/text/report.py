@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
+from ztxexp.text import html
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.wording import either
 
@@ -34,7 +34,7 @@ class Printable:
         return "\n".join(map(sanitize_for_terminal, [self.one_line(), *self.lines()]))
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return html.block(html.title(self.one_line()), html.lines("\n".join(self.lines())))
 
 
 class Report(Printable, Sequence[Item], Generic[Item]):

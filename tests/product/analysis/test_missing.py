@@ -41,7 +41,7 @@ def test_a_whole_table_lacks_nothing(tmp_path):
 
 def test_a_key_that_varies_as_well_is_an_error_that_says_what_to_type(tmp_path):
     configs = [{"lr": 1, "h": 8, "seed": 0}, {"lr": 2, "h": 16, "seed": 0}]
-    with pytest.raises(ConfigError, match=r"--by lr,h"):
+    with pytest.raises(ConfigError, match=r"add it \(by=\['lr', 'h'\]\)"):
         missing_configs(runs_of(tmp_path, configs), by=["lr"])
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from experiments import mixed
+from fragments import text_of_fragment
 from handmade import put, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -530,7 +531,7 @@ def test_the_report_is_a_sequence_that_counts_sorts_and_prints(folder):
     assert lines[2].startswith("           run00/run.json: is not JSON")
     assert lines[12] == "           and 2 more, see .of('damaged run')"
     assert "see .of(&#x27;damaged run&#x27;)" in report._repr_html_()
-    assert report._repr_html_().startswith("<pre>")
+    assert str(report.one_line()) in text_of_fragment(report._repr_html_())
     assert repr(report) == f"<StoreReport: {lines[0]}>"
     record = report.to_records()[-1]
     assert record["path"] == str(folder / "table.csv") and set(record) == {
