@@ -15,7 +15,7 @@ export class Best {
     this.node = this.panel.node;
     this.metric = select("Metric", [], null, (target) => this.store.set({ target }));
     this.panel.tools.append(this.metric.node);
-    this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "best-title" });
+    this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "best configurations, as a table" });
     this.command = commandLine("the best configurations");
     put(this.panel.body, this.place, this.command.node);
     this.store.listen(["target"], () => this.refresh());
@@ -57,6 +57,12 @@ export class Best {
       el("td", { class: "number strong" }, withSpread(row.mean, row.std)),
       el("td", { class: "number" }, row.n),
       el("td", { class: "muted" }, inShort(row.seeds.map((seed) => (typeof seed === "object" ? JSON.stringify(seed) : String(seed))))),
-      el("td", {}, button("Show curves", select_, { class: "quiet", "aria-label": `show the curves of configuration ${at + 1}` })));
+      el("td", {}, button(curvesOf(at + 1), select_, { class: "quiet" })));
   }
+}
+
+function curvesOf(rank) {
+  const parts = new DocumentFragment();
+  parts.append("Show curves", el("span", { class: "sr" }, ` of configuration ${rank}`));
+  return parts;
 }

@@ -21,8 +21,8 @@ export class Head {
     const { model } = this;
     const { payload } = model;
     document.title = `${payload.title} \u00b7 ztxexp`;
-    const nav = el("nav", { "aria-label": "panels" }, this.sections().map(([id, text]) => button(text, () => jump(id))));
-    put(this.bar, el("div", { class: "bar-inner" }, el("span", { class: "brand" }, payload.title), nav, this.live, this.theme));
+    const links = el("div", { class: "links" }, this.sections().map(([id, text]) => button(text, () => jump(id))));
+    put(this.bar, el("nav", { class: "bar-inner", "aria-label": "panels" }, el("span", { class: "brand" }, payload.title), links, this.live, this.theme));
     put(
       this.node,
       el("p", { class: "kind" }, payload.live ? "ztxexp, live" : "ztxexp report"),
@@ -42,9 +42,9 @@ export class Head {
     const counts = new Map();
     for (const one of status) counts.set(one, (counts.get(one) ?? 0) + 1);
     const others = [...counts.keys()].filter((one) => !STATUSES.includes(one)).sort();
-    const all = el("li", {}, button(figure(status.length, status.length === 1 ? "run" : "runs"), () => this.filter(null), { "aria-label": `show all ${plural(status.length, "run")}` }));
+    const all = el("li", {}, button(figure(status.length, status.length === 1 ? "run" : "runs"), () => this.filter(null), { title: "Show all" }));
     const parts = [...STATUSES, ...others].filter((one) => counts.get(one)).map((one) =>
-      el("li", { class: one }, button(figure(counts.get(one), one), () => this.filter(one), { "aria-label": `show ${counts.get(one)} ${one}` })));
+      el("li", { class: one }, button(figure(counts.get(one), one), () => this.filter(one), { title: "Show these" })));
     return el("ul", { class: "numbers" }, all, parts);
   }
 
@@ -102,7 +102,7 @@ export class Head {
 
 function figure(number, word) {
   const parts = new DocumentFragment();
-  parts.append(el("strong", {}, count(number)), el("span", {}, word));
+  parts.append(el("strong", {}, count(number)), " ", el("span", {}, word));
   return parts;
 }
 

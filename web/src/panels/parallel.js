@@ -32,7 +32,7 @@ export class Parallel {
     this.place = el("div", { class: "parallel", role: "img" });
     this.scale = el("div", { class: "colour-scale" });
     this.command = commandLine("parallel coordinates");
-    const scroll = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "parallel-title" }, this.place);
+    const scroll = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "parallel coordinates, drawn" }, this.place);
     put(this.panel.body, scroll, this.scale, this.command.node);
     this.store.listen(["target", "axes", "q", "filters"], () => this.redraw());
     this.store.listen(["brush"], () => this.showBrush());

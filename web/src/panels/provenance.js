@@ -31,7 +31,7 @@ export class Launches {
     Object.assign(this, context);
     this.panel = panel("launches", "Launches");
     this.node = this.panel.node;
-    this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "launches-title" });
+    this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "launches, as a table" });
     this.command = commandLine("the launches");
     put(this.panel.body, this.place, this.command.node);
   }

@@ -87,6 +87,8 @@ export class RunTable {
     this.keys = rowKeys(this.place, this);
     this.table.on("tableBuilt", () => {
       this.isBuilt = true;
+      // Rows take part in the order of Tab, their frame does not; it has no role either.
+      this.place.querySelector(".tabulator-tableholder").removeAttribute("tabindex");
       this.ariaColumns();
       this.keys.adopt();
     });
@@ -187,6 +189,7 @@ export class RunTable {
     const node = row.getElement();
     const data = row.getData();
     const names = this.model.payload.runs.name;
+    node.setAttribute("aria-rowindex", String((row.getPosition() || 0) + 1));
     node.classList.toggle("group-row", Boolean(data.group));
     node.classList.toggle("inner-row", Boolean(data.inGroup));
     const name = data.group ? null : names[data.at];
@@ -217,8 +220,13 @@ export class RunTable {
   refill(toTop = false) {
     if (!this.isBuilt) return;
     const focused = this.keys.remember();
+    const holder = this.place.querySelector(".tabulator-tableholder");
+    const before = holder.scrollTop;
     const fill = toTop ? this.table.setData(this.rows()) : this.table.replaceData(this.rows());
-    fill.then(() => this.keys.restore(focused));
+    fill.then(() => {
+      if (!toTop && holder.scrollTop !== before) holder.scrollTop = before;
+      this.keys.restore(focused);
+    });
     this.describe();
   }
 
@@ -272,6 +280,7 @@ export class RunTable {
   describe() {
     const { model, view } = this;
     const { state } = this.store;
+    this.place.setAttribute("aria-rowcount", String((this.list?.length ?? 0) + 1));
     const shown = view.visible.length;
     const total = count(model.length);
     let text = shown === model.length ? plural(shown, "run") : `${count(shown)} of ${total} runs`;
