@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
-from ztxexp.provenance.masking import mask_text, mask_value
+from ztxexp.provenance.masking import MASK, mask_text, mask_value
 from ztxexp.report.schema import Cells, Column, ColumnType, Part, Runs
 from ztxexp.results.columns import Column as Stored
 from ztxexp.results.columns import ColumnTable, DictColumn
@@ -21,7 +22,7 @@ from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import encode, is_number
 
 _EXACT = 2**53  # up to it JavaScript holds every integer
-_WIDTH = 1_000  # characters of a value
+_WIDTH = 300  # characters of a value
 _ERROR_WIDTH = 300
 
 
@@ -101,18 +102,41 @@ def cells_for_page(
     """
     values = stored.values if isinstance(stored, DictColumn) else list(stored)
     there = [one for one in values if one is not None and one is not ABSENT]
-    change: Callable[[Any], Any]
-    kind: ColumnType
-    if there and all(type(one) is bool for one in there):
-        kind, change = "boolean", _as_it_is
-    elif there and all(map(is_number, there)) and _fit(there, finite_only):
-        kind, change = "number", as_finite
+    kind = _kind(there, finite_only)
+    if finite_only and len(there) < len(values) and _has_none_and_absent(stored):
+        kind, values = "text", [_NONE if one is None else one for one in values]
+    if kind == "boolean":
+        changed = [None if one is ABSENT else one for one in values]
+    elif kind == "number":
+        changed = list(map(as_finite, values))
     else:
-        kind, change = "text", functools.partial(as_text, key=key)
-    changed = [None if one is ABSENT else change(one) for one in values]
+        changed = _texts(values, key)
     if isinstance(stored, DictColumn):
         return kind, list(map(changed.__getitem__, stored.codes))
     return kind, changed
+
+
+def _kind(values: Sequence[Any], finite_only: bool) -> ColumnType:
+    if values and all(type(one) is bool for one in values):
+        return "boolean"
+    fit = values and all(map(is_number, values)) and _fit(values, finite_only)
+    return "number" if fit else "text"
+
+
+def _has_none_and_absent(stored: Stored) -> bool:
+    """Return whether some runs say ``None`` and others do not have the key: two settings."""
+    cells = set(map(id, stored))
+    return id(None) in cells and id(ABSENT) in cells
+
+
+def _texts(values: Sequence[Any], key: str) -> Cells:
+    """Return values as texts: two that differ never have the same one."""
+    texts = [None if one is ABSENT else as_text(one, key) for one in values]
+    of_others = {text for one, text in zip(values, texts, strict=True) if not isinstance(one, str)}
+    return [
+        f'"{text}"' if isinstance(one, str) and text in of_others else text
+        for one, text in zip(values, texts, strict=True)
+    ]
 
 
 def _fit(numbers: Sequence[Any], finite_only: bool) -> bool:
@@ -122,26 +146,39 @@ def _fit(numbers: Sequence[Any], finite_only: bool) -> bool:
     return not finite_only or all(map(math.isfinite, numbers))
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 def as_finite(value: Any) -> Any:
     """Return a finite number, ``None`` for anything else."""
     return value if is_number(value) and math.isfinite(value) else None
 
 
 def as_text(value: Any, key: str = "") -> str | None:
-    """Return a value as a text: JSON where it is not one; a long one is cut, a secret is masked."""
+    """Return a value as a text: JSON where it is not one.
+
+    A long one is cut, and a secret is masked; what follows then tells it from others.
+    """
     if value is None:
         return None
+    if value is _NONE:
+        return "null"
     if isinstance(value, str):
-        text = value
+        text = str(encodable(value))
     elif type(value) is float and not math.isfinite(value):
-        text = str(value)
+        return str(value)
     else:
-        text = encode(value).decode()
-    return cut(str(encodable(mask_value(key, text))), _WIDTH)
+        text = str(encodable(encode(value).decode()))
+    masked = mask_value(key, text)
+    if masked == MASK:
+        return f"{MASK}{_digits(text)}"
+    return masked if len(masked) <= _WIDTH else f"{masked[:_WIDTH]}... {_digits(text)}"
+
+
+_NONE: Any = object()
+_SALT = os.urandom(16)  # so that nobody can try values until the digits fit
+
+
+def _digits(text: str) -> str:
+    """Return a few digits that differ for different texts, and say nothing of them."""
+    return hashlib.blake2b(text.encode(), digest_size=3, key=_SALT).hexdigest()
 
 
 def value_for_page(value: Any, key: str = "") -> Any:

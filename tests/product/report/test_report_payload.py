@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import statistics
+import tempfile
+from pathlib import Path
 
 import pytest
 from handmade import event, put, write_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ztxexp import ResultAnalyzer
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.report.anonymous import anonymised
 from ztxexp.report.origins import typed
+from ztxexp.report.page import page
 from ztxexp.report.payload import payload
 from ztxexp.report.schema import Payload, Runs
 from ztxexp_core.values.identity import config_identity
@@ -230,8 +237,6 @@ def test_secrets_are_masked_wherever_runs_say_them(tmp_path):
 
 
 def test_means_are_those_of_pandas(tmp_path):
-    import random
-
     random.seed(3)
     for number in range(60):
         config = {"lr": 10.0 ** -(number % 3), "model": "ab"[number // 3 % 2], "seed": number // 6}
@@ -259,3 +264,68 @@ def test_curves_of_the_best_and_the_latest_come_first_where_not_all_fit(tmp_path
     runs = [one["run"] for one in curves["series"]]
     assert runs == sorted(runs) and {4, 5, 11} <= set(runs) and len(runs) == 5
     assert curves["left_out"] == 7 and curves["thinned"] == 0
+
+
+def test_values_that_differ_never_look_the_same(tmp_path):
+    long = "x" * 400
+    values = [
+        1,
+        "1",
+        1.5,
+        True,
+        "true",
+        None,
+        long + "a",
+        long + "b",
+        [1],
+        "[1]",
+        2**60,
+        str(2**60),
+    ]
+    for number, value in enumerate(values):
+        write(tmp_path, number, {"v": value, "api_key": f"a1b2c3{number}"})
+    write(tmp_path, len(values), {"api_key": "a1b2c3"})
+    data = payload(RunTable.read(tmp_path))
+    cells = column(data, "v")["values"]
+    assert len(set(cells)) == len(values) + 1 and cells[-1] is None and cells[5] == "null"
+    assert cells[:2] == ["1", '"1"'] and len(cells[6]) < 320
+    keys = column(data, "api_key")["values"]
+    assert len(set(keys)) == len(values) + 1 and not any("a1b2" in key for key in keys)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+OF_RUN = ("status", "started_at", "finished_at", "duration_sec", "attempt", "tags", "group",
+          "owner", "error_type", "error_message", "error_place", "reason", "code_hash",
+          "code_version", "identity")  # fmt: skip
+OF_META = ("git_commit", "git_branch", "git_dirty", "git_diff", "python_version", "hostname",
+           "command", "packages", "function", "function_file", "dataset_version")  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_whatever_records_hold_there_is_a_page(tmp_path, given_data):
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    for number in range(4):
+        odd = given_data.draw(st.dictionaries(st.sampled_from(OF_RUN), ANY, max_size=4))
+        config = given_data.draw(st.dictionaries(st.text(max_size=5), ANY, max_size=3))
+        metrics = given_data.draw(st.dictionaries(st.text(max_size=5), ANY, max_size=3))
+        if number % 2:
+            odd["status"] = "succeeded"
+        folder = write(root, number, config, {**metrics, "accuracy": number}, **odd)
+        meta = given_data.draw(st.dictionaries(st.sampled_from(OF_META), ANY, max_size=4))
+        put(folder / "meta.json", meta)
+    table = RunTable.read(root)
+    for anonymous in (False, True):
+        data = payload(table)
+        data = anonymised(data, table) if anonymous else data
+        assert page(data).endswith("</html>\n")
+        assert len(data["runs"]["id"]) == len(table)
