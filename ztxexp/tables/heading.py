@@ -165,7 +165,7 @@ def _has_space(table: Table, number: int, repeats: bool) -> bool:
     if not number:
         return False
     above, row = table.rows[number - 1], table.rows[number]
-    if len(table.groups) > 1 or row.group != above.group:
+    if row.group != above.group or len({one.group for one in table.rows if one.kind == "data"}) > 1:
         return row.group != above.group
     return repeats and row.kind == "data" and row.labels[:1] != above.labels[:1]
 

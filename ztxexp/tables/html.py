@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ztxexp.tables.heading import Frame, Head, Line, frame_of
+from ztxexp.tables.maths import maths_as_html
 from ztxexp.tables.model import Place, Table, emphasis, text_of
 from ztxexp.tables.record import HTML, MISSING, reading, written_record
+from ztxexp.tables.tex import maths_of
 from ztxexp.text.html import LINE, Html, escaped, note
 
 _TABLE = (
@@ -38,7 +40,8 @@ def html_text(table: Table, path: str | Path | None = None, record: bool = True)
     """
     frame = frame_of(table)
     places: dict[Place, tuple[int, int]] = {}
-    rows = [*_heads(frame), *_body(table, frame, places)]
+    own = table.relabelled
+    rows = [*_heads(frame, own), *_body(table, frame, places)]
     body = f'<table style="{_TABLE}">\n' + "\n".join(rows) + "\n</table>"
     notes = "\n".join(note(sentence) for sentence in table.footer)
     text = "\n".join(filter(None, [body, notes]))
@@ -49,24 +52,31 @@ def html_text(table: Table, path: str | Path | None = None, record: bool = True)
     return _PAGE.format(title=escaped(table.title or "table"), body=text)
 
 
-def _heads(frame: Frame) -> Iterator[str]:
+def _heads(frame: Frame, own: Collection[str]) -> Iterator[str]:
     yield "<thead>"
     for at, heads in enumerate(frame.levels):
         is_last = at == len(frame.levels) - 1
         cells = []
         if is_last:
-            cells += [_element("th", title, "text-align:left;" + _RULE) for title in frame.titles]
+            style = "text-align:left;" + _RULE
+            cells += [_element("th", _label(title, own), style) for title in frame.titles]
         else:
-            corner = frame.corner if not at else ""
+            corner = _label(frame.corner, own) if not at else Html()
             cells.append(_element("th", corner, "text-align:left;", frame.n_labels))
-        cells += [_head(head, is_last) for head in heads]
+        cells += [_head(head, is_last, own) for head in heads]
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</thead>"
 
 
-def _head(head: Head, is_last: bool) -> str:
+def _head(head: Head, is_last: bool, own: Collection[str]) -> str:
     style = "text-align:center;" + (_RULE if is_last or head.text else "")
-    return _element("th", head.text, style, head.span)
+    return _element("th", _label(head.text, own), style, head.span)
+
+
+def _label(text: str, own: Collection[str]) -> Html:
+    """Return a label with what the user has written in it as mathematics."""
+    parts = maths_of(text, own)
+    return Html("".join(maths_as_html(part) if maths else escaped(part) for part, maths in parts))
 
 
 def _body(table: Table, frame: Frame, places: dict[Place, tuple[int, int]]) -> Iterator[str]:
@@ -74,11 +84,13 @@ def _body(table: Table, frame: Frame, places: dict[Place, tuple[int, int]]) -> I
     yield "<tbody>"
     for line in frame.lines:
         if line.title:
+            title = _label(line.title, table.relabelled)
             style = f"text-align:left;font-style:italic;padding-top:.6em;{_above(line)}"
-            yield f"<tr>{_element('td', line.title, style, frame.n_labels + n)}</tr>"
+            yield f"<tr>{_element('td', title, style, frame.n_labels + n)}</tr>"
             at += 1
         above = "" if line.title else _above(line)
-        cells = [_element("td", text, "text-align:left;" + above) for text in line.labels]
+        labels = [_label(text, table.relabelled) for text in line.labels]
+        cells = [_element("td", text, "text-align:left;" + above) for text in labels]
         for col in range(n):
             places[line.row, col] = (at, len(cells))
             style = "text-align:right;" + above

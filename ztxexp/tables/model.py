@@ -184,7 +184,7 @@ class CellText(NamedTuple):
     Attributes:
         value: the number.
         spread: what stands behind ±, or ``[0.91, 0.95]``; empty where there is none.
-        n: ``n=2`` where cells differ in their seeds; else empty.
+        n: ``n=2`` of a cell that lacks some of the seeds that others have; else empty.
         sign: ``†`` or ``‡``, which the footer explains; else empty.
     """
 
@@ -262,12 +262,15 @@ class Table:
         return not list(self.missing())
 
     @cached_property
-    def has_equal_seeds(self) -> bool:
-        """Whether all cells that are there have the same seeds, and as many values."""
-        there = [cell for cell in self.cells.values() if cell.kind == "data"]
-        return len({cell.n for cell in there}) < 2 and all(
-            seed in cell.seeds for cell in there for seed in self.seeds
-        )
+    def most(self) -> int:
+        """How many values the fullest cell has."""
+        return max((cell.n for cell in self.cells.values() if cell.kind == "data"), default=0)
+
+    def lacks_some(self, cell: Cell) -> bool:
+        """Return whether a cell of runs has fewer values, or other seeds, than there are."""
+        if cell.kind != "data":
+            return False
+        return cell.n < self.most or any(seed not in cell.seeds for seed in self.seeds)
 
     def keys_of(self, place: Place) -> dict[str, Any]:
         """Return the keys of a cell with their values, without those that it does not have."""
@@ -411,7 +414,7 @@ def text_of(cell: Cell, table: Table) -> CellText:
         spread = f"[{metric.text(cell.spread[0])}, {metric.text(cell.spread[1])}]"
     elif cell.spread is not None:
         spread = metric.text(cell.spread)
-    n = "" if cell.kind != "data" or table.has_equal_seeds else f"n={cell.n}"
+    n = f"n={cell.n}" if table.lacks_some(cell) else ""
     return CellText(metric.text(cell.value), spread, n, _sign(cell, table))
 
 

@@ -34,7 +34,7 @@ _SPECIAL = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
 }
-_MATHS = {
+SIGNS = {
     "±": r"\pm",
     "\N{MULTIPLICATION SIGN}": r"\times",
     "·": r"\cdot",
@@ -61,7 +61,7 @@ _MATHS = {
     "³": "^3",
     "µ": r"\mu",
 }
-_IN_MATHS = re.compile(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$")
+_INSIGNS = re.compile(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$")
 _TYPOGRAPHY = frozenset("–—‘’‚“”„†‡•…‰‹›€™")  # noqa: RUF001
 _FOREIGN_SHOWN = 12
 _OWN_CAPITALS = frozenset(
@@ -91,8 +91,8 @@ def _character(text: str, at: int) -> str:
         return one if harmless or (one == "-" and at == 0) else _SPECIAL[one]
     if one in _SPECIAL:
         return _SPECIAL[one]
-    if one in _MATHS:
-        return f"${_MATHS[one]}$"
+    if one in SIGNS:
+        return f"${SIGNS[one]}$"
     greek = _greek(one)
     return f"${greek}$" if greek else one
 
@@ -150,7 +150,7 @@ def maths_of(text: str, own: Iterable[str]) -> Iterator[tuple[str, bool]]:
 
 def _with_maths(text: str) -> Iterator[tuple[str, bool]]:
     end = 0
-    for match in _IN_MATHS.finditer(text):
+    for match in _INSIGNS.finditer(text):
         if _is_balanced(match[1]):
             yield text[end : match.start()].replace("\\$", "$"), False
             yield match[0], True

@@ -13,6 +13,7 @@ from handmade import write_run
 
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.tables.making import table_of
+from ztxexp.tables.maths import maths_as_html
 from ztxexp.tables.printed import grid
 from ztxexp.tables.verify import verify
 
@@ -101,3 +102,19 @@ def test_the_record_of_hostile_runs_is_read_back(table, tmp_path, name):
     path = tmp_path / name
     getattr(table, {"t.tex": "to_latex", "t.md": "to_markdown", "t.html": "to_html"}[name])(path)
     assert verify([path]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("$10^{-3}$", "10<sup>-3</sup>"),
+        (r"$\eta_0$", "\N{GREEK SMALL LETTER ETA}<sub>0</sub>"),
+        (r"$F_1 < 2$", "F<sub>1</sub> &lt; 2"),
+        (r"$\textsc{ours}$", "ours"),
+        (r"$\frac12$", r"$\frac12$"),
+        (r"$<script>$", "&lt;script&gt;"),
+        (r"$x^{<img src=x>}$", "x<sup>&lt;img src=x&gt;</sup>"),
+    ],
+)
+def test_simple_mathematics_of_labels_is_shown_in_html(text, shown):
+    assert maths_as_html(text) == shown
