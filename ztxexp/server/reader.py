@@ -220,7 +220,9 @@ class RootReader:
 
     def _payload(self) -> Payload:
         assert self._table is not None
-        return payload(self._table, self._called, live=True, state=self.state)
+        whole = payload(self._table, self._called, live=True, state=self.state)
+        _add_elapsed(whole["runs"])
+        return whole
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class _Columns:
 def _runs_of(table: RunTable, at: Sequence[int], columns: _Columns) -> Runs:
     """Return some runs with the columns of all, so that a value that is gone is told, too."""
     runs = runs_of(table.chosen(at))
+    _add_elapsed(runs)
     there = {(column["key"], column["part"]) for column in runs["columns"]}
     for part, names in (("config", columns.config), ("metrics", columns.metrics)):
         for key in sorted(map(str, map(encodable, names))):
@@ -271,6 +274,14 @@ def _runs_of(table: RunTable, at: Sequence[int], columns: _Columns) -> Runs:
                     )
                 )
     return runs
+
+
+def _add_elapsed(runs: Runs) -> None:
+    """Let runs under way have the seconds since their start."""
+    now = time.time()
+    for at, (status, started) in enumerate(zip(runs["status"], runs["started"], strict=True)):
+        if status == RUN_STATUS_RUNNING and started is not None:
+            runs["seconds"][at] = round(max(0.0, now - started), 1)
 
 
 def _running(table: RunTable) -> dict[str, Object]:

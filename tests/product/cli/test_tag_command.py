@@ -77,3 +77,16 @@ def test_what_cannot_be_is_a_usage_error(ztxexp, words, problem):
 def test_help_stands_though_tags_begin_with_a_dash(ztxexp):
     assert "-draft" in ztxexp("tag", "-h")[1]
     assert ztxexp("tag", "@last", "--nonsense")[0] == 2
+
+
+def test_filters_choose_runs(ztxexp, root):
+    code, out, _ = ztxexp("tag", "-w", "loss > 0", "late", "-x", "--json")
+    assert code == 0 and json.loads(out) == {f"20260301_10150{n}_a": ["late"] for n in (1, 2)}
+    _, out, _ = ztxexp("tag", "--tag", "late", "@last", "last", "--json")
+    assert json.loads(out) == {"20260301_101502_a": ["late", "last"]}
+    assert json.loads(ztxexp("tag", "--tag", "late", "--json")[1]).keys() == {
+        "20260301_101501_a",
+        "20260301_101502_a",
+    }
+    code, out, err = ztxexp("tag", "-w", "loss > 9", "late")
+    assert (code, out) == (1, "") and "nothing was tagged" in err
