@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ztxexp.cli.output import say
 from ztxexp.cli.shared import root_option
 from ztxexp.results.to_type import line_to_type
-from ztxexp.text.format import sanitize_for_terminal, short_path
+from ztxexp.text.format import short_path
 from ztxexp_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ztxexp.server.serving import Address
 
 _PACKAGES = ("starlette", "uvicorn")
 _PORTS = 65_535
@@ -58,18 +64,9 @@ def command(
     address = listen(host, port)
     keys = Keys(address.port)
     with address.sock:
-        shown = sanitize_for_terminal(short_path(str(root)))
+        _explain(root, host, address)
         click.echo(address.url(keys.token))
         sys.stdout.flush()
-        where = f"{host}:{address.port}" if ":" not in host else f"[{host}]:{address.port}"
-        only = " only" if address.is_loopback else ""
-        say(f"{shown} on {where}{only}; open the address above; Ctrl-C ends it")
-        if not address.is_loopback:
-            say(
-                f"warning: --host {host} lets every machine that reaches this one ask; who has the "
-                "address above can read all runs, stop and tag them, and nothing is encrypted. "
-                f"Better: ssh -L {address.port}:localhost:{address.port} {_host_name()}"
-            )
         options = Options(
             idle=seconds,
             open_browser=not no_browser and can_open_browser(),
@@ -80,6 +77,22 @@ def command(
     return 0
 
 
+def _explain(root: Path, host: str, address: Address) -> None:
+    """Say what is served where, and how to end it; the address comes after it."""
+    tunnel = f"ssh -L {address.port}:localhost:{address.port} {socket.gethostname()}"
+    if not address.is_loopback:
+        say(
+            f"warning: --host {host} lets every machine that reaches this one ask; who has the "
+            "address below can read all runs, stop and tag them, and nothing is encrypted. "
+            f"Better: {tunnel}"
+        )
+    elif os.environ.get("SSH_CONNECTION"):
+        say(f"from your own machine: {tunnel}   and open the address there")
+    place = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    only = " only" if address.is_loopback else ""
+    say(f"{short_path(str(root))} on {place}{only}; Ctrl-C ends it; open")
+
+
 def _seconds(idle: str) -> float:
     from ztxexp.upkeep.rules import seconds_of
 
@@ -88,12 +101,6 @@ def _seconds(idle: str) -> float:
     except ConfigError:
         problem = f"--idle takes an age such as 30min or 12h, or 0 for never; not {idle!r}"
         raise ConfigError(problem) from None
-
-
-def _host_name() -> str:
-    import socket
-
-    return socket.gethostname()
 
 
 def _report_instead(root: Path, show: bool) -> int:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ztxexp.provenance.masking import mask_text, mask_value
 from ztxexp.report.page import page
 from ztxexp.server import actions
 from ztxexp.server.events import Events, in_thread
@@ -108,11 +109,12 @@ class Page:
         files = RunFiles(folder)
         paths = {"config": files.config, "metrics": files.metrics, "run": files.run}
         about: dict[str, Any] = {
-            what: {} if os.path.islink(path) else read_record(path) or {}
+            what: {} if os.path.islink(path) else _masked(read_record(path) or {})
             for what, path in paths.items()
         }
         log = [] if os.path.islink(files.log) else last_lines(files.log, _LOG_LINES, _LOG_BYTES)
-        return {**about, "log": "\n".join(log), "files": listed(str(folder))}
+        text = "\n".join(map(mask_text, log))
+        return {**about, "log": text, "files": listed(str(folder))}
 
     async def _file(self, request: Request) -> Response:
         name, path = request.path_params["name"], request.path_params["path"]
@@ -142,6 +144,15 @@ class Page:
             return _json({"ok": True, "said": said})
 
         return act
+
+
+def _masked(value: Any, key: str = "") -> Any:
+    """Return a value without secrets, as the rest of the page shows it."""
+    if isinstance(value, str):
+        return mask_value(key, value)
+    if isinstance(value, dict):
+        return {name: _masked(one, name) for name, one in value.items()}
+    return [_masked(one, key) for one in value] if isinstance(value, list) else value
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -295,6 +295,20 @@ def test_what_is_listed_can_be_had(page):
     assert not any("outside" in path for path in paths)
 
 
+def test_secrets_of_runs_are_masked_as_in_a_report(page, root):
+    config = {
+        "api_key": "sk-4f8a9b2c7d1e6f3a5b9c8d7e",
+        "lr": 0.25,
+        "in": [{"password": "hunter2!"}],
+    }
+    folder = write_run(root, "20260301_101500_0003", config=config)
+    (folder / "run.log").write_text("fetching https://me:hunter2!@host/x\n")
+    about = page.ask("GET", "/api/run/20260301_101500_0003")
+    assert "sk-4f8a" not in about.text and "hunter2" not in about.text
+    assert about.json()["config"]["lr"] == 0.25
+    assert "sk-4f8a" not in page.ask("GET", "/api/data").text
+
+
 # ---- limits --------------------------------------------------------------------------------------
 
 
