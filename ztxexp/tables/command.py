@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ztxexp.results.keys import seed_keys
 from ztxexp.text.format import text_of
 
 _NAMES = {"statuses": "status", "order": "order", "labels": "label", "tags": "tag"}
@@ -25,6 +26,8 @@ def words_of(source: Mapping[str, Any]) -> list[str]:
         if isinstance(value, Mapping) and name in ("rows", "cols", "order"):
             order |= {key: values for key, values in value.items() if values}
             value = ",".join(value) if name != "order" else None
+        if name == "over" and value and seed_keys(value) == value:
+            continue  # as usual
         if name == "mode":
             words += [f"--{value}"] if isinstance(value, str) else []
         elif value is True and name in _FLAGS:

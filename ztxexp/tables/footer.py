@@ -82,12 +82,17 @@ def _numbers(table: Table) -> Iterator[str]:
     for one in table.metrics:
         asked = one.source == ASKED
         mode = f" ({one.mode}{'' if asked else f', {one.source}'})" if one.mode else ""
-        metrics.append(f"{short_value(one.name)}{mode}")
+        metrics.append(f"{short_value(one.name)}{' in percent' if one.percent else ''}{mode}")
     counts = sorted({cell.n for cell in _own(table)}) or [0]
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[-1]}, or as a cell says"
     before = f"{', '.join(metrics)}: {_WHAT[table.show]}"
     if not table.over:
-        yield f"{before} of the runs of a cell, {n}"
+        single = counts == [1]
+        what = (
+            "one run in each cell" if single else f"{_WHAT[table.show]} of the runs of a cell, {n}"
+        )
+        yield f"{', '.join(metrics)}: {what}"
+        yield from _without_run(_lacking(table))
         return
     over = ", ".join(map(short_value, table.over))
     lacking = _lacking(table)
@@ -98,6 +103,13 @@ def _numbers(table: Table) -> Iterator[str]:
         yield f"{cell} has no run" if has_none else f"{cell} lacks {over} {_seeds(seeds)}"
     if len(lacking) > _SHOWN:
         yield f"{len(lacking) - _SHOWN} more cells lack some"
+
+
+def _without_run(lacking: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    if len(lacking) > _SHOWN:
+        yield f"{len(lacking)} cells have no run"
+    else:
+        yield from (f"{cell} has no run" for cell in lacking)
 
 
 def _uneven(table: Table) -> str:
@@ -303,7 +315,7 @@ def _offer(table: Table, shared: int) -> str:
     from ztxexp.tables.command import words_of
 
     comparisons = len(_own(table)) - 1
-    exact = 2.0 / 2**shared * comparisons < table.alpha
+    exact = max(2.0 / 2**shared, 2.0 / (RESAMPLES + 1)) * comparisons < table.alpha
     test = "permutation" if exact else "paired-t"
     line = line_to_type(table.source["root"], "table", *words_of(table.source), "--test", test)
     return f"{shared} seeds are shared by all cells; a test: {line}"

@@ -22,7 +22,7 @@ from ztxexp.tables.footer import footer_of, hints_of
 from ztxexp.tables.literature import with_reported
 from ztxexp.tables.marks import marked
 from ztxexp.tables.model import Cell, Col, Metric, Place, Row, Table, Values
-from ztxexp.tables.options import Options
+from ztxexp.tables.options import DECLARED_TOO, Options
 from ztxexp.tables.tests import tested
 from ztxexp.tables.transposing import transposed, turned
 from ztxexp.text.wording import option
@@ -61,6 +61,7 @@ def table_of(
         raise ConfigError(f"no run below {every.runs.root} {what}; there is nothing to show")
     runs = counting.runs
     declared = last_sweep(runs.root).table
+    asked = _as_declared(asked, declared)
     row_keys, col_keys, over = layout.keys_of(runs, declared, asked)
     names = as_list(asked.metric, "metric") or layout.usual_metric(runs, declared)
     groups = grouped(runs, [*row_keys, *col_keys], over or None, names, "table", False)
@@ -70,7 +71,7 @@ def table_of(
         "version": 1,
         "root": str(every.runs.root if root is None else root),
         "filters": filters,
-        "options": asked.as_json(),
+        "options": _in_order({**asked.as_json(), **_resolved(asked, table)}),
     }
     table = dataclasses.replace(table, source=source)
     table = with_reported(table, asked.reported, labels)
@@ -86,6 +87,29 @@ def table_of(
         footer=footer_of(table, facts),
         hints=[*table.hints, *hints_of(table, facts, labels.unused())],
     )
+
+
+def _as_declared(asked: Options, declared: Mapping[str, Any]) -> Options:
+    """Return options with what a sweep declares where neither rows nor columns are asked for."""
+    if asked.rows is not None or asked.cols is not None:
+        return asked
+    usual = {name: declared[name] for name in DECLARED_TOO if name in declared}
+    return Options(**{**usual, **asked.given()}) if usual else asked
+
+
+def _in_order(options: Mapping[str, Any]) -> dict[str, Any]:
+    first = [name for name in ("rows", "cols", "metric", "over") if name in options]
+    return {name: options[name] for name in [*first, *(n for n in options if n not in first)]}
+
+
+def _resolved(asked: Options, table: Table) -> dict[str, Any]:
+    """Return the keys and metrics of a table, so that later runs and sweeps do not change these."""
+    chosen: dict[str, Any] = {}
+    if not isinstance(asked.rows, Mapping):
+        chosen["rows"] = list(table.row_keys)
+    if not isinstance(asked.cols, Mapping):
+        chosen["cols"] = list(table.col_keys)
+    return {**chosen, "metric": [one.name for one in table.metrics], "over": list(table.over)}
 
 
 def rebuilt(source: Mapping[str, Any], root: str | Path | None = None) -> Table:

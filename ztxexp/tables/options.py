@@ -15,6 +15,11 @@ from ztxexp_core.values.codec import plain
 Keys = str | Sequence[str] | Mapping[str, Sequence[Any]] | None
 TESTS = ("paired-t", "permutation", "wilcoxon", "bootstrap")
 AVERAGES = ("average", "average rank")
+DECLARED_TOO = (
+    "show", "test", "correct", "against", "alpha", "percent", "digits", "highlight", "labels",
+    "order", "groups", "averages", "transpose",
+)  # fmt: skip
+"""What a sweep may declare of its table besides rows, columns, metric and over."""
 SCOPES = ("column", "row", "block", "table")
 
 
@@ -111,6 +116,14 @@ class Options:
             return name in as_list(value, which)
         return value
 
+    def given(self) -> dict[str, Any]:
+        """Return what was asked, without what is usual."""
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.init and getattr(self, one.name) != one.default
+        }
+
     def as_json(self) -> dict[str, Any]:
         """Return what was asked, without what is usual, as JSON can hold it.
 
@@ -118,11 +131,7 @@ class Options:
             >>> Options(rows="hidden", show="sem").as_json()
             {'rows': 'hidden', 'show': 'sem'}
         """
-        given = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.init and getattr(self, one.name) != one.default
-        }
+        given = self.given()
         if isinstance(given.get("labels"), Mapping):
             given["labels"] = flat_labels(given["labels"])
         return {name: plain(value) for name, value in given.items()}
