@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
+    can_draw,
     check_ready,
     is_figure,
     look_options,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 BANDS = ("std", "sem", "ci95", "minmax", "none")
 _WIDTH = 30  # bars of a curve
 _WIDEST, _HEIGHT = 100, 14  # of the drawing
+_NOTES = 3
 
 
 @click.command("curves")
@@ -143,7 +144,7 @@ def command(
         return 0
     fmt = "json" if as_json else fmt
     if path is None and fmt in (None, "table"):
-        plot = sys.stdout.isatty() if plot is None else plot
+        plot = can_draw() if plot is None else plot
         axes = (logx, logy) if plot else None
         return _draw(table, name, keys, averaged, mode, smooth, axes)
     return _write(table, metric, keys or True, split, path, fmt)
@@ -203,7 +204,8 @@ def _draw(
         means = [one.mean for one in steps]
         at_best: Any = None
         if best is not None:
-            one = (max if best.mode == "max" else min)(steps, key=lambda one: one.mean)
+            of_all = [one for one in steps if one.complete] or steps
+            one = (max if best.mode == "max" else min)(of_all, key=lambda one: one.mean)
             at_best = f"{one.mean:.4g} at {one.step}"
         line = sparkline(means, _WIDTH)
         values = [None if value is ABSENT else value for value in curve.values]
@@ -222,12 +224,30 @@ def _draw(
     if axes is not None:
         write_text(_plot(known, best.mode if best else "max", axes))
     write_table(columns, rows, output_of(None, None))
+    for note in _shorter(known):
+        say(note)
     smoothed = f", smoothed ({smooth:g})" if smooth else ""
     say(
         f"{plural(len(rows), 'curve')}, each the mean of its runs{smoothed}; a figure: "
         "-o curves.pdf, every point: -o curves.csv"
     )
     return 0
+
+
+def _shorter(known: MeanCurves) -> list[str]:
+    """Return which curves end with fewer runs than they have."""
+    from ztxexp.text.labels import label
+
+    notes = []
+    for name, curve in zip(known.names(), known.curves, strict=True):
+        steps = curve.steps("none")
+        if steps and not steps[-1].complete:
+            count = f"{steps[-1].n} of {plural(len(curve.points), 'run')}"
+            full = [one.step for one in steps if one.complete]
+            until = f"all have step {full[-1]}" if full else "no step is that of all"
+            notes.append(f"{label(name) or 'curve'}: the last step is of {count}; {until}")
+    more = f"and {plural(len(notes) - _NOTES, 'more curve')} like these"
+    return [*notes[:_NOTES], more] if len(notes) > _NOTES else notes
 
 
 def _plot(known: MeanCurves, mode: str, axes: tuple[bool, bool]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,11 @@ def cell(value: Any) -> Any:
 
     absent = value is ABSENT or (isinstance(value, float) and value != value)
     return None if absent else value
+
+
+def can_draw() -> bool:
+    """Return whether standard output is a terminal that has braille."""
+    return sys.stdout.isatty() and "utf" in (sys.stdout.encoding or "").lower()
 
 
 def is_figure(path: str | None) -> bool:

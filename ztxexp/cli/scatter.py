@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from ztxexp.cli.completing import complete_any_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
+    can_draw,
     cell,
     over_of,
     runs_for,
@@ -88,7 +88,7 @@ def command(
     body.sort(key=lambda row: (row[0] is None, isinstance(row[0], str), str(row[0])))
     if all(isinstance(row[0], (int, float)) for row in body):
         body.sort(key=lambda row: float(row[0]))
-        if target.output.format == "table" and sys.stdout.isatty():
+        if target.output.format == "table" and can_draw():
             write_text(_drawn(body, key, known.metric, color, logx, logy))
     columns = [
         Column(key, kept=True),

@@ -8,10 +8,18 @@ from typing import Any
 
 from ztxexp.figures.plot import plain_text
 from ztxexp.figures.style import Style
+from ztxexp.text.drawing import width_of
 from ztxexp_core.errors import ZtxexpError
 
 _CHARACTER = 0.55  # width of one, in sizes of the font
-_HANDLE = 3.4  # width of a line in a legend with its gaps
+_HANDLE = 4.4  # width of a line in a legend with its gaps
+_SHARE = 0.86  # of the width of a figure, for a legend
+_USUAL_SHARE = 0.775  # of the width of a figure, for its only axes
+
+
+def inches_of(ax: Any) -> float:
+    """Return how wide a figure is that has these axes alone."""
+    return float(ax.bbox.width / ax.figure.dpi / _USUAL_SHARE)
 
 
 def label_axes(ax: Any, style: Style, x: str, y: str) -> None:
@@ -73,11 +81,13 @@ def legend(
     if not handles:
         return
     small = style.size - 1.0
-    _, columns = legend_shape(labels, float(ax.figure.get_figwidth()), small)
+    width = inches_of(ax)
+    _, columns = legend_shape(labels, width, small)
+    room = math.floor(width * _SHARE * 72 / small / _CHARACTER)
     box = ax.legend(
         handles,
         ["x"] * len(handles),  # a text that begins with _ would be left out
-        title=plain_text(title, 80) or None,
+        title=plain_text(title, max(12, room)) or None,
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=columns,
@@ -92,14 +102,14 @@ def legend(
         title_fontsize=small if style.rc else None,
     )
     for text, wanted in zip(box.get_texts(), labels, strict=True):
-        text.set_text(plain_text(wanted))
+        text.set_text(plain_text(wanted, max(8, room - math.ceil(_HANDLE / _CHARACTER))))
 
 
 def legend_shape(labels: Sequence[str], width: float, size: float = 7.0) -> tuple[int, int]:
     """Return how many rows and columns a legend gets in a figure of some inches."""
-    widest = max([len(text) for text in labels], default=1)
-    inches = (widest * _CHARACTER + _HANDLE + 1.0) * size / 72
-    columns = max(1, min(len(labels), math.floor(width * 0.86 / inches)))
+    widest = max(map(width_of, labels), default=1)
+    inches = (widest * _CHARACTER + _HANDLE) * size / 72
+    columns = max(1, min(len(labels), math.floor(width * _SHARE / inches)))
     rows = math.ceil(len(labels) / columns)
     return rows, math.ceil(len(labels) / rows)
 
@@ -116,8 +126,8 @@ def category_ticks(ax: Any, style: Style, labels: Sequence[str], axis: str = "x"
     line.set_ticks(range(len(texts)), labels=texts)
     if axis == "y":
         return
-    room = float(ax.figure.get_figwidth()) * 0.82 * 72 / max(1, len(texts))
-    widest = max([len(text) for text in texts], default=0) * _CHARACTER * (style.size - 1.0)
+    room = inches_of(ax) * 0.82 * 72 / max(1, len(texts))
+    widest = max(map(width_of, texts), default=0) * _CHARACTER * (style.size - 1.0)
     if widest > room:
         for text in line.get_ticklabels():
             text.set(rotation=35, ha="right", rotation_mode="anchor")

@@ -161,7 +161,7 @@ class _Drawing:
             return dot
         draw = ax.barh if self.lies else ax.bar
         return draw(
-            [place], [mean], thick * 0.92, color=colour, edgecolor="white", linewidth=0,
+            [place], [mean], thick * 0.92, color=colour, edgecolor=(1, 1, 1, 0.65), linewidth=0,
             hatch=HATCHES[slot] or None, zorder=2,
         )[0]  # fmt: skip
 

@@ -144,9 +144,15 @@ class _Drawing:
         return line
 
     def _numbers(self, ax: Any, steps: Sequence[Step], colour: str) -> None:
-        """Write n where it changes."""
+        """Mark where n changes, and write it where there is room."""
+        every = [one.step for of in self.steps for one in of]
+        apart, written = (max(every) - min(every)) * 0.06, -math.inf
         for last, one in pairwise(steps):
             if one.n != last.n:
+                ax.plot([one.step], [one.mean], marker="|", markersize=4, color=colour, zorder=4)
+                if one.step - written < apart:
+                    continue
+                written = one.step
                 ax.annotate(
                     f"n={one.n}",
                     (one.step, one.mean),
@@ -156,7 +162,6 @@ class _Drawing:
                     fontsize=6,
                     ha="center",
                 )
-                ax.plot([one.step], [one.mean], marker="|", markersize=4, color=colour, zorder=4)
 
     def _one_run(self, ax: Any, points: Mapping[Any, float], colour: str) -> None:
         steps = sorted(points)

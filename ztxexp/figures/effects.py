@@ -137,7 +137,9 @@ class _Drawing:
             if number < len(self.shown) - 1:
                 ax.axhline(place - 0.9, color="#dddddd", linewidth=0.5, zorder=1)
         axes.label_axes(ax, style, f"{self.metric}, mean", "")
-        ax.set_yticks(places, labels=[plain_text(name, 44) for name in names])
+        room = ax.bbox.height / ax.figure.dpi * 72 / (place + 1)  # points for a row
+        small = max(3.5, min(style.size - 1.0, 0.95 * room))
+        ax.set_yticks(places, labels=[plain_text(name, 44) for name in names], fontsize=small)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(place - 1.0, -0.8)
         axes.grid(ax, "x")

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
-from ztxexp.results.arguments import Statuses, Tags, as_list, checked_filters
-from ztxexp_core.errors import ZtxexpError
-from ztxexp_core.records import RUN_STATUS_SUCCEEDED
+from ztxexp.figures.basics import Keys, Look, Mode, keys_of
+from ztxexp.figures.effect_methods import EffectMethods
+from ztxexp.results.arguments import as_list
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ztxexp.analysis.run_table import RunTable
-    from ztxexp.figures.colours import Palette
+    from ztxexp.figures.basics import BarFilters, FigureFilters
     from ztxexp.figures.plot import Plot
 
-Keys = str | Sequence[str]
-Mode = Literal["max", "min", ""]
-Look = str | Mapping[str, Any] | None
-_SUCCEEDED: Statuses = (RUN_STATUS_SUCCEEDED,)
 
-
-class BarFilters(TypedDict, total=False):
-    """Which runs bars are of, see :class:`FigureMethods`; of a group of launches by ``where``."""
-
-    where: str | None
-    code: str | None
-    function: str | None
-    statuses: Statuses
-    experiment_name: str | None
-    tags: Tags | None
-
-
-class FigureFilters(BarFilters, total=False):
-    """Which runs a figure is of, see :class:`FigureMethods`."""
-
-    group: str | None
-
-
-class FigureMethods:
+class FigureMethods(EffectMethods):
     """Part of ``ResultAnalyzer``; needs matplotlib (``pip install "ztxexp[plot]"``).
 
     All figures take filters as keywords: ``where``, a condition such as ``"lr < 0.1 and model ==
@@ -54,14 +28,6 @@ class FigureMethods:
     Attributes:
         results_path: the absolute path of the results root.
     """
-
-    results_path: Path
-
-    @cached_property
-    def _palette(self) -> Palette:
-        from ztxexp.figures.colours import Palette
-
-        return Palette()
 
     def curves(
         self,
@@ -124,8 +90,8 @@ class FigureMethods:
         return curves_plot(
             self._runs(filters, None, ax),
             metric,
-            _keys(by, "by"),
-            _keys(over, "over"),
+            keys_of(by, "by"),
+            keys_of(over, "over"),
             band,
             raw,
             logx,
@@ -193,9 +159,9 @@ class FigureMethods:
         return bars_plot(
             self._runs(filters, at, ax),
             metric,
-            _keys(by, "by"),
+            keys_of(by, "by"),
             as_list(group, "group"),
-            _keys(over, "over"),
+            keys_of(over, "over"),
             show,
             raw,
             zero,
@@ -257,7 +223,7 @@ class FigureMethods:
             key,
             metric,
             color,
-            _keys(over, "over"),
+            keys_of(over, "over"),
             logx,
             logy,
             mode,
@@ -266,194 +232,3 @@ class FigureMethods:
             style,
             width,
         )
-
-    def effects(
-        self,
-        metric: str,
-        keys: Keys | None = None,
-        *,
-        over: Keys | None = None,
-        mode: Mode = "",
-        at: str | int | float | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[FigureFilters],
-    ) -> Plot:
-        """Draw how much each key moves a metric, all else taken together. (Since 2.0.)
-
-        Seeds are averaged first, so no seed counts as a parameter. A row for each value of a key:
-        its mean over all settings, with a 95 % interval. Keys whose effects do not add up are
-        marked, and log and caption say where it shows; see :mod:`ztxexp.analysis.effects` for how
-        that is judged.
-
-        Args:
-            metric: its key.
-            keys: which; ``None``: all that vary but for ``over``.
-            over: keys whose values are averaged over; ``None``: those of seeds.
-            mode: ``"max"`` or ``"min"``, what is the best.
-            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
-            ax: axes to draw into; by default a figure is made.
-            style: as of :meth:`curves`.
-            width: as of :meth:`curves`.
-            **filters: see :class:`FigureMethods`.
-
-        Returns:
-            The figure; ``.data`` has a row for each value of each key: ``mean``, ``low``, ``high``,
-            ``n`` (settings), ``range`` of the key, ``interacts``.
-
-        Raises:
-            ZtxexpError: there is nothing to compare, or matplotlib is missing.
-            ConfigError: a key or metric that no run has, or a key that does not vary.
-
-        Example:
-            >>> effects = ResultAnalyzer("./results").effects("accuracy")
-            >>> effects.data[["key", "range"]].drop_duplicates()
-        """
-        from ztxexp.figures.effects import effects_plot
-
-        return effects_plot(
-            self._runs(filters, at, ax),
-            metric,
-            _keys(keys, "keys"),
-            _keys(over, "over"),
-            mode,
-            ax,
-            style,
-            width,
-        )
-
-    def parallel(
-        self,
-        keys: Keys | None,
-        metric: str,
-        *,
-        over: Keys | None = None,
-        mode: Mode = "",
-        at: str | int | float | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[FigureFilters],
-    ) -> Plot:
-        """Draw a line for each setting through its values, coloured by the metric. (Since 2.0.)
-
-        Numbers over two decades or more stand on a logarithmic axis, which its name says.
-
-        Args:
-            keys: those with an axis, at most 8; ``None``: all that vary but for ``over``.
-            metric: its key; it has the axis at the right.
-            over: keys whose values are averaged over; ``None``: those of seeds.
-            mode: ``"max"`` or ``"min"``, what is the best: these lines are above the others.
-            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
-            ax: axes to draw into; by default a figure is made.
-            style: as of :meth:`curves`.
-            width: as of :meth:`curves`.
-            **filters: see :class:`FigureMethods`.
-
-        Returns:
-            The figure; ``.data`` has a row for each setting.
-
-        Raises:
-            ZtxexpError: no run has a finite number, or matplotlib is missing.
-            ConfigError: an argument that makes no sense, or too many keys.
-
-        Example:
-            >>> ResultAnalyzer("./results").parallel(["lr", "hidden"], "accuracy")
-        """
-        from ztxexp.figures.parallel import parallel_plot
-
-        return parallel_plot(
-            self._runs(filters, at, ax),
-            _keys(keys, "keys"),
-            metric,
-            _keys(over, "over"),
-            mode,
-            ax,
-            style,
-            width,
-        )
-
-    def ranks(
-        self,
-        metric: str,
-        methods: Keys,
-        blocks: Keys,
-        *,
-        over: Keys | None = None,
-        alpha: float = 0.05,
-        mode: Mode = "",
-        at: str | int | float | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[FigureFilters],
-    ) -> Plot:
-        """Draw mean ranks of methods over blocks, and which cannot be told apart. (Since 2.0.)
-
-        A critical difference diagram after Demšar (2006): Friedman's test, then the critical
-        difference of Nemenyi. Fewer than 5 blocks are refused. A block that lacks a method is left
-        out, and the caption says so. Needs scipy, too (``pip install "ztxexp[stats]"``).
-
-        Args:
-            metric: its key; seeds are averaged before ranks are given.
-            methods: keys that make the methods, 3 to 20.
-            blocks: keys that make the blocks, such as data sets.
-            over: keys whose values are averaged over; ``None``: those of seeds.
-            alpha: the level.
-            mode: ``"max"`` or ``"min"``, what is the best.
-            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
-            ax: axes to draw into; by default a figure is made.
-            style: as of :meth:`curves`.
-            width: as of :meth:`curves`.
-            **filters: see :class:`FigureMethods`.
-
-        Returns:
-            The figure; ``.data`` has a row for each method: its mean rank, and its rank in each
-            block.
-
-        Raises:
-            ZtxexpError: too few blocks or methods, or a library is missing.
-            ConfigError: nothing says what is the best, or an argument that makes no sense.
-
-        Example:
-            >>> ResultAnalyzer("./results").ranks("accuracy", methods="model", blocks="dataset")
-        """
-        from ztxexp.figures.ranks import ranks_plot
-
-        return ranks_plot(
-            self._runs(filters, at, ax),
-            metric,
-            as_list(methods, "methods"),
-            as_list(blocks, "blocks"),
-            _keys(over, "over"),
-            alpha,
-            mode,
-            ax,
-            style,
-            width,
-        )
-
-    def _runs(self, filters: Any, at: str | int | float | None, ax: Any) -> RunTable:
-        """Return the runs that are drawn; matplotlib is looked for first."""
-        from ztxexp.analysis.choosing import chosen_runs
-        from ztxexp.figures.plot import check_axes
-
-        check_axes(ax)
-        given: dict[str, Any] = {"statuses": _SUCCEEDED}
-        checked_filters(filters, FigureFilters)
-        given |= filters
-        if "experiment_name" in given:
-            given["experiment"] = given.pop("experiment_name")
-        if isinstance(given.get("tags"), Mapping):
-            given["tags"] = [f"{key}={value}" for key, value in given["tags"].items()]
-        table = chosen_runs(self.results_path, **given, at=None if at is None else str(at))
-        if not len(table):
-            count = len(table.names)
-            passes = f"none of its {count} runs passes the filters" if count else "it has no runs"
-            raise ZtxexpError(f"nothing to draw from {self.results_path}: {passes}")
-        return table
-
-
-def _keys(keys: Keys | None, argument: str) -> list[str] | None:
-    return None if keys is None else as_list(keys, argument)

@@ -96,9 +96,17 @@ class _Scale:
             shown = dict(zip(numbers, self.places, strict=True))
             self.ticks = [(shown[one], words.value_text(one)) for one in distinct]
         else:
-            marks = [low + span * at / 4 for at in range(5)]
-            texts = [f"{10**one if self.is_log else one:.3g}" for one in marks]
+            marks = _marks(low, high, self.is_log)
+            texts = [f"{10**one if self.is_log else one:.6g}" for one in marks]
             self.ticks = [((m - low) / span, t) for m, t in zip(marks, texts, strict=True)]
+
+
+def _marks(low: float, high: float, is_log: bool) -> list[float]:
+    """Return round numbers between two, whole ones where they are logarithms."""
+    from matplotlib.ticker import MaxNLocator
+
+    marks = MaxNLocator(nbins=6 if is_log else 5, integer=is_log).tick_values(low, high)
+    return [float(one) for one in marks if low <= one <= high]
 
 
 class _Drawing:
@@ -137,8 +145,8 @@ class _Drawing:
             [(at, scale.places[one]) for at, scale in enumerate(self.scales)] for one in self.order
         ]
         means = [self.means[at] for at in self.order]
-        alpha = 0.85 if len(lines) <= 60 else max(0.25, 8 / math.sqrt(len(lines)))
-        drawn = LineCollection(lines, cmap=_MAP, linewidths=0.9, alpha=alpha, zorder=2)
+        alpha = max(0.3, min(0.85, 5 / math.sqrt(len(lines))))
+        drawn = LineCollection(lines, cmap=_MAP, linewidths=0.8, alpha=alpha, zorder=2)
         drawn.set_array(means)
         ax.add_collection(drawn)
         last = len(self.scales) - 1

@@ -20,6 +20,7 @@ from ztxexp_core.errors import ConfigError
 
 _MAP = "viridis"
 _MOST_CATEGORIES = 30
+_DECADES = 100.0  # between numbers whose colours are logarithmic
 
 
 def scatter_plot(
@@ -107,7 +108,7 @@ class _Drawing:
 
     def _colours(self, palette: Palette) -> None:
         values = [dot[5] for dot in self.dots]
-        self.is_scale = False
+        self.is_scale = self.is_log = False
         self.kind_of, self.kinds = [0] * len(values), [[None]]
         self.slots = [0]
         if self.color is None:
@@ -122,6 +123,8 @@ class _Drawing:
             )
         if len(self.kinds) > MOST:
             self.is_scale = True
+            low, high = min(values), max(values)
+            self.is_log = low > 0 and high / low >= _DECADES
             return
         every = every_value(self.known.table, [self.color])
         shown = [tuple(one) for one in self.kinds]
@@ -147,9 +150,11 @@ class _Drawing:
             )  # fmt: skip
         handles = []
         if self.is_scale:
+            from matplotlib.colors import LogNorm
+
             shown = ax.scatter(
                 xs, ys, c=[dot[5] for dot in self.dots], s=size, cmap=_MAP, alpha=alpha,
-                linewidths=0, zorder=3,
+                linewidths=0, zorder=3, norm=LogNorm() if self.is_log else None,
             )  # fmt: skip
             bar = ax.figure.colorbar(shown, ax=ax, pad=0.02, aspect=30)
             bar.solids.set_alpha(1)
@@ -197,7 +202,7 @@ class _Drawing:
         known = self.known
         what = f"{known.metric} against {self.key}"
         if self.color is not None:
-            what += f", colours by {self.color}"
+            what += f", colours by {self.color}{' (logarithmic)' if self.is_log else ''}"
         if known.over:
             parts = known.caption(f"{what}, a dot for each setting")
             if any(dot[2] == dot[2] for dot in self.dots):

@@ -50,6 +50,13 @@ _VENUES: dict[str, tuple[Mapping[str, Any], Mapping[str, float]]] = {
 OWN = "rcparams"
 """The style of the program itself."""
 
+# Fonts with Chinese, Japanese or Korean, of which machines usually have one at most.
+_WIDE = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "IPAGothic", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans", "Arial Unicode MS",
+)  # fmt: skip
+
 # Groups of rcParams that say how a figure looks; the others are left alone.
 _LOOKS = (
     "axes.", "boxplot.", "date.", "errorbar.", "figure.", "font.", "grid.", "hatch.", "image.",
@@ -144,7 +151,7 @@ def _usual(matplotlib: Any, size: float) -> dict[str, Any]:
         "axes.spines.top": False,
         "figure.constrained_layout.use": True,
         "figure.dpi": 100,
-        "font.family": ["DejaVu Sans"],
+        "font.family": _sans(),
         "grid.color": "#e4e4e4",
         "grid.linewidth": 0.5,
         "hatch.linewidth": 0.4,
@@ -182,15 +189,24 @@ def _serif(wanted: Any) -> dict[str, Any]:
 
     Naming one that is missing would log a line for every text of a figure.
     """
-    from matplotlib.font_manager import fontManager
-
-    names = set(fontManager.get_font_names())
+    names = _installed()
     listed = [wanted] if isinstance(wanted, str) else list(wanted)
     there = [name for name in (*listed, "Times New Roman", "Nimbus Roman") if name in names]
     return {
-        "font.family": list(dict.fromkeys([*there[:1], "STIXGeneral", "DejaVu Sans"])),
+        "font.family": list(dict.fromkeys([*there[:1], "STIXGeneral", *_sans()])),
         "mathtext.fontset": "stix",
     }
+
+
+def _sans() -> list[str]:
+    """Return the font of usual figures, and those that have the characters that it lacks."""
+    return ["DejaVu Sans", *(name for name in _WIDE if name in _installed())]
+
+
+def _installed() -> set[str]:
+    from matplotlib.font_manager import fontManager
+
+    return set(fontManager.get_font_names())
 
 
 def _is_serif(bundle: Mapping[str, Any]) -> bool:

@@ -146,6 +146,13 @@ def test_curves_are_drawn_or_not(curves):
     assert out.startswith("lr\t") and "smoothed (0.5)" in err
 
 
+def test_a_curve_that_ends_with_fewer_runs_is_said(tmp_path):
+    root = with_curves(tmp_path, shorter=[(0.1, 1)], values={(0.1, 0, 9): 50.0})
+    _, out, err = run(root, "curves", "accuracy", "--by", "lr")
+    assert "lr=0.1: the last step is of 2 of 3 runs; all have step 4" in err
+    assert rows_of(out)[1]["best"].endswith("at 4")  # not where few runs are left
+
+
 def test_curves_go_to_a_figure(curves, tmp_path):
     words = ("--by", "lr", "--band", "ci95", "--raw", "--logy", "--smooth", "0.3")
     path = tmp_path / "fig.pdf"
