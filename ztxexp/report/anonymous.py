@@ -168,7 +168,8 @@ def _pattern(form: str, kind: str) -> str | None:
         rest = len(form) - _DIGITS
         return rf"(?<![0-9a-z]){re.escape(form[:_DIGITS])}[0-9a-f]{{0,{rest}}}(?![0-9a-z])"
     if kind == HOME:
-        return re.escape(form) + r"(?![\w-])"
+        alone = _BEFORE if len(form) <= _SHORT else ""  # /root, not /data/root
+        return alone + re.escape(form) + r"(?![\w-])"
     return f"{_BEFORE}{re.escape(form)}{_AFTER}" if len(form) < _SHORT else None
 
 

@@ -196,6 +196,9 @@ def secrets_of(table: RunTable, texts: Iterable[str]) -> Secrets:
         secrets.add(MACHINE, owner.get("boot"))
         secrets.add(MACHINE, owner.get("pid_namespace"))
     folders = _of_this_machine(secrets)
+    for place in (table.runs.root, *table.runs.folders()[-1:]):
+        with contextlib.suppress(Exception):  # whatever the system raises that does not know
+            secrets.add(USER, Path(place).owner())
     launches = read_launches(table.runs.root)
     for launch in launches:
         secrets.add_host(launch.owner.get("host"))

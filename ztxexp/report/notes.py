@@ -40,8 +40,8 @@ def _statuses(table: RunTable) -> list[str]:
         total = plural(len(table), "run")
         notes.append(f"{count['failed']} of {total} failed; means and effects leave them out.")
     if count["running"]:
-        verb = "was" if count["running"] == 1 else "were"
-        notes.append(f"{plural(count['running'], 'run')} {verb} still running.")
+        have = "has" if count["running"] == 1 else "have"
+        notes.append(f"{plural(count['running'], 'run')} {have} not ended yet.")
     if count["skipped"]:
         verb = "was" if count["skipped"] == 1 else "were"
         notes.append(f"{plural(count['skipped'], 'run')} {verb} skipped.")

@@ -7,6 +7,8 @@ import gzip
 import json
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -16,9 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ztxexp import ResultAnalyzer
+from ztxexp.analysis.run_table import RunTable
 from ztxexp.cli.main import main
-from ztxexp.report.anonymous import Anonymiser, forms, paths_left
+from ztxexp.report import page as page_module
+from ztxexp.report.anonymous import Anonymiser, anonymised, forms, paths_left
 from ztxexp.report.identifying import HOST, USER, Secrets
+from ztxexp.report.page import page
+from ztxexp.report.payload import payload
 
 HOSTNAME = "gpu07.cs.uni-example.edu"
 HOME = "/home/jdoe42"
@@ -140,6 +146,42 @@ def test_no_form_of_a_name_is_left(name, frame, form):
     written = sorted(forms(name))[form % len(forms(name))]
     text = Anonymiser(secrets).text(frame.format(written, written))
     assert written.lower() not in text.lower()
+
+
+ODD_NAMES = NAMES.map(lambda name: f"Zq{name}")  # which no page holds by chance
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ODD_NAMES, ODD_NAMES, ODD_NAMES, st.sampled_from([0, 10**9]))
+def test_whoever_it_is_nobody_is_named_in_a_page(tmp_path, user, host, person, plain_bytes):
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    home = f"/home/{user}"
+    said = (
+        f"{home}/x {quote(home)} {json.dumps(home)} {host} {host}.{person}.edu by {user} {person}"
+    )
+    for at in range(2):
+        folder = write_run(
+            root, f"20260101_00000{at}_a", status="failed" if at else "succeeded",
+            config={"lr": at, "data": f"{home}/d", "author": f"{person} Xyz", user: said},
+            metrics={"accuracy": 1.0, f"{host} loss": 0.5, "text": said}, tags={"a": said},
+            group=said, owner={"host": host}, error_type=said, error_message=said,
+            curve=[{"step": 0, "metrics": {user: 1.0}}],
+        )  # fmt: skip
+        put(folder / "meta.json", {"hostname": host, "command": said, "function": f"{user}:f"})
+        (folder / "error.log").write_text(said)
+    table = RunTable.read(root)
+    before = page_module._PLAIN_BYTES
+    page_module._PLAIN_BYTES = plain_bytes
+    try:
+        made = page(anonymised(payload(table), table))
+    finally:
+        page_module._PLAIN_BYTES = before
+    text = everything(made[made.index("<body>") : made.rindex("<script>")]).lower()
+    for secret in (user, host, f"{person} xyz"):
+        assert not [form for form in forms(secret) if form.lower() in text]
 
 
 def test_a_short_name_is_taken_where_it_stands_alone():
