@@ -26,6 +26,7 @@ from typing import Any
 from ztxexp.tables.model import Cell, Place, Table, text_of
 from ztxexp.tables.printed import checksum
 from ztxexp.tables.record import (
+    HINT,
     MACROS,
     VERSION,
     Block,
@@ -81,7 +82,8 @@ def macros_text(table: Table, prefix: str = "", path: str | Path | None = None) 
     notes = list(map(one_line, table.footer))
     lines = [rf"\ztxdef{{{name}}}{{{value}}}" for name, value in macros(table, prefix).items()]
     end = end_record(head, cells, notes) | {"printed": checksum("\n".join(lines))}
-    comments = [f"% ztxexp {MACROS} v{VERSION} {safe_json(head)}"]
+    end["line"] = sum_of(end, "line")
+    comments = [f"% {HINT}", f"% ztxexp {MACROS} v{VERSION} {safe_json(head)}"]
     comments += [f"% ztxexp cell {safe_json(record)}" for record in cells]
     comments += [f"% note: {note}" for note in notes]
     return "\n".join([*comments, _COMMANDS, *lines, f"% ztxexp end {safe_json(end)}"]) + "\n"

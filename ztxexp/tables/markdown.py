@@ -58,7 +58,7 @@ def markdown_text(table: Table, path: str | Path | None = None, record: bool = T
         lines.append(_row(cells))
         at += 1
     corner = [_label(frame.corner, own), ""] if frame.corner else []
-    notes = ["", " ".join(_text(sentence) for sentence in table.footer)] if table.footer else []
+    notes = ["", " ".join(escaped(sentence) for sentence in table.footer)] if table.footer else []
     body = "\n".join([*corner, *lines, *notes])
     return written_record(table, body, MARKDOWN, places, path) if record else f"{body}\n"
 
@@ -83,7 +83,7 @@ def _cell(table: Table, place: Place) -> str:
     cell = table.cells.get(place)
     if cell is None:
         return MISSING
-    text = _text(reading(text_of(cell, table)))
+    text = escaped(reading(text_of(cell, table)))
     style = emphasis(cell, table)
     return f"**{text}**" if style == "bold" else f"<ins>{text}</ins>" if style else text
 
@@ -94,7 +94,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _label(text: str, own: Iterable[str]) -> str:
     return "".join(
-        _maths(part) if is_maths else _text(part) for part, is_maths in maths_of(text, own)
+        _maths(part) if is_maths else escaped(part) for part, is_maths in maths_of(text, own)
     )
 
 
@@ -102,7 +102,7 @@ def _maths(part: str) -> str:
     return part.replace("|", r"\vert ").replace("<", r"\lt ").replace(">", r"\gt ")
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text as Markdown in which nothing of it has a meaning."""
     return _SIGNS.sub(_sign, str(encodable(sanitize_for_terminal(text))))
 

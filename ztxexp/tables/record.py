@@ -21,16 +21,24 @@ from typing import Any
 
 from ztxexp.tables.model import Cell, CellText, Place, Table, text_of
 from ztxexp.tables.printed import Grid, checksum, grid
+from ztxexp_core.errors import ConfigError
 from ztxexp_core.values.codec import plain
 
 VERSION = 1
 MISSING = "--"
+HINT = "Written by ztxexp; `ztxexp table --verify FILE` checks it against the runs."
 TABLE, CELL, END, MACROS = "table", "cell", "end", "macros"
 LATEX, MARKDOWN, HTML = "latex", "markdown", "html"
 SHORT = 8  # characters of the checksum of one printed cell
 _LINE = re.compile(
     r"^[\s%>]*(?:<!--)?\s*ztxexp (?:(table|macros) v(\d+)|(cell|end)) (\{.*?)\s*(?:-->)?\s*$"
 )
+_HELD: dict[str, dict[str, type]] = {  # what a line of each kind holds
+    TABLE: {"form": str, "root": str, "source": dict, "metrics": list},
+    MACROS: {"form": str, "root": str, "source": dict, "metrics": list, "prefix": str},
+    CELL: {"at": dict, "metric": str, "says": str, "sha256": str},
+    END: {"cells": int, "sha256": str, "notes": str, "line": str},
+}
 _UNSAFE = re.compile(r"[^ -~±†‡]|[<>&]")
 _NOTE = re.compile(r"^[\s%>]*note: (.*?)\s*$")
 
@@ -71,6 +79,7 @@ def written_record(
     others = {at: text for at, text in _numbered(printed) if at not in set(places.values())}
     end["shape"] = [len(row) for row in printed]
     end["labels"] = {f"{row},{col}": checksum(text, SHORT) for (row, col), text in others.items()}
+    end["line"] = sum_of(end, "line")
     lines = [f"{TABLE} v{VERSION} {safe_json(head)}"]
     lines += [f"{CELL} {safe_json(record)}" for record in cells]
     return in_comments(lines, notes, body, f"{END} {safe_json(end)}", form)
@@ -79,9 +88,13 @@ def written_record(
 def in_comments(lines: Sequence[str], notes: Sequence[str], body: str, end: str, form: str) -> str:
     """Return a text with lines of a record before it, and one behind it."""
     if form == LATEX:
-        before = [*(f"% ztxexp {line}" for line in lines), *(f"% note: {note}" for note in notes)]
+        before = [
+            f"% {HINT}",
+            *(f"% ztxexp {line}" for line in lines),
+            *(f"% note: {note}" for note in notes),
+        ]
         return "\n".join([*before, body, f"% ztxexp {end}"]) + "\n"
-    before = ["<!--", *(f"ztxexp {line}" for line in lines), "-->"]
+    before = ["<!--", HINT, *(f"ztxexp {line}" for line in lines), "-->"]
     return "\n".join([*before, "", body, "", f"<!-- ztxexp {end} -->"]) + "\n"
 
 
@@ -184,13 +197,12 @@ def end_record(
         "cells": len(cells),
         "sha256": checksum(safe_json(head) + sums),
         "notes": checksum("\n".join(notes)),
-        "verify": "ztxexp table --verify FILE",
     }
 
 
-def sum_of(record: Mapping[str, Any]) -> str:
-    """Return the checksum of a line, without the one that it holds."""
-    return checksum(safe_json({key: value for key, value in record.items() if key != "sha256"}))
+def sum_of(record: Mapping[str, Any], key: str = "sha256") -> str:
+    """Return the checksum of a line, without that which it holds under a key."""
+    return checksum(safe_json({name: value for name, value in record.items() if name != key}))
 
 
 def safe_json(value: Any) -> str:
@@ -268,7 +280,7 @@ def blocks(text: str) -> tuple[list[Block], list[str]]:
                 (current.notes if note else current.body).append(note[1] if note else line)
             continue
         kind, version, body = match[1] or match[3], match[2], match[4]
-        record = _parsed(body)
+        record = _parsed(body, kind)
         if record is None:
             problem = f"line {number} cannot be read: it was cut or edited"
             (current.problems if current is not None else stray).append(problem)
@@ -293,9 +305,12 @@ def blocks(text: str) -> tuple[list[Block], list[str]]:
     return made, stray
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
+def _parsed(text: str, kind: str) -> dict[str, Any] | None:
+    """Return what a line says; ``None`` where it is not as it was written."""
     try:
         value = json.loads(text)
-    except ValueError:
+        if not isinstance(value, dict) or safe_json(value) != text:
+            return None
+    except (ValueError, ConfigError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if all(isinstance(value.get(k), t) for k, t in _HELD[kind].items()) else None

@@ -7,7 +7,7 @@ making the table again. A file may hold several tables among anything else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from ztxexp.tables.differences import (
     with_decimals_of,
 )
 from ztxexp.tables.macros import changed_macros, edited_macros, macro_name_of
+from ztxexp.tables.markdown import escaped as markdown
 from ztxexp.tables.model import Table
 from ztxexp.tables.printed import checksum, grid
 from ztxexp.tables.record import (
+    HTML,
     LATEX,
     MACROS,
+    MARKDOWN,
     SHORT,
     Block,
     blocks,
@@ -34,6 +37,7 @@ from ztxexp.tables.record import (
 )
 from ztxexp.tables.remaking import Maker
 from ztxexp.tables.tex import escaped
+from ztxexp.text import html
 from ztxexp.text.format import cut, plural, short_path
 from ztxexp_core.errors import ZtxexpError
 
@@ -187,6 +191,8 @@ def _edited(block: Block) -> Iterator[Found]:
             yield cell_name(record, several), "has an edited comment", True
     if not block.end:
         return
+    if block.end["line"] != sum_of(block.end, "line"):
+        yield "", "has an edited last line", True
     expected = block.end.get("cells")
     if isinstance(expected, int) and expected != len(block.cells):
         whole = False
@@ -195,7 +201,7 @@ def _edited(block: Block) -> Iterator[Found]:
     sums = end_record(block.head, block.cells, block.notes)
     if whole and sums["sha256"] != block.end.get("sha256"):
         yield "", "has comments that were edited, moved or taken from another table", True
-    if block.form == LATEX and sums["notes"] != block.end.get("notes"):
+    if block.form in (LATEX, MACROS) and sums["notes"] != block.end.get("notes"):
         yield "", "has edited notes", True
 
 
@@ -221,16 +227,6 @@ def _printed(block: Block) -> Iterator[Found]:
         text = _at(printed, [int(one) for one in name.split(",")])
         if text is None or checksum(text, SHORT) != expected:
             yield "", f"has an edited label: {_plain(text or '')}; `--label` writes another", True
-    yield from _edited_notes(block)
-
-
-def _edited_notes(block: Block) -> Iterator[Found]:
-    if block.form != LATEX or block.head.get("notes") != "printed":
-        return
-    body = re.sub(r"\s+", " ", "\n".join(block.body))
-    for sentence in block.notes:
-        if re.sub(r"\s+", " ", escaped(sentence)) not in body:
-            yield "", f"has an edited sentence; it was: {sentence}", True
 
 
 def _at(printed: list[list[str]], at: Any) -> str | None:
@@ -282,13 +278,27 @@ def _changed(block: Block, table: Table, root: Path) -> Iterator[Found]:
 
 
 def _remarks(block: Block, table: Table, further: int) -> Iterator[Found]:
+    """Yield cells that the file lacks, and sentences that are others now or were edited."""
     if further and block.kind != MACROS and block.end.get("cells") == len(block.cells):
         yield "", f"lacks {plural(further, 'cell')} that the runs now have", False
     notes = list(map(one_line, table.footer))
-    if checksum("\n".join(notes)) == block.end.get("notes"):
-        return
     is_printed = block.head.get("notes") == "printed"
+    if checksum("\n".join(notes)) == block.end.get("notes"):
+        if is_printed:
+            yield from _edited_sentences(block, notes)
+        return
     new = [one for one in notes if one not in block.notes] if block.notes else notes[:1]
     what = f": {new[0]}" if new else ""
     if block.kind != MACROS:
         yield "", f"has other sentences below it now{what}", is_printed
+
+
+def _edited_sentences(block: Block, notes: Sequence[str]) -> Iterator[Found]:
+    """Yield which of the sentences that are printed were edited."""
+    as_printed = {LATEX: escaped, MARKDOWN: markdown, HTML: html.escaped}.get(block.form)
+    if as_printed is None:
+        return
+    body = "".join("".join(block.body).split())
+    for sentence in notes:
+        if "".join(as_printed(sentence).split()) not in body:
+            yield "", f"has an edited sentence; it was: {sentence}", True
