@@ -136,3 +136,51 @@ def test_an_analyzer_says_what_there_is_and_what_to_type(tmp_path):
 def test_an_analyzer_of_an_empty_root_says_how_to_begin(tmp_path):
     text = text_of_fragment(ResultAnalyzer(tmp_path)._repr_html_())
     assert "0 runs" in text and "ExperimentPipeline" in text
+
+
+CELLS = """
+from ztxexp import ExperimentPipeline, ResultAnalyzer
+pipeline = ExperimentPipeline("results").grid({"lr": [0.1, 0.2], "seed": [0, 1, 2]})
+plan = pipeline.plan()
+plan
+---
+plan
+---
+pipeline.run(train, progress=False)
+---
+ResultAnalyzer("results")
+---
+ResultAnalyzer("results").further_seeds("ci95(accuracy) < 0.01")
+"""
+TRAIN = """
+import random
+def train(ctx):
+    return {"accuracy": random.Random(str(ctx.config)).random()}
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_shows_them_and_a_plan_once(tmp_path):
+    pytest.importorskip("ipykernel")
+    start_new_kernel = pytest.importorskip("jupyter_client.manager").start_new_kernel
+    manager, client = start_new_kernel(cwd=str(tmp_path))
+    shown = []
+    try:
+        for code in [TRAIN, *CELLS.split("---")]:
+            messages = []
+            reply = client.execute_interactive(code, output_hook=messages.append, timeout=60)
+            assert reply["content"]["status"] == "ok", reply["content"]
+            data = [m["content"]["data"] for m in messages if "data" in m["content"]]
+            shown.append([one for one in data if "text/html" in one or "text/plain" in one])
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    _, first, again, summary, analyzer, seeds = shown
+    displayed, returned = first
+    assert "6 of 6 configurations to run" in text_of_fragment(displayed["text/html"])
+    assert displayed["text/plain"].startswith("Plan for results: 6 of 6")
+    assert returned == {"text/plain": "<Plan: 6 to run>"}  # it stands above
+    assert displayed["text/html"] == again[0]["text/html"]
+    assert "6 succeeded" in text_of_fragment(summary[0]["text/html"])
+    assert "6 runs (6 succeeded)" in text_of_fragment(analyzer[0]["text/html"])
+    assert "of 2 cells need" in text_of_fragment(seeds[0]["text/html"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,6 +214,7 @@ def further_seeds(
     over: str | Sequence[str] | None = None,
     mode: str = "",
     empty_cells: bool = False,
+    wanted: Callable[[Config], bool] | None = None,
 ) -> FurtherSeeds:
     """Look at a table once, and return which cells need which seeds.
 
@@ -224,6 +225,7 @@ def further_seeds(
         over: the one key that is averaged over, a seed.
         mode: ``"max"`` or ``"min"``, what is the best of the metric that ranks.
         empty_cells: whether cells without any run count.
+        wanted: whether a configuration of a cell without any run may be run.
 
     Raises:
         ConfigError: as :func:`missing_configs`, a metric that no run has, or nothing says what is
@@ -244,7 +246,11 @@ def further_seeds(
     tried = _tried(runs, grid)
     started = {cell for cell, _ in tried}
     well = {grid.place[at] for at in ended}
-    cells = [cell for cell in grid.cells if cell in well or (empty_cells and cell not in started)]
+    cells = [cell for cell in grid.cells if cell in well]
+    if empty_cells:
+        empty = [cell for cell in grid.cells if cell not in started | well]
+        any_seed = grid.seeds.in_order()[0]
+        cells += [c for c in empty if wanted is None or wanted(grid.config(c, any_seed))]
     seeds = _seeds(grid, well, until.most)
     series = [_series(cell, seeds, measured, tried, metrics) for cell in cells]
     verdicts = judged(series, until, direction.mode)

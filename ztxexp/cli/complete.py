@@ -107,7 +107,8 @@ def command(
     if until is not None:
         from ztxexp.cli.rounds import Asked, rounds
 
-        asked = Asked(until, max_seeds, keys, averaged, best, bool(cells), dry_run, as_json)
+        shape = (keys, averaged, best, cells, _wanted(spec))
+        asked = Asked(until, max_seeds, *shape, dry_run, as_json)
         read = partial(_again, root, where, spec, rule)
         return rounds(asked, read, old, launched_as, root)
     return _fill(runs, old, launched_as, root, keys, averaged, values, cells, dry_run, as_json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ztxexp.analysis.further_seeds import FurtherSeeds, further_seeds
+from ztxexp.analysis.missing import declares_cells
 from ztxexp.analysis.sequential import Until
 from ztxexp.cli.launching import prepare
 from ztxexp.cli.output import say
@@ -34,7 +35,8 @@ class Asked:
         by: keys of the cells; ``None``: the usual ones.
         over: the key of the seed; ``None``: the usual one.
         mode: what is the best.
-        cells: whether cells without any run get seeds.
+        cells: whether cells without any run get seeds; ``None``: where the sweep declares a table.
+        wanted: whether a configuration of such a cell may be run; ``None``: all may.
         dry_run: only look once.
         as_json: print JSON.
     """
@@ -44,14 +46,18 @@ class Asked:
     by: list[str] | None
     over: list[str] | None
     mode: str
-    cells: bool
+    cells: bool | None
+    wanted: Callable[[dict[str, Any]], bool] | None
     dry_run: bool
     as_json: bool
 
     def look(self, runs: RunSet) -> FurtherSeeds:
         """Return which cells need which seeds."""
         until = Until(self.condition, self.most)
-        return further_seeds(runs, until, self.by, self.over, self.mode, self.cells)
+        cells = self.cells
+        if cells is None:
+            cells = declares_cells(runs) and self.by is None
+        return further_seeds(runs, until, self.by, self.over, self.mode, cells, self.wanted)
 
 
 def rounds(

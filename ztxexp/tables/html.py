@@ -10,7 +10,7 @@ from ztxexp.tables.maths import maths_as_html
 from ztxexp.tables.model import Place, Table, emphasis, text_of
 from ztxexp.tables.record import HTML, MISSING, reading, written_record
 from ztxexp.tables.tex import maths_of
-from ztxexp.text.html import LINE, Html, escaped, note
+from ztxexp.text.html import LINE, ROW, Html, escaped, note
 
 _TABLE = (
     "border-collapse:collapse;border:0;margin:.5em 0;width:auto;font:13px/1.5 system-ui,sans-serif;"
@@ -64,7 +64,7 @@ def _heads(frame: Frame, own: Collection[str]) -> Iterator[str]:
             corner = _label(frame.corner, own) if not at else Html()
             cells.append(_element("th", corner, "text-align:left;", frame.n_labels))
         cells += [_head(head, is_last, own) for head in heads]
-        yield f"<tr>{''.join(cells)}</tr>"
+        yield _row(cells)
     yield "</thead>"
 
 
@@ -86,7 +86,7 @@ def _body(table: Table, frame: Frame, places: dict[Place, tuple[int, int]]) -> I
         if line.title:
             title = _label(line.title, table.relabelled)
             style = f"text-align:left;font-style:italic;padding-top:.6em;{_above(line)}"
-            yield f"<tr>{_element('td', title, style, frame.n_labels + n)}</tr>"
+            yield _row([_element("td", title, style, frame.n_labels + n)])
             at += 1
         above = "" if line.title else _above(line)
         labels = [_label(text, table.relabelled) for text in line.labels]
@@ -95,9 +95,13 @@ def _body(table: Table, frame: Frame, places: dict[Place, tuple[int, int]]) -> I
             places[line.row, col] = (at, len(cells))
             style = "text-align:right;" + above
             cells.append(_element("td", _cell(table, (line.row, col)), style))
-        yield f"<tr>{''.join(cells)}</tr>"
+        yield _row(cells)
         at += 1
     yield "</tbody>"
+
+
+def _row(cells: Collection[str]) -> str:
+    return f'<tr style="{ROW}">{"".join(cells)}</tr>'  # no stripes, which notebooks draw
 
 
 def _above(line: Line) -> str:

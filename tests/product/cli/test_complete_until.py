@@ -175,7 +175,8 @@ table: {rows: model, cols: lr, metric: accuracy}
 
 
 def lacking(shell):
-    return shell("table")[2].count("lacks")
+    notes = shell("table")[2]
+    return notes.count(" lacks seed") + notes.count(" has no run")
 
 
 def test_cells_and_seeds_of_the_declared_table_are_filled(shell):
@@ -197,3 +198,20 @@ def test_cells_and_seeds_of_the_declared_table_are_filled(shell):
     assert lacking(shell) == 1 and "--" in shell("table")[1]
     assert "none missing" in shell("complete")[2]
     assert "--no-cells" in shell("complete", "--help")[1]
+
+
+def test_cells_of_the_declared_table_get_seeds_until_they_are_told_apart(shell):
+    (shell.folder / "sweep.yaml").write_text(SWEEP)
+    assert shell("run", "sweep.yaml")[0] == 0
+    for path in (shell.folder / "results").glob("2*/config.json"):
+        config = json.loads(path.read_text())
+        if config["model"] == "b" and config["lr"] == 0.1:
+            shutil.rmtree(path.parent)
+    code, out, err = shell("complete", "--until", "sem(accuracy) < 9", "--dry-run")
+    assert code == 0 and "5 of 5 cells need seeds (7 runs): 5 with fewer than 3 seeds" in err
+    assert [line for line in out.splitlines() if "model=b lr=0.1" in line] == [
+        f"model=b lr=0.1 seed={seed}" for seed in range(3)
+    ]
+    assert "model=b lr=0.5" not in out
+    code, out, err = shell("complete", "--until", "sem(accuracy) < 9", "--no-cells", "--dry-run")
+    assert code == 0 and "4 of 4 cells" in err
