@@ -144,3 +144,15 @@ export function whenNear(node, draw) {
   watcher.observe(node);
   addEventListener("beforeprint", once);
 }
+
+/** Draw an element's content anew and give back the focus and what was open. */
+export function keeping(node, draw) {
+  const reachable = () => [...node.querySelectorAll("button, a, input, select, summary, [tabindex]")];
+  const focused = reachable().indexOf(document.activeElement);
+  const details = [...node.querySelectorAll("details")].map((one) => one.open);
+  draw();
+  node.querySelectorAll("details").forEach((one, at) => {
+    one.open = details[at] ?? one.open;
+  });
+  if (focused >= 0) reachable()[focused]?.focus({ preventScroll: true });
+}

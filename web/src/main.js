@@ -6,7 +6,7 @@ import "./styles/base.css";
 import "./styles/panels.css";
 import "./styles/print.css";
 
-import { el, put } from "./dom.js";
+import { el, keeping, put } from "./dom.js";
 import { embedded, get } from "./data/load.js";
 import { Model } from "./data/model.js";
 import { View } from "./data/view.js";
@@ -22,6 +22,8 @@ import { Launches, Provenance } from "./panels/provenance.js";
 import { RunTable } from "./panels/table.js";
 import { Store } from "./state.js";
 import { onSystemTheme, setTheme } from "./theme.js";
+
+const PAUSE = 1500; // milliseconds between two drawings of what changes
 
 class App {
   constructor(payload, store) {
@@ -58,9 +60,9 @@ class App {
     this.head.refresh();
     if (this.store.state.run) this.drawer.show();
     onSystemTheme(() => this.retheme());
-    setTimeout(() => {
+    requestAnimationFrame(() => setTimeout(() => {
       document.documentElement.dataset.ready = String(Math.round(performance.now()));
-    });
+    }));
   }
 
   foot() {
@@ -76,27 +78,41 @@ class App {
 
   /** Take a delta; return whether it could be merged. */
   merge(delta) {
-    if (!this.model.merge(delta)) return false;
-    this.refresh();
+    const changed = this.model.merge(delta);
+    if (changed === null) return false;
+    this.refresh(changed);
     return true;
   }
 
   /** Take another payload; what the reader has chosen stays. */
   replace(payload) {
     this.model.set(payload);
+    this.view.refresh();
     this.table.recolumn();
-    this.refresh();
+    this.refresh(null);
   }
 
-  refresh() {
-    this.view.refresh();
-    this.table.refill();
-    const curves = this.panels[1];
-    curves.fillMetrics();
-    curves.redraw();
-    for (const one of this.panels.slice(2)) (one.refresh ?? one.redraw).call(one);
-    this.head.refresh();
-    this.drawer.refresh();
+  /** Show what has changed; `null`: anything may have. Large drawings follow at their leisure. */
+  refresh(changed) {
+    const has = (...parts) => changed === null || parts.some((part) => changed.has(part));
+    if (has("runs")) {
+      this.view.refresh();
+      this.table.refill();
+      this.drawer.refresh();
+    }
+    for (const one of this.panels) if (one.part && has(one.part)) keeping(one.node, () => one.refresh());
+    if (has("runs", "curves")) this.redrawLater();
+    for (const node of [this.head.bar, this.head.node]) keeping(node, () => node === this.head.bar ? this.head.showBar() : this.head.showHead());
+  }
+
+  redrawLater() {
+    if (this.waiting) return;
+    this.waiting = setTimeout(() => {
+      this.waiting = 0;
+      for (const one of this.panels) if (one.follow) one.follow();
+      keeping(this.head.bar, () => this.head.showBar());
+    }, this.drawnOnce ? PAUSE : 0);
+    this.drawnOnce = true;
   }
 }
 

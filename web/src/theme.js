@@ -1,7 +1,7 @@
 // Colours: Okabe and Ito's, which colour-blind people tell apart, and dashes beside them.
 
 const LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444b54", "#8c7a00"];
-const DARK = ["#56b4e9", "#f0803c", "#2fc497", "#e79ac4", "#f0b429", "#8fd0f5", "#c9d1d9", "#e8dc4a"];
+const DARK = ["#56b4e9", "#ee7a3a", "#2fc497", "#e79ac4", "#f0e442", "#5b8def", "#c9d1d9", "#e69f00"];
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 
 const system = matchMedia("(prefers-color-scheme: dark)");

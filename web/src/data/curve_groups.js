@@ -3,7 +3,7 @@
 import { grouped } from "./view.js";
 import { compare, isAbsent, smoothed } from "./statistics.js";
 
-const MOST = 12; // groups that are drawn
+const MOST = 16; // groups that are drawn
 const FEW = 3; // steps that all seeds have, below which there is no mean worth drawing
 
 /** Return the keys that curves are grouped by. */

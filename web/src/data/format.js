@@ -49,9 +49,10 @@ export function withSpread(mean, std) {
   return `${fixed(mean, decimals)} \u00b1 ${std.toFixed(decimals)}`;
 }
 
-/** Return seconds as `ztxexp list` does: 0:08, 1:02:03. */
+/** Return seconds as `ztxexp list` does: 0:48, 1:02:03; below ten with a decimal. */
 export function clock(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0 || seconds >= 1e9) return "\u2013";
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const two = (number) => String(number).padStart(2, "0");
   const minutes = Math.floor(whole / 60);

@@ -2,6 +2,8 @@
 
 const FIXED_NAMES = new Set(["run", "status", "duration_sec", "started_at", "error", "run_id", "run_dir"]);
 
+const PARTS = ["failures", "best", "effects", "launches", "notes", "provenance", "default_metric", "made"];
+
 /** A column as the page knows it: `id` for addresses, `name` as the command line says it. */
 function described(column, metricNames) {
   const { key, part } = column;
@@ -112,22 +114,25 @@ export class Model {
       .join(" ");
   }
 
-  /** Merge what has changed; return whether all of it could be. */
+  /** Merge what has changed; return the parts that have, `null` where it cannot be merged. */
   merge(delta) {
-    const { runs } = this.payload;
+    const changed = new Set();
     const places = delta.runs ? this.mergeRuns(delta.runs) : [];
-    if (places === null) return false;
-    if (delta.curves) this.mergeCurves(delta.curves, places);
-    for (const part of ["failures", "best", "effects", "launches", "notes"]) {
-      if (delta[part]) this.payload[part] = delta[part];
+    if (places === null) return null;
+    if (places.length) changed.add("runs");
+    if (delta.curves) {
+      this.mergeCurves(delta.curves, places);
+      changed.add("curves");
     }
-    for (const part of ["provenance", "default_metric", "made"]) {
-      if (delta[part] !== undefined) this.payload[part] = delta[part];
+    for (const part of PARTS) {
+      if (delta[part] === undefined || JSON.stringify(delta[part]) === JSON.stringify(this.payload[part])) continue;
+      this.payload[part] = delta[part];
+      changed.add(part);
     }
     if (delta.state !== undefined) this.payload.state = delta.state;
     for (const column of this.columns) if (!column.varies) column.varies = differs(column.values);
     this.index();
-    return runs.name.length === this.at.size;
+    return changed;
   }
 
   mergeRuns(changed) {

@@ -2,9 +2,11 @@
 
 import { ConditionError, condition, looksLikeCondition } from "./expression.js";
 import { nameInCondition, valueInCondition } from "./command.js";
+import { date } from "./format.js";
 import { compare, isAbsent, meanAndStd } from "./statistics.js";
 import { textOf } from "./model.js";
 
+const IN_CONDITIONS = new Set(["run", "seconds", "attempt"]); // of the fixed columns
 const VALUES_IN_COMMAND = 20;
 const NUMBER = String.raw`[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?`;
 const RANGE = new RegExp(`^(${NUMBER})\\s*\\.\\.\\s*(${NUMBER})$`);
@@ -14,13 +16,14 @@ const COMPARED = new RegExp(`^(<=|>=|!=|==?|<|>)\\s*(${NUMBER})$`);
 export function boxed(column, text) {
   const wanted = text.trim();
   const name = nameInCondition(column.name);
-  const range = column.type === "number" && RANGE.exec(wanted);
+  const isNumber = column.type === "number" && column.id !== "started";
+  const range = isNumber && RANGE.exec(wanted);
   if (range) {
     const [low, high] = [Number(range[1]), Number(range[2])];
     const passes = (value) => typeof value === "number" && value >= low && value <= high;
     return { passes, where: `${low} <= ${name} <= ${high}` };
   }
-  const compared = column.type === "number" && COMPARED.exec(wanted);
+  const compared = isNumber && COMPARED.exec(wanted);
   if (compared) {
     const sign = compared[1] === "=" ? "==" : compared[1];
     const of = condition(`x ${sign} ${compared[2]}`);
@@ -30,6 +33,7 @@ export function boxed(column, text) {
     };
   }
   const lower = wanted.toLowerCase();
+  if (column.id === "started") return { passes: (value) => date(value).includes(wanted), where: null };
   const passes = (value) => !isAbsent(value) && textOf(value).toLowerCase().includes(lower);
   return { passes, where: inList(name, column.values.filter(passes)) };
 }
@@ -113,7 +117,7 @@ export class View {
   add(tests, column, asked, text) {
     tests.push((at) => asked.passes(column.values[at]));
     if (column.id === "status") this.status = [...new Set(column.values.filter(asked.passes))].join(",") || null;
-    else if (asked.where && column.part !== "fixed") this.where.push(asked.where);
+    else if (asked.where && (column.part !== "fixed" || IN_CONDITIONS.has(column.id))) this.where.push(asked.where);
     else this.beyond.push(`${column.name} ${text}`);
   }
 

@@ -13,6 +13,7 @@ export class Best {
     Object.assign(this, context);
     this.panel = panel("best", "Best configurations");
     this.node = this.panel.node;
+    this.part = "best"; // of the payload
     this.metric = select("Metric", [], null, (target) => this.store.set({ target }));
     this.panel.tools.append(this.metric.node);
     this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "best configurations, as a table" });

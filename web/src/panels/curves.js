@@ -62,6 +62,12 @@ export class Curves {
     return names.find((name) => name === wanted) ?? names.find((name) => name.endsWith(`/${wanted}`)) ?? names[0] ?? null;
   }
 
+  /** Draw what has changed on a live page. */
+  follow() {
+    this.fillMetrics();
+    this.redraw();
+  }
+
   keyChoices() {
     const { store, model } = this;
     const chosen = () => keysOf(model, store.state.by).map((column) => column.id);
@@ -128,6 +134,7 @@ export class Curves {
       parts.push(main);
     }
     const data = aligned(parts.flatMap((part) => (part.low ? [part, part.low, part.high] : [part])));
+    const before = this.drawn?.state();
     this.drawn?.destroy();
     this.values = new Map();
     this.last = new Map(parts.filter((part) => part.line).map((part) => [part.line.key, part.y.findLast(Number.isFinite)]));
@@ -139,6 +146,7 @@ export class Curves {
       onZoom: (isZoomed) => { this.reset.hidden = !isZoomed; },
     });
     this.reset.hidden = true;
+    this.drawn.restore(before);
     this.asData(lines, metric);
   }
 

@@ -1,6 +1,6 @@
 // The drawer of one run: all of its configuration, metrics, record, and, live, its log and files.
 
-import { button, el, icon, put, toast } from "../dom.js";
+import { button, el, icon, keeping, put, toast } from "../dom.js";
 import { command } from "../data/command.js";
 import { bytes, clock, date, short } from "../data/format.js";
 import { get, post } from "../data/load.js";
@@ -41,14 +41,27 @@ export class Drawer {
     this.node.scrollTop = 0;
   }
 
-  /** Show the same run again after a change. */
+  /** Show the same run again after a change, unless somebody is typing there. */
   refresh() {
-    const at = this.model.at.get(this.store.state.run);
-    if (at === undefined || this.node.hidden || this.node.contains(document.activeElement)) return;
-    this.fill(at, this.store.state.run);
+    const name = this.store.state.run;
+    const at = this.model.at.get(name);
+    if (at === undefined || this.node.hidden || this.shown === this.signature(at)) return;
+    if (document.activeElement?.matches(".drawer input")) return;
+    const { scrollTop } = this.node;
+    keeping(this.node, () => this.fill(at, name, this.more));
+    this.node.scrollTop = scrollTop;
   }
 
-  fill(at, name) {
+  // Log and files are read again while a run is at work.
+  signature(at) {
+    const { runs } = this.model.payload;
+    const isAtWork = runs.status[at] === "running" ? this.model.payload.state : 0;
+    const lists = [runs.status, runs.seconds, runs.attempt, runs.error, runs.tags, ...this.model.columns.map((column) => column.values)];
+    return JSON.stringify([isAtWork, runs.name[at], lists.map((list) => list[at])]);
+  }
+
+  fill(at, name, more = null) {
+    this.shown = this.signature(at);
     const { runs, root, live } = this.model.payload;
     const status = runs.status[at];
     const line = commandLine("this run");
@@ -69,7 +82,7 @@ export class Drawer {
       section("Record", this.record(at, name)),
       this.tags(at, name),
     ];
-    this.more = el("div", {});
+    this.more = more ?? el("div", {}, live ? section("Log", el("p", { class: "muted" }, "is read ...")) : null);
     put(this.node, parts, this.more, line.node);
     if (live) this.fetchMore(name);
   }
@@ -115,7 +128,6 @@ export class Drawer {
   }
 
   async fetchMore(name) {
-    put(this.more, section("Log", el("p", { class: "muted" }, "is read ...")));
     let of;
     try {
       of = await get(`/api/run/${encodeURIComponent(name)}`);

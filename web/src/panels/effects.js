@@ -14,6 +14,7 @@ export class Effects {
     Object.assign(this, context);
     this.panel = panel("effects", "Main effects");
     this.node = this.panel.node;
+    this.part = "effects"; // of the payload
     this.metric = select("Metric", [], null, (target) => this.store.set({ target }));
     this.panel.tools.append(this.metric.node);
     this.place = el("div", { class: "effects" });

@@ -12,6 +12,7 @@ export class Failures {
     Object.assign(this, context);
     this.panel = panel("failures", "Failures");
     this.node = this.panel.node;
+    this.part = "failures"; // of the payload
     this.place = el("div", { class: "failures" });
     this.command = commandLine("the failed runs");
     put(this.panel.body, this.place, this.command.node);

@@ -18,11 +18,19 @@ export class Head {
   }
 
   refresh() {
-    const { model } = this;
-    const { payload } = model;
+    this.showBar();
+    this.showHead();
+  }
+
+  showBar() {
+    const { payload } = this.model;
     document.title = `${payload.title} \u00b7 ztxexp`;
     const links = el("div", { class: "links" }, this.sections().map(([id, text]) => button(text, () => jump(id))));
     put(this.bar, el("nav", { class: "bar-inner", "aria-label": "panels" }, el("span", { class: "brand" }, payload.title), links, this.live, this.theme));
+  }
+
+  showHead() {
+    const { payload } = this.model;
     put(
       this.node,
       el("p", { class: "kind" }, payload.live ? "ztxexp, live" : "ztxexp report"),

@@ -38,13 +38,14 @@ export function header(column, state, actions) {
 }
 
 function box(column, state, actions) {
-  const hint = column.type === "number" ? "> 0.5" : "filter";
+  const isNumber = column.type === "number" && column.id !== "started";
+  const hint = isNumber ? "> 0.5" : "filter";
   const input = el("input", {
     type: "search",
     class: "filter",
     placeholder: hint,
     "aria-label": `filter ${column.name}`,
-    title: column.type === "number" ? "> 0.5, <= 3, = 1, 0.1..0.5" : "a part of the text",
+    title: isNumber ? "> 0.5, <= 3, = 1, 0.1..0.5" : "a part of the text",
     value: state.filters[column.id] ?? "",
     data: { filter: column.id },
     on: {

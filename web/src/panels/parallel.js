@@ -44,6 +44,11 @@ export class Parallel {
     whenNear(this.node, () => this.redraw(true));
   }
 
+  /** Draw what has changed on a live page, unless a range is being marked. */
+  follow() {
+    if (!this.place.matches(":active")) this.redraw();
+  }
+
   /** Return the columns that have an axis. */
   axes() {
     const { model, store } = this;
@@ -80,7 +85,7 @@ export class Parallel {
     this.drawn = this.lines(axes, target);
     const { rows, having } = this.drawn;
     this.panel.say(
-      having > rows.length ? `The ${plural(rows.length, "best run")} of ${count(having)} that pass the filters.` : `${plural(rows.length, "run")}, one line each.`,
+      having > rows.length ? `The ${plural(rows.length, "best run")} of ${count(having)} that pass the filters.` : `${plural(rows.length, "run")}, one line each; those that failed have none.`,
       "Drag along an axis to mark a range: the run table shows what passes. By keyboard: Filters in the run table, such as 0.1..0.5.",
     );
     this.place.setAttribute("aria-label", `Parallel coordinates of ${plural(rows.length, "run")} over ${axes.map((one) => one.name).join(", ")}; the run table holds the same values.`);
@@ -197,8 +202,8 @@ export class Parallel {
   commandText() {
     const { state } = this.store;
     const target = targetOf(this.model, this.store);
-    const axes = state.axes ? this.axes().filter((column) => column !== target).map((column) => column.name).join(",") : null;
-    return command("parallel", this.model.payload.root, target?.name ?? null, ["--by", axes], ...this.view.filterOptions(), ["-o", "parallel.pdf"]);
+    const keys = state.axes ? this.axes().filter((column) => column !== target).map((column) => column.name) : [];
+    return command("parallel", this.model.payload.root, target?.name ?? null, ...keys, ["--over", "none"], ...this.view.filterOptions(), ["-o", "parallel.pdf"]);
   }
 }
 

@@ -31,7 +31,7 @@ export function plot(place, parts, data, options) {
       legend: { show: false },
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       scales: { x: { time: false, distr: state.xlog ? 3 : 1 }, y: { distr: state.ylog ? 3 : 1 } },
-      axes: [axis({ values: whole, incrs: undefined }), axis({ size: 62, values: state.ylog ? sparse : whole })],
+      axes: [axis({ values: whole, size: 34 }), axis({ size: 62, values: state.ylog ? sparse : whole })],
       series,
       bands,
       hooks: {
@@ -60,8 +60,27 @@ export function plot(place, parts, data, options) {
   node.addEventListener("blur", () => chart.setCursor({ left: -10, top: -10 }));
   const watcher = new ResizeObserver(() => chart.width !== width() && chart.setSize({ width: width(), height: HEIGHT }));
   watcher.observe(place);
+  const zoom = () => ({ min: chart.scales.x.min, max: chart.scales.x.max });
+  const isZoomed = () => {
+    const steps = data[0];
+    const { min, max } = zoom();
+    return steps.length > 0 && (min > steps[0] || max < steps.at(-1));
+  };
   return {
     chart,
+    /** Return what a chart of the same metric takes over. */
+    state: () => ({
+      of: `${options.metric} ${state.xlog}`,
+      zoom: isZoomed() ? zoom() : null,
+      cursor: { left: chart.cursor.left, top: chart.cursor.top },
+      isFocused: document.activeElement === node,
+    }),
+    restore(before) {
+      if (!before || before.of !== `${options.metric} ${state.xlog}`) return;
+      if (before.zoom) chart.setScale("x", before.zoom);
+      if (before.cursor.left >= 0) chart.setCursor(before.cursor);
+      if (before.isFocused) node.focus({ preventScroll: true });
+    },
     reset: () => chart.setScale("x", { min: data[0][0], max: data[0].at(-1) }),
     destroy: () => {
       watcher.disconnect();

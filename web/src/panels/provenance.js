@@ -11,6 +11,7 @@ export class Provenance {
     Object.assign(this, context);
     this.panel = panel("provenance", "Provenance");
     this.node = this.panel.node;
+    this.part = "provenance"; // of the payload
     this.command = commandLine("the state of the folder");
   }
 
@@ -31,6 +32,7 @@ export class Launches {
     Object.assign(this, context);
     this.panel = panel("launches", "Launches");
     this.node = this.panel.node;
+    this.part = "launches"; // of the payload
     this.place = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "launches, as a table" });
     this.command = commandLine("the launches");
     put(this.panel.body, this.place, this.command.node);

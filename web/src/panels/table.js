@@ -16,6 +16,7 @@ Tabulator.registerModule([FormatModule, FrozenColumnsModule, MoveColumnsModule, 
 
 const ROW = 34;
 const HIGHEST = 620;
+const SCROLLBAR = 16;
 
 export class RunTable {
   constructor(context) {
@@ -99,9 +100,11 @@ export class RunTable {
     this.describe();
   }
 
+  // As high as its rows, up to what a window can show.
   height() {
-    const rows = Math.max(3, this.view.store.state.grouped ? 12 : Math.min(this.model.length, 30));
-    return Math.min(HIGHEST, Math.max(220, rows * ROW + (this.store.state.boxes ? 84 : 52)), Math.round(innerHeight * 0.78));
+    const head = this.store.state.boxes ? 76 : 42;
+    const rows = Math.max(3, this.list.length) * (ROW + 1);
+    return Math.min(head + rows + SCROLLBAR, HIGHEST, Math.max(260, Math.round(innerHeight * 0.78)));
   }
 
   /** Return the columns that are shown, pinned ones first. */
@@ -222,12 +225,20 @@ export class RunTable {
     const focused = this.keys.remember();
     const holder = this.place.querySelector(".tabulator-tableholder");
     const before = holder.scrollTop;
-    const fill = toTop ? this.table.setData(this.rows()) : this.table.replaceData(this.rows());
+    const rows = this.rows();
+    this.fitHeight();
+    const fill = toTop ? this.table.setData(rows) : this.table.replaceData(rows);
     fill.then(() => {
       if (!toTop && holder.scrollTop !== before) holder.scrollTop = before;
       this.keys.restore(focused);
     });
     this.describe();
+  }
+
+  fitHeight() {
+    const height = this.height();
+    if (height !== this.fitted) this.table.setHeight(height);
+    this.fitted = height;
   }
 
   recolumn() {
@@ -236,7 +247,6 @@ export class RunTable {
     this.boxToggle.set(this.store.state.boxes);
     const focused = document.activeElement?.dataset?.filter;
     this.table.setColumns(this.definitions());
-    this.table.setHeight(this.height());
     this.refill();
     this.ariaColumns();
     if (focused) this.place.querySelector(`input[data-filter="${CSS.escape(focused)}"]`)?.focus();
