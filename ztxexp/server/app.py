@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import gzip
 import json
 import os
@@ -29,6 +29,7 @@ from ztxexp_core.errors import ConfigError, ZtxexpError
 from ztxexp_core.store.files import RunFiles, read_record
 
 _LOG_LINES, _LOG_BYTES = 200, 256 * 2**10
+_BODY_SEC = 10.0
 _Action = Callable[[Path, Mapping[str, Any]], str]
 
 
@@ -90,6 +91,8 @@ class Page:
         number = int(since) if since and since.isascii() and since.isdigit() else None
         if since and number is None:
             return JSONResponse({"error": "since is the number of a state"}, 400)
+        if request.method == "HEAD":  # a stream has no end
+            return Response(media_type="text/event-stream")
         stream = self._events.stream(number)
         return StreamingResponse(stream, media_type="text/event-stream")
 
@@ -129,8 +132,12 @@ class Page:
     def _acting(self, action: _Action) -> Callable[[Request], Awaitable[Response]]:
         async def act(request: Request) -> Response:
             asked = None
-            with contextlib.suppress(ValueError, RecursionError):
-                asked = json.loads(await request.body())
+            try:
+                asked = json.loads(await asyncio.wait_for(request.body(), _BODY_SEC))
+            except asyncio.TimeoutError:
+                return JSONResponse({"error": "the request does not end"}, 408)
+            except (ValueError, RecursionError):
+                pass
             if not isinstance(asked, dict):
                 return JSONResponse({"error": "the body is no JSON object"}, 400)
             try:

@@ -152,7 +152,6 @@ class _Launches:
         """Look at the records; return whether anything has changed."""
         known: dict[str, tuple[tuple[int, int], LaunchRecord]] = {}
         under_way: set[str] = set()
-        states = []
         for path, date in self._files():
             before = self._known.get(path.name)
             if before is not None and before[0] == date and not before[1].alive:
@@ -163,15 +162,13 @@ class _Launches:
                 continue
             known[path.name] = (date, record)
             if record.alive:
-                state = read_state(record)
-                states.append({name: state.get(name) for name in ("done", "total", "failed")})
-                runs = state.get("runs")
+                runs = read_state(record).get("runs")
                 for run in runs if isinstance(runs, list) else ():
                     if isinstance(run, list) and run and isinstance(run[0], str):
                         under_way.add(run[0])
         self._known, self.under_way = known, under_way
         self.records = [record for _, record in sorted(known.values(), key=lambda one: one[1].id)]
-        shown = ([(one.id, one.state, one.ended_at) for one in self.records], states)
+        shown = [(one.id, one.state, one.ended_at) for one in self.records]
         changed, self._shown = shown != self._shown, shown
         return changed
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 
 import pytest
 from handmade import write_run
+from hypothesis import given
+from hypothesis import strategies as st
 from live_pages import Served, served
+
+from ztxexp.server.guard import Hosts, host_of
 
 NAME = "20260301_101500_0001"
 SECRET = "only for whoever started it"
@@ -341,6 +346,31 @@ def test_a_slow_visitor_holds_up_nobody(page):
             assert page.ask("GET", "/api/data").status == 200
 
 
+def test_one_who_does_not_read_holds_up_nobody(page, root):
+    (root / NAME / "artifacts" / "large.bin").write_bytes(bytes(50 * 2**20))
+    with contextlib.ExitStack() as slow:
+        for path in (f"/files/{NAME}/artifacts/large.bin", "/api/events", "/api/data"):
+            sock = slow.enter_context(socket.create_connection(("127.0.0.1", page.port)))
+            head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {page.cookie}\r\n\r\n"
+            sock.sendall(head.encode())
+        for _ in range(20):
+            assert page.ask("GET", "/api/data").status == 200
+    assert len(page.ask("GET", f"/files/{NAME}/artifacts/large.bin").body) == 50 * 2**20
+
+
+def test_heads_are_answered_without_a_body(page):
+    for path in ("/", "/api/data", "/api/events", f"/files/{NAME}/run.json"):
+        answer = page.ask("HEAD", path)
+        assert (answer.status, answer.body) == (200, b"")
+
+
+@given(st.text() | st.from_regex(r"\[?[a-z0-9.:@%/-]*\]?(:[0-9a-z]*)?"))
+def test_any_text_may_stand_as_host(text):
+    name = host_of(text)
+    assert name is None or (name == name.lower() and not set(name) & set(" @/[]\r\n"))
+    assert not Hosts().has(f"{text}.evil.example", "127.0.0.1")
+
+
 def test_web_sockets_are_refused(page):
     answer = page.ask(
         "GET", "/api/events", cookie="", connection="Upgrade", upgrade="websocket",
@@ -349,6 +379,7 @@ def test_web_sockets_are_refused(page):
     assert answer.status in (400, 403)
 
 
+@pytest.mark.slow
 def test_the_log_of_requests_never_holds_the_token(root):
     with served(root, "--access-log") as server:
         server.open()

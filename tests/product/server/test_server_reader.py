@@ -176,6 +176,7 @@ def test_other_columns_are_to_be_read_anew(tmp_path, at_once, change):
     )
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("seed", range(6))
 def test_a_page_that_listens_shows_what_a_new_one_shows(tmp_path, at_once, seed):
     dice = random.Random(seed)
