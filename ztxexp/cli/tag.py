@@ -55,7 +55,7 @@ def command(words: Sequence[str], root: Path, as_json: bool, filters: Filters) -
       ztxexp tag --where 'accuracy > 0.9' candidate
     """
     from ztxexp.results.names import NamedRuns
-    from ztxexp.results.tags import split_tags, tag_texts
+    from ztxexp.results.tags import split_tags, tag_texts, with_tags
     from ztxexp.upkeep.tagging import tag
 
     words = [f"-{word[1:]}" if word.startswith(_REMOVED) else word for word in words]
@@ -71,7 +71,10 @@ def command(words: Sequence[str], root: Path, as_json: bool, filters: Filters) -
         tagged = tag(root, names, tags, removed)
     else:
         places = dict.fromkeys(at for name in names for at in named.find(name))
-        tagged = {named.folders[at]: tag_texts(named.record(at).get("tags")) for at in places}
+        tagged = {}
+        for at in places:  # again from the disk: that of a run under way may be in no cache
+            record = with_tags(dict(named.record(at)), f"{root}/{named.folders[at]}")
+            tagged[named.folders[at]] = tag_texts(record.get("tags"))
     if as_json:
         print_json(tagged)
         return 0

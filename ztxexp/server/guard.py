@@ -69,7 +69,6 @@ def policy(nonce: str = "") -> str:
         rules += [
             f"script-src 'nonce-{nonce}'",
             f"style-src 'nonce-{nonce}'",
-            "style-src-attr 'unsafe-inline'",  # libraries place their parts so; it runs nothing
             "connect-src 'self'",
             "img-src data: blob:",
         ]

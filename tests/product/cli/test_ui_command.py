@@ -34,6 +34,13 @@ def test_it_says_where_it_is_and_how_to_end_it(root):
 
 
 @pytest.mark.slow
+def test_over_ssh_the_tunnel_is_printed(root):
+    with served(root, SSH_CONNECTION="192.0.2.1 1 192.0.2.2 22") as page:
+        page.end()
+        assert f"ssh -L {page.port}:localhost:{page.port} " in page.process.stderr.read()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live_pages import Served, served
 
-from ztxexp.server.guard import Hosts, host_of
+from ztxexp.server.guard import Hosts, Keys, host_of
 
 NAME = "20260301_101500_0001"
 SECRET = "only for whoever started it"
@@ -135,6 +135,15 @@ def test_the_token_is_long_and_leaves_the_address_at_once(page):
 def test_a_wrong_token_opens_nothing(page, query):
     answer = page.ask("GET", f"/?{query.format(token=page.token)}", cookie="")
     assert answer.status == 403 and "set-cookie" not in answer.headers
+
+
+def test_a_browser_is_started_with_a_token_that_opens_once():
+    """Other users of the machine can read its command line."""
+    keys = Keys(8417)
+    once, other = keys.once(), keys.once()
+    assert len({once, other, keys.token}) == 3
+    assert [keys.opens(once), keys.opens(once), keys.opens(other)] == [True, False, True]
+    assert keys.opens(keys.token) and keys.opens(keys.token)
 
 
 def test_the_token_opens_only_the_page_itself(page):
