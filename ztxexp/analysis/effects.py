@@ -289,5 +289,5 @@ def _sentence(key: str, own: str, pair: _Pair, p: float, settings: Settings) -> 
     from_to = f"from {label({own: shown(values[low])})} to {label({own: shown(values[high])})}"
     at_most = f"{change[most]:+.3g} at {label({other: shown(of_other[most])})}"
     at_least = f"{change[least]:+.3g} at {label({other: shown(of_other[least])})}"
-    test = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    test = "F test, p < 0.001" if p < 0.001 else f"F test, p = {p:.3f}"
     return f"{other}: {from_to} it is {at_most}, but {at_least} ({test})"

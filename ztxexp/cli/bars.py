@@ -76,7 +76,7 @@ def command(
     from ztxexp.figures import bars
 
     table = runs_for(filters, root)
-    places, groups, averaged = keys_of(by), keys_of(beside) or [], over_of(over)
+    places, groups, averaged = over_of(by), keys_of(beside) or [], over_of(over)
     if target.figure is not None:
         plot = bars.bars_plot(
             table,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
@@ -16,6 +15,7 @@ from ztxexp.cli.figures import (
     is_figure,
     look_options,
     need_figure,
+    over_of,
     write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
@@ -53,7 +53,8 @@ _NOTES = 3
     metavar="KEYS",
     cls=Joined,
     shell_complete=complete_key,
-    help="A curve for each value of these keys; by default all that vary but for seeds.",
+    help="A curve for each value of these keys; by default all that vary but for seeds. none: one "
+    "curve.",
 )
 @over_option("every run of a curve counts")
 @click.option("--split", metavar="NAME", help="Only what was logged for this split.")
@@ -120,8 +121,7 @@ def command(
     table = filters.runs(root)
     if not len(table):
         raise ZtxexpError(nothing_to_read(table))
-    keys = None if by is None else names_of(by)
-    averaged = None if over is None else [] if over in ("none", "") else names_of(over)
+    keys, averaged = over_of(by), over_of(over)
     name = metric if split in (None, "train") else f"{split}/{metric}"
     if path is not None and is_figure(path):
         from ztxexp.figures.curves import curves_plot
@@ -147,7 +147,7 @@ def command(
         plot = can_draw() if plot is None else plot
         axes = (logx, logy) if plot else None
         return _draw(table, name, keys, averaged, mode, smooth, axes)
-    return _write(table, metric, keys or True, split, path, fmt)
+    return _write(table, metric, keys or (keys is None), split, path, fmt)
 
 
 def _write(

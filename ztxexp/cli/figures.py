@@ -142,7 +142,7 @@ def keys_of(text: str | None) -> list[str] | None:
 
 
 def over_of(text: str | None) -> list[str] | None:
-    """Return what ``--over`` says: keys, none of them, or ``None`` for the usual ones."""
+    """Return what ``--over`` or ``--by`` says: keys, none, or ``None`` for the usual ones."""
     return [] if text in ("none", "") else keys_of(text)
 
 

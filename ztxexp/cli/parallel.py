@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ztxexp.cli.best import names_of
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
     cell,
+    keys_of,
     over_of,
     runs_for,
     target_options,
@@ -19,6 +19,7 @@ from ztxexp.cli.figures import (
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
+from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 
 _ROWS = 10
@@ -26,33 +27,37 @@ _ROWS = 10
 
 @click.command("parallel")
 @click.argument("metric", shell_complete=complete_metric)
-@click.argument("keys", nargs=-1, shell_complete=complete_key)
 @root_option
+@click.option(
+    "--by",
+    metavar="KEYS",
+    cls=Joined,
+    shell_complete=complete_key,
+    help="Keys with an axis, in this order; by default all that vary but for seeds.",
+)
 @over_option("a line for each run")
 @direction_option
 @filter_options()
 @target_options
 def command(
     metric: str,
-    keys: tuple[str, ...],
     root: Path,
+    by: str | None,
     over: str | None,
     mode: str,
     filters: Filters,
     target: Target,
     look: Look,
 ) -> int:
-    """Show settings with METRIC, the best first; with -o a line for each through its KEYS.
+    """Show settings with METRIC, the best first; with -o a line for each through its values.
 
-    By default all keys that vary but for seeds. Only runs that succeeded count, unless --status
-    says otherwise.
+    Only runs that succeeded count, unless --status says otherwise.
     """
     from ztxexp.figures import parallel
     from ztxexp.text.format import plural
 
     table = runs_for(filters, root)
-    asked = [name for text in keys for name in names_of(text)] or None
-    averaged = over_of(over)
+    asked, averaged = keys_of(by), over_of(over)
     if target.figure is not None:
         plot = parallel.parallel_plot(
             table, asked, metric, averaged, mode, style=look.style, width=look.width

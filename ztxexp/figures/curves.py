@@ -173,14 +173,15 @@ class _Drawing:
         return f"{self.known.metric} (smoothed, {smooth:g})" if smooth else self.known.metric
 
     def _legend(self) -> tuple[list[str], str]:
-        """Return labels and title; n stands once where all groups have the same."""
+        """Return labels and title; the usual n stands in it, another n beside its label."""
         counts = [len(self.known.curves[at].points) for at in self.shown]
         labels = [self.labels[at] for at in self.shown]
         title = ", ".join(self.known.keys)
-        if len(set(counts)) == 1:
-            title = f"{title}  (n={counts[0]})"
-        else:
-            labels = [f"{one}  (n={n})" for one, n in zip(labels, counts, strict=True)]
+        usual = max(set(counts), key=lambda n: (counts.count(n), n))
+        title = f"{title}  (n={usual})"
+        labels = [
+            one if n == usual else f"{one}  (n={n})" for one, n in zip(labels, counts, strict=True)
+        ]
         others = len(self.steps) - len(self.shown)
         if others:
             title += f", the best {len(self.shown)}; {others} others grey"

@@ -105,7 +105,7 @@ def ranks_of(
         for row, column, one in zip(row_of, column_of, known.groups, strict=True)
     }
     names = [words.group_text(methods, one) for one in rows]
-    every = [words.group_text(blocks, one) for one in columns]
+    every = [words.group_text(blocks, one, short=len(blocks) == 1) for one in columns]
     missing, full = [], []
     for at, block in enumerate(every):
         lacking = [names[row] for row in range(len(rows)) if (row, at) not in cells]

@@ -20,6 +20,7 @@ _log = logging.getLogger("ztxexp")
 
 _WIDTH = 60  # of a function's name
 _IN_PYTHON = "to_dataframe(code=True) shows which"
+_CHOSEN = "ztxexp list shows which, code= and function= choose"
 _IN_SHELL = "ztxexp list shows which, --code and --function choose"
 _RECORDED = ("code_hash", "code_version", "started_at")  # of run.json
 
@@ -95,7 +96,7 @@ def makers(runs: RunSet, names: Sequence[str | None]) -> list[str | None]:
 
 def hint(runs: RunSet) -> str:
     """Return what shows which run is of which version."""
-    return _IN_SHELL if runs.code is not None else either(_IN_PYTHON, _IN_SHELL)
+    return either(_CHOSEN if runs.code is not None else _IN_PYTHON, _IN_SHELL)
 
 
 def warn_mixed_frame(what: str, frame: pd.DataFrame, keys: Sequence[str]) -> None:

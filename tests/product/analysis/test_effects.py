@@ -88,7 +88,9 @@ def test_an_interaction_is_named_with_where_it_shows(tmp_path):
     effects = {one.key: one for one in main_effects(put(tmp_path, grid(interacting)), "accuracy")}
     (text,) = effects["lr"].interacts
     assert text.startswith("net.hidden: from lr=")
-    assert "at net.hidden=16" in text and "at net.hidden=64" in text and "(p < 0.001)" in text
+    assert (
+        "at net.hidden=16" in text and "at net.hidden=64" in text and "(F test, p < 0.001)" in text
+    )
     assert effects["net.hidden"].interacts[0].startswith("lr: ")
     assert not effects["depth"].interacts
 

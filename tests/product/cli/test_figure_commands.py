@@ -42,7 +42,7 @@ COMMANDS = [
     ("bars", "accuracy", "--by", "data", "--side-by-side", "model", "--raw", "--no-zero"),
     ("scatter", "data", "accuracy", "--color", "model", "--over", "seed"),
     ("effects", "accuracy"),
-    ("parallel", "accuracy", "data", "model"),
+    ("parallel", "accuracy", "--by", "data,model"),
     ("ranks", "accuracy", "--methods", "model", "--blocks", "data"),
 ]
 
@@ -144,6 +144,11 @@ def test_curves_are_drawn_or_not(curves):
     assert [row["lr"] for row in rows_of(table)] == ["0.01", "0.1"]
     code, out, err = run(curves, "curves", "accuracy", "--smooth", "0.5")
     assert out.startswith("lr\t") and "smoothed (0.5)" in err
+
+
+def test_one_curve_of_all(curves):
+    _, out, err = run(curves, "curves", "accuracy", "--by", "none", "--over", "none")
+    assert [row["runs"] for row in rows_of(out)] == ["6"] and err.startswith("1 curve")
 
 
 def test_a_curve_that_ends_with_fewer_runs_is_said(tmp_path):

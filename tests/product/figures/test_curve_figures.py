@@ -148,7 +148,8 @@ def test_seeds_that_differ_are_counted_by_line(tmp_path):
         write_run(tmp_path, f"s{number}", config=config, curve=rows, metrics={})
     plot = ResultAnalyzer(tmp_path).curves("accuracy")
     texts = [text.get_text() for text in plot.ax.get_legend().get_texts()]
-    assert texts == ["0.01  (n=2)", "0.1  (n=3)"]
+    assert texts == ["0.01  (n=2)", "0.1"]
+    assert plot.ax.get_legend().get_title().get_text() == "lr  (n=3)"
     assert "mean over 2 to 3 seeds; lr=0.01 has 2." in plot.caption
 
 
