@@ -103,13 +103,14 @@ def _in_order(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(asked: Options, table: Table) -> dict[str, Any]:
-    """Return the keys and metrics of a table, so that later runs and sweeps do not change these."""
-    chosen: dict[str, Any] = {}
-    if not isinstance(asked.rows, Mapping):
-        chosen["rows"] = list(table.row_keys)
-    if not isinstance(asked.cols, Mapping):
-        chosen["cols"] = list(table.col_keys)
-    return {**chosen, "metric": [one.name for one in table.metrics], "over": list(table.over)}
+    """Return the keys and metrics that were not given, so that no later run changes them."""
+    usual = {
+        "rows": list(table.row_keys),
+        "cols": list(table.col_keys),
+        "metric": [one.name for one in table.metrics],
+        "over": list(table.over),
+    }
+    return {name: value for name, value in usual.items() if getattr(asked, name) is None}
 
 
 def rebuilt(source: Mapping[str, Any], root: str | Path | None = None) -> Table:
