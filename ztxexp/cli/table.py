@@ -166,22 +166,26 @@ def _shown(table: Table) -> tuple[list[Column], list[list[Any]]]:
     """Return the cells as texts."""
     from ztxexp.tables.text import cell_text, row_heads, titles_of
 
-    columns = [*map(Column, (*row_heads(table), *titles_of(table)))]
+    heads = row_heads(table)
+    columns = [*map(Column, (*heads, *titles_of(table)))]
     body = [
-        [*_row_values(table, i), *(cell_text(table, i, j) for j in range(len(table.cols)))]
+        [
+            *_row_values(table, i, len(heads)),
+            *(cell_text(table, i, j) for j in range(len(table.cols))),
+        ]
         for i in range(len(table.rows))
     ]
     return columns, body
 
 
-def _row_values(table: Table, i: int) -> list[Any]:
+def _row_values(table: Table, i: int, count: int) -> list[Any]:
     """Return the values of a row's keys, as labels where the user has called them otherwise."""
     from ztxexp.results.keys import ABSENT
     from ztxexp.tables.text import row_labels
 
     row = table.rows[i]
     values = [None if value is ABSENT else value for value in row.values]
-    labels = row_labels(table, i)
+    labels = row_labels(table, i, count)
     if row.kind != "data" or row.metric:
         return labels
     return [

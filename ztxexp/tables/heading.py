@@ -145,6 +145,7 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
     before = None
     firsts = [row.labels[:1] for row in table.rows if row.kind == "data"]
     repeats = len(firsts) > len(set(firsts))
+    in_groups = len({row.group for row in table.rows if row.kind == "data"}) > 1
     for number, row in enumerate(table.rows):
         labels = (*row.labels, *[""] * width)[:width]
         title = table.groups[row.group] if row.group < len(table.groups) else ""
@@ -154,18 +155,18 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
             number,
             labels if new_group or other_kind or before is None else _not_repeated(table, number),
             rule=other_kind or (before is not None and new_group and bool(title)),
-            space=_has_space(table, number, repeats) and not title and not other_kind,
+            space=_has_space(table, number, repeats, in_groups) and not title and not other_kind,
             title=title if new_group and row.kind == "data" else "",
         )
         before = row
 
 
-def _has_space(table: Table, number: int, repeats: bool) -> bool:
+def _has_space(table: Table, number: int, repeats: bool, in_groups: bool) -> bool:
     """Return whether a group of rows begins, or the rows of another value of the first key."""
     if not number:
         return False
     above, row = table.rows[number - 1], table.rows[number]
-    if row.group != above.group or len({one.group for one in table.rows if one.kind == "data"}) > 1:
+    if row.group != above.group or in_groups:
         return row.group != above.group
     return repeats and row.kind == "data" and row.labels[:1] != above.labels[:1]
 

@@ -76,7 +76,8 @@ def written_record(
     head |= {"asked": dict(asked)} if asked else {}
     notes = list(map(one_line, table.footer))
     end = end_record(head, cells, notes)
-    others = {at: text for at, text in _numbered(printed) if at not in set(places.values())}
+    of_cells = set(places.values())
+    others = {at: text for at, text in _numbered(printed) if at not in of_cells}
     end["shape"] = [len(row) for row in printed]
     end["labels"] = {f"{row},{col}": checksum(text, SHORT) for (row, col), text in others.items()}
     end["line"] = sum_of(end, "line")

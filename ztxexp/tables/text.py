@@ -61,7 +61,7 @@ def drawn_table(table: Table, width: int | None, colours: bool) -> tuple[str, in
         if marked:
             signs = [_SIGNS[look] or " " for look in looks]
             cells = [text + sign for text, sign in zip(cells, signs, strict=True)]
-        rows.append([*row_labels(table, i), *cells])
+        rows.append([*row_labels(table, i, len(heads)), *cells])
         styles.append([""] * len(heads) + [_STYLES[look] for look in looks])
     above: list[str] = []
     stacked = _stacked(table, heads, rows)
@@ -135,10 +135,10 @@ def row_heads(table: Table) -> list[str]:
     return [*heads, *[""] * (most - len(heads))]
 
 
-def row_labels(table: Table, i: int) -> list[str]:
+def row_labels(table: Table, i: int, count: int) -> list[str]:
     """Return the labels of a row, as many as there are heads."""
     labels = [sanitize_for_terminal(label) for label in table.rows[i].labels]
-    return [*labels, *[""] * (len(row_heads(table)) - len(labels))]
+    return [*labels, *[""] * (count - len(labels))]
 
 
 def titles_of(table: Table) -> list[str]:
