@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp.analysis.grouping import Mean, grouped, mean_of
+from ztxexp.analysis.grouping import Groups, Mean, as_float, grouped, mean_of
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.results.code_versions import code_names, versions
 from ztxexp.results.direction import Direction
 from ztxexp.results.keys import ABSENT, seed_keys
+from ztxexp.text.format import encodable
 from ztxexp_core.values.codec import is_number
 
 
@@ -98,27 +100,39 @@ def rank_means(
     direction: Direction,
     by: Sequence[str] | None,
     over: Sequence[str],
+    groups: Groups | None = None,
 ) -> Ranking:
     """Return the configurations by their means over seeds, the best first.
+
+    Args:
+        table: the runs.
+        metric: what they are ranked by.
+        direction: what is the best.
+        by: keys of a configuration; ``None``: all that vary, but for ``over``.
+        over: what is averaged over.
+        groups: the runs in these groups with this metric, where they are known already.
 
     Raises:
         ConfigError: a key or metric that no run has, or a key in ``by`` and in ``over``.
     """
-    groups = grouped(table.runs, by, over, [metric], "best")
-    ((name, cells),) = groups.measured.items()
+    if groups is None:
+        groups = grouped(table.runs, by, over, [metric], "best")
+        ((name, cells),) = groups.measured.items()
+    else:
+        name, cells = metric, groups.measured[metric]
     short = dict(zip(table.runs.names, table.short, strict=True))
     sign = -1 if direction.mode == "max" else 1
     rows, left_out = [], 0
     codes = code_names(groups.runs)
     for number, members in enumerate(groups.members()):
-        numbers = [at for at in members if is_number(cells[at]) and cells[at] == cells[at]]
+        numbers = [at for at in members if math.isfinite(as_float(cells[at]))]
         left_out += len(members) - len(numbers)
         numbers.sort(key=lambda at: sign * cells[at])
         values = [None if of[number] is ABSENT else of[number] for of in groups.keys.values()]
         folders = tuple(groups.runs.names[at] for at in numbers)
         names = tuple(short[folder] for folder in folders)
         mean = mean_of(cells[at] for at in members)
-        seeds = groups.seed_sets[number]
+        seeds = _seeds(groups, number, numbers, len(members))
         if mean.n:
             code = versions(codes[at] for at in numbers)
             ranked = Ranked(values, mean, seeds, names, code, folders)
@@ -131,6 +145,15 @@ def rank_means(
         single = short[groups.runs.names[best]], cells[best], row_of[groups.rows[best]]
     ordered = [row for *_, row in rows]
     return Ranking(name, direction, list(groups.keys), list(over), ordered, left_out, single)
+
+
+def _seeds(groups: Groups, number: int, numbers: Sequence[int], all_runs: int) -> tuple[Any, ...]:
+    """Return the seeds of those runs of a group that have a number."""
+    seeds = groups.seed_sets[number]
+    if groups.seeds is None or len(numbers) == all_runs:
+        return seeds
+    present = [encodable(groups.seeds.cells[at]) for at in numbers]
+    return tuple(seed for seed in seeds if seed in present)
 
 
 def _best_single(rows: Sequence[int], cells: Sequence[Any], sign: int) -> int | None:

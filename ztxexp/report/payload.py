@@ -127,17 +127,21 @@ def _ranked(
     position = {name: at for at, name in enumerate(table.runs.names)}
     over = usual_over(succeeded)
     best: list[Best] = []
+    groups = None
+    if over:
+        with contextlib.suppress(ZtxexpError):  # a key that no rule of names can reach
+            groups = grouped(succeeded.runs, None, over, metrics, "report")
     for metric in metrics:
         direction = known_direction(metric, root=succeeded.runs.root)
         if direction is None:
             continue
-        with contextlib.suppress(ZtxexpError):  # a key that no rule of names can reach
+        with contextlib.suppress(ZtxexpError):
             if over:
-                ranking = rank_means(succeeded, metric, direction, None, over)
+                known = groups if groups and metric in groups.measured else None
+                ranking = rank_means(succeeded, metric, direction, None, over, known)
             else:
                 ranking = rank_runs(succeeded, metric, direction)
             best += _rows(ranking, metric, position)
-    groups = grouped(succeeded.runs, None, over, metrics[:1], "report") if over else None
     return best, groups
 
 

@@ -110,7 +110,8 @@ def test_the_best_are_means_over_seeds_and_name_their_runs(data):
     assert [one["values"]["lr"] for one in best] == [0.2, 0.1]
     assert best[0]["mean"] == pytest.approx(statistics.mean([0.8, 0.9, 0.95]))
     assert best[0]["std"] == pytest.approx(statistics.stdev([0.8, 0.9, 0.95]))
-    assert best[0]["n"] == 3 and best[0]["runs"] == [4, 3, 2] and best[1]["seeds"] == [0, 1]
+    assert best[0]["n"] == 3 and best[0]["seeds"] == [0, 1, 2]  # that of seed 3 is NaN
+    assert best[0]["runs"] == [4, 3, 2] and best[1]["seeds"] == [0, 1]
     assert data["default_metric"] == "accuracy"
     assert {one["metric"] for one in data["best"]} == {"accuracy", "loss"}
 

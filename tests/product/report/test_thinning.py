@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ztxexp.report.thinning import kept, thinned
@@ -12,6 +12,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=400), st.integers(5, 60))
 def test_thinning_keeps_ends_extremes_and_the_size(y, most):
     positions = list(kept(y, most))
@@ -25,6 +26,7 @@ def test_thinning_keeps_ends_extremes_and_the_size(y, most):
     assert (None in y) == (None in [y[at] for at in positions])
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, min_size=50, max_size=400), st.integers(10, 40))
 def test_every_stretch_keeps_its_own_extremes(y, most):
     positions = set(kept(y, most))
