@@ -24,6 +24,7 @@ def notes_of(table: RunTable, succeeded: RunTable, groups: Groups | None) -> lis
         groups: these by configuration, with their seeds; ``None`` where there are no seeds.
     """
     return [
+        *_choice(table),
         *_statuses(table),
         *_code(succeeded),
         *_functions(succeeded),
@@ -31,6 +32,18 @@ def notes_of(table: RunTable, succeeded: RunTable, groups: Groups | None) -> lis
         *_numbers(succeeded),
         *table.notes_at(),
     ]
+
+
+def _choice(table: RunTable) -> list[str]:
+    """Return that runs are left out, and that values are not those that were returned."""
+    notes = []
+    every = len(table.whole) if table.whole is not None else len(table)
+    if len(table) < every:
+        notes.append(f"{len(table)} of the {every} runs of this root were chosen for this page.")
+    if table.logged is not None:
+        asked = table.logged.asked
+        notes.append(f"Metrics are those of curves (--at {asked}), not those that were returned.")
+    return notes
 
 
 def _statuses(table: RunTable) -> list[str]:

@@ -212,6 +212,13 @@ def test_a_filtered_table_counts_its_own_runs(root):
     assert report.payload["failures"] == []
 
 
+def test_a_choice_of_runs_and_of_values_is_said(root):
+    notes = ResultAnalyzer(root).report(where="lr == 0.1", at="last").payload["notes"]
+    assert notes[0] == "2 of the 7 runs of this root were chosen for this page."
+    assert notes[1] == "Metrics are those of curves (--at last), not those that were returned."
+    assert not any("chosen" in note for note in ResultAnalyzer(root).report().payload["notes"])
+
+
 def test_a_root_without_runs_has_an_empty_page(tmp_path):
     (tmp_path / "empty").mkdir()
     data = payload(RunTable.read(tmp_path / "empty"), live=True, state=3)
