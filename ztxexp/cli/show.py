@@ -26,6 +26,7 @@ from ztxexp.cli.output import (
     write_text,
 )
 from ztxexp.cli.shared import json_option, root_option
+from ztxexp.results.tags import tag_texts
 from ztxexp.results.to_type import line_to_type
 from ztxexp.text.drawing import folded, shown_width, sparkline
 from ztxexp.text.format import cut, sanitize_for_terminal, short_path, size
@@ -122,7 +123,8 @@ def _lines(
     yield from _curves(table.runs.root, curves)
     (config,) = table.config.at([at])
     yield _line("config", _pairs(config or {}))
-    labels = [(name, record.get(name)) for name in ("experiment_name", "group", "tags")]
+    labels = [(name, record.get(name)) for name in ("experiment_name", "group")]
+    labels.append(("tags", ", ".join(tag_texts(record.get("tags")))))
     shown = " · ".join(f"{name} {short_value(value)}" for name, value in labels if value)
     if shown:
         yield _line("labels", shown)

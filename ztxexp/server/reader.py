@@ -118,7 +118,17 @@ class RootReader:
 
         Args:
             at_once: do not put off what costs more than a look.
+
+        Raises:
+            OSError: the root cannot be read; the next look looks at everything again.
         """
+        try:
+            return self._look(at_once)
+        except BaseException:  # what this look has noticed has not been told
+            self._watch = Watch(self.root)
+            raise
+
+    def _look(self, at_once: bool) -> Event | None:
         change = self._watch.look(self._running)
         first = self._table is None
         self._take(change)

@@ -46,7 +46,7 @@ def test_tags_are_set_shown_and_removed(ztxexp, root):
     assert ztxexp("tag", "@best:loss")[1].split()[-1] == "-"
     code, out, _ = ztxexp("list", "--tag", "stage=draft", "--json")
     assert [row["run_id"] for row in json.loads(out)] == ["20260301_101501_a"]
-    assert "stage" in ztxexp("show", short)[1]
+    assert "tags stage=draft" in ztxexp("show", short)[1]
 
 
 def test_several_runs_and_all_forms_of_names(ztxexp, root):

@@ -367,6 +367,17 @@ def test_one_who_does_not_read_holds_up_nobody(page, root):
     assert len(page.ask("GET", f"/files/{NAME}/artifacts/large.bin").body) == 50 * 2**20
 
 
+def test_a_page_says_which_state_it_has(page):
+    assert page.ask("GET", "/api/events?since=abc").status == 400
+    with page.events(since=1) as events:
+        assert next(events) == ("reload", {})
+    whole = page.ask("GET", "/api/data")
+    tag = whole.headers["etag"]
+    assert tag == f'"{whole.json()["state"]}"'
+    answer = page.ask("GET", "/api/data", if_none_match=tag)
+    assert (answer.status, answer.body) == (304, b"")
+
+
 def test_heads_are_answered_without_a_body(page):
     for path in ("/", "/api/data", "/api/events", f"/files/{NAME}/run.json"):
         answer = page.ask("HEAD", path)

@@ -272,3 +272,36 @@ def test_what_costs_is_done_seldom(tmp_path, monkeypatch):
         clock[0] += 0.1
     assert 4 <= len(reads) <= 7
     assert len(made) <= len(reads)
+
+
+@pytest.mark.parametrize("fails", ["file_marks", "read", "curves_of"])
+def test_what_a_look_that_failed_has_noticed_is_told_by_the_next(
+    tmp_path, at_once, monkeypatch, fails
+):
+    write_run(tmp_path, "a", metrics={"loss": 0.5}, config={"lr": 1})
+    folder = running(tmp_path, "b", config={"lr": 2})
+    reader = RootReader(tmp_path, "results")
+    page = Page(reader)
+    log(folder, 0, loss=0.25)
+    end(folder)
+    write_run(tmp_path, "c", metrics={"loss": 0.5}, config={"lr": 1})
+
+    def away(*args):
+        raise OSError("the disk is away")
+
+    with monkeypatch.context() as patch:
+        if fails == "file_marks":
+            from ztxexp.server import watching
+
+            marks = watching.file_marks
+            patch.setattr(
+                watching, "file_marks", lambda *a: away() if a[2] == ["tags.jsonl"] else marks(*a)
+            )
+        else:
+            target = reader_module.RunTable if fails == "read" else reader_module
+            patch.setattr(target, fails, away)
+        with pytest.raises(OSError, match="away"):
+            reader.look()
+    for _ in range(3):
+        page.take(reader.look())
+    assert page.shown() == Page(RootReader(tmp_path, "results")).shown()
