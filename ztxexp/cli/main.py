@@ -1,7 +1,7 @@
 """The command line: ``ztxexp COMMAND ...``, the same as ``python -m ztxexp COMMAND ...``.
 
 Results go to standard output, everything else to standard error. A command is a click command
-called ``command`` in the module of its name, listed in :data:`COMMANDS`, and returns its exit code.
+called ``command`` in the module of its name, listed in :data:`SECTIONS`, and returns its exit code.
 """
 
 from __future__ import annotations
@@ -26,41 +26,53 @@ from ztxexp_core.errors import (
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
-COMMANDS = {
-    "run": "Run a sweep of a function or a command, or what is left of it.",
-    "plan": "Say what run would do with each configuration, and why.",
-    "status": "Show launches, what runs now, and what has failed.",
-    "stop": "End a launch, or one of its runs, from another terminal.",
-    "resume": "Run what the last sweep lacks.",
-    "retry": "Run only what failed in the last sweep.",
-    "complete": "Run the cells and seeds that a table lacks.",
-    "init": "Write a first sweep file, or translate one of another tool.",
-    "list": "List runs with what varies and their metrics.",
-    "show": "Show a run: configuration, metrics, curves, code.",
-    "logs": "Print what a run has printed; -f follows it.",
-    "diff": "Show what differs between runs.",
-    "best": "Rank configurations over seeds, or runs.",
-    "table": "Mean and spread over seeds, by rows and columns.",
-    "curves": "Draw a metric by step, or write its points.",
-    "bars": "Means with intervals, as a table or bars.",
-    "scatter": "A metric against a parameter.",
-    "effects": "How much each key moves a metric.",
-    "parallel": "A line for each setting through its values.",
-    "ranks": "Mean ranks, and what cannot be told apart.",
-    "report": "Write one HTML page with everything, to hand on.",
-    "ui": "Show the report as a live page; stop and tag runs from it.",
-    "tag": "Set tags of runs, or remove them.",
-    "export": "Write runs as CSV, JSON, Parquet or Excel.",
-    "check": "Find what is damaged in the results root.",
-    "repair": "Close dead runs, and set damaged ones aside.",
-    "gc": "Delete runs, checkpoints or artifacts by rule.",
-    "sync": "Upload what a tracker is missing.",
-    "doctor": "Check this machine, its packages and a results folder.",
-    "plugins": "List the installed plugins, or show one with its options.",
-    "plugin": "Write a plugin package of your own.",
-    "completion": "Print what a shell needs to complete commands and runs.",
+SECTIONS = {
+    "Run": {
+        "run": "Run a sweep of a function or a command, or what is left of it.",
+        "plan": "Say what run would do with each configuration, and why.",
+        "status": "Show launches, what runs now, and what has failed.",
+        "stop": "End a launch, or one of its runs, from another terminal.",
+        "resume": "Run what the last sweep lacks.",
+        "retry": "Run only what failed in the last sweep.",
+        "complete": "Run the cells and seeds that a table lacks.",
+        "init": "Write a first sweep file, or translate one of another tool.",
+    },
+    "Read": {
+        "list": "List runs with what varies and their metrics.",
+        "show": "Show a run: configuration, metrics, curves, code.",
+        "logs": "Print what a run has printed; -f follows it.",
+        "diff": "Show what differs between runs.",
+        "best": "Rank configurations over seeds, or runs.",
+    },
+    "Publish": {
+        "table": "Mean and spread over seeds, by rows and columns.",
+        "curves": "Draw a metric by step, or write its points.",
+        "bars": "Means with intervals, as a table or bars.",
+        "scatter": "A metric against a parameter.",
+        "effects": "How much each key moves a metric.",
+        "parallel": "A line for each setting through its values.",
+        "ranks": "Mean ranks, and what cannot be told apart.",
+        "report": "Write one HTML page with everything, to hand on.",
+        "ui": "Show the report as a live page; stop and tag runs from it.",
+        "export": "Write runs as CSV, JSON, Parquet or Excel.",
+    },
+    "Look after": {
+        "tag": "Set tags of runs, or remove them.",
+        "check": "Find what is damaged in the results root.",
+        "repair": "Close dead runs, and set damaged ones aside.",
+        "gc": "Delete runs, checkpoints or artifacts by rule.",
+        "sync": "Upload what a tracker is missing.",
+        "doctor": "Check this machine, its packages and a results folder.",
+    },
+    "Plugins and shell": {
+        "plugins": "List the installed plugins, or show one with its options.",
+        "plugin": "Write a plugin package of your own.",
+        "completion": "Print what a shell needs to complete commands and runs.",
+    },
 }
-"""Name to help text, so that ``ztxexp --help`` imports no command."""
+"""Commands by section, with their help texts, so that ``ztxexp --help`` imports no command."""
+
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
 ALIASES = {"ls": "list", "ps": "status", "top": "best"}
 """Short names that the help does not list."""
@@ -93,8 +105,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing one."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
         others = {n: f"From {refs[0].distribution}." for n, refs in third_party().items()}
         if others:
             with formatter.section("Commands of other packages"):
