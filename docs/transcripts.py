@@ -172,8 +172,8 @@ def rendered(page: str, pictures: Path | None = None) -> str:
             for name in _PICTURE.findall(part):
                 made = folder / Path(name).name
                 if not made.is_file():
-                    raise SystemExit(f"no command of the page has made {made.name}")
-                if pictures is not None:
+                    parts[at] += f"\nNo command of the page has made {made.name}.\n"
+                elif pictures is not None:
                     (pictures / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(made, pictures / name)
     return "".join(parts)
