@@ -206,8 +206,12 @@ def mean_curves(
     chosen = table.chosen([at for at, name in enumerate(table.runs.names) if name in read])
     lacking = len(table) - len(chosen)
     chosen = without_superseded(chosen)
-    averaged = seed_keys(chosen.varying) if over is None else list(over)
-    groups = grouped(chosen.runs, by, averaged or None, [], "curves", warn_of_seeds)
+    averaged = (
+        [key for key in seed_keys(chosen.varying) if key not in (by or ())]
+        if over is None
+        else list(over)
+    )
+    groups = grouped(chosen.runs, by, averaged or None, [], "curves", warn_of_seeds, True)
     place = {name: at for at, name in enumerate(chosen.runs.names)}
     columns = list(groups.keys.values())
     curves = []

@@ -12,6 +12,7 @@ from ztxexp.figures import axes, words
 from ztxexp.figures.plot import Plot, check_axes, plain_text
 from ztxexp.figures.style import COLOURS, Style
 from ztxexp.results.keys import seed_keys
+from ztxexp.text.wording import is_shell
 from ztxexp_core.errors import ZtxexpError
 
 _log = logging.getLogger("ztxexp")
@@ -32,8 +33,9 @@ def effects_plot(
     """Return a figure of main effects, see :meth:`ztxexp.ResultAnalyzer.effects`."""
     check_axes(ax)
     effects = effects_of(table, metric, keys, over, mode)
-    for sentence in interactions(effects):
-        _log.warning("effects: %s", sentence)
+    if not is_shell():  # there the caption says it
+        for sentence in interactions(effects):
+            _log.warning("effects: %s", sentence)
     drawing = _Drawing(table, effects, over, mode)
     return Plot(drawing, drawing.frame(), drawing.caption(), drawing.height, ax, style, width)
 

@@ -143,8 +143,8 @@ def measured(
         table: the runs.
         metric: its key.
         by: keys that make a group; ``None``: all that vary but for ``over``.
-        over: keys whose values are averaged over; ``None``: those of seeds; empty: every run
-            counts.
+        over: keys whose values are averaged over; ``None``: those of seeds that are not in ``by``;
+            empty: every run counts.
         mode: ``"max"`` or ``"min"``, what is the best.
         who: asks, for the log.
 
@@ -152,8 +152,12 @@ def measured(
         ConfigError: a key or metric that no run has.
         ZtxexpError: no run has a finite number.
     """
-    averaged = seed_keys(table.varying) if over is None else list(over)
-    of = grouped(table.runs, by, averaged or None, [metric], who)
+    averaged = (
+        [key for key in seed_keys(table.varying) if key not in (by or ())]
+        if over is None
+        else list(over)
+    )
+    of = grouped(table.runs, by, averaged or None, [metric], who, has_caption=True)
     ((name, cells),) = of.measured.items()
     keys, columns = list(of.keys), list(of.keys.values())
     groups, empty, used = [], [], []

@@ -19,6 +19,11 @@ def for_shell() -> Iterator[None]:
         _in_shell.reset(token)
 
 
+def is_shell() -> bool:
+    """Return whether the reader has called a command."""
+    return _in_shell.get()
+
+
 def either(python: str, shell: str) -> str:
     """Return what the reader of a message can type.
 
@@ -33,7 +38,7 @@ def either(python: str, shell: str) -> str:
         ...     either('mode="max"', "--max")
         '--max'
     """
-    return shell if _in_shell.get() else python
+    return shell if is_shell() else python
 
 
 def option(argument: str) -> str:
