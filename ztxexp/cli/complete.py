@@ -93,7 +93,8 @@ def command(
 
     With --until a cell gets seeds only while it cannot be told from the best one and the condition
     does not hold for both; it may use ci95, sem, std, mean and n of metrics, arithmetic, and, or.
-    Looking repeatedly is corrected for. A seed that fails counts as tried.
+    Looking repeatedly is corrected for, by as many looks as --max-seeds makes, so decide on it
+    before you begin. A seed that fails counts as tried.
     """
     if until is not None and values is not None:
         raise click.UsageError("--until draws seeds itself; give it or --values")
