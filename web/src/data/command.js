@@ -40,7 +40,7 @@ export function command(verb, root, ...parts) {
     if (part === null || part === undefined || part === false) continue;
     if (part instanceof Flag) words.push(part.name);
     else if (!Array.isArray(part)) (String(part).startsWith("-") ? last : words).push(quoted(part));
-    else if (part[1] !== null && part[1] !== undefined && part[1] !== "") give(part[0], part[1]);
+    else if (part[1] !== null && part[1] !== undefined) give(part[0], part[1]);
   }
   if (root) give("-C", root);
   return (last.length ? [...words, "--", ...last] : words).join(" ");

@@ -203,7 +203,7 @@ export class Curves {
 
   commandText(metric) {
     const { state } = this.store;
-    const by = state.by === null ? null : keysOf(this.model, state.by).map((column) => column.name).join(",") || "none";
+    const by = state.by === null ? null : keysOf(this.model, state.by).map((column) => column.name).join(",");
     return command("curves", this.model.payload.root, metric, ["--by", by],
       flag("--raw", state.seeds), flag("--logx", state.xlog), flag("--logy", state.ylog), ["--smooth", state.smooth > 0 ? state.smooth.toFixed(2) : null],
       ...this.view.filterOptions(), ["-o", "curves.pdf"]);
