@@ -215,3 +215,14 @@ def test_ten_thousand_runs_are_small_quick_sorted_and_filtered(browser: Any, fol
         page.wait_for_selector("button[data-group]")
         _walk(page)
         assert "1,000 best runs" in page.locator("#parallel .note").inner_text()
+
+
+def test_hundreds_of_columns_are_counted_and_shown_when_asked(browser: Any, folder: Path) -> None:
+    wide = write_page(folder / "wide.html", sample_payload(200, 5, 20, extra_metrics=250))
+    with opened(browser, wide) as page:
+        assert page.locator(".tabulator-col").count() < 40
+        assert "228 columns more" in page.locator("#runs p.hidden-columns").inner_text()
+        page.get_by_role("button", name="Columns").click()
+        page.get_by_label("find a column").fill("extra_249")
+        page.get_by_role("checkbox", name="extra_249").check()
+        assert page.locator("[data-sort='metrics:extra_249']").count() == 1

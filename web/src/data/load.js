@@ -7,7 +7,8 @@ export async function embedded() {
   const packed = document.getElementById("data-gz");
   if (!packed) return null;
   const text = atob(packed.textContent.trim());
-  const raw = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const raw = new Uint8Array(text.length);
+  for (let at = 0; at < raw.length; at += 1) raw[at] = text.charCodeAt(at);
   const unpacked = new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(unpacked).text());
 }

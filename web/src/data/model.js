@@ -180,7 +180,10 @@ function differs(values) {
   return values.some((value) => JSON.stringify(value) !== first);
 }
 
-/** Return a value as part of a label. */
+const LIKE_NO_TEXT = /^(\s*|[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|true|false|null|none)$/i;
+
+/** Return a value as part of a label; a text that could be a number or a switch is in quotes. */
 export function textOf(value) {
+  if (typeof value === "string") return LIKE_NO_TEXT.test(value) ? JSON.stringify(value) : value;
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);
 }

@@ -5,13 +5,15 @@ import { clock, date, fixed, inShort, short, withSpread } from "../data/format.j
 import { isAbsent } from "../data/statistics.js";
 import { badge } from "./panel.js";
 
+const MOST = 24; // columns of keys, and of metrics, that are shown at first
 const SHOWN = 300; // characters of a long value
 
 /** Return the columns that are shown unless the reader chooses others. */
 export function usualColumns(model, withConstant) {
   const columns = [model.byId.get("run"), model.byId.get("status")];
-  for (const column of model.config) if (column.varies || withConstant) columns.push(column);
-  for (const column of model.metrics) if (column.varies || withConstant) columns.push(column);
+  for (const part of [model.config, model.metrics]) columns.push(...part.filter((column) => column.varies || withConstant).slice(0, MOST));
+  const target = model.metrics.find((column) => column.key === model.payload.default_metric);
+  if (target && !columns.includes(target)) columns.push(target);
   if (model.mixedFunction) columns.push(model.byId.get("function"));
   if (model.mixedCode) columns.push(model.byId.get("code"));
   if (model.hasTags) columns.push(model.byId.get("tags"));

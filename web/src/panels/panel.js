@@ -135,6 +135,9 @@ export function popover(label, drawing, fillBox) {
       close(true);
     }
   });
+  node.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !node.contains(event.relatedTarget)) close();
+  });
   return {
     node,
     opener,

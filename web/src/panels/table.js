@@ -56,6 +56,7 @@ export class RunTable {
     this.count = el("span", { class: "count" });
     this.place = el("div", { class: "runs" });
     this.hidden = el("details", { class: "hidden-columns" });
+    this.more = el("p", { class: "hidden-columns", hidden: true });
     this.command = commandLine("the runs");
     put(
       this.panel.body,
@@ -64,6 +65,7 @@ export class RunTable {
       el("div", { class: "counting" }, this.count, this.chips),
       this.place,
       this.hidden,
+      this.more,
       this.command.node,
     );
   }
@@ -308,6 +310,11 @@ export class RunTable {
   describeHidden() {
     const { model } = this;
     const constant = [...model.config, ...model.metrics].filter((column) => !column.varies);
+    const varying = [...model.config, ...model.metrics].filter((column) => column.varies);
+    const shown = new Set(this.shown());
+    const left = varying.filter((column) => !shown.has(column)).length;
+    this.more.hidden = !left || Boolean(this.store.state.columns);
+    this.more.textContent = `${plural(left, "column")} more: Columns adds them.`;
     this.hidden.hidden = !constant.length || this.store.state.constant || Boolean(this.store.state.columns);
     const first = (column) => column.values.findIndex((value) => value !== null && value !== undefined);
     put(
