@@ -20,6 +20,7 @@ from ztxexp_core.errors import ConfigError
 
 _DAGGERS = {"†": r"^\dagger", "‡": r"^\ddagger", "": ""}
 # Bold numbers in columns of siunitx, marks directly behind them, 0.0 as an uncertainty.
+_BOLD = r"\bfseries\boldmath "
 _SIUNITX = "reset-math-version=false, table-align-text-after=false, retain-zero-uncertainty"
 _SIZES = ("tiny", "scriptsize", "footnotesize", "small", "normalsize")
 
@@ -122,7 +123,13 @@ class _Widths:
     minus: bool = False
     decimals: str = ""
     spread: str = ""
-    mark: str = ""
+    sign: str = ""
+    n: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What stands behind number and spread."""
+        return self.sign + self.n
 
 
 class _Writer:
@@ -147,7 +154,8 @@ class _Writer:
             any(text.value.startswith("-") for text in texts),
             max((one[2] for one in values), key=len, default=""),
             max((text.spread for text in texts), key=len, default=""),
-            max((_mark(text) for text in texts), key=len, default=""),
+            max((_DAGGERS[text.sign] for text in texts), key=len, default=""),
+            max((_n(text) for text in texts), key=len, default=""),
         )
 
     def _is_plain(self, col: int) -> bool:
@@ -198,10 +206,22 @@ class _Writer:
         options = [f"table-format={'-' if widths.minus else ''}{len(widths.whole)}."]
         options[0] += f"{len(widths.decimals)}{spread}"
         behind = self._behind(widths.spread if not spread else "", widths.mark)
-        if self._has_bold(col):  # bold letters are wider than those that siunitx leaves room for
-            behind += r"\enspace"
+        if spread and self._has_bold(col):
+            options += self._from_the_left(col)
         options += [f"table-space-text-post={{{behind}}}"] if behind else []
         return f"S[{', '.join(options)}]"
+
+    def _from_the_left(self, col: int) -> list[str]:
+        """Return options by which a bold number does not move the others of its column.
+
+        Centred, each would be, and bold ones are wider. Under a wide head there is room before.
+        """
+        widths = self.widths[col]
+        (head,) = [head for head in self.frame.levels[-1] if head.first == col]
+        number = len(widths.whole + widths.decimals + widths.spread) + 2
+        room = (0.45 * len(head.text) - 0.5 * number) / 2  # in em, as letters are on average
+        options = ["table-number-alignment=left"]
+        return [*options, f"table-space-text-pre={{\\hspace{{{room:.1f}em}}}}"][: 1 + (room > 0.1)]
 
     def _has_bold(self, col: int) -> bool:
         cells = [cell for (_, at), cell in self.table.cells.items() if at == col]
@@ -246,30 +266,21 @@ class _Writer:
         if cell is None:
             return "{--}" if of_siunitx else "--"
         style, text = emphasis(cell, self.table), self.texts[place]
-        before = r"\bfseries\boldmath " if style == "bold" else ""
         written = self._parsed if of_siunitx else self._padded
-        return before + written(text, self.widths[place[1]], style == "underlined")
+        return written(text, self.widths[place[1]], style)
 
-    def _padded(self, text: CellText, widths: _Widths, underlined: bool) -> str:
+    def _padded(self, text: CellText, widths: _Widths, style: str) -> str:
         """Return a cell with room for what the widest one of its column has."""
         core = f"${number(text.value)}{_spread(text.spread)}$"
-        core = rf"\underline{{{core}}}" if underlined else core
+        core = rf"\underline{{{core}}}" if style == "underlined" else core
         if _mark(text):
             core += f"${_mark(text)}$"
-        if "e" in text.value:
-            return core
-        whole, _, decimals = text.value.partition(".")
-        before = "-" * (widths.minus and whole[0] != "-")
-        before += "0" * (len(widths.whole) - len(whole.lstrip("-")))
-        after = [f"{'.' * (not decimals)}0" * bool(len(widths.decimals) - len(decimals))]
-        after += [_less(_spread(widths.spread), len(widths.spread), len(text.spread))]
-        if not _mark(text) and widths.mark:
-            after.append(widths.mark)
-        pads = rf"\phantom{{{before.replace('-', '$-$')}}}" if before else ""
-        rest = "".join(filter(None, after))
-        return pads + core + (rf"\phantom{{${rest}$}}" if rest else "")
+        pads, rest = ("", "") if "e" in text.value else _pads(text, widths)
+        if style == "bold":
+            core = rf"{_BOLD}{core}" if not rest else rf"{{{_BOLD}{core}}}"
+        return pads + core + rest
 
-    def _parsed(self, text: CellText, widths: _Widths, underlined: bool) -> str:
+    def _parsed(self, text: CellText, widths: _Widths, style: str) -> str:
         """Return a cell that siunitx reads."""
         value, spread = text.value, text.spread
         if value.lstrip("-") in ("nan", "inf"):
@@ -278,9 +289,12 @@ class _Writer:
         core = value if is_range or not spread else rf"{value} \pm {spread}"
         behind = self._behind(spread if is_range else "", _mark(text))
         line = ""
-        if underlined:  # drawn below what stands there: it would not be a number any more
+        if (
+            style == "underlined"
+        ):  # drawn below what stands there: it would not be a number any more
             line = rf" \llap{{\underline{{\hphantom{{\num{{{core}}}}}}}}}"
-        return f"{core}{line}{behind and f' {{{behind}}}'}"
+        before = _BOLD if style == "bold" else ""
+        return f"{before}{core}{line}{behind and f' {{{behind}}}'}"
 
     def _behind(self, spread: str, mark: str) -> str:
         return f"${_spread(spread)}{mark}$" if spread or mark else ""
@@ -293,6 +307,19 @@ def _columns(kinds: Sequence[str]) -> str:
         n = len(list(same))
         parts.append(kind * n if len(kind) == 1 or n == 1 else f"*{{{n}}}{{{kind}}}")
     return "".join(parts)
+
+
+def _pads(text: CellText, widths: _Widths) -> tuple[str, str]:
+    """Return what stands unseen before and behind a number of a column."""
+    whole, _, decimals = text.value.partition(".")
+    before = "-" * (widths.minus and whole[0] != "-")
+    before += "0" * (len(widths.whole) - len(whole.lstrip("-")))
+    rest = "." if widths.decimals and not decimals else ""
+    rest += "0" * (len(widths.decimals) - len(decimals))
+    rest += _less(_spread(widths.spread), len(widths.spread), len(text.spread))
+    rest += ("" if text.sign else widths.sign) + ("" if text.n else widths.n)
+    pads = rf"\phantom{{{before.replace('-', '$-$')}}}" if before else ""
+    return pads, rf"\phantom{{${rest}$}}" if rest else ""
 
 
 def _joined(cells: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from ztxexp.analysis.run_table import RunTable
 from ztxexp.tables.latex import latex_text
 from ztxexp.tables.macros import macros_text
 from ztxexp.tables.making import table_of
+from ztxexp.tables.model import text_of
 from ztxexp.tables.tex import escaped, label
 from ztxexp_core.errors import ConfigError
 
@@ -105,7 +106,7 @@ def test_a_table_needs_booktabs_and_nothing_else(small):
 def test_columns_of_siunitx_have_the_format_of_their_numbers(small):
     table = table_of(small, rows="row", cols="col", metric="accuracy", percent=True)
     text = latex_text(table, siunitx=True, record=False)
-    formats = r"lS[table-format=2.1(2), table-space-text-post={\enspace}]S[table-format=2.1(3)]"
+    formats = "lS[table-format=2.1(2), table-number-alignment=left]S[table-format=2.1(3)]"
     assert formats in text
     assert r"b & \bfseries\boldmath 92.0 \pm 1.4 & {--} \\" in text
 
@@ -197,3 +198,23 @@ def test_what_is_escaped_has_no_meaning_left(text):
     )
     bare = re.sub(r"\$\\?\w+\$|\{[-'`,\[\]*\"]\}", "", bare)
     assert not set(bare) & set("\\&%#_^~"), bare
+
+
+@pytest.mark.slow
+def test_marks_behind_numbers_move_nothing(tmp_path):
+    """Numbers stand below each other although one cell has fewer seeds, and another a sign."""
+    values = {}
+    shifts = (0.001, 0.02, 0.003, 0.014, 0.01)
+    for row, mean, n in (("a", 0.5, 4), ("b", 0.62, 5), ("c", 0.61, 5)):
+        for seed, shift in enumerate(shifts[:n]):
+            values[row, "x", seed] = mean + (-shift if row == "b" else shift)
+    read = runs(tmp_path / "results", values)
+    table = table_of(read, rows="row", cols="col", metric="accuracy", percent=True, test="paired-t")
+    texts = [text_of(table.cells[at, 0], table) for at in range(3)]
+    assert {text.n for text in texts} == {"", "n=4"} and {text.sign for text in texts} > {""}
+    for siunitx in (False, True):
+        page = words(compiled(tmp_path, latex_text(table, siunitx=siunitx)))
+        numbers = [(text, left) for text, left, _ in page if re.match(r"\d\d\.\d", text)]
+        assert len(numbers) == 3
+        lefts = [left for _, left in numbers]
+        assert max(lefts) - min(lefts) < 3.5  # bold digits are wider
