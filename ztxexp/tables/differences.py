@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def with_decimals_of(table: Table, recorded: Sequence[Record]) -> Table:
     return dataclasses.replace(table, metrics=tuple(metrics))
 
 
-def difference(record: Record, table: Table, place: Place | None, root: Path) -> str:
+def difference(
+    record: Record, table: Table, place: Place | None, root: Path, alike: bool = True
+) -> str:
     """Return how a cell differs now from its record, and why; empty where it does not.
 
     Args:
@@ -74,6 +77,7 @@ def difference(record: Record, table: Table, place: Place | None, root: Path) ->
         table: the table as it is now, with the digits of the record.
         place: where the cell stands in it; ``None``: nowhere.
         root: the results root.
+        alike: whether this version of ztxexp has written it: then equal numbers read equally.
 
     Example:
         >>> difference(record, table, (1, 1), Path("results"))
@@ -83,7 +87,8 @@ def difference(record: Record, table: Table, place: Place | None, root: Path) ->
     says = str(record.get("says"))
     now = MISSING if cell is None else reading(text_of(cell, table))
     reasons = list(_reasons(record, cell, root))
-    if place is not None and not reasons and says == now:
+    reads_alike = not alike or _without_n(says) == _without_n(now)
+    if place is not None and not reasons and reads_alike:
         new = cell_record(table, place, "")
         if _same(record, new):
             return ""
@@ -95,6 +100,11 @@ def difference(record: Record, table: Table, place: Place | None, root: Path) ->
     if says == now:
         return f"says {says}, which the runs still give, but {why}"
     return f"says {says}; the runs now give {now}{why and f' ({why})'}"
+
+
+def _without_n(says: str) -> str:
+    """Return how a cell reads without its n, which depends on how many others have."""
+    return re.sub(r" \(n=\d+\)$", "", says)
 
 
 def _same(old: Record, new: Record) -> bool:

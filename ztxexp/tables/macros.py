@@ -181,10 +181,14 @@ def _p(p: float) -> str:
 # ---- reading ---------------------------------------------------------------------------------
 
 
+def defined(block: Block) -> list[str]:
+    """Return the lines that define a macro."""
+    return [line.strip() for line in block.body if _DEFINITION.match(line)]
+
+
 def edited_macros(block: Block) -> Iterator[str]:
     """Yield what was edited in a file of macros."""
-    lines = [line.strip() for line in block.body if _DEFINITION.match(line)]
-    if checksum("\n".join(lines)) != block.end.get("printed"):
+    if checksum("\n".join(defined(block))) != block.end.get("printed"):
         yield "has macros that were edited by hand"
 
 

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def head_record(table: Table, path: str | Path | None) -> dict[str, Any]:
         options["reported"] = seen_from(options["reported"], path)
     source["options"] = options
     return {
+        "ztxexp": version(),
         "root": seen_from(root, path),
         "source": source,
         "metrics": [
@@ -123,6 +125,11 @@ def head_record(table: Table, path: str | Path | None) -> dict[str, Any]:
         "row_keys": list(table.row_keys),
         "col_keys": list(table.col_keys),
     }
+
+
+def version() -> str:
+    """Return the version of ztxexp, by which tables may read otherwise."""
+    return str(import_module("ztxexp").__version__)  # which imports this package itself
 
 
 def seen_from(root: str | os.PathLike[str], path: str | Path | None) -> str:

@@ -19,7 +19,7 @@ from ztxexp.tables.differences import (
     places_of,
     with_decimals_of,
 )
-from ztxexp.tables.macros import changed_macros, edited_macros, macro_name_of
+from ztxexp.tables.macros import changed_macros, defined, edited_macros, macro_name_of
 from ztxexp.tables.markdown import escaped as markdown
 from ztxexp.tables.model import Table
 from ztxexp.tables.printed import checksum, grid
@@ -34,6 +34,7 @@ from ztxexp.tables.record import (
     end_record,
     one_line,
     sum_of,
+    version,
 )
 from ztxexp.tables.remaking import Maker
 from ztxexp.tables.tex import escaped
@@ -137,7 +138,7 @@ def check(path: str | Path, maker: Maker) -> Checked:
     for block in made:
         line = block.line if len(made) > 1 else 0
         if block.kind == MACROS:
-            checked.macros += len(block.cells)
+            checked.macros += len(defined(block))
         else:
             checked.cells += len(block.cells)
         problems = list(_problems(block, path, maker))
@@ -268,13 +269,18 @@ def _changed(block: Block, table: Table, root: Path) -> Iterator[Found]:
     failing = set()
     for record in block.cells:
         place = places.pop(identity(record), None)
-        text = difference(record, as_recorded, place, root)
+        text = difference(record, as_recorded, place, root, _is_alike(block))
         if text:
             failing.add(macro_name_of(record, several))
             yield cell_name(record, several), text, True
     if block.kind == MACROS:
         yield from (("", text, True) for text in changed_macros(block, as_recorded, failing))
     yield from _remarks(block, table, len([at for at in places.values() if at in table.cells]))
+
+
+def _is_alike(block: Block) -> bool:
+    """Return whether this version of ztxexp has written it."""
+    return block.head.get("ztxexp") == version()
 
 
 def _remarks(block: Block, table: Table, further: int) -> Iterator[Found]:
@@ -290,7 +296,7 @@ def _remarks(block: Block, table: Table, further: int) -> Iterator[Found]:
     new = [one for one in notes if one not in block.notes] if block.notes else notes[:1]
     what = f": {new[0]}" if new else ""
     if block.kind != MACROS:
-        yield "", f"has other sentences below it now{what}", is_printed
+        yield "", f"has other sentences below it now{what}", is_printed and _is_alike(block)
 
 
 def _edited_sentences(block: Block, notes: Sequence[str]) -> Iterator[Found]:

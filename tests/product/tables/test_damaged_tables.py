@@ -92,4 +92,4 @@ def test_printed_sentences_count(folder, form):
     text = (folder / form).read_text(encoding="utf-8")
     before, _, after = text.rpartition("n = 3")
     (problem,) = problems(folder, form, f"{before}n = 5{after}")
-    assert "has an edited sentence; it was: accuracy (max" in problem
+    assert "has an edited sentence; it was: accuracy in percent (max" in problem

@@ -10,6 +10,7 @@ import pytest
 from handmade import put, write_run
 
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.tables import differences, footer
 from ztxexp.tables.macros import macros, macros_text
 from ztxexp.tables.making import table_of
 from ztxexp.tables.remaking import Maker
@@ -77,7 +78,7 @@ def test_what_was_just_written_holds(root, form, monkeypatch, tmp_path):
     path = written(root, form)
     assert verify([path]) == []
     checked = check(path, Maker())
-    assert (checked.cells, checked.macros) == ((0, 4) if form == "numbers.tex" else (4, 0))
+    assert (checked.cells, checked.macros) == ((0, 31) if form == "numbers.tex" else (4, 0))
     monkeypatch.chdir(tmp_path.parent)  # the root is found from the file
     assert verify([path]) == [] and verify([path], root) == []
 
@@ -100,12 +101,13 @@ def test_a_deleted_run_is_named(root, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("score", [0.9, 0.97])
+@pytest.mark.parametrize("score", [0.969, 0.97])
 def test_an_added_seed_is_named_even_where_the_number_stays(root, form, score):
     path = written(root, form)
     run(root, 64, 0.01, 3, score)
-    (problem,) = [one for one in said(path) if one.startswith("cell hidden=64 lr=0.01")]
-    assert "seed 3 is new" in problem and "says 97.00 ± 0.40" in problem
+    (problem,) = [one for one in said(path) if one.startswith("cell")]  # the others hold
+    assert problem.startswith("cell hidden=64 lr=0.01 says 97.00 ± 0.40")
+    assert "seed 3 is new" in problem
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -260,3 +262,17 @@ def test_records_are_json_that_programs_can_read(root):
     assert cells[3]["at"] == {"hidden": 64, "lr": 0.01} and cells[3]["seeds"] == [0, 1, 2]
     assert cells[3]["folders"] == [f"run_64_0.01_{seed}" for seed in (0, 1, 2)]
     assert cells[3]["values"] == pytest.approx([0.966, 0.97, 0.974])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_of_another_version_holds_where_its_numbers_do(root, form, monkeypatch):
+    """Sentences and signs may be others in the next version; numbers may not."""
+    import ztxexp
+
+    path = written(root, form)
+    monkeypatch.setattr(ztxexp, "__version__", "9.9")
+    monkeypatch.setattr(footer, "_WHAT", {**footer._WHAT, "std": "mean and deviation"})
+    monkeypatch.setattr(differences, "reading", lambda text: f"{text.value} +- {text.spread}")
+    assert not [one for one in verify([path]) if one.fatal]
+    put(root / "run_64_0.01_1" / "metrics.json", {"accuracy": 0.9})
+    assert any("cell hidden=64 lr=0.01 says 97.00" in str(one) for one in verify([path]))
