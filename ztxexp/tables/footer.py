@@ -97,6 +97,8 @@ def _numbers(table: Table) -> Iterator[str]:
     over = ", ".join(map(short_value, table.over))
     lacking = _lacking(table)
     every = f"{_seeds(table.seeds)} in every cell" if not lacking else _uneven(table)
+    if has_own_seeds(table):
+        lacking, every = {}, f"{_seeds(table.seeds)}; no two cells share one"
     yield f"{before} over {over} ({every}), {n}"
     for cell, seeds in list(lacking.items())[:_SHOWN]:
         has_none = len(seeds) == len(table.seeds)
@@ -110,6 +112,14 @@ def _without_run(lacking: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         yield f"{len(lacking)} cells have no run"
     else:
         yield from (f"{cell} has no run" for cell in lacking)
+
+
+def has_own_seeds(table: Table) -> bool:
+    """Return whether no seed stands in two cells, as where each run has drawn its own."""
+    name = table.metrics[0].name
+    cells = [cell for cell in _own(table) if cell.metric == name]
+    several = len(cells) > 1 and len(table.seeds) > 1
+    return several and sum(len(set(map(repr, cell.seeds))) for cell in cells) == len(table.seeds)
 
 
 def _uneven(table: Table) -> str:
@@ -289,7 +299,7 @@ def hints_of(table: Table, facts: Facts, unused: Sequence[str]) -> list[str]:
     """Return what helps whoever makes the table."""
     root = table.source["root"]
     hints = []
-    if _lacking(table):
+    if _lacking(table) and not has_own_seeds(table):
         hints.append(f"{line_to_type(root, 'complete')} runs what is missing")
     if any(table.mixed()):
         listed = line_to_type(root, "list")

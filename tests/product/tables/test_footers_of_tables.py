@@ -176,3 +176,12 @@ def test_a_plain_table_imports_neither_pandas_nor_scipy(tmp_path):
         "assert not {'pandas', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_seeds_that_no_two_cells_share_are_said_to_be_such(tmp_path):
+    for number in range(6):
+        config = {"model": "ab"[number % 2], "seed": 100 + number}
+        write_run(tmp_path, f"r{number}", config=config, metrics={"score": number})
+    table = ResultAnalyzer(tmp_path).table("model", [], "score")
+    assert "over seed (100 101 102 103 104 105; no two cells share one), n = 3." in said(table)
+    assert "lacks" not in said(table) and not any("complete" in hint for hint in table.hints)
