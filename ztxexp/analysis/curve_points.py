@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,18 @@ def read_points(folder: str | Path, filename: str = "metrics.jsonl") -> Curves:
         for name, value in metrics.items():
             value = numbers(value)
             if is_number(value):
-                curves.setdefault(f"{before}{name}", {})[step] = float(value)
+                curves.setdefault(f"{before}{name}", {})[step] = _as_float(value)
     for name in [name for name in curves if "/" in name]:
         curves.setdefault(name.partition("/")[2], curves[name])
     return {name: points for name, points in curves.items() if points}
+
+
+def _as_float(value: float) -> float:
+    """Return a number as a float; an integer that no float holds is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def curve_values(folders: Sequence[str], asked: str, root: str | Path | None = None) -> Logged:

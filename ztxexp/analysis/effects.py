@@ -26,7 +26,7 @@ from typing import Any
 
 from ztxexp.analysis.aggregation import t_95
 from ztxexp.analysis.f_distribution import f_above
-from ztxexp.analysis.grouping import grouped, mean_of
+from ztxexp.analysis.grouping import as_float, grouped, mean_of
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.analysis.settings import Settings, order_of, settings_of, shown
 from ztxexp.results.direction import known_direction
@@ -35,7 +35,6 @@ from ztxexp.results.selection import RunSet
 from ztxexp.text.format import plural
 from ztxexp.text.labels import label
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.values.codec import is_number
 
 _SURE = 0.05  # p of an interaction, after correction for the number of pairs
 _LARGE = 0.25  # of the range of a key
@@ -132,8 +131,7 @@ def main_effects(
     if averaged and any(groups.differ[at] for at in there):
         lacking = sum(groups.differ[at] for at in there)
         notes.append(f"{lacking} of {plural(len(there), 'setting')} lack seeds that others have")
-    lost = sum(not math.isfinite(v) for of in members for v in of if is_number(v))
-    lost += sum(not is_number(v) for of in members for v in of)
+    lost = sum(not math.isfinite(as_float(cell)) for of in members for cell in of)
     if lost:
         notes.append(f"{plural(lost, 'run')} without a finite number left out")
     effects = []

@@ -23,6 +23,7 @@ from ztxexp.figures.style import COLOURS, DASHES, GREY, MOST, Style
 from ztxexp.results.keys import ABSENT
 from ztxexp.text.format import encodable, plural
 from ztxexp.text.wording import either
+from ztxexp_core.errors import ZtxexpError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,8 @@ class _Drawing:
         self.logx, self.logy = logx, logy
         self.direction = words.direction_for(known.table, known.metric, mode)
         self.steps = [curve.steps(band) for curve in known.curves]
+        if not any(self.steps):
+            raise ZtxexpError(f"curves: no value of {known.metric!r} is finite")
         self.labels = [words.group_text(known.keys, curve.values) for curve in known.curves]
         self.shown = best_curves(self.steps, self.direction.mode if self.direction else "max", MOST)
         values = [plain_values(known.curves[at].values) for at in self.shown]

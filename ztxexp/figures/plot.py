@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class Plot:
             if style is not None or width is not None:
                 raise ConfigError("the axes are yours, and so are style and width: leave out ax")
             self._style, self.fig, self.ax = style_of("rcparams", None), ax.figure, ax
-            draw(ax, self._style)
+            with _warnings_noted():
+                draw(ax, self._style)
 
     def _drawn(
         self, style: str | Mapping[str, Any] | None, width: str | float | None
@@ -80,7 +82,7 @@ class Plot:
         from matplotlib.figure import Figure
 
         made = style_of(style, width)
-        with made.used():
+        with made.used(), _warnings_noted():
             fig = Figure(figsize=(made.width, self._height(made.width)), layout="constrained")
             ax = fig.add_subplot()
             self._draw(ax, made)
@@ -157,16 +159,24 @@ def _format_of(path: Path, fig: Any) -> str:
 
 
 def _bytes_of(fig: Any, style: Style, fmt: str, **options: Any) -> bytes:
-    """Return a figure as bytes; characters that no font has are said in one line of the log."""
+    """Return a figure as bytes."""
     buffer = io.BytesIO()
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"Creator": "ztxexp", "CreationDate": None},
         "svg": {"Creator": "ztxexp", "Date": None},
         "png": {"Software": "ztxexp"},
     }
-    with style.used(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with style.used(), _warnings_noted():
         fig.savefig(buffer, format=fmt, metadata=metadata.get(fmt), **options)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _warnings_noted() -> Iterator[None]:
+    """Log what matplotlib warns of; characters without a glyph in one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
     texts = {str(one.message) for one in caught}
     missing = sorted(text for text in texts if text.startswith("Glyph "))
     if missing:
@@ -177,7 +187,6 @@ def _bytes_of(fig: Any, style: Style, fmt: str, **options: Any) -> bytes:
         )
     for text in sorted(texts.difference(missing)):
         _log.debug("matplotlib: %s", text)
-    return buffer.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -133,6 +133,15 @@ def test_numbers_that_are_not_finite_do_not_count_and_are_said(tmp_path):
     assert "Left out: 1 step in between that not all seeds have" in plot.caption
 
 
+def test_no_finite_number_at_all_is_an_error(tmp_path):
+    rows = [event(0, accuracy="NaN"), event(1, accuracy=10**400)]
+    write_run(tmp_path, "r0", config={"lr": 0.1}, curve=rows, metrics={"accuracy": 10**400})
+    with pytest.raises(ZtxexpError, match="no value of 'accuracy' is finite"):
+        ResultAnalyzer(tmp_path).curves("accuracy")
+    with pytest.raises(ZtxexpError, match="nothing to compare"):
+        ResultAnalyzer(tmp_path).effects("accuracy")
+
+
 def test_one_seed_has_no_band_and_it_is_said(tmp_path):
     with_curves(tmp_path, seeds=1)
     plot = ResultAnalyzer(tmp_path).curves("accuracy", by="lr")
