@@ -107,8 +107,6 @@ def static() -> tuple[str, str]:
     Raises:
         ZtxexpError: this installation lacks one of them.
     """
-    if not _STATIC.is_dir():
-        return "document.getElementById('app').textContent = 'no script yet'", ""
     texts = []
     for name in ("report.js", "report.css"):
         try:

@@ -24,7 +24,7 @@ from ztxexp.report.schema import Best, Curves, Effect, Failure, Launch, Level, P
 from ztxexp.results.direction import known_direction, main_metric
 from ztxexp.results.index import no_garbage_collection
 from ztxexp.results.launches import LaunchRecord, read_launches
-from ztxexp.text.format import cut, encodable, short_path
+from ztxexp.text.format import cut, encodable, plural, short_path
 from ztxexp.text.logs import last_lines
 from ztxexp_core.errors import ConfigError, ZtxexpError
 from ztxexp_core.plugins.entries import OWN_DISTRIBUTION
@@ -35,6 +35,7 @@ _log = logging.getLogger("ztxexp")
 _METRICS_RANKED = 6
 _RANKED = 20  # configurations of each metric
 _KINDS_SHOWN = 50
+_EFFECT_NOTES = 3
 _LOG_LINES = 20
 _MESSAGE_WIDTH = 2_000
 
@@ -66,6 +67,8 @@ def payload(
         succeeded = table.filtered(statuses=SUCCEEDED)
         metrics = ranked_metrics(succeeded)
         best, groups = _ranked(table, succeeded, metrics)
+        effects = _effects(succeeded, metrics)
+        notes = [*notes_of(table, succeeded, groups), *_of_effects(effects)]
         return Payload(
             version=1,
             ztxexp=version_of(OWN_DISTRIBUTION) or "",
@@ -77,12 +80,12 @@ def payload(
             anonymous=None,
             runs=runs_of(table),
             curves=_curves(table, best, metrics, full),
-            effects=_effects(succeeded, metrics),
+            effects=effects,
             best=best,
             failures=_failures(table),
             provenance=[(label, str(encodable(text))) for label, text in provenance(table)],
             launches=launches_of(read_launches(table.runs.root)),
-            notes=[str(encodable(note)) for note in notes_of(table, succeeded, groups)],
+            notes=[str(encodable(note)) for note in notes],
             default_metric=metrics[0] if metrics else None,
         )
 
@@ -197,6 +200,20 @@ def _effects(succeeded: RunTable, metrics: Sequence[str]) -> list[Effect]:
                 )
             )
     return effects
+
+
+def _of_effects(effects: Sequence[Effect]) -> list[str]:
+    """Return what limits the comparison of main effects, beside what other notes say of seeds."""
+    of_first = [one for one in effects if one["metric"] == effects[0]["metric"]]
+    notes = dict.fromkeys(note for one in of_first for note in one["notes"])
+    kept = [note for note in notes if not note[:1].isdigit()]
+    more = len(kept) - _EFFECT_NOTES
+    said = [f"Main effects: {note}." for note in kept[:_EFFECT_NOTES]]
+    return (
+        [*said, f"Main effects: {plural(more, 'note')} more (ztxexp effects)."]
+        if more > 0
+        else said
+    )
 
 
 def _failures(table: RunTable) -> list[Failure]:

@@ -201,6 +201,13 @@ def test_a_script_that_holds_its_own_end_stays_whole(monkeypatch, tmp_path):
         static.cache_clear()
 
 
+def test_an_installation_without_the_page_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(page_module, "_STATIC", tmp_path / "static")
+    static.cache_clear()
+    with pytest.raises(ZtxexpError, match=r"report\.js cannot be read .* install ztxexp again"):
+        page(None)
+
+
 # ---- the file and the command --------------------------------------------------------------------
 
 

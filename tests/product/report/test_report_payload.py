@@ -122,6 +122,15 @@ def test_effects_are_over_settings(data):
     assert effect["levels"][0]["mean"] == pytest.approx(0.4)
 
 
+def test_what_limits_effects_is_said_at_the_head(tmp_path):
+    for number, (lr, width, seed) in enumerate([(1, 8, 0), (1, 8, 1), (2, 8, 0), (2, 16, 0)]):
+        write(tmp_path, number, {"lr": lr, "width": width, "seed": seed}, {"accuracy": number})
+    notes = payload(RunTable.read(tmp_path))["notes"]
+    said = "the values of lr are compared over different settings of the other keys"
+    assert any(note.startswith(f"Main effects: {said}") for note in notes)
+    assert len([note for note in notes if note.startswith("Main effects")]) <= 4
+
+
 def test_failures_are_digested(data):
     (failure,) = data["failures"]
     assert failure["type"] == "ValueError" and failure["runs"] == [5]
