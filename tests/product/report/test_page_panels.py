@@ -132,6 +132,7 @@ def test_a_range_that_is_marked_on_an_axis_filters_the_table(page: Any) -> None:
     page.mouse.move(x, box["y"] + 120, steps=6)
     page.mouse.up()
     page.wait_for_selector(".chip")
+    page.wait_for_timeout(400)  # ranges are taken while the mouse moves, too
     count = page.locator("#runs .count").inner_text()
     shown = int(count.split()[0])
     assert 0 < shown < 60
@@ -191,3 +192,59 @@ def test_a_command_is_copied(browser: Any, address: str) -> None:
         page.wait_for_selector(".toast.on")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == "ztxexp best accuracy -C results_digits"
+
+
+def _with_curves(folder: Path, curves: list[dict[str, Any]], most: int = 1000) -> str:
+    """Write a page of two seeds of one configuration with these curves of ``loss``."""
+    payload = sample_payload(2, 2, 12)
+    payload["curves"] = {
+        "series": [{"run": at, "metric": "loss", **one} for at, one in enumerate(curves)],
+        "most": most,
+        "thinned": sum(one["of"] > len(one["x"]) for one in curves),
+        "left_out": 3,
+    }
+    return write_page(folder / "curves.html", payload)
+
+
+def _line(browser: Any, address: str) -> tuple[dict[str, Any], str]:
+    """Return the mean that is drawn, and what the page says of it."""
+    with opened(browser, address) as page:
+        page.locator("#curves").scroll_into_view_if_needed()
+        page.wait_for_selector(".uplot canvas")
+        data = page.evaluate("ztxexpPage.panels[1].drawn.chart.data.map(list => [...list])")
+        note = page.locator("#curves .note").inner_text()
+    return {"x": data[0], "mean": data[1], "low": data[2], "high": data[3]}, note
+
+
+def test_a_mean_ends_where_a_seed_ends_and_the_page_says_so(browser: Any, tmp_path: Path) -> None:
+    long = {"x": list(range(1, 11)), "y": [float(x) for x in range(1, 11)], "of": 10}
+    short = {"x": list(range(1, 7)), "y": [x + 2.0 for x in range(1, 7)], "of": 6}
+    line, note = _line(browser, _with_curves(tmp_path, [long, short]))
+    assert line["x"] == [1, 2, 3, 4, 5, 6]
+    assert line["mean"] == pytest.approx([2, 3, 4, 5, 6, 7])
+    std = statistics.stdev([1, 3])
+    assert line["high"][0] - line["mean"][0] == pytest.approx(std)
+    assert line["mean"][0] - line["low"][0] == pytest.approx(std)
+    assert "Only steps that all runs of a group have count" in note
+    assert "3 curves of further runs are not in this file" in note
+
+
+def test_a_value_that_is_missing_leaves_its_step_out_of_the_mean(
+    browser: Any, tmp_path: Path
+) -> None:
+    one = {"x": [1, 2, 3, 4], "y": [1.0, None, 3.0, 4.0], "of": 4}
+    other = {"x": [1, 2, 3, 4], "y": [3.0, 4.0, 5.0, 6.0], "of": 4}
+    line, _ = _line(browser, _with_curves(tmp_path, [one, other]))
+    assert (line["x"], line["mean"]) == ([1, 3, 4], [2, 4, 5])
+
+
+def test_thinned_curves_with_other_steps_are_followed_and_the_page_says_so(
+    browser: Any, tmp_path: Path
+) -> None:
+    one = {"x": [1, 4, 7, 10], "y": [1.0, 4.0, 7.0, 10.0], "of": 1000}
+    other = {"x": [1, 3, 8, 9], "y": [3.0, 5.0, 10.0, 11.0], "of": 1000}
+    line, note = _line(browser, _with_curves(tmp_path, [one, other], most=4))
+    assert line["x"] == [1, 3, 4, 7, 8, 9]  # 10 is beyond the other's end
+    assert line["mean"] == pytest.approx([2, 4, 5, 8, 9, 10])
+    assert "follow straight lines between the points that were kept" in note
+    assert "2 curves were thinned to at most 4 points" in note

@@ -17,6 +17,7 @@ Tabulator.registerModule([FormatModule, FrozenColumnsModule, MoveColumnsModule, 
 const ROW = 34;
 const HIGHEST = 620;
 const SCROLLBAR = 16;
+const NARROW = 560; // of the window
 
 export class RunTable {
   constructor(context) {
@@ -114,14 +115,23 @@ export class RunTable {
     const { state } = this.store;
     const chosen = state.columns
       ? [this.model.byId.get("run"), ...state.columns.map((id) => this.model.find(id)).filter((one) => one && one.id !== "run")]
-      : usualColumns(this.model, state.constant);
+      : this.usual();
     const isPinned = (column) => column.id === "run" || state.pinned.includes(column.id);
     return [...chosen.filter(isPinned), ...chosen.filter((column) => !isPinned(column))];
   }
 
+  // Where there is little room, what the rows are about comes first.
+  usual() {
+    const columns = usualColumns(this.model, this.store.state.constant);
+    const sorted = this.store.state.sort && this.model.find(this.store.state.sort.id);
+    const first = sorted ?? targetOf(this.model, this.store);
+    if (innerWidth >= NARROW || !columns.includes(first) || first.id === "run") return columns;
+    return [columns[0], first, ...columns.slice(1).filter((column) => column !== first)];
+  }
+
   definitions() {
     const { state } = this.store;
-    const isNarrow = innerWidth < 560;
+    const isNarrow = innerWidth < NARROW;
     return this.shown().map((column) => ({
       field: column.id,
       title: column.name,
