@@ -75,6 +75,7 @@ def test_each_line_counts(folder, form):
             assert problems(folder, form, "\n".join(lines[:at] + lines[at + 1 :])), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
