@@ -44,6 +44,7 @@ def words_of(source: Mapping[str, Any]) -> list[str]:
             pairs = ",".join(f"{key}={text_of(one)}" for key, one in value.items())
             words += ["--against", shlex.quote(pairs)]
         elif name in ("tags", "statuses"):
+            value = "all" if value is None else value
             for one in [value] if isinstance(value, str) else value:
                 words += [f"--{_NAMES[name]}", shlex.quote(str(one))]
         elif value not in (None, ""):

@@ -55,9 +55,9 @@ def table_of(
     """
     asked = Options(**options)
     filters = dict(filters or {})
-    counting = every if filters.get("statuses") else every.filtered(statuses=SUCCEEDED)
+    counting = every if "statuses" in filters else every.filtered(statuses=SUCCEEDED)
     if not len(counting):
-        what = "passes the filters" if filters.get("statuses") else "has succeeded"
+        what = "passes the filters" if "statuses" in filters else "has succeeded"
         raise ConfigError(f"no run below {every.runs.root} {what}; there is nothing to show")
     runs = counting.runs
     declared = last_sweep(runs.root).table

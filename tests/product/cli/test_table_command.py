@@ -161,3 +161,13 @@ def test_on_a_terminal_the_best_is_bold_and_the_second_underlined(root, colours)
     assert any(("Bold: best" if colours else "* best") in line for line in seen.lines)
     narrow = on_terminal(root, script, ZTXEXP_RESULTS=str(root), columns=50, **more)
     assert any("more than the terminal has room for" in line for line in narrow.lines)
+
+
+def test_all_statuses_count_where_that_is_asked_for(run, root):
+    config = {"model": "svm", "data": "wine", "seed": 9, "lr": 0.001}
+    write_run(root, "x", "failed", config=config, metrics={"accuracy": 0.1, "loss": 0.9})
+    words = ["--metric", "accuracy", "--json", "--where", "model == 'svm' and data == 'wine'"]
+    assert [cell["n"] for cell in json.loads(run(*words)[1])] == [6]
+    code, out, err = run(*words, "--status", "all")
+    assert code == 0 and [cell["n"] for cell in json.loads(out)] == [7]
+    assert "left out" not in err
