@@ -84,7 +84,7 @@ def _numbers(table: Table) -> Iterator[str]:
         mode = f" ({one.mode}{'' if asked else f', {one.source}'})" if one.mode else ""
         metrics.append(f"{short_value(one.name)}{' in percent' if one.percent else ''}{mode}")
     counts = sorted({cell.n for cell in _own(table)}) or [0]
-    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[-1]}, or as a cell says"
+    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {table.usual[0]}, or as a cell says"
     before = f"{', '.join(metrics)}: {_WHAT[table.show]}"
     if not table.over:
         single = counts == [1]

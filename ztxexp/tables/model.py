@@ -6,6 +6,7 @@ Everything that writes a table takes a :class:`Table`, asks :func:`text_of` how 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -258,15 +259,15 @@ class Table(WritableTable):
         return not list(self.missing())
 
     @cached_property
-    def most(self) -> int:
-        """How many values the fullest cell has."""
-        return max((cell.n for cell in self.cells.values() if cell.kind == "data"), default=0)
+    def usual(self) -> tuple[int, str]:
+        """How many values, and which seeds, most cells of runs have; of equal ones the most."""
+        cells = [cell for cell in self.cells.values() if cell.kind == "data"]
+        sets = Counter((cell.n, repr(cell.seeds)) for cell in cells)
+        return max(sets, key=lambda one: (sets[one], one), default=(0, ""))
 
-    def lacks_some(self, cell: Cell) -> bool:
-        """Return whether a cell of runs has fewer values, or other seeds, than there are."""
-        if cell.kind != "data":
-            return False
-        return cell.n < self.most or any(seed not in cell.seeds for seed in self.seeds)
+    def is_unusual(self, cell: Cell) -> bool:
+        """Return whether a cell of runs has another number of values, or other seeds, than most."""
+        return cell.kind == "data" and (cell.n, repr(cell.seeds)) != self.usual
 
     def keys_of(self, place: Place) -> dict[str, Any]:
         """Return the keys of a cell with their values, without those that it does not have."""
@@ -317,7 +318,7 @@ def text_of(cell: Cell, table: Table) -> CellText:
         spread = f"[{metric.text(cell.spread[0])}, {metric.text(cell.spread[1])}]"
     elif cell.spread is not None:
         spread = metric.text(cell.spread)
-    n = f"n={cell.n}" if table.lacks_some(cell) else ""
+    n = f"n={cell.n}" if table.is_unusual(cell) else ""
     return CellText(metric.text(cell.value), spread, n, _sign(cell, table))
 
 
