@@ -72,6 +72,7 @@ def command(
     `ztxexp table --verify FILE...` checks it against the runs.
     """
     from ztxexp.analysis.run_table import SUCCEEDED
+    from ztxexp.results.sweep_records import last_sweep
     from ztxexp.tables.making import table_of
     from ztxexp.tables.options import Options
     from ztxexp.tables.tests import need_scipy
@@ -90,10 +91,13 @@ def command(
         every.column(metric, "--metric")
     table = table_of(every, filters.as_mapping(), root, **asked)
     to_terminal = output.path is None and sys.stdout.isatty()
-    _write(table, output, papers, record or not to_terminal)
     write_macros(table, papers)
+    if papers.macros is not None and output.path is None:
+        return 0
+    _write(table, output, papers, record or not to_terminal)
     others = [name for name in every.numbers if name not in {one.name for one in table.metrics}]
-    if metrics is None and others:
+    is_chosen = metrics is not None or "metric" in last_sweep(root).table
+    if others and not is_chosen and output.path is None:
         say(f"--metric NAME shows another: {', '.join(others[:_OTHERS_SHOWN])}")
     for note in _notes(table, output):
         say(note)

@@ -260,10 +260,13 @@ class Table(WritableTable):
 
     @cached_property
     def usual(self) -> tuple[int, str]:
-        """How many values, and which seeds, most cells of runs have; of equal ones the most."""
+        """How many values, and which seeds, most cells of runs have; else the fullest and all."""
         cells = [cell for cell in self.cells.values() if cell.kind == "data"]
         sets = Counter((cell.n, repr(cell.seeds)) for cell in cells)
-        return max(sets, key=lambda one: (sets[one], one), default=(0, ""))
+        common = max(sets, key=sets.__getitem__, default=(0, ""))
+        if 2 * sets[common] > len(cells):
+            return common
+        return max((cell.n for cell in cells), default=0), repr(self.seeds)
 
     def is_unusual(self, cell: Cell) -> bool:
         """Return whether a cell of runs has another number of values, or other seeds, than most."""
