@@ -65,7 +65,7 @@ class Anonymiser:
                 self._of_form.setdefault(form.lower(), known)
                 pattern = _pattern(form, known[0])
                 if pattern is None:
-                    long.append(form.lower())
+                    long += [form, form.lower()]  # of some letters no pattern knows both
                 else:
                     others[pattern] = len(form)
         longest_first = sorted(others, key=others.__getitem__, reverse=True)

@@ -39,8 +39,8 @@ def runs_of(table: RunTable) -> Runs:
         name=[str(encodable(name)) for name in table.runs.names],
         status=[str(encodable(status)) for status in run.column("status")],
         started=[_rounded(timestamp_of(start)) for start in run.column("started_at")],
-        seconds=[_rounded(as_finite(one)) for one in run.column("duration_sec")],
-        attempt=[one if type(one) is int else None for one in run.column("attempt")],
+        seconds=[_rounded(_exact(one)) for one in run.column("duration_sec")],
+        attempt=[_exact(one) if type(one) is int else None for one in run.column("attempt")],
         code=list(table.code),
         function=[None if one is None else one_line(one) for one in table.functions],
         group=[None if one is None else one_line(str(one)) for one in run.column("group")],
@@ -149,6 +149,12 @@ def _fit(numbers: Sequence[Any], finite_only: bool) -> bool:
 def as_finite(value: Any) -> Any:
     """Return a finite number, ``None`` for anything else."""
     return value if is_number(value) and math.isfinite(value) else None
+
+
+def _exact(value: Any) -> Any:
+    """Return a number that JavaScript holds as it is, ``None`` for anything else."""
+    number = as_finite(value)
+    return number if number is not None and abs(number) <= _EXACT else None
 
 
 def as_text(value: Any, key: str = "") -> str | None:

@@ -36,6 +36,7 @@ _METRICS_RANKED = 6
 _RANKED = 20  # configurations of each metric
 _KINDS_SHOWN = 50
 _EFFECT_NOTES = 3
+_LARGE = 2**53  # of a launch's counts: what is larger is damaged
 _LOG_LINES = 20
 _MESSAGE_WIDTH = 2_000
 
@@ -251,10 +252,12 @@ def launches_of(records: Iterable[LaunchRecord]) -> list[Launch]:
             alive=one.alive,
             state=one.state,
             function=one_line(one.function),
-            total=one.total,
-            reused=one.reused,
-            workers=one.workers,
-            counts={str(name): n for name, n in one.counts.items() if type(n) is int},
+            total=min(one.total, _LARGE),
+            reused=min(one.reused, _LARGE),
+            workers=min(one.workers, _LARGE),
+            counts={
+                str(name): n for name, n in one.counts.items() if type(n) is int and n < _LARGE
+            },
             stopped_because=one_line(one.stopped_because or "") or None,
             command=one_line(typed(one.command), _MESSAGE_WIDTH),
         )

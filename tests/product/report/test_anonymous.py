@@ -191,6 +191,12 @@ def test_a_short_name_is_taken_where_it_stands_alone():
     assert text == r"custom user-1/x a%2Fuser-1%2Fb C:\nuser-1 user-1 atom _user-1_"
 
 
+def test_letters_whose_small_one_is_two_are_known():
+    secrets = Secrets()
+    secrets.add(USER, "Zq0000İ")
+    assert Anonymiser(secrets).text("by Zq0000İ and zq0000İ") == "by user-1 and user-1"
+
+
 def test_what_was_cut_off_is_taken_too():
     secrets = Secrets()
     secrets.add_home("/home/jdoe42", "jdoe42")

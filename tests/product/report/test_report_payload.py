@@ -228,6 +228,13 @@ def test_a_choice_of_runs_and_of_values_is_said(root):
     assert not any("chosen" in note for note in ResultAnalyzer(root).report().payload["notes"])
 
 
+def test_numbers_that_no_page_can_hold_are_left_out(tmp_path):
+    write(tmp_path, 0, {"lr": 1}, duration_sec=-(2**63) - 1, attempt=2**70)
+    data = payload(RunTable.read(tmp_path))
+    assert data["runs"]["seconds"] == [None] and data["runs"]["attempt"] == [None]
+    assert page(data)
+
+
 def test_a_root_without_runs_has_an_empty_page(tmp_path):
     (tmp_path / "empty").mkdir()
     data = payload(RunTable.read(tmp_path / "empty"), live=True, state=3)
