@@ -55,9 +55,12 @@ def test_the_table_shows_runs_and_hides_what_is_constant(page: Any) -> None:
     titles = page.locator(".tabulator-col .sorter .name").all_inner_texts()
     assert titles[:6] == ["run", "status", "lr", "model.hidden", "opt", "seed"]
     assert "epochs" not in titles
-    assert "3 columns with one value are not shown" in page.locator(".hidden-columns").inner_text()
-    page.locator(".hidden-columns summary").click()
-    assert "data/digits.npz" in page.locator(".hidden-columns").inner_text()
+    assert (
+        "3 columns with one value are not shown"
+        in page.locator("details.hidden-columns").inner_text()
+    )
+    page.locator("details.hidden-columns summary").click()
+    assert "data/digits.npz" in page.locator("details.hidden-columns").inner_text()
 
 
 def test_a_click_on_a_metric_sorts_the_best_first_and_says_so_by_aria(page: Any) -> None:

@@ -44,6 +44,7 @@ export class Curves {
 
   start() {
     this.fillMetrics();
+    this.redraw(false);
     whenNear(this.node, () => this.redraw(true));
   }
 

@@ -202,8 +202,8 @@ export class Parallel {
   commandText() {
     const { state } = this.store;
     const target = targetOf(this.model, this.store);
-    const keys = state.axes ? this.axes().filter((column) => column !== target).map((column) => column.name) : [];
-    return command("parallel", this.model.payload.root, target?.name ?? null, ...keys, ["--over", "none"], ...this.view.filterOptions(), ["-o", "parallel.pdf"]);
+    const keys = state.axes ? this.axes().filter((column) => column !== target).map((column) => column.name).join(",") : null;
+    return command("parallel", this.model.payload.root, target?.name ?? null, ["--by", keys], ["--over", "none"], ...this.view.filterOptions(), ["-o", "parallel.pdf"]);
   }
 }
 
