@@ -113,9 +113,7 @@ def main_effects(
         return []
     vary = list(varying(flattened(chosen.config)))
     averaged = seed_keys(vary) if over is None else list(over)
-    groups = grouped(
-        chosen, None, averaged or None, [metric], "effects", warn_of_seeds=False, has_caption=True
-    )
+    groups = grouped(chosen, None, averaged or None, [metric], "effects", warn_of_seeds=False)
     free = list(groups.keys)
     for key in keys or ():
         if key not in free:

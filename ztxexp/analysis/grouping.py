@@ -29,7 +29,7 @@ from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
-from ztxexp.text.wording import either, is_shell, option
+from ztxexp.text.wording import either, is_captioned, option
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import is_number
@@ -140,7 +140,6 @@ def grouped(
     metrics: Sequence[str] | None,
     who: str = "aggregate",
     warn_of_seeds: bool = True,
-    has_caption: bool = False,
 ) -> Groups:
     """Return runs in groups with their metrics.
 
@@ -151,8 +150,6 @@ def grouped(
         metrics: what is averaged; ``None``: all that are numbers.
         who: the method's name, for messages.
         warn_of_seeds: log which groups lack seeds of others.
-        has_caption: the caller shows lines that say which versions of the code are mixed and which
-            seeds are missing; the log of a command does not say it a second time.
 
     Raises:
         ConfigError: a key or metric that no run has, or ``over`` among ``by``.
@@ -195,8 +192,7 @@ def grouped(
         mixed = _warn_mixed(
             group, {key: [of[at] for at in latest] for key, of in others.items()}, who
         )
-    is_said = has_caption and is_shell()
-    if not is_said:
+    if not is_captioned():
         warn_mixed(who, runs, codes_of_runs)
     measured = dict(_measured(runs, metrics))
     without = {name: without_number(cells) for name, cells in measured.items()}
@@ -209,7 +205,7 @@ def grouped(
     rows = [row_of[number] for number in group]
     keys = {name: [cells[position] for position in firsts] for name, cells in columns}
     sets, differ = _seed_sets(rows, seeds)
-    if warn_of_seeds and not is_said and seeds is not None and any(differ):
+    if warn_of_seeds and not is_captioned() and seeds is not None and any(differ):
         _warn_different(keys, seeds.name, sets, differ, who)
     return Groups(runs, keys, rows, seeds, sets, differ, measured, tuple(sorted(left_out)), mixed)
 

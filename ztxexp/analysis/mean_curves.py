@@ -211,7 +211,7 @@ def mean_curves(
         if over is None
         else list(over)
     )
-    groups = grouped(chosen.runs, by, averaged or None, [], "curves", warn_of_seeds, True)
+    groups = grouped(chosen.runs, by, averaged or None, [], "curves", warn_of_seeds)
     place = {name: at for at, name in enumerate(chosen.runs.names)}
     columns = list(groups.keys.values())
     curves = []

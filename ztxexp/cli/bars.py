@@ -21,6 +21,7 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.text.wording import captioned
 
 _WIDTH = 24  # of the longest bar in a terminal
 
@@ -78,19 +79,20 @@ def command(
     table = runs_for(filters, root)
     places, groups, averaged = over_of(by), keys_of(beside) or [], over_of(over)
     if target.figure is not None:
-        plot = bars.bars_plot(
-            table,
-            metric,
-            places,
-            groups,
-            averaged,
-            show,
-            raw,
-            not no_zero,
-            mode,
-            style=look.style,
-            width=look.width,
-        )
+        with captioned():
+            plot = bars.bars_plot(
+                table,
+                metric,
+                places,
+                groups,
+                averaged,
+                show,
+                raw,
+                not no_zero,
+                mode,
+                style=look.style,
+                width=look.width,
+            )
         write_figure(plot, target.figure)
         return 0
     known, _, _ = bars.bars_of(table, metric, places, groups, averaged, show, mode)

@@ -33,6 +33,7 @@ from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import plural
+from ztxexp.text.wording import captioned
 from ztxexp_core.errors import ZtxexpError
 
 if TYPE_CHECKING:
@@ -126,20 +127,21 @@ def command(
     if path is not None and is_figure(path):
         from ztxexp.figures.curves import curves_plot
 
-        figure = curves_plot(
-            table,
-            name,
-            keys,
-            averaged,
-            band or "std",
-            raw,
-            logx,
-            logy,
-            smooth,
-            mode,
-            style=look.style,
-            width=look.width,
-        )
+        with captioned():
+            figure = curves_plot(
+                table,
+                name,
+                keys,
+                averaged,
+                band or "std",
+                raw,
+                logx,
+                logy,
+                smooth,
+                mode,
+                style=look.style,
+                width=look.width,
+            )
         write_figure(figure, path)
         return 0
     fmt = "json" if as_json else fmt

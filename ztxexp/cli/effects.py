@@ -20,6 +20,7 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.text.wording import captioned
 
 
 @click.command("effects")
@@ -56,9 +57,10 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(keys), over_of(over)
     if target.figure is not None:
-        plot = effects.effects_plot(
-            table, metric, asked, averaged, mode, style=look.style, width=look.width
-        )
+        with captioned():
+            plot = effects.effects_plot(
+                table, metric, asked, averaged, mode, style=look.style, width=look.width
+            )
         write_figure(plot, target.figure)
         return 0
     known = effects.effects_of(table, metric, asked, averaged, mode)

@@ -21,6 +21,7 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.text.wording import captioned
 
 _ROWS = 10
 
@@ -59,9 +60,10 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(by), over_of(over)
     if target.figure is not None:
-        plot = parallel.parallel_plot(
-            table, asked, metric, averaged, mode, style=look.style, width=look.width
-        )
+        with captioned():
+            plot = parallel.parallel_plot(
+                table, asked, metric, averaged, mode, style=look.style, width=look.width
+            )
         write_figure(plot, target.figure)
         return 0
     known, _ = parallel.settings_of(table, asked, metric, averaged, mode)

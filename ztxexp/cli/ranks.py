@@ -20,6 +20,7 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.text.wording import captioned
 
 
 @click.command("ranks")
@@ -77,17 +78,18 @@ def command(
     of_methods, of_blocks = keys_of(methods) or [], keys_of(blocks) or []
     averaged = over_of(over)
     if target.figure is not None:
-        plot = ranks.ranks_plot(
-            table,
-            metric,
-            of_methods,
-            of_blocks,
-            averaged,
-            alpha,
-            mode,
-            style=look.style,
-            width=look.width,
-        )
+        with captioned():
+            plot = ranks.ranks_plot(
+                table,
+                metric,
+                of_methods,
+                of_blocks,
+                averaged,
+                alpha,
+                mode,
+                style=look.style,
+                width=look.width,
+            )
         write_figure(plot, target.figure)
         return 0
     known = ranks.ranks_of(table, metric, of_methods, of_blocks, averaged, alpha, mode)

@@ -21,6 +21,7 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, has_colours, say, short_metric, write_table, write_text
 from ztxexp.cli.repeated import Once
 from ztxexp.cli.shared import direction_option, root_option
+from ztxexp.text.wording import captioned
 
 _WIDEST, _HEIGHT = 90, 14
 
@@ -66,18 +67,19 @@ def command(
     table = runs_for(filters, root)
     averaged = over_of(over) or []
     if target.figure is not None:
-        plot = scatter.scatter_plot(
-            table,
-            key,
-            metric,
-            color,
-            averaged,
-            logx,
-            logy,
-            mode,
-            style=look.style,
-            width=look.width,
-        )
+        with captioned():
+            plot = scatter.scatter_plot(
+                table,
+                key,
+                metric,
+                color,
+                averaged,
+                logx,
+                logy,
+                mode,
+                style=look.style,
+                width=look.width,
+            )
         write_figure(plot, target.figure)
         return 0
     known, xs, colours = scatter.points_of(table, key, metric, color, averaged, mode)

@@ -34,6 +34,7 @@ from ztxexp.cli.table_files import (
 from ztxexp.cli.table_options import table_options
 from ztxexp.text.drawing import shown_width
 from ztxexp.text.format import plural
+from ztxexp.text.wording import captioned
 from ztxexp_core.errors import OptionError, ZtxexpError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def command(
         raise ZtxexpError(nothing_to_read(every, "runs that succeeded"))
     for metric in [metrics] if isinstance(metrics, str) else metrics or ():
         every.column(metric, "--metric")
-    table = table_of(every, filters.as_mapping(), root, **asked)
+    with captioned():
+        table = table_of(every, filters.as_mapping(), root, **asked)
     to_terminal = output.path is None and sys.stdout.isatty()
     write_macros(table, papers)
     if papers.macros is not None and output.path is None:

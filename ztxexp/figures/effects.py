@@ -12,7 +12,7 @@ from ztxexp.figures import axes, words
 from ztxexp.figures.plot import Plot, check_axes, plain_text
 from ztxexp.figures.style import COLOURS, Style
 from ztxexp.results.keys import seed_keys
-from ztxexp.text.wording import is_shell
+from ztxexp.text.wording import is_captioned
 from ztxexp_core.errors import ZtxexpError
 
 _log = logging.getLogger("ztxexp")
@@ -33,7 +33,7 @@ def effects_plot(
     """Return a figure of main effects, see :meth:`ztxexp.ResultAnalyzer.effects`."""
     check_axes(ax)
     effects = effects_of(table, metric, keys, over, mode)
-    if not is_shell():  # there the caption says it
+    if not is_captioned():  # there the caption says it
         for sentence in interactions(effects):
             _log.warning("effects: %s", sentence)
     drawing = _Drawing(table, effects, over, mode)

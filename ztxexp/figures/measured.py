@@ -157,7 +157,7 @@ def measured(
         if over is None
         else list(over)
     )
-    of = grouped(table.runs, by, averaged or None, [metric], who, has_caption=True)
+    of = grouped(table.runs, by, averaged or None, [metric], who)
     ((name, cells),) = of.measured.items()
     keys, columns = list(of.keys), list(of.keys.values())
     groups, empty, used = [], [], []

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _in_shell: ContextVar[bool] = ContextVar("in_shell", default=False)
+_captioned: ContextVar[bool] = ContextVar("captioned", default=False)
 
 
 @contextmanager
@@ -19,9 +20,19 @@ def for_shell() -> Iterator[None]:
         _in_shell.reset(token)
 
 
-def is_shell() -> bool:
-    """Return whether the reader has called a command."""
-    return _in_shell.get()
+@contextmanager
+def captioned() -> Iterator[None]:
+    """Log nothing within this block that a caption or footer shown by the caller says, too."""
+    token = _captioned.set(True)
+    try:
+        yield
+    finally:
+        _captioned.reset(token)
+
+
+def is_captioned() -> bool:
+    """Return whether a caption says which code is mixed and which seeds are missing."""
+    return _captioned.get()
 
 
 def either(python: str, shell: str) -> str:
@@ -38,7 +49,7 @@ def either(python: str, shell: str) -> str:
         ...     either('mode="max"', "--max")
         '--max'
     """
-    return shell if is_shell() else python
+    return shell if _in_shell.get() else python
 
 
 def option(argument: str) -> str:
