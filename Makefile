@@ -11,7 +11,7 @@ TEST := .venv-test
 EXAMPLES := $(wildcard plugins-example/*/pyproject.toml)
 BENCH := .venv-bench
 
-.PHONY: demo test quick programs lint web bench clean
+.PHONY: demo test quick programs lint web gallery bench clean
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
@@ -50,6 +50,9 @@ $(TEST)/ready: pyproject.toml $(EXAMPLES)
 web: $(TEST)/ready
 	cd web && PATH="$(CURDIR)/$(TEST)/bin:$$PATH" npm ci --no-audit --no-fund && \
 		PATH="$(CURDIR)/$(TEST)/bin:$$PATH" node build.js
+
+gallery: $(TEST)/ready
+	$(TEST)/bin/python docs/transcripts.py docs/gallery.md
 
 bench: $(BENCH)/ready
 	$(BENCH)/bin/python benchmarks/compare.py --old $(BENCH)-old/bin/python --write docs/performance.md

@@ -6,7 +6,7 @@
 A block ```console holds lines that begin with "$ ", each with what it printed. Blocks below the
 same heading (of the second level) share a folder, in which ``examples`` is the examples folder of
 the project. A comment <!-- kill one worker --> before a block kills a process of a run of its first
-command. Pictures that a section shows, ``![text](images/NAME)``, are files that its commands make.
+command. Pictures that a section shows, ``![text](images/gallery/NAME)``, are files that its commands make.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import pyte
 
 HERE = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- kill one worker -->\n)?```console\n(.*?)```", re.S)
-_PICTURE = re.compile(r"!\[[^\]]*\]\(images/([\w./-]+)\)")
+_PICTURE = re.compile(r"!\[[^\]]*\]\(images/(gallery/[\w./-]+)\)")
 _HEADING = re.compile(r"^## .*$", re.M)
 _COLUMNS, _WIDEST, _ROWS = 100, 1000, 200
 _TOLERANCE = 0.03  # results of training differ a little between machines

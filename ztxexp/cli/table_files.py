@@ -16,6 +16,7 @@ from ztxexp.cli.repeated import Once
 from ztxexp.cli.shared import checked_root
 from ztxexp.project import results_root
 from ztxexp.text.format import encodable, plural, sanitize_for_terminal, short_path
+from ztxexp.text.wording import captioned
 from ztxexp_core.errors import OptionError, ZtxexpError
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ def verified(paths: Sequence[str], root: Path | None, skip_others: bool = False)
     lines: list[str] = []
     commands: list[str] = []
     for path, is_asked in _files(paths):
-        checked = check(path, maker)
+        with captioned():
+            checked = check(path, maker)
         if not checked.has_record and (skip_others or not is_asked):
             continue
         holds = holds and checked.holds
