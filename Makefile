@@ -2,6 +2,7 @@
 # make test   sets up an environment and runs every check
 # make quick  the same without the slow tests, in under three minutes
 # make web    builds the report's page from web/ into ztxexp/report/static, which is committed
+# make gallery  types the commands of docs/gallery.md anew
 # make bench  measures it beside ztxexp 1.0.3 and others, into docs/performance.md
 # All need nothing but Python (3.10 or newer), pip and git. PYTHON=python3.12 chooses another one.
 
