@@ -6,8 +6,8 @@
 A block ```console holds lines that begin with "$ ", each with what it printed. Blocks below the
 same heading (of the second level) share a folder, in which ``examples`` is the examples folder of
 the project. A comment <!-- kill one worker --> before a block kills a process of a run of its first
-command. Pictures that a section shows, ``![text](images/gallery/NAME)``, are files that its commands
-make.
+command. Pictures that a section shows, ``![text](images/gallery/NAME)``, are files that its
+commands make.
 """
 
 from __future__ import annotations
