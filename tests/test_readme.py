@@ -71,7 +71,7 @@ def test_the_tracker_in_fifteen_lines_works(tmp_path):
 
 def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
     code = (
-        "from ztxexp import ExpRunner\n"
+        "from ztxexp import ExpRunner, ResultAnalyzer\n"
         "def f(ctx):\n"
         "    ctx.log_metric(1, {'a': 1.0})\n"
         "    ctx.log_params(n=1)\n"
@@ -81,6 +81,7 @@ def test_the_table_of_files_names_what_a_failed_run_leaves(tmp_path):
         "class T:\n"
         "    on_run_start = on_metric = on_run_end = lambda *args: None\n"
         "ExpRunner([{'i': 0}, {'i': 1}], 'r').run(f, trackers=[T()])\n"
+        "ResultAnalyzer('r').tag('@last', 'seen')\n"
     )
     run(tmp_path, code)
     rows = README[README.index("| file") : README.index("Beside the runs")]
