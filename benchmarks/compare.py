@@ -123,6 +123,8 @@ def lines(quick: bool) -> list[Line]:
                 ("list", 100, 150),
                 ("list", rows, 1000),
                 ("status", rows, 1000),
+                ("table --rows model --cols lr", rows, 1000),
+                ("report", rows, None),
             )
         ),
         Line(

@@ -1,9 +1,11 @@
-"""Measure the page with many runs in a headless browser, beside Tabulator alone on the same runs.
+"""Measure the page with many runs in a headless browser, beside simpler pages of the same runs.
 
-    python web/measure.py [--runs 10000] [--curves 100] [--points 1000] [--times 6]
+    python benchmarks/pages.py [--runs 10000] [--curves 100] [--points 1000] [--times 6]
 
 Milliseconds, the least of several: from navigation to painted, and from a click or a key to
-painted. Needs playwright, Chromium, and ``npm ci`` in ``web/`` for Tabulator alone.
+painted. Beside it: Tabulator alone with the runs, a plain HTML table of them, and plotly with the
+curves alone. Needs playwright and Chromium; ``npm ci`` in ``web/`` for Tabulator, plotly from PyPI
+(either is left out where it is missing).
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from sample_payload import sample_payload  # noqa: E402
 _PAINTED = """
     const painted = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
 """
+_READY = """<script>addEventListener("load", () => requestAnimationFrame(() => setTimeout(() => {
+  document.documentElement.dataset.ready = performance.now(); })));</script>"""
 _OURS = {
     "sort": "document.querySelector(\"[data-sort='metrics:accuracy']\").click()",
     "filter": "ztxexpPage.store.set({ q: 'accuracy > 0.95 and opt == \"adam\"' })",
@@ -48,7 +52,9 @@ def main() -> None:
     payload = sample_payload(given.runs, given.curves, given.points, extra_metrics=4)
     with tempfile.TemporaryDirectory() as folder:
         ours = write_page(Path(folder) / "ours.html", payload)
+        plain = _plain_table(Path(folder) / "plain.html", payload)
         alone = _tabulator_alone(Path(folder) / "alone.html", payload)
+        plotly = _plotly_alone(Path(folder) / "plotly.html", payload)
         browsers = launched()
         browser = next(browsers)
         print(
@@ -57,7 +63,11 @@ def main() -> None:
         for name, address, steps in (
             ("this page", ours, _OURS),
             ("Tabulator", alone, _TABULATOR),
+            ("plain table", plain, {}),
+            ("plotly", plotly, {}),
         ):
+            if address is None:
+                continue
             size = Path(address.removeprefix("file://")).stat().st_size / 1e6
             results = [_measured(browser, address, steps) for _ in range(given.times)]
             least = [min(column) for column in zip(*results, strict=True)]
@@ -84,14 +94,43 @@ def _measured(browser: Any, address: str, steps: dict[str, str]) -> list[float]:
     return [ready, *times, elements]
 
 
-def _tabulator_alone(path: Path, payload: dict[str, Any]) -> str:
-    """Write a page with nothing but Tabulator and the runs."""
-    package = ROOT / "web" / "node_modules" / "tabulator-tables" / "dist"
-    script = (package / "js" / "tabulator.min.js").read_text().replace("</script", "<\\/script")
-    style = (package / "css" / "tabulator_simple.min.css").read_text()
+def _columns(payload: dict[str, Any]) -> dict[str, list[Any]]:
     runs = payload["runs"]
     columns = {f"{one['part']}:{one['key']}": one["values"] for one in runs["columns"]}
-    columns = {"run": runs["id"], "status": runs["status"], **columns, "seconds": runs["seconds"]}
+    return {"run": runs["id"], "status": runs["status"], **columns, "seconds": runs["seconds"]}
+
+
+def _plain_table(path: Path, payload: dict[str, Any]) -> str:
+    """Write a page with nothing but a table of the runs."""
+    columns = _columns(payload)
+    rows = ["".join(f"<td>{cell}" for cell in row) for row in zip(*columns.values(), strict=True)]
+    head = "".join(f"<th>{name}" for name in columns)
+    body = f"<table><tr>{head}<tr>{'<tr>'.join(rows)}</table>"
+    path.write_text(f'<!DOCTYPE html><meta charset="utf-8">{body}{_READY}')
+    return path.as_uri()
+
+
+def _plotly_alone(path: Path, payload: dict[str, Any]) -> str | None:
+    """Write a page with the curves of one metric, as plotly writes it."""
+    try:
+        from plotly import graph_objects
+    except ImportError:
+        return None
+    series = payload["curves"]["series"]
+    chosen = [one for one in series if one["metric"] == series[0]["metric"]]
+    figure = graph_objects.Figure([graph_objects.Scattergl(x=s["x"], y=s["y"]) for s in chosen])
+    path.write_text(figure.to_html(include_plotlyjs=True).replace("</body>", f"{_READY}</body>"))
+    return path.as_uri()
+
+
+def _tabulator_alone(path: Path, payload: dict[str, Any]) -> str | None:
+    """Write a page with nothing but Tabulator and the runs."""
+    package = ROOT / "web" / "node_modules" / "tabulator-tables" / "dist"
+    if not package.is_dir():
+        return None
+    script = (package / "js" / "tabulator.min.js").read_text().replace("</script", "<\\/script")
+    style = (package / "css" / "tabulator_simple.min.css").read_text()
+    columns = _columns(payload)
     path.write_text(
         f"""<!DOCTYPE html><meta charset="utf-8"><style>{style}</style><div id="runs"></div>
 <script>{script}</script><script>
