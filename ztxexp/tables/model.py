@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from ztxexp.results.keys import ABSENT
+from ztxexp.results.keys import ABSENT, codes_of
 from ztxexp.tables.writing import WritableTable
 
 Values = tuple[Any, ...]
@@ -295,7 +295,11 @@ class Table(WritableTable):
                 there = (cell.seeds or (None,)) if cell else ()
                 if there == wanted:
                     continue
-                lacking = tuple(seed for seed in wanted if seed not in there)
+                codes = codes_of([*wanted, *there])
+                known = set(codes[len(wanted) :])
+                lacking = tuple(
+                    seed for seed, code in zip(wanted, codes, strict=False) if code not in known
+                )
                 if lacking:
                     yield self.keys_of((i, j)), lacking
 
