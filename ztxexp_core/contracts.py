@@ -167,7 +167,10 @@ def ztxexp_execute(
     - ``run_one`` can be pickled, never raises, and does everything: folder, files, trackers,
       status.
     - Yield one outcome for each spec, in the order in which the runs end. For a process that died
-      yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk.
+      yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk. For one whose
+      outcome is only on disk yield ``RunOutcome.recorded(spec)``. For a run that did not begin
+      yield ``RunOutcome.not_begun(spec, because)``: it is handed out again, three times in all, and
+      costs no attempt.
     - ``run_one`` may be given a spec again, as when an engine queues a job once more: the run goes
       on in its folder once the process before has ended, and what has ended is not run again. See
       ``RunSpec.restarted``.
