@@ -187,6 +187,9 @@ def ztxexp_execute(
         workers: how many runs at a time, at least 1.
         options: the plugin's checked settings, defaults filled in.
 
+    Where runs happen in workers of an engine, ``ztxexp_executors.hosting.host(run_one)`` carries
+    each of them out in a child of the worker.
+
     Returns:
         A generator of outcomes.
     """
