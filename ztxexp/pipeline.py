@@ -329,6 +329,7 @@ class ExperimentPipeline(ConfigBuilder):
         initializer: Callable[[], object] | None = None,
         flush_sec: float | None = 1.0,
         *,
+        pass_env: Sequence[str] = (),
         command: Sequence[str] | None = None,
         metric_pattern: str | None = METRIC_LINE,
     ) -> RunSummary:
@@ -372,6 +373,9 @@ class ExperimentPipeline(ConfigBuilder):
             flush_sec: after so many seconds a run that has ended is on the disk, so that a power
                 cut does not cost it; 0 brings each there before its end is told, ``None`` leaves it
                 to the system (about half a minute), for sweeps of tiny runs.
+            pass_env: names of environment variables that runs on other machines see as this process
+                does, such as ``["HF_HOME"]``; runs on this machine see all of them. One that is not
+                set here is left out. (Since 2.0.)
             command: instead of ``exp_fn`` a program and its arguments, as a list; ``{key}`` stands
                 for a value of the configuration, ``{{`` and ``}}`` for braces. No shell reads it.
                 Each run is a process of its own; it fails unless the exit code is 0. (Since 2.0.)

@@ -165,7 +165,8 @@ def ztxexp_execute(
       ``None`` means "nothing to start now; ask again after the next outcome, or sooner". It is
       never yielded while no run is under way.
     - ``run_one`` can be pickled, never raises, and does everything: folder, files, trackers,
-      status.
+      status. Loaded in a worker, it brings the script's ``sys.path``, working folder and named
+      variables (``pass_env``) along.
     - Yield one outcome for each spec, in the order in which the runs end. For a process that died
       yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk. For one whose
       outcome is only on disk yield ``RunOutcome.recorded(spec)``. For a run that did not begin

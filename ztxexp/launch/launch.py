@@ -41,6 +41,7 @@ from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, Launch
+from ztxexp_core.run.place import Place, present_place
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.settings import captured_settings
 from ztxexp_core.run.surroundings import working_folder
@@ -95,6 +96,7 @@ def launch(
         initializer=options.initializer,
         workdir=options.workdir,
         code_files=states_of(code.files),
+        place=present_place(options.pass_env) if own_process else Place(),
     )
     check_configs(function, [item.config for item in to_run])
     limits = timeouts(to_run, options)

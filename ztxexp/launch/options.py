@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ class LaunchOptions:
     workdir: str | None = None
     initializer: Callable[[], object] | None = None
     flush_sec: float | None = FLUSH_SEC
+    pass_env: Sequence[str] = ()
     sweep: Mapping[str, Any] | None = None
 
     @classmethod
@@ -111,6 +113,7 @@ class LaunchOptions:
             raise TypeError(
                 f"initializer must be a function without arguments, got {self.initializer!r}"
             )
+        _check_variables(self.pass_env)
         checked_seconds("tracker_timeout", self.tracker_timeout)
         flush_sec = self.flush_sec
         if flush_sec is not None and not (is_number(flush_sec) and 0 <= flush_sec <= _A_DAY):
@@ -206,6 +209,26 @@ def checked_seconds(name: str, value: Any) -> float:
     if not (is_number(value) and 0 < value < math.inf):
         raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
     return float(value)
+
+
+_OF_JOBS = re.compile(r"SLURM_.*|(CUDA|HIP|ROCR)_VISIBLE_DEVICES")
+"""Variables that say where a process runs and what it may use there."""
+
+
+def _check_variables(names: Any) -> None:
+    """Check names of environment variables that go along to workers elsewhere.
+
+    Raises:
+        TypeError: they are no list of texts.
+        OptionError: a variable that each job is given by its engine.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f'pass_env must be a list of names such as ["HF_HOME"], got {names!r}')
+    for name in names:
+        if _OF_JOBS.fullmatch(name):
+            raise OptionError(
+                f"pass_env names {name}, which the engine sets for each of its jobs; leave it out"
+            )
 
 
 def checked_function(function: ExperimentFn | None) -> ExperimentFn:

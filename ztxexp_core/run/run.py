@@ -39,6 +39,7 @@ from ztxexp_core.run.launch import (
     trace_of,
 )
 from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
+from ztxexp_core.run.place import Place, move_to
 from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
@@ -97,7 +98,7 @@ class RunOne:
                 del _under_way[spec.run_id]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_run_one, self.packed()
+        return _unpack_run_one, (*self.packed(), tuple(self._launch.place))
 
     def compare_code(self, known: Set[str]) -> None:
         """Forget the hashes of the code where files were edited before this process imported them.
@@ -147,9 +148,10 @@ class RunOne:
 _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its digest
 
 
-def _unpack_run_one(digest: str, data: bytes) -> RunOne:
+def _unpack_run_one(digest: str, data: bytes, place: tuple[Any, ...] = ()) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
+        move_to(Place(*place))
         known = set(sys.modules)
         launch = load_by_value(data)[1]
         apply_settings(launch.settings)
