@@ -68,7 +68,12 @@ Executor (a hook implementation, group ``ztxexp.executors``)
         obeys ``RunSpec.environment``, and never holds more than ``workers`` specs without an
         outcome;
     ``"fresh_process"``
-        obeys ``RunSpec.fresh_process``.
+        obeys ``RunSpec.fresh_process``;
+    ``"distant"``
+        workers may be on other machines. Before the first run the hook is called once with a single
+        spec and a ``run_one`` that looks whether a worker sees the results root, can load the
+        experiment and has the same versions; if not, the launch ends. A worker that lacks one of
+        them later gives its run back.
 
     Asking for a capability that the executor does not declare is an error before the first run.
 

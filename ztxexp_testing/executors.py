@@ -26,7 +26,7 @@ from ztxexp_testing._runs import configs
 
 __all__ = ["ExecutorSuite"]
 
-CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process")
+CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process", "distant")
 _ENDS: list[dict[str, Any]] = [
     {"status": "succeeded", "duration_sec": 1.5, "notices": ("one", "two"), "hung": ("slow",)},
     {"status": "skipped", "error_type": "SkipRun", "error_message": "makes no sense"},

@@ -14,6 +14,7 @@ from pathlib import Path
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
+from ztxexp.launch.look import look_first
 from ztxexp.launch.loop import Sweep
 from ztxexp.launch.next_steps import next_steps
 from ztxexp.launch.options import (
@@ -40,6 +41,7 @@ from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
+from ztxexp_core.run.distant import mark_root
 from ztxexp_core.run.launch import ExperimentFn, Launch
 from ztxexp_core.run.place import Place, present_place
 from ztxexp_core.run.run import RunOne
@@ -97,6 +99,7 @@ def launch(
         workdir=options.workdir,
         code_files=states_of(code.files),
         place=present_place(options.pass_env) if own_process else Place(),
+        mark=mark_root(root) if to_run and "distant" in executor.supports else "",
     )
     check_configs(function, [item.config for item in to_run])
     limits = timeouts(to_run, options)
@@ -131,6 +134,10 @@ def launch(
         if not to_run:
             summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
             return note_other_code(summary, of_other_code, plan.other_code.any_code)
+        if shared.mark:
+            progress.waiting_for("a worker answers")
+            look_first(executor, run_one, root, settings)
+            progress.waiting_for(None)
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [

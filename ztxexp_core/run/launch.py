@@ -165,6 +165,7 @@ class Launch:
         code_files: path, time of change in ns and size in bytes of the user's files that the
             function was read from, as they were when the launch began.
         place: where the script runs, which workers elsewhere take over.
+        mark: of the results root, where workers may see another one; empty where they do not.
     """
 
     function: ExperimentFn
@@ -179,6 +180,7 @@ class Launch:
     workdir: str | None = None
     code_files: tuple[tuple[str, int, int], ...] = ()
     place: Place = field(default_factory=Place)
+    mark: str = ""
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield each part that is sent to workers, with its name for messages."""

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import OptionError
@@ -59,6 +59,9 @@ from ztxexp_core.store.sink import named_values, plain_values
 from ztxexp_core.values.codec import encode
 from ztxexp_core.values.copying import copy_config
 
+if TYPE_CHECKING:
+    from ztxexp_core.run.distant import DistantRun
+
 
 class RunOne:
     """Carries out one run; can be sent to another process by pickle or cloudpickle.
@@ -98,7 +101,24 @@ class RunOne:
                 del _under_way[spec.run_id]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_run_one, (*self.packed(), tuple(self._launch.place))
+        if self._launch.mark:
+            return self.distant().__reduce__()
+        return self._loading()
+
+    def _loading(self) -> tuple[Any, ...]:
+        return _unpack_run_one, (*self.packed(), tuple(self.place))
+
+    def distant(self) -> DistantRun:
+        """Return what carries out the runs in a worker that may lack what they need."""
+        from ztxexp_core.run.distant import DistantRun  # most workers need none
+
+        load, arguments = self._loading()
+        return DistantRun(load, arguments, self._launch.mark)
+
+    @property
+    def place(self) -> Place:
+        """Where the script runs."""
+        return self._launch.place
 
     def compare_code(self, known: Set[str]) -> None:
         """Forget the hashes of the code where files were edited before this process imported them.
