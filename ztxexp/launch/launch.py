@@ -120,6 +120,7 @@ def launch(
             shown=options.progress,
             root=root,
             identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
+            queues=bool(shared.mark),
         ) as progress,
     ):
         filtered = Action.FILTERED in counts and Action.REUSE not in counts
