@@ -77,6 +77,10 @@ Executor (a hook implementation, group ``ztxexp.executors``)
 
     Asking for a capability that the executor does not declare is an error before the first run.
 
+    An executor that places runs on machines may have ``needs``, a set of the names in
+    ``RunSpec.needs`` that it observes: ``"cpus"``, ``"gpus"``, ``"memory"``, ``"time"``; ``"*"``
+    for any other. It may also implement :func:`ztxexp_capacity`.
+
 Expander (a hook implementation, group ``ztxexp.expanders``)
     A module or instance with :func:`ztxexp_expand`. Optional: ``Options`` as above, and
     ``supports`` with ``"independent"``: its configurations share no objects, so the core need not
@@ -198,6 +202,15 @@ def ztxexp_execute(
 
     Returns:
         A generator of outcomes.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_capacity(options: Mapping[str, Any]) -> int | None:
+    """Return for how many runs there is room: what ``workers=-1`` stands for. Optional.
+
+    Args:
+        options: as for :func:`ztxexp_execute`.
     """
 
 

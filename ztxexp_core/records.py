@@ -239,6 +239,9 @@ class RunSpec:
         restarted: set by an executor that starts a run a second time, and vouches that it has
             ended the process before: ``run_one`` waits for that end, on another host until 25
             seconds without a sign of life. Then it goes on in the folder, as a further attempt.
+        needs: what it needs of the machine, as numbers: ``cpus``, ``gpus``, ``memory`` in bytes,
+            ``time`` in seconds, others by the executor's names. Only what the executor names in its
+            ``needs``.
     """
 
     run_id: str
@@ -253,11 +256,12 @@ class RunSpec:
     without: tuple[str, ...] = ()
     name: str = ""
     restarted: bool = False
+    needs: Mapping[str, float] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By value, because a worker has another __main__ and cannot import classes of ours.
         limits = (self.timeout, dict(self.environment), self.fresh_process)
-        names = (self.without, self.name, self.restarted)
+        names = (self.without, self.name, self.restarted, dict(self.needs))
         rest = (self.identity, self.attempt, self.tries, *limits, *names)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
 

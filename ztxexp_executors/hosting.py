@@ -21,6 +21,7 @@ from multiprocessing import process, util
 from typing import Any
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec
+from ztxexp_executors._machine import THREAD_VARIABLES
 from ztxexp_executors._process import Worker, wait_for_any
 from ztxexp_executors._starting import WorkerConfig
 from ztxexp_executors._workers import process_context, stop_workers
@@ -145,12 +146,13 @@ class _Children:
             ExecutorError: no child can be started.
         """
         with _lock:
-            worker = None if spec.fresh_process else self._take(spec.environment)
+            environment = {**_threads(spec.needs), **spec.environment}
+            worker = None if spec.fresh_process else self._take(environment)
             self._users += 1
         try:
             if worker is None:
                 with _processes:
-                    worker = Worker(self._config, spec.environment)
+                    worker = Worker(self._config, environment)
             try:
                 worker.give(spec, data)
                 while not worker.finished:
@@ -214,6 +216,12 @@ class _Children:
         workers = [worker for worker, _ in self._idle]
         self._idle.clear()
         stop_workers([], workers)
+
+
+def _threads(needs: Mapping[str, float]) -> dict[str, str]:
+    """Return variables that let libraries use as many threads as a run was given cores."""
+    cores = needs.get("cpus")
+    return {} if cores is None else dict.fromkeys(THREAD_VARIABLES, str(max(1, int(cores))))
 
 
 def _follow(worker: Worker, seconds: float | None) -> None:

@@ -22,6 +22,7 @@ from ztxexp.launch.options import (
     StopRule,
     checked_function,
     metadata,
+    needs_of_all,
     resolved_trackers,
     timeouts,
 )
@@ -80,7 +81,7 @@ def launch(
     executor = registry.executors().load(options.mode)
     options.check(executor)
     slots = options.gpu_slots()
-    workers = options.worker_count(slots)
+    workers = options.worker_count(slots, executor)
     settings = options.executor_settings(executor)
     live, here, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
@@ -102,7 +103,7 @@ def launch(
         mark=mark_root(root) if to_run and "distant" in executor.supports else "",
     )
     check_configs(function, [item.config for item in to_run])
-    limits = timeouts(to_run, options)
+    limits, needs = timeouts(to_run, options), needs_of_all(to_run, options)
     run_one = RunOne(shared)
     if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
@@ -142,8 +143,8 @@ def launch(
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [
-            (_spec(root, planned, limit, fresh, varying), planned)
-            for planned, limit in zip(to_run, limits, strict=True)
+            (_spec(root, planned, limit, fresh, varying, needed), planned)
+            for planned, limit, needed in zip(to_run, limits, needs, strict=True)
         ]
         specs, keys = [spec for spec, _ in runs], _claim_keys(runs)
         if plan.snapshot is None:
@@ -164,7 +165,7 @@ def launch(
         )
         with closing(record), sharing as claims:
             only = plan.other_code.only_function
-            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only)
+            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only, options.needs)
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             deliveries = Deliveries(root, shared, here, progress)
             flusher = Flusher(root, options.flush_sec)
@@ -226,7 +227,12 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
 
 
 def _spec(
-    root: Path, planned: PlannedRun, timeout: float | None, fresh: bool, varying: Sequence[str]
+    root: Path,
+    planned: PlannedRun,
+    timeout: float | None,
+    fresh: bool,
+    varying: Sequence[str],
+    needs: Mapping[str, float],
 ) -> RunSpec:
     folder = planned.folder
     run_id = new_run_id() if folder is None else folder.name
@@ -239,6 +245,7 @@ def _spec(
         timeout=timeout,
         fresh_process=fresh,
         name=label(planned.config, varying) if varying else "",
+        needs=needs,
     )
 
 

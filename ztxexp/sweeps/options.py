@@ -368,6 +368,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "flush_sec": duration,
     "workdir": text,
     "pass_env": texts,
+    "needs": mapping,
     "track": steps,
     "tracker_timeout": duration,
     "record_diff": flag,
