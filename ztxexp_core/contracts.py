@@ -79,7 +79,8 @@ Executor (a hook implementation, group ``ztxexp.executors``)
 
     An executor that places runs on machines may have ``needs``, a set of the names in
     ``RunSpec.needs`` that it observes: ``"cpus"``, ``"gpus"``, ``"memory"``, ``"time"``; ``"*"``
-    for any other. It may also implement :func:`ztxexp_capacity`.
+    for any other. It may also implement :func:`ztxexp_capacity` and
+    :func:`ztxexp_jobs`.
 
 Expander (a hook implementation, group ``ztxexp.expanders``)
     A module or instance with :func:`ztxexp_expand`. Optional: ``Options`` as above, and
@@ -211,6 +212,23 @@ def ztxexp_capacity(options: Mapping[str, Any]) -> int | None:
 
     Args:
         options: as for :func:`ztxexp_execute`.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_jobs(ids: Sequence[str]) -> Mapping[str, str] | None:
+    """Return the state of jobs: ``pending``, ``running``, ``suspended`` or ``gone``. Optional.
+
+    For an executor whose jobs outlive their launcher. Such a job has the variable ``ZTXEXP_JOB``,
+    ``name:id:start``: the executor's name, the job's id, and a number that differs each time the
+    same job is started. Then the owner records of its runs name the job, and the engine is asked
+    about it, in one call and at most twice a minute, before heartbeats are looked at.
+
+    Args:
+        ids: of the jobs.
+
+    Returns:
+        By id. One that is left out is not known.
     """
 
 

@@ -12,7 +12,7 @@ from ztxexp_core.errors import closest
 from ztxexp_core.plugins.entries import PluginRef, cause, contract_error
 
 HOOKS = {"executor": "ztxexp_execute", "expander": "ztxexp_expand"}
-OPTIONAL_HOOKS = {"executor": ("ztxexp_capacity",), "expander": ()}
+OPTIONAL_HOOKS = {"executor": ("ztxexp_capacity", "ztxexp_jobs"), "expander": ()}
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
