@@ -27,7 +27,7 @@ from ztxexp_executors._starting import WorkerConfig
 from ztxexp_executors._workers import process_context, stop_workers
 
 _ASK_SEC = 0.2  # between two questions whether a run is cancelled
-_IDLE_SEC = 10.0  # a child without a run is ended: it may hold memory of a GPU
+_IDLE_SEC = 3.0  # a child without a run is ended: it may hold memory of a GPU
 _TRIES = 3  # children that may die before they have read a run
 
 
@@ -106,7 +106,7 @@ def host(run_one: Callable[[RunSpec], RunOutcome]) -> Hosted:
     The child has its own output, which goes to ``run.log``, and a session of its own; it imports
     the user's modules anew for each launch, is not daemonic, ignores SIGUSR1 and SIGUSR2 (which
     engines send to all processes of a job) unless the run handles them, and ends with the process
-    that called. It is kept for further runs of the launch, and ended when it was idle for ten
+    that called. It is kept for further runs of the launch, and ended when it was idle for three
     seconds.
 
     Args:
