@@ -76,7 +76,7 @@ def drive(specs: Iterator[RunSpec | None], workers: int, engine: Engine) -> Iter
             spec, _ = under_way.pop(run_id)
             ask_at = -math.inf
             if isinstance(outcome, str):
-                outcome = RunOutcome.recorded(spec) or RunOutcome.lost(spec, because=outcome)
+                outcome = _without_outcome(spec, outcome)
             yield outcome
     finally:
         if under_way:
@@ -92,12 +92,24 @@ def come_again(spec: RunSpec) -> RunOutcome | None:
 
     Engines do so when a worker has died. Whether the run is tried again is for the launch to say.
     """
-    try:
-        with open(os.path.join(spec.run_dir, "run.json"), "rb") as file:
-            attempt = json.load(file).get("attempt", 1)
-    except (OSError, ValueError):  # it has not begun
-        return None
-    if attempt < spec.attempt:
+    if not _has_begun(spec):
         return None
     because = "the engine's worker died or was lost, and the engine has started the task again"
     return RunOutcome.recorded(spec) or RunOutcome.lost(spec, "killed", because=because)
+
+
+def _without_outcome(spec: RunSpec, because: str) -> RunOutcome:
+    """Return the outcome of a task that came to no result, as its worker died or was cancelled."""
+    if not _has_begun(spec):
+        return RunOutcome.not_begun(spec, because)
+    return RunOutcome.recorded(spec) or RunOutcome.lost(spec, because=because)
+
+
+def _has_begun(spec: RunSpec) -> bool:
+    """Return whether this attempt has a record."""
+    try:
+        with open(os.path.join(spec.run_dir, "run.json"), "rb") as file:
+            attempt = json.load(file).get("attempt", 1)
+    except (OSError, ValueError):
+        return False
+    return bool(attempt >= spec.attempt)

@@ -146,7 +146,7 @@ class _Children:
             ExecutorError: no child can be started.
         """
         with _lock:
-            environment = {**_threads(spec.needs), **spec.environment}
+            environment = {**_placed(), **_threads(spec.needs), **spec.environment}
             worker = None if spec.fresh_process else self._take(environment)
             self._users += 1
         try:
@@ -216,6 +216,14 @@ class _Children:
         workers = [worker for worker, _ in self._idle]
         self._idle.clear()
         stop_workers([], workers)
+
+
+_PLACES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+
+
+def _placed() -> dict[str, str]:
+    """Return the variables that an engine sets for each task anew, in a worker that it keeps."""
+    return {name: os.environ[name] for name in _PLACES if name in os.environ}
 
 
 def _threads(needs: Mapping[str, float]) -> dict[str, str]:
