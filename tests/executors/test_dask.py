@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -123,3 +124,45 @@ def test_without_a_cluster_one_is_made_for_the_launch(root, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(root.runs()) == 2
+
+
+def test_a_task_that_is_cancelled_in_the_queue_is_given_back(root, cluster, monkeypatch):
+    """By somebody else: it costs no attempt."""
+    from distributed import Client, Future
+
+    from ztxexp_executors import _engine
+
+    given_back = []
+    usual = _engine._without_outcome
+
+    def noted(spec, because):
+        given_back.append(because)
+        return usual(spec, because)
+
+    monkeypatch.setattr(_engine, "_without_outcome", noted)
+
+    cancelled = []
+
+    def cancel_one(dask_scheduler):
+        queued = [k for k, t in dask_scheduler.tasks.items() if t.state in ("queued", "no-worker")]
+        ours = [key for key in queued if str(key).startswith("ztxexp-") and "look" not in str(key)]
+        return ours[:1]
+
+    def wait_and_cancel():
+        with Client(cluster, set_as_default=False) as other:
+            until = time.monotonic() + 30
+            while not cancelled and time.monotonic() < until:
+                for key in other.run_on_scheduler(cancel_one):
+                    cancelled.append(key)
+                    other.cancel([Future(key, other)], force=True)
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=wait_and_cancel)
+    thread.start()
+    configs = [{"i": i} for i in range(8)]
+    summary = run(root, lambda ctx: time.sleep(1.0), configs, cluster, workers=8)
+    thread.join()
+    assert len(cancelled) == 1
+    assert given_back == ["its task was cancelled on the Dask cluster"]
+    assert summary.succeeded == 8
+    assert {run["attempt"] for run in root.runs()} == {1}
