@@ -32,8 +32,11 @@ def command(target: str | None, tool: str | None, output: str, force: bool) -> i
     if path.exists() and not force:
         raise ConfigError(f"there is a file {output} already; give -o FILE, or --force")
     if tool is None:
-        text = first_sweep_file(_runs(target), _base_of(target), path.name)
+        base, lacking = _base_of(target)
+        text = first_sweep_file(_runs(target), base, path.name)
         path.write_text(text, encoding="utf-8")
+        if lacking:
+            click.echo(f"note: give values for {', '.join(lacking)} in {output} first", err=True)
     elif target is None:
         raise click.UsageError(f"name the file to translate: ztxexp init --from {tool} FILE")
     else:
@@ -58,13 +61,14 @@ def _runs(target: str | None) -> str:
     return " ".join(["python", target, *(f"--{name} {{{name}}}" for name in swept)])
 
 
-def _base_of(target: str | None) -> dict[str, Any]:
-    """Return the defaults of a function, and first values for some parameters without one."""
+def _base_of(target: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Return defaults of a function, first values for others, and parameters without either."""
     from ztxexp.targets import load_target
 
     if target is None or not os.path.isfile(target.rpartition(":")[0]):
-        return {}
+        return {}, []
     function = load_target(target)
     first = {"lr": 1e-3, "learning_rate": 1e-3, "seed": 0}
     needed = {key: value for key, value in first.items() if key in function.required}
-    return {**needed, **function.base}
+    lacking = [key for key in function.required if key not in first]
+    return {**needed, **function.base}, lacking
