@@ -19,6 +19,7 @@ _MARKS = {
     "best": "the best",
     "second": "the second best",
     "separable": "like the best by the test",
+    "reference": "the best of the runs beside reported values",
     "better": "better than the baseline by the test",
     "worse": "worse than the baseline by the test",
 }

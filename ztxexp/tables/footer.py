@@ -9,7 +9,7 @@ from typing import Any
 from ztxexp.results.direction import ASKED
 from ztxexp.results.to_type import line_to_type
 from ztxexp.tables.facts import Facts
-from ztxexp.tables.model import MEDIAN, Cell, Table
+from ztxexp.tables.model import MEDIAN, Cell, Table, text_of
 from ztxexp.tables.tests import EXACT_PAIRS, RESAMPLES, p_text
 from ztxexp.text.format import plural, short_value
 
@@ -47,9 +47,16 @@ def _facts(table: Table, facts: Facts) -> Iterator[str]:
     yield from _of_tests(table)
     yield from _runs(facts)
     yield from _code(table, facts)
-    if any(cell.reported for cell in table.cells.values()):
+    if has_reported(table):
         path = Path(str(table.source["options"].get("reported"))).name
         yield f"Reported values are from {path}, not from runs: no seeds, no test"
+        if table.test is not None:
+            yield "Tests compare runs with runs, never with reported values"
+
+
+def has_reported(table: Table) -> bool:
+    """Return whether a table has values that others have reported."""
+    return any(cell.reported for cell in table.cells.values())
 
 
 # ---- what is shown -----------------------------------------------------------------------------
@@ -62,6 +69,10 @@ def legend_of(table: Table) -> str:
         return ""
     place = place_text(table)
     if "separable" in table.highlight:
+        if has_reported(table):
+            return (
+                f"Bold: the best {place}, and of the runs the best and what cannot be told from it"
+            )
         return f"Bold: the best {place}, and what the test cannot tell from it"
     second = "; underlined: second best" if "second" in marks else ""
     return f"Bold: best {place}{second}"
@@ -186,7 +197,8 @@ def _of_tests(table: Table) -> Iterator[str]:
 def against_text(table: Table) -> str:
     """Return what is compared with, ``the best of each column``."""
     if isinstance(table.against, str):
-        return f"the best {place_text(table)}, which the same runs have chosen"
+        best = "best of the runs" if has_reported(table) else "best"
+        return f"the {best} {place_text(table)}, which the same runs have chosen"
     return where(table.against)
 
 
@@ -206,7 +218,10 @@ def _signs(table: Table) -> Iterator[str]:
     marks = {mark for cell in table.cells.values() for mark in cell.marks}
     if isinstance(table.against, str):
         if "separable" in marks and "separable" not in table.highlight:
-            yield "† cannot be told from the best"
+            best = "the best of the runs" if has_reported(table) else "the best"
+            yield f"† cannot be told from {best}"
+        if any(text_of(cell, table).sign == "§" for cell in table.cells.values()):
+            yield "§ is the best of the runs where a reported value is better; it is compared with"
         return
     baseline = where(table.against)
     words = [("better", "† better"), ("worse", "‡ worse"), ("differs", "† other")]

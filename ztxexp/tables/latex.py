@@ -18,7 +18,7 @@ from ztxexp.tables.record import LATEX, written_record
 from ztxexp.tables.tex import escaped, foreign, label, number
 from ztxexp_core.errors import ConfigError
 
-_DAGGERS = {"†": r"^\dagger", "‡": r"^\ddagger", "": ""}
+_DAGGERS = {"†": r"^\dagger", "‡": r"^\ddagger", "§": r"^{\S}", "": ""}
 # Bold numbers in columns of siunitx, marks directly behind them, 0.0 as an uncertainty.
 _BOLD = r"\bfseries\boldmath "
 _SIUNITX = "reset-math-version=false, table-align-text-after=false, retain-zero-uncertainty"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 from ztxexp.results.keys import ABSENT
 from ztxexp.results.written_values import value_of
 from ztxexp.tables.layout import NO_VALUE, Labels, place_of
-from ztxexp.tables.model import Cell, Col, Row, Table
+from ztxexp.tables.model import MEDIAN, Cell, Col, Row, Table
 from ztxexp.text.wording import option
 from ztxexp_core.errors import ConfigError, closest
 
 _NAME, _N, _SOURCE = "name", "n", "source"
+_PLUS_MINUS = re.compile(r"\s*(?:±|\+/-|\+-|\\pm)\s*")
+_IN_PERCENT = {"%": True, "percent": True, "per cent": True, "": False, "1": False, "share": False}
+_YES = {"yes": True, "true": True, "1": True, "": False, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,11 @@ def with_reported(table: Table, path: Any, labels: Labels) -> Table:
     """Return a table with the rows of a CSV file of reported values.
 
     The file has a line for each cell, and columns named as keys of rows and columns, ``name`` (what
-    stands before a row), as metrics (in the unit of the runs, before percent), ``METRIC std`` (or
-    what else is shown), ``n`` and ``source``. A line makes a row of its own; where its row is one
-    of the table and its column is not, a column.
+    stands before a row), as metrics, ``METRIC std`` (or what else is shown), ``n`` and ``source``.
+    Values are in the unit of the runs, as stored, before percent; ``98.9 ± 0.3`` (or ``+-``) is a
+    value with its spread. Of a line with ``%`` in a column ``unit`` (or ``yes`` in ``percent``),
+    values are in per cent; ``METRIC unit`` is for one metric. A line makes a row of its own; where
+    its row is one of the table and its column is not, a column.
 
     Raises:
         ConfigError: the file cannot be read, lacks a column, or holds no number.
@@ -125,14 +131,12 @@ def read_reported(path: str | Path, table: Table) -> list[Reported]:
     for number, cells in lines:
         texts = {str(key).strip(): (value or "").strip() for key, value in cells.items() if key}
         where = f"{path}: line {number}"
+        keys = {*table.row_keys, *table.col_keys, *metrics}
         values = {
-            name: (
-                _number(texts[name], f"{where}, {name}"),
-                _spread(texts, name, table.show, where),
-            )
-            for name in metrics
-            if texts[name]
+            name: _value(texts, name, table.show, where, keys) for name in metrics if texts[name]
         }
+        for name, (value, _) in values.items():
+            _check_unit(table, name, value, where)
         count = _number(texts[_N], f"{where}, {_N}") if texts.get(_N) else 0.0
         found.append(
             Reported(
@@ -146,6 +150,58 @@ def read_reported(path: str | Path, table: Table) -> list[Reported]:
             )
         )
     return found
+
+
+def _value(
+    texts: Mapping[str, str], metric: str, show: str, where: str, keys: Collection[str]
+) -> tuple[float, float | None]:
+    """Return a value and its spread in the unit of the runs."""
+    first, *behind = _PLUS_MINUS.split(texts[metric])
+    name = "std" if show in ("none", MEDIAN) else show
+    try:
+        value = _number(first, f"{where}, {metric}")
+        spreads = [_number(one, f"{where}, {metric}") for one in behind]
+    except ConfigError as exc:
+        forms = f"a spread stands behind ± (98.9 ± 0.3) or in a column {metric}_{name}"
+        raise ConfigError(f"{exc}; {forms}") from exc
+    if len(spreads) > 1:
+        raise ConfigError(f"{where}, {metric}: {texts[metric]!r} has two spreads")
+    spread = _spread(texts, metric, show, where)
+    if spread is None and spreads and show not in ("none", MEDIAN):
+        spread = spreads[0]
+    if _in_percent(texts, metric, where, keys):
+        return value / 100, None if spread is None else spread / 100
+    return value, spread
+
+
+def _in_percent(texts: Mapping[str, str], metric: str, where: str, keys: Collection[str]) -> bool:
+    """Return whether a line says that its values are in per cent."""
+    for name, words in (
+        (f"{metric} unit", _IN_PERCENT),
+        (f"{metric}_unit", _IN_PERCENT),
+        ("unit", _IN_PERCENT),
+        ("percent", _YES),
+    ):
+        text = texts.get(name, "").lower()
+        if text and name not in keys:
+            if text not in words:
+                known = ", ".join(filter(None, words))
+                raise ConfigError(f"{where}, {name}: {text!r} is none of {known}")
+            return words[text]
+    return False
+
+
+def _check_unit(table: Table, metric: str, value: float, where: str) -> None:
+    """Refuse a percentage where shares are expected, which would be multiplied by 100 again."""
+    own = [one.value for one in table.cells.values() if one.metric == metric]
+    if not table.metric(metric).percent or 0 <= value <= 1 or not own:
+        return
+    if all(0 <= one <= 1 for one in own):
+        raise ConfigError(
+            f"{where}, {metric}: {value:g} is shown times 100, as {option('percent')} says, and "
+            f"all runs lie between 0 and 1; reported values are in the unit of the runs: write "
+            f"{value / 100:.6g}, or give the file a column 'unit' that says %"
+        )
 
 
 def _spread(texts: Mapping[str, str], metric: str, show: str, where: str) -> float | None:

@@ -92,8 +92,9 @@ class TableMethods:
             averages: ``"average"`` and ``"average rank"``, or ``True`` for both: rows of means over
                 the rows, and of the mean ranks of the columns, over rows that have all columns.
             reported: a CSV file of values that others have reported, with columns named as keys and
-                metrics, ``METRIC std``, ``name``, ``n`` and ``source``; they are marked as
-                reported, and no test is made with them.
+                metrics, ``METRIC std``, ``name``, ``n``, ``unit`` and ``source``; values are in
+                the unit of the runs, before percent, or in per cent where ``unit`` is ``%``. They
+                are marked as reported, and no test is made with them.
             transpose: rows become columns.
             where: a condition on configuration and metrics, ``"lr > 0.01"``.
             at: which value of a curve is the metric: ``"last"``, ``"best"``, ``"best:METRIC"`` or a

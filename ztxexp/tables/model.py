@@ -66,6 +66,7 @@ class Cell:
         code: the versions of the code that made them, each once.
         code_hash: of what code they are, each once.
         marks: ``"best"``, ``"second"``, ``"separable"`` (the test cannot tell it from the best);
+            ``"reference"``, the best of the runs, where there are reported values, too;
             against a baseline ``"better"``, ``"worse"``, or ``"differs"`` where nothing says what
             is the best.
         test: what the test says; ``None`` where there was none.
@@ -182,7 +183,7 @@ class CellText(NamedTuple):
         value: the number.
         spread: what stands behind ±, or ``[0.91, 0.95]``; empty where there is none.
         n: ``n=2`` of a cell that lacks some of the seeds that others have; else empty.
-        sign: ``†`` or ``‡``, which the footer explains; else empty.
+        sign: ``†``, ``‡`` or ``§``, which the footer explains; else empty.
     """
 
     value: str
@@ -332,6 +333,12 @@ def text_of(cell: Cell, table: Table) -> CellText:
 def _sign(cell: Cell, table: Table) -> str:
     if "worse" in cell.marks:
         return "‡"
+    if (
+        "reference" in cell.marks
+        and "best" not in cell.marks
+        and "separable" not in table.highlight
+    ):
+        return "§"
     alike = "separable" in cell.marks and "separable" not in table.highlight
     return "†" if alike or {"better", "differs"} & cell.marks else ""
 
@@ -343,6 +350,7 @@ def emphasis(cell: Cell, table: Table) -> Literal["bold", "underlined", ""]:
         >>> emphasis(table.cells[1, 1], table)
         'bold'
     """
-    if "best" in cell.marks or ("separable" in table.highlight and "separable" in cell.marks):
+    likes = {"separable", "reference"} if "separable" in table.highlight else set()
+    if cell.marks & {"best", *likes}:
         return "bold"
     return "underlined" if "second" in cell.marks else ""

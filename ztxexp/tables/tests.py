@@ -212,7 +212,9 @@ def tested(table: Table) -> Table:
         every = either("over=", "--over")
         raise ConfigError(f"a test pairs runs by seed, but every run counts here; give {every}")
     outcomes: dict[Place, tuple[Outcome, list[float]]] = {}
+    references: set[Place] = set()
     for place, reference in _comparisons(table):
+        references.add(reference)
         values, why = differences(table.cells[place], table.cells[reference])
         result = outcome(table.test, values) if values else Outcome(None, None, why)
         outcomes[place] = result, values
@@ -222,6 +224,9 @@ def tested(table: Table) -> Table:
         cell = dataclasses.replace(cells[place], test=test)
         mark = _mark(table, cell, test)
         cells[place] = with_mark(cell, mark) if mark else cell
+    if isinstance(table.against, str) and any(cell.reported for cell in cells.values()):
+        # what is bold may be a reported value, with which nothing is compared
+        cells |= {place: with_mark(cells[place], "reference") for place in references}
     return dataclasses.replace(table, cells=cells)
 
 

@@ -33,6 +33,7 @@ _SPECIAL = {
     "\N{NO-BREAK SPACE}": "~",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "§": r"\S{}",
 }
 SIGNS = {
     "±": r"\pm",

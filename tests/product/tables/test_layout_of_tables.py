@@ -273,6 +273,62 @@ def test_reported_rows_are_marked_and_not_tested(tmp_path):
     assert average.value == pytest.approx(sum(own) / 3)
 
 
+def test_the_best_of_the_runs_is_marked_where_a_reported_value_is_better(tmp_path):
+    path = tmp_path / "others.csv"
+    path.write_text("name,data,accuracy\nTabNet,digits,0.99\n")
+    analyzer = write(tmp_path / "runs", seeds=range(6))
+    given = {"reported": path, "test": "permutation", "correct": "none"}
+    table = analyzer.table("model", "data", "accuracy", **given)
+    signs = {
+        (row.labels[0], col.labels[0]): text_of(table.cells[i, j], table).sign
+        for i, row in enumerate(table.rows)
+        for j, col in enumerate(table.cols)
+        if (i, j) in table.cells
+    }
+    assert [at for at, sign in signs.items() if sign == "§"] == [("mlp", "digits")]
+    said = " ".join(table.footer)
+    assert "against the best of the runs of each column" in said
+    assert "§ is the best of the runs where a reported value is better; it is compared with" in said
+    assert "never with reported values" in said
+    assert r"^{\S}" in table.to_latex() and "§" in table.to_markdown()
+    separable = analyzer.table("model", "data", "accuracy", highlight="separable", **given)
+    at = next(at for at, cell in table.cells.items() if text_of(cell, table).sign == "§")
+    assert any(cell.reported and "best" in cell.marks for cell in separable.cells.values())
+    assert emphasis(separable.cells[at], separable) == "bold"
+    assert "§" not in str(separable) and "and of the runs the best" in separable.footer[0]
+    path.write_text("name,data,accuracy\nTabNet,digits,0.1\n")
+    worse = analyzer.table("model", "data", "accuracy", **given)
+    assert "§" not in str(worse) and "never with reported values" in str(worse)
+
+
+def test_reported_values_are_in_the_unit_of_the_runs_or_say_theirs(tmp_path):
+    path = tmp_path / "others.csv"
+    analyzer = write(tmp_path / "runs")
+
+    def cell(text, **more):
+        path.write_text(text)
+        given = {"percent": True, "reported": path, **more}
+        table = analyzer.table("model", "data", "accuracy", **given)
+        (at,) = [at for at, one in table.cells.items() if one.reported]
+        return tuple(text_of(table.cells[at], table)[:2])
+
+    for text in ("x,wine,97.72", "x,wine,97.72 ± 0.3"):
+        with pytest.raises(ConfigError, match=r"line 2, accuracy: 97.72 .* column 'unit'"):
+            cell(f"name,data,accuracy\n{text}\n")
+    assert cell("name,data,accuracy,unit\nx,wine,97.72,%\n", digits=1) == ("97.7", "")
+    assert cell("name,data,accuracy,percent\nx,wine,97.72,yes\n", digits=1) == ("97.7", "")
+    for sign in ("±", " +- ", " +/- ", " ± "):
+        said = cell(f"name,data,accuracy,accuracy unit\nx,wine,98.9{sign}0.3,%\n", digits=1)
+        assert said == ("98.9", "0.3")
+        assert cell(f"name,data,accuracy\nx,wine,0.989{sign}0.003\n", digits=1) == said
+    assert cell("name,data,accuracy,accuracy_std\nx,wine,0.9,0.1\n", digits=0) == ("90", "10")
+    assert cell("name,data,accuracy\nx,wine,0.9±0.1\n", show="none", digits=0) == ("90", "")
+    with pytest.raises(ConfigError, match="a column accuracy_std"):
+        cell("name,data,accuracy\nx,wine,0.9 (0.1)\n")
+    with pytest.raises(ConfigError, match="'permille' is none of"):
+        cell("name,data,accuracy,unit\nx,wine,0.9,permille\n")
+
+
 def test_a_method_of_others_is_a_column_where_methods_are_columns(tmp_path):
     path = tmp_path / "others.csv"
     path.write_text("data,model,accuracy\ndigits,tabnet,0.9\nwine,tabnet,0.8\n")
