@@ -113,7 +113,7 @@ def main_effects(
         return []
     vary = list(varying(flattened(chosen.config)))
     averaged = seed_keys(vary) if over is None else list(over)
-    groups = grouped(chosen, None, averaged or None, [metric], "effects", warn_of_seeds=False)
+    groups = grouped(chosen, None, averaged, [metric], "effects", warn_of_seeds=False)
     free = list(groups.keys)
     for key in keys or ():
         if key not in free:
@@ -129,6 +129,11 @@ def main_effects(
     if averaged and any(groups.differ[at] for at in there):
         lacking = sum(groups.differ[at] for at in there)
         notes.append(f"{lacking} of {plural(len(there), 'setting')} lack seeds that others have")
+    if groups.left_out:
+        notes.append(
+            f"{plural(len(groups.left_out), 'run')} left out, since a later one of the same "
+            "configuration succeeded too"
+        )
     lost = sum(not math.isfinite(as_float(cell)) for of in members for cell in of)
     if lost:
         notes.append(f"{plural(lost, 'run')} without a finite number left out")

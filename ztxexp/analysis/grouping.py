@@ -31,6 +31,7 @@ from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp.text.wording import either, is_captioned, option
 from ztxexp_core.errors import ConfigError
+from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import is_number
 
@@ -48,7 +49,7 @@ class Groups:
         runs: the runs that count: of those that are alike in everything, the latest.
         keys: by key that makes groups, its value in each group, ``ABSENT`` where it has none.
         rows: the group of each run; groups are numbered in the order of their values.
-        seeds: what is averaged over, a value for each run; ``None``: every run counts.
+        seeds: what is averaged over, a value for each run; ``None``: nothing.
         seed_sets: the values of it in each group, sorted.
         differ: for each group, whether these are others than those of the fullest group.
         measured: by metric, its value in each run.
@@ -146,7 +147,8 @@ def grouped(
     Args:
         runs: the runs.
         by: keys that make a group; ``None``: all that vary, but for ``over``.
-        over: keys whose values are averaged over; ``None``: every run counts.
+        over: keys whose values are averaged over; ``None``: every run counts; empty: every run but
+            those that a later one of the same configuration supersedes.
         metrics: what is averaged; ``None``: all that are numbers.
         who: the method's name, for messages.
         warn_of_seeds: log which groups lack seeds of others.
@@ -180,18 +182,20 @@ def grouped(
     codes_of_runs = code_names(runs)  # numbered before some are left out
     left_out: set[str] = set()
     mixed: tuple[str, ...] = ()
-    if seeds is not None:
-        alike = _numbered([group, codes_of(seeds.cells), *codes.values()], len(runs))
+    if over is not None:
+        of_seeds = [] if seeds is None else [codes_of(seeds.cells)]
+        alike = _numbered([group, *of_seeds, *codes.values()], len(runs))
         latest = _latest(runs, alike, who)
         left_out = set(runs.names)
         runs, group = runs.chosen(latest), [group[at] for at in latest]
         left_out -= set(runs.names)
         codes_of_runs = [codes_of_runs[at] for at in latest]
         columns = [NamedColumn(name, [cells[at] for at in latest]) for name, cells in columns]
-        seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
-        mixed = _warn_mixed(
-            group, {key: [of[at] for at in latest] for key, of in others.items()}, who
-        )
+        if seeds is not None:
+            seeds = NamedColumn(seeds.name, [seeds.cells[at] for at in latest])
+            mixed = _warn_mixed(
+                group, {key: [of[at] for at in latest] for key, of in others.items()}, who
+            )
     if not is_captioned():
         warn_mixed(who, runs, codes_of_runs)
     measured = dict(_measured(runs, metrics))
@@ -232,17 +236,49 @@ def _numbered(codes: Sequence[list[int]], size: int) -> list[int]:
     return [number_of.setdefault(combination, len(number_of)) for combination in combinations]
 
 
+def latest_runs(runs: RunSet, who: str) -> list[int]:
+    """Return the positions of the runs that no later one of the same configuration supersedes.
+
+    Args:
+        runs: the runs.
+        who: the method's name, for the log.
+    """
+    codes = varying(flattened(runs.config))
+    return _latest(runs, _numbered(list(codes.values()), len(runs)), who)
+
+
+def superseded(runs: RunSet) -> dict[int, int]:
+    """Return by run that succeeded the latest one of its configuration, where that is another.
+
+    Only runs whose records say when they ended are compared.
+    """
+    statuses = runs.run.column("status")
+    ended = _ends(runs.run, range(len(runs)))
+    alike = _numbered(list(varying(flattened(runs.config)).values()), len(runs))
+    latest: dict[int, int] = {}
+    there = [at for at in range(len(runs)) if statuses[at] == RUN_STATUS_SUCCEEDED and ended[at]]
+    for at in sorted(there, key=ended.__getitem__):
+        latest[alike[at]] = at
+    return {at: latest[alike[at]] for at in there if ended[latest[alike[at]]] > ended[at]}
+
+
 def _latest(runs: RunSet, alike: list[int], who: str) -> list[int]:
     """Return the positions of the latest ones of runs that are alike in everything.
 
-    The log names the others.
+    One that succeeded goes before those that did not. The log names the others.
     """
     same: dict[int, list[int]] = {}
     for position, number in enumerate(alike):
         same.setdefault(number, []).append(position)
     repeated = [position for each in same.values() if each[1:] for position in each]
     ended = _ends(runs.run, repeated)
-    latest = sorted(max(each, key=lambda p: (ended.get(p, 0.0), p)) for each in same.values())
+    statuses = runs.run.column("status") if repeated else []
+    latest = sorted(
+        max(each, key=lambda p: (statuses[p] == RUN_STATUS_SUCCEEDED, ended[p], p))
+        if each[1:]
+        else each[0]
+        for each in same.values()
+    )
     if repeated:
         earlier = set(repeated) - set(latest)
         _log.warning(

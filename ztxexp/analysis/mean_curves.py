@@ -143,6 +143,7 @@ class MeanCurves:
         weight: of the smoothing; 0: none.
         without: how many runs have not logged it.
         mixed: keys in which runs of one group differ, too.
+        superseded: how many runs do not count since a later one of the same configuration does.
     """
 
     metric: str
@@ -153,6 +154,7 @@ class MeanCurves:
     weight: float = 0.0
     without: int = 0
     mixed: Sequence[str] = ()
+    superseded: int = 0
 
     def names(self) -> list[dict[str, Any]]:
         """Return for each curve its keys with values, without those that its runs lack."""
@@ -211,7 +213,7 @@ def mean_curves(
         if over is None
         else list(over)
     )
-    groups = grouped(chosen.runs, by, averaged or None, [], "curves", warn_of_seeds)
+    groups = grouped(chosen.runs, by, averaged, [], "curves", warn_of_seeds)
     place = {name: at for at, name in enumerate(chosen.runs.names)}
     columns = list(groups.keys.values())
     curves = []
@@ -226,7 +228,10 @@ def mean_curves(
         curves = [curve.smoothed(smooth) for curve in curves]
     shown = chosen.chosen(sorted(at for curve in curves for at in curve.runs))
     mixed = mixed_keys(groups, averaged)
-    return MeanCurves(metric, list(groups.keys), averaged, curves, shown, smooth, lacking, mixed)
+    superseded = len(groups.left_out)
+    return MeanCurves(
+        metric, list(groups.keys), averaged, curves, shown, smooth, lacking, mixed, superseded
+    )
 
 
 def best_curves(steps: Sequence[Sequence[Step]], mode: str, most: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ztxexp.analysis.aggregation import frame_of
 from ztxexp.analysis.frames import runs_frame
-from ztxexp.analysis.grouping import grouped
+from ztxexp.analysis.grouping import grouped, superseded
 from ztxexp.results import keys
 from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.results.code_versions import warn_mixed
@@ -63,6 +63,7 @@ def best(
     order = sorted(ranked, key=cells.__getitem__, reverse=mode == "max")[:top]
     rising = sorted(order)
     warn_mixed("best", runs)
+    _warn_of_superseded(runs, order)
     _hint_at_seeds(runs)
     frame = _runs_frame(runs.chosen(rising), [runs.ids()[at] for at in rising], with_folder=True)
     row_of = {at: row for row, at in enumerate(rising)}
@@ -94,6 +95,19 @@ def _best_means(
     ranked = means.dropna(subset=[mean]).sort_values(mean, ascending=mode == "min", kind="stable")
     ranking: pd.DataFrame = ranked.head(top).reset_index(drop=True)
     return ranking
+
+
+def _warn_of_superseded(runs: RunSet, order: Sequence[int]) -> None:
+    """Log which of the best runs a later one of the same configuration supersedes."""
+    later = superseded(runs)
+    ids = runs.ids()
+    named = [f"{ids[at]} by {ids[later[at]]}" for at in order if at in later]
+    if named:
+        _log.warning(
+            "best: a later run of the same configuration succeeded too, and means are over that "
+            "one: %s",
+            "; ".join(named[:3]) + ("; ..." if named[3:] else ""),
+        )
 
 
 def _hint_at_seeds(runs: RunSet) -> None:

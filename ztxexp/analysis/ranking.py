@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp.analysis.grouping import Groups, Mean, as_float, grouped, mean_of
+from ztxexp.analysis.grouping import Groups, Mean, as_float, grouped, latest_runs, mean_of
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.results.code_versions import code_names, versions
 from ztxexp.results.direction import Direction
@@ -74,7 +74,12 @@ def usual_over(table: RunTable) -> list[str]:
 
 
 def rank_runs(table: RunTable, metric: str, direction: Direction) -> Ranking:
-    """Return the runs with their keys that vary, the best first; of equal ones the older one."""
+    """Return the runs with their keys that vary, the best first; of equal ones the older one.
+
+    Of runs of the same configuration the latest counts, the log names the others.
+    """
+    latest = latest_runs(table.runs, "best")
+    table = table if len(latest) == len(table) else table.chosen(latest)
     cells = table.column(metric, "METRIC")
     numbers = [at for at, cell in enumerate(cells) if is_number(cell) and cell == cell]
     order = sorted(numbers, key=cells.__getitem__, reverse=direction.mode == "max")

@@ -235,7 +235,8 @@ class _Drawing:
         others = len(self.steps) - len(self.shown)
         if others:
             parts.append(self._many(others))
-        parts.append(words.runs_sentence(known.table, known.without, f"logged {known.metric}"))
+        logged = f"logged {known.metric}"
+        parts.append(words.runs_sentence(known.table, known.without, logged, known.superseded))
         return " ".join(parts)
 
     def _gaps(self) -> list[str]:

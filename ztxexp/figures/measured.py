@@ -61,6 +61,7 @@ class Measured:
         empty: values of groups without a number.
         lost: how many runs have no finite number.
         mixed: keys in which runs of one group differ, too.
+        superseded: how many runs do not count since a later one of the same configuration does.
         direction: what is the best.
     """
 
@@ -72,6 +73,7 @@ class Measured:
     empty: list[list[Any]]
     lost: int
     mixed: list[str]
+    superseded: int
     direction: Direction | None
 
     def caption(self, what: str) -> list[str]:
@@ -98,7 +100,7 @@ class Measured:
         """Return the sentences at the end of a caption: direction, runs, code."""
         return [
             words.direction_sentence(self.metric, self.direction),
-            words.runs_sentence(self.table, self.lost, "a finite number"),
+            words.runs_sentence(self.table, self.lost, "a finite number", self.superseded),
         ]
 
     def frame(self, show: str) -> pd.DataFrame:
@@ -144,7 +146,7 @@ def measured(
         metric: its key.
         by: keys that make a group; ``None``: all that vary but for ``over``.
         over: keys whose values are averaged over; ``None``: those of seeds that are not in ``by``;
-            empty: every run counts.
+            empty: none.
         mode: ``"max"`` or ``"min"``, what is the best.
         who: asks, for the log.
 
@@ -157,7 +159,7 @@ def measured(
         if over is None
         else list(over)
     )
-    of = grouped(table.runs, by, averaged or None, [metric], who)
+    of = grouped(table.runs, by, averaged, [metric], who)
     ((name, cells),) = of.measured.items()
     keys, columns = list(of.keys), list(of.keys.values())
     groups, empty, used = [], [], []
@@ -184,5 +186,6 @@ def measured(
         empty,
         len(of.runs) - len(used),
         mixed_keys(of, averaged),
+        len(of.left_out),
         words.direction_for(table, name, mode),
     )

@@ -114,8 +114,17 @@ def direction_sentence(metric: str, known: Direction | None) -> str:
     return f"{better} is better{source}."
 
 
-def runs_sentence(table: RunTable, without: int = 0, lacks: str = "a finite number") -> str:
-    """Return how many runs of which status and code stand behind a figure."""
+def runs_sentence(
+    table: RunTable, without: int = 0, lacks: str = "a finite number", superseded: int = 0
+) -> str:
+    """Return how many runs of which status and code stand behind a figure.
+
+    Args:
+        table: the runs.
+        without: how many more lack something.
+        lacks: this.
+        superseded: how many more were left out for a later one of the same configuration.
+    """
     statuses = Counter(map(str, table.runs.run.column("status")))
     text = plural(len(table), "run")
     if set(statuses) == {RUN_STATUS_SUCCEEDED}:
@@ -125,6 +134,11 @@ def runs_sentence(table: RunTable, without: int = 0, lacks: str = "a finite numb
         text += f" ({', '.join(parts)})"
     if without:
         text += f"; {without} more {'has' if without == 1 else 'have'} not {lacks}"
+    if superseded:
+        text += (
+            f"; left out {plural(superseded, 'run')}, since a later one of the same configuration "
+            "succeeded too"
+        )
     code = versions(table.code)
     mixed = [name for name in code if name != "?"]
     if len(mixed) > 1:

@@ -328,15 +328,29 @@ class NamedRuns:
         parts = {"metrics": metrics, "run": self._run}
         cells = asked_for(parts, metric, "metrics", "@best").cells
         mode = direction(metric, root=self.root)
+        superseded = self._superseded()
         ranked = [
             at
             for at, (cell, status) in enumerate(zip(cells, self.statuses, strict=True))
             if status == RUN_STATUS_SUCCEEDED and is_number(cell) and cell == cell
+            if at not in superseded
         ]
         if not ranked:
             raise ConfigError(f"no run below {self.root} has succeeded with a number as {metric!r}")
         best = max(ranked, key=cells.__getitem__) if mode == "max" else None
         return min(ranked, key=cells.__getitem__) if best is None else best
+
+    def _superseded(self) -> set[int]:
+        """Return the runs that a later one supersedes that succeeded with the same configuration.
+
+        Only runs whose records say when they began are compared.
+        """
+        starts = self._run.column("started_at")
+        earlier: set[int] = set()
+        for runs in self.latest.values():
+            done = [at for at in runs if self.statuses[at] == RUN_STATUS_SUCCEEDED and starts[at]]
+            earlier.update(done[1:])
+        return earlier
 
     def _with_values(self, text: str) -> list[int]:
         chosen = positions_with(self.config, text)

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import scipy.stats
 from figure_roots import HOSTILE, with_scores
+from handmade import write_run
 
 from ztxexp import ConfigError, ResultAnalyzer, ZtxexpError
+from ztxexp.analysis.choosing import chosen_runs
+from ztxexp.analysis.ranking import rank_runs
+from ztxexp.results.direction import direction_of
 
 
 def rows(models=("a", "b"), sets=("x", "y", "z"), seeds=4):
@@ -180,3 +184,52 @@ def test_scatter_says_what_it_cannot_show(points):
         analyzer.scatter("lrr", "accuracy")
     with pytest.raises(ZtxexpError, match="no value of accuracy is above zero"):
         analyzer.scatter("lr", "accuracy", where="accuracy < 0", logy=True)
+
+
+# ---- superseded runs -------------------------------------------------------------------------
+
+
+def repeated(root):
+    """Three models by two data sets and three seeds; one run was repeated with another result."""
+    for number, (model, data, seed) in enumerate(
+        itertools.product(("cnn", "mlp", "svm"), ("a", "b"), range(3))
+    ):
+        write_run(
+            root,
+            f"r{number:03}",
+            config={"model": model, "data": data, "seed": seed},
+            metrics={"acc": 0.5 + number / 100},
+            finished_at="2026-03-01T10:00:00+00:00",
+        )
+    old = {"model": "cnn", "data": "a", "seed": 0}
+    early = "2026-02-01T10:00:00+00:00"
+    write_run(root, "z", config=old, metrics={"acc": 0.99}, finished_at=early)
+    return root
+
+
+def test_a_superseded_run_does_not_count_where_nothing_is_averaged(tmp_path):
+    analyzer = ResultAnalyzer(repeated(tmp_path))
+    text = "left out 1 run, since a later one of the same configuration succeeded too"
+    keys = ["model", "data", "seed"]
+    for plot in (
+        analyzer.bars("acc", by=keys),
+        analyzer.bars("acc", by="model", over=[]),
+        analyzer.scatter("seed", "acc"),
+        analyzer.parallel(None, "acc", over=[]),
+        analyzer.ranks("acc", "model", ["data", "seed"]),
+    ):
+        assert text in plot.caption and "18 runs that succeeded" in plot.caption
+    bars = analyzer.bars("acc", by=keys).data
+    assert bars["n"].tolist() == [1] * 18 and bars["mean"].max() < 0.9
+    assert analyzer.aggregate(by="model", over=None, metrics="acc")["n_runs"].tolist() == [7, 6, 6]
+    assert f"1 run left out, {text[16:]}" in analyzer.effects("acc", over=[]).caption
+
+
+def test_a_superseded_run_that_is_the_best_is_said_to_be_superseded(tmp_path, caplog):
+    analyzer = ResultAnalyzer(repeated(tmp_path))
+    assert analyzer.best("acc", "max")["run_id"].tolist() == ["z"]
+    assert "a later run of the same configuration succeeded too" in caplog.text
+    assert "z by r000" in caplog.text
+    table = chosen_runs(tmp_path, statuses=("succeeded",))
+    ranking = rank_runs(table, "acc", direction_of("acc", "max", str(tmp_path)))
+    assert ranking.rows[0].folders == ("r017",)
