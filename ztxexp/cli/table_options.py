@@ -91,7 +91,8 @@ def table_options(command: _Command) -> _Command:
             "--averages",
             metavar="KINDS",
             cls=Joined,
-            help="Rows below: average, rank, or both with a comma.",
+            help="Of each row: average, rank, or both with a comma; with --highlight row of each "
+            "column.",
         ),
         click.option(
             "--reported",
@@ -99,7 +100,7 @@ def table_options(command: _Command) -> _Command:
             metavar="FILE",
             help="A CSV file of values that others have reported.",
         ),
-        click.option("--transpose", is_flag=True, help="Rows become columns."),
+        click.option("--transpose", is_flag=True, help="The same table, rows as columns."),
     ]
     for option in reversed(options):
         decorated = option(decorated)

@@ -54,8 +54,20 @@ def _read(root: str, modified: int) -> SweepRecord:
                 if mode in ("max", "min"):
                     metrics.setdefault(metric, mode)
         if not table and isinstance(sweep.get("table"), dict):
-            table = sweep["table"]
+            table = _with_lists(sweep["table"])
     return SweepRecord(metrics, table)
+
+
+def _with_lists(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is declared of a table with names as lists, also those joined by commas."""
+    lists = dict(table)
+    for name in ("rows", "cols", "metric", "over", "averages"):
+        value = lists.get(name)
+        if isinstance(value, str) and "," in value:
+            lists[name] = [one.strip() for one in value.split(",") if one.strip()]
+        elif value == "none" and name in ("rows", "cols", "over"):
+            lists[name] = []
+    return lists
 
 
 def launch_of(root: str | Path, function: Any, started_at: Any = None) -> Mapping[str, Any] | None:

@@ -90,7 +90,7 @@ def _levels(table: Table) -> list[list[Head]]:
         for level in range(len(table.col_keys))
     ]
     if several:
-        texts.append([table.metric(col.metric).title if col.metric else "" for col in table.cols])
+        texts.append([_of_metric(table, col) for col in table.cols])
     if not texts:
         heads = [col.labels[-1] if col.labels and col.labels[-1] else "" for col in table.cols]
         texts = [heads if len(table.cols) > 1 else [table.title or "".join(heads)]]
@@ -98,6 +98,14 @@ def _levels(table: Table) -> list[list[Head]]:
     if single:
         levels.insert(0, _over_data(table))
     return levels
+
+
+def _of_metric(table: Table, col: Col) -> str:
+    """Return the head of a column that names its metric; ranks have neither its unit nor arrow."""
+    if not col.metric:
+        return ""
+    metric = table.metric(col.metric)
+    return metric.label if col.kind == "average rank" else metric.title
 
 
 def _label(table: Table, col: Col, level: int, alone: bool) -> str:

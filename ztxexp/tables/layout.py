@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ztxexp.analysis.grouping import rank
 from ztxexp.results.arguments import as_list
 from ztxexp.results.direction import DECLARED, known_direction
-from ztxexp.results.keys import ABSENT, codes_of, flattened, seed_keys, varying
+from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, seed_keys, varying
 from ztxexp.results.selection import RunSet
 from ztxexp.results.written_values import is_shown_as, value_of
 from ztxexp.tables.model import Values
 from ztxexp.tables.options import Options, flat_labels
 from ztxexp.text.format import short_value
-from ztxexp.text.wording import either
+from ztxexp.text.wording import either, option
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import is_number
 
@@ -29,19 +29,21 @@ def keys_of(
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the keys of rows, of columns, and those that are averaged over.
 
-    What is not asked for is what a sweep declares, else the keys that vary: the two with most
-    values make columns and rows, all others rows too, so that no mean is over mixed settings.
+    What is not asked for is what a sweep declares, without keys that are asked for elsewhere; else
+    the keys that vary: the two with most values make columns and rows, all others rows too, so that
+    no mean is over mixed settings.
 
     Raises:
-        ConfigError: a key makes rows and columns.
+        ConfigError: a key makes rows and columns, or a sweep declares one that no run has.
     """
     rows, cols, over = options.keys("rows"), options.keys("cols"), options.over
-    if rows is None and cols is None:
-        rows, cols = (_listed(declared.get(name), name) for name in ("rows", "cols"))
+    elsewhere = {*(rows or ()), *(cols or ()), *as_list(over, "over")}
+    rows = _declared(runs, declared, "rows", elsewhere) if rows is None else rows
+    cols = _declared(runs, declared, "cols", elsewhere) if cols is None else cols
     table = flattened(runs.config)
     codes = varying(table)
     if over is None:
-        over = declared.get("over")
+        over = _declared(runs, declared, "over", {*(rows or ()), *(cols or ())})
     averaged = seed_keys(codes) if over is None else as_list(over, "over")
     free = [key for key in codes if key not in averaged]
     if rows is None and cols is None:
@@ -55,8 +57,30 @@ def keys_of(
     return row_keys, col_keys, averaged
 
 
-def _listed(names: Any, argument: str) -> list[str] | None:
-    return None if names is None else as_list(names, argument)
+def _declared(
+    runs: RunSet, declared: Mapping[str, Any], which: str, elsewhere: Collection[str]
+) -> list[str] | None:
+    """Return the keys that a sweep declares and that are not asked for elsewhere.
+
+    Raises:
+        ConfigError: one that no run has, and nothing is asked for.
+    """
+    if declared.get(which) is None:
+        return None
+    names = as_list(declared[which], f"{which} of the sweep's table")
+    keys = []
+    for key in names:
+        if key in elsewhere:
+            continue
+        try:
+            asked_for(runs.parts, key, "config", which)
+        except ConfigError as exc:
+            said = str(exc).removeprefix(f"{option(which)}: ").removeprefix(f"{which}: ")
+            if elsewhere:  # other runs than those of the sweep are asked for, it seems
+                continue
+            raise ConfigError(f"{which} of the sweep's table: {said}") from exc
+        keys.append(key)
+    return None if names and not keys else keys
 
 
 def usual_metric(runs: RunSet, declared: Mapping[str, Any]) -> list[str]:

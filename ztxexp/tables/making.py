@@ -24,7 +24,7 @@ from ztxexp.tables.marks import marked
 from ztxexp.tables.model import Cell, Col, Metric, Place, Row, Table, Values
 from ztxexp.tables.options import DECLARED_TOO, Options
 from ztxexp.tables.tests import tested
-from ztxexp.tables.transposing import transposed, turned
+from ztxexp.tables.transposing import transposed
 from ztxexp.text.wording import option
 from ztxexp_core.errors import ConfigError
 
@@ -173,10 +173,7 @@ def _plain(
     metrics = tuple(_metric(name, asked, labels, cells, str(groups.runs.root)) for name in names)
     scope, separable = asked.scope
     if scope is None:
-        lines, single = (cols, "column") if asked.transpose else (rows, "row")
-        scope = single if len(lines) < 2 else turned(single)
-    elif asked.transpose:
-        scope = turned(scope)
+        scope = "row" if len(rows) < 2 else "column"
     table = Table(
         metrics,
         tuple(over),

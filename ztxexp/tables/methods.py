@@ -89,13 +89,15 @@ class TableMethods:
                 ``{"lr": {0.001: "small"}}``.
             groups: a key of the rows whose values make groups of rows, or the values of the first
                 key by title of the group.
-            averages: ``"average"`` and ``"average rank"``, or ``True`` for both: rows of means over
-                the rows, and of the mean ranks of the columns, over rows that have all columns.
+            averages: ``"average"`` and ``"average rank"``, or ``True`` for both, of each row:
+                columns at the right, over columns that have all rows. With ``highlight="row"``,
+                where columns are compared, of each column: rows below.
             reported: a CSV file of values that others have reported, with columns named as keys and
                 metrics, ``METRIC std``, ``name``, ``n``, ``unit`` and ``source``; values are in
                 the unit of the runs, before percent, or in per cent where ``unit`` is ``%``. They
                 are marked as reported, and no test is made with them.
-            transpose: rows become columns.
+            transpose: the same table turned: rows become columns, and where the best of each
+                column was looked for, it is that of each row.
             where: a condition on configuration and metrics, ``"lr > 0.01"``.
             at: which value of a curve is the metric: ``"last"``, ``"best"``, ``"best:METRIC"`` or a
                 step; ``None``: what was returned.

@@ -48,7 +48,8 @@ def is_percentage(cell: Cell, table: Table) -> bool:
 def title_of(table: Table, col: Col) -> str:
     """Return the title of a column on one line, ``lr=0.001 accuracy (%)``."""
     metric = table.metric(col.metric) if col.metric else None
-    unit = f" ({metric.unit})" if metric is not None and metric.unit else ""
+    has_unit = metric is not None and metric.unit and col.kind != "average rank"
+    unit = f" ({metric.unit})" if metric is not None and has_unit else ""
     if col.kind != "data":
         parts = [" ".join(filter(None, dict.fromkeys(col.labels)))]
     else:

@@ -16,7 +16,7 @@ def transposed(table: Table) -> Table:
     rows = [
         Row(
             (*col.values, *((col.metric,) if named else ())),
-            (*col.labels, *((table.metric(col.metric).title,) if named else ())),
+            (*col.labels, *((_metric_of(table, col),) if named else ())),
             0,
             col.kind,
             col.metric if named else "",
@@ -38,6 +38,11 @@ def transposed(table: Table) -> Table:
         groups=("",),
         highlight=" ".join([turned(scope[0]), *scope[1:]]),
     )
+
+
+def _metric_of(table: Table, col: Col) -> str:
+    metric = table.metric(col.metric)
+    return metric.label if col.kind == "average rank" else metric.title
 
 
 def turned(scope: str) -> str:

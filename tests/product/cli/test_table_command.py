@@ -51,7 +51,7 @@ def test_options_are_those_of_the_method(run, root):
     assert out.splitlines()[0].split() == ["data", "model=SVM", "model=mlp"]
     assert out.splitlines()[1].split()[:3] == ["digits", "Acc.", "↑"]
     assert "2 settings left out" in err and "half of the 95 % confidence interval" in err
-    assert "* best of each column and metric" in err
+    assert "* best of each row; _ second best" in err
 
 
 def test_marks_are_for_tables_and_not_for_columns(run):
@@ -146,6 +146,48 @@ def test_a_sweep_declares_more_than_keys(root, capsys):
     out, err = capsys.readouterr()
     assert "accuracy in percent" in err and "standard error" in err
     assert len(out.splitlines()[1].split("\t")[1].split(" ")[0].partition(".")[2]) == 3
+
+
+def declare(root, **table):
+    launches = root / ".ztxexp" / "launches"
+    launches.mkdir(parents=True)
+    (launches / "1.jsonl").write_text(json.dumps({"id": "1", "sweep": {"table": table}}) + "\n")
+
+
+def test_what_is_asked_for_leaves_the_other_declared_keys(root):
+    from ztxexp import ConfigError, ResultAnalyzer
+
+    declare(root, rows="model", cols="data", metric="accuracy, loss")
+    analyzer = ResultAnalyzer(root)
+
+    def keys(**given):
+        table = analyzer.table(**given)
+        return table.row_keys, table.col_keys
+
+    assert keys() == (("model",), ("data",))
+    assert [one.name for one in analyzer.table().metrics] == ["accuracy", "loss"]
+    assert keys(rows=["model", "seed"], over=[]) == (("model", "seed"), ("data",))
+    assert keys(cols="model")[1] == ("model",)
+    assert keys(rows="data") == (("data",), ())
+    assert keys(rows="model", cols=[]) == (("model",), ())
+    with pytest.raises(ConfigError, match="makes rows and columns"):
+        analyzer.table(rows="data", cols="data")
+
+
+def test_declared_keys_may_be_joined_by_commas_and_are_named_as_declared(root, capsys):
+    declare(root, rows="model,data", metric="accuracy")
+    with pytest.raises(SystemExit) as done:
+        main(["table", "-C", str(root), "--format", "csv"])
+    assert not done.value.code and capsys.readouterr().out.startswith("model,data,")
+
+
+def test_a_declared_key_that_no_run_has_is_named_as_the_sweeps(root, capsys):
+    declare(root, rows="modle", metric="accuracy")
+    with pytest.raises(SystemExit) as done:
+        main(["table", "-C", str(root)])
+    said = capsys.readouterr().err
+    assert done.value.code and "rows of the sweep's table: " in said and "--rows" not in said
+    assert "'model'" in said
 
 
 @pytest.mark.parametrize("colours", [True, False])

@@ -192,7 +192,7 @@ def test_ranks_are_those_of_pandas(values):
 
 def test_averages_are_over_complete_rows_only(tmp_path):
     analyzer = write(tmp_path, skip=[("svm", "wine")])
-    table = analyzer.table("data", "model", "accuracy", averages=True)
+    table = analyzer.table("data", "model", "accuracy", averages=True, highlight="row")
     frame = analyzer.to_dataframe()
     wide = frame.groupby(["data", "model"])["accuracy"].mean().unstack().dropna()
     assert [row.kind for row in table.rows[-2:]] == ["average", "average rank"]
@@ -208,7 +208,9 @@ def test_averages_are_over_complete_rows_only(tmp_path):
         "Averages are over 2 of 3 rows, those that have all columns; rank 1 is the best of the "
         "columns."
     )
-    turned = analyzer.table("data", "model", "accuracy", averages="rank", transpose=True)
+    turned = analyzer.table(
+        "data", "model", "accuracy", averages="rank", transpose=True, highlight="row"
+    )
     assert turned.cols[-1].kind == "average rank" and turned.rows[0].labels == ("logistic",)
     assert "2 of 3 columns, those that have all rows" in " ".join(turned.footer)
 
@@ -217,8 +219,53 @@ def test_averages_that_make_no_sense_are_refused(tmp_path):
     analyzer = write(tmp_path)
     with pytest.raises(ConfigError, match="averages are over rows"):
         analyzer.table([], "model", "loss", averages=True, where="data == 'wine'")
-    with pytest.raises(ConfigError, match="ranks are among columns"):
+    with pytest.raises(ConfigError, match="over columns, and there is only one"):
         analyzer.table("model", [], "loss", averages="rank", where="data == 'wine'")
+    with pytest.raises(ConfigError, match="ranks are among rows"):
+        analyzer.table([], "data", "loss", averages="rank", highlight="column")
+
+
+def test_each_row_has_its_average_and_rank_where_rows_are_compared(tmp_path):
+    analyzer = write(tmp_path, skip=[("svm", "wine")])
+    table = analyzer.table("model", "data", "accuracy", averages=True, percent=True)
+    frame = analyzer.to_dataframe()
+    wide = frame.groupby(["model", "data"])["accuracy"].mean().unstack().dropna(axis=1)
+    assert [col.kind for col in table.cols[-2:]] == ["average", "average rank"]
+    assert [row.kind for row in table.rows] == ["data"] * 3
+    for i, row in enumerate(table.rows):
+        model = row.values[0]
+        ranked = wide.rank(ascending=False).loc[model].mean()
+        assert table.cells[i, 3].value == pytest.approx(wide.loc[model].mean())
+        assert table.cells[i, 4].value == pytest.approx(ranked)
+    (said,) = [line for line in table.footer if line.startswith("Averages")]
+    assert "over 2 of 3 columns, those that have all rows; rank 1 is the best of the rows" in said
+    best = labels(table.rows).index(("mlp",))
+    assert emphasis(table.cells[best, 3], table) == emphasis(table.cells[best, 4], table) == "bold"
+    header = table.to_csv().split("\n")[0]
+    assert "average (%) mean" in header and "average rank mean" in header
+    for text in (table.to_latex(), table.to_markdown(), table.to_html(), str(table)):
+        assert "average rank" in text and "1.00" in text
+    assert rebuilt(json.loads(json.dumps(table.source))).cells == table.cells
+    turned = analyzer.table("model", "data", "accuracy", averages=True, transpose=True)
+    assert [row.kind for row in turned.rows[-2:]] == ["average", "average rank"]
+    assert "over 2 of 3 rows, those that have all columns" in " ".join(turned.footer)
+    several = analyzer.table("model", "data", ["accuracy", "loss"], averages=True)
+    assert [(c.kind, c.metric) for c in several.cols[-2:]] == [
+        ("average rank", "accuracy"),
+        ("average rank", "loss"),
+    ]
+    assert "average rank" in several.to_latex()
+
+
+@pytest.mark.parametrize("highlight", [None, "column", "row", "table"])
+def test_a_transposed_table_is_the_same_turned(tmp_path, highlight):
+    given = {"test": "permutation", "highlight": highlight, "averages": "average"}
+    analyzer = write(tmp_path)
+    table = analyzer.table("model", "data", "accuracy", **given)
+    turned = analyzer.table("model", "data", "accuracy", transpose=True, **given)
+    assert {(j, i): cell for (i, j), cell in table.cells.items()} == turned.cells
+    other = {"column": "row", "row": "column", "table": "table"}
+    assert turned.highlight == other[table.highlight]
 
 
 # ---- several metrics, transposed ---------------------------------------------------------------
