@@ -112,9 +112,10 @@ def _events(file) -> Iterator[tuple[str, dict]]:
 
 
 @contextlib.contextmanager
-def served(root: Path, *words: object, **variables: str) -> Iterator[Served]:
+def served(root: Path, *words: object, make: bool = True, **variables: str) -> Iterator[Served]:
     """Start ``ztxexp ui`` on a root, on a free port, without a browser."""
-    root.mkdir(exist_ok=True)
+    if make:
+        root.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "ztxexp", "ui", "-C", str(root), "--no-browser"]
     given = list(map(str, words))
     process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.cli.shared import json_option, print_json, root_option
+from ztxexp.cli.output import say
+from ztxexp.cli.shared import checked_root, json_option, new_root_option, print_json
 from ztxexp.text.format import sanitize_for_terminal
 
 if TYPE_CHECKING:  # imported when something is read
@@ -22,7 +24,7 @@ _LOOK_SEC = 1.0
 
 
 @click.command("status")
-@root_option
+@new_root_option
 @click.option("--watch", is_flag=True, help="Go on showing it until all launches have ended.")
 @click.option("--wait", is_flag=True, help="Wait until no launch is under way.")
 @click.option(
@@ -42,7 +44,9 @@ def command(root: Path, watch: bool, wait: bool, stalled_after: float, as_json: 
     """
     from ztxexp.progress.status import StatusReader
 
-    reader = StatusReader(root)
+    if watch and not as_json:
+        _wait_for(root)
+    reader = StatusReader(checked_root(root))
     if watch and not as_json:
         from ztxexp.cli import watching
 
@@ -52,6 +56,15 @@ def command(root: Path, watch: bool, wait: bool, stalled_after: float, as_json: 
         return _wait(reader, stalled_after, as_json)
     _print(reader.read(), as_json)
     return 0
+
+
+def _wait_for(root: Path) -> None:
+    """Wait until a sweep has made the results root."""
+    if os.path.lexists(root):
+        return
+    say(f"there is no results folder at {root} yet: waits for the first run; Ctrl-C ends it")
+    while not os.path.lexists(root):
+        time.sleep(_LOOK_SEC)
 
 
 def _wait(reader: Any, stalled_after: float, as_json: bool) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ztxexp.cli.output import say
-from ztxexp.cli.shared import root_option
+from ztxexp.cli.shared import checked_root, new_root_option
 from ztxexp.results.to_type import line_to_type
 from ztxexp.text.format import short_path
 from ztxexp_core.errors import ConfigError
@@ -25,7 +25,7 @@ _PORTS = 65_535
 
 
 @click.command("ui")
-@root_option
+@new_root_option
 @click.option(
     "--port",
     type=click.IntRange(0, _PORTS),
@@ -53,17 +53,21 @@ def command(
     """Show the report as a page that is live while a sweep runs; stop and tag runs from it.
 
     Only this machine is answered, and only who has the address that is printed. Over ssh: open the
-    tunnel that is printed, and the address on your own machine.
+    tunnel that is printed, and the address on your own machine. Where there is no results root
+    yet, the page waits for the first run.
     """
     seconds = _seconds(idle)
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
-        return _report_instead(root, not no_browser)
+        return _report_instead(checked_root(root), not no_browser)
     from ztxexp.server.guard import Keys
     from ztxexp.server.serving import Options, can_open_browser, listen, serve
 
+    root, waits = _found(root)
     address = listen(host, port)
     keys = Keys(address.port)
     with address.sock:
+        if waits:
+            say(waits)
         _explain(root, host, address)
         click.echo(address.url(keys.token))
         sys.stdout.flush()
@@ -75,6 +79,17 @@ def command(
         if serve(root, str(root), address, keys, options):
             say(f"nobody came for {idle}; ended")
     return 0
+
+
+def _found(root: Path) -> tuple[Path, str]:
+    """Return the absolute path of the root, and what is to be said where it is not there yet."""
+    try:
+        return checked_root(root), ""
+    except ConfigError as exc:
+        problem = str(exc).partition(";")[0]
+        if os.path.lexists(root):
+            raise
+        return Path(os.path.abspath(root)), f"{problem} yet: the page waits for the first run"
 
 
 def _explain(root: Path, host: str, address: Address) -> None:

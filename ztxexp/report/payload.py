@@ -64,7 +64,7 @@ def payload(
         >>> payload(RunTable.read("results"))["runs"]["id"]
         ['3f2a', '91bc']
     """
-    with _quietly():
+    with quietly():
         succeeded = table.filtered(statuses=SUCCEEDED)
         metrics = ranked_metrics(succeeded)
         best, groups = _ranked(table, succeeded, metrics)
@@ -92,7 +92,7 @@ def payload(
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Leave out what this thread logs: the notes of the page say it."""
     thread = threading.get_ident()
 

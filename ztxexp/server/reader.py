@@ -8,9 +8,12 @@ then means, effects and failures.
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,14 @@ from ztxexp.analysis.curve_points import read_points
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.report.columns import runs_of
 from ztxexp.report.curves import curves_of
-from ztxexp.report.payload import launches_of, payload
+from ztxexp.report.payload import launches_of, payload, quietly
 from ztxexp.report.schema import Column, Delta, Payload, Runs
 from ztxexp.results.columns import ColumnTable, Object
+from ztxexp.results.names import NamedRuns
 from ztxexp.server.watching import Change, Watch
 from ztxexp.text.format import encodable
-from ztxexp_core.records import RUN_STATUS_RUNNING
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING
+from ztxexp_core.store.files import RunFiles, is_folder
 from ztxexp_core.store.run_folder import effective_record
 
 _SHARE, _SHARE_OF_PARTS = 10, 30  # what has taken a second is not done again for so many
@@ -87,6 +92,7 @@ class RootReader:
         self._table: RunTable | None = None
         self._columns = _Columns()
         self._running: dict[str, Object] = {}  # records of the runs under way
+        self._of_failed: dict[str, tuple[tuple[int, int], Object]] = {}  # what they logged last
         self._changed: set[str] = set()
         self._told_of: set[str] = set()  # by other threads
         self._grown: set[str] = set()
@@ -160,7 +166,7 @@ class RootReader:
         """Read the runs again, and tell of those that have changed."""
         before = self._table
         with self._table_due:
-            self._table = table = _with_logged(RunTable.read(self.root))
+            self._table = table = self._with_logged(self._read())
             self._running = _running(table)
             changed, self._changed = self._changed | _named_anew(before, table), set()
             goes_on = before is not None and self._fits(before, table, changed)
@@ -169,6 +175,16 @@ class RootReader:
             return self._told(changed | self._grown)
         self.state += before is not None
         return self._anew()
+
+    def _read(self) -> RunTable:
+        """Return the runs; none where the root has not been made yet."""
+        waits = self._table is None or not len(self._table)
+        if not waits or is_folder(self.root):
+            return RunTable.read(self.root)
+        with quietly(), tempfile.TemporaryDirectory() as empty:
+            runs = RunTable.read(empty).runs
+        runs = dataclasses.replace(runs, root=os.path.abspath(self.root))
+        return _NoRuns(runs, NamedRuns(runs.root, runs.names, runs.run, runs.config), range(0))
 
     def _anew(self) -> Event:
         """Return that everything is to be read anew."""
@@ -200,7 +216,7 @@ class RootReader:
             with self._curves_due:
                 at = [place for place, name in enumerate(table.runs.names) if name in wanted]
                 if wanted & self._grown:
-                    self._table = table = _with_logged(table, wanted & self._grown)
+                    self._table = table = self._with_logged(table, wanted & self._grown)
                 if not self._columns.metrics.issuperset(table.chosen(at).metrics.names()):
                     return self._anew()
                 delta["runs"] = _runs_of(table, at, self._columns)
@@ -216,6 +232,51 @@ class RootReader:
             with self._parts_due:
                 delta.update(self._new_parts(self._payload()))
         return Event(self.state, delta)
+
+    def _with_logged(self, table: RunTable, names: Iterable[str] | None = None) -> RunTable:
+        """Return the runs with what those that have not succeeded logged last as their metrics.
+
+        What a run has saved itself stands above what it has logged.
+
+        Args:
+            table: the runs.
+            names: only these are read again; ``None``: all that are under way or have failed.
+        """
+        runs, wanted = table.runs, None if names is None else set(names)
+        statuses = runs.run.column("status")
+        logged: dict[int, Object] = {}
+        for at, (name, status) in enumerate(zip(runs.names, statuses, strict=True)):
+            if wanted is not None and name not in wanted:
+                continue
+            if status == RUN_STATUS_RUNNING:
+                last = _last_logged(f"{runs.root}/{name}")
+            elif status == RUN_STATUS_FAILED:
+                (saved,) = runs.metrics.at([at])
+                last = {**self._last_of_failed(f"{runs.root}/{name}"), **(saved or {})}
+            else:
+                continue
+            if last:
+                logged[at] = last
+        if not logged:
+            return table
+        metrics = runs.metrics
+        with_last = ColumnTable(
+            metrics.size, metrics.groups, {**metrics.overrides, **logged}, metrics.unread
+        )
+        replaced = dataclasses.replace(runs, metrics=with_last)
+        return RunTable(replaced, table.names, table.places, table.whole or table, table.logged)
+
+    def _last_of_failed(self, folder: str) -> Object:
+        """Return what a run that failed has logged last; read once."""
+        try:
+            status = os.stat(RunFiles(folder).curve)
+        except OSError:
+            return {}
+        mark = status.st_mtime_ns, status.st_size
+        known = self._of_failed.get(folder)
+        if known is None or known[0] != mark:
+            self._of_failed[folder] = known = mark, _last_logged(folder)
+        return known[1]
 
     def _new_parts(self, whole: Payload) -> Delta:
         """Return means, effects, failures and notes that have changed since they were told."""
@@ -233,6 +294,15 @@ class RootReader:
         whole = payload(self._table, self._called, live=True, state=self.state)
         _add_elapsed(whole["runs"])
         return whole
+
+
+class _NoRuns(RunTable):
+    """The runs of a root that is not there yet: nothing is read below it."""
+
+    @cached_property
+    def functions(self) -> list[str | None]:
+        """None."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -310,27 +380,5 @@ def _named_anew(before: RunTable | None, table: RunTable) -> set[str]:
     return {name for name, *said in now if known.get(name) != tuple(said)}
 
 
-def _with_logged(table: RunTable, names: Iterable[str] | None = None) -> RunTable:
-    """Return the runs with what those under way have logged last as their metrics.
-
-    Args:
-        table: the runs.
-        names: only these are read again; ``None``: all that are under way.
-    """
-    runs, wanted = table.runs, None if names is None else set(names)
-    statuses = runs.run.column("status")
-    logged: dict[int, Object] = {}
-    for at, (name, status) in enumerate(zip(runs.names, statuses, strict=True)):
-        if status == RUN_STATUS_RUNNING and (wanted is None or name in wanted):
-            curves = read_points(f"{runs.root}/{name}")
-            last: Object = {metric: points[max(points)] for metric, points in curves.items()}
-            if last:
-                logged[at] = last
-    if not logged:
-        return table
-    metrics = runs.metrics
-    with_last = ColumnTable(
-        metrics.size, metrics.groups, {**metrics.overrides, **logged}, metrics.unread
-    )
-    replaced = dataclasses.replace(runs, metrics=with_last)
-    return RunTable(replaced, table.names, table.places, table.whole or table, table.logged)
+def _last_logged(folder: str) -> Object:
+    return {metric: points[max(points)] for metric, points in read_points(folder).items()}

@@ -19,6 +19,7 @@ from ztxexp_core.store.files import LAUNCHES, shared_folder
 from ztxexp_core.store.run_folder import run_names
 
 _IN_TURN = 10  # looks in which every run is looked at once
+_NOT_YET = -1
 _LIST_AGAIN = 60  # looks; the root's date would tell in any case but a very quick change
 _RECORD, _CURVE, _TAGS = "run.json", "metrics.jsonl", "tags.jsonl"
 Mark = bytes
@@ -65,7 +66,7 @@ class Watch:
     def __init__(self, root: Path):
         self._root = str(root)
         self._names: list[str] = []
-        self._root_date = -1
+        self._root_date = _NOT_YET
         self._records: dict[str, Mark] = {}
         self._beside: dict[str, dict[str, Mark]] = {_CURVE: {}, _TAGS: {}}
         self._turn = 0
@@ -83,7 +84,7 @@ class Watch:
             under_way: folders of the runs that are known to be under way.
 
         Raises:
-            OSError: the root cannot be read.
+            OSError: the root cannot be read, though it once could.
         """
         change = Change(launches=self._launches.look())
         first = not self._turn
@@ -108,7 +109,12 @@ class Watch:
 
     def _list(self, change: Change) -> bool:
         """List the runs again where the root has changed; return whether there are others."""
-        date = os.stat(self._root).st_mtime_ns
+        try:
+            date = os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            if self._root_date == _NOT_YET:  # a sweep will make it
+                return False
+            raise
         if date == self._root_date and self._turn % _LIST_AGAIN:
             return False
         self._root_date = date

@@ -162,3 +162,17 @@ def test_help_imports_no_server():
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
     )
     assert shown.stdout.strip() == "[]", shown.stderr
+
+
+def test_it_starts_before_there_is_a_results_root(tmp_path):
+    with served(tmp_path / "results", make=False) as page:
+        page.open()
+        assert page.data()["runs"]["id"] == []
+        assert not (tmp_path / "results").exists()
+        write_run(tmp_path / "results", "20260301_101500_0001", metrics={"loss": 0.5})
+        until = time.monotonic() + 20
+        while not page.data()["runs"]["id"]:
+            assert time.monotonic() < until
+            time.sleep(0.3)
+        page.end()
+        assert "the page waits for the first run" in page.process.stderr.read()

@@ -181,3 +181,18 @@ def test_list_shows_the_runs_that_the_page_shows(
     assert code == 0, text
     listed = json.loads(text[text.index("[") : text.rindex("]") + 1])
     assert [one["run"] for one in listed] == ids
+
+
+def test_the_command_of_curves_leaves_out_what_the_page_leaves_out(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    with opened(browser, f"{address}#by=config:opt") as page:
+        page.locator("#curves").scroll_into_view_if_needed()
+        page.get_by_text("1 run that failed is left out").wait_for()
+        command = page.locator("#curves .command code").inner_text()
+        drawn = page.locator("#curves .legend .n").all_inner_texts()
+    assert "--status succeeded" in command
+    code, text = _run(command.replace("-o curves.pdf", "--format json"), tmp_path)
+    assert code == 0, text
+    points = json.loads(text[text.index("[") : text.rindex("]") + 1])
+    assert len({one["run_id"] for one in points}) == sum(int(one[2:]) for one in drawn) == 17

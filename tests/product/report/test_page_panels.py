@@ -85,7 +85,8 @@ def test_keys_metric_axes_and_smoothing_are_chosen_and_said(page: Any) -> None:
     assert "weight 0.60" in note and "Log axes" in note
     command = page.locator("#curves .command code").inner_text()
     assert command == (
-        "ztxexp curves valid/accuracy --by lr --logy --smooth 0.60 -o curves.pdf -C results_digits"
+        "ztxexp curves valid/accuracy --by lr --logy --smooth 0.60 --status running,succeeded "
+        "-o curves.pdf -C results_digits"
     )
 
 

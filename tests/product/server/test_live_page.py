@@ -222,3 +222,13 @@ def test_it_is_usable_on_a_phone_in_the_dark(browser: Any, sweep: tuple[Path, Se
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.locator(f"{_ROWS} a, {_ROWS} button").first.click()
         assert page.get_by_role("button", name="Stop this run").is_visible()
+
+
+def test_a_page_that_is_opened_before_the_sweep_comes_alive(browser: Any, tmp_path: Path) -> None:
+    with served(tmp_path / "results", make=False) as server, open_page(browser, server) as page:
+        page.get_by_text("Waiting for the first run").wait_for()
+        with launched(tmp_path, "process_pool", 2):
+            at_work(tmp_path, 2)
+            wait(page, lambda: statuses(page) == ["running", "running"])
+            head = page.locator(".under-way")
+            wait(page, lambda: head.count() == 1 and "of 3 runs done" in head.inner_text())

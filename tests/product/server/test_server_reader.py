@@ -305,3 +305,33 @@ def test_what_a_look_that_failed_has_noticed_is_told_by_the_next(
     for _ in range(3):
         page.take(reader.look())
     assert page.shown() == Page(RootReader(tmp_path, "results")).shown()
+
+
+def test_a_root_that_is_not_there_yet_is_empty_until_a_sweep_makes_it(tmp_path, at_once):
+    root = tmp_path / "results"
+    reader = RootReader(root, "results")
+    page = Page(reader)
+    assert (page.payload["runs"]["id"], page.payload["title"]) == ([], "results")
+    reader.look()
+    assert not root.exists()
+    write_run(root, "a", metrics={"loss": 0.5}, config={"lr": 1})
+    page.take(reader.look())
+    assert page.payload["runs"]["name"] == ["a"]
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError):
+        reader.look()
+
+
+def test_what_a_run_has_logged_stays_when_it_fails(tmp_path, at_once):
+    folder = running(tmp_path, "a")
+    log(folder, 0, loss=0.9)
+    reader = RootReader(tmp_path, "results")
+    page = Page(reader)
+    put(folder / "run.json", {**json.loads((folder / "run.json").read_text()), "status": "failed"})
+    page.take(reader.look())
+    runs = page.payload["runs"]
+    assert runs["status"] == ["failed"]
+    assert [one["values"] for one in runs["columns"] if one["key"] == "loss"] == [[0.9]]
+    put(folder / "metrics.json", {"loss": 0.8})  # what it has saved itself counts
+    fresh = Page(RootReader(tmp_path, "results")).payload["runs"]
+    assert [one["values"] for one in fresh["columns"] if one["key"] == "loss"] == [[0.8]]

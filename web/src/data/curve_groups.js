@@ -22,16 +22,18 @@ export function curveGroups(model, runs, metric, by) {
   const having = runs.filter((at) => series.has(at));
   const keys = keysOf(model, by);
   let failed = 0;
+  const counting = new Set(); // statuses of the runs that count
   const groups = grouped(model, having, keys).map((group) => {
     const well = group.runs.filter((at) => status[at] !== "failed");
     const counted = well.length ? well : group.runs;
     failed += group.runs.length - counted.length;
+    for (const at of counted) counting.add(status[at]);
     const curves = latest(model, counted).map((at) => ({ at, ...series.get(at) }));
     return { key: group.key, label: group.key, first: group.runs[0], curves, end: endOf(curves) };
   });
   groups.sort((one, other) => byValues(keys, one.first, other.first));
   const over = model.varying.filter((column) => !keys.includes(column)).map((column) => column.name);
-  return { groups: groups.slice(0, MOST), left: Math.max(0, groups.length - MOST), over, failed };
+  return { groups: groups.slice(0, MOST), left: Math.max(0, groups.length - MOST), over, failed, statuses: [...counting].sort() };
 }
 
 function byValues(keys, one, other) {

@@ -138,6 +138,25 @@ export class View {
     return sorted(this.visible, (at) => column.values[at], sort.down);
   }
 
+  /** Return whether another group looks the same but for the version of the code. */
+  differsInCode(group) {
+    if (!this.model.mixedCode) return false;
+    if (this.alike_?.of !== this.groups()) {
+      const times = new Map();
+      for (const one of this.groups()) {
+        const seen = this.seen(one);
+        times.set(seen, (times.get(seen) ?? 0) + 1);
+      }
+      this.alike_ = { of: this.groups(), times };
+    }
+    return this.alike_.times.get(this.seen(group)) > 1;
+  }
+
+  seen(group) {
+    const [first] = group.runs;
+    return `${this.model.payload.runs.function[first]} ${this.model.label(first, this.model.keys)}`;
+  }
+
   /** Return groups of the visible runs that differ in the seed alone, in order. */
   groups() {
     if (this.groups_) return this.groups_;

@@ -3,6 +3,7 @@
 import { button, el, put } from "../dom.js";
 import { command, flag } from "../data/command.js";
 import { inShort, short, withSpread } from "../data/format.js";
+import { NARROW } from "./cells.js";
 import { commandLine, panel, select } from "./panel.js";
 import { targetOf, targets } from "./target.js";
 
@@ -40,8 +41,9 @@ export class Best {
     const direction = column?.mode ? `${column.mode === "max" ? "Highest" : "Lowest"} mean of ${metric} first${column.source ? ` (${column.source})` : ""}. ` : "";
     this.panel.say(`${direction}Mean \u00b1 standard deviation over seeds, of runs that succeeded.`);
     const keys = [...new Set(rows.flatMap((row) => Object.keys(row.values)))];
+    const head = [keys.map((key) => el("th", { scope: "col" }, key)), el("th", { scope: "col", class: "number" }, metric)];
     put(this.place, el("table", { class: "plain" },
-      el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "#"), keys.map((key) => el("th", { scope: "col" }, key)), el("th", { scope: "col", class: "number" }, metric), el("th", { scope: "col", class: "number" }, "n"), el("th", { scope: "col" }, "seeds"), el("th", { scope: "col" }, el("span", { class: "sr" }, "actions")))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "#"), inOrder(head), el("th", { scope: "col", class: "number" }, "n"), el("th", { scope: "col" }, "seeds"), el("th", { scope: "col" }, el("span", { class: "sr" }, "actions")))),
       el("tbody", {}, rows.map((row, at) => this.row(row, at, keys)))));
     this.command.show(command("best", root, metric, column?.mode ? null : flag("--max")));
   }
@@ -54,13 +56,15 @@ export class Best {
     };
     return el("tr", {},
       el("td", { class: "number muted" }, at + 1),
-      keys.map((key) => el("td", {}, short(row.values[key]))),
-      el("td", { class: "number strong" }, withSpread(row.mean, row.std)),
+      inOrder([keys.map((key) => el("td", {}, short(row.values[key]))), el("td", { class: "number strong" }, withSpread(row.mean, row.std))]),
       el("td", { class: "number" }, row.n),
       el("td", { class: "muted" }, inShort(row.seeds.map((seed) => (typeof seed === "object" ? JSON.stringify(seed) : String(seed))))),
       el("td", {}, button(curvesOf(at + 1), select_, { class: "quiet" })));
   }
 }
+
+// Where there is little room, the number stands before the keys: it must not be cut.
+const inOrder = (cells) => (innerWidth < NARROW ? cells.reverse() : cells);
 
 function curvesOf(rank) {
   const parts = new DocumentFragment();

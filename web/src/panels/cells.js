@@ -6,6 +6,7 @@ import { isAbsent } from "../data/statistics.js";
 import { badge } from "./panel.js";
 
 const MOST = 24; // columns of keys, and of metrics, that are shown at first
+export const NARROW = 560; // of the window
 const SHOWN = 300; // characters of a long value
 
 /** Return the columns that are shown unless the reader chooses others. */
@@ -66,7 +67,27 @@ export function runCell(column, row, context) {
     return el("span", { class: "tags" }, (column.values[at] ?? []).map((tag) => el("span", { class: "tag" }, tag)));
   }
   const text = textIn(column, at);
+  if (column.part === "metrics" && text && context.model.payload.live && isLogged(context.model.payload.runs.status[at]) && !isAbsent(column.values[at])) {
+    return el("span", { class: "logged", title: "as logged last: the run has not succeeded" }, text);
+  }
   return words(text.length > SHOWN ? `${text.slice(0, SHOWN)}\u2026` : text);
+}
+
+/** Return whether what a live page shows of a run's metrics is what it has logged last. */
+export function isLogged(status) {
+  return status === "running" || status === "failed";
+}
+
+/** Return whether rows have a second line: where there is room for few columns. */
+export function hasSecondLine(model) {
+  model.twoLines ??= innerWidth < NARROW; // for good: rows have one height
+  return model.twoLines;
+}
+
+function secondLine(model, at, columns) {
+  if (!hasSecondLine(model)) return null;
+  const texts = columns.filter((column) => !isAbsent(column.values[at])).map((column) => textIn(column, at));
+  return el("span", { class: "second" }, texts.join(" \u00b7 "));
 }
 
 function nameOfRun(row, context) {
@@ -81,7 +102,7 @@ function nameOfRun(row, context) {
     data: { select: name },
   });
   const open = el("button", { type: "button", class: "run-link", tabindex: "-1", "aria-label": label, data: { run: name } }, runs.id[row.at]);
-  return el("span", { class: row.inGroup ? "run-cell inner" : "run-cell" }, box, open);
+  return el("span", { class: row.inGroup ? "run-cell inner" : "run-cell" }, box, el("span", { class: "named" }, open, secondLine(context.model, row.at, context.model.varying)));
 }
 
 /** Return the cell of a group of seeds. */
@@ -119,7 +140,8 @@ function nameOfGroup(row, context) {
     checked: all,
     data: { selectGroup: group.key },
   });
-  return el("span", { class: "run-cell" }, box, opener);
+  const code = context.view.differsInCode(group) ? el("span", { class: "tag" }, context.model.payload.runs.code[group.runs[0]] ?? "code not known") : null;
+  return el("span", { class: "run-cell" }, box, el("span", { class: "named" }, el("span", { class: "run-cell" }, opener, code), secondLine(context.model, group.runs[0], context.model.keys)));
 }
 
 function statusOfGroup(group, model) {
@@ -158,7 +180,7 @@ function sameInAll(column, group, absent) {
 
 /** Return the width of a column that its texts need, in pixels. */
 export function widthOf(column, model, isGrouped) {
-  if (column.id === "run") return isGrouped ? 132 : 104;
+  if (column.id === "run") return Math.max(hasSecondLine(model) ? 176 : 0, (isGrouped ? 132 : 104) + (isGrouped && model.mixedCode ? 34 : 0));
   if (column.id === "status") return isGrouped ? 118 : 92;
   if (column.id === "started") return 142;
   if (column.id === "error") return 320;

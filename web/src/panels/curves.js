@@ -98,10 +98,13 @@ export class Curves {
     const metric = this.currentMetric();
     this.node.hidden = metric === null;
     if (metric === null) return;
-    this.command.show(this.commandText(metric), state.selected.length ? ["the selection"] : this.view.beyond);
-    if (!isNear) return;
+    if (!isNear) {
+      this.showCommand(metric, null);
+      return;
+    }
     this.hasDrawn = true;
     const of = curveGroups(this.model, this.runs(), metric, state.by);
+    this.showCommand(metric, of);
     const lines = this.lines(of.groups);
     this.draw(lines, metric);
     this.sayWhat(of, lines, metric);
@@ -202,12 +205,22 @@ export class Curves {
     );
   }
 
-  commandText(metric) {
+  // A command names the statuses that count where the page leaves out runs that failed.
+  showCommand(metric, of) {
+    const beyond = this.store.state.selected.length ? ["the selection"] : [...this.view.beyond];
+    const leavesOut = of !== null && of.failed > 0;
+    const canSay = leavesOut && !of.statuses.includes("failed");
+    if (leavesOut && !canSay) beyond.push("leaving out runs that failed beside others");
+    this.command.show(this.commandText(metric, canSay ? of.statuses.join(",") : null), beyond);
+  }
+
+  commandText(metric, statuses) {
     const { state } = this.store;
+    const filters = this.view.filterOptions().map(([option, text]) => [option, option === "--status" && statuses ? statuses : text]);
     const by = state.by === null ? null : keysOf(this.model, state.by).map((column) => column.name).join(",");
     return command("curves", this.model.payload.root, metric, ["--by", by],
       flag("--raw", state.seeds), flag("--logx", state.xlog), flag("--logy", state.ylog), ["--smooth", state.smooth > 0 ? state.smooth.toFixed(2) : null],
-      ...this.view.filterOptions(), ["-o", "curves.pdf"]);
+      ...filters, ["-o", "curves.pdf"]);
   }
 
   describeTools() {

@@ -5,6 +5,7 @@ import { command } from "../data/command.js";
 import { bytes, clock, date, short } from "../data/format.js";
 import { get, post } from "../data/load.js";
 import { badge, commandLine } from "./panel.js";
+import { isLogged } from "./cells.js";
 import { tagEditor } from "./tags.js";
 
 export class Drawer {
@@ -77,14 +78,24 @@ export class Drawer {
         el("p", { class: "muted" }, this.model.label(at) || name)),
       status === "running" && live ? this.stopper(name) : null,
       runs.error[at] ? section("Error", el("pre", { class: "error" }, runs.error[at])) : null,
-      section("Metrics", pairs(this.model.metrics, at, true)),
+      section(live && isLogged(status) ? "Metrics, as logged last" : "Metrics", pairs(this.model.metrics, at, true)),
       section("Configuration", pairs(this.model.varying, at), this.constants(at)),
       section("Record", this.record(at, name)),
       this.tags(at, name),
     ];
-    this.more = more ?? el("div", {}, live ? section("Log", el("p", { class: "muted" }, "is read ...")) : null);
+    this.more = more ?? el("div", {}, live ? section("Log", el("p", { class: "muted" }, "is read ...")) : this.failureLog(at));
     put(this.node, parts, this.more, line.node);
     if (live) this.fetchMore(name);
+  }
+
+  /** Return the last lines that a report has of a failure of this kind. */
+  failureLog(at) {
+    const { failures, runs } = this.model.payload;
+    const failure = failures.find((one) => one.log && one.runs.includes(at));
+    if (!failure) return null;
+    const [first] = failure.runs;
+    return section("Log", first === at ? null : el("p", { class: "muted" }, `Of run ${runs.id[first]}, which failed in the same way.`),
+      el("pre", { class: "log", tabindex: "0", "aria-label": "last lines of the log" }, failure.log));
   }
 
   constants(at) {

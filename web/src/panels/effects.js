@@ -60,6 +60,7 @@ export class Effects {
         el("thead", { class: "sr" }, el("tr", {}, [effect.key, "interval", "mean", "settings"].map((head) => el("th", { scope: "col" }, head)))),
         el("tbody", {}, rows)),
       more > 0 ? el("p", { class: "muted" }, `${plural(more, "value")} more`) : null,
+      effect.notes?.length ? el("p", { class: "muted effect-notes" }, `${effect.notes.join("; ")}.`) : null,
       effect.interacts.map((text) => el("p", { class: "interacts" }, icon("warn"), el("span", {}, /^[\w.-]+$/.test(text) ? `Its effect depends on ${text}.` : text))));
   }
 }

@@ -36,6 +36,7 @@ export class Head {
       el("p", { class: "kind" }, payload.live ? "ztxexp, live" : "ztxexp report"),
       el("h1", {}, payload.title),
       this.numbers(),
+      this.underWay(),
       el("p", { class: "when" }, this.when()),
       this.notes(),
     );
@@ -54,6 +55,32 @@ export class Head {
     const parts = [...STATUSES, ...others].filter((one) => counts.get(one)).map((one) =>
       el("li", { class: one }, button(figure(counts.get(one), one), () => this.filter(one), { title: "Show these" })));
     return el("ul", { class: "numbers" }, all, parts);
+  }
+
+  /** Say how far the launches under way are, and about how long they still take. */
+  underWay() {
+    const { live, launches, runs } = this.model.payload;
+    if (!live) return null;
+    const living = launches.filter((launch) => launch.alive && launch.total > 0);
+    if (!living.length) return runs.name.length ? null : el("p", { class: "under-way" }, "Waiting for the first run: the page comes alive by itself.");
+    const total = living.reduce((sum, launch) => sum + launch.total, 0);
+    const since = living.reduce((least, launch) => Math.min(least, launch.started ?? Infinity), Infinity);
+    const took = [];
+    const atWork = [];
+    runs.status.forEach((status, at) => {
+      if (status === "running") atWork.push(runs.seconds[at] ?? 0);
+      // A run that has begun before may have been taken up again.
+      else if ((runs.started[at] ?? 0) >= since) took.push(runs.seconds[at] ?? 0);
+    });
+    const done = Math.min(took.length, total);
+    const text = `${count(done)} of ${plural(total, "run")} done`;
+    if (!done || done === total) return el("p", { class: "under-way" }, text);
+    const mean = took.reduce((sum, one) => sum + one, 0) / done;
+    const workers = living.reduce((sum, launch) => sum + Math.max(1, launch.workers), 0);
+    const waiting = Math.max(0, total - done - atWork.length);
+    const work = waiting * mean + atWork.reduce((sum, one) => sum + Math.max(0, mean - one), 0);
+    const left = work / Math.min(workers, Math.max(1, total - done));
+    return el("p", { class: "under-way" }, `${text} \u00b7 about ${clock(left)} left`);
   }
 
   filter(status) {

@@ -4,7 +4,7 @@ import { FormatModule, FrozenColumnsModule, MoveColumnsModule, ResizeColumnsModu
 import { announce, debounced, el, icon, put } from "../dom.js";
 import { count, plural, short } from "../data/format.js";
 import { command, flag } from "../data/command.js";
-import { groupCell, isNumber, runCell, usualColumns, widthOf } from "./cells.js";
+import { NARROW, groupCell, hasSecondLine, isNumber, runCell, usualColumns, widthOf } from "./cells.js";
 import { ariaSort, header, nextSort } from "./headers.js";
 import { chips } from "./chips.js";
 import { columnChooser } from "./columns.js";
@@ -15,9 +15,9 @@ import { commandLine, panel, popover, toggle } from "./panel.js";
 Tabulator.registerModule([FormatModule, FrozenColumnsModule, MoveColumnsModule, ResizeColumnsModule, ResizeTableModule]);
 
 const ROW = 34;
+const ROW_OF_TWO = 62; // with a second line
 const HIGHEST = 620;
 const SCROLLBAR = 16;
-const NARROW = 560; // of the window
 
 export class RunTable {
   constructor(context) {
@@ -55,8 +55,9 @@ export class RunTable {
     this.panel.tools.append(this.groupToggle.node, this.boxToggle.node, this.chooser.node);
     this.chips = el("div", { class: "chips" });
     this.count = el("span", { class: "count" });
-    this.place = el("div", { class: "runs" });
+    this.place = el("div", { class: this.row === ROW ? "runs" : "runs of-two-lines" });
     this.hidden = el("details", { class: "hidden-columns" });
+    this.selection = el("p", { class: "hidden-columns selection", hidden: true });
     this.more = el("p", { class: "hidden-columns", hidden: true });
     this.command = commandLine("the runs");
     put(
@@ -65,10 +66,17 @@ export class RunTable {
       this.problem,
       el("div", { class: "counting" }, this.count, this.chips),
       this.place,
+      this.selection,
       this.hidden,
       this.more,
       this.command.node,
     );
+  }
+
+  /** The height of a row; where there is little room, keys have a line of their own. */
+  get row() {
+    this.row_ ??= hasSecondLine(this.model) ? ROW_OF_TWO : ROW;
+    return this.row_;
   }
 
   /** Draw the table for the first time; it must stand in the page. */
@@ -78,12 +86,12 @@ export class RunTable {
       columns: this.definitions(),
       layout: "fitDataFill",
       height: this.height(),
-      rowHeight: ROW,
+      rowHeight: this.row,
       renderVerticalBuffer: 200,
       nestedFieldSeparator: false,
       movableColumns: true,
       autoResize: true,
-      placeholder: () => el("span", {}, "No run passes the filters."),
+      placeholder: () => el("span", {}, this.model.length ? "No run passes the filters." : "No run yet."),
       rowFormatter: (row) => this.dress(row),
       columnDefaults: { resizable: "header", minWidth: 56 },
     });
@@ -106,7 +114,7 @@ export class RunTable {
   // As high as its rows, up to what a window can show.
   height() {
     const head = this.store.state.boxes ? 76 : 42;
-    const rows = Math.max(3, this.list.length) * (ROW + 1);
+    const rows = Math.max(3, this.list.length) * (this.row + 1);
     return Math.min(head + rows + SCROLLBAR, HIGHEST, Math.max(260, Math.round(innerHeight * 0.78)));
   }
 
@@ -309,6 +317,8 @@ export class RunTable {
     if (state.grouped && model.seeds.length) text += ` in ${plural(view.groups().length, "group")}: mean \u00b1 standard deviation over ${model.seeds.map((one) => one.name).join(", ")}, n runs that succeeded`;
     if (state.selected.length) text += ` \u00b7 ${count(state.selected.length)} selected`;
     this.count.textContent = text;
+    this.selection.hidden = !state.selected.length || !model.seriesOf.size;
+    this.selection.textContent = `The curves show ${state.selected.length === 1 ? "the selected run" : `the ${count(state.selected.length)} selected runs`} alone; all other panels go on showing what passes the filters.`;
     this.problem.hidden = !view.problem;
     this.problem.textContent = view.problem ? `Not used: ${view.problem}.` : "";
     this.search.setAttribute("aria-invalid", String(Boolean(view.problem)));
