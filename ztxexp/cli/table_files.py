@@ -35,7 +35,7 @@ class ForPapers:
         siunitx: columns of siunitx.
         caption: of a float.
         ref: name of a float.
-        notes: whether the sentences below the table are printed.
+        notes: whether the sentences below the table are printed; ``"short"``: fewer.
         size: of the letters.
         macros: a file for the numbers.
         prefix: of the names of these.
@@ -44,7 +44,7 @@ class ForPapers:
     siunitx: bool = False
     caption: str | None = None
     ref: str | None = None
-    notes: bool = False
+    notes: bool | str = False
     size: str | None = None
     macros: str | None = None
     prefix: str | None = None
@@ -59,7 +59,7 @@ class ForPapers:
             "--siunitx": self.siunitx,
             "--caption": self.caption is not None,
             "--ref": self.ref is not None,
-            "--notes": self.notes,
+            "--notes": bool(self.notes),
             "--size": self.size is not None,
         }
         for name, is_given in given.items():
@@ -113,7 +113,14 @@ def file_options(command: _Command) -> _Command:
         click.option("--siunitx", is_flag=True, help="LaTeX: columns of the package siunitx."),
         click.option("--caption", metavar="TEXT", cls=Once, help="LaTeX: a float with a caption."),
         click.option("--ref", metavar="NAME", cls=Once, help=r"LaTeX: a float with this \label."),
-        click.option("--notes", is_flag=True, help="LaTeX: print what stands below the table."),
+        click.option(
+            "--notes",
+            is_flag=False,
+            flag_value="full",
+            type=click.Choice(["full", "short"]),
+            callback=lambda ctx, param, value: {"full": True, None: False}.get(value, value),
+            help="LaTeX: print what stands below the table; short: marks, spread, n and test.",
+        ),
         click.option("--size", metavar="SIZE", cls=Once, help="LaTeX: small, footnotesize, ..."),
         click.option(
             "--macros",

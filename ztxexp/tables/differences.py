@@ -195,5 +195,5 @@ def _of_marks(record: Record, cell: Cell | None) -> Iterator[str]:
         yield f"it is {text} now" if mark in cell.marks else f"it is no longer {text}"
     test, p = cell.test, record.get("p")
     if test is not None and test.p is not None and not _close(p, test.p):
-        before = f"{p:.3g}" if isinstance(p, (int, float)) else "none"
-        yield f"p is {test.p:.3g}, not {before}"
+        known = isinstance(p, (int, float))
+        yield f"p is {test.p:.3g}, not {p:.3g}" if known else f"it is tested now, p = {test.p:.3g}"

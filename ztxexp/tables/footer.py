@@ -9,6 +9,7 @@ from typing import Any
 from ztxexp.results.direction import ASKED
 from ztxexp.results.to_type import line_to_type
 from ztxexp.tables.facts import Facts
+from ztxexp.tables.layout import Labels
 from ztxexp.tables.model import MEDIAN, Cell, Table, text_of
 from ztxexp.tables.tests import EXACT_PAIRS, RESAMPLES, p_text
 from ztxexp.text.format import plural, short_value
@@ -30,11 +31,40 @@ _TESTS = {
     "bootstrap": f"Percentile bootstrap of the mean difference ({RESAMPLES} samples; with few "
     "seeds it is too sure, so p is at least 2/2^n)",
 }
+_SHORT_TESTS = {
+    "paired-t": "Paired t-test",
+    "permutation": "Permutation test",
+    "wilcoxon": "Wilcoxon signed-rank test",
+    "bootstrap": "Percentile bootstrap",
+}
 
 
 def footer_of(table: Table, facts: Facts) -> list[str]:
     """Return the sentences for below a table."""
     return [f"{line}." for line in _facts(table, facts)]
+
+
+def short_notes_of(table: Table) -> list[str]:
+    """Return the least that a caption has to say: marks, spread, n and test."""
+    counts = sorted({cell.n for cell in _own(table)}) or [0]
+    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {table.usual[0]}, or as a cell says"
+    lines = [legend_of(table)]
+    lines.append(
+        "One run in each cell" if counts == [1] else f"{_WHAT[table.show]}, {n}".capitalize()
+    )
+    if table.test is not None:
+        corrected = "Holm's correction" if table.correct == "holm" else "no correction"
+        over = ", ".join(map(names_of(table).key, table.over))
+        lines.append(
+            f"{_SHORT_TESTS[table.test]} paired by {over}, against {against_text(table)}; "
+            f"{corrected}; alpha = {table.alpha:g}"
+        )
+        lines += _signs(table)
+        tests = {at: cell.test for at, cell in table.cells.items() if cell.test is not None}
+        done = {at: one for at, one in tests.items() if one.p is not None}
+        if any(one.significant is None for one in done.values()):
+            lines += list(_impossible(table, tests, done))[:1]
+    return [f"{line}." for line in lines if line]
 
 
 def _facts(table: Table, facts: Facts) -> Iterator[str]:
@@ -45,7 +75,7 @@ def _facts(table: Table, facts: Facts) -> Iterator[str]:
     yield from facts.at
     yield from facts.averages
     yield from _of_tests(table)
-    yield from _runs(facts)
+    yield from _runs(table, facts)
     yield from _code(table, facts)
     if has_reported(table):
         path = Path(str(table.source["options"].get("reported"))).name
@@ -93,7 +123,7 @@ def _numbers(table: Table) -> Iterator[str]:
     for one in table.metrics:
         asked = one.source == ASKED
         mode = f" ({one.mode}{'' if asked else f', {one.source}'})" if one.mode else ""
-        metrics.append(f"{short_value(one.name)}{' in percent' if one.percent else ''}{mode}")
+        metrics.append(f"{one.label}{' in percent' if one.percent else ''}{mode}")
     counts = sorted({cell.n for cell in _own(table)}) or [0]
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {table.usual[0]}, or as a cell says"
     before = f"{', '.join(metrics)}: {_WHAT[table.show]}"
@@ -105,7 +135,7 @@ def _numbers(table: Table) -> Iterator[str]:
         yield f"{', '.join(metrics)}: {what}"
         yield from _without_run(_lacking(table))
         return
-    over = ", ".join(map(short_value, table.over))
+    over = ", ".join(map(names_of(table).key, table.over))
     lacking = _lacking(table)
     every = f"{_seeds(table.seeds)} in every cell" if not lacking else _uneven(table)
     if has_own_seeds(table):
@@ -141,15 +171,21 @@ def _lacking(table: Table) -> dict[str, Sequence[Any]]:
     """Return by cell the seeds that it lacks, those of several metrics once."""
     lacking: dict[str, Sequence[Any]] = {}
     for values, seeds in table.missing():
-        name = where(values)
+        name = where(table, values)
         if len(seeds) > len(lacking.get(name, ())):
             lacking[name] = seeds
     return lacking
 
 
-def where(values: Mapping[str, Any]) -> str:
-    """Return the name of a cell, ``hidden=16 lr=0.1``."""
-    pairs = (f"{short_value(key)}={short_value(value)}" for key, value in values.items())
+def names_of(table: Table) -> Labels:
+    """Return what keys and values of a table are called."""
+    return Labels(table.source["options"].get("labels"))
+
+
+def where(table: Table, values: Mapping[str, Any]) -> str:
+    """Return the name of a cell, ``hidden=16 lr=0.1``, with the labels of the table."""
+    names = names_of(table)
+    pairs = (f"{names.key(key)}={names.value(key, value)}" for key, value in values.items())
     return " ".join(pairs) or "The one cell"
 
 
@@ -178,7 +214,7 @@ def _of_tests(table: Table) -> Iterator[str]:
     else:
         correction = f"no correction for {plural(size, 'comparison')}"
     name = _TESTS.get(table.test) or _of_permutation(pairs)
-    over = ", ".join(map(short_value, table.over))
+    over = ", ".join(map(names_of(table).key, table.over))
     yield (
         f"{name}, two-sided, paired by {over} ({_pairs(pairs)}), against {against}; {correction}; "
         f"alpha = {table.alpha:g}"
@@ -199,7 +235,7 @@ def against_text(table: Table) -> str:
     if isinstance(table.against, str):
         best = "best of the runs" if has_reported(table) else "best"
         return f"the {best} {place_text(table)}, which the same runs have chosen"
-    return where(table.against)
+    return where(table, table.against)
 
 
 def _of_permutation(pairs: Sequence[int]) -> str:
@@ -223,16 +259,16 @@ def _signs(table: Table) -> Iterator[str]:
         if any(text_of(cell, table).sign == "§" for cell in table.cells.values()):
             yield "§ is the best of the runs where a reported value is better; it is compared with"
         return
-    baseline = where(table.against)
+    baseline = where(table, table.against)
     words = [("better", "† better"), ("worse", "‡ worse"), ("differs", "† other")]
     listed = ", ".join(text for mark, text in words if mark in marks)
     yield f"{listed} than {baseline}" if listed else f"No cell can be told from {baseline}"
 
 
 def _cell_name(table: Table, at: tuple[int, int]) -> str:
-    name = where(table.keys_of(at))
+    name = where(table, table.keys_of(at))
     several = len(table.metrics) > 1
-    return f"{short_value(table.cells[at].metric)} {name}" if several else name
+    return f"{table.metric(table.cells[at].metric).label} {name}" if several else name
 
 
 def _impossible(table: Table, tests: Mapping[Any, Any], done: Mapping[Any, Any]) -> Iterator[str]:
@@ -270,12 +306,13 @@ def _impossible(table: Table, tests: Mapping[Any, Any], done: Mapping[Any, Any])
 # ---- runs --------------------------------------------------------------------------------------
 
 
-def _runs(facts: Facts) -> Iterator[str]:
+def _runs(table: Table, facts: Facts) -> Iterator[str]:
+    names = names_of(table)
     for name, text in facts.no_number.items():
         if text:
-            yield f"{short_value(name)}: of {plural(facts.runs, 'run')} do not count {text}"
+            yield f"{names.key(name)}: of {plural(facts.runs, 'run')} do not count {text}"
     if facts.mixed:
-        keys = ", ".join(map(short_value, facts.mixed))
+        keys = ", ".join(map(names.key, facts.mixed))
         yield f"Runs of one cell differ in {keys}: means are over mixed settings"
     if facts.unlisted:
         yield f"{plural(facts.unlisted, 'setting')} left out, whose values are not listed"
@@ -300,7 +337,7 @@ def _code(table: Table, facts: Facts) -> Iterator[str]:
             f"{plural(facts.stale, 'run')} {'is' if facts.stale == 1 else 'are'} stale: newer runs "
             "are of a newer version of the code"
         )
-    mixed = {where(values): code for values, code in table.mixed()}
+    mixed = {where(table, values): code for values, code in table.mixed()}
     for cell, code in list(mixed.items())[:_SHOWN]:
         yield f"{cell} mixes versions of the code: {', '.join(code)}"
     if len(mixed) > _SHOWN:

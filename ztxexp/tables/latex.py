@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from ztxexp.tables.footer import short_notes_of
 from ztxexp.tables.heading import Frame, Head, Line, frame_of
 from ztxexp.tables.model import CellText, Place, Table, emphasis, text_of
 from ztxexp.tables.record import LATEX, written_record
-from ztxexp.tables.tex import escaped, foreign, label, number
+from ztxexp.tables.tex import foreign, label, number
 from ztxexp_core.errors import ConfigError
 
 _DAGGERS = {"†": r"^\dagger", "‡": r"^\ddagger", "§": r"^{\S}", "": ""}
@@ -30,7 +31,7 @@ def latex_text(
     siunitx: bool = False,
     caption: str | None = None,
     ref: str | None = None,
-    notes: bool = False,
+    notes: bool | str = False,
     position: str = "t",
     size: str | None = None,
     path: str | Path | None = None,
@@ -47,7 +48,8 @@ def latex_text(
         caption: a caption: the table becomes a float; an empty one is made of the notes alone.
         ref: a name for ``\ref``; the table becomes a float.
         notes: whether the sentences below the table are printed, in the caption of a float or in
-            small letters below the table; else they are comments.
+            small letters below the table; else they are comments. ``"short"``: the least that a
+            caption has to say: marks, spread, n and test.
         position: of the float.
         size: ``"small"``, ``"footnotesize"``, ...: the size of the letters.
         path: the file it is for, from which the results root is found again.
@@ -59,11 +61,15 @@ def latex_text(
     Example:
         >>> print(latex_text(table, caption="Accuracy on digits", notes=True))
     """
+    if notes not in (True, False, "short"):
+        raise ConfigError(
+            f"notes are printed (True), not printed (False) or 'short', not {notes!r}"
+        )
     frame = frame_of(table)
     writer = _Writer(table, frame, siunitx)
     body = [*writer.lines()]
     if notes and caption is None and ref is None:
-        body = [*body, *_small_notes(table)]
+        body = [*body, *_small_notes(table, notes)]
     if size is not None:
         if size not in _SIZES:
             raise ConfigError(f"size is one of {', '.join(_SIZES)}, not {size!r}")
@@ -80,14 +86,15 @@ def latex_text(
     return written_record(table, "\n".join(body), LATEX, writer.places, path, notes, asked)
 
 
-def _small_notes(table: Table) -> Iterator[str]:
+def _small_notes(table: Table, notes: bool | str) -> Iterator[str]:
     if table.footer:
         yield r"\par\smallskip"
-        yield rf"{{\footnotesize\noindent {_sentences(table)}\par}}"
+        yield rf"{{\footnotesize\noindent {_sentences(table, notes)}\par}}"
 
 
-def _sentences(table: Table) -> str:
-    return " ".join(escaped(line) for line in table.footer)
+def _sentences(table: Table, notes: bool | str) -> str:
+    lines = short_notes_of(table) if notes == "short" else table.footer
+    return " ".join(label(line, table.relabelled, commands=True) for line in lines)
 
 
 def _float(
@@ -95,7 +102,7 @@ def _float(
     body: Sequence[str],
     caption: str | None,
     name: str | None,
-    notes: bool,
+    notes: bool | str,
     position: str,
 ) -> Iterator[str]:
     if not set(position) <= set("tbhpH!"):
@@ -103,7 +110,7 @@ def _float(
     if name is not None and set(name) & set("\\{}%#~^$&, \n"):
         raise ConfigError(f"a name for \\ref has letters, digits and :-_. in it, not {name!r}")
     text = [label(caption or "", [caption or ""])] if caption else []
-    text += [_sentences(table)] if notes and table.footer else []
+    text += [_sentences(table, notes)] if notes and table.footer else []
     yield rf"\begin{{table}}[{position}]"
     yield r"\centering"
     if text:
@@ -193,7 +200,7 @@ class _Writer:
         yield r"\end{tabular}" + ("}" if any(self.of_siunitx) else "")
 
     def _label(self, text: str) -> str:
-        return label(text, self.table.relabelled)
+        return label(text, self.table.relabelled, commands=True)
 
     def _kind(self, col: int) -> str:
         """Return of which kind a column is."""

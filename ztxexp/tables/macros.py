@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ztxexp.tables.footer import names_of
 from ztxexp.tables.model import Cell, Place, Table, text_of
 from ztxexp.tables.printed import checksum
 from ztxexp.tables.record import (
@@ -39,7 +40,7 @@ from ztxexp.tables.record import (
     safe_json,
     sum_of,
 )
-from ztxexp.tables.tex import escaped, number
+from ztxexp.tables.tex import label, number
 from ztxexp.text.format import short_value
 from ztxexp_core.errors import ConfigError
 
@@ -117,6 +118,7 @@ def _places(table: Table) -> Iterator[Place]:
 def _pairs(table: Table) -> Iterator[tuple[str, str]]:
     own = [place for place in _places(table) if table.cells[place].kind == "data"]
     runs = {run for place in own for run in table.cells[place].runs}
+    names = names_of(table)
     yield "runs", str(len(runs))
     yield "cells", str(len(own))
     if table.over:
@@ -127,7 +129,8 @@ def _pairs(table: Table) -> Iterator[tuple[str, str]]:
             name = f"{word}.{metric.name}"
             yield from _of_cell(name, table.cells[place], table)
             for key, value in table.keys_of(place).items():
-                yield f"{name}.{key}", escaped(short_value(value))
+                text = names.value(key, value)
+                yield f"{name}.{key}", label(text, table.relabelled, commands=True)
     for place in _places(table):
         record = {"at": name_of(table, place), "metric": metric_of(table, place)}
         name = macro_name_of(record, len(table.metrics) > 1)

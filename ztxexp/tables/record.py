@@ -53,7 +53,7 @@ def written_record(
     form: str,
     places: Mapping[Place, tuple[int, int]],
     path: str | Path | None = None,
-    printed_notes: bool = True,
+    printed_notes: bool | str = True,
     asked: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a written table with its record in comments.
@@ -64,7 +64,8 @@ def written_record(
         form: which of them.
         places: where each of its cells stands in the grid of ``body``.
         path: the file it is for; the results root is recorded as seen from there.
-        printed_notes: whether the sentences below the table are printed, and not in comments only.
+        printed_notes: whether the sentences below the table are printed, and not in comments only;
+            ``"short"``: fewer of them.
         asked: what else was asked for, to write it anew.
     """
     printed = grid(body, form)
@@ -73,7 +74,7 @@ def written_record(
         record["grid"] = list(at)
         record["sha256"] = sum_of(record)
     head = {"form": form, **head_record(table, path)}
-    head |= {"notes": "printed"} if printed_notes else {}
+    head |= {"notes": "short" if printed_notes == "short" else "printed"} if printed_notes else {}
     head |= {"asked": dict(asked)} if asked else {}
     notes = list(map(one_line, table.footer))
     end = end_record(head, cells, notes)

@@ -67,6 +67,14 @@ class Maker:
             self._tables[key] = rebuilt({**source, "options": options}, root)
         return self._tables[key]
 
+    def _source(self, source: Mapping[str, Any], path: str | Path) -> Mapping[str, Any]:
+        """Return a source with paths as they are seen from where a command is typed."""
+        options = dict(source["options"])
+        if isinstance(options.get("reported"), str):
+            reported = place_of(options["reported"], path)
+            options["reported"] = options["reported"] if reported is None else short_path(reported)
+        return {**source, "options": options}
+
     def command(self, block: Block, path: str | Path, whole: bool) -> list[str]:
         """Return the command line that writes a table anew; none where its record is damaged.
 
@@ -77,7 +85,7 @@ class Maker:
         """
         try:
             root = self.root_of(str(block.head["root"]), path)
-            words = words_of(block.head["source"])
+            words = words_of(self._source(block.head["source"], path))
         except (ConfigError, KeyError, TypeError, AttributeError):
             return []
         file = shlex.quote(short_path(path))

@@ -120,19 +120,33 @@ def foreign(text: str) -> str:
     return "".join(list(known)[:_FOREIGN_SHOWN])
 
 
-def label(text: str, own: Iterable[str] = ()) -> str:
+def label(text: str, own: Iterable[str] = (), commands: bool = False) -> str:
     r"""Return a label as LaTeX.
 
     Args:
         text: the label.
         own: texts that the user has given as labels: in these, what stands between two ``$`` is
             mathematics and stays as it is; ``\$`` is the sign. All else is printed as it is.
+        commands: whether one of these that has a command outside of mathematics, as
+            ``Smith \cite{smith}``, is LaTeX as a whole, where its braces are balanced.
 
     Example:
         >>> label("$10^{-3}$ & more", ["$10^{-3}$ & more"]), label("$x")
         ('$10^{-3}$ \\& more', '\\$x')
     """
+    own = list(own)
+    with_commands = sorted(filter(_is_latex, own), key=len, reverse=True) if commands else []
+    if with_commands:
+        parts = re.split(f"({'|'.join(map(re.escape, with_commands))})", text)
+        return "".join(part if at % 2 else label(part, own) for at, part in enumerate(parts))
     return "".join(part if is_maths else escaped(part) for part, is_maths in maths_of(text, own))
+
+
+def _is_latex(text: str) -> bool:
+    """Return whether a label has commands, and nothing that would break the table."""
+    has_commands = re.search(r"\\[A-Za-z]", _INSIGNS.sub("", text)) is not None
+    even = len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+    return has_commands and even and _is_balanced(text)
 
 
 def maths_of(text: str, own: Iterable[str]) -> Iterator[tuple[str, bool]]:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.tables.differences import (
+    Record,
     cell_name,
     difference,
     identity,
     places_of,
     with_decimals_of,
 )
+from ztxexp.tables.footer import short_notes_of
 from ztxexp.tables.macros import changed_macros, defined, edited_macros, macro_name_of
 from ztxexp.tables.markdown import escaped as markdown
 from ztxexp.tables.model import Table
@@ -37,7 +39,7 @@ from ztxexp.tables.record import (
     version,
 )
 from ztxexp.tables.remaking import Maker
-from ztxexp.tables.tex import escaped
+from ztxexp.tables.tex import label
 from ztxexp.text import html
 from ztxexp.text.format import cut, plural, short_path
 from ztxexp_core.errors import ZtxexpError
@@ -45,6 +47,8 @@ from ztxexp_core.errors import ZtxexpError
 _NO_RECORD = (
     "has no table that can be checked; what `ztxexp table -o FILE.tex` (.md, .html) writes can"
 )
+
+_BOLD, _UNDERLINED = (r"\bfseries", "**", "<b>"), (r"\underline", "<u>")
 
 
 @dataclass(frozen=True)
@@ -221,8 +225,7 @@ def _printed(block: Block) -> Iterator[Found]:
         at = record.get("grid")
         text = _at(printed, at)
         if text is None or checksum(text, SHORT) != record.get("printed"):
-            now = f"reads {_plain(text or '')}" if text else "is empty"
-            yield cell_name(record, several), f"was edited by hand: it {now}", True
+            yield cell_name(record, several), f"was edited by hand: it {_now(record, text)}", True
     labels = block.end.get("labels")
     for name, expected in labels.items() if isinstance(labels, dict) else ():
         text = _at(printed, [int(one) for one in name.split(",")])
@@ -239,9 +242,31 @@ def _at(printed: list[list[str]], at: Any) -> str | None:
         return None
 
 
+def _now(record: Record, text: str | None) -> str:
+    """Return what a cell that was edited is now: what it reads, or how it is set."""
+    if not text:
+        return "is empty"
+    plain = _plain(text)
+    says, reads = (re.sub(r"[†‡§\s]", "", one) for one in (str(record.get("says")), plain))
+    marks = record.get("marks") or ()
+    bold, line = (any(one in text for one in some) for some in (_BOLD, _UNDERLINED))
+    if says == reads:
+        if "best" in marks and not bold:
+            return "is no longer printed bold"
+        if bold and not {"best", "separable", "reference"} & set(marks):
+            return "is printed bold now"
+        if "second" in marks and not line:
+            return "is no longer underlined"
+        if line and "second" not in marks:
+            return "is underlined now"
+    return f"reads {plain}"
+
+
 def _plain(text: str) -> str:
     """Return what a cell says without the words of LaTeX and HTML."""
     text = re.sub(r"\\(?:phantom|llap)\{(?:[^{}]|\{[^{}]*\})*\}", "", text)
+    for sign, one in ((r"\dagger", "†"), (r"\ddagger", "‡"), (r"{\S}", "§")):
+        text = text.replace(f"^{sign}", one)
     text = re.sub(r"\\pm\b", "±", text.replace(r"{\scriptstyle\,", " "))
     text = re.sub(r"\\[a-zA-Z]+\s*|[{}$*]|</?\w+>", "", text)
     return cut(" ".join(text.split()), 60)
@@ -288,10 +313,12 @@ def _remarks(block: Block, table: Table, further: int) -> Iterator[Found]:
     if further and block.kind != MACROS and block.end.get("cells") == len(block.cells):
         yield "", f"lacks {plural(further, 'cell')} that the runs now have", False
     notes = list(map(one_line, table.footer))
-    is_printed = block.head.get("notes") == "printed"
+    is_printed = block.head.get("notes") in ("printed", "short")
     if checksum("\n".join(notes)) == block.end.get("notes"):
         if is_printed:
-            yield from _edited_sentences(block, notes)
+            is_short = block.head["notes"] == "short"
+            printed = map(one_line, short_notes_of(table)) if is_short else notes
+            yield from _edited_sentences(block, list(printed), table)
         return
     new = [one for one in notes if one not in block.notes] if block.notes else notes[:1]
     what = f": {new[0]}" if new else ""
@@ -299,9 +326,13 @@ def _remarks(block: Block, table: Table, further: int) -> Iterator[Found]:
         yield "", f"has other sentences below it now{what}", is_printed and _is_alike(block)
 
 
-def _edited_sentences(block: Block, notes: Sequence[str]) -> Iterator[Found]:
+def _edited_sentences(block: Block, notes: Sequence[str], table: Table) -> Iterator[Found]:
     """Yield which of the sentences that are printed were edited."""
-    as_printed = {LATEX: escaped, MARKDOWN: markdown, HTML: html.escaped}.get(block.form)
+
+    def latex(sentence: str) -> str:
+        return label(sentence, table.relabelled, commands=True)
+
+    as_printed = {LATEX: latex, MARKDOWN: markdown, HTML: html.escaped}.get(block.form)
     if as_printed is None:
         return
     body = "".join("".join(block.body).split())

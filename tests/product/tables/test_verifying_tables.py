@@ -14,7 +14,7 @@ from ztxexp.tables import differences, footer
 from ztxexp.tables.macros import macros, macros_text
 from ztxexp.tables.making import table_of
 from ztxexp.tables.remaking import Maker
-from ztxexp.tables.verify import check, verify
+from ztxexp.tables.verify import _plain, check, verify
 
 FORMS = ["t.tex", "s.tex", "t.md", "t.html", "numbers.tex"]
 TABLES = FORMS[:-1]
@@ -276,3 +276,69 @@ def test_a_table_of_another_version_holds_where_its_numbers_do(root, form, monke
     assert not [one for one in verify([path]) if one.fatal]
     put(root / "run_64_0.01_1" / "metrics.json", {"accuracy": 0.9})
     assert any("cell hidden=64 lr=0.01 says 97.00" in str(one) for one in verify([path]))
+
+
+# ---- what stands below and beside --------------------------------------------------------------
+
+
+LABELS = {"hidden=64": r"Smith \cite{smith}", "hidden": "units", "accuracy": "Acc."}
+
+
+def test_labels_reach_notes_and_macros_and_may_hold_commands(root):
+    shutil.rmtree(root / "run_64_0.01_2")
+    path = written(root, "t.tex", labels=LABELS)
+    text = path.read_text()
+    assert "\nSmith \\cite{smith} &" in text and said(path) == []
+    table = table_of(
+        RunTable.read(root), rows="hidden", cols="lr", metric="accuracy", labels=LABELS
+    )
+    assert r"units=Smith \cite{smith} lr=0.01 lacks seed 2." in table.footer
+    assert macros(table)["best.accuracy.hidden"] == r"Smith \cite{smith}"
+    assert r"Smith \cite{smith}" in str(table)
+    noted = written(root, "s.tex", labels=LABELS)
+    assert r"units=Smith \cite{smith} lr=0.01 lacks" in noted.read_text() and said(noted) == []
+    run(root, 64, 0.01, 2, 0.9)
+    assert any(line.startswith("cell hidden=64 lr=0.01 says") for line in said(path))
+
+
+@pytest.mark.parametrize("text", [r"50% \cite{a}", r"a \cite{b", r"a & \cite{b}", r"a \\ \cite{b}"])
+def test_labels_that_would_break_the_table_are_printed_as_they_are(root, text):
+    written_text = written(root, "t.tex", labels={"hidden=64": text}).read_text()
+    assert r"\textbackslash{}cite" in written_text
+
+
+def test_short_notes_say_marks_spread_n_and_test(root):
+    table = table_of(
+        RunTable.read(root), rows="hidden", cols="lr", metric="accuracy", test="paired-t"
+    )
+    path = root.parent / "short.tex"
+    table.to_latex(path, caption="Digits.", notes="short")
+    (line,) = [one for one in path.read_text().split("\n") if one.startswith(r"\caption")]
+    assert "Bold: best of each column" in line and "n = 3" in line and "Paired t-test" in line
+    assert len(line) < len(" ".join(table.footer)) and said(path) == []
+    path.write_text(path.read_text().replace("n = 3.", "n = 30."))
+    assert any("edited sentence" in one for one in said(path))
+    (command,) = check(path, Maker()).commands
+    assert "--notes short" in command
+
+
+def test_a_mark_that_was_moved_by_hand_is_told_as_such(root):
+    path = written(root, "t.md")
+    text = path.read_text()
+    bold = next(part for part in text.split("**")[1::2])
+    path.write_text(text.replace(f"**{bold}**", bold))
+    assert any("by hand: it is no longer printed bold" in line for line in said(path))
+
+
+def test_a_dagger_leaves_no_stray_sign():
+    assert _plain(r"$96.9{\scriptstyle\,\pm 0.7}$$^\dagger$") == "96.9 ± 0.7†"
+    assert _plain(r"$96.9{\scriptstyle\,\pm 0.7}$$^{\S}$") == "96.9 ± 0.7§"
+
+
+def test_paths_are_as_seen_from_where_the_command_is_typed(root, monkeypatch):
+    (root.parent / "lit.csv").write_text("name,lr,accuracy\nSmith,0.01,0.9\n")
+    monkeypatch.chdir(root.parent)
+    path = written(root, "t.tex", reported="lit.csv")
+    run(root, 64, 0.01, 3, 0.5)
+    (command,) = check(path, Maker()).commands
+    assert "--reported lit.csv" in command and "-o paper/t.tex" in command
