@@ -315,9 +315,10 @@ def test_reported_rows_are_marked_and_not_tested(tmp_path):
     assert "best" in cell.marks and cell.test is None and not cell.runs
     assert "Reported values are from others.csv, not from runs: no seeds, no test." in table.footer
     assert any("no such column: line 4" in hint for hint in table.hints)
-    average = table.cells[[row.kind for row in table.rows].index("average"), j]
-    own = [c.value for (_, k), c in table.cells.items() if k == j and c.kind == "data"]
-    assert average.value == pytest.approx(sum(own) / 3)
+    average = [col.kind for col in table.cols].index("average")
+    own = [c.value for (i, _), c in table.cells.items() if i == 0 and c.kind == "data"]
+    assert table.cells[0, average].value == pytest.approx(sum(own) / 3)
+    assert (at, average) not in table.cells
 
 
 def test_the_best_of_the_runs_is_marked_where_a_reported_value_is_better(tmp_path):
