@@ -11,6 +11,7 @@ from ztxexp.cli.figures import (
     Look,
     Target,
     cell,
+    drawn_as,
     keys_of,
     over_of,
     runs_for,
@@ -21,7 +22,6 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.text.wording import captioned
 
 _WIDTH = 24  # of the longest bar in a terminal
 
@@ -79,7 +79,7 @@ def command(
     table = runs_for(filters, root)
     places, groups, averaged = over_of(by), keys_of(beside) or [], over_of(over)
     if target.figure is not None:
-        with captioned():
+        with drawn_as(look):
             plot = bars.bars_plot(
                 table,
                 metric,

@@ -9,9 +9,11 @@ import click
 
 from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
+    ENDINGS,
     Look,
     can_draw,
     check_ready,
+    drawn_as,
     is_figure,
     look_options,
     need_figure,
@@ -33,8 +35,7 @@ from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import plural
-from ztxexp.text.wording import captioned
-from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.errors import ConfigError, OptionError, ZtxexpError
 
 if TYPE_CHECKING:
     from ztxexp.analysis.mean_curves import MeanCurves
@@ -116,7 +117,7 @@ def command(
 
     All runs count that have logged it, also those that are at work.
     """
-    need_figure(path, ("--band", band), ("--raw", raw), *vars(look).items())
+    need_figure(path, ("--band", band), ("--raw", raw), *look.given())
     if path is not None and is_figure(path):
         check_ready(path)
     table = filters.runs(root)
@@ -127,7 +128,7 @@ def command(
     if path is not None and is_figure(path):
         from ztxexp.figures.curves import curves_plot
 
-        with captioned():
+        with drawn_as(look):
             figure = curves_plot(
                 table,
                 name,
@@ -160,7 +161,12 @@ def _write(
     from ztxexp.analysis.writing import frame_format, frame_text, write_frame
     from ztxexp.results.selection import Selection
 
-    chosen = frame_format(path, fmt)
+    try:
+        chosen = frame_format(path, fmt)
+    except (ConfigError, OptionError) as exc:
+        if fmt is not None:
+            raise
+        raise OptionError(f"{exc}; a figure: {', '.join(ENDINGS)}") from exc
     every = len(table) == len(table.names)
     ids = None if every else table.runs.names
     selection = Selection(table.runs.root, metrics_filename="", run_ids=ids)

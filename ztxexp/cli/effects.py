@@ -10,6 +10,7 @@ from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
+    drawn_as,
     keys_of,
     over_of,
     runs_for,
@@ -20,7 +21,6 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.text.wording import captioned
 
 
 @click.command("effects")
@@ -57,7 +57,7 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(keys), over_of(over)
     if target.figure is not None:
-        with captioned():
+        with drawn_as(look):
             plot = effects.effects_plot(
                 table, metric, asked, averaged, mode, style=look.style, width=look.width
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,8 @@ from ztxexp.cli.filters import Filters, nothing_to_read
 from ztxexp.cli.output import Output, output_of, say
 from ztxexp.cli.rendering import FORMATS, JSON
 from ztxexp.cli.repeated import Once
+from ztxexp.cli.table_options import label_option, labels_of
+from ztxexp.text.wording import captioned
 from ztxexp_core.errors import OptionError, ZtxexpError
 
 if TYPE_CHECKING:
@@ -34,18 +37,35 @@ class Look:
     Attributes:
         style: a venue, or a bundle of tueplots.
         width: a word, or inches.
+        labels: what keys, values and metrics are called.
     """
 
     style: str | None = None
     width: str | None = None
+    labels: Mapping[str, str] | None = None
+
+    def given(self) -> list[tuple[str, Any]]:
+        """Return the options with what was given."""
+        return [("--style", self.style), ("--width", self.width), ("--label", self.labels)]
+
+
+@contextlib.contextmanager
+def drawn_as(look: Look) -> Iterator[None]:
+    """Make a figure within this block: its caption is shown, and labels count."""
+    from ztxexp.figures.words import called
+
+    with captioned(), called(look.labels):
+        yield
 
 
 def look_options(command: _Command) -> _Command:
-    """Add ``--style`` and ``--width``; the command gets a :class:`Look` as ``look``."""
+    """Add ``--style``, ``--width``, ``--label``; the command gets a :class:`Look` as ``look``."""
 
     @functools.wraps(command)
-    def with_look(*args: Any, style: str | None, width: str | None, **given: Any) -> Any:
-        return command(*args, look=Look(style, width), **given)
+    def with_look(
+        *args: Any, style: str | None, width: str | None, labels: tuple[str, ...], **given: Any
+    ) -> Any:
+        return command(*args, look=Look(style, width, labels_of(labels) or None), **given)
 
     decorated: Any = with_look
     options = [
@@ -61,6 +81,7 @@ def look_options(command: _Command) -> _Command:
             cls=Once,
             help="Of the figure: column, text, full, or inches.",
         ),
+        label_option(),
     ]
     for option in reversed(options):
         decorated = option(decorated)
@@ -96,7 +117,7 @@ def target_options(command: _Command) -> _Command:
             check_ready(path)
             target = Target(path, Output())
         else:
-            need_figure(path, *((f"--{name}", value) for name, value in vars(look).items()))
+            need_figure(path, *look.given())
             target = Target(None, output_of(JSON if as_json else fmt, path))
         return command(*args, target=target, look=look, **given)
 

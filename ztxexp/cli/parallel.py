@@ -11,6 +11,7 @@ from ztxexp.cli.figures import (
     Look,
     Target,
     cell,
+    drawn_as,
     keys_of,
     over_of,
     runs_for,
@@ -21,7 +22,6 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.text.wording import captioned
 
 _ROWS = 10
 
@@ -60,7 +60,7 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(by), over_of(over)
     if target.figure is not None:
-        with captioned():
+        with drawn_as(look):
             plot = parallel.parallel_plot(
                 table, asked, metric, averaged, mode, style=look.style, width=look.width
             )

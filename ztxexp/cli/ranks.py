@@ -10,6 +10,7 @@ from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
+    drawn_as,
     keys_of,
     over_of,
     runs_for,
@@ -20,7 +21,6 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, write_table
 from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.text.wording import captioned
 
 
 @click.command("ranks")
@@ -78,7 +78,7 @@ def command(
     of_methods, of_blocks = keys_of(methods) or [], keys_of(blocks) or []
     averaged = over_of(over)
     if target.figure is not None:
-        with captioned():
+        with drawn_as(look):
             plot = ranks.ranks_plot(
                 table,
                 metric,

@@ -12,6 +12,7 @@ from ztxexp.cli.figures import (
     Target,
     can_draw,
     cell,
+    drawn_as,
     over_of,
     runs_for,
     target_options,
@@ -21,7 +22,6 @@ from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, has_colours, say, short_metric, write_table, write_text
 from ztxexp.cli.repeated import Once
 from ztxexp.cli.shared import direction_option, root_option
-from ztxexp.text.wording import captioned
 
 _WIDEST, _HEIGHT = 90, 14
 
@@ -67,7 +67,7 @@ def command(
     table = runs_for(filters, root)
     averaged = over_of(over) or []
     if target.figure is not None:
-        with captioned():
+        with drawn_as(look):
             plot = scatter.scatter_plot(
                 table,
                 key,

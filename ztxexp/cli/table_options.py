@@ -68,13 +68,7 @@ def table_options(command: _Command) -> _Command:
             help="Mark the best of each column, row, block, or of the table; separable: all that "
             "the test cannot tell from it.",
         ),
-        click.option(
-            "--label",
-            "labels",
-            multiple=True,
-            metavar="'KEY as TEXT'",
-            help="What a key, a value ('lr=0.1 as large') or a metric is called.",
-        ),
+        label_option(),
         click.option(
             "--order",
             multiple=True,
@@ -123,7 +117,7 @@ def asked_of(given: Mapping[str, Any]) -> dict[str, Any]:
     if asked.get("against", "best") != "best":
         asked["against"] = _pairs(asked["against"])
     if "labels" in asked:
-        asked["labels"] = dict(map(_label, asked["labels"]))
+        asked["labels"] = labels_of(asked["labels"])
     if "order" in asked:
         asked["order"] = dict(map(_order, asked["order"]))
     if "groups" in asked:
@@ -152,6 +146,26 @@ def _pairs(text: str) -> dict[str, str]:
             )
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def label_option() -> Callable[[Any], Any]:
+    """Return the option ``--label``, read by :func:`labels_of`."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="'KEY as TEXT'",
+        help="What a key, a value ('lr=0.1 as large') or a metric is called.",
+    )
+
+
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return the texts of ``--label`` by name.
+
+    Raises:
+        click.UsageError: one that cannot be read.
+    """
+    return dict(map(_label, texts))
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -9,11 +9,13 @@ from typing import Any
 from ztxexp.figures.plot import plain_text
 from ztxexp.figures.style import Style
 from ztxexp.text.drawing import width_of
+from ztxexp.text.format import cut
 from ztxexp_core.errors import ZtxexpError
 
 _CHARACTER = 0.55  # width of one, in sizes of the font
 _HANDLE = 4.4  # width of a line in a legend with its gaps
 _SHARE = 0.86  # of the width of a figure, for a legend
+_MOST_ROWS = 5  # of a legend, about a third of the height
 _USUAL_SHARE = 0.775  # of the width of a figure, for its only axes
 
 
@@ -101,15 +103,35 @@ def legend(
         fontsize=small if style.rc else None,
         title_fontsize=small if style.rc else None,
     )
-    for text, wanted in zip(box.get_texts(), labels, strict=True):
-        text.set_text(plain_text(wanted, max(8, room - math.ceil(_HANDLE / _CHARACTER))))
+    widest = max(8, room // columns - math.ceil(_HANDLE / _CHARACTER))
+    for text, wanted in zip(box.get_texts(), shortened(labels, widest), strict=True):
+        text.set_text(plain_text(wanted, widest))
+
+
+def shortened(labels: Sequence[str], width: int) -> list[str]:
+    """Return labels of some characters at most; what differs stays different.
+
+    Example:
+        >>> shortened(["resnet-50-large", "resnet-50-small"], 12)
+        ['res...-large', 'res...-small']
+    """
+    short = [cut(one, width) for one in labels]
+    if len(set(short)) == len(set(labels)):
+        return short
+    head = (width - 3) // 3
+    tail = width - 3 - head
+    short = [one if len(one) <= width else f"{one[:head]}...{one[-tail:]}" for one in labels]
+    if len(set(short)) == len(set(labels)):
+        return short
+    return [cut(f"{number}: {one}", width) for number, one in enumerate(labels, 1)]
 
 
 def legend_shape(labels: Sequence[str], width: float, size: float = 7.0) -> tuple[int, int]:
     """Return how many rows and columns a legend gets in a figure of some inches."""
     widest = max(map(width_of, labels), default=1)
     inches = (widest * _CHARACTER + _HANDLE) * size / 72
-    columns = max(1, min(len(labels), math.floor(width * _SHARE / inches)))
+    least = 2 if len(labels) > _MOST_ROWS else 1  # long labels are cut before it gets too high
+    columns = max(least, min(len(labels), math.floor(width * _SHARE / inches)))
     rows = math.ceil(len(labels) / columns)
     return rows, math.ceil(len(labels) / rows)
 

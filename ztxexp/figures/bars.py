@@ -133,19 +133,19 @@ class _Drawing:
                 spread = _spread(len(one.numbers), thick)
                 self._dots(ax, [place + step for step in spread], one.numbers)
         names = [words.group_text(self.by, one) for one in self.places]
-        by = ", ".join(self.by)
+        by = words.keys_text(self.by)
         if self.lies:
-            axes.label_axes(ax, style, self.known.metric, by)
+            axes.label_axes(ax, style, words.key_text(self.known.metric), by)
             ax.set_ylim(len(self.places) - 0.45, -0.55)
         else:
-            axes.label_axes(ax, style, by, self.known.metric)
+            axes.label_axes(ax, style, by, words.key_text(self.known.metric))
         axes.grid(ax, "x" if self.lies else "y")
         axes.category_ticks(ax, style, names, "y" if self.lies else "x")
         ax.tick_params(axis="y" if self.lies else "x", length=0)
         if self.group:
             order = sorted(handles)
             labels = [words.group_text(self.group, self.kinds[kind]) for kind in order]
-            title = ", ".join(self.group)
+            title = words.keys_text(self.group)
             axes.legend(ax, style, [handles[kind] for kind in order], labels, title)
         elif not self.by:
             ax.set_xticks([0], labels=[plain_text("all runs")])
@@ -183,8 +183,8 @@ class _Drawing:
     def caption(self) -> str:
         """Return what the figure shows."""
         known = self.known
-        by = ", ".join([*self.by, *self.group])
-        parts = known.caption(f"{known.metric} by {by}" if by else known.metric)
+        by, metric = words.keys_text([*self.by, *self.group]), words.key_text(known.metric)
+        parts = known.caption(f"{metric} by {by}" if by else metric)
         spread = any(len(one.numbers) > 1 for one in known.groups) and self.show != "none"
         if spread:
             parts.append(f"Intervals: {words.BANDS[self.show]}.")

@@ -173,13 +173,14 @@ class _Drawing:
 
     def _title(self) -> str:
         smooth = self.known.weight
-        return f"{self.known.metric} (smoothed, {smooth:g})" if smooth else self.known.metric
+        metric = words.key_text(self.known.metric)
+        return f"{metric} (smoothed, {smooth:g})" if smooth else metric
 
     def _legend(self) -> tuple[list[str], str]:
         """Return labels and title; the usual n stands in it, another n beside its label."""
         counts = [len(self.known.curves[at].points) for at in self.shown]
         labels = [self.labels[at] for at in self.shown]
-        title = ", ".join(self.known.keys)
+        title = words.keys_text(self.known.keys)
         usual = max(set(counts), key=lambda n: (counts.count(n), n))
         title = f"{title}  (n={usual})"
         labels = [
@@ -216,9 +217,9 @@ class _Drawing:
             (words.group_text(known.keys, one.values, short=False), one.seeds, len(one.points))
             for one in known.curves
         ]
-        what = f"{known.metric} by step"
+        what = f"{words.key_text(known.metric)} by step"
         if known.keys:
-            what += f", by {', '.join(known.keys)}"
+            what += f", by {words.keys_text(known.keys)}"
         parts = [words.mean_sentence(what, known.over, groups), *words.mixed_sentence(known.mixed)]
         if any(n > 1 for _, _, n in groups):
             parts.append(f"Band: {words.BANDS[self.band]}.")
@@ -235,7 +236,7 @@ class _Drawing:
         others = len(self.steps) - len(self.shown)
         if others:
             parts.append(self._many(others))
-        logged = f"logged {known.metric}"
+        logged = f"logged {words.key_text(known.metric)}"
         parts.append(words.runs_sentence(known.table, known.without, logged, known.superseded))
         return " ".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.figures.basics import FigureBasics, Keys, Look, Mode, keys_of
@@ -24,6 +25,7 @@ class EffectMethods(FigureBasics):
         *,
         over: Keys | None = None,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         at: str | int | float | None = None,
         ax: Any = None,
         style: Look = None,
@@ -42,6 +44,8 @@ class EffectMethods(FigureBasics):
             keys: which; ``None``: all that vary but for ``over``.
             over: keys whose values are averaged over; ``None``: those of seeds.
             mode: ``"max"`` or ``"min"``, what is the best.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
             ax: axes to draw into; by default a figure is made.
             style: as of :meth:`ztxexp.ResultAnalyzer.curves`.
@@ -61,17 +65,19 @@ class EffectMethods(FigureBasics):
             >>> effects.data[["key", "range"]].drop_duplicates()
         """
         from ztxexp.figures.effects import effects_plot
+        from ztxexp.figures.words import called
 
-        return effects_plot(
-            self._runs(filters, at, ax),
-            metric,
-            keys_of(keys, "keys"),
-            keys_of(over, "over"),
-            mode,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return effects_plot(
+                self._runs(filters, at, ax),
+                metric,
+                keys_of(keys, "keys"),
+                keys_of(over, "over"),
+                mode,
+                ax,
+                style,
+                width,
+            )
 
     def parallel(
         self,
@@ -80,6 +86,7 @@ class EffectMethods(FigureBasics):
         *,
         over: Keys | None = None,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         at: str | int | float | None = None,
         ax: Any = None,
         style: Look = None,
@@ -95,6 +102,8 @@ class EffectMethods(FigureBasics):
             metric: its key; it has the axis at the right.
             over: keys whose values are averaged over; ``None``: those of seeds.
             mode: ``"max"`` or ``"min"``, what is the best: these lines are above the others.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
             ax: axes to draw into; by default a figure is made.
             style: as of :meth:`ztxexp.ResultAnalyzer.curves`.
@@ -112,17 +121,19 @@ class EffectMethods(FigureBasics):
             >>> ResultAnalyzer("./results").parallel(["lr", "hidden"], "accuracy")
         """
         from ztxexp.figures.parallel import parallel_plot
+        from ztxexp.figures.words import called
 
-        return parallel_plot(
-            self._runs(filters, at, ax),
-            keys_of(keys, "keys"),
-            metric,
-            keys_of(over, "over"),
-            mode,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return parallel_plot(
+                self._runs(filters, at, ax),
+                keys_of(keys, "keys"),
+                metric,
+                keys_of(over, "over"),
+                mode,
+                ax,
+                style,
+                width,
+            )
 
     def ranks(
         self,
@@ -133,6 +144,7 @@ class EffectMethods(FigureBasics):
         over: Keys | None = None,
         alpha: float = 0.05,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         at: str | int | float | None = None,
         ax: Any = None,
         style: Look = None,
@@ -152,6 +164,8 @@ class EffectMethods(FigureBasics):
             over: keys whose values are averaged over; ``None``: those of seeds.
             alpha: the level.
             mode: ``"max"`` or ``"min"``, what is the best.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
             ax: axes to draw into; by default a figure is made.
             style: as of :meth:`ztxexp.ResultAnalyzer.curves`.
@@ -170,16 +184,18 @@ class EffectMethods(FigureBasics):
             >>> ResultAnalyzer("./results").ranks("accuracy", methods="model", blocks="dataset")
         """
         from ztxexp.figures.ranks import ranks_plot
+        from ztxexp.figures.words import called
 
-        return ranks_plot(
-            self._runs(filters, at, ax),
-            metric,
-            as_list(methods, "methods"),
-            as_list(blocks, "blocks"),
-            keys_of(over, "over"),
-            alpha,
-            mode,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return ranks_plot(
+                self._runs(filters, at, ax),
+                metric,
+                as_list(methods, "methods"),
+                as_list(blocks, "blocks"),
+                keys_of(over, "over"),
+                alpha,
+                mode,
+                ax,
+                style,
+                width,
+            )

@@ -138,7 +138,7 @@ class _Drawing:
             place = at[-1] + 1.8
             if number < len(self.shown) - 1:
                 ax.axhline(place - 0.9, color="#dddddd", linewidth=0.5, zorder=1)
-        axes.label_axes(ax, style, f"{self.metric}, mean", "")
+        axes.label_axes(ax, style, f"{words.key_text(self.metric)}, mean", "")
         room = ax.bbox.height / ax.figure.dpi * 72 / (place + 1)  # points for a row
         small = max(3.5, min(style.size - 1.0, 0.95 * room))
         ax.set_yticks(places, labels=[plain_text(name, 44) for name in names], fontsize=small)
@@ -174,9 +174,11 @@ class _Drawing:
 
     def caption(self) -> str:
         """Return what the figure shows."""
-        over = f", averaged over {', '.join(self.over)} first" if self.over else ""
+        over = f", averaged over {words.keys_text(self.over)} first" if self.over else ""
         what = f"the mean of each value over settings of all other keys{over}"
-        parts = [f"Main effects on {self.metric}: {what}; the largest effect on top."]
+        parts = [
+            f"Main effects on {words.key_text(self.metric)}: {what}; the largest effect on top."
+        ]
         paired = {effect.paired for effect in self.shown}
         text = "Intervals: 95 % by Student's t over settings"
         if paired == {True}:

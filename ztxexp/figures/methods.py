@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ztxexp.figures.basics import Keys, Look, Mode, keys_of
@@ -41,6 +42,7 @@ class FigureMethods(EffectMethods):
         logy: bool = False,
         smooth: float = 0.0,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         ax: Any = None,
         style: Look = None,
         width: str | float | None = None,
@@ -67,6 +69,8 @@ class FigureMethods(EffectMethods):
             smooth: the weight of an exponential moving average, 0 to below 1; axis and caption say
                 it.
             mode: ``"max"`` or ``"min"``, what is the best; left out it is declared or inferred.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             ax: axes to draw into; by default a figure is made.
             style: a venue (``"neurips"``, ``"icml"``, ...), the name of a bundle of tueplots
                 (``"icml2024"``), rcParams that count besides, or ``"rcparams"``.
@@ -86,23 +90,25 @@ class FigureMethods(EffectMethods):
             >>> curves.save("fig.pdf", style="neurips")
         """
         from ztxexp.figures.curves import curves_plot
+        from ztxexp.figures.words import called
 
-        return curves_plot(
-            self._runs(filters, None, ax),
-            metric,
-            keys_of(by, "by"),
-            keys_of(over, "over"),
-            band,
-            raw,
-            logx,
-            logy,
-            smooth,
-            mode,
-            self._palette,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return curves_plot(
+                self._runs(filters, None, ax),
+                metric,
+                keys_of(by, "by"),
+                keys_of(over, "over"),
+                band,
+                raw,
+                logx,
+                logy,
+                smooth,
+                mode,
+                self._palette,
+                ax,
+                style,
+                width,
+            )
 
     def bars(
         self,
@@ -115,6 +121,7 @@ class FigureMethods(EffectMethods):
         raw: bool = False,
         zero: bool = True,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         at: str | int | float | None = None,
         ax: Any = None,
         style: Look = None,
@@ -136,6 +143,8 @@ class FigureMethods(EffectMethods):
             zero: begin the axis at zero; without it means are dots, since bars that begin elsewhere
                 mislead.
             mode: ``"max"`` or ``"min"``, what is the best.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
             ax: axes to draw into; by default a figure is made.
             style: as of :meth:`curves`.
@@ -155,22 +164,24 @@ class FigureMethods(EffectMethods):
             >>> bars.save("bars.pdf", style="icml")
         """
         from ztxexp.figures.bars import bars_plot
+        from ztxexp.figures.words import called
 
-        return bars_plot(
-            self._runs(filters, at, ax),
-            metric,
-            keys_of(by, "by"),
-            as_list(group, "group"),
-            keys_of(over, "over"),
-            show,
-            raw,
-            zero,
-            mode,
-            self._palette,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return bars_plot(
+                self._runs(filters, at, ax),
+                metric,
+                keys_of(by, "by"),
+                as_list(group, "group"),
+                keys_of(over, "over"),
+                show,
+                raw,
+                zero,
+                mode,
+                self._palette,
+                ax,
+                style,
+                width,
+            )
 
     def scatter(
         self,
@@ -182,6 +193,7 @@ class FigureMethods(EffectMethods):
         logx: bool = False,
         logy: bool = False,
         mode: Mode = "",
+        labels: Mapping[Any, Any] | None = None,
         at: str | int | float | None = None,
         ax: Any = None,
         style: Look = None,
@@ -200,6 +212,8 @@ class FigureMethods(EffectMethods):
             logx: logarithmic x.
             logy: logarithmic y.
             mode: ``"max"`` or ``"min"``, what is the best.
+            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+                ``$...$`` is mathematics.
             at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
             ax: axes to draw into; by default a figure is made.
             style: as of :meth:`curves`.
@@ -217,18 +231,20 @@ class FigureMethods(EffectMethods):
             >>> ResultAnalyzer("./results").scatter("lr", "accuracy", color="hidden", logx=True)
         """
         from ztxexp.figures.scatter import scatter_plot
+        from ztxexp.figures.words import called
 
-        return scatter_plot(
-            self._runs(filters, at, ax),
-            key,
-            metric,
-            color,
-            keys_of(over, "over"),
-            logx,
-            logy,
-            mode,
-            self._palette,
-            ax,
-            style,
-            width,
-        )
+        with called(labels):
+            return scatter_plot(
+                self._runs(filters, at, ax),
+                key,
+                metric,
+                color,
+                keys_of(over, "over"),
+                logx,
+                logy,
+                mode,
+                self._palette,
+                ax,
+                style,
+                width,
+            )

@@ -71,21 +71,21 @@ def settings_of(
 class _Scale:
     """Where values stand on one axis, between 0 and 1, and its ticks."""
 
-    def __init__(self, values: Sequence[Any], is_metric: bool = False) -> None:
+    def __init__(self, values: Sequence[Any], key: str | None = None) -> None:
         numbers = [value for value in values if words.is_finite(value)]
         self.is_number = len(numbers) == len(values)
         self.is_log = False
         self.names: list[str] = []
         if not self.is_number:
             self.at, kinds = _axis([[value] for value in values])
-            self.names = [words.value_text(one[0]) for one in kinds]
+            self.names = [words.value_text(one[0], key) for one in kinds]
             last = max(1, len(kinds) - 1)
             single = len(kinds) == 1
             self.places = [0.5 if single else one / last for one in self.at]
             self.ticks = [(0.5 if single else at / last, n) for at, n in enumerate(self.names)]
             return
         low, high = min(numbers), max(numbers)
-        self.is_log = not is_metric and low > 0 and math.log10(high / low) >= _DECADES
+        self.is_log = key is not None and low > 0 and math.log10(high / low) >= _DECADES
         scaled = [math.log10(one) if self.is_log else float(one) for one in numbers]
         low, high = min(scaled), max(scaled)
         span = (high - low) or 1.0
@@ -94,7 +94,7 @@ class _Scale:
         distinct = sorted(set(numbers))
         if len(distinct) <= 5:
             shown = dict(zip(numbers, self.places, strict=True))
-            self.ticks = [(shown[one], words.value_text(one)) for one in distinct]
+            self.ticks = [(shown[one], words.value_text(one, key)) for one in distinct]
         else:
             marks = _marks(low, high, self.is_log)
             texts = [f"{10**one if self.is_log else one:.6g}" for one in marks]
@@ -116,7 +116,10 @@ class _Drawing:
         self.known, self.keys = known, keys
         columns = [[one.values[known.keys.index(key)] for one in known.groups]
                    for key in map(self._named, keys)]  # fmt: skip
-        self.scales = [_Scale([None if v is ABSENT else v for v in cells]) for cells in columns]
+        self.scales = [
+            _Scale([None if v is ABSENT else v for v in cells], key)
+            for key, cells in zip(keys, columns, strict=True)
+        ]
         for key, scale in zip(keys, self.scales, strict=True):
             if len(scale.names) > 25:
                 raise ConfigError(
@@ -124,7 +127,7 @@ class _Drawing:
                     "than an axis has room for (25)"
                 )
         self.means = [one.mean for one in known.groups]
-        self.scales.append(_Scale(self.means, is_metric=True))
+        self.scales.append(_Scale(self.means))
         mode = known.direction.mode if known.direction else "max"
         sign = 1 if mode == "max" else -1
         order = sorted(range(len(self.means)), key=lambda at: sign * self.means[at])
@@ -160,7 +163,7 @@ class _Drawing:
                     at + (0.03 if at < last else 0.04), place, plain_text(text, 14), fontsize=small,
                     va="center", ha="left", zorder=4, bbox=box,
                 )  # fmt: skip
-        names = [*self.keys, self.known.metric]
+        names = list(map(words.key_text, [*self.keys, self.known.metric]))
         logs = [" (log)" if scale.is_log else "" for scale in self.scales]
         axes.label_axes(ax, style, "", "")
         ax.set_xticks(range(len(names)))
@@ -175,15 +178,18 @@ class _Drawing:
     def caption(self) -> str:
         """Return what the figure shows."""
         known = self.known
-        what = f"{known.metric} by {', '.join(self.keys)}, a line for each setting"
+        metric = words.key_text(known.metric)
+        what = f"{metric} by {words.keys_text(self.keys)}, a line for each setting"
         parts = known.caption(what)
-        parts.append(f"Colour: {known.metric}, from dark (small) to light (large).")
+        parts.append(f"Colour: {metric}, from dark (small) to light (large).")
         logs = [key for key, one in zip(self.keys, self.scales, strict=False) if one.is_log]
         if logs:
-            parts.append(f"Logarithmic: {', '.join(logs)}.")
+            parts.append(f"Logarithmic: {words.keys_text(logs)}.")
         others = [key for key in known.keys if key not in map(self._named, self.keys)]
         if others:
-            parts.append(f"Settings differ in keys without an axis, too: {', '.join(others)}.")
+            parts.append(
+                f"Settings differ in keys without an axis, too: {words.keys_text(others)}."
+            )
         left = len(self.means) - len(self.order)
         if left:
             parts.append(f"The best {len(self.order)} settings; {left} more are not shown.")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ztxexp.analysis.labels import Labels
+from ztxexp.figures import words
 from ztxexp.figures.library import need_matplotlib
 from ztxexp.figures.style import Style, style_of
 from ztxexp.text.drawing import folded
@@ -32,7 +34,10 @@ _ON_SCREEN = 144  # dots per inch
 
 def plain_text(text: object, width: int = 60) -> str:
     """Return what a run says as matplotlib shows it as it is: no mathematics, no control codes."""
-    return cut(sanitize_for_terminal(str(encodable(str(text)))), width).replace("$", r"\$")
+    shown = cut(sanitize_for_terminal(str(encodable(str(text)))), width).replace("$", r"\$")
+    for one in words.labels_now().maths():  # what a label says is mathematics
+        shown = shown.replace(one.replace("$", r"\$"), one)
+    return shown
 
 
 class Plot:
@@ -66,6 +71,8 @@ class Plot:
         self._height = height
         self._asked = (style, width)
         self._is_own = ax is None
+        self._labels = words.labels_now()
+        _check_maths(self._labels)
         if ax is None:
             self._style, self.fig, self.ax = self._drawn(style, width)
         else:
@@ -74,6 +81,9 @@ class Plot:
             self._style, self.fig, self.ax = style_of("rcparams", None), ax.figure, ax
             with _warnings_noted():
                 draw(ax, self._style)
+        unused = self._labels.unused()
+        if unused:
+            _log.warning("figure: nothing in it has the name of a label: %s", ", ".join(unused))
 
     def _drawn(
         self, style: str | Mapping[str, Any] | None, width: str | float | None
@@ -82,7 +92,7 @@ class Plot:
         from matplotlib.figure import Figure
 
         made = style_of(style, width)
-        with made.used(), _warnings_noted():
+        with made.used(), words.called(self._labels), _warnings_noted():
             fig = Figure(figsize=(made.width, self._height(made.width)), layout="constrained")
             ax = fig.add_subplot()
             self._draw(ax, made)
@@ -194,6 +204,20 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as exc:
         raise ZtxexpError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+def _check_maths(labels: Labels) -> None:
+    """Refuse mathematics in labels that matplotlib cannot set."""
+    from matplotlib.mathtext import MathTextParser
+
+    for text in labels.maths():
+        try:
+            MathTextParser("path").parse(text)
+        except ValueError as exc:
+            raise ConfigError(
+                f"{text} in a label is mathematics that matplotlib cannot set; {chr(92)}$ is a "
+                "plain dollar sign"
+            ) from exc
 
 
 def check_axes(ax: Any) -> None:

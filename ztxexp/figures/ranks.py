@@ -15,6 +15,7 @@ from ztxexp.figures.library import need_scipy
 from ztxexp.figures.measured import Measured, measured
 from ztxexp.figures.plot import Plot, check_axes, plain_text
 from ztxexp.figures.style import Style
+from ztxexp.results.keys import codes_of
 from ztxexp_core.errors import ConfigError, ZtxexpError
 
 LEAST_BLOCKS = 5
@@ -38,6 +39,7 @@ class Ranks:
         alpha: the level.
         groups: first and last of methods that cannot be told apart, two or more.
         rows: rank of each method in each block, by method.
+        grid: ``2 dataset x 5 seed`` where the blocks are all combinations of values, else empty.
     """
 
     known: Measured
@@ -51,6 +53,7 @@ class Ranks:
     alpha: float
     groups: list[tuple[int, int]]
     rows: list[list[float]]
+    grid: str = ""
 
 
 def ranks_plot(
@@ -105,10 +108,11 @@ def ranks_of(
         for row, column, one in zip(row_of, column_of, known.groups, strict=True)
     }
     names = [words.group_text(methods, one) for one in rows]
+    pairs = [words.group_text(methods, one, short=len(methods) == 1) for one in rows]
     every = [words.group_text(blocks, one, short=len(blocks) == 1) for one in columns]
     missing, full = [], []
     for at, block in enumerate(every):
-        lacking = [names[row] for row in range(len(rows)) if (row, at) not in cells]
+        lacking = [pairs[row] for row in range(len(rows)) if (row, at) not in cells]
         if lacking:
             missing.append(f"{block} lacks {words.listed(lacking)}")
         else:
@@ -139,7 +143,17 @@ def ranks_of(
         alpha,
         groups,
         [[of[row] for of in by_block] for row in order],
+        _grid(blocks, [columns[at] for at in full]),
     )
+
+
+def _grid(keys: Sequence[str], values: Sequence[Sequence[Any]]) -> str:
+    """Return how many values each key has, where several keys form a grid."""
+    counts = [len(set(codes_of(list(cells)))) for cells in zip(*values, strict=True)]
+    if len(keys) < 2 or math.prod(counts) != len(values):
+        return ""
+    pairs = zip(counts, keys, strict=True)
+    return " x ".join(f"{count} {words.key_text(key)}" for count, key in pairs)
 
 
 def critical_difference(methods: int, blocks: int, alpha: float = 0.05) -> float:
@@ -205,11 +219,12 @@ def caption_of(ranks: Ranks) -> str:
     """Return what a critical difference diagram shows."""
     known = ranks.known
     test = "p < 0.001" if ranks.p < 0.001 else f"p = {ranks.p:.3f}"
-    over = f"{len(ranks.blocks)} blocks ({words.listed(ranks.blocks)})"
+    over = f"{len(ranks.blocks)} blocks ({ranks.grid or words.listed(ranks.blocks)})"
     freedom = f"{len(ranks.names) - 1} degrees of freedom"
+    metric = words.key_text(known.metric)
     parts = [
-        f"Mean ranks of {len(ranks.names)} methods by {known.metric} over {over}; 1 is the best.",
-        *known.caption(f"Each rank is by {known.metric}"),
+        f"Mean ranks of {len(ranks.names)} methods by {metric} over {over}; 1 is the best.",
+        *known.caption(f"Each rank is by {metric}"),
         f"Friedman's test: chi² = {ranks.statistic:.3g}, {freedom}, {test}.",
     ]
     if ranks.p >= ranks.alpha:

@@ -134,7 +134,7 @@ class _Drawing:
         """Return the inches of a figure of a width."""
         labels = []
         if self.color is not None and not self.is_scale:
-            labels = [words.value_text(one[0]) for one in self.kinds]
+            labels = [words.value_text(one[0], self.color) for one in self.kinds]
         return width * (0.68 if width < 4 else 0.55) + axes.legend_height(labels, width)
 
     def __call__(self, ax: Any, style: Style) -> None:
@@ -158,7 +158,7 @@ class _Drawing:
             )  # fmt: skip
             bar = ax.figure.colorbar(shown, ax=ax, pad=0.02, aspect=30)
             bar.solids.set_alpha(1)
-            bar.set_label(plain_text(self.color))
+            bar.set_label(plain_text(words.key_text(str(self.color))))
             bar.outline.set_linewidth(0)
         else:
             for kind, slot in enumerate(self.slots):
@@ -170,10 +170,10 @@ class _Drawing:
                         zorder=3,
                     )
                 )  # fmt: skip
-        axes.label_axes(ax, style, self.key, self.known.metric)
+        axes.label_axes(ax, style, words.key_text(self.key), words.key_text(self.known.metric))
         axes.grid(ax)
         if not self.is_number:
-            names = [words.value_text(one[0]) for one in self.names]
+            names = [words.value_text(one[0], self.key) for one in self.names]
             axes.category_ticks(ax, style, names)
             ax.set_xlim(-0.5, len(names) - 0.5)
         elif self.logx:
@@ -183,8 +183,8 @@ class _Drawing:
         if self.logy:
             axes.log_scale(ax, "y", ys, self.known.metric)
         if self.color is not None and not self.is_scale:
-            labels = [words.value_text(one[0]) for one in self.kinds]
-            axes.legend(ax, style, handles, labels, self.color)
+            labels = [words.value_text(one[0], self.color) for one in self.kinds]
+            axes.legend(ax, style, handles, labels, words.key_text(self.color))
 
     def frame(self) -> Any:
         """Return a row for each dot."""
@@ -200,9 +200,10 @@ class _Drawing:
     def caption(self) -> str:
         """Return what the figure shows."""
         known = self.known
-        what = f"{known.metric} against {self.key}"
+        what = f"{words.key_text(known.metric)} against {words.key_text(self.key)}"
         if self.color is not None:
-            what += f", colours by {self.color}{' (logarithmic)' if self.is_log else ''}"
+            scale = " (logarithmic)" if self.is_log else ""
+            what += f", colours by {words.key_text(self.color)}{scale}"
         if known.over:
             parts = known.caption(f"{what}, a dot for each setting")
             if any(dot[2] == dot[2] for dot in self.dots):
@@ -210,9 +211,8 @@ class _Drawing:
         else:
             parts = [f"{what}: a dot for each run.", *known.lost_sentence()]
         if self.without:
-            parts.append(
-                f"Without a value of {self.key}, not shown: {plural(self.without, 'run')}."
-            )
+            name = words.key_text(self.key)
+            parts.append(f"Without a value of {name}, not shown: {plural(self.without, 'run')}.")
         if self.logx or self.logy:
             which = " and ".join(name for name, on in (("x", self.logx), ("y", self.logy)) if on)
             parts.append(f"Logarithmic: {which}; what is not above zero is not shown.")

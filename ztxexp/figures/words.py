@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+from ztxexp.analysis.labels import Labels
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.results.code_versions import versions
 from ztxexp.results.direction import ASKED, Direction, known_direction
@@ -27,8 +30,51 @@ BANDS = {
 }
 
 
-def value_text(value: Any) -> str:
-    """Return a value as a figure shows it; ``-`` where there is none."""
+_labels: ContextVar[Labels | None] = ContextVar("labels", default=None)
+
+
+@contextmanager
+def called(labels: Labels | Mapping[Any, Any] | None) -> Iterator[None]:
+    """Let keys, values and metrics have these names in all figures made within this block."""
+    token = _labels.set(labels if isinstance(labels, Labels) else Labels(labels))
+    try:
+        yield
+    finally:
+        _labels.reset(token)
+
+
+def labels_now() -> Labels:
+    """Return the labels that count now."""
+    return _labels.get() or Labels(None)
+
+
+def key_text(name: str) -> str:
+    """Return what a key or a metric is called."""
+    labels = labels_now()
+    given = labels.given_key(name)
+    if given is None:
+        given = labels.given_key(name.removeprefix("config."))
+    return name if given is None else given
+
+
+def keys_text(names: Iterable[str]) -> str:
+    """Return what several keys are called, with commas."""
+    return ", ".join(map(key_text, names))
+
+
+def value_text(value: Any, key: str | None = None) -> str:
+    """Return a value as a figure shows it; ``-`` where there is none.
+
+    Args:
+        value: the value.
+        key: of which it is; then a label of it counts.
+    """
+    if key is not None and value is not None and value is not ABSENT:
+        labels = labels_now()
+        for name in dict.fromkeys((key, key.removeprefix("config."))):
+            given = labels.given_value(name, value)
+            if given is not None:
+                return given
     if value is None or value is ABSENT:
         return "-"
     if isinstance(value, float):
@@ -49,9 +95,9 @@ def group_text(keys: Sequence[str], values: Sequence[Any], short: bool = True) -
     if not keys:
         return "all"
     if short:
-        return ", ".join(map(value_text, values))
+        return ", ".join(value_text(v, k) for k, v in zip(keys, values, strict=True))
     pairs = zip(keys, values, strict=True)
-    return " ".join(f"{sanitize_for_terminal(k)}={value_text(v)}" for k, v in pairs)
+    return " ".join(f"{sanitize_for_terminal(key_text(k))}={value_text(v, k)}" for k, v in pairs)
 
 
 def listed(values: Iterable[Any], most: int = _SHOWN) -> str:
@@ -67,7 +113,7 @@ def noun_of(over: Sequence[str], count: int) -> str:
         return plural(count, "run")
     if all("seed" in key.lower() or "state" in key.lower() for key in over):
         return plural(count, "seed")
-    return f"{plural(count, 'value')} of {', '.join(over)}"
+    return f"{plural(count, 'value')} of {keys_text(over)}"
 
 
 def mean_sentence(
@@ -102,13 +148,13 @@ def mixed_sentence(keys: Sequence[str]) -> list[str]:
     """Return that means are over different settings, where they are."""
     if not keys:
         return []
-    return [f"Runs of one group differ in {', '.join(keys)}: the means are over mixed settings."]
+    return [f"Runs of one group differ in {keys_text(keys)}: the means are over mixed settings."]
 
 
 def direction_sentence(metric: str, known: Direction | None) -> str:
     """Return which values are better; nothing where nothing says it."""
     if known is None:
-        return f"Nothing says whether large or small values of {metric} are better."
+        return f"Nothing says whether large or small values of {key_text(metric)} are better."
     better = "Larger" if known.mode == "max" else "Smaller"
     source = "" if known.source == ASKED else f" ({known.source})"
     return f"{better} is better{source}."

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from ztxexp.analysis.labels import Labels
 from ztxexp.results.keys import ABSENT
-from ztxexp.tables.layout import Labels
 from ztxexp.tables.model import Cell, Col, Place, Row, Table
 from ztxexp.text.format import short_value
 from ztxexp.text.wording import either

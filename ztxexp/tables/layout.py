@@ -6,20 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ztxexp.analysis.grouping import rank
+from ztxexp.analysis.labels import places_of
 from ztxexp.results.arguments import as_list
 from ztxexp.results.direction import DECLARED, known_direction
 from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, seed_keys, varying
 from ztxexp.results.selection import RunSet
-from ztxexp.results.written_values import is_shown_as, value_of
+from ztxexp.results.written_values import value_of
 from ztxexp.tables.model import Values
-from ztxexp.tables.options import Options, flat_labels
-from ztxexp.text.format import short_value
+from ztxexp.tables.options import Options
 from ztxexp.text.wording import either, option
 from ztxexp_core.errors import ConfigError, closest
 from ztxexp_core.values.codec import is_number
-
-NO_VALUE = "-"  # of a key that a row does not have
-
 
 # ---- keys and metrics --------------------------------------------------------------------------
 
@@ -138,7 +135,7 @@ def axis(
         if key not in listed:
             ranks.append(list(map(rank, cells, codes_of(cells))))
             continue
-        places = _places(cells, listed[key])
+        places = places_of(cells, listed[key])
         left_out |= {at for at, place in enumerate(places) if place is None}
         ranks.append([len(listed[key]) if place is None else place for place in places])
     codes = [codes_of(cells) for cells in columns]
@@ -155,33 +152,6 @@ def axis(
     return [None if at in left_out else number[combined[at]] for at in range(size)], values
 
 
-def _places(cells: Sequence[Any], wanted: Sequence[Any]) -> list[int | None]:
-    """Return the place of each cell among some values; texts also mean what they write."""
-    asked = [value_of(one) if isinstance(one, str) else one for one in wanted]
-    asked = [ABSENT if one is None else one for one in asked]
-    size = len(asked)
-    codes = codes_of([*wanted, *asked, *cells])
-    exact, written = codes[:size], codes[size : 2 * size]
-    found: list[int | None] = []
-    for cell, code in zip(cells, codes[2 * size :], strict=True):
-        texts = ((at, one) for at, one in enumerate(wanted) if isinstance(one, str))
-        shown = next((at for at, text in texts if is_shown_as(cell, [text])), None)
-        places = [codes_.index(code) for codes_ in (exact, written) if code in codes_]
-        found.append(places[0] if places else shown)
-    return found
-
-
-def place_of(value: Any, among: Sequence[Any]) -> int | None:
-    """Return the place of a value, as a person writes it, among some cells; ``None``: nowhere.
-
-    Example:
-        >>> place_of("1e-3", [0.01, 0.001])
-        1
-    """
-    places = _places(among, [value])
-    return places.index(0) if 0 in places else None
-
-
 def _with_absent(
     cells: Sequence[Any],
     combined: Sequence[Any],
@@ -190,7 +160,7 @@ def _with_absent(
     listed: Sequence[Any],
 ) -> tuple[list[int | None], list[Values]]:
     """Return rows for all listed values of the only key, also for those that no run has."""
-    there = [_places([value[0] for value in values], [one]) for one in listed]
+    there = [places_of([value[0] for value in values], [one]) for one in listed]
     new_values: list[Values] = []
     new_number: dict[int, int] = {}
     for one, places in zip(listed, there, strict=True):
@@ -234,56 +204,8 @@ def grouped_rows(
     for number, members in enumerate(groups.values()):
         if isinstance(members, str) or not isinstance(members, Sequence):
             members = [members]
-        for at, place in enumerate(_places(first, list(members))):
+        for at, place in enumerate(places_of(first, list(members))):
             if place is not None:
                 numbers[at] = number
     titles = tuple(map(str, groups))
     return numbers, (*titles, "") if len(groups) in numbers else titles
-
-
-# ---- labels ------------------------------------------------------------------------------------
-
-
-class Labels:
-    """What keys, values and metrics are called.
-
-    Args:
-        labels: a text by key or metric, by ``"key=value"``, or by value of a key.
-
-    Attributes:
-        used: the texts that were taken.
-
-    Example:
-        >>> Labels({"lr": "learning rate", "lr=0.001": "small"}).value("lr", 1e-3)
-        'small'
-    """
-
-    def __init__(self, labels: Mapping[Any, Any] | None):
-        if labels is not None and not isinstance(labels, Mapping):
-            raise ConfigError(f"labels is a mapping of keys to texts, not {labels!r}")
-        self._texts = flat_labels(labels or {})
-        self.used: set[str] = set()
-        self._named: set[str] = set()
-
-    def key(self, name: str) -> str:
-        """Return what a key or a metric is called."""
-        return self._taken(name) if name in self._texts else short_value(name)
-
-    def value(self, key: str, value: Any) -> str:
-        """Return what the value of a key is called."""
-        if value is ABSENT:
-            return NO_VALUE
-        for name in self._texts:
-            before, equals, text = name.partition("=")
-            if equals and before == key and place_of(text, [value]) == 0:
-                return self._taken(name)
-        return short_value(value)
-
-    def _taken(self, name: str) -> str:
-        self._named.add(name)
-        self.used.add(self._texts[name])
-        return self._texts[name]
-
-    def unused(self) -> list[str]:
-        """Return the names that nothing in the table has."""
-        return [name for name in self._texts if name not in self._named]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp.analysis.labels import NO_VALUE, Labels, place_of
 from ztxexp.results.keys import ABSENT
 from ztxexp.results.written_values import value_of
-from ztxexp.tables.layout import NO_VALUE, Labels, place_of
 from ztxexp.tables.model import MEDIAN, Cell, Col, Row, Table
 from ztxexp.text.wording import option
 from ztxexp_core.errors import ConfigError, closest

@@ -9,6 +9,7 @@ from typing import Any
 
 from ztxexp.analysis.choosing import chosen_runs
 from ztxexp.analysis.grouping import Groups, as_float, grouped, rank
+from ztxexp.analysis.labels import Labels
 from ztxexp.analysis.run_table import SUCCEEDED, RunTable
 from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.results.code_versions import code_names, versions
@@ -65,7 +66,7 @@ def table_of(
     row_keys, col_keys, over = layout.keys_of(runs, declared, asked)
     names = as_list(asked.metric, "metric") or layout.usual_metric(runs, declared)
     groups = grouped(runs, [*row_keys, *col_keys], over or None, names, "table", False)
-    labels = layout.Labels(asked.labels)
+    labels = Labels(asked.labels)
     table, unlisted = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting, labels)
     source = {
         "version": 1,
@@ -138,7 +139,7 @@ def _plain(
     over: Sequence[str],
     asked: Options,
     runs: RunTable,
-    labels: layout.Labels,
+    labels: Labels,
 ) -> tuple[Table, int]:
     """Return the table without marks and sentences, and how many settings are left out."""
     keys = list(groups.keys)
@@ -196,7 +197,7 @@ def _plain(
     return table, places.count(None)
 
 
-def _labels(labels: layout.Labels, keys: Sequence[str], values: Values) -> tuple[str, ...]:
+def _labels(labels: Labels, keys: Sequence[str], values: Values) -> tuple[str, ...]:
     return tuple(labels.value(key, value) for key, value in zip(keys, values, strict=True))
 
 
@@ -267,7 +268,7 @@ def union(sets: Sequence[Values]) -> Values:
 
 
 def _metric(
-    name: str, asked: Options, labels: layout.Labels, cells: Mapping[Place, Cell], root: str
+    name: str, asked: Options, labels: Labels, cells: Mapping[Place, Cell], root: str
 ) -> Metric:
     mode = asked.of_metric("mode", name) or ""
     if mode:

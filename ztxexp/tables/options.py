@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ztxexp.analysis.labels import flat_labels
 from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.tables.statistics import SHOWS
 from ztxexp.text.wording import option
@@ -141,22 +142,3 @@ def _values(key: object, values: Any) -> Sequence[Any]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         raise ConfigError(f"the order of {key!r} is a list of its values, not {values!r}")
     return values
-
-
-def flat_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
-    """Return labels with the text of a value after its key: ``{"lr=0.001": "small"}``.
-
-    Example:
-        >>> flat_labels({"lr": {"": "rate", 0.001: "small"}})
-        {'lr': 'rate', 'lr=0.001': 'small'}
-    """
-    from ztxexp.text.format import text_of
-
-    flat: dict[str, str] = {}
-    for key, value in labels.items():
-        if isinstance(value, Mapping):
-            for one, text in value.items():
-                flat[str(key) if one == "" else f"{key}={text_of(one)}"] = str(text)
-        else:
-            flat[str(key)] = str(value)
-    return flat

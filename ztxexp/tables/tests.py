@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ztxexp.analysis.labels import place_of
 from ztxexp.results.keys import ABSENT, codes_of
-from ztxexp.tables.layout import place_of
 from ztxexp.tables.marks import best_of, scopes, with_mark
 from ztxexp.tables.model import Cell, Place, Table, Test
 from ztxexp.text.wording import either

@@ -177,3 +177,17 @@ def test_curves_go_to_a_figure(curves, tmp_path):
 def test_options_of_figures_need_one(curves, words, said):
     code, _, err = run(curves, "curves", *words)
     assert code == 2 and said in err
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_labels_of_a_command_stand_in_its_figure(root, tmp_path, words):
+    path = tmp_path / "fig.svg"
+    code, _, err = run(root, *words, "--label", "accuracy as The accuracy", "-o", path)
+    assert code == 0 and "The accuracy" in err
+    code, _, err = run(root, *words, "--label", "accuracy as The accuracy")
+    assert code == 2 and "--label: for a figure" in err
+
+
+def test_an_ending_of_curves_that_is_none_names_figures_too(curves, tmp_path):
+    code, _, err = run(curves, "curves", "accuracy", "-o", tmp_path / "x.jpg")
+    assert code != 0 and ".pdf, .svg, .png" in err and "csv" in err

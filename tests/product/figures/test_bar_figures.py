@@ -14,6 +14,7 @@ from handmade import write_run
 from ztxexp import ConfigError, ResultAnalyzer, ZtxexpError
 from ztxexp.analysis.choosing import chosen_runs
 from ztxexp.analysis.ranking import rank_runs
+from ztxexp.figures.axes import legend_shape, shortened
 from ztxexp.results.direction import direction_of
 
 
@@ -233,3 +234,48 @@ def test_a_superseded_run_that_is_the_best_is_said_to_be_superseded(tmp_path, ca
     table = chosen_runs(tmp_path, statuses=("succeeded",))
     ranking = rank_runs(table, "acc", direction_of("acc", "max", str(tmp_path)))
     assert ranking.rows[0].folders == ("r017",)
+
+
+# ---- names -----------------------------------------------------------------------------------
+
+NAMES = {
+    "acc": "Accuracy",
+    "model": "Model",
+    "model=mlp": "MLP",
+    "data": r"set $\mathcal{D}$",
+}
+
+
+def test_labels_stand_in_axes_legends_ticks_and_captions(tmp_path, caplog):
+    analyzer = ResultAnalyzer(repeated(tmp_path / "runs"))
+    bars = analyzer.bars("acc", by="data", group="model", labels=NAMES)
+    assert bars.ax.get_ylabel() == "Accuracy" and bars.ax.get_xlabel() == r"set $\mathcal{D}$"
+    box = bars.ax.get_legend()
+    assert [one.get_text() for one in box.get_texts()] == ["cnn", "MLP", "svm"]
+    assert box.get_title().get_text() == "Model"
+    assert r"Accuracy by set $\mathcal{D}$, Model" in bars.caption
+    bars.save(tmp_path / "a.pdf", style="icml")  # drawn anew
+    assert list(bars.data.columns)[:2] == ["data", "model"]  # data keep their keys
+    scatter = analyzer.scatter("model", "acc", color="model", labels=NAMES)
+    assert [one.get_text() for one in scatter.ax.get_xticklabels()] == ["cnn", "MLP", "svm"]
+    assert "Accuracy against Model" in scatter.caption
+    effects = analyzer.effects("acc", labels=NAMES)
+    assert "Model=MLP" in [one.get_text() for one in effects.ax.get_yticklabels()]
+    ranks = analyzer.ranks("acc", "model", ["data", "seed"], labels=NAMES)
+    assert any("MLP" in one.get_text() for one in ranks.ax.texts)
+    assert r"6 blocks (2 set $\mathcal{D}$ x 3 seed)" in ranks.caption
+    plain = analyzer.bars("acc", by="model").ax
+    assert [one.get_text() for one in plain.get_xticklabels()] == ["cnn", "mlp", "svm"]
+    caplog.clear()
+    analyzer.bars("acc", by="model", labels={"modle": "Model"})
+    assert "nothing in it has the name of a label: modle" in caplog.text
+    with pytest.raises(ConfigError, match="mathematics that matplotlib cannot set"):
+        analyzer.bars("acc", by="model", labels={"acc": r"$\nosuch$"})
+
+
+def test_names_that_are_cut_stay_different():
+    names = [f"a-very-long-name-of-a-model-{at}-and-more" for at in range(8)]
+    for width in (8, 20, 60):
+        short = shortened(names, width)
+        assert len(set(short)) == 8 and max(map(len, short)) <= width
+    assert legend_shape(names, 3.25) == (4, 2)
