@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ztxexp.analysis.labels import Labels
 from ztxexp.results.direction import ASKED
 from ztxexp.results.to_type import line_to_type
 from ztxexp.tables.facts import Facts
-from ztxexp.tables.layout import Labels
 from ztxexp.tables.model import MEDIAN, Cell, Table, text_of
 from ztxexp.tables.tests import EXACT_PAIRS, RESAMPLES, p_text
 from ztxexp.text.format import plural, short_value
