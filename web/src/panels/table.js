@@ -57,7 +57,7 @@ export class RunTable {
     this.count = el("span", { class: "count" });
     this.place = el("div", { class: this.row === ROW ? "runs" : "runs of-two-lines" });
     this.hidden = el("details", { class: "hidden-columns" });
-    this.selection = el("p", { class: "hidden-columns selection", hidden: true });
+    this.selection = el("p", { class: "selection-note", hidden: true });
     this.more = el("p", { class: "hidden-columns", hidden: true });
     this.command = commandLine("the runs");
     put(
