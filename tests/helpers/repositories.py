@@ -55,6 +55,8 @@ class Repository:
         found = {}
         for path in sorted(self.top.rglob("*")):
             name = path.relative_to(self.top).as_posix()
+            if "__pycache__" in path.parts:  # what Python keeps there is no content
+                continue
             if name.split("/")[0] == ".git" or (path.is_dir() and not path.is_symlink()):
                 continue
             link = path.is_symlink()

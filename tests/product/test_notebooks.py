@@ -22,7 +22,7 @@ EVIL = (
 KEY = "k<b onclick=x>"
 METRIC = "acc<script>alert(2)</script>"
 NAME = "20260301_10000{}_<img src=x onerror=a()>"
-ABSTRACT = {"Printable", "Report"}  # what others are made of
+ABSTRACT = {"Printable", "Report", "WritableTable"}  # what others are made of
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def table_of(
     asked = _as_declared(asked, declared)
     row_keys, col_keys, over = layout.keys_of(runs, declared, asked)
     names = as_list(asked.metric, "metric") or layout.usual_metric(runs, declared)
-    groups = grouped(runs, [*row_keys, *col_keys], over or None, names, "table", False)
+    groups = grouped(runs, [*row_keys, *col_keys], over, names, "table", False)
     labels = Labels(asked.labels)
     table, unlisted = _plain(groups, (len(row_keys), len(col_keys)), over, asked, counting, labels)
     source = {

@@ -35,6 +35,9 @@ def grid(text: str, form: str) -> Grid:
         text: the text.
         form: ``"latex"``, ``"markdown"`` or ``"html"``.
 
+    Raises:
+        KeyError: the form is none of these.
+
     Example:
         >>> grid(r"\begin{tabular}{lc} \toprule a & $1$ \\ \bottomrule\end{tabular}", "latex")
         [['a', '$1$']]

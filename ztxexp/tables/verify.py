@@ -212,7 +212,11 @@ def _edited(block: Block) -> Iterator[Found]:
 
 def _printed(block: Block) -> Iterator[Found]:
     """Yield what was edited in the table itself."""
-    printed = grid("\n".join(block.body), block.form)
+    try:
+        printed = grid("\n".join(block.body), block.form)
+    except KeyError:
+        yield "", "has an edited first line", True
+        return
     if not printed:
         yield "", "has no table between its comments", True
         return
@@ -228,7 +232,8 @@ def _printed(block: Block) -> Iterator[Found]:
             yield cell_name(record, several), f"was edited by hand: it {_now(record, text)}", True
     labels = block.end.get("labels")
     for name, expected in labels.items() if isinstance(labels, dict) else ():
-        text = _at(printed, [int(one) for one in name.split(",")])
+        at = [int(one) if one.isdecimal() else None for one in name.split(",")]
+        text = _at(printed, at)
         if text is None or checksum(text, SHORT) != expected:
             yield "", f"has an edited label: {_plain(text or '')}; `--label` writes another", True
 
