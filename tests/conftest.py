@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint
 
@@ -11,6 +12,10 @@ from pretended_gpus import PretendedNvml
 from reading import Root
 
 from ztxexp_core.plugins import registry
+
+# Python tells old bytecode by the date of a file in whole seconds; tests edit files faster.
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+sys.dont_write_bytecode = True
 
 # How long it takes to make an example says how busy the machine is, and nothing of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

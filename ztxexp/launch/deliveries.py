@@ -119,10 +119,7 @@ class Deliveries:
     def ended(self, run_dir: Path, outcome: RunOutcome) -> None:
         """Note what trackers lack of a run that has ended."""
         for label, seconds in outcome.lacking:
-            if label:
-                self._set(label, run_dir, seconds)
-            else:  # read from the disk, which does not say what trackers have
-                self.died(run_dir)
+            self._set(label, run_dir, seconds)
         for target in self._here:
             self._set(target.label, run_dir, 0.0)
         if self._here:
