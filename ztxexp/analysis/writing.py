@@ -24,7 +24,6 @@ _ENDINGS = {
     ".parquet": "parquet",
     ".xlsx": "xlsx",
 }
-FRAME_FORMATS = tuple(dict.fromkeys(_ENDINGS.values()))
 _NEEDS = {"parquet": ("pyarrow", "parquet"), "xlsx": ("openpyxl", "excel")}
 
 
@@ -54,7 +53,7 @@ def write_frame(frame: pd.DataFrame, fmt: str, path: str) -> None:
 
     Args:
         frame: the frame.
-        fmt: one of :data:`FRAME_FORMATS`.
+        fmt: ``csv``, ``json`` or another that an ending names.
         path: the file.
 
     Raises:

@@ -11,12 +11,11 @@ from ztxexp.cli.figures import (
     Look,
     Target,
     cell,
-    drawn_as,
+    draw,
     keys_of,
     over_of,
     runs_for,
     target_options,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
@@ -79,22 +78,20 @@ def command(
     table = runs_for(filters, root)
     places, groups, averaged = over_of(by), keys_of(beside) or [], over_of(over)
     if target.figure is not None:
-        with drawn_as(look):
-            plot = bars.bars_plot(
-                table,
-                metric,
-                places,
-                groups,
-                averaged,
-                show,
-                raw,
-                not no_zero,
-                mode,
-                style=look.style,
-                width=look.width,
-            )
-        write_figure(plot, target.figure)
-        return 0
+        return draw(
+            target.figure,
+            look,
+            bars.bars_plot,
+            table,
+            metric,
+            places,
+            groups,
+            averaged,
+            show,
+            raw,
+            not no_zero,
+            mode,
+        )
     known, _, _ = bars.bars_of(table, metric, places, groups, averaged, show, mode)
     largest = max(abs(one.mean) for one in known.groups) or 1.0
     body = []

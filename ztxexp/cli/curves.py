@@ -13,12 +13,11 @@ from ztxexp.cli.figures import (
     Look,
     can_draw,
     check_ready,
-    drawn_as,
+    draw,
     is_figure,
     look_options,
     need_figure,
     over_of,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
 from ztxexp.cli.output import (
@@ -128,23 +127,21 @@ def command(
     if path is not None and is_figure(path):
         from ztxexp.figures.curves import curves_plot
 
-        with drawn_as(look):
-            figure = curves_plot(
-                table,
-                name,
-                keys,
-                averaged,
-                band or "std",
-                raw,
-                logx,
-                logy,
-                smooth,
-                mode,
-                style=look.style,
-                width=look.width,
-            )
-        write_figure(figure, path)
-        return 0
+        return draw(
+            path,
+            look,
+            curves_plot,
+            table,
+            name,
+            keys,
+            averaged,
+            band or "std",
+            raw,
+            logx,
+            logy,
+            smooth,
+            mode,
+        )
     fmt = "json" if as_json else fmt
     if path is None and fmt in (None, "table"):
         plot = can_draw() if plot is None else plot

@@ -10,12 +10,11 @@ from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
-    drawn_as,
+    draw,
     keys_of,
     over_of,
     runs_for,
     target_options,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
@@ -57,12 +56,7 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(keys), over_of(over)
     if target.figure is not None:
-        with drawn_as(look):
-            plot = effects.effects_plot(
-                table, metric, asked, averaged, mode, style=look.style, width=look.width
-            )
-        write_figure(plot, target.figure)
-        return 0
+        return draw(target.figure, look, effects.effects_plot, table, metric, asked, averaged, mode)
     known = effects.effects_of(table, metric, asked, averaged, mode)
     data = not target.output.is_for_people
     body = []

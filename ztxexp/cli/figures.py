@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,15 +46,6 @@ class Look:
     def given(self) -> list[tuple[str, Any]]:
         """Return the options with what was given."""
         return [("--style", self.style), ("--width", self.width), ("--label", self.labels)]
-
-
-@contextlib.contextmanager
-def drawn_as(look: Look) -> Iterator[None]:
-    """Make a figure within this block: its caption is shown, and labels count."""
-    from ztxexp.figures.words import called
-
-    with captioned(), called(look.labels):
-        yield
 
 
 def look_options(command: _Command) -> _Command:
@@ -215,8 +205,22 @@ def check_ready(path: str) -> None:
         raise OptionError(f"{path}: there is no folder {folder}")
 
 
-def write_figure(plot: Plot, path: str) -> None:
-    """Write a figure with its caption, and say what it shows."""
+def draw(path: str, look: Look, make: Callable[..., Plot], *arguments: Any) -> int:
+    """Make a figure, write it with its caption, and say what it shows.
+
+    Args:
+        path: the file.
+        look: how it looks.
+        make: of the arguments.
+        *arguments: what it takes.
+    """
+    from ztxexp.figures.plot import Canvas
+    from ztxexp.figures.words import called
+
+    canvas = Canvas(style=look.style, width=look.width)
+    with captioned(), called(look.labels):
+        plot = make(*arguments, canvas=canvas)
     target = plot.save(path)
     say(plot.caption)
     say(f"wrote {target} and {target.with_suffix('.caption.txt').name}")
+    return 0

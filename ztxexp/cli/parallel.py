@@ -11,12 +11,11 @@ from ztxexp.cli.figures import (
     Look,
     Target,
     cell,
-    drawn_as,
+    draw,
     keys_of,
     over_of,
     runs_for,
     target_options,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
@@ -60,12 +59,9 @@ def command(
     table = runs_for(filters, root)
     asked, averaged = keys_of(by), over_of(over)
     if target.figure is not None:
-        with drawn_as(look):
-            plot = parallel.parallel_plot(
-                table, asked, metric, averaged, mode, style=look.style, width=look.width
-            )
-        write_figure(plot, target.figure)
-        return 0
+        return draw(
+            target.figure, look, parallel.parallel_plot, table, asked, metric, averaged, mode
+        )
     known, _ = parallel.settings_of(table, asked, metric, averaged, mode)
     sign = -1 if known.direction is None or known.direction.mode == "max" else 1
     ranked = sorted(known.groups, key=lambda one: sign * one.mean)

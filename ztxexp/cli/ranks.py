@@ -10,12 +10,11 @@ from ztxexp.cli.completing import complete_key, complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
-    drawn_as,
+    draw,
     keys_of,
     over_of,
     runs_for,
     target_options,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, say, write_table
@@ -78,20 +77,18 @@ def command(
     of_methods, of_blocks = keys_of(methods) or [], keys_of(blocks) or []
     averaged = over_of(over)
     if target.figure is not None:
-        with drawn_as(look):
-            plot = ranks.ranks_plot(
-                table,
-                metric,
-                of_methods,
-                of_blocks,
-                averaged,
-                alpha,
-                mode,
-                style=look.style,
-                width=look.width,
-            )
-        write_figure(plot, target.figure)
-        return 0
+        return draw(
+            target.figure,
+            look,
+            ranks.ranks_plot,
+            table,
+            metric,
+            of_methods,
+            of_blocks,
+            averaged,
+            alpha,
+            mode,
+        )
     known = ranks.ranks_of(table, metric, of_methods, of_blocks, averaged, alpha, mode)
     letters = ranks.letters(known)
     body = [

@@ -12,11 +12,10 @@ from ztxexp.cli.figures import (
     Target,
     can_draw,
     cell,
-    drawn_as,
+    draw,
     over_of,
     runs_for,
     target_options,
-    write_figure,
 )
 from ztxexp.cli.filters import Filters, filter_options, over_option
 from ztxexp.cli.output import Column, has_colours, say, short_metric, write_table, write_text
@@ -67,21 +66,19 @@ def command(
     table = runs_for(filters, root)
     averaged = over_of(over) or []
     if target.figure is not None:
-        with drawn_as(look):
-            plot = scatter.scatter_plot(
-                table,
-                key,
-                metric,
-                color,
-                averaged,
-                logx,
-                logy,
-                mode,
-                style=look.style,
-                width=look.width,
-            )
-        write_figure(plot, target.figure)
-        return 0
+        return draw(
+            target.figure,
+            look,
+            scatter.scatter_plot,
+            table,
+            key,
+            metric,
+            color,
+            averaged,
+            logx,
+            logy,
+            mode,
+        )
     known, xs, colours = scatter.points_of(table, key, metric, color, averaged, mode)
     body = [
         [cell(x), *([cell(colour)] if color else []), one.mean, len(one.numbers)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ztxexp.analysis.mean_curves import check_band
@@ -11,7 +10,7 @@ from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures import axes, words
 from ztxexp.figures.colours import Palette, every_value, plain_values
 from ztxexp.figures.measured import Measured, measured
-from ztxexp.figures.plot import Plot, check_axes, plain_text
+from ztxexp.figures.plot import Canvas, Plot, plain_text
 from ztxexp.figures.style import COLOURS, HATCHES, MARKERS, MOST, Style
 from ztxexp.results.keys import codes_of, seed_keys
 from ztxexp.text.wording import either
@@ -32,17 +31,14 @@ def bars_plot(
     raw: bool = False,
     zero: bool = True,
     mode: str = "",
-    palette: Palette | None = None,
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a figure of bars, see :meth:`ztxexp.ResultAnalyzer.bars`."""
-    check_axes(ax)
     known, by, group = bars_of(table, metric, by, group, over, show, mode)
-    drawing = _Drawing(known, by, group, show, raw, zero, palette or Palette())
+    drawing = _Drawing(known, by, group, show, raw, zero, canvas.palette)
     caption = drawing.caption()
-    return Plot(drawing, known.frame(show), caption, drawing.height, ax, style, width)
+    return Plot(drawing, known.frame(show), caption, drawing.height, canvas)
 
 
 def bars_of(
@@ -232,16 +228,3 @@ def _spread(count: int, thick: float) -> list[float]:
     if count < 2:
         return [0.0] * count
     return [thick * 0.5 * (at / (count - 1) - 0.5) for at in range(count)]
-
-
-def decimals_for(spreads: Sequence[float]) -> int:
-    """Return how many decimals show two digits of the usual spread.
-
-    Example:
-        >>> decimals_for([0.005, 0.004])
-        4
-    """
-    there = sorted(one for one in spreads if one > 0 and math.isfinite(one))
-    if not there:
-        return 4
-    return max(0, min(8, 1 - math.floor(math.log10(there[len(there) // 2]))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -14,6 +14,7 @@ from ztxexp_core.records import RUN_STATUS_SUCCEEDED
 if TYPE_CHECKING:
     from ztxexp.analysis.run_table import RunTable
     from ztxexp.figures.colours import Palette
+    from ztxexp.figures.plot import Plot
 
 Keys = str | Sequence[str]
 Mode = Literal["max", "min", ""]
@@ -21,19 +22,33 @@ Look = str | Mapping[str, Any] | None
 _SUCCEEDED: Statuses = (RUN_STATUS_SUCCEEDED,)
 
 
-class BarFilters(TypedDict, total=False):
-    """Which runs bars are of, see :class:`FigureMethods`; of a group of launches by ``where``."""
-
+class _Options(TypedDict, total=False):
     where: str | None
     code: str | None
     function: str | None
     statuses: Statuses
     experiment_name: str | None
     tags: Tags | None
+    labels: Mapping[Any, Any] | None
+    ax: Any
+    style: Look
+    width: str | float | None
 
 
-class FigureFilters(BarFilters, total=False):
-    """Which runs a figure is of, see :class:`FigureMethods`."""
+class CurveOptions(_Options, total=False):
+    """What curves take besides, see :class:`ztxexp.figures.methods.FigureMethods`."""
+
+    group: str | None
+
+
+class BarOptions(_Options, total=False):
+    """What bars take besides; a group of launches is chosen by ``where``."""
+
+    at: str | int | float | None
+
+
+class FigureOptions(BarOptions, total=False):
+    """What other figures take besides."""
 
     group: str | None
 
@@ -53,19 +68,33 @@ class FigureBasics:
 
         return Palette()
 
-    def _runs(self, filters: Any, at: str | int | float | None, ax: Any) -> RunTable:
-        """Return the runs that are drawn; matplotlib is looked for first."""
-        from ztxexp.analysis.choosing import chosen_runs
-        from ztxexp.figures.plot import check_axes
+    def _plot(self, make: Callable[..., Plot], known: Any, options: Any, *arguments: Any) -> Plot:
+        """Return a figure of the runs that are asked for.
 
-        check_axes(ax)
-        given: dict[str, Any] = {"statuses": _SUCCEEDED}
-        checked_filters(filters, FigureFilters)
-        given |= filters
+        Args:
+            make: of the runs and the arguments.
+            known: the class of options that it takes.
+            options: what was given of them.
+            *arguments: what else it takes.
+        """
+        from ztxexp.figures.plot import Canvas
+        from ztxexp.figures.words import called
+
+        given = {"statuses": _SUCCEEDED, **checked_filters(options, known)}
+        labels = given.pop("labels", None)
+        look = {name: given.pop(name, None) for name in ("ax", "style", "width")}
+        canvas = Canvas(**look, palette=self._palette)
+        with called(labels):
+            return make(self._runs(given), *arguments, canvas=canvas)
+
+    def _runs(self, given: dict[str, Any]) -> RunTable:
+        from ztxexp.analysis.choosing import chosen_runs
+
         if "experiment_name" in given:
             given["experiment"] = given.pop("experiment_name")
         if isinstance(given.get("tags"), Mapping):
             given["tags"] = [f"{key}={value}" for key, value in given["tags"].items()]
+        at = given.pop("at", None)
         table = chosen_runs(self.results_path, **given, at=None if at is None else str(at))
         if not len(table):
             count = len(table.names)

@@ -18,7 +18,7 @@ from ztxexp.analysis.mean_curves import (
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures import axes, words
 from ztxexp.figures.colours import Palette, every_value, plain_values
-from ztxexp.figures.plot import Plot, check_axes
+from ztxexp.figures.plot import Canvas, Plot
 from ztxexp.figures.style import COLOURS, DASHES, GREY, MOST, Style
 from ztxexp.results.keys import ABSENT
 from ztxexp.text.format import encodable, plural
@@ -44,17 +44,14 @@ def curves_plot(
     logy: bool = False,
     smooth: float = 0.0,
     mode: str = "",
-    palette: Palette | None = None,
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a figure of curves, see :meth:`ztxexp.ResultAnalyzer.curves`."""
-    check_axes(ax)
     check_band(band)
     known = mean_curves(table, metric, by, over, smooth)
-    drawing = _Drawing(known, band, raw, logx, logy, mode, palette or Palette())
-    return Plot(drawing, drawing.frame(), drawing.caption(), drawing.height, ax, style, width)
+    drawing = _Drawing(known, band, raw, logx, logy, mode, canvas.palette)
+    return Plot(drawing, drawing.frame(), drawing.caption(), drawing.height, canvas)
 
 
 class _Drawing:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ztxexp.analysis.effects import Effect, main_effects
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures import axes, words
-from ztxexp.figures.plot import Plot, check_axes, plain_text
+from ztxexp.figures.plot import Canvas, Plot, plain_text
 from ztxexp.figures.style import COLOURS, Style
 from ztxexp.results.keys import seed_keys
 from ztxexp.text.wording import is_captioned
@@ -26,18 +26,16 @@ def effects_plot(
     keys: Sequence[str] | None = None,
     over: Sequence[str] | None = None,
     mode: str = "",
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a figure of main effects, see :meth:`ztxexp.ResultAnalyzer.effects`."""
-    check_axes(ax)
     effects = effects_of(table, metric, keys, over, mode)
     if not is_captioned():  # there the caption says it
         for sentence in interactions(effects):
             _log.warning("effects: %s", sentence)
     drawing = _Drawing(table, effects, over, mode)
-    return Plot(drawing, drawing.frame(), drawing.caption(), drawing.height, ax, style, width)
+    return Plot(drawing, drawing.frame(), drawing.caption(), drawing.height, canvas)
 
 
 def effects_of(

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from ztxexp.figures.basics import Keys, Look, Mode, keys_of
-from ztxexp.figures.effect_methods import EffectMethods
+from ztxexp.figures.basics import (
+    BarOptions,
+    CurveOptions,
+    FigureBasics,
+    FigureOptions,
+    Keys,
+    Mode,
+    keys_of,
+)
 from ztxexp.results.arguments import as_list
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ztxexp.figures.basics import BarFilters, FigureFilters
     from ztxexp.figures.plot import Plot
 
 
-class FigureMethods(EffectMethods):
+class FigureMethods(FigureBasics):
     """Part of ``ResultAnalyzer``; needs matplotlib (``pip install "ztxexp[plot]"``).
 
-    All figures take filters as keywords: ``where``, a condition such as ``"lr < 0.1 and model ==
-    'mlp'"``; ``code``, a version (``"latest"``, ``"v1"``, a piece of its hash); ``function``;
-    ``statuses``, by default those that succeeded, ``None``: all; ``experiment_name``, ``group`` and
-    ``tags``. They return a :class:`ztxexp.figures.plot.Plot` with
-    ``.fig``, ``.ax``, ``.data``, ``.caption`` and ``.save()``. Nothing of matplotlib's global state
-    is changed. A value has the same colour in all figures of an analyzer.
+    All figures return a :class:`ztxexp.figures.plot.Plot` with ``.fig``, ``.ax``, ``.data``,
+    ``.caption`` and ``.save()``. Nothing of matplotlib's global state is changed. A value has the
+    same colour in all figures of an analyzer. All take these options as keywords:
+
+    - ``where``: only runs that meet a condition, such as ``"lr < 0.1 and model == 'mlp'"``;
+    - ``code``: of a version (``"latest"``, ``"v1"``, a piece of its hash); ``function``: of one;
+    - ``statuses``: by default those that succeeded, ``None``: all;
+    - ``experiment_name``, ``group``, ``tags``;
+    - ``at`` (not of curves): which value of a curve counts, instead of the one that was returned:
+      ``"last"``, ``"best"``, ``"best:METRIC"`` or a step;
+    - ``labels``: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
+      ``$...$`` is mathematics;
+    - ``ax``: axes to draw into; by default a figure is made;
+    - ``style``: a venue (``"neurips"``, ``"icml"``, ...), the name of a bundle of tueplots
+      (``"icml2024"``), rcParams that count besides, or ``"rcparams"``;
+    - ``width``: ``"column"``, ``"text"``, ``"full"`` or inches.
 
     Attributes:
         results_path: the absolute path of the results root.
@@ -42,11 +57,7 @@ class FigureMethods(EffectMethods):
         logy: bool = False,
         smooth: float = 0.0,
         mode: Mode = "",
-        labels: Mapping[Any, Any] | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[FigureFilters],
+        **options: Unpack[CurveOptions],
     ) -> Plot:
         """Draw a metric by step: the mean over seeds with a band, a line for each setting.
 
@@ -69,13 +80,7 @@ class FigureMethods(EffectMethods):
             smooth: the weight of an exponential moving average, 0 to below 1; axis and caption say
                 it.
             mode: ``"max"`` or ``"min"``, what is the best; left out it is declared or inferred.
-            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
-                ``$...$`` is mathematics.
-            ax: axes to draw into; by default a figure is made.
-            style: a venue (``"neurips"``, ``"icml"``, ...), the name of a bundle of tueplots
-                (``"icml2024"``), rcParams that count besides, or ``"rcparams"``.
-            width: ``"column"``, ``"text"``, ``"full"`` or inches.
-            **filters: see :class:`FigureMethods`.
+            **options: see :class:`FigureMethods`.
 
         Returns:
             The figure; ``.data`` has a row for each line and step: ``mean``, ``low``, ``high``,
@@ -90,25 +95,21 @@ class FigureMethods(EffectMethods):
             >>> curves.save("fig.pdf", style="neurips")
         """
         from ztxexp.figures.curves import curves_plot
-        from ztxexp.figures.words import called
 
-        with called(labels):
-            return curves_plot(
-                self._runs(filters, None, ax),
-                metric,
-                keys_of(by, "by"),
-                keys_of(over, "over"),
-                band,
-                raw,
-                logx,
-                logy,
-                smooth,
-                mode,
-                self._palette,
-                ax,
-                style,
-                width,
-            )
+        return self._plot(
+            curves_plot,
+            CurveOptions,
+            options,
+            metric,
+            keys_of(by, "by"),
+            keys_of(over, "over"),
+            band,
+            raw,
+            logx,
+            logy,
+            smooth,
+            mode,
+        )
 
     def bars(
         self,
@@ -121,12 +122,7 @@ class FigureMethods(EffectMethods):
         raw: bool = False,
         zero: bool = True,
         mode: Mode = "",
-        labels: Mapping[Any, Any] | None = None,
-        at: str | int | float | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[BarFilters],
+        **options: Unpack[BarOptions],
     ) -> Plot:
         """Draw the mean of a metric over seeds as bars with intervals. (Since 2.0.)
 
@@ -143,13 +139,7 @@ class FigureMethods(EffectMethods):
             zero: begin the axis at zero; without it means are dots, since bars that begin elsewhere
                 mislead.
             mode: ``"max"`` or ``"min"``, what is the best.
-            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
-                ``$...$`` is mathematics.
-            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
-            ax: axes to draw into; by default a figure is made.
-            style: as of :meth:`curves`.
-            width: as of :meth:`curves`.
-            **filters: see :class:`FigureMethods`; a group of launches is chosen by
+            **options: see :class:`FigureMethods`; a group of launches is chosen by
                 ``where="run.group == 'name'"``.
 
         Returns:
@@ -164,24 +154,20 @@ class FigureMethods(EffectMethods):
             >>> bars.save("bars.pdf", style="icml")
         """
         from ztxexp.figures.bars import bars_plot
-        from ztxexp.figures.words import called
 
-        with called(labels):
-            return bars_plot(
-                self._runs(filters, at, ax),
-                metric,
-                keys_of(by, "by"),
-                as_list(group, "group"),
-                keys_of(over, "over"),
-                show,
-                raw,
-                zero,
-                mode,
-                self._palette,
-                ax,
-                style,
-                width,
-            )
+        return self._plot(
+            bars_plot,
+            BarOptions,
+            options,
+            metric,
+            keys_of(by, "by"),
+            as_list(group, "group"),
+            keys_of(over, "over"),
+            show,
+            raw,
+            zero,
+            mode,
+        )
 
     def scatter(
         self,
@@ -193,12 +179,7 @@ class FigureMethods(EffectMethods):
         logx: bool = False,
         logy: bool = False,
         mode: Mode = "",
-        labels: Mapping[Any, Any] | None = None,
-        at: str | int | float | None = None,
-        ax: Any = None,
-        style: Look = None,
-        width: str | float | None = None,
-        **filters: Unpack[FigureFilters],
+        **options: Unpack[FigureOptions],
     ) -> Plot:
         """Draw a metric against a parameter, a dot for each run. (Since 2.0.)
 
@@ -212,13 +193,7 @@ class FigureMethods(EffectMethods):
             logx: logarithmic x.
             logy: logarithmic y.
             mode: ``"max"`` or ``"min"``, what is the best.
-            labels: what keys, values (``"model=mlp"``) and metrics are called, as in a table;
-                ``$...$`` is mathematics.
-            at: which value of a curve counts: ``"last"``, ``"best"``, ``"best:METRIC"`` or a step.
-            ax: axes to draw into; by default a figure is made.
-            style: as of :meth:`curves`.
-            width: as of :meth:`curves`.
-            **filters: see :class:`FigureMethods`.
+            **options: see :class:`FigureMethods`.
 
         Returns:
             The figure; ``.data`` has a row for each dot.
@@ -231,20 +206,156 @@ class FigureMethods(EffectMethods):
             >>> ResultAnalyzer("./results").scatter("lr", "accuracy", color="hidden", logx=True)
         """
         from ztxexp.figures.scatter import scatter_plot
-        from ztxexp.figures.words import called
 
-        with called(labels):
-            return scatter_plot(
-                self._runs(filters, at, ax),
-                key,
-                metric,
-                color,
-                keys_of(over, "over"),
-                logx,
-                logy,
-                mode,
-                self._palette,
-                ax,
-                style,
-                width,
-            )
+        return self._plot(
+            scatter_plot,
+            FigureOptions,
+            options,
+            key,
+            metric,
+            color,
+            keys_of(over, "over"),
+            logx,
+            logy,
+            mode,
+        )
+
+    def effects(
+        self,
+        metric: str,
+        keys: Keys | None = None,
+        *,
+        over: Keys | None = None,
+        mode: Mode = "",
+        **options: Unpack[FigureOptions],
+    ) -> Plot:
+        """Draw how much each key moves a metric, all else taken together. (Since 2.0.)
+
+        Seeds are averaged first, so no seed counts as a parameter. A row for each value of a key:
+        its mean over all settings, with a 95 % interval. Keys whose effects do not add up are
+        marked, and log and caption say where it shows; see :mod:`ztxexp.analysis.effects` for how
+        that is judged.
+
+        Args:
+            metric: its key.
+            keys: which; ``None``: all that vary but for ``over``.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            **options: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each value of each key: ``mean``, ``low``, ``high``,
+            ``n`` (settings), ``range`` of the key, ``interacts``.
+
+        Raises:
+            ZtxexpError: there is nothing to compare, or matplotlib is missing.
+            ConfigError: a key or metric that no run has, or a key that does not vary.
+
+        Example:
+            >>> effects = ResultAnalyzer("./results").effects("accuracy")
+            >>> effects.data[["key", "range"]].drop_duplicates()
+        """
+        from ztxexp.figures.effects import effects_plot
+
+        return self._plot(
+            effects_plot,
+            FigureOptions,
+            options,
+            metric,
+            keys_of(keys, "keys"),
+            keys_of(over, "over"),
+            mode,
+        )
+
+    def parallel(
+        self,
+        keys: Keys | None,
+        metric: str,
+        *,
+        over: Keys | None = None,
+        mode: Mode = "",
+        **options: Unpack[FigureOptions],
+    ) -> Plot:
+        """Draw a line for each setting through its values, coloured by the metric. (Since 2.0.)
+
+        Numbers over two decades or more stand on a logarithmic axis, which its name says.
+
+        Args:
+            keys: those with an axis, at most 8; ``None``: all that vary but for ``over``.
+            metric: its key; it has the axis at the right.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            mode: ``"max"`` or ``"min"``, what is the best: these lines are above the others.
+            **options: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each setting.
+
+        Raises:
+            ZtxexpError: no run has a finite number, or matplotlib is missing.
+            ConfigError: an argument that makes no sense, or too many keys.
+
+        Example:
+            >>> ResultAnalyzer("./results").parallel(["lr", "hidden"], "accuracy")
+        """
+        from ztxexp.figures.parallel import parallel_plot
+
+        return self._plot(
+            parallel_plot,
+            FigureOptions,
+            options,
+            keys_of(keys, "keys"),
+            metric,
+            keys_of(over, "over"),
+            mode,
+        )
+
+    def ranks(
+        self,
+        metric: str,
+        methods: Keys,
+        blocks: Keys,
+        *,
+        over: Keys | None = None,
+        alpha: float = 0.05,
+        mode: Mode = "",
+        **options: Unpack[FigureOptions],
+    ) -> Plot:
+        """Draw mean ranks of methods over blocks, and which cannot be told apart. (Since 2.0.)
+
+        A critical difference diagram after Demšar (2006): Friedman's test, then the critical
+        difference of Nemenyi. Fewer than 5 blocks are refused. A block that lacks a method is left
+        out, and the caption says so. Needs scipy, too (``pip install "ztxexp[stats]"``).
+
+        Args:
+            metric: its key; seeds are averaged before ranks are given.
+            methods: keys that make the methods, 3 to 20.
+            blocks: keys that make the blocks, such as data sets.
+            over: keys whose values are averaged over; ``None``: those of seeds.
+            alpha: the level.
+            mode: ``"max"`` or ``"min"``, what is the best.
+            **options: see :class:`FigureMethods`.
+
+        Returns:
+            The figure; ``.data`` has a row for each method: its mean rank, and its rank in each
+            block.
+
+        Raises:
+            ZtxexpError: too few blocks or methods, or a library is missing.
+            ConfigError: nothing says what is the best, or an argument that makes no sense.
+
+        Example:
+            >>> ResultAnalyzer("./results").ranks("accuracy", methods="model", blocks="dataset")
+        """
+        from ztxexp.figures.ranks import ranks_plot
+
+        return self._plot(
+            ranks_plot,
+            FigureOptions,
+            options,
+            metric,
+            as_list(methods, "methods"),
+            as_list(blocks, "blocks"),
+            keys_of(over, "over"),
+            alpha,
+            mode,
+        )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
 from ztxexp.figures import axes, words
 from ztxexp.figures.bars import _axis
 from ztxexp.figures.measured import Measured, measured
-from ztxexp.figures.plot import Plot, check_axes, plain_text
+from ztxexp.figures.plot import Canvas, Plot, plain_text
 from ztxexp.figures.style import Style
 from ztxexp.results.keys import ABSENT, seed_keys
 from ztxexp.text.wording import either
@@ -29,15 +29,13 @@ def parallel_plot(
     metric: str,
     over: Sequence[str] | None = None,
     mode: str = "",
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a figure of parallel coordinates, see :meth:`ztxexp.ResultAnalyzer.parallel`."""
-    check_axes(ax)
     known, keys = settings_of(table, keys, metric, over, mode)
     drawing = _Drawing(known, keys)
-    return Plot(drawing, known.frame("std"), drawing.caption(), drawing.height, ax, style, width)
+    return Plot(drawing, known.frame("std"), drawing.caption(), drawing.height, canvas)
 
 
 def settings_of(

@@ -10,11 +10,13 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztxexp.analysis.labels import Labels
 from ztxexp.figures import words
+from ztxexp.figures.colours import Palette
 from ztxexp.figures.library import need_matplotlib
 from ztxexp.figures.style import Style, style_of
 from ztxexp.text.drawing import folded
@@ -40,6 +42,32 @@ def plain_text(text: object, width: int = 60) -> str:
     return shown
 
 
+@dataclass(frozen=True)
+class Canvas:
+    """Where and how a figure is drawn; matplotlib is looked for when one is made.
+
+    Attributes:
+        ax: axes of somebody else; ``None``: a figure is made.
+        style: a venue, a bundle of tueplots, or rcParams.
+        width: a word, or inches.
+        palette: which value has which colour.
+
+    Raises:
+        ZtxexpError: matplotlib is not installed.
+        ConfigError: ``ax`` is no axes.
+    """
+
+    ax: Any = None
+    style: str | Mapping[str, Any] | None = None
+    width: str | float | None = None
+    palette: Palette = field(default_factory=Palette)
+
+    def __post_init__(self) -> None:
+        need_matplotlib()
+        if self.ax is not None and not hasattr(self.ax, "plot"):
+            raise ConfigError(f"ax is the axes of a figure of matplotlib, not {self.ax!r}")
+
+
 class Plot:
     """A figure.
 
@@ -61,10 +89,9 @@ class Plot:
         data: pd.DataFrame,
         caption: str,
         height: Callable[[float], float],
-        ax: Any = None,
-        style: str | Mapping[str, Any] | None = None,
-        width: str | float | None = None,
+        canvas: Canvas,
     ) -> None:
+        ax, style, width = canvas.ax, canvas.style, canvas.width
         self.data = data
         self.caption = sanitize_for_terminal(str(encodable(caption)))
         self._draw = draw
@@ -218,15 +245,3 @@ def _check_maths(labels: Labels) -> None:
                 f"{text} in a label is mathematics that matplotlib cannot set; {chr(92)}$ is a "
                 "plain dollar sign"
             ) from exc
-
-
-def check_axes(ax: Any) -> None:
-    """Refuse what is no axes, and say where matplotlib is missing, before anything is read.
-
-    Raises:
-        ZtxexpError: matplotlib is not installed.
-        ConfigError: ``ax`` is no axes.
-    """
-    need_matplotlib()
-    if ax is not None and not hasattr(ax, "plot"):
-        raise ConfigError(f"ax is the axes of a figure of matplotlib, not {ax!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from ztxexp.figures import words
 from ztxexp.figures.bars import _axis
 from ztxexp.figures.library import need_scipy
 from ztxexp.figures.measured import Measured, measured
-from ztxexp.figures.plot import Plot, check_axes, plain_text
+from ztxexp.figures.plot import Canvas, Plot, plain_text
 from ztxexp.figures.style import Style
 from ztxexp.results.keys import codes_of
 from ztxexp_core.errors import ConfigError, ZtxexpError
@@ -64,15 +64,13 @@ def ranks_plot(
     over: Sequence[str] | None = None,
     alpha: float = 0.05,
     mode: str = "",
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a critical difference diagram, see :meth:`ztxexp.ResultAnalyzer.ranks`."""
-    check_axes(ax)
     ranks = ranks_of(table, metric, methods, blocks, over, alpha, mode)
     drawing = _Drawing(ranks)
-    return Plot(drawing, drawing.frame(), caption_of(ranks), drawing.height, ax, style, width)
+    return Plot(drawing, drawing.frame(), caption_of(ranks), drawing.height, canvas)
 
 
 def ranks_of(

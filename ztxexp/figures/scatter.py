@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ztxexp.analysis.run_table import RunTable
@@ -11,7 +11,7 @@ from ztxexp.figures import axes, words
 from ztxexp.figures.bars import _axis
 from ztxexp.figures.colours import Palette, every_value
 from ztxexp.figures.measured import Measured, frame_of, measured
-from ztxexp.figures.plot import Plot, check_axes, plain_text
+from ztxexp.figures.plot import Canvas, Plot, plain_text
 from ztxexp.figures.style import COLOURS, MARKERS, MOST, Style
 from ztxexp.results.keys import ABSENT, seed_keys
 from ztxexp.text.format import plural
@@ -32,16 +32,13 @@ def scatter_plot(
     logx: bool = False,
     logy: bool = False,
     mode: str = "",
-    palette: Palette | None = None,
-    ax: Any = None,
-    style: str | Mapping[str, Any] | None = None,
-    width: str | float | None = None,
+    *,
+    canvas: Canvas,
 ) -> Plot:
     """Return a figure of dots, see :meth:`ztxexp.ResultAnalyzer.scatter`."""
-    check_axes(ax)
-    drawing = _Drawing(table, key, metric, color, over, logx, logy, mode, palette or Palette())
+    drawing = _Drawing(table, key, metric, color, over, logx, logy, mode, canvas.palette)
     frame = drawing.frame()
-    return Plot(drawing, frame, drawing.caption(), drawing.height, ax, style, width)
+    return Plot(drawing, frame, drawing.caption(), drawing.height, canvas)
 
 
 def points_of(
