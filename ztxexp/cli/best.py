@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
-from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
+from ztxexp.cli.completing import complete_metric
+from ztxexp.cli.filters import Filters, filter_options, keys_option, nothing_to_read, over_option
 from ztxexp.cli.output import Column, Output, output_options, say, short_metric, write_table
-from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ZtxexpError
@@ -29,9 +28,7 @@ _RUNS_SHOWN = 3
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
 @direction_option
-@click.option(
-    "--by", metavar="KEYS", cls=Joined, shell_complete=complete_key, help="Keys of a configuration."
-)
+@keys_option("--by", help="Keys of a configuration.")
 @over_option("rank single runs")
 @click.option(
     "-n", "limit", type=click.IntRange(min=1), default=_USUAL_ROWS, help="So many rows; 10."

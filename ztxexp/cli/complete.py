@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.cli.completing import complete_key
-from ztxexp.cli.repeated import AllOf, Joined, Once
+from ztxexp.cli.filters import keys_option
+from ztxexp.cli.repeated import AllOf, Once
 from ztxexp.cli.shared import direction_option, json_option, print_json, root_option
 from ztxexp.cli.sweep_options import running_options
 
@@ -22,20 +22,8 @@ _MOST_SEEDS = 10
 
 
 @click.command("complete")
-@click.option(
-    "--by",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys that make the cells; by default all that vary.",
-)
-@click.option(
-    "--over",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys to average over; by default as for table, those of seeds.",
-)
+@keys_option("--by", help="Keys that make the cells; by default all that vary.")
+@keys_option("--over", help="Keys to average over; by default as for table, those of seeds.")
 @click.option(
     "--values", metavar="VALUES", cls=Once, help="Values of it that each cell needs: 0..4."
 )

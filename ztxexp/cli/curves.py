@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.completing import complete_metric
 from ztxexp.cli.figures import (
     ENDINGS,
     Look,
@@ -19,7 +19,7 @@ from ztxexp.cli.figures import (
     need_figure,
     over_of,
 )
-from ztxexp.cli.filters import Filters, filter_options, nothing_to_read, over_option
+from ztxexp.cli.filters import Filters, filter_options, keys_option, nothing_to_read, over_option
 from ztxexp.cli.output import (
     Column,
     has_colours,
@@ -30,7 +30,6 @@ from ztxexp.cli.output import (
     write_table,
     write_text,
 )
-from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 from ztxexp.text.drawing import sparkline
 from ztxexp.text.format import plural
@@ -49,11 +48,8 @@ _NOTES = 3
 @click.command("curves")
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
-@click.option(
+@keys_option(
     "--by",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
     help="A curve for each value of these keys; by default all that vary but for seeds. none: one "
     "curve.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.completing import complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
@@ -16,22 +16,15 @@ from ztxexp.cli.figures import (
     runs_for,
     target_options,
 )
-from ztxexp.cli.filters import Filters, filter_options, over_option
+from ztxexp.cli.filters import Filters, filter_options, keys_option, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
-from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 
 
 @click.command("effects")
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
-@click.option(
-    "--keys",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Which keys; by default all that vary but for seeds.",
-)
+@keys_option("--keys", help="Which keys; by default all that vary but for seeds.")
 @over_option("every run is a setting")
 @direction_option
 @filter_options()

@@ -228,19 +228,26 @@ class Shown:
     all_columns: bool = False
 
 
+def keys_option(*names: str, help: str, required: bool = False) -> Callable[[_Command], _Command]:
+    """Return an option that takes keys of the configuration, with commas or given repeatedly."""
+    return click.option(
+        *names,
+        metavar="KEYS",
+        cls=Joined,
+        shell_complete=complete_key,
+        required=required,
+        help=help,
+    )
+
+
 def over_option(without: str) -> Callable[[_Command], _Command]:
     """Return the option ``--over``.
 
     Args:
         without: what is done with ``--over none``.
     """
-    return click.option(
-        "--over",
-        metavar="KEYS",
-        cls=Joined,
-        shell_complete=complete_key,
-        help=f"Keys that are averaged over; by default those of seeds. none: {without}.",
-    )
+    what = f"Keys that are averaged over; by default those of seeds. none: {without}."
+    return keys_option("--over", help=what)
 
 
 def shown_options(command: _Command) -> _Command:

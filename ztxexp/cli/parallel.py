@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.completing import complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
@@ -17,9 +17,8 @@ from ztxexp.cli.figures import (
     runs_for,
     target_options,
 )
-from ztxexp.cli.filters import Filters, filter_options, over_option
+from ztxexp.cli.filters import Filters, filter_options, keys_option, over_option
 from ztxexp.cli.output import Column, say, short_metric, write_table
-from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 
 _ROWS = 10
@@ -28,12 +27,8 @@ _ROWS = 10
 @click.command("parallel")
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
-@click.option(
-    "--by",
-    metavar="KEYS",
-    cls=Joined,
-    shell_complete=complete_key,
-    help="Keys with an axis, in this order; by default all that vary but for seeds.",
+@keys_option(
+    "--by", help="Keys with an axis, in this order; by default all that vary but for seeds."
 )
 @over_option("a line for each run")
 @direction_option

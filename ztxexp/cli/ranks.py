@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.completing import complete_metric
 from ztxexp.cli.figures import (
     Look,
     Target,
@@ -16,29 +16,18 @@ from ztxexp.cli.figures import (
     runs_for,
     target_options,
 )
-from ztxexp.cli.filters import Filters, filter_options, over_option
+from ztxexp.cli.filters import Filters, filter_options, keys_option, over_option
 from ztxexp.cli.output import Column, say, write_table
-from ztxexp.cli.repeated import Joined
 from ztxexp.cli.shared import direction_option, root_option
 
 
 @click.command("ranks")
 @click.argument("metric", shell_complete=complete_metric)
 @root_option
-@click.option(
-    "--methods",
-    metavar="KEYS",
-    cls=Joined,
-    required=True,
-    shell_complete=complete_key,
-    help="Keys that make the methods.",
-)
-@click.option(
+@keys_option("--methods", required=True, help="Keys that make the methods.")
+@keys_option(
     "--blocks",
-    metavar="KEYS",
-    cls=Joined,
     required=True,
-    shell_complete=complete_key,
     help="Keys that make the blocks, such as data sets; 5 or more are needed.",
 )
 @over_option("every run counts")

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ztxexp.cli.completing import complete_key, complete_metric
+from ztxexp.cli.completing import complete_metric
+from ztxexp.cli.filters import keys_option
 from ztxexp.cli.repeated import Joined, Once
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -28,10 +29,9 @@ def table_options(command: _Command) -> _Command:
         return command(*args, asked=asked_of({name: given.pop(name) for name in names}), **given)
 
     decorated: Any = with_asked
-    keys: dict[str, Any] = {"metavar": "KEYS", "cls": Joined, "shell_complete": complete_key}
     options = [
-        click.option("--rows", **keys, help="Keys of the rows; none: one row."),
-        click.option("--cols", **keys, help="Keys of the columns; none: one for each metric."),
+        keys_option("--rows", help="Keys of the rows; none: one row."),
+        keys_option("--cols", help="Keys of the columns; none: one for each metric."),
         click.option(
             "--metric",
             metavar="NAMES",
