@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import textwrap
 
 import pytest
+from shells import shell_in
 
 pytestmark = pytest.mark.slow
 
@@ -35,19 +34,7 @@ def shell(tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(textwrap.dedent(TRAIN))
     monkeypatch.delenv("ZTXEXP_RESULTS", raising=False)
 
-    def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "ztxexp", *words],
-            cwd=tmp_path,
-            env={**os.environ, "ZTXEXP_PROGRESS": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    run.folder = tmp_path
-    return run
+    return shell_in(tmp_path, ZTXEXP_PROGRESS="0")
 
 
 def sweep(shell, *words):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from shells import shell_in
 
 from ztxexp.results.launches import read_launches
 
@@ -44,19 +45,7 @@ def shell(tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     monkeypatch.delenv("ZTXEXP_RESULTS", raising=False)
 
-    def run(*words, **env):
-        done = subprocess.run(
-            [sys.executable, "-m", "ztxexp", *words],
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    run.folder = tmp_path
-    return run
+    return shell_in(tmp_path)
 
 
 def metrics(folder, root="results"):

@@ -5,7 +5,7 @@ import { command, flag } from "../data/command.js";
 import { inShort, short, withSpread } from "../data/format.js";
 import { NARROW } from "./cells.js";
 import { commandLine, panel, select } from "./panel.js";
-import { targetOf, targets } from "./target.js";
+import { chosenAmong } from "./target.js";
 
 const MOST = 10;
 
@@ -29,13 +29,9 @@ export class Best {
 
   refresh() {
     const { best, root } = this.model.payload;
-    const names = [...new Set(best.map((one) => one.metric))];
-    this.node.hidden = !names.length;
-    if (!names.length) return;
-    const target = targetOf(this.model, this.store)?.key;
-    const metric = names.includes(target) ? target : names[0];
-    const known = targets(this.model).map((column) => column.key).filter((name) => names.includes(name));
-    this.metric.fill(known.length ? known : names, metric);
+    this.node.hidden = !best.length;
+    if (!best.length) return;
+    const metric = chosenAmong(best, this.metric, this.model, this.store);
     const rows = best.filter((one) => one.metric === metric).slice(0, MOST);
     const column = this.model.metrics.find((one) => one.key === metric);
     const direction = column?.mode ? `${column.mode === "max" ? "Highest" : "Lowest"} mean of ${metric} first${column.source ? ` (${column.source})` : ""}. ` : "";

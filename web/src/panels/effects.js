@@ -4,7 +4,7 @@ import { el, icon, put, svg } from "../dom.js";
 import { command } from "../data/command.js";
 import { plural, short, withSpread } from "../data/format.js";
 import { commandLine, panel, select } from "./panel.js";
-import { targetOf, targets } from "./target.js";
+import { chosenAmong } from "./target.js";
 import { textOf } from "../data/model.js";
 
 const MOST = 12; // values of a key
@@ -29,13 +29,9 @@ export class Effects {
 
   refresh() {
     const { effects, root } = this.model.payload;
-    const names = [...new Set(effects.map((effect) => effect.metric))];
-    this.node.hidden = !names.length;
-    if (!names.length) return;
-    const target = targetOf(this.model, this.store)?.key;
-    const metric = names.includes(target) ? target : names[0];
-    const known = targets(this.model).map((column) => column.key).filter((name) => names.includes(name));
-    this.metric.fill(known.length ? known : names, metric);
+    this.node.hidden = !effects.length;
+    if (!effects.length) return;
+    const metric = chosenAmong(effects, this.metric, this.model, this.store);
     const mine = effects.filter((effect) => effect.metric === metric).sort((one, other) => other.range - one.range);
     const column = this.model.metrics.find((one) => one.key === metric);
     const better = column?.mode ? `; ${column.mode === "max" ? "higher" : "lower"} is better` : "";

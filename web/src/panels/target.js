@@ -12,3 +12,13 @@ export function targetOf(model, store) {
   const find = (key) => all.find((column) => column.key === key);
   return find(store.state.target) ?? find(model.payload.default_metric) ?? all[0] ?? null;
 }
+
+/** Fill a choice with the metrics that some records speak of, and return the one that is chosen. */
+export function chosenAmong(records, choice, model, store) {
+  const names = [...new Set(records.map((one) => one.metric))];
+  const target = targetOf(model, store)?.key;
+  const metric = names.includes(target) ? target : names[0];
+  const known = targets(model).map((column) => column.key).filter((name) => names.includes(name));
+  if (names.length) choice.fill(known.length ? known : names, metric);
+  return metric ?? null;
+}
