@@ -14,7 +14,8 @@ from ztxexp.launch.interrupts import interruptible
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
 from ztxexp.launch.other_code import CodeRule
-from ztxexp.launch.plan import Plan, plan_sweep
+from ztxexp.launch.plan import Plan
+from ztxexp.launch.planning import plan_sweep
 from ztxexp.provenance.code_version import version_of
 from ztxexp.results.history import check_reason
 from ztxexp.results.summary import RunSummary

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ztxexp.launch.interrupts import interruptible
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions, Mode, TimeLimit
-from ztxexp.launch.plan import plan_as_given
+from ztxexp.launch.planning import plan_as_given
 from ztxexp.results.summary import RunSummary
 from ztxexp.targets import base_of
 from ztxexp_core.contracts import Tracker

@@ -9,36 +9,33 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ztxexp.analysis.superseded import latest_of
 from ztxexp.results.arguments import as_list
-from ztxexp.results.code_versions import code_names, hint, makers, warn_mixed
-from ztxexp.results.columns import ColumnTable
+from ztxexp.results.code_versions import code_names, warn_mixed
 from ztxexp.results.keys import (
     ABSENT,
     NamedColumn,
     asked_for,
     codes_of,
     flattened,
+    numbered,
     varying,
     without_number,
 )
-from ztxexp.results.names import NamedRuns
 from ztxexp.results.selection import RunSet
 from ztxexp.text.format import cut, encodable, plural
 from ztxexp.text.labels import label
 from ztxexp.text.wording import either, is_captioned, option
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_SUCCEEDED
-from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.values.codec import is_number
 
 _log = logging.getLogger("ztxexp")
 
 _SHOWN = 5  # groups or values that a message names
-_RUNS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ def grouped(
         both = f"{option(groups)} and in {option('over')}"
         raise ConfigError(f"{name!r} stands in {both}; it makes groups or is averaged")
     codes_by = [codes.get(column.name) or codes_of(column.cells) for column in columns]
-    group = _numbered(codes_by, len(runs))
+    group = numbered(codes_by, len(runs))
     # A folder for each run, say, tells no seeds apart: no two groups share a value of such a key.
     seeds = _joined([*averaged[:1], *(c for c in averaged[1:] if _is_shared(c, group))])
     codes_of_runs = code_names(runs)  # numbered before some are left out
@@ -184,8 +181,8 @@ def grouped(
     mixed: tuple[str, ...] = ()
     if over is not None:
         of_seeds = [] if seeds is None else [codes_of(seeds.cells)]
-        alike = _numbered([group, *of_seeds, *codes.values()], len(runs))
-        latest = _latest(runs, alike, who)
+        alike = numbered([group, *of_seeds, *codes.values()], len(runs))
+        latest = latest_of(runs, alike, who)
         left_out = set(runs.names)
         runs, group = runs.chosen(latest), [group[at] for at in latest]
         left_out -= set(runs.names)
@@ -229,102 +226,6 @@ def _joined(averaged: Sequence[NamedColumn]) -> NamedColumn | None:
     return NamedColumn(name, cells[0] if len(cells) == 1 else list(zip(*cells, strict=True)))
 
 
-def _numbered(codes: Sequence[list[int]], size: int) -> list[int]:
-    """Return a number for each combination of codes, by order of appearance."""
-    number_of: dict[Any, int] = {}
-    combinations = zip(*codes, strict=True) if codes else [()] * size
-    return [number_of.setdefault(combination, len(number_of)) for combination in combinations]
-
-
-def latest_runs(runs: RunSet, who: str) -> list[int]:
-    """Return the positions of the runs that no later one of the same configuration supersedes.
-
-    Args:
-        runs: the runs.
-        who: the method's name, for the log.
-    """
-    codes = varying(flattened(runs.config))
-    return _latest(runs, _numbered(list(codes.values()), len(runs)), who)
-
-
-def superseded(runs: RunSet) -> dict[int, int]:
-    """Return by run that succeeded the latest one of its configuration, where that is another.
-
-    Only runs whose records say when they ended are compared.
-    """
-    statuses = runs.run.column("status")
-    ended = _ends(runs.run, range(len(runs)))
-    alike = _numbered(list(varying(flattened(runs.config)).values()), len(runs))
-    latest: dict[int, int] = {}
-    there = [at for at in range(len(runs)) if statuses[at] == RUN_STATUS_SUCCEEDED and ended[at]]
-    for at in sorted(there, key=ended.__getitem__):
-        latest[alike[at]] = at
-    return {at: latest[alike[at]] for at in there if ended[latest[alike[at]]] > ended[at]}
-
-
-def _latest(runs: RunSet, alike: list[int], who: str) -> list[int]:
-    """Return the positions of the latest ones of runs that are alike in everything.
-
-    One that succeeded goes before those that did not. The log names the others.
-    """
-    same: dict[int, list[int]] = {}
-    for position, number in enumerate(alike):
-        same.setdefault(number, []).append(position)
-    repeated = [position for each in same.values() if each[1:] for position in each]
-    ended = _ends(runs.run, repeated)
-    statuses = runs.run.column("status") if repeated else []
-    latest = sorted(
-        max(each, key=lambda p: (statuses[p] == RUN_STATUS_SUCCEEDED, ended[p], p))
-        if each[1:]
-        else each[0]
-        for each in same.values()
-    )
-    if repeated:
-        earlier = set(repeated) - set(latest)
-        _log.warning(
-            "%s: left out %s, since a later one of the same configuration succeeded too: %s",
-            who,
-            plural(len(earlier), "run"),
-            _named(runs, sorted(earlier)),
-        )
-        _warn_of_other_code(runs, same.values(), set(latest), who)
-    return latest
-
-
-def _warn_of_other_code(
-    runs: RunSet, alike: Iterable[Sequence[int]], latest: Set[int], who: str
-) -> None:
-    """Log where a run that counts is of another function or version than those left out for it."""
-    codes = code_names(runs)
-    pairs = [
-        (at, counts)
-        for each in alike
-        for counts in latest & set(each)
-        for at in each
-        if None not in (codes[at], codes[counts]) and codes[at] != codes[counts]
-    ]
-    if pairs:
-        by = makers(runs, codes)
-        counted = Counter((by[at], by[counts]) for at, counts in pairs)
-        _log.warning(
-            "%s: %d of the runs left out are of other code than the later one: %s; %s",
-            who,
-            len(pairs),
-            "; ".join(f"{n} by {one}, where {new} counts" for (one, new), n in counted.items()),
-            hint(runs),
-        )
-
-
-def _named(runs: RunSet, positions: Sequence[int]) -> str:
-    """Return the short names of a few runs, and how many more there are."""
-    names = runs.ids()
-    if all(isinstance(one, str) for one in runs.run.column("identity")):
-        names = NamedRuns(runs.root, runs.names, runs.run, runs.config).short
-    shown = ", ".join(names[at] for at in positions[:_RUNS_SHOWN])
-    more = len(positions) - _RUNS_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
 def _warn_mixed(group: list[int], codes: dict[str, list[int]], who: str) -> tuple[str, ...]:
     """Return, and log, which keys differ within a group."""
     groups = len(set(group))
@@ -365,12 +266,6 @@ def rank(value: Any, code: int) -> tuple[int, Any]:
 def _is_below(key: str, columns: Sequence[NamedColumn]) -> bool:
     """Return whether a key is that of a column, or stands in what is nested there."""
     return any(f"{key}.".startswith(f"{column.name}.") for column in columns)
-
-
-def _ends(run: ColumnTable, positions: Iterable[int]) -> dict[int, float]:
-    """Return when runs ended (or began, where that is all they say), 0 where they do not."""
-    ends, starts = run.column("finished_at"), run.column("started_at")
-    return {at: timestamp_of(ends[at]) or timestamp_of(starts[at]) or 0.0 for at in positions}
 
 
 def _measured(runs: RunSet, asked: Sequence[str] | None) -> Iterator[NamedColumn]:

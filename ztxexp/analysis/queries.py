@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ztxexp.analysis.aggregation import frame_of
 from ztxexp.analysis.frames import runs_frame
-from ztxexp.analysis.grouping import grouped, superseded
+from ztxexp.analysis.grouping import grouped
+from ztxexp.analysis.superseded import superseded
 from ztxexp.results import keys
 from ztxexp.results.arguments import as_list, checked_choice
 from ztxexp.results.code_versions import warn_mixed

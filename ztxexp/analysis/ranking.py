@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ztxexp.analysis.grouping import Groups, Mean, as_float, grouped, latest_runs, mean_of
+from ztxexp.analysis.grouping import Groups, Mean, as_float, grouped, mean_of
 from ztxexp.analysis.run_table import RunTable
+from ztxexp.analysis.superseded import latest_runs
 from ztxexp.results.code_versions import code_names, versions
 from ztxexp.results.direction import Direction
 from ztxexp.results.keys import ABSENT, seed_keys

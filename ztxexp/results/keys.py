@@ -304,3 +304,10 @@ def seed_keys(keys: Iterable[str]) -> list[str]:
         ['seed', 'data.random_state']
     """
     return [key for key in keys if _SEED.search(key)]
+
+
+def numbered(codes: Sequence[list[int]], size: int) -> list[int]:
+    """Return a number for each combination of codes, by order of appearance."""
+    number_of: dict[Any, int] = {}
+    combinations = zip(*codes, strict=True) if codes else [()] * size
+    return [number_of.setdefault(combination, len(number_of)) for combination in combinations]

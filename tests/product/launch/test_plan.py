@@ -16,7 +16,8 @@ from handmade import write_run
 from ztxexp import ExpManager, ExpRunner
 from ztxexp.launch.launch import launch
 from ztxexp.launch.options import LaunchOptions
-from ztxexp.launch.plan import Action, Plan, plan_as_given, plan_sweep
+from ztxexp.launch.plan import Action, Plan
+from ztxexp.launch.planning import plan_as_given, plan_sweep
 from ztxexp_core.errors import ConfigError
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.identity import config_identity
