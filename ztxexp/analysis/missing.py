@@ -10,7 +10,7 @@ from typing import Any
 from ztxexp.analysis.grouping import rank
 from ztxexp.configs.keys import assign
 from ztxexp.results.arguments import as_list
-from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, seed_keys, varying
+from ztxexp.results.keys import ABSENT, asked_for, codes_of, flattened, numbered, seed_keys, varying
 from ztxexp.results.selection import RunSet
 from ztxexp.results.sweep_records import last_sweep
 from ztxexp.text import html
@@ -250,9 +250,7 @@ class _Columns:
             )
         columns = [asked_for(runs.parts, key, "config", argument).cells for key in keys]
         each = [[*cells, *further] for cells in columns]
-        numbered = list(zip(*map(codes_of, each), strict=True))
-        number_of: dict[Any, int] = {}
-        codes = [number_of.setdefault(one, len(number_of)) for one in numbered]
+        codes = numbered(list(map(codes_of, each)), len(runs) + len(further))
         value_of = dict(zip(codes, zip(*each, strict=True), strict=True))
         return cls(
             tuple(keys), [value_of[code] for code in range(len(value_of))], codes[: len(runs)]
