@@ -330,6 +330,8 @@ class ExperimentPipeline(ConfigBuilder):
         initializer: Callable[[], object] | None = None,
         flush_sec: float | None = 1.0,
         *,
+        pass_env: Sequence[str] = (),
+        needs: Mapping[str, Any] | None = None,
         command: Sequence[str] | None = None,
         metric_pattern: str | None = METRIC_LINE,
     ) -> RunSummary:
@@ -340,7 +342,8 @@ class ExperimentPipeline(ConfigBuilder):
                 ``call_by_name(function)``.
             mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
                 or any installed one.
-            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``.
+            workers: runs at a time; -1 for one per available core, or per slot of ``gpus``; where
+                the executor's workers are on other machines, it says how many.
             cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.
             options: settings of the executor.
             allow_duplicates: run a configuration as often as it is in the list; by default it runs
@@ -373,6 +376,14 @@ class ExperimentPipeline(ConfigBuilder):
             flush_sec: after so many seconds a run that has ended is on the disk, so that a power
                 cut does not cost it; 0 brings each there before its end is told, ``None`` leaves it
                 to the system (about half a minute), for sweeps of tiny runs.
+            pass_env: names of environment variables that runs on other machines see as this process
+                does, such as ``["HF_HOME"]``; runs on this machine see all of them. One that is not
+                set here is left out. (Since 2.0.)
+            needs: what each run needs where the executor places runs on machines:
+                ``{"cpus": 4, "gpus": 1, "memory": "16GiB", "time": 3600}``, and others that the
+                executor knows. Each a value, the key of each configuration that holds it, or a
+                function of the configuration, or of it and the number of the attempt. Attempts that
+                one process makes share what the first one was given. (Since 2.0.)
             command: instead of ``exp_fn`` a program and its arguments, as a list; ``{key}`` stands
                 for a value of the configuration, ``{{`` and ``}}`` for braces. No shell reads it.
                 Each run is a process of its own; it fails unless the exit code is 0. (Since 2.0.)

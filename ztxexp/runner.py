@@ -78,6 +78,8 @@ class ExpRunner:
         workdir: Literal["run"] | None = None,
         initializer: Callable[[], object] | None = None,
         flush_sec: float | None = 1.0,
+        pass_env: Sequence[str] = (),
+        needs: Mapping[str, Any] | None = None,
     ) -> RunSummary:
         """Run every configuration.
 
@@ -88,7 +90,8 @@ class ExpRunner:
             exp_function: the experiment; instead of the one given to the constructor.
             mode, workers, cpu_threshold, options, timeout, fresh_process, gpus, runs_per_gpu,
                 gpus_per_run, gpu_memory_free, max_failures, max_failures_in_a_row, progress,
-                tracker_timeout, record_diff, workdir, initializer, flush_sec: as for
+                tracker_timeout, record_diff, workdir, initializer, flush_sec, pass_env,
+                needs: as for
                 :meth:`ExperimentPipeline.run`.
             execution_mode, num_workers, dynamic_cpu_threshold: older names of ``mode``,
                 ``workers`` and ``cpu_threshold``.

@@ -68,9 +68,19 @@ Executor (a hook implementation, group ``ztxexp.executors``)
         obeys ``RunSpec.environment``, and never holds more than ``workers`` specs without an
         outcome;
     ``"fresh_process"``
-        obeys ``RunSpec.fresh_process``.
+        obeys ``RunSpec.fresh_process``;
+    ``"distant"``
+        workers may be on other machines. Before the first run the hook is called once with a single
+        spec and a ``run_one`` that looks whether a worker sees the results root, can load the
+        experiment and has the same versions; if not, the launch ends. A worker that lacks one of
+        them later gives its run back.
 
     Asking for a capability that the executor does not declare is an error before the first run.
+
+    An executor that places runs on machines may have ``needs``, a set of the names in
+    ``RunSpec.needs`` that it observes: ``"cpus"``, ``"gpus"``, ``"memory"``, ``"time"``; ``"*"``
+    for any other. It may also implement :func:`ztxexp_capacity` and
+    :func:`ztxexp_jobs`.
 
 Expander (a hook implementation, group ``ztxexp.expanders``)
     A module or instance with :func:`ztxexp_expand`. Optional: ``Options`` as above, and
@@ -165,9 +175,13 @@ def ztxexp_execute(
       ``None`` means "nothing to start now; ask again after the next outcome, or sooner". It is
       never yielded while no run is under way.
     - ``run_one`` can be pickled, never raises, and does everything: folder, files, trackers,
-      status.
+      status. Loaded in a worker, it brings the script's ``sys.path``, working folder and named
+      variables (``pass_env``) along.
     - Yield one outcome for each spec, in the order in which the runs end. For a process that died
-      yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk.
+      yield ``RunOutcome.lost(spec, ...)``; the core completes the record on disk. For one whose
+      outcome is only on disk yield ``RunOutcome.recorded(spec)``. For a run that did not begin
+      yield ``RunOutcome.not_begun(spec, because)``: it is handed out again, three times in all, and
+      costs no attempt.
     - ``run_one`` may be given a spec again, as when an engine queues a job once more: the run goes
       on in its folder once the process before has ended, and what has ended is not run again. See
       ``RunSpec.restarted``.
@@ -184,8 +198,37 @@ def ztxexp_execute(
         workers: how many runs at a time, at least 1.
         options: the plugin's checked settings, defaults filled in.
 
+    Where runs happen in workers of an engine, ``ztxexp_executors.hosting.host(run_one)`` carries
+    each of them out in a child of the worker.
+
     Returns:
         A generator of outcomes.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_capacity(options: Mapping[str, Any]) -> int | None:
+    """Return for how many runs there is room: what ``workers=-1`` stands for. Optional.
+
+    Args:
+        options: as for :func:`ztxexp_execute`.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_jobs(ids: Sequence[str]) -> Mapping[str, str] | None:
+    """Return the state of jobs: ``pending``, ``running``, ``suspended`` or ``gone``. Optional.
+
+    For an executor whose jobs outlive their launcher. Such a job has the variable ``ZTXEXP_JOB``,
+    ``name:id:start``: the executor's name, the job's id, and a number that differs each time the
+    same job is started. Then the owner records of its runs name the job, and the engine is asked
+    about it, in one call and at most twice a minute, before heartbeats are looked at.
+
+    Args:
+        ids: of the jobs.
+
+    Returns:
+        By id. One that is left out is not known.
     """
 
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -238,6 +239,9 @@ class RunSpec:
         restarted: set by an executor that starts a run a second time, and vouches that it has
             ended the process before: ``run_one`` waits for that end, on another host until 25
             seconds without a sign of life. Then it goes on in the folder, as a further attempt.
+        needs: what it needs of the machine, as numbers: ``cpus``, ``gpus``, ``memory`` in bytes,
+            ``time`` in seconds, others by the executor's names. Only what the executor names in its
+            ``needs``.
     """
 
     run_id: str
@@ -252,11 +256,12 @@ class RunSpec:
     without: tuple[str, ...] = ()
     name: str = ""
     restarted: bool = False
+    needs: Mapping[str, float] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By value, because a worker has another __main__ and cannot import classes of ours.
         limits = (self.timeout, dict(self.environment), self.fresh_process)
-        names = (self.without, self.name, self.restarted)
+        names = (self.without, self.name, self.restarted, dict(self.needs))
         rest = (self.identity, self.attempt, self.tries, *limits, *names)
         return _restore_spec, (pickle_by_value(self.config), self.run_id, str(self.run_dir), rest)
 
@@ -279,7 +284,8 @@ class RunOutcome:
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
             ``interrupted``, ``stopped`` (``ztxexp stop``), ``unrecorded`` (the run's folder could
-            not be written), ``elsewhere`` (another launch has taken over the run).
+            not be written), ``elsewhere`` (another launch has taken over the run), ``not_begun``
+            (its executor gave it back).
         exit_code: exit code of a process that ended itself.
         signal: number of the signal that ended the process.
         notices: messages for the user, such as the failure of a tracker.
@@ -287,7 +293,8 @@ class RunOutcome:
         peak_memory: most memory that was observed in a process that died, in bytes.
         hung: labels of trackers with a call that took too long.
         lacking: for each tracker that lacks something of the run, its label and the seconds that
-            sending it would take; 0 if that is not known.
+            sending it would take; 0 if that is not known. An empty label stands for all of them.
+        log: the end of what the run's engine has logged of it, for ``error.log``.
     """
 
     run_id: str
@@ -304,6 +311,7 @@ class RunOutcome:
     peak_memory: int | None = None
     hung: tuple[str, ...] = ()
     lacking: tuple[tuple[str, float], ...] = ()
+    log: str | None = None
 
     @classmethod
     def lost(
@@ -314,6 +322,7 @@ class RunOutcome:
         signal: int | None = None,
         because: str | None = None,
         peak_memory: int | None = None,
+        log: str | None = None,
     ) -> RunOutcome:
         """Return the outcome of a run whose process died; the core completes its record on disk.
 
@@ -324,6 +333,8 @@ class RunOutcome:
             signal: number of the signal that ended it.
             because: a message to use instead of one about these two.
             peak_memory: most memory that was observed, in bytes.
+            log: the end of what the engine has logged of the run; its last lines go into
+                ``error.log``.
 
         Example:
             >>> RunOutcome.lost(spec, "killed", signal=9)
@@ -353,8 +364,53 @@ class RunOutcome:
             exit_code=exit_code,
             signal=signal,
             peak_memory=peak_memory,
+            log=log,
         )
 
+    @classmethod
+    def not_begun(cls, spec: RunSpec, because: str) -> RunOutcome:
+        """Return the outcome that gives a run back which has not begun.
+
+        As of a job that was cancelled while it was pending. No attempt is counted or recorded, and
+        the core hands the run out again. The third time it has failed. If the disk says that it
+        has begun, it counts as lost.
+
+        Args:
+            spec: the run.
+            because: why it has not begun.
+
+        Example:
+            >>> RunOutcome.not_begun(spec, "job 4711 was cancelled while it was pending")
+        """
+        return cls(
+            run_id=spec.run_id,
+            status=RUN_STATUS_FAILED,
+            attempt=spec.attempt,
+            error_type="NotBegun",
+            error_message=because,
+            reason=NOT_BEGUN,
+        )
+
+    @classmethod
+    def recorded(cls, spec: RunSpec) -> RunOutcome | None:
+        """Return the end of a run that stands on disk; ``None`` where there is none, or none known.
+
+        For an executor that sees a job end and holds no outcome of its run.
+
+        Args:
+            spec: the run, as it was handed out. An end of an earlier attempt does not count.
+
+        Example:
+            >>> RunOutcome.recorded(spec) or RunOutcome.lost(spec, because="job 4711 failed")
+        """
+        # By its name: what reads run folders lies above this module.
+        reading = import_module("ztxexp_core.run.beginning")
+        outcome: RunOutcome | None = reading.end_on_disk(spec)
+        return outcome
+
+
+NOT_BEGUN = "not_begun"
+"""The reason of an outcome that gives a run back."""
 
 _TYPES = {"timeout": "Timeout", "interrupted": "KeyboardInterrupt", "stopped": "Stopped"}
 

@@ -58,6 +58,7 @@ def work(
     environment: dict[str, str],
     packed: bytes,
     path: list[str],
+    ignores_user: bool = False,
 ) -> None:
     """Carry out runs until the pipe is closed.
 
@@ -70,10 +71,15 @@ def work(
         environment: all variables; set before any code of the user is imported.
         packed: the function that executes a run, pickled.
         path: ``sys.path``.
+        ignores_user: ignore SIGUSR1 and SIGUSR2, which an engine may send to a whole job; a run may
+            handle them.
     """
     output = _redirect(output)
     _detach(connection, launcher)
     _die_with_pipe(death_pipe)
+    for name in ("SIGUSR1", "SIGUSR2") if ignores_user else ():
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path

@@ -15,7 +15,7 @@ from typing import Any
 from ztxexp_core import available_cores, control_groups, memory_kills
 from ztxexp_executors._inside import PEAK_RESET
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -32,7 +32,7 @@ def thread_limits(workers: int) -> dict[str, str]:
     Variables that the user has set are left out.
     """
     share = str(max(1, available_cores() // workers))
-    return {name: share for name in _THREAD_VARIABLES if name not in os.environ}
+    return {name: share for name in THREAD_VARIABLES if name not in os.environ}
 
 
 def memory(root: Path = _ROOT) -> tuple[int, int]:

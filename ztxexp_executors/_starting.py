@@ -61,6 +61,7 @@ class WorkerConfig:
         at_exec: the context can start a process with its environment (loky).
         kills: counts processes that the kernel killed for lack of memory.
         death_pipe: ends the workers when this process has died.
+        ignores_user: workers ignore SIGUSR1 and SIGUSR2, unless a run handles them.
     """
 
     context: Any
@@ -69,6 +70,7 @@ class WorkerConfig:
     at_exec: bool = False
     kills: MemoryKills = field(default_factory=MemoryKills)
     death_pipe: ParentDeathPipe = field(default_factory=ParentDeathPipe)
+    ignores_user: bool = False
 
     def start(self, environment: Mapping[str, str]) -> tuple[Any, Connection, IO[bytes]]:
         """Start a worker.
@@ -117,7 +119,8 @@ class WorkerConfig:
         death_pipe = None if self.death_pipe.end is None else _PassedFile(self.death_pipe.end)
         # multiprocessing would put the folder in which this process began in place of "".
         path = [folder or os.getcwd() for folder in sys.path]
-        args = (pipe, fd, death_pipe, os.getpid(), method, environment, self.packed, path)
+        own = (method, environment, self.packed, path, self.ignores_user)
+        args = (pipe, fd, death_pipe, os.getpid(), *own)
         # Loky starts a module by -m, which looks in the current folder first; from Python 3.11 on
         # not with this variable, which the worker takes away again.
         at_exec = {"env": {**environment, "PYTHONSAFEPATH": "1"}, "init_main_module": False}

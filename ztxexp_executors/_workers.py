@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from ztxexp_core import WORKER_MODULE, ExecutorError, RunOutcome, RunSpec
@@ -77,7 +77,9 @@ def _execute(
     context: Any,
 ) -> Iterator[RunOutcome]:
     environment = {**os.environ, **thread_limits(workers)}
-    config = WorkerConfig(context or _context(), pickle.dumps(run_one), environment, bool(context))
+    config = WorkerConfig(
+        context or process_context(), pickle.dumps(run_one), environment, bool(context)
+    )
     pool = _Pool(config, workers, has_room)
     try:
         yield from pool.run(specs)
@@ -104,7 +106,8 @@ def _exit_codes_kept() -> Iterator[None]:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def _context() -> Any:
+def process_context() -> Any:
+    """Return the context of multiprocessing that starts workers: a fork server, or spawn."""
     methods = multiprocessing.get_all_start_methods()
     served = "forkserver" in methods and len(os.fsencode(tempfile.gettempdir())) <= _TEMP_BYTES
     served = served and _fork_server_is_ours()
@@ -305,20 +308,25 @@ class _Pool:
 
     def stop(self) -> None:
         """End every worker's process group: close the pipe, then SIGTERM, then SIGKILL."""
-        workers = [worker for worker in self._workers() if not worker.gone]
-        try:
-            for worker in self._busy:
-                worker.signal(signal.SIGTERM)
-            for worker in workers:
-                worker.close_pipe()
-            for signum in (signal.SIGTERM, KILL):
-                if _wait_for_all(workers, LEAVE_SEC):
-                    return
-                _signal_all(workers, signum)
-        except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
-            _signal_all(workers, KILL)
-            raise
-        _wait_for_all(workers, LEAVE_SEC)
+        stop_workers(self._busy, self._workers())
+
+
+def stop_workers(busy: Iterable[Worker], workers: Iterable[Worker]) -> None:
+    """End the process group of each worker; SIGTERM comes first to those that are busy."""
+    workers = [worker for worker in workers if not worker.gone]
+    try:
+        for worker in busy:
+            worker.signal(signal.SIGTERM)
+        for worker in workers:
+            worker.close_pipe()
+        for signum in (signal.SIGTERM, KILL):
+            if _wait_for_all(workers, LEAVE_SEC):
+                return
+            _signal_all(workers, signum)
+    except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
+        _signal_all(workers, KILL)
+        raise
+    _wait_for_all(workers, LEAVE_SEC)
 
 
 def _signal_all(workers: list[Worker], signum: int) -> None:

@@ -152,7 +152,12 @@ class ExecutorBase(PluginSuite):
     leaves_nothing: ClassVar[Ability] = True
     needs_no_main_guard: ClassVar[Ability] = True
     lets_runs_start_processes: ClassVar[Ability] = True
+    tells_each_end: ClassVar[Ability] = True
+    sees_the_environment: ClassVar[Ability] = True
     takes_ahead: ClassVar[int] = 0
+    most_workers: ClassVar[int | None] = None
+    lasting_threads: ClassVar[tuple[str, ...]] = ()
+    engine_says: ClassVar[str | None] = None
 
     results: Path
     _stack: contextlib.ExitStack
@@ -166,6 +171,10 @@ class ExecutorBase(PluginSuite):
     def in_process(self) -> bool:
         """Whether runs happen in the launching process."""
         return "in_process" in self.supports
+
+    def at_most(self, workers: int) -> int:
+        """Return so many workers, or as many as the executor has in this suite."""
+        return workers if self.most_workers is None else min(workers, self.most_workers)
 
     def needs_workers(self) -> None:
         """Skip a test in which a process of a run dies."""
@@ -186,8 +195,9 @@ class ExecutorBase(PluginSuite):
                 stop.parent.mkdir(exist_ok=True)
                 stop.touch()
             if self.leaves_nothing is True:
-                remaining(lambda: leftovers.processes() + leftovers.threads())
-                processes, threads = leftovers.processes(), leftovers.threads()
+                stay = self.lasting_threads
+                remaining(lambda: leftovers.processes() + leftovers.threads(stay))
+                processes, threads = leftovers.processes(), leftovers.threads(stay)
                 leftovers.kill()
                 assert not processes, f"processes are left: {processes}"
                 assert not threads, f"threads are left: {threads}"

@@ -126,7 +126,7 @@ class ExecutorFaults(ExecutorBase):
         # Of two runs under way one heeds no signal, where it is not the launcher's own thread.
         stubborn = self.spec("stubborn", long if self.in_process else {"at_term": "ignore", **long})
         specs = [self.spec("first", {"seconds": 0.1}), stubborn, *self.specs(3, "long", **long)]
-        call = self.call(iter(specs), workers=3)
+        call = self.call(iter(specs), workers=self.at_most(3))
         first = call.next()
         assert first is not None
         if self.runs_at_once is True and not self.in_process:
@@ -176,7 +176,7 @@ class ExecutorFaults(ExecutorBase):
             "starts": {"children": str(path), "seconds": 60.0},
         }
         specs = [self.spec(name, config, timeout=1.5) for name, config in configs.items()]
-        outcomes = self.outcomes(specs, workers=3)
+        outcomes = self.outcomes(specs, workers=self.at_most(3))
         assert outcomes["saves"].status == "succeeded", "it returned within the grace period"
         assert outcomes["ignores"].signal == KILL
         assert outcomes["starts"].signal == signal.SIGTERM

@@ -121,10 +121,14 @@ class Leftovers:
             f"{process.pid}: {' '.join(_command_line(process))[:200]}" for process in self._new()
         ]
 
-    def threads(self) -> list[str]:
-        """Return the name of each new thread, except for those of the suite and of pytest."""
+    def threads(self, others: tuple[str, ...] = ()) -> list[str]:
+        """Return the name of each new thread, except for those of the suite and of pytest.
+
+        Args:
+            others: beginnings of names that do not count either.
+        """
         new = [thread.name for thread in threading.enumerate() if thread not in self._threads]
-        return [name for name in new if not name.startswith((_THREAD, "pytest"))]
+        return [name for name in new if not name.startswith((_THREAD, "pytest", *others))]
 
     def kill(self) -> None:
         """End the new processes, so that they do not disturb the next test."""

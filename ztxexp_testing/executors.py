@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,19 +15,20 @@ from typing import Any
 
 import pytest
 
-from ztxexp_core.errors import closest
+from ztxexp_core.context import RunContext
+from ztxexp_core.errors import ExecutorError, closest
 from ztxexp_core.records import RunOutcome, RunSpec
 from ztxexp_core.store.files import RunFiles, read_record
 from ztxexp_core.store.lines import read_jsonl
 from ztxexp_testing._executor_base import Call
 from ztxexp_testing._executor_faults import ExecutorFaults
-from ztxexp_testing._processes import GONE_SEC, Script
-from ztxexp_testing._run_one import fact, spec_text
+from ztxexp_testing._processes import GONE_SEC, Script, alive, remaining
+from ztxexp_testing._run_one import Unsendable, fact, pids_in, spec_text
 from ztxexp_testing._runs import configs
 
 __all__ = ["ExecutorSuite"]
 
-CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process")
+CAPABILITIES = ("in_process", "refill", "timeout", "gpus", "fresh_process", "distant")
 _ENDS: list[dict[str, Any]] = [
     {"status": "succeeded", "duration_sec": 1.5, "notices": ("one", "two"), "hung": ("slow",)},
     {"status": "skipped", "error_type": "SkipRun", "error_message": "makes no sense"},
@@ -67,13 +69,28 @@ ExpRunner([{"i": i} for i in range(3)], root).run(
     cell, mode=mode, workers=workers, options=options)
 """
 
+BESIDE = """
+import os
+def train(ctx):
+    return {"folder": os.getcwd()}
+"""
+
+BESIDE_SCRIPT = """
+from ztxexp import ExpRunner
+from beside_the_script import train
+
+if __name__ == "__main__":
+    ExpRunner([{"i": 1}, {"i": 2}], root).run(
+        train, mode=mode, workers=workers, options=options)
+"""
+
 LONG = """
-import time
+import os, time
 from pathlib import Path
 from ztxexp import ExpRunner
 
 def train(ctx):
-    Path(ctx.run_dir, "artifacts", "begun").touch()
+    Path(ctx.run_dir, "artifacts", "begun").write_text(str(os.getpid()))
     time.sleep(60)
 
 if __name__ == "__main__":
@@ -107,6 +124,14 @@ class ExecutorSuite(ExecutorFaults):
         leaves_nothing: no process and no thread is left when a call has ended.
         needs_no_main_guard: a script that starts a launch at its top level, and a notebook, work.
         lets_runs_start_processes: runs may start processes of their own.
+        tells_each_end: an outcome comes when its run has ended, and not with those of a pack.
+        sees_the_environment: runs see the environment variables that the launcher has at the time
+            of the call.
+        most_workers: as many runs as it can carry out at a time in this suite; ``None`` for any
+            number.
+        lasting_threads: beginnings of the names of threads that the engine's library keeps.
+        engine_says: a regular expression for lines that the engine's library writes to the standard
+            error of a script, and that nobody can silence.
         patience: seconds after which what does not come is taken for hanging.
 
     Example:
@@ -152,6 +177,7 @@ class ExecutorSuite(ExecutorFaults):
         assert [len(outcome.error_message or "") for outcome in outcomes.values()] == 3 * [size]
 
     def test_an_outcome_comes_when_its_run_has_ended(self) -> None:
+        self.needs("tells_each_end")
         # The second run ends only when the first one's outcome has been seen.
         seen = self.place / "seen"
         specs = [self.spec("first"), self.spec("second", {"wait_for": str(seen)})]
@@ -161,7 +187,7 @@ class ExecutorSuite(ExecutorFaults):
         assert [outcome.status for outcome in call.rest()] == ["succeeded", "succeeded"]
 
     def test_outcomes_come_in_the_order_in_which_runs_end(self) -> None:
-        self.needs("runs_at_once")
+        self.needs("runs_at_once", "tells_each_end")
         seen = self.place / "seen"
         specs = [self.spec("long", {"wait_for": str(seen)}), self.spec("short"), self.spec("more")]
         call = self.call(specs)
@@ -173,6 +199,7 @@ class ExecutorSuite(ExecutorFaults):
 
     @pytest.mark.parametrize("workers", [1, 3])
     def test_there_are_never_more_runs_than_workers(self, workers: int) -> None:
+        workers = self.at_most(workers)
         outcomes = self.outcomes(self.specs(4 * workers, seconds=0.03), workers=workers)
         most = _most_at_once(outcomes)
         assert most <= workers, f"{most} runs were under way at once, with {workers} workers"
@@ -180,6 +207,7 @@ class ExecutorSuite(ExecutorFaults):
     @pytest.mark.parametrize("workers", [3])
     def test_all_workers_are_used(self, workers: int) -> None:
         self.needs("runs_at_once")
+        workers = self.at_most(workers)
         folder = self.place / "meeting"
         folder.mkdir()
         specs = self.specs(workers, meet=(str(folder), workers))
@@ -192,6 +220,7 @@ class ExecutorSuite(ExecutorFaults):
     @pytest.mark.parametrize("workers", [1, 3])
     def test_a_spec_is_taken_when_a_worker_is_free(self, workers: int) -> None:
         self.needs("is_lazy")
+        workers = self.at_most(workers)
         call = self.call(self.specs(20, seconds=0.01), workers=workers)
         assert len(call.rest()) == 20
         self._check_held(call.stream.most_held, workers)
@@ -229,8 +258,10 @@ class ExecutorSuite(ExecutorFaults):
         for value in ("one", "two"):
             monkeypatch.setenv("ZTXEXP_SUITE", value)
             outcome = self.outcomes([self.spec(value, {"show": ["ZTXEXP_SUITE"]})])[value]
-            seen = fact(outcome, "ZTXEXP_SUITE")
-            assert seen == value, f"the run saw {seen!r}, the launcher has {value!r}"
+            if self.sees_the_environment is True:
+                seen = fact(outcome, "ZTXEXP_SUITE")
+                assert seen == value, f"the run saw {seen!r}, the launcher has {value!r}"
+        self.needs("sees_the_environment")
 
     def test_two_calls_at_once_do_not_mix(self) -> None:
         # Of unequal length, so that they do not go on in lockstep.
@@ -308,6 +339,9 @@ class ExecutorSuite(ExecutorFaults):
         script = self.script("guarded", GUARDED)
         code, out, err = script.finish(self.patience)
         assert code == 0, err
+        if self.engine_says is not None:
+            lines = err.splitlines(keepends=True)
+            err = "".join(line for line in lines if not re.search(self.engine_says, line))
         assert (out, err) == ("", ""), "an executor logs, and prints nothing"
         metrics = [read_record(RunFiles(r["folder"]).metrics) or {} for r in self.records()]
         assert sorted(each.get("width", 0) for each in metrics) == [2, 4, 6]
@@ -329,6 +363,7 @@ class ExecutorSuite(ExecutorFaults):
         script.process.kill()
         script.process.wait(self.patience)
         self.assert_gone(script, "after the launcher was killed")
+        self._assert_runs_gone("the launcher was killed")
         sweep: list[dict[str, Any]] = [{"i": i} for i in range(4)]
         self.launch(self.pipeline(sweep).resume(), lambda ctx: None)
         assert self.statuses() == 4 * ["succeeded"]
@@ -348,8 +383,51 @@ class ExecutorSuite(ExecutorFaults):
         assert code != 0
         assert "interrupted" in err
         self.assert_gone(script, "after the launcher has ended")
+        self._assert_runs_gone("the launcher has ended")
         assert {record["reason"] for record in self.records()} == {"interrupted"}
         assert set(self.statuses()) == {"failed"}
+
+    def _assert_runs_gone(self, when: str) -> None:
+        """Assert that the processes of runs have ended; their number is all that is known."""
+        paths = list(self.results.glob("*/artifacts/begun"))
+        pids = [pid for path in paths for pid in pids_in(path)]
+        left = remaining(lambda: alive(pids), GONE_SEC)
+        assert not left, f"{len(left)} runs are at work after {when}"
+
+    def test_a_module_beside_the_script_is_found_and_runs_work_in_its_folder(self) -> None:
+        folder = self.place / "beside"
+        folder.mkdir()
+        (folder / "beside_the_script.py").write_text(BESIDE, encoding="utf-8")
+        script = self.script("beside", BESIDE_SCRIPT)
+        code, _, err = script.finish(self.patience)
+        assert code == 0, err
+        metrics = [read_record(RunFiles(r["folder"]).metrics) or {} for r in self.records()]
+        assert [each.get("folder") for each in metrics] == 2 * [str(script.work)]
+
+    # ---- workers on other machines ---------------------------------------------------------------
+
+    def _needs_distant(self) -> None:
+        if "distant" not in self.supports:
+            pytest.skip("supports has no 'distant'")
+
+    def test_named_variables_go_along_and_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._needs_distant()
+        monkeypatch.setenv("ZTXEXP_SUITE_NAMED", "yes")
+        self.sweep([{"i": 1}], _named_variable, pass_env=["ZTXEXP_SUITE_NAMED"])
+        (record,) = self.records()
+        assert read_record(RunFiles(record["folder"]).metrics) == {"named": "yes"}
+
+    def test_what_no_worker_can_load_ends_the_launch_before_any_run(self) -> None:
+        self._needs_distant()
+        thing = Unsendable("loaded")
+        with pytest.raises(ExecutorError, match="an unsendable value cannot be loaded here"):
+            self.sweep([{"i": 1}, {"i": 2}], lambda ctx: {"score": 1 if thing else 0})
+        assert self.records() == [], "a run was made of what no worker can carry out"
+
+    def test_what_a_worker_gives_back_is_passed_on(self) -> None:
+        self._needs_distant()
+        spec = self.spec("back", {"outcome": {"status": "failed", "reason": "not_begun"}})
+        assert self.outcomes([spec])["back"].reason == "not_begun"
 
     def _begun(self) -> Script:
         """Start a launch of long runs, and wait until one is under way."""
@@ -360,6 +438,10 @@ class ExecutorSuite(ExecutorFaults):
             assert time.monotonic() < until, "no run began"
             time.sleep(0.02)
         return script
+
+
+def _named_variable(ctx: RunContext) -> dict[str, Any]:
+    return {"named": os.environ.get("ZTXEXP_SUITE_NAMED")}
 
 
 def _most_at_once(outcomes: dict[str, RunOutcome]) -> int:

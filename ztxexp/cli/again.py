@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ztxexp.analysis.run_table import RunTable
 
 # What a sweep record can say and no option of ztxexp run does; each changes what a run is or does.
-_WITHOUT_OPTION = ("version", "options", "fresh_process")
+_WITHOUT_OPTION = ("version", "options", "fresh_process", "pass_env", "needs")
 
 
 def again_line(table: RunTable, at: int, meta: Mapping[str, Any]) -> str | None:

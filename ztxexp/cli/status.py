@@ -132,6 +132,7 @@ def _as_tree(status: RootStatus) -> dict[str, Any]:
                 "total": one.view.total,
                 "done": one.view.done,
                 "running": one.view.running,
+                "queued": one.view.queued,
                 "failed": one.view.failed,
                 "skipped": one.view.skipped,
                 "reused": one.view.reused,

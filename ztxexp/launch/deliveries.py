@@ -119,7 +119,10 @@ class Deliveries:
     def ended(self, run_dir: Path, outcome: RunOutcome) -> None:
         """Note what trackers lack of a run that has ended."""
         for label, seconds in outcome.lacking:
-            self._set(label, run_dir, seconds)
+            if label:
+                self._set(label, run_dir, seconds)
+            else:  # read from the disk, which does not say what trackers have
+                self.died(run_dir)
         for target in self._here:
             self._set(target.label, run_dir, 0.0)
         if self._here:

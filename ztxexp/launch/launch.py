@@ -14,6 +14,7 @@ from pathlib import Path
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
+from ztxexp.launch.look import look_first
 from ztxexp.launch.loop import Sweep
 from ztxexp.launch.next_steps import next_steps
 from ztxexp.launch.options import (
@@ -21,6 +22,7 @@ from ztxexp.launch.options import (
     StopRule,
     checked_function,
     metadata,
+    needs_of_all,
     resolved_trackers,
     timeouts,
 )
@@ -40,7 +42,9 @@ from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import RunSpec
+from ztxexp_core.run.distant import mark_root
 from ztxexp_core.run.launch import ExperimentFn, Launch
+from ztxexp_core.run.place import Place, present_place
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.settings import captured_settings
 from ztxexp_core.run.surroundings import working_folder
@@ -77,7 +81,7 @@ def launch(
     executor = registry.executors().load(options.mode)
     options.check(executor)
     slots = options.gpu_slots()
-    workers = options.worker_count(slots)
+    workers = options.worker_count(slots, executor)
     settings = options.executor_settings(executor)
     live, here, tracker_specs = resolved_trackers(executor, options)
     root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
@@ -95,9 +99,11 @@ def launch(
         initializer=options.initializer,
         workdir=options.workdir,
         code_files=states_of(code.files),
+        place=present_place(options.pass_env) if own_process else Place(),
+        mark=mark_root(root) if to_run and "distant" in executor.supports else "",
     )
     check_configs(function, [item.config for item in to_run])
-    limits = timeouts(to_run, options)
+    limits, needs = timeouts(to_run, options), needs_of_all(to_run, options)
     run_one = RunOne(shared)
     if shared.own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
@@ -115,6 +121,7 @@ def launch(
             shown=options.progress,
             root=root,
             identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
+            queues=bool(shared.mark),
         ) as progress,
     ):
         filtered = Action.FILTERED in counts and Action.REUSE not in counts
@@ -129,11 +136,15 @@ def launch(
         if not to_run:
             summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
             return note_other_code(summary, of_other_code, plan.other_code.any_code)
+        if shared.mark:
+            progress.waiting_for("a worker answers")
+            look_first(executor, run_one, root, settings)
+            progress.waiting_for(None)
         fresh = options.new_processes
         varying = differing_keys(planned.config for planned in plan.items)
         runs = [
-            (_spec(root, planned, limit, fresh, varying), planned)
-            for planned, limit in zip(to_run, limits, strict=True)
+            (_spec(root, planned, limit, fresh, varying, needed), planned)
+            for planned, limit, needed in zip(to_run, limits, needs, strict=True)
         ]
         specs, keys = [spec for spec, _ in runs], _claim_keys(runs)
         if plan.snapshot is None:
@@ -154,7 +165,7 @@ def launch(
         )
         with closing(record), sharing as claims:
             only = plan.other_code.only_function
-            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only)
+            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only, options.needs)
             stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
             deliveries = Deliveries(root, shared, here, progress)
             flusher = Flusher(root, options.flush_sec)
@@ -216,7 +227,12 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
 
 
 def _spec(
-    root: Path, planned: PlannedRun, timeout: float | None, fresh: bool, varying: Sequence[str]
+    root: Path,
+    planned: PlannedRun,
+    timeout: float | None,
+    fresh: bool,
+    varying: Sequence[str],
+    needs: Mapping[str, float],
 ) -> RunSpec:
     folder = planned.folder
     run_id = new_run_id() if folder is None else folder.name
@@ -229,6 +245,7 @@ def _spec(
         timeout=timeout,
         fresh_process=fresh,
         name=label(planned.config, varying) if varying else "",
+        needs=needs,
     )
 
 

@@ -23,6 +23,7 @@ from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import (
+    NOT_BEGUN,
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
@@ -40,6 +41,8 @@ _log = logging.getLogger("ztxexp")
 
 _PATIENCE_SEC = 5.0  # for the end of a process whose run is said to have ended
 _SAME_TIME_SEC = 1.0
+_TIMES_GIVEN_BACK = 3  # then a run that does not begin has failed
+_GIVEN_BACK_SEC = 1.0  # before it is handed out again; a broken worker takes all it gets at once
 _PAUSES_SEC = (0.1, 0.3, 0.6, 1.0, 0.0)  # between the last tries to write an end
 
 
@@ -100,6 +103,7 @@ class Sweep:
         self.stopped: dict[str, str] = {}
         self.in_process = False
         self._deaths = 0
+        self._given_back: Counter[str] = Counter()
         self._waited_until = -math.inf
 
     def run(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
@@ -155,7 +159,7 @@ class Sweep:
     def _progress_count(self) -> int:
         """Return a number that grows with every outcome, death and run done elsewhere."""
         ended = len(self.outcomes) + len(self.queue.finished_elsewhere)
-        return ended + self._deaths + len(self.open)
+        return ended + self._deaths + len(self.open) + self._given_back.total()
 
     def _check_progress(
         self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
@@ -225,6 +229,8 @@ class Sweep:
             lost = RunOutcome.lost(spec, "stopped", because=because, signal=outcome.signal)
             outcome = replace(lost, attempt=outcome.attempt, peak_memory=outcome.peak_memory)
             self._reconcile(spec, outcome, retries=False)
+        elif outcome.reason == NOT_BEGUN:
+            self._take_back(spec, outcome)
         elif (
             outcome.error_type in DEATHS
             or outcome.reason in ("interrupted", "unrecorded")
@@ -234,6 +240,20 @@ class Sweep:
             self._reconcile(spec, outcome)
         else:
             self._final(outcome)
+
+    def _take_back(self, spec: RunSpec, outcome: RunOutcome) -> None:
+        """Hand out a run later that has not begun; the third time it has failed."""
+        if has_begun(spec):
+            self._reconcile(spec, RunOutcome.lost(spec, because=outcome.error_message))
+            return
+        discard_staged(spec.run_dir)
+        self._given_back[spec.run_id] += 1
+        if self._given_back[spec.run_id] < _TIMES_GIVEN_BACK:
+            self.progress.retried(outcome)
+            self.queue.requeue(spec, _GIVEN_BACK_SEC)
+            return
+        message = f"it did not begin in {_TIMES_GIVEN_BACK} tries: {outcome.error_message}"
+        self._reconcile(spec, replace(outcome, error_message=message), retries=False)
 
     def _final(self, outcome: RunOutcome) -> None:
         self.pending_retries.pop(outcome.run_id, None)

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from ztxexp.launch.flushing import FLUSH_SEC
 from ztxexp.launch.gpus import GpuSlots
+from ztxexp.launch.needs import check_keys, check_needs, needs_of
 from ztxexp.launch.plan import PlannedRun
 from ztxexp.provenance.code_version import CodeVersion, unknown_note
 from ztxexp.provenance.masking import mask_command
@@ -81,6 +83,8 @@ class LaunchOptions:
     workdir: str | None = None
     initializer: Callable[[], object] | None = None
     flush_sec: float | None = FLUSH_SEC
+    pass_env: Sequence[str] = ()
+    needs: Mapping[str, Any] | None = None
     sweep: Mapping[str, Any] | None = None
 
     @classmethod
@@ -111,6 +115,7 @@ class LaunchOptions:
             raise TypeError(
                 f"initializer must be a function without arguments, got {self.initializer!r}"
             )
+        _check_variables(self.pass_env)
         checked_seconds("tracker_timeout", self.tracker_timeout)
         flush_sec = self.flush_sec
         if flush_sec is not None and not (is_number(flush_sec) and 0 <= flush_sec <= _A_DAY):
@@ -122,6 +127,7 @@ class LaunchOptions:
             checked_seconds("timeout", self.timeout)
         if not isinstance(self.fresh_process, bool):
             raise ValueError(f"fresh_process must be True or False, got {self.fresh_process!r}")
+        check_needs(self.needs or {}, executor)
         wanted = {
             "timeout": (self.timeout is not None, "end a run after a time limit (timeout)"),
             "gpus": (self.gpus is not None, "give runs GPUs of their own (gpus)"),
@@ -129,6 +135,11 @@ class LaunchOptions:
         }
         for capability, (is_wanted, what) in wanted.items():
             if is_wanted and capability not in executor.supports:
+                if capability == "gpus" and executor.needs:
+                    raise OptionError(
+                        f'{executor.ref} places runs itself: write needs={{"gpus": 1}} for each '
+                        "run, in the place of gpus="
+                    )
                 able = "process_pool, joblib and dynamic can"
                 raise OptionError(f"{executor.ref} cannot {what}; {able}")
 
@@ -152,17 +163,30 @@ class LaunchOptions:
         """
         return GpuSlots.of(self.gpus, self.runs_per_gpu, self.gpus_per_run, self.gpu_memory_free)
 
-    def worker_count(self, slots: GpuSlots | None = None) -> int:
+    def worker_count(self, slots: GpuSlots | None = None, executor: Plugin | None = None) -> int:
         """Return how many runs there may be at a time; no more than the GPUs have room for.
+
+        Args:
+            slots: the GPUs, where some were asked for.
+            executor: asked how many there may be, if its workers are not on this machine.
 
         Raises:
             ValueError: ``workers`` is neither -1 nor a whole number from 1.
+            OptionError: it is -1, and the executor cannot say how many that are.
         """
         count: object = self.workers
         if isinstance(count, bool) or not isinstance(count, int) or count < -1 or count == 0:
             raise ValueError(
                 f"workers must be a whole number from 1, or -1 for all cores, got {count!r}"
             )
+        if count == -1 and executor is not None and "distant" in executor.supports:
+            room = executor.ask("ztxexp_capacity", options=self.executor_settings(executor))
+            if room is None:
+                raise OptionError(
+                    f"{executor.ref} cannot say how many runs there is room for; write a number "
+                    "for workers in the place of -1"
+                )
+            return max(1, int(room))
         if slots is None:
             return available_cores() if count == -1 else count
         room = slots.capacity
@@ -206,6 +230,26 @@ def checked_seconds(name: str, value: Any) -> float:
     if not (is_number(value) and 0 < value < math.inf):
         raise ValueError(f"{name} must be a number of seconds over 0, got {value!r}")
     return float(value)
+
+
+_OF_JOBS = re.compile(r"SLURM_.*|(CUDA|HIP|ROCR)_VISIBLE_DEVICES")
+"""Variables that say where a process runs and what it may use there."""
+
+
+def _check_variables(names: Any) -> None:
+    """Check names of environment variables that go along to workers elsewhere.
+
+    Raises:
+        TypeError: they are no list of texts.
+        OptionError: a variable that each job is given by its engine.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f'pass_env must be a list of names such as ["HF_HOME"], got {names!r}')
+    for name in names:
+        if _OF_JOBS.fullmatch(name):
+            raise OptionError(
+                f"pass_env names {name}, which the engine sets for each of its jobs; leave it out"
+            )
 
 
 def checked_function(function: ExperimentFn | None) -> ExperimentFn:
@@ -354,6 +398,22 @@ def timeouts(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[floa
             "that holds them, or a function of the configuration"
         )
     return limits
+
+
+def needs_of_all(planned: Sequence[PlannedRun], options: LaunchOptions) -> list[dict[str, float]]:
+    """Return what the next attempt of each configuration needs.
+
+    Raises:
+        ValueError: a value that cannot be used; the message has the configuration's place.
+    """
+    given, numbers = options.needs or {}, []
+    for index, item in enumerate(planned):
+        try:
+            numbers.append(needs_of(given, item.config, item.attempt))
+        except ValueError as exc:
+            raise ValueError(f"configuration {index} of {len(planned)}: {exc}") from exc
+    check_keys(given, numbers)
+    return numbers
 
 
 @dataclass

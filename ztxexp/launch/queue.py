@@ -19,6 +19,7 @@ from typing import Any
 
 from ztxexp.launch.deliveries import HungTrackers
 from ztxexp.launch.gpus import GpuSlots
+from ztxexp.launch.needs import change_with_attempts, needs_of
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.results.functions import is_same_function
@@ -45,6 +46,7 @@ class RunQueue:
         busy: by run id, the folder of a run of the same configuration that was under way at the
             snapshot; its owner may be a launch that makes no claims.
         function: the function whose runs alone count, where the claims are those of one.
+        needs: what runs need, as the user has given it.
 
     Attributes:
         taken: every spec given out, by run id, as it was given out last.
@@ -65,6 +67,7 @@ class RunQueue:
         slots: GpuSlots | None = None,
         busy: Mapping[str, Path] | None = None,
         function: str | None = None,
+        needs: Mapping[str, Any] | None = None,
     ):
         self.taken: dict[str, RunSpec] = {}
         self.under_way: dict[str, float] = {}
@@ -85,6 +88,7 @@ class RunQueue:
         self._slots = slots
         self._busy = busy or {}
         self._function = function
+        self._needs = needs if needs and change_with_attempts(needs) else None
         self._stopped = False
         self._why_not: str | None = None
         self._shown_reason: str | None = None
@@ -206,7 +210,7 @@ class RunQueue:
                     self._waiting.appendleft(spec)
                     break
             if self._is_free(spec):
-                spec = self._after_those_on_disk(spec)
+                spec = self._with_needs(self._after_those_on_disk(spec))
                 ready = dataclasses.replace(spec, environment=environment) if environment else spec
             elif self._slots is not None:
                 self._slots.free(spec.run_id)
@@ -305,6 +309,17 @@ class RunQueue:
                 record = known_record(spec.run_dir / "run.json")
         number = 0 if record is None else attempt_of(record)
         return spec if number < spec.attempt else dataclasses.replace(spec, attempt=number + 1)
+
+    def _with_needs(self, spec: RunSpec) -> RunSpec:
+        """Return a spec with the needs of this attempt; those of the one before if they fail."""
+        if self._needs is None:
+            return spec
+        try:
+            needs = needs_of(self._needs, spec.config, spec.attempt)
+        except ValueError as exc:
+            warn_once("needs", f"{exc}", "%s of a further attempt cannot be known: %s")
+            return spec
+        return dataclasses.replace(spec, needs=needs)
 
     def _not_known(self, spec: RunSpec, why: str) -> None:
         """Name what cannot be read, which would say who has a run; it is asked for again."""

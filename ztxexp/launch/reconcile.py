@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ztxexp.text.logs import lines_before_death
+from ztxexp_core.errors import without_secrets
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
@@ -244,10 +245,13 @@ def _older(record: dict[str, Any], spec: RunSpec) -> bool:
 def _write_what_is_known(run_dir: Path, reported: RunOutcome) -> None:
     """Write ``error.log`` for a run that died: the cause, its memory, its last lines."""
     files = RunFiles(run_dir)
-    text = f"{reported.error_message}\n"
+    text = f"{_reported_fields(reported)['error_message']}\n"
     if reported.peak_memory:
         text += f"peak memory: {reported.peak_memory / 2**20:.0f} MiB\n"
     if last_lines := lines_before_death(files.log, _LINES_KEPT):
         text += "\n".join(["", f"last lines of {os.path.basename(files.log)}:", *last_lines, ""])
+    if reported.log and (of_engine := reported.log.strip().splitlines()[-_LINES_KEPT:]):
+        text += "\n".join(["", "last lines of the log of its job:", *of_engine, ""])
+    text = without_secrets(text)
     with contextlib.suppress(OSError):  # the disk may be full; run.json says the cause too
         write_bytes(files.error, text.encode(errors="backslashreplace"))

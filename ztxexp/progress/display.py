@@ -40,6 +40,7 @@ class View:
         interrupted: runs that the end of the launch has cut short.
         best: the best result so far, as a text.
         trackers: all trackers that are sent the runs, and how many each lacks.
+        queued: runs that wait in the queue of an engine.
     """
 
     total: int
@@ -56,12 +57,14 @@ class View:
     interrupted: int = 0
     best: str = ""
     trackers: tuple[tuple[str, int], ...] = ()
+    queued: int = 0
 
 
 def status(view: View) -> list[tuple[str, str]]:
     """Return counts and times, each a text with its style; counts of zero are left out."""
     counts = (
         (view.running, "running", ""),
+        (view.queued, "queued", ""),
         (view.failed, "failed", "bold red"),
         (view.skipped, "skipped", "yellow"),
         (view.interrupted, "interrupted", "yellow"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sys
 import threading
 import time
@@ -23,12 +24,17 @@ from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec
+from ztxexp_core.store.files import RunFiles, is_there, known_record
+from ztxexp_core.store.run_folder import attempt_of
 
 _log = logging.getLogger("ztxexp")
 
 _CLOSE_SEC = 2.0  # for the last drawing: a stopped terminal (Ctrl-S) would block for ever
 _KINDS_SHOWN = 10
 _MESSAGE_WIDTH = 200
+_LOOK_SEC = 2.0  # between two looks which runs have begun; each asks the disk for every one
+_LOOK_SHARE = 0.05  # of the time, at most
+_LOOKED_AT = 1000  # runs that were handed out first
 
 
 class Progress:
@@ -51,6 +57,8 @@ class Progress:
         root: the results root; the metrics that its sweeps declare are known.
         identities: returns those of all configurations among which the runs have short ids; called
             once, when the first run is shown.
+        queues: a run that is handed out waits in the queue of an engine; it is running once the
+            disk says so.
 
     Example:
         >>> with Progress(len(specs), mode="process_pool", workers=2) as progress:
@@ -70,6 +78,7 @@ class Progress:
         stream: TextIO | None = None,
         root: Path | None = None,
         identities: Callable[[], Iterable[str]] = tuple,
+        queues: bool = False,
     ) -> None:
         self._total = total
         self._mode = mode
@@ -82,6 +91,10 @@ class Progress:
         self._waiting: str | None = None
         self._lacking: dict[str, int] = {}
         self._running: dict[str, tuple[RunSpec, float]] = {}
+        self._queues = queues
+        self._queued: dict[str, RunSpec] = {}
+        self._look_at = -math.inf
+        self._first_begun: float | None = None
         self._again: dict[str, None] = {}  # runs that will be started again
         self._failure_kinds: set[object] = set()
         self._lines: deque[str] = deque()
@@ -98,15 +111,19 @@ class Progress:
     # -- called by the launch, from any thread; each takes a few microseconds
 
     def started(self, spec: RunSpec) -> None:
-        """Count a run as running; its configuration and last metric are shown."""
+        """Count a run as running, or as queued; its configuration and last metric are shown."""
         with self._lock:
-            self._running[spec.run_id] = (spec, time.monotonic())
+            if self._queues:
+                self._queued[spec.run_id] = spec
+            else:
+                self._running[spec.run_id] = (spec, time.monotonic())
             self._again.pop(spec.run_id, None)
 
     def ended(self, outcome: RunOutcome) -> None:
         """Count a run as done."""
         with self._lock:
             spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
+            spec = self._queued.pop(outcome.run_id, spec)
             self._again.pop(outcome.run_id, None)
             self._done += outcome.reason != "interrupted"
             self._last_end = time.monotonic()
@@ -130,7 +147,26 @@ class Progress:
         """Count a run as no longer running: it will be started again."""
         with self._lock:
             self._running.pop(outcome.run_id, None)
+            self._queued.pop(outcome.run_id, None)
             self._again[outcome.run_id] = None
+
+    def _look_which_have_begun(self) -> None:
+        """Count queued runs as running that have a folder, of this attempt."""
+        began = time.monotonic()
+        with self._lock:
+            if not self._queued or began < self._look_at:
+                return
+            self._look_at = math.inf  # one thread looks
+            queued = list(islice(self._queued.values(), _LOOKED_AT))
+        begun = [spec for spec in queued if _has_begun(spec)]
+        now = time.monotonic()
+        with self._lock:
+            for spec in begun:
+                if self._queued.get(spec.run_id) is spec:
+                    del self._queued[spec.run_id]
+                    self._running[spec.run_id] = (spec, now)
+                    self._first_begun = self._first_begun or now
+            self._look_at = now + max(_LOOK_SEC, (now - began) / _LOOK_SHARE)
 
     def reused(self, count: int = 1) -> None:
         """Move configurations that another launch has completed from the total to the reused."""
@@ -252,6 +288,7 @@ class Progress:
             self._give_up(exc)
 
     def _view(self, rows: int) -> View:
+        self._look_which_have_begun()
         now = time.monotonic()
         with self._lock:
             over = self._over.is_set()
@@ -265,8 +302,10 @@ class Progress:
         waiting = None if over else self._waiting
         running = 0 if over else len(self._running)
         seconds_left = None
-        if self._done >= self._workers and not over and (running or not waiting):
-            took, since = self._last_end - self._start, now - self._last_end
+        held_up = not running and (waiting or self._queued)
+        if self._done >= self._workers and not over and not held_up:
+            began = min(self._first_begun or self._start, self._last_end)
+            took, since = self._last_end - began, now - self._last_end
             seconds_left = eta(self._done, self._total - self._done, running, took, since)
         return View(
             self._total,
@@ -281,10 +320,12 @@ class Progress:
             lacking=tuple((name, count) for name, count in self._lacking.items() if count),
             interrupted=self._interrupted,
             trackers=tuple(self._lacking.items()),
+            queued=0 if over else len(self._queued),
         )
 
     def state(self, runs: int = 64) -> dict[str, Any]:
         """Return the counts and the runs under way for other processes, as JSON can hold them."""
+        self._look_which_have_begun()
         now, date = time.monotonic(), time.time()
         with self._lock:
             view = self._counts(now)
@@ -308,6 +349,16 @@ class Progress:
         display, self._display = self._display, None
         if display is not None:
             display.release()
+
+
+def _has_begun(spec: RunSpec) -> bool:
+    """Return whether the disk says that an attempt has begun."""
+    try:
+        if spec.attempt == 1 or not is_there(spec.run_dir):
+            return is_there(spec.run_dir)
+        return attempt_of(known_record(RunFiles(spec.run_dir).run) or {}) >= spec.attempt
+    except OSError:
+        return False
 
 
 def eta(done: int, to_go: int, running: int, took: float, since: float) -> int | None:

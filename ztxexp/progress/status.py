@@ -226,6 +226,7 @@ class StatusReader:
             _trackers(state.get("lacking")),
             _count(counts, "interrupted"),
             trackers=_trackers(state.get("trackers")),
+            queued=_count(state, "queued") if record.alive else 0,
         )
         missing = _count(record.counts, "not_started")
         if record.state == DIED:

@@ -36,6 +36,7 @@ from ztxexp_core.store.files import (
     shared_folder,
     write_new,
 )
+from ztxexp_core.store.jobs import job_of
 from ztxexp_core.store.lines import row_of
 from ztxexp_core.store.liveness import modified, remove_old
 from ztxexp_core.values.codec import encode
@@ -223,6 +224,8 @@ def _claim(data: bytes, path: str) -> Claim | None:
     kinds = (("host", str), ("pid", int), ("beat", str))
     if not all(_NAMES.fullmatch(text) for text in (token, run_id, status)):
         return None
-    if isinstance(owner, dict) and all(isinstance(owner.get(name), kind) for name, kind in kinds):
+    if not isinstance(owner, dict):
+        return None
+    if all(isinstance(owner.get(name), kind) for name, kind in kinds) or job_of(owner):
         return Claim(token, run_id, status, owner, path)
     return None

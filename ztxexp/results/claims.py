@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ztxexp.results.claim_files import DAMAGED, GIVEN_UP, Claim, ClaimFiles
+from ztxexp.results.jobs import use_engines
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import (
     RUN_STATUS_FAILED,
@@ -144,6 +145,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         self._beat = contextlib.ExitStack()
         self._beat.enter_context(beating(root))
         self._owner = this_process()
+        use_engines()
 
     # -- asking
 

@@ -15,6 +15,7 @@ from typing import Any
 from ztxexp.results.columns import ColumnTable, Object
 from ztxexp.results.functions import functions_of, is_same_function
 from ztxexp.results.index import RECORDS, Kind, read_all, warn_unread
+from ztxexp.results.jobs import look_at, use_engines
 from ztxexp_core.errors import ConfigError, OptionError, closest
 from ztxexp_core.records import (
     RUN_SCHEMA_VERSION,
@@ -146,6 +147,7 @@ class Snapshot:
         self._statuses = self._runs.column("status")
         self._versions = self._runs.column("schema_version")
         self._record_at = self._runs.getter()
+        self._asked = False
 
     def _read(self, names: Sequence[str], kind: Kind) -> ColumnTable:
         root = str(self.root)
@@ -173,10 +175,19 @@ class Snapshot:
         """Return the identities of the runs' configurations, as far as their records hold them."""
         return [one for one in self._runs.column("identity") if isinstance(one, str)]
 
+    def _ask_engines(self) -> None:
+        """Ask in one call about all jobs that runs are said to be under way in."""
+        use_engines()
+        if not self._asked and RUN_STATUS_RUNNING in self._statuses:
+            self._asked = True
+            places = self._places({RUN_STATUS_RUNNING})
+            look_at((self._record_at(place) or {}).get("owner") for place in places)
+
     def dead_runs(self) -> list[Path]:
         """Return the folders of runs that say ``running`` although their process has ended."""
         if RUN_STATUS_RUNNING not in self._statuses:
             return []
+        self._ask_engines()
         dead = []
         for place in self._places({RUN_STATUS_RUNNING}):
             folder = self.root / self.names[place]
@@ -208,6 +219,7 @@ class Snapshot:
         key = (tuple(ignore_keys), code_hash, same_code, function)
         if key in self._histories:
             return self._histories[key]
+        self._ask_engines()
         history = self._histories[key] = History(self.root, self.names, self._record_at)
         places = self._places(VALID_RUN_STATUSES)
         codes = self._runs.column("code_hash") if same_code or code_hash is not None else []

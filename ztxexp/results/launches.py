@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.jobs import use_engines
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import (
@@ -166,6 +167,7 @@ def _launch(root: str | Path, path: Path, rows: Iterable[Mapping[str, Any]]) -> 
         return None
     state = ENDED
     if "ended_at" not in known:
+        use_engines()
         dead = process_is_dead(known.get("owner"), root, [str(path)])
         state = ALIVE if dead is False else DIED
     return LaunchRecord(path.name.removesuffix(_ENDING), path, state, **known)

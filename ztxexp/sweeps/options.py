@@ -367,6 +367,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "max_failures_in_a_row": whole(1),
     "flush_sec": duration,
     "workdir": text,
+    "pass_env": texts,
+    "needs": mapping,
     "track": steps,
     "tracker_timeout": duration,
     "record_diff": flag,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.jobs import use_engines
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
@@ -172,6 +173,7 @@ def may_be_running(run: dict[str, Any], folder: Path) -> bool:
     """
     if run.get("status") != RUN_STATUS_RUNNING or run.get("owner") is None:
         return False
+    use_engines()
     return not owner_is_dead(run, folder)
 
 

@@ -12,6 +12,7 @@ from ztxexp_core.errors import closest
 from ztxexp_core.plugins.entries import PluginRef, cause, contract_error
 
 HOOKS = {"executor": "ztxexp_execute", "expander": "ztxexp_expand"}
+OPTIONAL_HOOKS = {"executor": ("ztxexp_capacity", "ztxexp_jobs"), "expander": ()}
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -58,10 +59,12 @@ def _check_carrier(ref: PluginRef, carrier: Any) -> None:
 
 def _check_hooks(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
     """Check that the hook of this kind is there, under its name and well-formed."""
-    wanted = HOOKS[ref.kind]
+    wanted, optional = HOOKS[ref.kind], OPTIONAL_HOOKS[ref.kind]
     for name, options in marked.items():
-        if name not in HOOKS.values() and not options.get("optionalhook"):
-            near = closest(name, [wanted])
+        if name in optional:
+            _check_parameters(ref, name, options["function"])
+        elif name not in HOOKS.values() and not options.get("optionalhook"):
+            near = closest(name, [wanted, *optional])
             raise contract_error(ref, f"implements {name!r}, which is not a hook{near}; rename it")
     if wanted in marked:
         if marked[wanted].get("wrapper") or marked[wanted].get("hookwrapper"):

@@ -70,6 +70,7 @@ class Plugin:
         ref: where it comes from.
         implementation: a tracker's class or factory; else the module or instance with the hook.
         supports: names of an executor's or expander's capabilities.
+        needs: what an executor observes of the needs of runs.
         options_class: the dataclass of its options, ``None`` where it has none.
         local: whether a tracker only writes into the run's folder.
 
@@ -87,6 +88,7 @@ class Plugin:
         self.ref = ref_of(kind, entry)
         self.implementation = implementation
         self.supports = frozenset(self._texts("supports") if kind in HOOKS else ())
+        self.needs = frozenset(self._texts("needs") if kind == "executor" else ())
         self.options_class: type[Any] | None = getattr(implementation, "Options", None)
         self.local = bool(getattr(implementation, "local", False))
         self._entry = entry
@@ -117,10 +119,14 @@ class Plugin:
 
     def call(self, **kwargs: Any) -> Any:
         """Call the plugin's hook, and no other plugin's, with the arguments that it asks for."""
+        return self.ask(HOOKS[self.ref.kind], **kwargs)
+
+    def ask(self, hook: str, **kwargs: Any) -> Any:
+        """Call a hook of the plugin's; ``None`` where it has no such hook."""
         assert self._manager is not None, "a tracker has no hook"
         plugins = self._manager.get_plugins()
         others = [plugin for plugin in plugins if plugin is not self.implementation]
-        return self._manager.subset_hook_caller(HOOKS[self.ref.kind], others)(**kwargs)
+        return self._manager.subset_hook_caller(hook, others)(**kwargs)
 
     def tracker_spec(self, kwargs: Mapping[str, Any]) -> TrackerSpec:
         """Check that the tracker can be made with these arguments, without making it.

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    RunOutcome,
+    RunSpec,
+)
 from ztxexp_core.store.complete import INCOMPLETE, known_run
 from ztxexp_core.store.files import is_there
 from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC, owner_is_dead, this_process
@@ -74,6 +82,39 @@ def attempt_to_make(spec: RunSpec, under_way: Container[str]) -> int:
     if "closed_by" in record or record.get("reason") == INCOMPLETE:  # it has not ended
         return number + 1
     raise EndedError(record)
+
+
+def end_on_disk(spec: RunSpec) -> RunOutcome | None:
+    """Return how a run that was handed out has ended; see :meth:`RunOutcome.recorded`."""
+    try:
+        record = known_run(spec.run_dir)
+        if record is None:  # once more: opening a folder makes an NFS client ask its server
+            os.scandir(spec.run_dir.parent).close()
+            record = known_run(spec.run_dir)
+    except OSError:
+        return None
+    if record is None or not _counts(record, spec):
+        return None
+    outcome = RunOutcome(
+        run_id=spec.run_id,
+        status="",
+        exit_code=record.get("exit_code"),
+        signal=record.get("signal"),
+        peak_memory=record.get("peak_memory"),
+        lacking=(("", 0.0),),
+    )
+    return as_recorded(outcome, record)
+
+
+def _counts(record: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Return whether a record is the end of this attempt, or of a later one."""
+    status = record.get("status")
+    if "closed_by" in record or record.get("reason") == INCOMPLETE:
+        return False
+    if status == RUN_STATUS_SUCCEEDED:
+        return True
+    ended = status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
+    return ended and attempt_of(record) >= spec.attempt
 
 
 def as_recorded(outcome: RunOutcome, record: Mapping[str, Any]) -> RunOutcome:

@@ -31,6 +31,7 @@ from ztxexp_core.records import (
     RunSpec,
     TrackerSpec,
 )
+from ztxexp_core.run.place import Place
 from ztxexp_core.store.files import utc_now
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.values.codec import is_number
@@ -163,6 +164,8 @@ class Launch:
         workdir: ``"run"`` for a working folder of each run's own, its ``artifacts/``.
         code_files: path, time of change in ns and size in bytes of the user's files that the
             function was read from, as they were when the launch began.
+        place: where the script runs, which workers elsewhere take over.
+        mark: of the results root, where workers may see another one; empty where they do not.
     """
 
     function: ExperimentFn
@@ -176,6 +179,8 @@ class Launch:
     initializer: Callable[[], object] | None = None
     workdir: str | None = None
     code_files: tuple[tuple[str, int, int], ...] = ()
+    place: Place = field(default_factory=Place)
+    mark: str = ""
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield each part that is sent to workers, with its name for messages."""

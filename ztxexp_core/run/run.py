@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztxexp_core.context import RunContext
 from ztxexp_core.errors import OptionError
@@ -39,6 +39,7 @@ from ztxexp_core.run.launch import (
     trace_of,
 )
 from ztxexp_core.run.output import RunLogger, flush_output, redirect_output
+from ztxexp_core.run.place import Place, move_to
 from ztxexp_core.run.settings import apply_settings
 from ztxexp_core.run.surroundings import left_threads, put_back_after, working_folder
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
@@ -57,6 +58,9 @@ from ztxexp_core.store.run_folder import (
 from ztxexp_core.store.sink import named_values, plain_values
 from ztxexp_core.values.codec import encode
 from ztxexp_core.values.copying import copy_config
+
+if TYPE_CHECKING:
+    from ztxexp_core.run.distant import DistantRun
 
 
 class RunOne:
@@ -97,7 +101,24 @@ class RunOne:
                 del _under_way[spec.run_id]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpack_run_one, self.packed()
+        if self._launch.mark:
+            return self.distant().__reduce__()
+        return self._loading()
+
+    def _loading(self) -> tuple[Any, ...]:
+        return _unpack_run_one, (*self.packed(), tuple(self.place))
+
+    def distant(self) -> DistantRun:
+        """Return what carries out the runs in a worker that may lack what they need."""
+        from ztxexp_core.run.distant import DistantRun  # most workers need none
+
+        load, arguments = self._loading()
+        return DistantRun(load, arguments, self._launch.mark)
+
+    @property
+    def place(self) -> Place:
+        """Where the script runs."""
+        return self._launch.place
 
     def compare_code(self, known: Set[str]) -> None:
         """Forget the hashes of the code where files were edited before this process imported them.
@@ -147,9 +168,10 @@ class RunOne:
 _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its digest
 
 
-def _unpack_run_one(digest: str, data: bytes) -> RunOne:
+def _unpack_run_one(digest: str, data: bytes, place: tuple[Any, ...] = ()) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
+        move_to(Place(*place))
         known = set(sys.modules)
         launch = load_by_value(data)[1]
         apply_settings(launch.settings)

@@ -6,6 +6,9 @@ another container, cannot be looked up. Therefore every process that executes ru
 of its own in ``<root>/.ztxexp/alive``; after ``SILENT_SEC`` without a touch it counts as dead. The
 age is measured by the file system's clock, because clocks of hosts differ.
 
+Where the process belongs to a job of an engine, the engine is asked before heartbeats are, if
+somebody here can (:mod:`ztxexp_core.store.jobs`).
+
 The limits of this: a process elsewhere that is stopped, whose machine sleeps, or that keeps the
 interpreter's lock in one call for longer than ``SILENT_SEC`` looks dead.
 """
@@ -37,6 +40,15 @@ from ztxexp_core.store.files import (
     shared_folder,
     warn_once,
 )
+from ztxexp_core.store.jobs import (
+    GONE,
+    PENDING,
+    RUNNING,
+    SUSPENDED,
+    is_of_former_start,
+    state_of,
+    this_job,
+)
 
 _log = logging.getLogger("ztxexp")
 
@@ -58,7 +70,10 @@ _beat_names: dict[int, str] = {}  # by process id: a fork copies it
 
 
 def this_process() -> dict[str, Any]:
-    """Return the owner record of the present process: host, process, its start, its heartbeat."""
+    """Return the owner record of the present process: host, process, its start, its heartbeat.
+
+    In a job of an engine, the job too.
+    """
     global _me
     if _me is not None and _me["pid"] == os.getpid():
         return _me
@@ -76,6 +91,9 @@ def this_process() -> dict[str, Any]:
         "pid_namespace": pid_namespace,
         "beat": own_name(),
     }
+    job = this_job()
+    if job is not None:
+        me["job"] = job
     if None not in me.values() or sys.platform != "linux":
         _me = me  # what could not be read is asked for again the next time
     return me
@@ -276,8 +294,15 @@ def process_is_dead(
         signs: paths of other files that the process writes while it is alive.
         limit: how many seconds of silence of a process elsewhere are too long.
     """
-    if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
+    if not isinstance(owner, dict):
         return None
+    if is_of_former_start(owner):
+        return True
+    state, vouched = state_of(owner), limit < SILENT_SEC
+    if state == PENDING:  # its process has ended, or not begun: the job will go on with it
+        return False
+    if not isinstance(owner.get("host"), str):
+        return {GONE: True, RUNNING: False, SUSPENDED: False}.get(state or "")
     here, boot = this_process(), owner.get("boot")
     restarted = None
     if owner["host"] == here["host"]:
@@ -289,6 +314,10 @@ def process_is_dead(
             # This machine before a reboot; or another machine of that name, if it has given a sign
             # of life since.
             restarted, limit = True, min(limit, _seconds_up())
+    if state in (RUNNING, SUSPENDED) and not vouched:  # silent perhaps, and not dead
+        return False
+    if state == GONE:  # a process may outlive its job
+        limit = min(limit, VOUCHED_SEC)
     beat = owner.get("beat")
     if root is None or not isinstance(beat, str):
         return restarted

@@ -1,0 +1,69 @@
+"""Asks the engines of executors which of their jobs are pending, running, suspended or gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ztxexp_core.errors import ZtxexpError
+from ztxexp_core.store.files import warn_once
+from ztxexp_core.store.jobs import STATES, ask_with, job_of
+
+_KEPT_SEC = 30.0  # an answer; controllers of clusters do not like to be asked often
+
+_lock = threading.RLock()
+_answers: dict[str, dict[str, tuple[float, str | None]]] = {}  # by engine and id, with the time
+
+
+def use_engines() -> None:
+    """From now on this process asks the engines, where the owner of a run or a claim is a job."""
+    ask_with(_state)
+
+
+def look_at(owners: Iterable[object]) -> None:
+    """Ask each engine once for all jobs among some owner records."""
+    jobs: dict[str, list[str]] = {}
+    for owner in owners:
+        if job := job_of(owner):
+            jobs.setdefault(job.engine, []).append(job.id)
+    for engine, ids in jobs.items():
+        with _lock:
+            known = _answers.setdefault(engine, {})
+            new = [job for job in dict.fromkeys(ids) if _is_old(known.get(job))]
+            if new:
+                _ask(engine, new)
+
+
+def _state(engine: str, job: str) -> str | None:
+    with _lock:
+        known = _answers.setdefault(engine, {})
+        if _is_old(known.get(job)):
+            _ask(engine, [job])
+        return known[job][1]
+
+
+def _is_old(answer: tuple[float, str | None] | None) -> bool:
+    return answer is None or time.monotonic() - answer[0] >= _KEPT_SEC
+
+
+def _ask(engine: str, ids: list[str]) -> None:
+    """Ask an engine in one call; also for other jobs that were asked for before."""
+    known = _answers[engine]
+    ids = [*ids, *(job for job, answer in known.items() if job not in ids and _is_old(answer))]
+    states: Mapping[str, Any] = {}
+    from ztxexp_core.plugins import registry  # readers of results need no plugins
+
+    try:
+        plugin = registry.executors().load(engine)
+        states = plugin.ask("ztxexp_jobs", ids=tuple(ids)) or {}
+    except ZtxexpError as exc:  # the executor is not installed here
+        warn_once(engine, str(exc), "the jobs of %s cannot be asked for: %s")
+    except Exception as exc:  # whatever its engine's client raises
+        problem = f"{type(exc).__name__}: {exc}"
+        warn_once(engine, problem, "the jobs of %s cannot be asked for: %s")
+    now = time.monotonic()
+    for job in ids:
+        state = states.get(job)
+        known[job] = now, state if state in STATES else None
