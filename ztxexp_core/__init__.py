@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ztxexp_core.machine.memory import memory_kills as memory_kills
     from ztxexp_core.pickling import pickle_by_value as pickle_by_value
     from ztxexp_core.records import Config as Config
+    from ztxexp_core.records import JobRequest as JobRequest
     from ztxexp_core.records import MetricEvent as MetricEvent
     from ztxexp_core.records import RunMetadata as RunMetadata
     from ztxexp_core.records import RunOutcome as RunOutcome
@@ -61,7 +62,7 @@ _NAMES = {
     "machine.gpus": "GpuMemory",
     "machine.memory": "memory_kills",
     "pickling": "pickle_by_value",
-    "records": "Config MetricEvent RunMetadata RunOutcome RunSpec SkipRun TrackerSpec",
+    "records": "Config JobRequest MetricEvent RunMetadata RunOutcome RunSpec SkipRun TrackerSpec",
     "run.output": "output_before_runs",
     "store.files": "lies_within utc_now",
     "store.lines": "JsonlWriter read_jsonl",

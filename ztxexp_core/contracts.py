@@ -77,6 +77,12 @@ Executor (a hook implementation, group ``ztxexp.executors``)
 
     Asking for a capability that the executor does not declare is an error before the first run.
 
+    An executor whose jobs go on without their launcher, such as those of a batch system, has
+    :func:`ztxexp_submit`, :func:`ztxexp_jobs` and :func:`ztxexp_cancel` in the place of
+    ``ztxexp_execute``. Its jobs are pilots: each carries out one run after the other, as a launch
+    on one machine does. ``Options`` may have ``runs_per_job``, ``runs_at_once`` and
+    ``code_folder``, which the core reads.
+
     An executor that places runs on machines may have ``needs``, a set of the names in
     ``RunSpec.needs`` that it observes: ``"cpus"``, ``"gpus"``, ``"memory"``, ``"time"``; ``"*"``
     for any other. It may also implement :func:`ztxexp_capacity` and
@@ -103,7 +109,14 @@ from typing import Any, NamedTuple, Protocol
 import pluggy
 
 from ztxexp_core.context import RunContext
-from ztxexp_core.records import Config, MetricEvent, RunMetadata, RunOutcome, RunSpec
+from ztxexp_core.records import (
+    Config,
+    JobRequest,
+    MetricEvent,
+    RunMetadata,
+    RunOutcome,
+    RunSpec,
+)
 
 PROJECT_NAME = "ztxexp"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
@@ -212,6 +225,41 @@ def ztxexp_capacity(options: Mapping[str, Any]) -> int | None:
 
     Args:
         options: as for :func:`ztxexp_execute`.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_submit(request: JobRequest, options: Mapping[str, Any]) -> Sequence[str] | None:
+    """Submit jobs that go on without this process, and return their ids.
+
+    In the place of :func:`ztxexp_execute`. Each job runs ``request.command``, a pilot, with
+
+    - ``ZTXEXP_JOB``: ``name:id:start``, see :func:`ztxexp_jobs`;
+    - ``ZTXEXP_PILOT``: its number, from ``request.first``;
+    - ``ZTXEXP_JOB_ENDS``: when its time is up, in seconds since 1970, where that is known.
+
+    A pilot that gets SIGTERM closes its runs and ends within seconds. Its exit code says how to go
+    on: with 75 the same job is to be queued again, with a new start. A job that the system queues
+    again by itself, as when a node is lost, goes on likewise.
+
+    Args:
+        request: what to submit.
+        options: as for :func:`ztxexp_execute`.
+
+    Returns:
+        The ids of the jobs, in the order of their numbers; fewer where the system takes no more.
+
+    Raises:
+        ExecutorError: none could be submitted.
+    """
+
+
+@hookspec(firstresult=True)
+def ztxexp_cancel(ids: Sequence[str]) -> None:
+    """Cancel jobs, pending ones too, in as few calls as the system allows.
+
+    Args:
+        ids: of the jobs; one that has ended is left out in silence.
     """
 
 

@@ -283,9 +283,9 @@ class RunOutcome:
             ``KeyboardInterrupt`` where the launch was interrupted, ``Stopped`` for ``ztxexp stop``.
         error_message: its text.
         reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
-            ``interrupted``, ``stopped`` (``ztxexp stop``), ``unrecorded`` (the run's folder could
-            not be written), ``elsewhere`` (another launch has taken over the run), ``not_begun``
-            (its executor gave it back).
+            ``interrupted``, ``stopped`` (``ztxexp stop``), ``preempted`` (its job was ended by the
+            cluster), ``unrecorded`` (the run's folder could not be written), ``elsewhere`` (another
+            launch has taken over the run), ``not_begun`` (its executor gave it back).
         exit_code: exit code of a process that ended itself.
         signal: number of the signal that ended the process.
         notices: messages for the user, such as the failure of a tracker.
@@ -420,6 +420,33 @@ def _named(number: int) -> str:
         return f"{number} ({signal.Signals(number).name})"
     except ValueError:  # of another system
         return str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """Jobs that a submitting executor is asked for, all alike.
+
+    Attributes:
+        command: the program that each job runs, with its arguments.
+        count: how many jobs.
+        name: what the queue shows, such as ``train``.
+        folder: a folder below the results root for what the jobs print, which exists.
+        workdir: the working folder of the jobs.
+        needs: what each job needs, as :attr:`RunSpec.needs`.
+        environment: variables to set in the jobs. No others of the launcher's go along.
+        at_once: how many of the jobs may be under way at a time; ``None`` for any number.
+        first: number of the first of these jobs among all of the launch, from 0.
+    """
+
+    command: tuple[str, ...]
+    count: int
+    name: str
+    folder: Path
+    workdir: Path
+    needs: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    at_once: int | None = None
+    first: int = 0
 
 
 @dataclass

@@ -12,7 +12,12 @@ from ztxexp_core.errors import closest
 from ztxexp_core.plugins.entries import PluginRef, cause, contract_error
 
 HOOKS = {"executor": "ztxexp_execute", "expander": "ztxexp_expand"}
-OPTIONAL_HOOKS = {"executor": ("ztxexp_capacity", "ztxexp_jobs"), "expander": ()}
+OPTIONAL_HOOKS = {
+    "executor": ("ztxexp_capacity", "ztxexp_jobs", "ztxexp_submit", "ztxexp_cancel"),
+    "expander": (),
+}
+SUBMITTING = ("ztxexp_submit", "ztxexp_jobs", "ztxexp_cancel")
+"""What an executor may have in the place of ``ztxexp_execute``."""
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -66,6 +71,13 @@ def _check_hooks(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
         elif name not in HOOKS.values() and not options.get("optionalhook"):
             near = closest(name, [wanted, *optional])
             raise contract_error(ref, f"implements {name!r}, which is not a hook{near}; rename it")
+    if ref.kind == "executor" and SUBMITTING[0] in marked:
+        missing = [name for name in SUBMITTING if name not in marked]
+        if missing:
+            raise contract_error(ref, f"has {SUBMITTING[0]}, but no {missing[0]}; define it")
+        if wanted in marked:
+            raise contract_error(ref, f"has {wanted} and {SUBMITTING[0]}; an executor has one")
+        return
     if wanted in marked:
         if marked[wanted].get("wrapper") or marked[wanted].get("hookwrapper"):
             raise contract_error(

@@ -39,7 +39,7 @@ from ztxexp_core.plugins.entries import (
     scan,
     target_of,
 )
-from ztxexp_core.plugins.hooks import HOOKS, register
+from ztxexp_core.plugins.hooks import HOOKS, SUBMITTING, register
 from ztxexp_core.plugins.options import (
     Option,
     check_arguments,
@@ -71,6 +71,7 @@ class Plugin:
         implementation: a tracker's class or factory; else the module or instance with the hook.
         supports: names of an executor's or expander's capabilities.
         needs: what an executor observes of the needs of runs.
+        submits: whether an executor only submits jobs, see ``ztxexp_submit``.
         options_class: the dataclass of its options, ``None`` where it has none.
         local: whether a tracker only writes into the run's folder.
 
@@ -89,6 +90,7 @@ class Plugin:
         self.implementation = implementation
         self.supports = frozenset(self._texts("supports") if kind in HOOKS else ())
         self.needs = frozenset(self._texts("needs") if kind == "executor" else ())
+        self.submits = kind == "executor" and hasattr(implementation, SUBMITTING[0])
         self.options_class: type[Any] | None = getattr(implementation, "Options", None)
         self.local = bool(getattr(implementation, "local", False))
         self._entry = entry

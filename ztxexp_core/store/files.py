@@ -90,6 +90,7 @@ class RunFiles:
 # Parts of the shared folder: heartbeats of processes; which launch has which configuration; what
 # repair() has set aside; a cache of the runs' records; what works here, and what it is asked to do.
 ALIVE, CLAIMS, DAMAGED, INDEX, LAUNCHES = "alive", "claims", "damaged", "index", "launches"
+PLANS = "plans"
 SHARED_FOLDER = ".ztxexp"
 
 
@@ -98,7 +99,8 @@ def shared_folder(root: str | Path, part: str, make: bool = False) -> str:
 
     Args:
         root: the results root.
-        part: :data:`ALIVE`, :data:`CLAIMS`, :data:`DAMAGED`, :data:`INDEX` or :data:`LAUNCHES`.
+        part: :data:`ALIVE`, :data:`CLAIMS`, :data:`DAMAGED`, :data:`INDEX`, :data:`LAUNCHES` or
+            :data:`PLANS`.
         make: make the part if it is missing; never the root itself.
 
     Raises:

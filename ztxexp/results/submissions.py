@@ -1,0 +1,209 @@
+"""What a launch leaves below the root for its pilots, and what they say: :class:`Submission`.
+
+A launch whose executor submits jobs writes a plan below ``<root>/.ztxexp/plans/<id>``, where ``id``
+is that of its record. Its jobs, the pilots, write what they do beside it, so that any process on
+any host knows how far the work is, and which configurations are taken care of. Every file has one
+writer. Nothing in this folder is executed: functions and configurations lie in the code folder,
+outside the root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ztxexp_core.store.files import (
+    PLANS,
+    make_folder,
+    read_record,
+    shared_folder,
+    utc_now,
+    write_json,
+)
+from ztxexp_core.store.lines import JsonlWriter, read_jsonl
+
+_PLAN, _JOBS, _LOGS, _FAILED, _CANCELLED = "plan.json", "jobs.jsonl", "logs", "failed", "cancelled"
+_JOURNAL, _STATE = ".jsonl", ".now.json"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The plan of one launch whose jobs go on without it.
+
+    Attributes:
+        id: that of the launch's record.
+        folder: where it lies.
+        executor: name of the executor that has submitted the jobs.
+        created_at: when, ISO 8601 in UTC.
+        function: the experiment function, as in ``meta.json``.
+        workers: how many jobs there are to be at a time.
+        run_ids: the runs, in order.
+        keys: their claim keys, in the same order.
+        code: path of the folder outside the root that holds functions and configurations.
+    """
+
+    id: str
+    folder: Path
+    executor: str
+    created_at: str
+    function: str
+    workers: int
+    run_ids: Sequence[str]
+    keys: Sequence[str]
+    code: str
+
+    # ---- what the launcher writes ------------------------------------------------------------
+
+    @classmethod
+    def write(
+        cls,
+        root: str | Path,
+        launch_id: str,
+        executor: str,
+        function: str,
+        workers: int,
+        run_ids: Sequence[str],
+        keys: Sequence[str],
+        code: str | Path,
+    ) -> Submission:
+        """Write the plan of a launch.
+
+        Raises:
+            OSError: the root cannot be written.
+        """
+        folder = Path(shared_folder(root, PLANS, make=True), launch_id)
+        for part in ("", _LOGS, _FAILED):
+            make_folder(str(folder / part))
+        fields = {
+            "id": launch_id,
+            "executor": executor,
+            "created_at": utc_now(),
+            "function": function,
+            "workers": workers,
+            "total": len(run_ids),
+            "run_ids": list(run_ids),
+            "keys": list(keys),
+            "code": str(code),
+        }
+        write_json(f"{folder}/{_PLAN}", fields)
+        del fields["total"]
+        return cls(folder=folder, **fields)  # type: ignore[arg-type]
+
+    def add_jobs(self, jobs: Sequence[str]) -> None:
+        """Note jobs that have been submitted.
+
+        Args:
+            jobs: as owner records name them, without the start: ``slurm:4711_3``.
+        """
+        with contextlib.closing(JsonlWriter(f"{self.folder}/{_JOBS}")) as lines:
+            lines.append({"jobs": list(jobs), "at": utc_now()})
+
+    def cancel(self) -> None:
+        """Note that the jobs are about to be cancelled on purpose."""
+        with contextlib.suppress(FileExistsError):
+            (self.folder / _CANCELLED).touch()
+
+    # ---- what anybody reads ------------------------------------------------------------------
+
+    @property
+    def total(self) -> int:
+        """How many runs there are."""
+        return len(self.run_ids)
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the jobs print."""
+        return self.folder / _LOGS
+
+    @property
+    def failed(self) -> Path:
+        """Folder with an empty file for each run that has failed."""
+        return self.folder / _FAILED
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the jobs were cancelled on purpose."""
+        return (self.folder / _CANCELLED).exists()
+
+    def jobs(self) -> list[str]:
+        """Return all jobs that were submitted, ``slurm:4711_3``, oldest first."""
+        rows = (row.get("jobs") for row in read_jsonl(self.folder / _JOBS))
+        return [job for jobs in rows if isinstance(jobs, list) for job in jobs if type(job) is str]
+
+    def journal(self, job: str, start: str) -> Path:
+        """Return the path of what a pilot notes.
+
+        Args:
+            job: its job, ``slurm:4711_3``.
+            start: which start of the job it is.
+        """
+        return self.folder / f"{job.rpartition(':')[2]}-{start or 0}{_JOURNAL}"
+
+    def journals(self) -> list[Path]:
+        """Return the journals that there are."""
+        names = sorted(os.listdir(self.folder))
+        return [self.folder / n for n in names if n.endswith(_JOURNAL) and n != _JOBS]
+
+    def states(self) -> Iterator[Mapping[str, Any]]:
+        """Yield how far each pilot is or was when it ended, as its ``Progress.state``.
+
+        Somebody else may have written it: nothing in it is sure to have its type.
+        """
+        for journal in self.journals():
+            state = read_record(str(state_path(journal)))
+            if state:
+                yield state
+
+
+def state_path(journal: Path) -> Path:
+    """Return the path of the present state of the pilot that writes a journal."""
+    return journal.with_name(journal.name.removesuffix(_JOURNAL) + _STATE)
+
+
+def read_submissions(root: str | Path) -> list[Submission]:
+    """Return the plans below a root, oldest first; damaged ones are left out.
+
+    Example:
+        >>> [plan.executor for plan in read_submissions("results")]
+        ['slurm']
+    """
+    folder = Path(shared_folder(root, PLANS))
+    if folder.is_symlink() or folder.parent.is_symlink():  # what is behind a link is not ours
+        return []
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # most roots have no such folder
+        return []
+    read = (read_submission(folder / name) for name in names)
+    return [plan for plan in read if plan is not None]
+
+
+def read_submission(folder: Path) -> Submission | None:
+    """Return the plan in a folder; ``None`` where there is none, or it is damaged."""
+    row = None if folder.is_symlink() else read_record(str(folder / _PLAN))
+    texts = [(row or {}).get(name) for name in ("executor", "created_at", "function", "code")]
+    lists = [(row or {}).get(name) for name in ("run_ids", "keys")]
+    workers = (row or {}).get("workers")
+    if not all(isinstance(text, str) for text in texts) or type(workers) is not int:
+        return None
+    if not all(isinstance(x, list) and all(type(t) is str for t in x) for x in lists):
+        return None
+    executor, created_at, function, code = map(str, texts)
+    run_ids, keys = lists
+    if len(run_ids or ()) != len(keys or ()):
+        return None
+    return Submission(
+        folder.name,
+        folder,
+        executor,
+        created_at,
+        function,
+        workers,
+        run_ids or (),
+        keys or (),
+        code,
+    )
