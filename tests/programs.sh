@@ -1,11 +1,14 @@
 #!/bin/sh
-# Installs the programs that tests need besides Python: a browser, LaTeX, and pdftoppm. Debian and
-# Ubuntu only, as root or by sudo without a password; elsewhere the tests that need one say so.
+# Installs the programs that tests need besides Python: a browser, LaTeX, pdftoppm, and Slurm, of
+# which no service is configured. Debian and Ubuntu only, as root or by sudo without a password;
+# elsewhere the tests that need one say so.
 set -eu
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need chromium chromium
 need pdftoppm poppler-utils
+need slurmctld slurm-wlm
+need munged munge
 need pdflatex "texlive-latex-base texlive-latex-recommended lmodern"
 if command -v kpsewhich >/dev/null 2>&1; then
     kpsewhich siunitx.sty >/dev/null || missing="$missing texlive-science"

@@ -1,4 +1,4 @@
-"""Programs that some tests need: a browser, LaTeX, node."""
+"""Programs that some tests need: a browser, LaTeX, node, Slurm."""
 
 from __future__ import annotations
 
