@@ -1,35 +1,20 @@
-"""What the tests of an executor are written with: direct calls of its hook, launches, scripts."""
+"""What the tests of an executor's hook are written with: calls whose generators live in threads."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from ztxexp.pipeline import ExperimentPipeline
-from ztxexp.results.summary import RunSummary
-from ztxexp.runner import ExpRunner
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_core.store.files import RunFiles, read_record
-from ztxexp_core.store.run_folder import run_folders
-from ztxexp_testing._processes import (
-    GONE_SEC,
-    JobThread,
-    Leftovers,
-    Script,
-    remaining,
-    result_in_time,
-    run_in_time,
-)
+from ztxexp_testing._launch_base import LaunchBase
+from ztxexp_testing._processes import JobThread, result_in_time
 from ztxexp_testing._run_one import FakeRun, stop_file
-from ztxexp_testing._runs import experiment
-from ztxexp_testing._suite import Ability, PluginSuite
+from ztxexp_testing._suite import Ability
 
 _MAX_TAKEN = 2000  # of a stream without end
 
@@ -138,39 +123,25 @@ class Call:
         return f"nothing came of it for {self._seconds:g} s; {counts}"
 
 
-class ExecutorBase(PluginSuite):
+class ExecutorBase(LaunchBase):
     """The author's part, and what the tests are written with; see :class:`ExecutorSuite`."""
 
-    kind = "executor"
     runs_at_once: ClassVar[Ability] = True
     is_lazy: ClassVar[Ability] = True
     survives_dead_worker: ClassVar[Ability] = True
     tells_how_a_worker_died: ClassVar[Ability] = True
     survives_what_cannot_be_sent: ClassVar[Ability] = True
-    ends_runs: ClassVar[Ability] = True
     ends_with_its_launcher: ClassVar[Ability] = True
-    leaves_nothing: ClassVar[Ability] = True
-    needs_no_main_guard: ClassVar[Ability] = True
     lets_runs_start_processes: ClassVar[Ability] = True
     tells_each_end: ClassVar[Ability] = True
     sees_the_environment: ClassVar[Ability] = True
     takes_ahead: ClassVar[int] = 0
     most_workers: ClassVar[int | None] = None
-    lasting_threads: ClassVar[tuple[str, ...]] = ()
-    engine_says: ClassVar[str | None] = None
-
-    results: Path
-    _stack: contextlib.ExitStack
 
     @property
-    def supports(self) -> frozenset[str]:
-        """The capabilities that it declares."""
-        return self.load().supports
-
-    @property
-    def in_process(self) -> bool:
-        """Whether runs happen in the launching process."""
-        return "in_process" in self.supports
+    def is_distant(self) -> bool:
+        """Whether workers may be on other machines."""
+        return "distant" in self.supports
 
     def at_most(self, workers: int) -> int:
         """Return so many workers, or as many as the executor has in this suite."""
@@ -181,26 +152,11 @@ class ExecutorBase(PluginSuite):
         if self.in_process:
             pytest.skip("in_process: a run that dies takes the launcher along")
 
-    @pytest.fixture(autouse=True)
-    def suite_setting(self, tmp_path: Path) -> Iterator[None]:
-        """Install the plugin, set :attr:`place` and :attr:`results`, check what is left."""
-        self.place, self.results = tmp_path / "place", tmp_path / "results"
-        self.place.mkdir()
-        with self.plugin_installed():
-            leftovers = Leftovers()
-            with contextlib.ExitStack() as self._stack:
-                yield
-                # Runs that still wait end: those in threads that a bad executor has left, say.
-                stop = stop_file(self.spec("none").run_dir)
-                stop.parent.mkdir(exist_ok=True)
-                stop.touch()
-            if self.leaves_nothing is True:
-                stay = self.lasting_threads
-                remaining(lambda: leftovers.processes() + leftovers.threads(stay))
-                processes, threads = leftovers.processes(), leftovers.threads(stay)
-                leftovers.kill()
-                assert not processes, f"processes are left: {processes}"
-                assert not threads, f"threads are left: {threads}"
+    def end_what_goes_on(self) -> None:
+        """Let runs that still wait end: those in threads that a bad executor has left, say."""
+        stop = stop_file(self.spec("none").run_dir)
+        stop.parent.mkdir(exist_ok=True)
+        stop.touch()
 
     # ---- direct calls --------------------------------------------------------------------------
 
@@ -245,60 +201,3 @@ class ExecutorBase(PluginSuite):
         foreign = [run_id for run_id in ids if run_id not in taken]
         assert not foreign, f"it yielded outcomes of runs that it was not given: {foreign[:5]}"
         return {outcome.run_id: outcome for outcome in call.outcomes}
-
-    # ---- real launches -------------------------------------------------------------------------
-
-    def sweep(
-        self,
-        configs: list[dict[str, Any]],
-        function: Callable[..., Any] = experiment,
-        **arguments: Any,
-    ) -> RunSummary:
-        """Launch real runs."""
-        return self.launch(ExpRunner(configs, self.results), function, **arguments)
-
-    def pipeline(self, configs: list[dict[str, Any]]) -> ExperimentPipeline:
-        """Return a pipeline of some configurations."""
-        return ExperimentPipeline(self.results).variants(configs)
-
-    def launch(
-        self,
-        runner: ExpRunner | ExperimentPipeline,
-        function: Callable[..., Any] = experiment,
-        **arguments: Any,
-    ) -> RunSummary:
-        """Launch the runs of a runner or pipeline with this executor."""
-        settings = {"mode": self.plugin_name, "workers": 2, "options": self.options}
-        arguments = {**settings, "progress": False, **arguments}
-        run: Callable[..., RunSummary] = runner.run
-        message = "the launch has not ended"
-        return run_in_time(lambda: run(function, **arguments), self.patience, message)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return ``run.json`` of every run, with its configuration and folder."""
-        folders = sorted(run_folders(self.results))
-        return [
-            {
-                **(read_record(RunFiles(folder).run) or {}),
-                "config": read_record(RunFiles(folder).config),
-                "folder": folder,
-            }
-            for folder in folders
-        ]
-
-    def statuses(self) -> list[str]:
-        """Return the status of every run on disk, sorted."""
-        return sorted(str(record.get("status")) for record in self.records())
-
-    def script(self, name: str, code: str, stdin: bool = False) -> Script:
-        """Start a script in which ``root``, ``mode``, ``options`` and ``workers`` are set."""
-        head = (
-            f"{self.script_line}\nroot, mode = {str(self.results)!r}, {self.plugin_name!r}\n"
-            f"import json; options = json.loads({json.dumps(dict(self.options))!r})\nworkers = 2\n"
-        )
-        return self._stack.enter_context(Script(self.place / name, head + code, stdin=stdin))
-
-    def assert_gone(self, script: Script, when: str) -> None:
-        """Assert that no process of a script that has ended is left."""
-        left = remaining(script.processes, GONE_SEC)
-        assert not left, f"{when}: {len(left)} processes are still there"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import re
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +13,12 @@ from typing import Any
 
 import pytest
 
-from ztxexp_core.context import RunContext
-from ztxexp_core.errors import ExecutorError, closest
+from ztxexp_core.errors import closest
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_core.store.files import RunFiles, read_record
-from ztxexp_core.store.lines import read_jsonl
 from ztxexp_testing._executor_base import Call
 from ztxexp_testing._executor_faults import ExecutorFaults
-from ztxexp_testing._processes import GONE_SEC, Script, alive, remaining
-from ztxexp_testing._run_one import Unsendable, fact, pids_in, spec_text
+from ztxexp_testing._launch_tests import LaunchTests
+from ztxexp_testing._run_one import fact, spec_text
 from ztxexp_testing._runs import configs
 
 __all__ = ["ExecutorSuite"]
@@ -36,70 +31,8 @@ _ENDS: list[dict[str, Any]] = [
     {"status": "failed", "attempt": 3, "reason": "timeout", "signal": 15, "peak_memory": 10**12},
 ]
 
-STATUS = {"succeed": "succeeded", "nothing": "succeeded", "retry": "succeeded", "skip": "skipped"}
-ERRORS = {"fail": "ValueError", "exit": "SystemExit", "skip": "SkipRun"}
 
-GUARDED = """
-import dataclasses
-from ztxexp import ExpRunner
-
-@dataclasses.dataclass
-class Model:
-    width: int
-
-def train(ctx):
-    model = ctx.config["model"]
-    assert isinstance(model, Model)
-    return {"width": helper(model.width)}
-
-def helper(width):
-    return 2 * width
-
-if __name__ == "__main__":
-    configs = [{"model": Model(width)} for width in (1, 2, 3)]
-    ExpRunner(configs, root).run(train, mode=mode, workers=workers, options=options)
-"""
-
-UNGUARDED = """
-from ztxexp import ExpRunner
-factor = int("5")
-def cell(ctx):
-    return {"score": factor * ctx.config["i"]}
-ExpRunner([{"i": i} for i in range(3)], root).run(
-    cell, mode=mode, workers=workers, options=options)
-"""
-
-BESIDE = """
-import os
-def train(ctx):
-    return {"folder": os.getcwd()}
-"""
-
-BESIDE_SCRIPT = """
-from ztxexp import ExpRunner
-from beside_the_script import train
-
-if __name__ == "__main__":
-    ExpRunner([{"i": 1}, {"i": 2}], root).run(
-        train, mode=mode, workers=workers, options=options)
-"""
-
-LONG = """
-import os, time
-from pathlib import Path
-from ztxexp import ExpRunner
-
-def train(ctx):
-    Path(ctx.run_dir, "artifacts", "begun").write_text(str(os.getpid()))
-    time.sleep(60)
-
-if __name__ == "__main__":
-    ExpRunner([{"i": i} for i in range(4)], root).run(
-        train, mode=mode, workers=workers, options=options)
-"""
-
-
-class ExecutorSuite(ExecutorFaults):
+class ExecutorSuite(ExecutorFaults, LaunchTests):
     """Promises of an executor, each a test; inherit it in a class whose name begins with ``Test``.
 
     Set ``name`` for an installed executor, or ``plugin`` to a module or instance. What the executor
@@ -132,6 +65,7 @@ class ExecutorSuite(ExecutorFaults):
         lasting_threads: beginnings of the names of threads that the engine's library keeps.
         engine_says: a regular expression for lines that the engine's library writes to the standard
             error of a script, and that nobody can silence.
+        gone_sec: seconds within which what is cancelled has ended, when a launcher is told to end.
         patience: seconds after which what does not come is taken for hanging.
 
     Example:
@@ -293,31 +227,7 @@ class ExecutorSuite(ExecutorFaults):
         how = f"{outcome.status}, {outcome.error_type}"
         assert fact(outcome, "child") == "0", f"a run that starts a process ended otherwise: {how}"
 
-    # Launches by name, as users start them, in this process and in scripts: the records are
-    # correct, and a launch can be continued.
-
-    # ---- records -------------------------------------------------------------------------------
-
-    def test_each_configuration_gets_one_run_and_one_truthful_record(self) -> None:
-        does = ["succeed", "fail", "skip", "nothing", "retry", "exit", "skip"]
-        summary = self.sweep(configs(*does), max_attempts=2)
-        assert (summary.total, summary.succeeded, summary.failed, summary.skipped) == (7, 3, 2, 2)
-        records = {record["config"]["number"]: record for record in self.records()}
-        assert sorted(records) == list(range(7))
-        for number, what in enumerate(does):
-            record = records[number]
-            assert record["status"] == STATUS.get(what, "failed")
-            files = RunFiles(record["folder"])
-            score = {"score": number / 4} if what in ("succeed", "retry") else None
-            assert read_record(files.metrics) == score
-            assert len(list(read_jsonl(files.curve))) == 6 * record["attempt"]
-            assert record["error_type"] == ERRORS.get(what)
-        assert records[does.index("retry")]["attempt"] == 2
-
-    def test_lambdas_and_closures_run(self) -> None:
-        factor = 3
-        summary = self.sweep([{"i": 1}, {"i": 2}], lambda ctx: {"score": factor * ctx.config["i"]})
-        assert summary.succeeded == 2
+    # ---- launches ------------------------------------------------------------------------------
 
     def test_a_keyboard_interrupt_in_a_run_is_the_users_only_where_the_launcher_runs_it(
         self,
@@ -333,115 +243,27 @@ class ExecutorSuite(ExecutorFaults):
             assert (summary.succeeded, summary.failed) == (3, 1)
         assert "running" not in self.statuses()
 
-    # ---- scripts -------------------------------------------------------------------------------
-
-    def test_a_script_says_nothing_and_leaves_nothing(self) -> None:
-        script = self.script("guarded", GUARDED)
-        code, out, err = script.finish(self.patience)
-        assert code == 0, err
-        if self.engine_says is not None:
-            lines = err.splitlines(keepends=True)
-            err = "".join(line for line in lines if not re.search(self.engine_says, line))
-        assert (out, err) == ("", ""), "an executor logs, and prints nothing"
-        metrics = [read_record(RunFiles(r["folder"]).metrics) or {} for r in self.records()]
-        assert sorted(each.get("width", 0) for each in metrics) == [2, 4, 6]
-        assert script.files() == [], "files are left"
-        self.assert_gone(script, "after the end of the script")
-
-    @pytest.mark.parametrize("source", ["script", "notebook"])
-    def test_a_launch_at_the_top_level_of_a_script_works(self, source: str) -> None:
-        self.needs("needs_no_main_guard")
-        script = self.script("unguarded", UNGUARDED, stdin=source == "notebook")
-        code, _, err = script.finish(self.patience)
-        assert code == 0, err
-        assert self.statuses() == 3 * ["succeeded"]
+    # ---- the launcher ends ---------------------------------------------------------------------
 
     @pytest.mark.skipif(os.name == "nt", reason="signals")
     def test_a_launcher_that_is_killed_leaves_no_worker_and_its_runs_go_on(self) -> None:
         self.needs("ends_with_its_launcher")
-        script = self._begun()
+        script = self.begun_script()
         script.process.kill()
         script.process.wait(self.patience)
         self.assert_gone(script, "after the launcher was killed")
-        self._assert_runs_gone("the launcher was killed")
+        self.assert_runs_gone("the launcher was killed")
         sweep: list[dict[str, Any]] = [{"i": i} for i in range(4)]
         self.launch(self.pipeline(sweep).resume(), lambda ctx: None)
         assert self.statuses() == 4 * ["succeeded"]
 
-    @pytest.mark.skipif(os.name == "nt", reason="signals")
-    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-    def test_a_launcher_that_is_told_to_end_does_so_and_says_what_was_under_way(
-        self, signum: int
-    ) -> None:
-        self.needs("ends_runs")
-        script = self._begun()
-        began = time.monotonic()
-        script.process.send_signal(signum)
-        code, _, err = script.finish(self.patience)
-        took = time.monotonic() - began
-        assert took < GONE_SEC + 1, f"it took {took:.1f} s to end"
-        assert code != 0
-        assert "interrupted" in err
-        self.assert_gone(script, "after the launcher has ended")
-        self._assert_runs_gone("the launcher has ended")
-        assert {record["reason"] for record in self.records()} == {"interrupted"}
-        assert set(self.statuses()) == {"failed"}
-
-    def _assert_runs_gone(self, when: str) -> None:
-        """Assert that the processes of runs have ended; their number is all that is known."""
-        paths = list(self.results.glob("*/artifacts/begun"))
-        pids = [pid for path in paths for pid in pids_in(path)]
-        left = remaining(lambda: alive(pids), GONE_SEC)
-        assert not left, f"{len(left)} runs are at work after {when}"
-
-    def test_a_module_beside_the_script_is_found_and_runs_work_in_its_folder(self) -> None:
-        folder = self.place / "beside"
-        folder.mkdir()
-        (folder / "beside_the_script.py").write_text(BESIDE, encoding="utf-8")
-        script = self.script("beside", BESIDE_SCRIPT)
-        code, _, err = script.finish(self.patience)
-        assert code == 0, err
-        metrics = [read_record(RunFiles(r["folder"]).metrics) or {} for r in self.records()]
-        assert [each.get("folder") for each in metrics] == 2 * [str(script.work)]
-
     # ---- workers on other machines ---------------------------------------------------------------
 
-    def _needs_distant(self) -> None:
-        if "distant" not in self.supports:
-            pytest.skip("supports has no 'distant'")
-
-    def test_named_variables_go_along_and_no_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._needs_distant()
-        monkeypatch.setenv("ZTXEXP_SUITE_NAMED", "yes")
-        self.sweep([{"i": 1}], _named_variable, pass_env=["ZTXEXP_SUITE_NAMED"])
-        (record,) = self.records()
-        assert read_record(RunFiles(record["folder"]).metrics) == {"named": "yes"}
-
-    def test_what_no_worker_can_load_ends_the_launch_before_any_run(self) -> None:
-        self._needs_distant()
-        thing = Unsendable("loaded")
-        with pytest.raises(ExecutorError, match="an unsendable value cannot be loaded here"):
-            self.sweep([{"i": 1}, {"i": 2}], lambda ctx: {"score": 1 if thing else 0})
-        assert self.records() == [], "a run was made of what no worker can carry out"
-
     def test_what_a_worker_gives_back_is_passed_on(self) -> None:
-        self._needs_distant()
+        if not self.is_distant:
+            pytest.skip("supports has no 'distant'")
         spec = self.spec("back", {"outcome": {"status": "failed", "reason": "not_begun"}})
         assert self.outcomes([spec])["back"].reason == "not_begun"
-
-    def _begun(self) -> Script:
-        """Start a launch of long runs, and wait until one is under way."""
-        script = self.script("long", LONG)
-        until = time.monotonic() + self.patience
-        while not list(self.results.glob("*/artifacts/begun")):
-            assert script.process.poll() is None, script.finish(1)[2]
-            assert time.monotonic() < until, "no run began"
-            time.sleep(0.02)
-        return script
-
-
-def _named_variable(ctx: RunContext) -> dict[str, Any]:
-    return {"named": os.environ.get("ZTXEXP_SUITE_NAMED")}
 
 
 def _most_at_once(outcomes: dict[str, RunOutcome]) -> int:

@@ -16,6 +16,8 @@ from ztxexp_core.plugins.registry import Plugin, Registry
 from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
 
 READY, MISSING, BROKEN = "ready", "missing", "broken"
+SUBMITS = "submits jobs"
+"""Told beside its capabilities of an executor that only submits jobs."""
 
 PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); "  # nothing from the current folder
@@ -68,6 +70,8 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
     supports = sorted(plugin.supports)
     if plugin.ref.kind == "tracker":
         supports = [name for name in OPTIONAL_MEMBERS if hasattr(implementation, name)]
+    elif plugin.submits:
+        supports.insert(0, SUBMITS)
     declared = plugin.options_class or implementation
     options = [
         {

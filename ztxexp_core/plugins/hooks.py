@@ -18,19 +18,25 @@ OPTIONAL_HOOKS = {
 }
 SUBMITTING = ("ztxexp_submit", "ztxexp_jobs", "ztxexp_cancel")
 """What an executor may have in the place of ``ztxexp_execute``."""
+_OF_SUBMITTING = frozenset({"ztxexp_submit", "ztxexp_cancel"})  # no other executor has them
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def register(ref: PluginRef, carrier: Any, manager: pluggy.PluginManager) -> None:
+def register(ref: PluginRef, carrier: Any, manager: pluggy.PluginManager) -> frozenset[str]:
     """Check a module or instance that carries a hook, and register it with pluggy.
+
+    Returns:
+        The names of the hooks that it implements.
 
     Raises:
         PluginContractError: it does not fit; nothing stays registered.
     """
     _check_carrier(ref, carrier)
-    _check_hooks(ref, _marked(ref, carrier, manager), carrier)
+    marked = _marked(ref, carrier, manager)
+    _check_hooks(ref, marked, carrier)
+    hooks = frozenset(marked)
     if manager.is_registered(carrier):  # one object under two names
-        return
+        return hooks
     name = f"{ref.name} = {ref.target}"
     try:
         manager.register(carrier, name)
@@ -39,6 +45,7 @@ def register(ref: PluginRef, carrier: Any, manager: pluggy.PluginManager) -> Non
         manager.unregister(name=name)
         reason = " ".join(str(exc).split())
         raise contract_error(ref, f"is refused by pluggy: {reason}; fix the plugin") from exc
+    return hooks
 
 
 def _check_carrier(ref: PluginRef, carrier: Any) -> None:
@@ -71,18 +78,11 @@ def _check_hooks(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
         elif name not in HOOKS.values() and not options.get("optionalhook"):
             near = closest(name, [wanted, *optional])
             raise contract_error(ref, f"implements {name!r}, which is not a hook{near}; rename it")
-    if ref.kind == "executor" and SUBMITTING[0] in marked:
-        missing = [name for name in SUBMITTING if name not in marked]
-        if missing:
-            raise contract_error(ref, f"has {SUBMITTING[0]}, but no {missing[0]}; define it")
-        if wanted in marked:
-            raise contract_error(ref, f"has {wanted} and {SUBMITTING[0]}; an executor has one")
+    if ref.kind == "executor" and marked.keys() & _OF_SUBMITTING:
+        _check_submitting(ref, marked, carrier)
         return
     if wanted in marked:
-        if marked[wanted].get("wrapper") or marked[wanted].get("hookwrapper"):
-            raise contract_error(
-                ref, f"has a {wanted} that is only a wrapper; drop that from @hookimpl"
-            )
+        _refuse_wrapper(ref, wanted, marked)
         _check_parameters(ref, wanted, marked[wanted]["function"])
         return
     for kind, hook in HOOKS.items():
@@ -91,9 +91,35 @@ def _check_hooks(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
             raise contract_error(
                 ref, f"is an {kind}: it has {hook}; register it in the group {group!r}"
             )
-    if callable(getattr(carrier, wanted, None)):
-        raise contract_error(ref, f"has a {wanted} without a mark; decorate it with @hookimpl")
-    raise contract_error(ref, f"has no hook; define {wanted} and decorate it with @hookimpl")
+    for hook in (wanted, *optional):
+        if callable(getattr(carrier, hook, None)) and hook not in marked:
+            raise contract_error(ref, f"has a {hook} without a mark; decorate it with @hookimpl")
+    hooks = f"{wanted} (or {', '.join(SUBMITTING)})" if ref.kind == "executor" else wanted
+    raise contract_error(ref, f"has no hook; define {hooks} and decorate it with @hookimpl")
+
+
+def _check_submitting(ref: PluginRef, marked: dict[str, Any], carrier: Any) -> None:
+    """Check that an executor that submits jobs has all that it needs, and nothing else."""
+    wanted = HOOKS["executor"]
+    one = next(name for name in SUBMITTING if name in marked and name in _OF_SUBMITTING)
+    if wanted in marked:
+        raise contract_error(
+            ref,
+            f"has {wanted} and {one}; keep {wanted} if it carries out runs, or "
+            f"{', '.join(SUBMITTING)} if it submits jobs",
+        )
+    for name in SUBMITTING:
+        if name not in marked:
+            has_it = callable(getattr(carrier, name, None))
+            way = "decorate it with @hookimpl" if has_it else "define it"
+            mark = " with a mark" if has_it else ""
+            raise contract_error(ref, f"has {one}, but no {name}{mark}; {way}")
+        _refuse_wrapper(ref, name, marked)
+
+
+def _refuse_wrapper(ref: PluginRef, hook: str, marked: dict[str, Any]) -> None:
+    if marked[hook].get("wrapper") or marked[hook].get("hookwrapper"):
+        raise contract_error(ref, f"has a {hook} that is only a wrapper; drop that from @hookimpl")
 
 
 def _marked(ref: PluginRef, carrier: Any, manager: pluggy.PluginManager) -> dict[str, Any]:

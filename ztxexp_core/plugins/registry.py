@@ -71,7 +71,7 @@ class Plugin:
         implementation: a tracker's class or factory; else the module or instance with the hook.
         supports: names of an executor's or expander's capabilities.
         needs: what an executor observes of the needs of runs.
-        submits: whether an executor only submits jobs, see ``ztxexp_submit``.
+        hooks: names of the hooks that it implements.
         options_class: the dataclass of its options, ``None`` where it has none.
         local: whether a tracker only writes into the run's folder.
 
@@ -90,15 +90,20 @@ class Plugin:
         self.implementation = implementation
         self.supports = frozenset(self._texts("supports") if kind in HOOKS else ())
         self.needs = frozenset(self._texts("needs") if kind == "executor" else ())
-        self.submits = kind == "executor" and hasattr(implementation, SUBMITTING[0])
         self.options_class: type[Any] | None = getattr(implementation, "Options", None)
         self.local = bool(getattr(implementation, "local", False))
         self._entry = entry
         self._manager = manager
+        self.hooks: frozenset[str] = frozenset()
         if self.options_class is not None and not is_declaration(self.options_class):
             raise contract_error(
                 self.ref, "has an Options that is not a dataclass; decorate it with @dataclass"
             )
+
+    @property
+    def submits(self) -> bool:
+        """Whether it is an executor that only submits jobs, see ``ztxexp_submit``."""
+        return SUBMITTING[0] in self.hooks
 
     def options(self) -> list[Option]:
         """Return the options that it declares."""
@@ -120,8 +125,17 @@ class Plugin:
         return dict(options)
 
     def call(self, **kwargs: Any) -> Any:
-        """Call the plugin's hook, and no other plugin's, with the arguments that it asks for."""
-        return self.ask(HOOKS[self.ref.kind], **kwargs)
+        """Call the plugin's hook, and no other plugin's, with the arguments that it asks for.
+
+        Raises:
+            PluginContractError: it is an executor that submits jobs, and carries out no runs.
+        """
+        hook = HOOKS[self.ref.kind]
+        if self.submits:
+            raise contract_error(
+                self.ref, f"submits jobs and has no {hook}; ask it for {', '.join(SUBMITTING)}"
+            )
+        return self.ask(hook, **kwargs)
 
     def ask(self, hook: str, **kwargs: Any) -> Any:
         """Call a hook of the plugin's; ``None`` where it has no such hook."""
@@ -244,7 +258,7 @@ class Registry:
             check_factory(ref, implementation)
             return Plugin(self.kind, entry, implementation)
         plugin = Plugin(self.kind, entry, implementation, self._manager)
-        register(ref, implementation, self._manager)
+        plugin.hooks = register(ref, implementation, self._manager)
         return plugin
 
     def _claim(self, name: str) -> tuple[str, EntryPoint]:

@@ -427,6 +427,89 @@ MISFITS = {
 }
 
 
+SUBMITS = """
+@hookimpl
+def ztxexp_submit(request, options): return ["1"]
+"""
+ASKS = """
+@hookimpl
+def ztxexp_jobs(ids): return {}
+"""
+CANCELS = """
+@hookimpl
+def ztxexp_cancel(ids): ...
+"""
+SUBMITTING = SUBMITS + ASKS + CANCELS
+RUNS = "@hookimpl\ndef ztxexp_execute(specs): ..."
+MISFITS |= {
+    "submits, but cannot be asked": (
+        SUBMITS + CANCELS,
+        "",
+        "has ztxexp_submit, but no ztxexp_jobs; define it",
+    ),
+    "submits, but cannot cancel": (
+        SUBMITS + ASKS,
+        "",
+        "has ztxexp_submit, but no ztxexp_cancel; define it",
+    ),
+    "cancels, but does not submit": (
+        ASKS + CANCELS,
+        "",
+        "has ztxexp_cancel, but no ztxexp_submit; define it",
+    ),
+    "a hook of a submitting executor without a mark": (
+        SUBMITS + CANCELS + "\ndef ztxexp_jobs(ids): return {}",
+        "",
+        "has ztxexp_submit, but no ztxexp_jobs with a mark; decorate it with @hookimpl",
+    ),
+    "no hook of a submitting executor has a mark": (
+        SUBMITTING.replace("@hookimpl", ""),
+        "",
+        "has a ztxexp_jobs without a mark; decorate it with @hookimpl",
+    ),
+    "both kinds": (
+        SUBMITTING + RUNS,
+        "",
+        "has ztxexp_execute and ztxexp_submit; keep ztxexp_execute if it carries out runs",
+    ),
+    "carries out runs, and cancels jobs": (
+        CANCELS + RUNS,
+        "",
+        "has ztxexp_execute and ztxexp_cancel",
+    ),
+    "a wrong argument of a submitting executor": (
+        SUBMITTING.replace("request, ", "requests, "),
+        "",
+        "has a ztxexp_submit asking for 'requests' (did you mean 'request'?)",
+    ),
+    "a star argument of a submitting executor": (
+        SUBMITTING.replace("jobs(ids)", "jobs(*ids)"),
+        "",
+        "has a ztxexp_jobs with a star parameter, 'ids'",
+    ),
+    "a keyword-only argument of a submitting executor": (
+        SUBMITTING.replace("cancel(ids)", "cancel(*, ids)"),
+        "",
+        "has a ztxexp_cancel with a keyword-only parameter, 'ids'",
+    ),
+    "a wrapper of submission": (
+        SUBMITTING.replace("@hookimpl", "@hookimpl(wrapper=True)", 1),
+        "",
+        "has a ztxexp_submit that is only a wrapper",
+    ),
+    "a misspelt hook of a submitting executor": (
+        SUBMITTING.replace("ztxexp_cancel", "ztxexp_cancell"),
+        "",
+        "'ztxexp_cancell', which is not a hook (did you mean 'ztxexp_cancel'?)",
+    ),
+    "submits, with options that are no dataclass": (
+        "class Options: ..." + SUBMITTING,
+        "",
+        "has an Options that is not a dataclass",
+    ),
+}
+
+
 @pytest.mark.parametrize("case", MISFITS)
 def test_a_plugin_that_does_not_fit_is_told_why(site, case):
     source, attribute, expected = MISFITS[case]
@@ -452,6 +535,27 @@ def test_a_hook_may_stand_under_another_name(site):
     )
     loaded = site.plugin("executor", source).load("fake")
     assert list(loaded.call(specs=[1, 2], run_one=str, workers=1, options={})) == [1, 2]
+
+
+def test_an_executor_that_submits_jobs_fits_and_is_known_as_one(site):
+    loaded = site.plugin("executor", HEAD + SUBMITTING).load("fake")
+    assert loaded.submits
+    assert loaded.hooks == {"ztxexp_submit", "ztxexp_jobs", "ztxexp_cancel"}
+    assert loaded.ask("ztxexp_submit", request=None, options={}) == ["1"]
+    asking = site.plugin("executor", GOOD + ASKS).load("fake")  # its jobs outlive their launcher
+    assert not asking.submits and asking.ask("ztxexp_jobs", ids=()) == {}
+
+
+def test_an_executor_that_submits_jobs_carries_out_no_run(site):
+    loaded = site.plugin("executor", HEAD + SUBMITTING).load("fake")
+    with pytest.raises(PluginContractError, match="submits jobs and has no ztxexp_execute; ask"):
+        loaded.call(specs=iter(()), run_one=str, workers=1, options={})
+
+
+def test_a_submitting_hook_may_stand_under_another_name(site):
+    source = SUBMITTING.replace("@hookimpl", "@hookimpl(specname='ztxexp_submit')", 1)
+    source = source.replace("def ztxexp_submit", "def send")
+    assert site.plugin("executor", HEAD + source).load("fake").submits
 
 
 # ---- options ---------------------------------------------------------------------------------

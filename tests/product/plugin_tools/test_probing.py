@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ztxexp.plugin_tools.probing import first_paragraph, option_help
+from ztxexp.plugin_tools.probing import SUBMITS, first_paragraph, option_help, probe
 
 
 @dataclass
@@ -61,3 +61,31 @@ def test_the_help_of_an_option_is_found_in_docstrings():
 def test_a_plugin_is_described_by_the_first_paragraph():
     assert first_paragraph(Tracker) == "Sends."
     assert first_paragraph(Undocumented) == ""  # what dataclass writes is no description
+
+
+SUBMITTING = """
+from dataclasses import dataclass
+from ztxexp_core import hookimpl
+
+@dataclass
+class Options:
+    queue: str = "short"
+
+@hookimpl
+def ztxexp_submit(request): ...
+
+@hookimpl
+def ztxexp_jobs(ids): ...
+"""
+
+
+def test_an_executor_that_submits_jobs_is_described_as_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    cancel = "\n@hookimpl\ndef ztxexp_cancel(ids): ...\n"
+    for name, source in (("whole_queue", SUBMITTING + cancel), ("half_queue", SUBMITTING)):
+        (tmp_path / f"{name}.py").write_text(source)
+    whole, half = (probe("executor", "queue", name) for name in ("whole_queue", "half_queue"))
+    assert (whole["state"], whole["supports"]) == ("ready", [SUBMITS])
+    assert [option["name"] for option in whole["options"]] == ["queue"]
+    assert half["state"] == "broken"
+    assert half["problem"] == "has ztxexp_submit, but no ztxexp_cancel; define it"
