@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
@@ -358,8 +357,10 @@ class ConfigBuilder:
         for config in expanded:
             modified = self._modified(config) if self._modifiers else config
             for rule, (predicate, name) in enumerate(self._rules):
-                with _naming("where", name, modified):
+                try:
                     kept = predicate(modified)
+                except (KeyError, AttributeError) as exc:
+                    raise _missing_key("where", name, modified, exc) from exc
                 if not kept:
                     if reject is not None:
                         reject(rule)
@@ -371,8 +372,10 @@ class ConfigBuilder:
 
     def _modified(self, config: Config) -> Config:
         for modifier in self._modifiers:
-            with _naming("modify", _name_of(modifier), config):
+            try:
                 result = modifier(config)
+            except (KeyError, AttributeError) as exc:
+                raise _missing_key("modify", _name_of(modifier), config, exc) from exc
             if isinstance(result, dict):
                 config = result
             elif result is not None:
@@ -383,17 +386,15 @@ class ConfigBuilder:
         return config
 
 
-@contextlib.contextmanager
-def _naming(call: str, name: str, config: Config) -> Iterator[None]:
-    """Let a missing key of a function of the user name the function and the keys that there are."""
-    try:
-        yield
-    except (KeyError, AttributeError) as exc:
-        keys = ", ".join(map(str, config))
-        hint = closest(exc.args[0] if isinstance(exc, KeyError) else exc.name, config)
-        raise ConfigError(
-            f"{call}: {name!r} raised {type(exc).__name__}: {exc}{hint}; the keys are: {keys}"
-        ) from exc
+def _missing_key(
+    call: str, name: str, config: Config, exc: KeyError | AttributeError
+) -> ConfigError:
+    """Return an error that names a function of the user, the key it lacks, and those there are."""
+    keys = ", ".join(map(str, config))
+    hint = closest(exc.args[0] if isinstance(exc, KeyError) else exc.name, config)
+    return ConfigError(
+        f"{call}: {name!r} raised {type(exc).__name__}: {exc}{hint}; the keys are: {keys}"
+    )
 
 
 def _checked(plugin: Plugin, results: Any) -> Iterator[Config]:
