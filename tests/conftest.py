@@ -39,6 +39,16 @@ def pytest_collection_modifyitems(items):
             has_quick_case.add(item.function)
 
 
+@pytest.fixture(autouse=True)
+def no_engine_is_imported():
+    """Fail a test that imports an engine: it changes this process for all others.
+
+    Such tests belong in ``tests/executors/engines``, which have a process of their own.
+    """
+    yield
+    assert [name for name in ("ray", "distributed") if name in sys.modules] == []
+
+
 @pytest.fixture
 def root(tmp_path) -> Root:
     """A results root, not made yet."""

@@ -226,7 +226,8 @@ def installed(path: Iterable[str] | None = None) -> dict[str, str]:
 
     Args:
         path: the folders, by default :data:`sys.path`. The first one of a name counts, as for an
-            import. They are read again only after a change.
+            import. They are read again only after a change. A folder inside a package does not
+            count: some packages put copies of others there, and on ``sys.path``.
 
     Example:
         >>> installed()["pluggy"]
@@ -234,6 +235,8 @@ def installed(path: Iterable[str] | None = None) -> dict[str, str]:
     """
     versions: dict[str, str] = {}
     for folder in dict.fromkeys(sys.path if path is None else path):
+        if folder and os.path.isfile(os.path.join(os.path.dirname(folder), "__init__.py")):
+            continue
         with suppress(OSError):
             in_folder = _installed_in(folder or ".", os.stat(folder or ".").st_mtime_ns)
             versions = {**in_folder, **versions}

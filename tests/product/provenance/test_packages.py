@@ -40,6 +40,16 @@ def test_of_two_of_one_name_the_first_on_the_path_counts(tmp_path: Path) -> None
     assert installed([str(tmp_path / "b"), str(tmp_path / "a")]) == {"thing": "2.0"}
 
 
+def test_what_a_package_brings_along_is_not_installed(tmp_path: Path) -> None:
+    """Ray and setuptools put such folders on sys.path."""
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").touch()
+    distribution(tmp_path / "engine" / "vendored", "psutil-7.0.dist-info")
+    distribution(tmp_path, "psutil-6.0.dist-info")
+    path = [str(tmp_path / "engine" / "vendored"), str(tmp_path)]
+    assert installed(path) == {"psutil": "6.0"}
+
+
 def test_what_is_installed_meanwhile_is_found(tmp_path: Path) -> None:
     distribution(tmp_path, "thing-1.0.dist-info")
     assert installed([str(tmp_path)]) == {"thing": "1.0"}

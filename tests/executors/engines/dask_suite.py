@@ -1,4 +1,4 @@
-"""The dask executor on a real cluster of three worker processes."""
+"""The dask executor on a real cluster of three workers; test_engines.py runs this file."""
 
 from __future__ import annotations
 
@@ -7,30 +7,24 @@ import signal
 import threading
 import time
 
+import engine_clusters
 import pytest
-
-pytest.importorskip("distributed")
-
-import dask_cluster
 
 from ztxexp import ExperimentPipeline, ExpRunner, OptionError
 from ztxexp_core import ExecutorError
 from ztxexp_testing import ExecutorSuite
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a scheduler with three workers."""
-    folder = tmp_path_factory.mktemp("cluster")
-    yield dask_cluster.start(folder, 3)
-    (folder / "over").touch()
+    with engine_clusters.running("dask", tmp_path_factory.mktemp("cluster")) as address:
+        yield address
 
 
 class TestDask(ExecutorSuite):
     name = "dask"
-    most_workers = 3
+    most_workers = engine_clusters.WORKERS
     sees_the_environment = "workers on other machines have an environment of their own"
     lasting_threads = ("Dask-", "IO loop", "Profile", "ThreadPoolExecutor", "AsyncProcess")
 

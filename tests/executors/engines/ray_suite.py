@@ -1,4 +1,4 @@
-"""The ray executor on a real cluster of two nodes."""
+"""The ray executor on a real cluster of two nodes; test_engines.py runs this file."""
 
 from __future__ import annotations
 
@@ -8,25 +8,19 @@ import subprocess
 import sys
 import time
 
+import engine_clusters
 import pytest
-
-pytest.importorskip("ray")
-
-import ray_cluster
 
 from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp_core import ExecutorError
 from ztxexp_testing import ExecutorSuite
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a cluster with two nodes of two cores."""
-    folder = tmp_path_factory.mktemp("cluster")
-    yield ray_cluster.start(folder)
-    (folder / "over").touch()
+    with engine_clusters.running("ray", tmp_path_factory.mktemp("cluster")) as address:
+        yield address
 
 
 class TestRay(ExecutorSuite):
