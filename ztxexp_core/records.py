@@ -280,9 +280,11 @@ class RunOutcome:
         attempt: number of the last attempt.
         duration_sec: seconds, all attempts together.
         error_type: name of the exception's class, ``WorkerDied`` or ``Timeout``;
-            ``KeyboardInterrupt`` where the launch was interrupted, ``Stopped`` for ``ztxexp stop``.
+            ``KeyboardInterrupt`` where the launch was interrupted, ``Stopped`` for ``ztxexp stop``,
+            ``JobEnded`` where the run's job was ended.
         error_message: its text.
-        reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout``, ``lost``,
+        reason: finer cause of a failure: ``exception``, ``killed``, ``oom``, ``timeout`` (its own,
+            or its job's with the error type ``JobEnded``), ``lost``,
             ``interrupted``, ``stopped`` (``ztxexp stop``), ``preempted`` (its job was ended by the
             cluster), ``unrecorded`` (the run's folder could not be written), ``elsewhere`` (another
             launch has taken over the run), ``not_begun`` (its executor gave it back).
@@ -343,6 +345,8 @@ class RunOutcome:
             message = because
         elif reason == "interrupted":
             message = "the launch was interrupted while it ran"
+        elif reason == "preempted":
+            message = "its job was ended before the job's time was up"
         elif reason == "timeout":
             limit = "time limit" if spec.timeout is None else f"limit of {spec.timeout:g} s"
             message = f"it ran longer than its {limit} and was ended"
@@ -412,7 +416,24 @@ class RunOutcome:
 NOT_BEGUN = "not_begun"
 """The reason of an outcome that gives a run back."""
 
-_TYPES = {"timeout": "Timeout", "interrupted": "KeyboardInterrupt", "stopped": "Stopped"}
+JOB_ENDED = "JobEnded"
+"""The ``error_type`` of a run that was ended because its job was."""
+
+_TYPES = {
+    "timeout": "Timeout",
+    "interrupted": "KeyboardInterrupt",
+    "stopped": "Stopped",
+    "preempted": JOB_ENDED,
+}
+
+
+def was_cut_short(reason: object, error_type: object = None) -> bool:
+    """Return whether a run with this end is gone on with by whoever can: it did not end by itself.
+
+    It was interrupted, or its job was preempted or had no time left. A run that exceeds its own
+    limit has the reason ``timeout`` too, and was not cut short: its ``error_type`` is ``Timeout``.
+    """
+    return reason in ("interrupted", "preempted") or error_type == JOB_ENDED
 
 
 def _named(number: int) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def thread_limits(workers: int) -> dict[str, str]:
     """
     share = str(max(1, available_cores() // workers))
     return {name: share for name in THREAD_VARIABLES if name not in os.environ}
+
+
+def threads_for(needs: Mapping[str, float]) -> dict[str, str]:
+    """Return variables that let libraries use as many threads as a run was given cores."""
+    cores = needs.get("cpus")
+    return {} if cores is None else dict.fromkeys(THREAD_VARIABLES, str(max(1, int(cores))))
 
 
 def memory(root: Path = _ROOT) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from ztxexp_core import WORKER_MODULE, ExecutorError, RunOutcome, RunSpec
-from ztxexp_executors._machine import thread_limits
+from ztxexp_executors._machine import thread_limits, threads_for
 from ztxexp_executors._process import KILL, LEAVE_SEC, ORDERLY_SEC, Worker, wait_for_any
 from ztxexp_executors._starting import WorkerConfig, fork_server_pid, has_ended
 
@@ -218,14 +218,15 @@ class _Pool:
         self._grow_pause = min(2 * self._grow_pause, _GROW_AGAIN_MAX_SEC)
 
     def _worker_for(self, spec: RunSpec) -> Worker:
+        environment = {**threads_for(spec.needs), **spec.environment}
         if not spec.fresh_process:
             for worker in reversed(self._idle):
-                if worker.environment == spec.environment:
+                if worker.environment == environment:
                     self._idle.remove(worker)
                     return worker
         if self._idle and len(self._idle) + len(self._busy) >= self._size:
             self._retire(self._idle.pop(0))
-        return Worker(self._config, spec.environment)
+        return Worker(self._config, environment)
 
     def _retire(self, worker: Worker) -> None:
         worker.leave()

@@ -21,7 +21,7 @@ from multiprocessing import process, util
 from typing import Any
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec
-from ztxexp_executors._machine import THREAD_VARIABLES
+from ztxexp_executors._machine import threads_for
 from ztxexp_executors._process import Worker, wait_for_any
 from ztxexp_executors._starting import WorkerConfig
 from ztxexp_executors._workers import process_context, stop_workers
@@ -146,7 +146,7 @@ class _Children:
             ExecutorError: no child can be started.
         """
         with _lock:
-            environment = {**_placed(), **_threads(spec.needs), **spec.environment}
+            environment = {**_placed(), **threads_for(spec.needs), **spec.environment}
             worker = None if spec.fresh_process else self._take(environment)
             self._users += 1
         try:
@@ -224,12 +224,6 @@ _PLACES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 def _placed() -> dict[str, str]:
     """Return the variables that an engine sets for each task anew, in a worker that it keeps."""
     return {name: os.environ[name] for name in _PLACES if name in os.environ}
-
-
-def _threads(needs: Mapping[str, float]) -> dict[str, str]:
-    """Return variables that let libraries use as many threads as a run was given cores."""
-    cores = needs.get("cpus")
-    return {} if cores is None else dict.fromkeys(THREAD_VARIABLES, str(max(1, int(cores))))
 
 
 def _follow(worker: Worker, seconds: float | None) -> None:

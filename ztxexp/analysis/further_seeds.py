@@ -36,7 +36,12 @@ from ztxexp.text.labels import label
 from ztxexp.text.report import Printable
 from ztxexp.text.wording import either
 from ztxexp_core.errors import ConfigError
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RUN_STATUS_SUCCEEDED
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SKIPPED,
+    RUN_STATUS_SUCCEEDED,
+    was_cut_short,
+)
 from ztxexp_core.values.codec import is_number
 
 # A run that ended so has not shown what its seed gives: it goes on.
@@ -303,7 +308,8 @@ def _tried(runs: RunSet, grid: Grid) -> set[tuple[Cell, int]]:
     for at, (status, reason, error) in enumerate(zip(*columns, strict=True)):
         ended = status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_SKIPPED)
         if status == RUN_STATUS_FAILED:
-            ended = reason_of(reason, error) not in _NOT_TRIED
+            cut_short = was_cut_short(reason, error)
+            ended = not cut_short and reason_of(reason, error) not in _NOT_TRIED
         if ended:
             tried.add((grid.place[at], grid.seeds.codes[at]))
     return tried

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     RunOutcome,
     RunSpec,
+    was_cut_short,
 )
 from ztxexp_core.run.launch import DEATHS, RetryRule
 from ztxexp_core.run.run import RunOne
@@ -121,7 +122,7 @@ class Sweep:
                 before = self._progress_count()
                 problem = self._call(executor, workers, options)
                 cause = f"{type(problem).__name__}: {problem}" if problem else ""
-                self._reconcile_all(LOST, cause)
+                self._reconcile_all(lambda spec: RunOutcome.lost(spec, LOST), cause)
                 self._look_again()
                 if self.queue.broken is not None:
                     raise self.queue.broken
@@ -204,8 +205,12 @@ class Sweep:
             try:
                 _close(outcomes)
             finally:  # also after a second Ctrl-C
-                self._reconcile_all("interrupted")
+                self._reconcile_all(self._interrupted)
             raise
+
+    def _interrupted(self, spec: RunSpec) -> RunOutcome:
+        """Return the end of a run that is under way when the launch is interrupted."""
+        return RunOutcome.lost(spec, "interrupted")
 
     # ---- one outcome ---------------------------------------------------------------------------
 
@@ -233,7 +238,8 @@ class Sweep:
             self._take_back(spec, outcome)
         elif (
             outcome.error_type in DEATHS
-            or outcome.reason in ("interrupted", "unrecorded")
+            or outcome.reason == "unrecorded"
+            or was_cut_short(outcome.reason, outcome.error_type)
             or outcome.status not in FINAL
             or not says(spec, outcome.status)
         ):
@@ -362,7 +368,7 @@ class Sweep:
             _log.warning("run %s %s", run_id, why)
             self.queue.hand_over(run_id, owner)
 
-    def _reconcile_all(self, reason: str, because: str = "") -> None:
+    def _reconcile_all(self, end: Callable[[RunSpec], RunOutcome], because: str = "") -> None:
         """Reconcile every run that the executor took but did not report."""
         broken: StoreError | KeyboardInterrupt | None = None
         self._waited_until = -math.inf
@@ -372,7 +378,7 @@ class Sweep:
                 discard_staged(spec.run_dir)
                 self.queue.put_back(spec)
                 continue
-            lost = RunOutcome.lost(spec, reason)
+            lost = end(spec)
             if because:
                 message = f"{lost.error_message} ({because})"
                 lost = replace(lost, error_message=message)
@@ -415,7 +421,7 @@ class Sweep:
 
     def _ended_counts(self) -> Counter[str]:
         return Counter(
-            "interrupted" if outcome.reason == "interrupted" else outcome.status
+            "interrupted" if was_cut_short(outcome.reason, outcome.error_type) else outcome.status
             for outcome in self.outcomes.values()
         )
 

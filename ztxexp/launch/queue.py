@@ -25,7 +25,13 @@ from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.results.functions import is_same_function
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError
-from ztxexp_core.records import RUN_STATUS_RUNNING, RUN_STATUS_SUCCEEDED, RunOutcome, RunSpec
+from ztxexp_core.records import (
+    RUN_STATUS_RUNNING,
+    RUN_STATUS_SUCCEEDED,
+    RunOutcome,
+    RunSpec,
+    was_cut_short,
+)
 from ztxexp_core.store.files import known_record, warn_once
 from ztxexp_core.store.liveness import SILENT_SEC
 from ztxexp_core.store.run_folder import attempt_of, status_elsewhere
@@ -149,7 +155,7 @@ class RunQueue:
             key = self._claim_keys.get(outcome.run_id)
             if self._claims is None or key is None:
                 return
-            if outcome.reason == "interrupted":
+            if was_cut_short(outcome.reason, outcome.error_type):
                 # Now, not when this launch is over: another launch may wait for this run.
                 self._claims.give_up(key, outcome.run_id)
             else:
@@ -288,14 +294,19 @@ class RunQueue:
         """Return the status of a run that was started without a claim, if it counts."""
         why, status = "", None
         try:
-            if self._has_folder(spec):
-                status = status_elsewhere(spec.run_dir, spec.attempt)
-            elif spec.run_id in self._busy:
-                status = status_elsewhere(self._busy[spec.run_id])
+            for folder, attempt in self._folders(spec):
+                status = status or status_elsewhere(folder, attempt)
         except OSError as exc:
             why, status = f"{exc.filename} cannot be read ({exc.strerror})", RUN_STATUS_RUNNING
         self._not_known(spec, why)
         return status
+
+    def _folders(self, spec: RunSpec) -> Iterator[tuple[Path, int | None]]:
+        """Yield the folders of runs that others may have made of a configuration."""
+        if self._has_folder(spec):
+            yield spec.run_dir, spec.attempt
+        elif spec.run_id in self._busy:
+            yield self._busy[spec.run_id], None
 
     def _has_folder(self, spec: RunSpec) -> bool:
         """Return whether a run may have a folder already, which others may go on in as well."""

@@ -25,6 +25,7 @@ from ztxexp_core.records import (
     RUN_STATUS_SUCCEEDED,
     RunOutcome,
     RunSpec,
+    was_cut_short,
 )
 from ztxexp_core.run.beginning import as_recorded
 from ztxexp_core.run.launch import DEATHS, first_record
@@ -59,6 +60,7 @@ _log = logging.getLogger("ztxexp")
 _T = TypeVar("_T")
 
 FINAL = frozenset({RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED})
+_SIGNALLED = ("timeout", "stopped", "preempted")
 _LINES_KEPT = 20
 _ROOM_BYTES = 65_536
 _LOOK_AGAIN_SEC = 0.05
@@ -100,7 +102,8 @@ def reconcile(
                 reported, status=RUN_STATUS_RUNNING, attempt=attempt_of(record)
             )
     # Another launch may have closed the run as lost while this one knows the cause.
-    knows_cause = reported.error_type in DEATHS or reported.reason in ("interrupted", "stopped")
+    cut_short = was_cut_short(reported.reason, reported.error_type)
+    knows_cause = reported.error_type in DEATHS or reported.reason == "stopped" or cut_short
     if record.get("status") not in FINAL or (record.get("reason") == LOST and knows_cause):
         started = timestamp_of(record.get("started_at"))
         took = seconds if started is None else time.time() - started
@@ -109,7 +112,7 @@ def reconcile(
         record.pop("closed_by", None)  # this launch says more than who found it dead
         _write_what_is_known(spec.run_dir, reported)
         record = close_run(spec.run_dir, record, **_reported_fields(reported))
-    elif reported.reason in ("timeout", "stopped") and record.get("status") == RUN_STATUS_FAILED:
+    elif reported.reason in _SIGNALLED and record.get("status") == RUN_STATUS_FAILED:
         # Its own handler of SIGTERM wrote an end, such as SystemExit: the cause is another.
         record = {**record, **_reported_fields(reported)}
         write_json(RunFiles(spec.run_dir).run, record)

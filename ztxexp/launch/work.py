@@ -2,19 +2,25 @@
 
 Outside, because a pickle is a program, and results are passed around; private, because others could
 put theirs in its place.
+
+What may hold objects of the user's modules (configurations, the retry rule, the needs) is pickled
+apart. A pilot opens it when it has moved to the script's place, and a configuration only when its
+run is started: there may be a hundred thousand.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ztxexp_core.errors import StoreError
+from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.distant import DistantRun
 from ztxexp_core.run.launch import RetryRule
@@ -72,6 +78,10 @@ class Work:
     runs_per_job: int | None = None
     runs_at_once: int = 1
     grace: float = 60.0
+    configs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Of a loaded one: configurations by run id, not opened yet; those in ``specs`` are empty."""
+    rules: bytes = field(default=b"", repr=False)
+    """Of a loaded one: ``retry`` and ``needs``, not opened yet."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that nobody else can write.
@@ -82,19 +92,107 @@ class Work:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_foreign(folder)
-        write_bytes(str(folder / _FILE), pickle.dumps(self))
+        numbers = {_content(needs): number for number, needs in enumerate(self.groups)}
+        rows = [_row(spec, numbers[_content(spec.needs)]) for spec in self.specs]
+        rules = pickle_by_value((self.retry, self.needs))
+        bare = dataclasses.replace(self, specs=(), retry=RetryRule(), needs=None, rules=rules)
+        write_bytes(str(folder / _FILE), pickle.dumps((bare, rows), pickle.HIGHEST_PROTOCOL))
 
     @staticmethod
-    def load(folder: Path) -> Work:
-        """Read what :meth:`save` has written.
+    def load(folder: Path, group: int | None = None) -> Work:
+        """Read what :meth:`save` has written; nothing of the user's is imported.
+
+        Args:
+            folder: that of the code.
+            group: only runs with the needs of this number.
 
         Raises:
             StoreError: it belongs to another user, or others can write it.
             OSError: it cannot be read.
         """
         _refuse_foreign(folder)
-        work: Work = pickle.loads((folder / _FILE).read_bytes())
-        return work
+        work: Work
+        work, rows = pickle.loads((folder / _FILE).read_bytes())
+        rows = [row for row in rows if group is None or row[0] == group]
+        configs = {row[2]: row[1] for row in rows}
+        root, groups = work.root, work.groups
+        specs = tuple(_bare_spec(root, groups[row[0]], *row[2:]) for row in rows)
+        return dataclasses.replace(work, specs=specs, configs=configs)
+
+    def with_rules(self) -> Work:
+        """Return it with the retry rule and the needs, opened.
+
+        Raises:
+            Exception: as raised by modules of the user.
+        """
+        retry, needs = load_by_value(self.rules)
+        return dataclasses.replace(self, retry=retry, needs=needs)
+
+    def with_config(self, spec: RunSpec) -> RunSpec:
+        """Return a run with its configuration, opened.
+
+        Raises:
+            StoreError: it cannot be; the message says why.
+        """
+        if spec.run_id not in self.configs:
+            return spec
+        try:
+            return dataclasses.replace(spec, config=load_by_value(self.configs[spec.run_id]))
+        except Exception as exc:
+            why = f"{type(exc).__name__}: {exc}"
+            raise StoreError(
+                f"the configuration of run {spec.run_id} cannot be loaded: {why}"
+            ) from exc
+
+
+def _content(needs: Mapping[str, float]) -> frozenset[tuple[str, float]]:
+    return frozenset(needs.items())
+
+
+def _row(spec: RunSpec, group: int) -> tuple[Any, ...]:
+    """Return a run as plain values, of which a hundred thousand are read in a moment."""
+    config = spec.config
+    sealed = pickle.dumps(config) if _is_plain(config) else pickle_by_value(config)
+    numbers = (spec.attempt, spec.timeout, spec.fresh_process)
+    return (group, sealed, spec.run_id, spec.identity, spec.name, dict(spec.environment), *numbers)
+
+
+def _bare_spec(
+    root: Path,
+    needs: Mapping[str, float],
+    run_id: str,
+    identity: str,
+    name: str,
+    environment: Mapping[str, str],
+    attempt: int,
+    timeout: float | None,
+    fresh_process: bool,
+) -> RunSpec:
+    return RunSpec(
+        run_id,
+        root / run_id,
+        {},
+        identity,
+        attempt,
+        timeout=timeout,
+        environment=environment,
+        fresh_process=fresh_process,
+        name=name,
+        needs=needs,
+    )
+
+
+_PLAIN = {int, float, str, bool, type(None)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether there is nothing in a value that belongs to a module."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is dict:
+        return all(type(key) in _PLAIN for key in value) and all(map(_is_plain, value.values()))
+    return kind in (list, tuple) and all(map(_is_plain, value))
 
 
 def code_folder(launch_id: str, given: str | None = None) -> Path:

@@ -23,7 +23,13 @@ from ztxexp.progress.rows import RunningRows
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp.text.terminal import PROGRESS_VARIABLE, in_notebook, switched_off
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED, RunOutcome, RunSpec
+from ztxexp_core.records import (
+    RUN_STATUS_FAILED,
+    RUN_STATUS_SKIPPED,
+    RunOutcome,
+    RunSpec,
+    was_cut_short,
+)
 from ztxexp_core.store.files import RunFiles, is_there, known_record
 from ztxexp_core.store.run_folder import attempt_of
 
@@ -125,11 +131,12 @@ class Progress:
             spec, _ = self._running.pop(outcome.run_id, (None, 0.0))
             spec = self._queued.pop(outcome.run_id, spec)
             self._again.pop(outcome.run_id, None)
-            self._done += outcome.reason != "interrupted"
+            cut_short = was_cut_short(outcome.reason, outcome.error_type)
+            self._done += not cut_short
             self._last_end = time.monotonic()
             if outcome.status == RUN_STATUS_SKIPPED:
                 self._skipped += 1
-            elif outcome.reason == "interrupted":
+            elif cut_short:
                 self._interrupted += 1
             elif outcome.status == RUN_STATUS_FAILED:
                 self._failed += 1

@@ -13,7 +13,7 @@ Statuses = RunStatus | Sequence[RunStatus] | None
 Tags = dict[str, str] | list[str]
 
 # Of failed runs.
-_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "stopped", "timeout")
+_REASONS = ("exception", "interrupted", "killed", "lost", "oom", "preempted", "stopped", "timeout")
 
 
 class Labels(TypedDict, total=False):

@@ -36,6 +36,7 @@ from ztxexp_core.records import (
     RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
+    was_cut_short,
 )
 from ztxexp_core.store.complete import INCOMPLETE, as_complete
 from ztxexp_core.store.files import (
@@ -57,13 +58,12 @@ from ztxexp_core.store.liveness import (
     stamp,
     this_process,
 )
+from ztxexp_core.store.run_folder import LOST
 
 _log = logging.getLogger("ztxexp")
 _T = TypeVar("_T")
 
 _TRIES = 100  # losing this many races is a fault
-# Reasons that a later launch writes, or a launch on its way out, not the run itself.
-_CUT_SHORT = ("lost", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         if claim.run_id != run_id and claim.run_id in self._own:
             return None
         try:
-            verdict = self._verdict_by_run(identity, claim.run_id, _CUT_SHORT if held else ())
+            verdict = self._verdict_by_run(identity, claim.run_id, held)
             if verdict is None and not held and self._may_show_late(claim):
                 return Held(claim.run_id, claim.owner, f"{files.base} does not show yet")
             return verdict
@@ -275,9 +275,7 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
         at = modified(claim.path)
         return at is not None and abs(file_system_now(self._root) - at) < LATE_SEC
 
-    def _verdict_by_run(
-        self, identity: str, run_id: str, cut_short: tuple[str, ...]
-    ) -> Verdict | None:
+    def _verdict_by_run(self, identity: str, run_id: str, died: bool) -> Verdict | None:
         """Return what became of the run of a claim whose launch has died or ended."""
         run_dir = f"{self._root}/{run_id}"
         path = RunFiles(run_dir).run
@@ -290,7 +288,11 @@ class Claims(contextlib.AbstractContextManager["Claims"]):
             return Completed(run_id, RUN_STATUS_SUCCEEDED)
         if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
             return Held(run_id, run["owner"])  # a worker that outlives its launch
-        if status not in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED) or run.get("reason") in cut_short:
+        if status not in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED):
+            return None
+        reason = run.get("reason")
+        # Written by a later launch, or by one on its way out, not by the run itself.
+        if died and (reason == LOST or was_cut_short(reason, run.get("error_type"))):
             return None
         if "closed_by" in run or run.get("reason") == INCOMPLETE:  # its end is not all there
             return None

@@ -336,7 +336,8 @@ class History(Mapping[str, PastRun]):
 
 
 REASONS = (
-    "exception", "killed", "oom", "timeout", "lost", "interrupted", "stopped", "unrecorded",
+    "exception", "killed", "oom", "timeout", "lost", "interrupted", "preempted", "stopped",
+    "unrecorded",
 )  # fmt: skip
 """Why a run failed, as ``run.json`` has it; beside these there are classes of exceptions."""
 

@@ -56,21 +56,37 @@ class DistantRun:
         if problem is not None:
             return RunOutcome.not_begun(spec, f"{socket.gethostname()}: {problem}")
         self._seen.add(root)
-        outcome: RunOutcome = self._load(*self._arguments)(spec)
+        outcome: RunOutcome = self.load()(spec)
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DistantRun, (self._load, self._arguments, self._mark)
 
-    def problem(self, root: str) -> str | None:
-        """Return why this process cannot carry out runs below a root; ``None`` if it can."""
+    def load(self, prepare: bool = True) -> Any:
+        """Return ``run_one``; the script's place is taken over first.
+
+        Args:
+            prepare: whether the initializer of the launch is called, as before a run.
+
+        Raises:
+            BaseException: as raised by the user's modules, and by the initializer.
+        """
+        return self._load(*self._arguments, *(() if prepare else (False,)))
+
+    def problem(self, root: str, prepare: bool = True) -> str | None:
+        """Return why this process cannot carry out runs below a root; ``None`` if it can.
+
+        Args:
+            root: the results root.
+            prepare: as for :meth:`load`.
+        """
         mark = _mark_seen(root, self._mark)
         if mark is None:
             return f"it does not see the results root {root}"
         if mark != self._mark:
             return f"{root} is another folder there than for the launcher"
         try:
-            self._load(*self._arguments)
+            self.load(prepare)
         except (Exception, SystemExit) as exc:
             return f"it cannot load the experiment: {type(exc).__name__}: {text_of(exc)}"
         return None

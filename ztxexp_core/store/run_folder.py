@@ -24,6 +24,7 @@ from ztxexp_core.records import (
     RUN_STATUS_RUNNING,
     RUN_STATUS_SKIPPED,
     RUN_STATUS_SUCCEEDED,
+    was_cut_short,
 )
 from ztxexp_core.store.complete import FILES, as_complete, known_run, mark_of
 from ztxexp_core.store.files import (
@@ -202,7 +203,7 @@ def status_elsewhere(run_dir: Path, attempt: int | None = None) -> str | None:
         return RUN_STATUS_SUCCEEDED
     if status == RUN_STATUS_RUNNING and owner_is_dead(run, run_dir) is False:
         return RUN_STATUS_RUNNING
-    cut_short = "closed_by" in run or run.get("reason") == "interrupted"
+    cut_short = "closed_by" in run or was_cut_short(run.get("reason"), run.get("error_type"))
     attempt_finished = attempt is not None and attempt_of(run) >= attempt and not cut_short
     failed_or_skipped = status in (RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
     return str(status) if attempt_finished and failed_or_skipped else None

@@ -1,0 +1,78 @@
+"""Experiments that pilots carry out in tests; they note what they do in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from ztxexp_core.store.liveness import this_process
+
+
+def note(ctx, **more):
+    """Add a line to ``notes`` beside the root: which attempt of which run, in which process."""
+    row = {"i": ctx.config["i"], "run": ctx.run_id, "attempt": ctx.meta.attempt, "pid": os.getpid()}
+    with open(ctx.run_dir.parent.parent / "notes", "a") as notes:
+        notes.write(json.dumps({**row, **more}) + "\n")
+
+
+def quick(ctx):
+    note(ctx)
+    return {"score": ctx.config["i"]}
+
+
+def slow(ctx):
+    note(ctx)
+    time.sleep(ctx.config.get("seconds", 60))
+    return {"score": ctx.config["i"]}
+
+
+def counting(ctx):
+    """Goes on from a checkpoint; ten steps in all."""
+    note(ctx)
+    kept = ctx.checkpoints_dir / "step"
+    step = int(kept.read_text()) if kept.exists() else 0
+    first = step
+    while step < 10:
+        time.sleep(ctx.config.get("pause", 0.05))
+        step += 1
+        kept.write_text(str(step))
+    return {"first": first}
+
+
+def failing(ctx):
+    note(ctx)
+    raise ValueError(f"{ctx.config['i']} is bad")
+
+
+def dies_once(ctx):
+    note(ctx)
+    if ctx.meta.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def tells(ctx):
+    names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ZTXEXP_JOB")
+    note(ctx, owner=this_process(), **{name: os.environ.get(name) for name in names})
+
+
+def says_goodbye(ctx):
+    """Ends on SIGTERM by itself, with a last checkpoint."""
+
+    def leave(*_):
+        (ctx.checkpoints_dir / "last").touch()
+        sys.exit(3)
+
+    signal.signal(signal.SIGTERM, leave)
+    note(ctx)
+    time.sleep(60)
+
+
+def prepare():
+    """An initializer, which notes who calls it."""
+    with open(Path(os.environ["PREPARED"]), "a") as file:
+        file.write(f"{os.getpid()}\n")

@@ -1,0 +1,122 @@
+"""What a pilot writes beside the plan: its journal, its present state, the runs that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ztxexp.results.submissions import Submission, state_path
+from ztxexp_core.errors import StoreError
+from ztxexp_core.records import RunOutcome
+from ztxexp_core.run.distant import this_side
+from ztxexp_core.store.files import write_json
+from ztxexp_core.store.jobs import Job
+from ztxexp_core.store.lines import JsonlWriter
+
+_log = logging.getLogger("ztxexp")
+
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOutcome)}
+
+
+class Journal:
+    """Writes what a pilot does; a line that cannot be written is named, and ends nothing.
+
+    Args:
+        submission: the plan it belongs to.
+        job: the job that the pilot is.
+    """
+
+    def __init__(self, submission: Submission, job: Job):
+        self._submission = submission
+        path = submission.journal(f"{job.engine}:{job.id}", job.start)
+        self._state_path = state_path(path)
+        self._lines = JsonlWriter(path)
+        self._state: Mapping[str, Any] | None = None
+        self._lock = threading.Lock()
+        self._warned = False
+
+    def begin(self, problem: str | None) -> None:
+        """Say where the pilot is, and what keeps it from carrying out runs, if anything."""
+        self._append({"begin": {**this_side(), "pid": os.getpid(), "problem": problem}})
+
+    def outcome(self, outcome: RunOutcome) -> None:
+        """Say how a run has ended."""
+        self._append({"outcome": fields_of(outcome)})
+
+    def elsewhere(self, run_id: str, status: str) -> None:
+        """Say that another launch has finished a run."""
+        self._append({"elsewhere": run_id, "status": status})
+
+    def end(self, why: str, left: int) -> None:
+        """Say why the pilot has ended, and how many runs have no end, as far as it knows."""
+        self._append({"end": why, "left": left})
+        self._lines.close()
+
+    def show(self, state: Mapping[str, Any]) -> None:
+        """Say how far the pilot is, if that has changed."""
+        with self._lock, self._named():
+            if state != self._state:
+                self._state = state
+                write_json(self._state_path, state)
+
+    # ---- failures, which all pilots count -------------------------------------------------------
+
+    def note_failure(self, run_id: str) -> None:
+        """Let all pilots know that a run has failed."""
+        with self._named():
+            (self._submission.failed / run_id).touch()
+
+    def failures(self) -> int:
+        """Return how many runs of all pilots have failed."""
+        found: list[str] = []
+        with self._named():
+            found = os.listdir(self._submission.failed)
+        return len(found)
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        with self._named():
+            self._lines.append(row)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, StoreError) as exc:
+            if not self._warned:
+                self._warned = True
+                _log.warning("the journal of this job cannot be written: %s", exc)
+
+
+def fields_of(outcome: RunOutcome) -> dict[str, Any]:
+    """Return the fields of an outcome that differ from their defaults, as JSON can hold them."""
+    fields = {name: getattr(outcome, name) for name in _DEFAULTS}
+    return {name: value for name, value in fields.items() if value != _DEFAULTS[name]}
+
+
+_TEXTS = ("run_id", "status", "error_type", "error_message", "reason", "place", "log")
+_NUMBERS = ("attempt", "exit_code", "signal", "peak_memory")
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(_NUMBERS, (int,)),
+    "duration_sec": (int, float),
+}
+_LISTS = ("notices", "hung")
+
+
+def outcome_of(fields: Mapping[str, Any]) -> RunOutcome | None:
+    """Return the outcome that :func:`fields_of` was given; ``None`` where it is damaged."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        if type(value) in _KINDS.get(name, ()):
+            made[name] = value
+        elif name in _LISTS and isinstance(value, list) and all(type(v) is str for v in value):
+            made[name] = tuple(value)
+        elif name == "lacking" and isinstance(value, list):
+            pairs = [tuple(pair) for pair in value if isinstance(pair, list) and len(pair) == 2]
+            made[name] = tuple(pair for pair in pairs if type(pair[0]) is str)
+    return RunOutcome(**made) if {"run_id", "status"} <= made.keys() else None

@@ -1,0 +1,163 @@
+"""Which run a pilot starts next: :class:`PilotQueue`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ztxexp.launch.queue import RunQueue
+from ztxexp.launch.work import Work
+from ztxexp.progress.progress import Progress
+from ztxexp.results.claims import Claims
+from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
+from ztxexp_core.store.liveness import LATE_SEC
+
+DONE, NOTHING_FREE, TIME, RUNS_PER_JOB = "done", "nothing free", "time", "runs_per_job"
+
+
+@dataclass
+class Limits:
+    """When a pilot takes no further run.
+
+    Attributes:
+        ends: when no run may be under way any more, in seconds since 1970; ``None`` if that is not
+            known.
+        runs: so many runs it takes.
+        longest: seconds of the longest run so far.
+    """
+
+    ends: float | None = None
+    runs: int | None = None
+    longest: float = 0.0
+
+    def reached(self, taken: int, spec: RunSpec) -> str | None:
+        """Return which limit keeps a run from being started; ``None`` if none does.
+
+        A run that may take longer than a job lasts is started at the beginning of one, for it goes
+        on in the next.
+
+        Args:
+            taken: how many runs the pilot has started.
+            spec: the run.
+        """
+        if self.runs is not None and taken >= self.runs:
+            return RUNS_PER_JOB
+        if self.ends is None:
+            return None
+        needed = self.longest
+        if taken and not needed:  # none has ended yet
+            needed = spec.timeout or spec.needs.get("time") or 0.0
+        return TIME if time.time() + needed >= self.ends else None
+
+
+class PilotQueue(RunQueue):
+    """Iterator over the runs of a submission that this pilot carries out.
+
+    All its pilots share the runs' ids. So a run may have a folder by another pilot, with an attempt
+    that has ended early. Nobody waits for a run that is under way in another job: this one would
+    hold its machine for nothing.
+
+    Args:
+        work: what all pilots do.
+        specs: its runs, in the order in which this pilot looks at them.
+        progress: counts.
+        claims: by which pilots share them.
+        limits: when no further one is started.
+        elsewhere: called with each run that another launch or pilot has finished, and its status.
+
+    Attributes:
+        closed_because: why no further run is started; ``None`` while some may be.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        specs: Sequence[RunSpec],
+        progress: Progress,
+        claims: Claims,
+        limits: Limits,
+        elsewhere: Callable[[RunSpec, str], None],
+    ):
+        keys = {spec.run_id: claim_key(work, spec) for spec in specs}
+        rest = (None, work.busy, work.function, work.needs)
+        super().__init__(specs, progress, claims, keys, *rest)
+        self.closed_because: str | None = None
+        self._work = work
+        self._limits = limits
+        self._elsewhere = elsewhere
+        self._let_go = 0
+        self._waiting_since: float | None = None
+
+    def has_more(self) -> bool:
+        """Return whether there is anything left that this pilot starts."""
+        return not self._stopped and super().left() > 0
+
+    def left(self) -> int:
+        """Return how many runs have no end yet, as far as this pilot knows."""
+        return super().left() + self._let_go
+
+    def ended(self, outcome: RunOutcome) -> None:
+        """Record how a run has ended, and how long it took."""
+        began = self.under_way.get(outcome.run_id)
+        if began is not None and not was_cut_short(outcome.reason, outcome.error_type):
+            self._limits.longest = max(self._limits.longest, time.monotonic() - began)
+        super().ended(outcome)
+
+    def close(self, because: str) -> None:
+        """Start no run that this pilot has not started before."""
+        with self.lock:
+            self.closed_because = self.closed_because or because
+            own = deque(spec for spec in self._waiting if spec.run_id in self.taken)
+            self._let_go += len(self._waiting) - len(own) + len(self._held_elsewhere)
+            self._waiting = own
+            self._held_elsewhere.clear()
+
+    # ---- choosing ------------------------------------------------------------------------------
+
+    def _is_free(self, spec: RunSpec) -> bool:
+        if spec.run_id not in self.taken:
+            because = self._limits.reached(len(self.taken), spec)
+            if because is not None:
+                self._waiting.appendleft(spec)
+                self.close(because)
+                return False
+        if super()._is_free(spec):
+            return True
+        status = self.finished_elsewhere.get(spec.run_id)
+        if status is not None:
+            self._elsewhere(spec, status)
+        return False
+
+    def _folders(self, spec: RunSpec) -> Iterator[tuple[Path, int | None]]:
+        os.scandir(spec.run_dir.parent).close()  # makes an NFS client ask its server
+        yield spec.run_dir, spec.attempt
+        if spec.run_id in self._busy:
+            yield self._busy[spec.run_id], None
+
+    def _has_folder(self, spec: RunSpec) -> bool:
+        return True
+
+    def _after_those_on_disk(self, spec: RunSpec) -> RunSpec:
+        return super()._after_those_on_disk(self._work.with_config(spec))
+
+    def _wait(self) -> None:
+        """Wait for a run of this pilot that is to be tried again; for no other pilot's."""
+        if self._again:
+            super()._wait()
+            return
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        unread = all(spec.run_id in self._unread for spec in self._held_elsewhere)
+        if unread and now - self._waiting_since < LATE_SEC:  # it may show late
+            super()._wait()
+        else:
+            self.close(NOTHING_FREE)
+
+
+def claim_key(work: Work, spec: RunSpec) -> str:
+    """Return the key by which pilots claim a run; its own where it is shared with no launch."""
+    return work.keys.get(spec.run_id) or f"run:{spec.run_id}"
