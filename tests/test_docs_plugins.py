@@ -18,7 +18,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.entries import BLOCKING_VARIABLE
 from ztxexp_core.plugins.options import REQUIRED
 from ztxexp_core.plugins.trackers import OPTIONAL_MEMBERS
-from ztxexp_testing import ExecutorSuite, ExpanderSuite, TrackerSuite
+from ztxexp_testing import ExecutorSuite, ExpanderSuite, SubmittingSuite, TrackerSuite
 from ztxexp_testing.executors import CAPABILITIES
 
 REPOSITORY = Path(__file__).parent.parent
@@ -140,7 +140,7 @@ def test_it_names_the_capabilities_of_executors_as_contract_and_suite_do():
 
 
 def test_it_names_the_abilities_that_the_suites_ask_for():
-    for suite in (TrackerSuite, ExecutorSuite, ExpanderSuite):
+    for suite in (TrackerSuite, ExecutorSuite, SubmittingSuite, ExpanderSuite):
         (told,) = [row[1] for row in table("What the suites ask") if suite.__name__ in row[0]]
         assert re.findall(r"`(\w+)`", told) == list(suite.abilities())
 

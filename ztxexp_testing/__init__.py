@@ -1,7 +1,8 @@
 """Test suites for authors of plugins, and packages that are installed only while a test runs.
 
 A plugin is tested by a class of a few lines: :class:`TrackerSuite`, :class:`ExecutorSuite`,
-:class:`ExpanderSuite`. They need pytest; :class:`FakeDistribution` does not.
+:class:`SubmittingSuite`, :class:`ExpanderSuite`. They need pytest; :class:`FakeDistribution` does
+not.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from ztxexp_testing.distributions import FakeDistribution
     from ztxexp_testing.executors import ExecutorSuite
     from ztxexp_testing.expanders import ExpanderSuite
+    from ztxexp_testing.submitting import SubmittingSuite
     from ztxexp_testing.trackers import TrackerSuite
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "ExpanderSuite",
     "FakeDistribution",
     "Point",
+    "SubmittingSuite",
     "TrackerSuite",
 ]
 
@@ -29,6 +32,7 @@ _MODULES = {
     "ExpanderSuite": "expanders",
     "FakeDistribution": "distributions",
     "Point": "contents",
+    "SubmittingSuite": "submitting",
     "TrackerSuite": "trackers",
 }
 
