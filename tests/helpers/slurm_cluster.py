@@ -45,8 +45,8 @@ CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-# cred_expire is also how long a job that was requeued waits before it starts again
-AuthInfo=socket={folder}/munge/socket,cred_expire=3
+# cred_expire is also how long a job that was requeued waits before it starts again; 5 is the least
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 StateSaveLocation={folder}/ctld
 SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
