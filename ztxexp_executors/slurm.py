@@ -33,25 +33,20 @@ _TRY_AGAIN = 75  # exit code of a pilot whose time is up, and which has left wor
 _KEPT = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SLURM_CONF"}
 _KEPT |= {f"SBATCH_{name}" for name in ("ACCOUNT", "CONSTRAINT", "PARTITION", "QOS", "RESERVATION")}
 
-_OURS = frozenset(
-    "array chdir clusters error export export-file get-user-env input job-name no-requeue open-mode "
-    "output parsable requeue signal test-only wait wrap".split()
-)
+_OURS = {"array", "chdir", "clusters", "error", "export", "export-file", "get-user-env", "input"}
+_OURS |= {"job-name", "no-requeue", "open-mode", "output", "parsable", "requeue", "signal", "wait"}
+_OURS |= {"test-only", "wrap"}
 _TAKES_NO_MORE = re.compile(r"\w*Submit\w*Limit|job submit limit")
 _UNKNOWN_JOB = "Invalid job id"
 _JOB = re.compile(r"(\d+)(?:_(\d+))?")
 
-_STATES = {
-    **dict.fromkeys(
-        "PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD".split(), "pending"
-    ),
-    **dict.fromkeys(("SUSPENDED", "STOPPED"), "suspended"),
-    **dict.fromkeys(
-        "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED "
-        "TIMEOUT".split(),
-        "gone",
-    ),
-}  # in all others a process may be there
+_STATES = {  # in all others a process may be there
+    **dict.fromkeys(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"], "pending"),
+    **dict.fromkeys(["RESV_DEL_HOLD", "SPECIAL_EXIT"], "pending"),
+    **dict.fromkeys(["SUSPENDED", "STOPPED"], "suspended"),
+    **dict.fromkeys(["CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"], "gone"),
+    **dict.fromkeys(["BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED"], "gone"),
+}
 
 
 @dataclass(frozen=True)
@@ -260,7 +255,7 @@ done
 if [ "$code" = {again} ]; then
     for pause in 2 5 10; do
         case $(state %T) in
-            RUNNING) scontrol requeue "$job" && sleep 60 ;;
+            RUNNING) scontrol requeue "$job" && exit 0 ;;
             ?*) break ;;
         esac
         sleep $pause

@@ -198,10 +198,14 @@ class Slurm:
     def kill(self, daemon: str, jobs: bool = False) -> None:
         """Kill ``slurmctld``, ``node1`` or ``node2``, which stays away until :meth:`start`.
 
+        A controller saves what it knows every few seconds, and here it is given the time.
+
         Args:
             daemon: which.
             jobs: the processes of the node's jobs are killed as well, as when a machine is lost.
         """
+        if daemon == "slurmctld":
+            time.sleep(6)
         (self.folder / "hold" / daemon).touch()
         process = self._daemon(daemon)
         victims = [] if process is None else [process]
