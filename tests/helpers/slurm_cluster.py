@@ -198,14 +198,12 @@ class Slurm:
     def kill(self, daemon: str, jobs: bool = False) -> None:
         """Kill ``slurmctld``, ``node1`` or ``node2``, which stays away until :meth:`start`.
 
-        A controller saves what it knows every few seconds, and here it is given the time.
+        The controller gets SIGTERM, or it would lose what it has not saved for a while.
 
         Args:
             daemon: which.
             jobs: the processes of the node's jobs are killed as well, as when a machine is lost.
         """
-        if daemon == "slurmctld":
-            time.sleep(6)
         (self.folder / "hold" / daemon).touch()
         process = self._daemon(daemon)
         victims = [] if process is None else [process]
@@ -214,7 +212,7 @@ class Slurm:
             victims += self._steps(daemon)
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
+                victim.send_signal(signal.SIGKILL if daemon in NODES else signal.SIGTERM)
         self._wait(lambda: self._daemon(daemon) is None, f"the end of {daemon}")
 
     def start(self, daemon: str) -> None:
