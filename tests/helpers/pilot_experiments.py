@@ -76,3 +76,34 @@ def prepare():
     """An initializer, which notes who calls it."""
     with open(Path(os.environ["PREPARED"]), "a") as file:
         file.write(f"{os.getpid()}\n")
+
+
+def saves_slowly(ctx):
+    """Takes seconds for its last checkpoint, then fails by the signal."""
+
+    def save(*_):
+        time.sleep(ctx.config.get("saving", 4))
+        (ctx.checkpoints_dir / "last").touch()
+        sys.exit(3)
+
+    signal.signal(signal.SIGTERM, save)
+    note(ctx)
+    time.sleep(60)
+
+
+def kills_its_job(ctx):
+    """As one that takes all memory of its job."""
+    note(ctx)
+    if ctx.config["i"] == 0:
+        os.kill(_pilot(), signal.SIGKILL)
+        time.sleep(60)
+    return {}
+
+
+def _pilot() -> int:
+    import psutil
+
+    for parent in psutil.Process().parents():
+        if "ztxexp.launch.pilot" in parent.cmdline():
+            return parent.pid
+    raise AssertionError("no pilot")

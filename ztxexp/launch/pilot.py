@@ -11,15 +11,15 @@ is left, 3 where it cannot carry out the runs.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import logging
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -27,42 +27,36 @@ from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
+from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.interrupts import Interrupts
-from ztxexp.launch.loop import Sweep
 from ztxexp.launch.options import StopRule
 from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import DONE, TIME, Limits, PilotQueue
+from ztxexp.launch.pilot_sweep import JobTime, PilotSweep
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
 from ztxexp.results.submissions import Submission, read_submission
 from ztxexp.text.format import plural
 from ztxexp_core.errors import StoreError, ZtxexpError
+from ztxexp_core.machine.gpus import VISIBLE
 from ztxexp_core.plugins import registry
 from ztxexp_core.records import (
-    JOB_ENDED,
-    RUN_STATUS_FAILED,
-    RunOutcome,
     RunSpec,
-    was_cut_short,
 )
 from ztxexp_core.run.launch import text_of
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
-from ztxexp_core.store.files import known_record
 from ztxexp_core.store.jobs import JOB, Job, job_of, this_job
 
 _log = logging.getLogger("ztxexp")
 
-ENDS, NUMBER = "ZTXEXP_JOB_ENDS", "ZTXEXP_PILOT"
-"""Variables that an executor sets in its jobs, beside ``ZTXEXP_JOB``: when the job's time is up, in
-seconds since 1970, and which of the pilots it is, from 0."""
+NUMBER = "ZTXEXP_PILOT"
+"""Variable that an executor sets in its jobs: which of the pilots it is, from 0."""
 
 NOTHING_MORE, PROBLEM, AGAIN = 0, 3, 75
 SIGNAL, CANCELLED = "signal", "cancelled"
 
 _EXECUTOR = "process_pool"
-_NEAR_SEC = 5.0  # before the signal that says that the time is up
-_SIGNALS_COME_SEC = 1.0  # a signal for all processes of a job reaches its runs first, perhaps
 _SENDING_SHARE = 6  # times tracker_timeout, for what trackers lack at the end
 _LOOK_SEC = 1.0
 _SHARE_SEC = 0.02  # per pilot: all of them together write so often
@@ -77,22 +71,31 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     folder, group = Path(arguments[0]), int(arguments[1])
     with JobSignals() as signals:
-        work = Work.load(folder, group)
-        submission = read_submission(work.plan)
+        try:
+            work = Work.load(folder, group)
+            submission = read_submission(work.plan)
+        except KeyboardInterrupt:  # nothing has begun
+            return NOTHING_MORE
         if submission is None:
             raise StoreError(f"there is no plan in {work.plan}")
         job = job_of({"job": this_job()})
         if job is None:
             raise StoreError(f"this is no job of an executor: {JOB} is not set")
-        with closing(Pilot(work, submission, job, signals)) as pilot:
-            return pilot.run()
+        return Pilot(work, submission, job, signals).run()
 
 
 class JobSignals(Interrupts):
     """The first SIGTERM or SIGINT ends what is under way; further ones change nothing.
 
     A system may send several, and other signals to all processes of a job.
+
+    Attributes:
+        last_words: called before anything is raised, for it ends the executor with its processes.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_words: Callable[[], object] = lambda: None
 
     def __enter__(self) -> JobSignals:
         for name in ("SIGUSR1", "SIGUSR2"):
@@ -107,11 +110,17 @@ class JobSignals(Interrupts):
         super().__exit__(*exc)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self.received:
-            return
-        self.received = True
-        self.stop()
-        raise KeyboardInterrupt
+        if not self.received:
+            self.received = True
+            self.stop()
+            self.last_words()
+            raise KeyboardInterrupt
+
+    def _woken(self, signum: int, frame: FrameType | None) -> None:
+        if self.asked and not self.received:
+            self.received = True
+            self.last_words()
+            raise KeyboardInterrupt
 
 
 class Pilot:
@@ -133,6 +142,12 @@ class Pilot:
         self._time = JobTime(work.grace)
         self._queue: PilotQueue | None = None
         self._sweep: PilotSweep | None = None
+        signals.stop = self._stop
+
+    def _stop(self) -> None:
+        self._time.signalled()
+        if self._queue is not None:
+            self._queue.stop()
 
     def run(self) -> int:
         """Look around, carry out runs, say why it ends; return the exit code."""
@@ -168,10 +183,6 @@ class Pilot:
         closed = self._queue.closed_because if self._queue is not None else None
         return closed or DONE
 
-    def close(self) -> None:
-        """Leave nothing open."""
-        self._signals.stop = lambda: None
-
     # ---- the runs ------------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
@@ -181,21 +192,28 @@ class Pilot:
         specs = rotated(work.specs, self._submission.workers, self._job)
         executor = registry.executors().load(_EXECUTOR)
         workers = max(1, min(work.runs_at_once, len(specs)))
-        limits = Limits(self._time.last_moment, work.runs_per_job)
+        limits = Limits(self._time.last_moment, work.runs_per_job, workers)
         with (
             Progress(
                 len(specs), mode=self._submission.executor, workers=workers, shown=False, root=root
             ) as progress,
             Claims(root, work.ended, work.since, work.keys.keys()) as claims,
-            closing(Flusher(root, work.flush_sec)) as flusher,
         ):
-            queue = PilotQueue(work, specs, progress, claims, limits, self._note_elsewhere)
+            flusher = Flusher(root, work.flush_sec)
+            slots = gpu_slots(specs[0].needs if specs else {}, workers)
+            queue = PilotQueue(work, specs, progress, claims, limits, slots)
             stop_rule = StopRule(None, work.max_failures_in_a_row)
             deliveries = Deliveries(root, launch, (), progress)
             parts: Any = (queue, run_one, work.retry, stop_rule, progress, deliveries, flusher)
-            sweep = PilotSweep(*parts, self._journal, work.max_failures, self._cut_short)
+            sweep = PilotSweep(
+                *parts,
+                submission=self._submission,
+                journal=self._journal,
+                job_time=self._time,
+                max_failures=work.max_failures,
+            )
             self._queue, self._sweep = queue, sweep
-            self._signals.stop = queue.stop
+            self._signals.last_words = sweep.ask_to_end
             watch = Watch(self._journal, sweep, self._signals, self._time, self._submission.workers)
             with closing(watch):
                 try:
@@ -203,109 +221,14 @@ class Pilot:
                     sweep.run(executor, workers, {})
                     self._signals.raise_if_received()
                     deliveries.send(self._time.at_most(_SENDING_SHARE * launch.tracker_timeout))
+                    flusher.close()
                 except BaseException:
+                    sweep.tell_rest()
+                    flusher.close(INTERRUPTED_SEC)
                     deliveries.send_dead(min(launch.tracker_timeout, INTERRUPTED_SEC))
                     raise
-
-    def _cut_short(self, spec: RunSpec) -> RunOutcome:
-        """Return the end of a run that is under way when the job ends."""
-        if self._submission.cancelled:
-            return RunOutcome.lost(spec, "interrupted", because="its job was cancelled")
-        if not self._time.is_up():
-            return RunOutcome.lost(spec, "preempted")
-        because = (
-            "the time of its job was up, not a limit of its own: it goes on in the next job, as a "
-            "further attempt"
-        )
-        ended = RunOutcome.lost(spec, "timeout", because=because)
-        return dataclasses.replace(ended, error_type=JOB_ENDED)
-
-    def _note_elsewhere(self, spec: RunSpec, status: str) -> None:
-        """Note a run that was finished by no pilot of this submission."""
-        record = known_record(spec.run_dir / "run.json") or {}
-        job = job_of(record.get("owner"))
-        if record.get("status") == status and job is not None:
-            name = f"{job.engine}:{job.id}"
-            if self._submission.journal(name, job.start).exists():
-                return  # its own journal says so
-        self._journal.elsewhere(spec.run_id, status)
-
-
-class PilotSweep(Sweep):
-    """The runs of a pilot under way: each end goes into its journal.
-
-    Args:
-        parts: as of :class:`Sweep`.
-        journal: gets the ends.
-        max_failures: so many failed runs of all pilots end the work.
-        cut_short: makes the end of a run that is under way when the job ends.
-    """
-
-    def __init__(self, *parts: Any):
-        *parts_of_sweep, self._journal, self._max_failures, self._cut_short = parts
-        super().__init__(*parts_of_sweep)
-
-    def left(self) -> int:
-        """Return how many runs have no end yet, as far as this pilot knows."""
-        cut = [o for o in self.outcomes.values() if was_cut_short(o.reason, o.error_type)]
-        return self.queue.left() + len(cut) + len(self.open)
-
-    def look_at_failures(self) -> None:
-        """Start nothing more if all pilots together have failed too often."""
-        if self._max_failures is None or self.stopped_because:
-            return
-        failed = self._journal.failures()
-        if failed >= self._max_failures:
-            self.finish(f"{plural(failed, 'run')} failed (max_failures={self._max_failures})")
-
-    def _interrupted(self, spec: RunSpec) -> RunOutcome:
-        ended: RunOutcome = self._cut_short(spec)
-        return ended
-
-    def _take(self, outcome: RunOutcome) -> None:
-        if outcome.status == RUN_STATUS_FAILED and outcome.error_type in _BY_SIGNALS:
-            time.sleep(_SIGNALS_COME_SEC)  # perhaps the job ends, not the run alone
-        super()._take(outcome)
-
-    def _final(self, outcome: RunOutcome) -> None:
-        cut_short = was_cut_short(outcome.reason, outcome.error_type)
-        failed = outcome.status == RUN_STATUS_FAILED and outcome.reason != "stopped"
-        if failed and not cut_short:
-            self._journal.note_failure(outcome.run_id)
-        super()._final(outcome)
-        if not cut_short:
-            self._journal.outcome(self.outcomes[outcome.run_id])
-        if failed:
-            self.look_at_failures()
-
-
-_BY_SIGNALS = ("WorkerDied", "SystemExit", "KeyboardInterrupt")
-
-
-class JobTime:
-    """When the time of this job is up, if that is known.
-
-    Args:
-        grace: seconds before the end at which it gets SIGTERM.
-    """
-
-    def __init__(self, grace: float):
-        self.last_moment: float | None = None
-        text = os.environ.get(ENDS, "")
-        try:
-            self.last_moment = float(text) - grace
-        except ValueError:
-            if text:
-                _log.warning("%s is no time: %r", ENDS, text)
-
-    def is_up(self) -> bool:
-        """Return whether a signal now comes because the time is up."""
-        return self.last_moment is not None and time.time() >= self.last_moment - _NEAR_SEC
-
-    def at_most(self, seconds: float) -> float:
-        """Return the seconds, or what is left of the time where that is less."""
-        left = seconds if self.last_moment is None else self.last_moment - time.time()
-        return max(0.0, min(seconds, left))
+                finally:
+                    sweep.tell_rest()
 
 
 class Watch:
@@ -363,6 +286,21 @@ def rotated(specs: Sequence[RunSpec], pilots: int, job: Job) -> list[RunSpec]:
         place = int.from_bytes(digest, "big") / 2**32
     first = int(place * len(specs))
     return [*specs[first:], *specs[:first]]
+
+
+def gpu_slots(needs: Mapping[str, float], at_once: int) -> GpuSlots | None:
+    """Return the GPUs of the job, to be divided among its runs; ``None`` where each sees them all.
+
+    Args:
+        needs: of each run.
+        at_once: how many runs there are at a time.
+    """
+    gpus = [gpu.strip() for gpu in os.environ.get(VISIBLE, "").split(",") if gpu.strip()]
+    wanted = needs.get("gpus", 0)
+    if at_once == 1 or not wanted or len(gpus) < 2:
+        return None
+    each = min(max(1, int(wanted)), len(gpus))
+    return GpuSlots(gpus, math.ceil(each * at_once / len(gpus)), each)
 
 
 if __name__ == "__main__":

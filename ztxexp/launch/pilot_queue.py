@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
 from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
+from ztxexp_core.store.files import known_record
 from ztxexp_core.store.liveness import LATE_SEC
+from ztxexp_core.store.run_folder import attempt_of
+
+Record = Mapping[str, Any]
 
 DONE, NOTHING_FREE, TIME, RUNS_PER_JOB = "done", "nothing free", "time", "runs_per_job"
 
@@ -27,11 +34,13 @@ class Limits:
         ends: when no run may be under way any more, in seconds since 1970; ``None`` if that is not
             known.
         runs: so many runs it takes.
+        at_once: how many of them are under way at a time.
         longest: seconds of the longest run so far.
     """
 
     ends: float | None = None
     runs: int | None = None
+    at_once: int = 1
     longest: float = 0.0
 
     def reached(self, taken: int, spec: RunSpec) -> str | None:
@@ -49,7 +58,7 @@ class Limits:
         if self.ends is None:
             return None
         needed = self.longest
-        if taken and not needed:  # none has ended yet
+        if taken >= self.at_once and not needed:  # none has ended yet
             needed = spec.timeout or spec.needs.get("time") or 0.0
         return TIME if time.time() + needed >= self.ends else None
 
@@ -67,10 +76,13 @@ class PilotQueue(RunQueue):
         progress: counts.
         claims: by which pilots share them.
         limits: when no further one is started.
-        elsewhere: called with each run that another launch or pilot has finished, and its status.
+        slots: the GPUs of the job, where several runs at a time share them.
 
     Attributes:
         closed_because: why no further run is started; ``None`` while some may be.
+        elsewhere: called with each run that another launch or pilot has finished, and its status.
+        hopeless: returns the end of a run that no job is to go on with, by its record.
+        give_up: called with such a run and its end.
     """
 
     def __init__(
@@ -80,15 +92,17 @@ class PilotQueue(RunQueue):
         progress: Progress,
         claims: Claims,
         limits: Limits,
-        elsewhere: Callable[[RunSpec, str], None],
+        slots: GpuSlots | None = None,
     ):
         keys = {spec.run_id: claim_key(work, spec) for spec in specs}
-        rest = (None, work.busy, work.function, work.needs)
+        rest = (slots, work.busy, work.function, work.needs)
         super().__init__(specs, progress, claims, keys, *rest)
         self.closed_because: str | None = None
+        self.elsewhere: Callable[[RunSpec, str], None] = lambda spec, status: None
+        self.hopeless: Callable[[Record, RunSpec], RunOutcome | None] = lambda record, spec: None
+        self.give_up: Callable[[RunSpec, RunOutcome], None] = lambda spec, outcome: None
         self._work = work
         self._limits = limits
-        self._elsewhere = elsewhere
         self._let_go = 0
         self._waiting_since: float | None = None
 
@@ -126,11 +140,25 @@ class PilotQueue(RunQueue):
                 self.close(because)
                 return False
         if super()._is_free(spec):
-            return True
+            return spec.run_id in self.taken or not self._is_hopeless(spec)
         status = self.finished_elsewhere.get(spec.run_id)
         if status is not None:
-            self._elsewhere(spec, status)
+            self.elsewhere(spec, status)
         return False
+
+    def _is_hopeless(self, spec: RunSpec) -> bool:
+        """Return whether a run that is free has to be given up; then it has ended."""
+        record = None
+        with contextlib.suppress(OSError):
+            record = known_record(spec.run_dir / "run.json")
+        outcome = None if record is None else self.hopeless(record, spec)
+        if record is None or outcome is None:
+            return False
+        spec = replace(self._work.with_config(spec), attempt=attempt_of(record))
+        self.taken[spec.run_id] = spec
+        self.under_way[spec.run_id] = time.monotonic()
+        self.give_up(spec, replace(outcome, attempt=spec.attempt))
+        return True
 
     def _folders(self, spec: RunSpec) -> Iterator[tuple[Path, int | None]]:
         os.scandir(spec.run_dir.parent).close()  # makes an NFS client ask its server

@@ -152,12 +152,12 @@ class Listener:
             if dead:
                 return ""
             self._sweep.stopped[run_id] = stopping.request.reason
-            _send(owner["pid"], _KILL if stopping.signals else signal.SIGTERM)
+            send_signal(owner["pid"], _KILL if stopping.signals else signal.SIGTERM)
             stopping.signals += 1
         return ""
 
 
-def _send(pid: int, signum: int) -> None:
+def send_signal(pid: int, signum: int) -> None:
     """Send a signal to a process with all that it has started."""
     with contextlib.suppress(ProcessLookupError):
         if hasattr(os, "killpg") and os.getpgid(pid) == pid:

@@ -6,8 +6,8 @@ another container, cannot be looked up. Therefore every process that executes ru
 of its own in ``<root>/.ztxexp/alive``; after ``SILENT_SEC`` without a touch it counts as dead. The
 age is measured by the file system's clock, because clocks of hosts differ.
 
-Where the process belongs to a job of an engine, the engine is asked before heartbeats are, if
-somebody here can (:mod:`ztxexp_core.store.jobs`).
+Where a silent process belongs to a job of an engine, the engine is asked, if somebody here can
+(:mod:`ztxexp_core.store.jobs`).
 
 The limits of this: a process elsewhere that is stopped, whose machine sleeps, or that keeps the
 interpreter's lock in one call for longer than ``SILENT_SEC`` looks dead.
@@ -298,30 +298,33 @@ def process_is_dead(
         return None
     if is_of_former_start(owner):
         return True
-    state, vouched = state_of(owner), limit < SILENT_SEC
-    if state == PENDING:  # its process has ended, or not begun: the job will go on with it
-        return False
     if not isinstance(owner.get("host"), str):
-        return {GONE: True, RUNNING: False, SUSPENDED: False}.get(state or "")
+        states = {GONE: True, PENDING: False, RUNNING: False, SUSPENDED: False}
+        return states.get(state_of(owner) or "")
+    vouched = limit < SILENT_SEC
     here, boot = this_process(), owner.get("boot")
     restarted = None
     if owner["host"] == here["host"]:
         # Where a boot is not known, the process id and its start decide.
         same_boot = boot == here["boot"] or not (boot and here["boot"])
         if same_boot and owner.get("pid_namespace") == here["pid_namespace"]:
-            return _has_ended(owner.get("pid"), owner.get("process_started"))
+            ended = _has_ended(owner.get("pid"), owner.get("process_started"))
+            return ended and state_of(owner) != PENDING  # else the job will go on with it
         if not same_boot and isinstance(boot, str):
             # This machine before a reboot; or another machine of that name, if it has given a sign
             # of life since.
             restarted, limit = True, min(limit, _seconds_up())
-    if state in (RUNNING, SUSPENDED) and not vouched:  # silent perhaps, and not dead
+    signs, soon = list(signs), min(limit, VOUCHED_SEC)
+    beat = owner.get("beat") if root is not None else None
+    # Engines do not like to be asked: first what can be seen without.
+    if root is not None and isinstance(beat, str) and not is_silent(root, beat, signs, soon):
         return False
-    if state == GONE:  # a process may outlive its job
-        limit = min(limit, VOUCHED_SEC)
-    beat = owner.get("beat")
+    state = state_of(owner)
+    if state == PENDING or (state in (RUNNING, SUSPENDED) and not vouched):
+        return False  # it will go on, or is silent and not dead
     if root is None or not isinstance(beat, str):
         return restarted
-    return is_silent(root, beat, signs, limit)
+    return is_silent(root, beat, signs, soon if state == GONE else limit)  # it may outlive its job
 
 
 def _has_ended(pid: object, started: object) -> bool | None:

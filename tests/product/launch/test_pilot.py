@@ -9,13 +9,14 @@ import signal
 import time
 
 import pilot_experiments as experiments
+import psutil
 import pytest
 from handmade import put
 from pilots import Pilots
 from reading import strict
 
 from ztxexp import ExperimentPipeline
-from ztxexp.launch.pilot import rotated
+from ztxexp.launch.pilot import gpu_slots, rotated
 from ztxexp.launch.pilot_journal import fields_of, outcome_of
 from ztxexp.launch.work import Work
 from ztxexp.results.claims import Claims
@@ -264,6 +265,27 @@ def test_pilots_begin_at_different_places(tmp_path, monkeypatch):
     assert rotated([], 4, job) == []
 
 
+@pytest.mark.parametrize(
+    ("visible", "needs", "at_once", "given"),
+    [
+        ("0,1", {"gpus": 1}, 2, ["0", "1"]),
+        ("2,3,4,5", {"gpus": 2}, 2, ["2,3", "4,5"]),
+        ("0,1", {"gpus": 1}, 4, ["0", "1", "0", "1"]),
+        ("0", {"gpus": 1}, 2, None),
+        ("0,1", {}, 2, None),
+        ("0,1", {"gpus": 2}, 1, None),
+        (None, {"gpus": 1}, 2, None),
+    ],
+)
+def test_runs_of_one_job_divide_its_gpus(monkeypatch, visible, needs, at_once, given):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    slots = gpu_slots(needs, at_once)
+    taken = slots and [slots.take(str(n))["CUDA_VISIBLE_DEVICES"] for n in range(at_once)]
+    assert taken == given
+
+
 # ---- other launches ------------------------------------------------------------------------------
 
 
@@ -383,9 +405,8 @@ def test_after_sigkill_the_next_start_goes_on_in_the_same_folder(pilots):
         assert (run["status"], run["attempt"]) == ("succeeded", 2)
         assert strict(run["dir"] / "metrics.json")["first"] > 0
     assert "end" not in all_of.journal("1", "0")[-1]
-    for pid in children:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    for pid in filter(psutil.pid_exists, children):
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @slow
@@ -436,6 +457,47 @@ def test_a_launch_with_resume_goes_on_with_what_jobs_have_left(pilots):
     summary = pipeline.run(experiments.counting)
     assert summary.succeeded == 1
     assert all_of.root.only()["attempt"] == 2
+
+
+@slow
+def test_before_the_time_is_up_runs_may_write_a_last_checkpoint_for_long(pilots):
+    all_of = pilots(experiments.saves_slowly, 1, grace=60.0)
+    process = all_of.start(ends=time.time() + 61)
+    all_of.wait_for_notes(1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 75
+    run = all_of.root.only()
+    assert (run["reason"], run["error_type"]) == ("timeout", "JobEnded")
+    assert (run["dir"] / "checkpoints" / "last").exists()
+
+
+@slow
+def test_a_run_that_takes_its_jobs_down_is_given_up(pilots):
+    all_of = pilots(experiments.kills_its_job, 2)
+    codes = [all_of.run("1", str(start)) for start in range(6)]
+    assert codes == [-signal.SIGKILL] * 5 + [0]
+    run = all_of.records()[0]
+    assert (run["status"], run["reason"], run["attempt"]) == ("failed", "lost", 5)
+    assert "its last 5 attempts ended with their jobs" in run["error_message"]
+    assert all_of.times() == {0: 5, 1: 1}
+    assert {o["status"] for o in all_of.outcomes()} == {"succeeded", "failed"}
+    assert all_of.ended("1", "5") == ("done", 0)
+
+
+@slow
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_run_that_needs_more_time_than_a_job_has(pilots, keeps):
+    function = experiments.counting if keeps else experiments.slow
+    all_of = pilots(function, [{"i": 0, "pause": 0.4}])
+    codes = [all_of.run("1", str(start), ends=time.time() + 2.5) for start in range(4)]
+    run = all_of.root.only()
+    if keeps:
+        assert run["status"] == "succeeded" and run["attempt"] > 1
+        return
+    assert codes == [75, 75, 75, 0]
+    assert (run["reason"], run["error_type"], run["attempt"]) == ("timeout", "Timeout", 3)
+    assert "give the jobs more time, or write checkpoints" in run["error_message"]
+    assert [o["error_type"] for o in all_of.outcomes()] == ["Timeout"]
 
 
 # ---- trackers ------------------------------------------------------------------------------------
