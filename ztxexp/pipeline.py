@@ -332,6 +332,7 @@ class ExperimentPipeline(ConfigBuilder):
         *,
         pass_env: Sequence[str] = (),
         needs: Mapping[str, Any] | None = None,
+        detach: bool = False,
         command: Sequence[str] | None = None,
         metric_pattern: str | None = METRIC_LINE,
     ) -> RunSummary:
@@ -384,6 +385,10 @@ class ExperimentPipeline(ConfigBuilder):
                 executor knows. Each a value, the key of each configuration that holds it, or a
                 function of the configuration, or of it and the number of the attempt. Attempts that
                 one process makes share what the first one was given. (Since 2.0.)
+            detach: return as soon as the jobs are submitted, with their names in ``summary.jobs``;
+                only where the executor submits jobs. ``ztxexp status`` says how far they are. The
+                same script again waits for them, or adds some where they are missing; no run is
+                made twice. (Since 2.0.)
             command: instead of ``exp_fn`` a program and its arguments, as a list; ``{key}`` stands
                 for a value of the configuration, ``{{`` and ``}}`` for braces. No shell reads it.
                 Each run is a process of its own; it fails unless the exit code is 0. (Since 2.0.)

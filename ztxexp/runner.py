@@ -80,6 +80,8 @@ class ExpRunner:
         flush_sec: float | None = 1.0,
         pass_env: Sequence[str] = (),
         needs: Mapping[str, Any] | None = None,
+        *,
+        detach: bool = False,
     ) -> RunSummary:
         """Run every configuration.
 
@@ -91,8 +93,7 @@ class ExpRunner:
             mode, workers, cpu_threshold, options, timeout, fresh_process, gpus, runs_per_gpu,
                 gpus_per_run, gpu_memory_free, max_failures, max_failures_in_a_row, progress,
                 tracker_timeout, record_diff, workdir, initializer, flush_sec, pass_env,
-                needs: as for
-                :meth:`ExperimentPipeline.run`.
+                needs, detach: as for :meth:`ExperimentPipeline.run`.
             execution_mode, num_workers, dynamic_cpu_threshold: older names of ``mode``,
                 ``workers`` and ``cpu_threshold``.
             metadata: what the runs record about themselves; the rest is filled in.

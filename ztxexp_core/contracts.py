@@ -270,7 +270,7 @@ def ztxexp_jobs(ids: Sequence[str]) -> Mapping[str, str] | None:
     For an executor whose jobs outlive their launcher. Such a job has the variable ``ZTXEXP_JOB``,
     ``name:id:start``: the executor's name, the job's id, and a number that differs each time the
     same job is started. Then the owner records of its runs name the job, and the engine is asked
-    about it, in one call and at most twice a minute, before heartbeats are looked at.
+    about it, in one call and at most twice a minute, where they give no sign of life.
 
     Args:
         ids: of the jobs.

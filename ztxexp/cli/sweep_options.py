@@ -181,6 +181,10 @@ _RECORDED = (
 _RUNNING = (
     click.option("-w", "--workers", type=int, metavar="N", help="Runs at a time; -1: all cores."),
     click.option("--mode", metavar="NAME", help="Executor; process_pool by default."),
+    click.option(
+        "--detach", is_flag=True, default=None,
+        help="Return when the jobs are submitted; for executors that submit jobs.",
+    ),
     click.option("--timeout", metavar="TIME", help="Stop a run after 90s, 20min, 2h, or a key."),
     click.option("--retry", metavar="N", help="Try a failed run again, N times at most."),
     click.option("--gpus", metavar="LIST", help="auto, or numbers such as 0,1."),

@@ -9,10 +9,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
+from ztxexp.launch.detaching import detached_summary
 from ztxexp.launch.flushing import Flusher
+from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
 from ztxexp.launch.look import look_first
 from ztxexp.launch.loop import Sweep
@@ -29,6 +33,16 @@ from ztxexp.launch.options import (
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.requests import Listener
+from ztxexp.launch.submitting import (
+    Batch,
+    check_submitting,
+    living_batches,
+    new_batch,
+    those_under_way,
+    tidy_plans,
+)
+from ztxexp.launch.watching import Watcher
+from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.provenance.code_version import version_of
 from ztxexp.provenance.own_code import states_of
@@ -41,15 +55,16 @@ from ztxexp.targets import check_configs
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
 from ztxexp_core.plugins import registry
+from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.distant import mark_root
-from ztxexp_core.run.launch import ExperimentFn, Launch
+from ztxexp_core.run.launch import ExperimentFn, Launch, RetryRule
 from ztxexp_core.run.place import Place, present_place
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.run.settings import captured_settings
 from ztxexp_core.run.surroundings import working_folder
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
-from ztxexp_core.store.liveness import beating, remove_old
+from ztxexp_core.store.liveness import beating, remove_old, stamp
 from ztxexp_core.store.run_folder import (
     close_dead_run,
     new_run_id,
@@ -77,6 +92,81 @@ def launch(
         ValueError, TypeError, ZtxexpError: as :meth:`ExpRunner.run`.
     """
     refuse_while_loading()
+    order = _checked(plan, results_root, function, options)
+    reused, started = _reused(plan), time.monotonic()
+    slots, root, executor = order.slots, order.root, order.executor
+    with (
+        Interrupts() as interrupts,
+        closing(slots) if slots is not None else nullcontext(),
+        Progress(
+            len(plan.to_run),
+            mode=executor.ref.name,
+            workers=order.workers,
+            reused=reused,
+            in_process=not order.shared.own_process,
+            shown=options.progress,
+            root=root,
+            identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
+            queues=bool(order.shared.mark),
+            told=executor.submits,
+        ) as progress,
+    ):
+        _tell(plan, progress)
+        snapshot = plan.snapshot or Snapshot(root, make_index=False)
+        tidy_root(root, snapshot)  # also where nothing is run
+        if plan.to_run:
+            if order.shared.mark and not executor.submits:  # else each job looks
+                progress.waiting_for("a worker answers")
+                look_first(executor, order.run_one, root, order.settings)
+                progress.waiting_for(None)
+            summary = _carried_out(order, snapshot, progress, interrupts, started)
+        else:
+            summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
+    note_other_code(summary, plan.reused_of_other_code, plan.other_code.any_code)
+    if plan.to_run:
+        summary.tell_problems(_log)
+    return summary
+
+
+# ---- what was asked for --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A launch of which everything has been checked.
+
+    Attributes:
+        plan: what is to be run.
+        options: what was asked for.
+        root: the results root, absolute.
+        executor: carries out the runs.
+        settings: of the executor.
+        slots: GPUs; ``None`` where none were asked for.
+        workers: how many runs at a time; how many jobs where jobs are submitted.
+        here: trackers that are called in this process, with their labels.
+        shared: what all runs share.
+        run_one: carries out one run.
+        limits: time limit of each run.
+        needs: what each run needs.
+    """
+
+    plan: Plan
+    options: LaunchOptions
+    root: Path
+    executor: Plugin
+    settings: Mapping[str, Any]
+    slots: GpuSlots | None
+    workers: int
+    here: Any
+    shared: Launch
+    run_one: RunOne
+    limits: Sequence[float | None]
+    needs: Sequence[Mapping[str, float]]
+
+
+def _checked(
+    plan: Plan, results_root: Path, function: ExperimentFn | None, options: LaunchOptions
+) -> _Order:
     function = checked_function(function)
     executor = registry.executors().load(options.mode)
     options.check(executor)
@@ -84,8 +174,10 @@ def launch(
     workers = options.worker_count(slots, executor)
     settings = options.executor_settings(executor)
     live, here, tracker_specs = resolved_trackers(executor, options)
-    root, to_run, counts = prepare_root(results_root), plan.to_run, plan.counts
+    check_submitting(executor, options.detach, here)
+    root, to_run = prepare_root(results_root), plan.to_run
     own_process = "in_process" not in executor.supports
+    is_distant = executor.submits or "distant" in executor.supports
     code = plan.code or version_of(function)
     shared = Launch(
         function,
@@ -100,116 +192,39 @@ def launch(
         workdir=options.workdir,
         code_files=states_of(code.files),
         place=present_place(options.pass_env) if own_process else Place(),
-        mark=mark_root(root) if to_run and "distant" in executor.supports else "",
+        mark=mark_root(root) if to_run and is_distant else "",
     )
     check_configs(function, [item.config for item in to_run])
     limits, needs = timeouts(to_run, options), needs_of_all(to_run, options)
     run_one = RunOne(shared)
-    if shared.own_process and to_run:
+    if own_process and to_run:
         run_one.packed()  # refused now rather than in every worker
-    reused, started = counts.get(Action.REUSE, 0), time.monotonic()
-    of_other_code = plan.reused_of_other_code
-    with (
-        Interrupts() as interrupts,
-        closing(slots) if slots is not None else nullcontext(),
-        Progress(
-            len(to_run),
-            mode=executor.ref.name,
-            workers=workers,
-            reused=reused,
-            in_process=not shared.own_process,
-            shown=options.progress,
-            root=root,
-            identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
-            queues=bool(shared.mark),
-        ) as progress,
-    ):
-        filtered = Action.FILTERED in counts and Action.REUSE not in counts
-        if not to_run and (filtered or Action.LEFT_OUT in counts):  # not all has succeeded before
-            _log.warning("%s", plan)
-        elif plan.root is not None:
-            progress.say(plan.one_line(code=False))  # a warning names these
-        if plan.code_warning:
-            _log.warning("%s", plan.code_warning)
-        snapshot = plan.snapshot or Snapshot(root, make_index=False)
-        tidy_root(root, snapshot)  # also where nothing is run
-        if not to_run:
-            summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused)
-            return note_other_code(summary, of_other_code, plan.other_code.any_code)
-        if shared.mark:
-            progress.waiting_for("a worker answers")
-            look_first(executor, run_one, root, settings)
-            progress.waiting_for(None)
-        fresh = options.new_processes
-        varying = differing_keys(planned.config for planned in plan.items)
-        runs = [
-            (_spec(root, planned, limit, fresh, varying, needed), planned)
-            for planned, limit, needed in zip(to_run, limits, needs, strict=True)
-        ]
-        specs, keys = [spec for spec, _ in runs], _claim_keys(runs)
-        if plan.snapshot is None:
-            sharing: AbstractContextManager[Claims | None] = beating(root)
-        else:
-            sharing = _claims(root, snapshot, runs, keys)
-        record = LaunchWriter(
-            root,
-            keep=plan.snapshot is not None,
-            function=shared.metadata.function,
-            mode=executor.ref.name,
-            workers=workers,
-            total=len(to_run),
-            reused=reused,
-            command=shared.metadata.command,
-            cwd=working_folder() or "",
-            sweep=options.sweep,
-        )
-        with closing(record), sharing as claims:
-            only = plan.other_code.only_function
-            queue = RunQueue(specs, progress, claims, keys, slots, _busy(runs), only, options.needs)
-            stop_rule = StopRule(options.max_failures, options.max_failures_in_a_row)
-            deliveries = Deliveries(root, shared, here, progress)
-            flusher = Flusher(root, options.flush_sec)
-            sweep = Sweep(queue, run_one, shared.retry, stop_rule, progress, deliveries, flusher)
-            listener = Listener(record, sweep, interrupts, progress)
-            try:
-                interrupts.stop = queue.stop
-                if not own_process:
-                    run_one.prepare()
-                sweep.run(executor, min(workers, len(specs)), settings)
-                interrupts.raise_if_received()
-                deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
-                flusher.close()
-                record.end(sweep.counts(), sweep.stopped_because)
-            except BaseException as exc:
-                interrupted = isinstance(exc, KeyboardInterrupt)
-                asked_by = interrupts.asked
-                problem = (
-                    asked_by or "interrupted" if interrupted else f"{type(exc).__name__}: {exc}"
-                )
-                record.end(sweep.counts(), problem)
-                flusher.close(INTERRUPTED_SEC if interrupted else None)
-                if interrupted:
-                    progress.close()  # the sentence is the last to be read
-                    compares = plan.snapshot is not None
-                    resume = "" if options.sweep is None else line_to_type(root, "resume")
-                    message = sweep.interrupted_message(compares, asked_by, resume)
-                    _log.warning("%s", message)
-                patience = shared.tracker_timeout
-                deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)
-                for line in lacking_lines(deliveries.counts(), deliveries.commands()):
-                    _log.warning("%s", line)
-                if type(exc) is KeyboardInterrupt:  # nothing of the script's
-                    raise LaunchInterrupted.of(message) from None
-                raise
-            finally:
-                listener.close()
-    summary = sweep.summary(time.monotonic() - started, reused)
-    if options.sweep is not None:
-        steps = next_steps(summary, root, queue.taken, progress.short_of, varying)
-        summary.go_on_in_shell(steps)
-    note_other_code(summary, of_other_code, plan.other_code.any_code)
-    summary.tell_problems(_log)
-    return summary
+    return _Order(
+        plan,
+        options,
+        root,
+        executor,
+        settings,
+        slots,
+        workers,
+        here,
+        shared,
+        run_one,
+        limits,
+        needs,
+    )
+
+
+def _tell(plan: Plan, progress: Progress) -> None:
+    """Say what will be run."""
+    counts = plan.counts
+    filtered = Action.FILTERED in counts and Action.REUSE not in counts
+    if not plan.to_run and (filtered or Action.LEFT_OUT in counts):  # not all has succeeded before
+        _log.warning("%s", plan)
+    elif plan.root is not None:
+        progress.say(plan.one_line(code=False))  # a warning names these
+    if plan.code_warning:
+        _log.warning("%s", plan.code_warning)
 
 
 def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
@@ -223,30 +238,161 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
     return [folder for folder in snapshot.dead_runs() if close_dead_run(folder)]
 
 
+# ---- carrying it out -----------------------------------------------------------------------------
+
+
+def _carried_out(
+    order: _Order, snapshot: Snapshot, progress: Progress, interrupts: Interrupts, started: float
+) -> RunSummary:
+    """Run what is to be run, and sum up."""
+    plan, options, root, executor = order.plan, order.options, order.root, order.executor
+    submits = executor.submits
+    varying = differing_keys(planned.config for planned in plan.items)
+    runs = _specs(order, varying)
+    keys = _claim_keys(runs, plan.snapshot is None and submits)
+    batches: list[Batch] = []
+    if submits:
+        tidy_plans(root)
+        batches = living_batches(root, executor, order.settings, keys.values())
+        runs, keys = those_under_way(runs, keys, batches)
+    record = _record(order, keep=plan.snapshot is not None or submits)
+    with closing(record), _sharing(order, snapshot, runs, keys) as claims:
+        only = plan.other_code.only_function
+        specs = [spec for spec, _ in runs]
+        watcher = None
+        if submits and claims is not None:
+            new = _new_batch(order, record, runs, keys, batches, snapshot)
+            batches += [new] if new is not None else []
+            watcher = Watcher(
+                executor, order.settings, batches, new, order.workers, progress, claims, keys
+            )
+            if options.detach:
+                return detached_summary(watcher, record, root, len(specs), _reused(plan))
+            queue = RunQueue(specs, progress, all_at_once=True)
+        else:
+            busy = _busy(runs)
+            queue = RunQueue(specs, progress, claims, keys, order.slots, busy, only, options.needs)
+        sweep = _sweep(order, queue, progress)
+        if watcher is not None:
+            watcher.stop = sweep.finish
+        with closing(Listener(record, sweep, interrupts, progress)):
+            _run(order, sweep, watcher, record, progress, interrupts)
+    summary = sweep.summary(time.monotonic() - started, _reused(plan))
+    if options.sweep is not None:
+        steps = next_steps(summary, root, queue.taken, progress.short_of, varying)
+        summary.go_on_in_shell(steps)
+    return summary
+
+
+def _sweep(order: _Order, queue: RunQueue, progress: Progress) -> Sweep:
+    options, submits = order.options, order.executor.submits
+    return Sweep(
+        queue,
+        order.run_one,
+        RetryRule() if submits else order.shared.retry,  # the jobs themselves try again
+        StopRule(options.max_failures, options.max_failures_in_a_row),
+        progress,
+        Deliveries(order.root, order.shared, order.here, progress),
+        Flusher(order.root, None if submits else options.flush_sec),
+    )
+
+
+def _record(order: _Order, keep: bool) -> LaunchWriter:
+    plan, shared = order.plan, order.shared
+    return LaunchWriter(
+        order.root,
+        keep=keep,
+        function=shared.metadata.function,
+        mode=order.executor.ref.name,
+        workers=order.workers,
+        total=len(plan.to_run),
+        reused=_reused(plan),
+        command=shared.metadata.command,
+        cwd=working_folder() or "",
+        sweep=order.options.sweep,
+    )
+
+
+def _run(
+    order: _Order,
+    sweep: Sweep,
+    watcher: Watcher | None,
+    record: LaunchWriter,
+    progress: Progress,
+    interrupts: Interrupts,
+) -> None:
+    """Run a sweep to its end, send what trackers lack, and write down how it has ended."""
+    shared = order.shared
+    try:
+        interrupts.stop = sweep.queue.stop
+        if not shared.own_process:
+            order.run_one.prepare()
+        workers = min(order.workers, len(order.plan.to_run))
+        sweep.run(watcher or order.executor, workers, order.settings)
+        interrupts.raise_if_received()
+        sweep.deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
+        sweep.flusher.close()
+        record.end(sweep.counts(), sweep.stopped_because)
+    except BaseException as exc:
+        if watcher is not None:
+            watcher.cancel()
+        _end_early(exc, order, sweep, record, progress, interrupts.asked)
+        raise
+
+
+def _end_early(
+    exc: BaseException,
+    order: _Order,
+    sweep: Sweep,
+    record: LaunchWriter,
+    progress: Progress,
+    asked_by: str,
+) -> None:
+    """Say how a launch has ended that something has broken off.
+
+    Raises:
+        LaunchInterrupted: in the place of a bare ``KeyboardInterrupt``.
+    """
+    interrupted = isinstance(exc, KeyboardInterrupt)
+    problem = asked_by or "interrupted" if interrupted else f"{type(exc).__name__}: {exc}"
+    record.end(sweep.counts(), problem)
+    sweep.flusher.close(INTERRUPTED_SEC if interrupted else None)
+    message = ""
+    if interrupted:
+        progress.close()  # the sentence is the last to be read
+        compares = order.plan.snapshot is not None
+        resume = "" if order.options.sweep is None else line_to_type(order.root, "resume")
+        message = sweep.interrupted_message(compares, asked_by, resume)
+        _log.warning("%s", message)
+    patience, deliveries = order.shared.tracker_timeout, sweep.deliveries
+    deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)
+    for line in lacking_lines(deliveries.counts(), deliveries.commands()):
+        _log.warning("%s", line)
+    if type(exc) is KeyboardInterrupt:  # nothing of the script's
+        raise LaunchInterrupted.of(message) from None
+
+
 # ---- what is handed to the executor ------------------------------------------------------------
 
 
-def _spec(
-    root: Path,
-    planned: PlannedRun,
-    timeout: float | None,
-    fresh: bool,
-    varying: Sequence[str],
-    needs: Mapping[str, float],
-) -> RunSpec:
-    folder = planned.folder
-    run_id = new_run_id() if folder is None else folder.name
-    return RunSpec(
-        run_id,
-        root / run_id,
-        planned.config,
-        planned.identity,
-        planned.attempt,
-        timeout=timeout,
-        fresh_process=fresh,
-        name=label(planned.config, varying) if varying else "",
-        needs=needs,
-    )
+def _specs(order: _Order, varying: Sequence[str]) -> list[tuple[RunSpec, PlannedRun]]:
+    runs = []
+    for planned, limit, needs in zip(order.plan.to_run, order.limits, order.needs, strict=True):
+        folder = planned.folder
+        run_id = new_run_id() if folder is None else folder.name
+        spec = RunSpec(
+            run_id,
+            order.root / run_id,
+            planned.config,
+            planned.identity,
+            planned.attempt,
+            timeout=limit,
+            fresh_process=order.options.new_processes,
+            name=label(planned.config, varying) if varying else "",
+            needs=needs,
+        )
+        runs.append((spec, planned))
+    return runs
 
 
 def _busy(runs: _Runs) -> dict[str, Path]:
@@ -255,8 +401,15 @@ def _busy(runs: _Runs) -> dict[str, Path]:
     return {spec.run_id: past.folder for spec, past in busy if past is not None}
 
 
-def _claim_keys(runs: _Runs) -> dict[str, str]:
-    """Return the claim key of each run by its id; the same configuration twice has two."""
+def _claim_keys(runs: _Runs, by_run: bool = False) -> dict[str, str]:
+    """Return the claim key of each run by its id; the same configuration twice has two.
+
+    Args:
+        runs: of the launch.
+        by_run: each run is its own key, of which no other launch knows.
+    """
+    if by_run:
+        return {spec.run_id: spec.run_id for spec, _ in runs}
     keys: dict[str, str] = {}
     times: dict[str, int] = {}
     for spec, item in runs:
@@ -266,11 +419,63 @@ def _claim_keys(runs: _Runs) -> dict[str, str]:
     return keys
 
 
-def _claims(root: Path, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]) -> Claims:
-    """Open the claims, which know what had ended before the snapshot of this launch."""
-    ended = {
+def _ended(runs: _Runs, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return what had ended before the snapshot of this launch: claim key to run id."""
+    return {
         keys[spec.run_id]: item.past.run_id
         for spec, item in runs
         if spec.run_id in keys and item.past is not None and item.action is not Action.BUSY
     }
-    return Claims(root, ended, snapshot.taken_at, [spec.run_id for spec, _ in runs])
+
+
+def _sharing(
+    order: _Order, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]
+) -> AbstractContextManager[Claims | None]:
+    """Open the claims, where the work is shared with other launches or among jobs."""
+    if order.plan.snapshot is None and not order.executor.submits:
+        return beating(order.root)
+    own = [spec.run_id for spec, _ in runs]
+    return Claims(order.root, _ended(runs, keys), snapshot.taken_at, own)
+
+
+def _new_batch(
+    order: _Order,
+    record: LaunchWriter,
+    runs: _Runs,
+    keys: Mapping[str, str],
+    batches: Sequence[Batch],
+    snapshot: Snapshot,
+) -> Batch | None:
+    """Write the submission of what no living one covers; ``None`` where all is covered."""
+    covered = {run_id for batch in batches for run_id in batch.specs}
+    runs = [(spec, item) for spec, item in runs if spec.run_id not in covered]
+    if not runs:
+        return None
+    options, settings = order.options, order.settings
+    work = Work(
+        root=order.root,
+        plan=order.root,  # that of the submission, once it is written
+        specs=tuple(spec for spec, _ in runs),
+        groups=(),
+        keys={spec.run_id: keys[spec.run_id] for spec, _ in runs},
+        ended=_ended(runs, keys),
+        since=snapshot.taken_at or stamp(order.root),
+        busy=_busy(runs),
+        run_one=order.run_one.distant(),
+        retry=order.shared.retry,
+        max_failures=options.max_failures,
+        max_failures_in_a_row=options.max_failures_in_a_row,
+        needs=options.needs,
+        function=order.plan.other_code.only_function,
+        flush_sec=options.flush_sec,
+        tracker_timeout=float(options.tracker_timeout),
+        runs_per_job=settings.get("runs_per_job"),
+        runs_at_once=settings.get("runs_at_once") or 1,
+        grace=float(settings.get("grace") or 60.0),
+    )
+    function = order.shared.metadata.function or ""
+    return new_batch(record, work, order.executor, settings, function, order.workers)
+
+
+def _reused(plan: Plan) -> int:
+    return plan.counts.get(Action.REUSE, 0)

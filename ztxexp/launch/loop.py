@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
@@ -21,7 +21,7 @@ from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
-from ztxexp_core.plugins.registry import Plugin
+from ztxexp_core.plugins.entries import PluginRef
 from ztxexp_core.records import (
     NOT_BEGUN,
     RUN_STATUS_FAILED,
@@ -45,6 +45,23 @@ _SAME_TIME_SEC = 1.0
 _TIMES_GIVEN_BACK = 3  # then a run that does not begin has failed
 _GIVEN_BACK_SEC = 1.0  # before it is handed out again; a broken worker takes all it gets at once
 _PAUSES_SEC = (0.1, 0.3, 0.6, 1.0, 0.0)  # between the last tries to write an end
+
+
+class Caller(Protocol):
+    """Who carries out runs: an executor, or what calls one."""
+
+    @property
+    def ref(self) -> PluginRef:
+        """Where it comes from."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """Names of its capabilities."""
+
+    def call(
+        self, *, specs: RunQueue, run_one: RunOne, workers: int, options: Mapping[str, Any]
+    ) -> Any:
+        """Return an iterator of outcomes, as ``ztxexp_execute`` does."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ class Sweep:
         self._given_back: Counter[str] = Counter()
         self._waited_until = -math.inf
 
-    def run(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> None:
+    def run(self, executor: Caller, workers: int, options: Mapping[str, Any]) -> None:
         """Call the executor until every spec has an outcome, or it makes no progress.
 
         Raises:
@@ -163,7 +180,7 @@ class Sweep:
         return ended + self._deaths + len(self.open) + self._given_back.total()
 
     def _check_progress(
-        self, executor: Plugin, problem: Exception | None, cause: str, moved: bool
+        self, executor: Caller, problem: Exception | None, cause: str, moved: bool
     ) -> None:
         if moved and not problem:
             return
@@ -178,7 +195,7 @@ class Sweep:
         if problem:
             _log.warning("executor %r failed (%s); %s to do", executor.ref.name, cause, left)
 
-    def _call(self, executor: Plugin, workers: int, options: Mapping[str, Any]) -> Exception | None:
+    def _call(self, executor: Caller, workers: int, options: Mapping[str, Any]) -> Exception | None:
         """Make one call; returns what the executor itself raised, if anything."""
         outcomes: Iterator[Any] = iter(())
         try:

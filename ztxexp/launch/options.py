@@ -85,6 +85,7 @@ class LaunchOptions:
     flush_sec: float | None = FLUSH_SEC
     pass_env: Sequence[str] = ()
     needs: Mapping[str, Any] | None = None
+    detach: bool = False
     sweep: Mapping[str, Any] | None = None
 
     @classmethod
@@ -102,6 +103,8 @@ class LaunchOptions:
         for name in ("max_failures", "max_failures_in_a_row"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        if not isinstance(self.detach, bool):
+            raise TypeError(f"detach must be True or False, got {self.detach!r}")
         for name in ("record_diff", "progress"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
@@ -133,8 +136,10 @@ class LaunchOptions:
             "gpus": (self.gpus is not None, "give runs GPUs of their own (gpus)"),
             "fresh_process": (self.new_processes, "give every run a process of its own"),
         }
+        # In jobs that are submitted process_pool carries out the runs.
+        can = _IN_JOBS if executor.submits else executor.supports
         for capability, (is_wanted, what) in wanted.items():
-            if is_wanted and capability not in executor.supports:
+            if is_wanted and capability not in can:
                 if capability == "gpus" and executor.needs:
                     raise OptionError(
                         f'{executor.ref} places runs itself: write needs={{"gpus": 1}} for each '
@@ -179,7 +184,8 @@ class LaunchOptions:
             raise ValueError(
                 f"workers must be a whole number from 1, or -1 for all cores, got {count!r}"
             )
-        if count == -1 and executor is not None and "distant" in executor.supports:
+        is_distant = executor is not None and (executor.submits or "distant" in executor.supports)
+        if count == -1 and executor is not None and is_distant:
             room = executor.ask("ztxexp_capacity", options=self.executor_settings(executor))
             if room is None:
                 raise OptionError(
@@ -219,6 +225,9 @@ class LaunchOptions:
                 cause = f"{type(exc).__name__}: {exc}"
                 raise ValueError(f"the function given as timeout raised {cause}") from exc
         return None if limit is None else checked_seconds("timeout", limit)
+
+
+_IN_JOBS = frozenset({"timeout", "fresh_process"})
 
 
 def checked_seconds(name: str, value: Any) -> float:

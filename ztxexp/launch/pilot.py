@@ -32,7 +32,7 @@ from ztxexp.launch.interrupts import Interrupts
 from ztxexp.launch.options import StopRule
 from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import DONE, TIME, Limits, PilotQueue
-from ztxexp.launch.pilot_sweep import JobTime, PilotSweep
+from ztxexp.launch.pilot_sweep import FINISH, JobTime, PilotSweep
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
@@ -178,6 +178,8 @@ class Pilot:
                 return CANCELLED
             return TIME if self._time.is_up() else SIGNAL
         stopped = self._sweep.stopped_because if self._sweep is not None else None
+        if stopped == FINISH:
+            return FINISH
         if stopped:
             return f"failures: {stopped}"
         closed = self._queue.closed_because if self._queue is not None else None

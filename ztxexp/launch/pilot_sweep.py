@@ -34,6 +34,9 @@ _log = logging.getLogger("ztxexp")
 ENDS = "ZTXEXP_JOB_ENDS"
 """Variable that an executor sets in its jobs: when the job's time is up, in seconds since 1970."""
 
+FINISH = "finish"
+"""Why a pilot has ended that was asked to start nothing more."""
+
 _BY_SIGNALS = ("WorkerDied", "SystemExit", "KeyboardInterrupt")
 _SIGNALS_COME_SEC = 1.0  # a signal for all processes of a job reaches its runs first, perhaps
 _NEAR_SEC = 5.0  # before the signal that says that the time is up
@@ -125,7 +128,9 @@ class PilotSweep(Sweep):
         return self.queue.left() + len(cut) + len(self.open)
 
     def look_at_failures(self) -> None:
-        """Start nothing more if all pilots together have failed too often."""
+        """Start nothing more if that was asked for, or all pilots have failed too often."""
+        if self._submission.finishing:
+            self.finish(FINISH)
         if self._max_failures is None or self.stopped_because:
             return
         failed = self._journal.failures()

@@ -53,6 +53,7 @@ class RunQueue:
             snapshot; its owner may be a launch that makes no claims.
         function: the function whose runs alone count, where the claims are those of one.
         needs: what runs need, as the user has given it.
+        all_at_once: give out everything; who carries it out looks what others have.
 
     Attributes:
         taken: every spec given out, by run id, as it was given out last.
@@ -61,6 +62,7 @@ class RunQueue:
         refill: whether the executor understands ``None``.
         broken: why nothing more can be given out, if so.
         hung: trackers that are not called for a while.
+        all_at_once: whether it gives out everything.
         lock: while it is held, nothing is given out and no end is noted.
     """
 
@@ -74,6 +76,7 @@ class RunQueue:
         busy: Mapping[str, Path] | None = None,
         function: str | None = None,
         needs: Mapping[str, Any] | None = None,
+        all_at_once: bool = False,
     ):
         self.taken: dict[str, RunSpec] = {}
         self.under_way: dict[str, float] = {}
@@ -95,6 +98,7 @@ class RunQueue:
         self._busy = busy or {}
         self._function = function
         self._needs = needs if needs and change_with_attempts(needs) else None
+        self.all_at_once = all_at_once
         self._stopped = False
         self._why_not: str | None = None
         self._shown_reason: str | None = None
@@ -147,6 +151,18 @@ class RunQueue:
     def stop(self) -> None:
         """Give out nothing more."""
         self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is given out."""
+        return self._stopped
+
+    def done_elsewhere(self, run_id: str, status: str) -> None:
+        """Record that another launch has finished a run that was given out."""
+        with self.lock:
+            self._mark_ended(run_id)
+            self.finished_elsewhere[run_id] = status
+            self._progress.reused(run_id=run_id)
 
     def ended(self, outcome: RunOutcome) -> None:
         """Record how a run has ended; this launch does not start it again."""
@@ -234,6 +250,8 @@ class RunQueue:
         return bool(self._waiting)
 
     def _is_free(self, spec: RunSpec) -> bool:
+        if self.all_at_once:
+            return True
         status = self._status_elsewhere(spec)
         if status is None:
             return True

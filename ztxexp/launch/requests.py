@@ -97,7 +97,7 @@ class Listener:
         if request.what == STOP and self._interrupts.ask(request.reason):
             self._answer(request, "it stops", False)
         elif request.what in (STOP, FINISH):
-            if self._sweep.queue.left():
+            if self._sweep.queue.left() or self._sweep.queue.all_at_once:
                 self._sweep.finish(request.reason)
             self._answer(request, "nothing more is started; runs under way finish", True)
         else:

@@ -119,6 +119,15 @@ class Work:
         specs = tuple(_bare_spec(root, groups[row[0]], *row[2:]) for row in rows)
         return dataclasses.replace(work, specs=specs, configs=configs)
 
+    def opened(self) -> Work:
+        """Return a loaded one with all its configurations, and its rules.
+
+        Raises:
+            Exception: as raised by modules of the user.
+        """
+        specs = tuple(map(self.with_config, self.specs))
+        return dataclasses.replace(self.with_rules(), specs=specs, configs={}, rules=b"")
+
     def with_rules(self) -> Work:
         """Return it with the retry rule and the needs, opened.
 
@@ -199,6 +208,23 @@ def code_folder(launch_id: str, given: str | None = None) -> Path:
     """Return the folder for the code of a launch; it need not exist."""
     base = given or os.environ.get(FOLDER) or "~/.local/state/ztxexp"
     return Path(base).expanduser().absolute() / launch_id
+
+
+def remove_code(folder: Path, launch_id: str) -> None:
+    """Remove the code of a launch; never raises.
+
+    Args:
+        folder: as the plan names it, which somebody else may have written: nothing but files that
+            :meth:`Work.save` makes is removed, of this user's.
+        launch_id: of the launch.
+    """
+    if folder.name != launch_id or folder.is_symlink():
+        return
+    with contextlib.suppress(OSError, StoreError):
+        _refuse_foreign(folder)
+        for each in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+            (each / _FILE).unlink(missing_ok=True)
+            each.rmdir()
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -65,6 +65,7 @@ class Progress:
             once, when the first run is shown.
         queues: a run that is handed out waits in the queue of an engine; it is running once the
             disk says so.
+        told: likewise, but it is running once :meth:`are_running` says so.
 
     Example:
         >>> with Progress(len(specs), mode="process_pool", workers=2) as progress:
@@ -85,6 +86,7 @@ class Progress:
         root: Path | None = None,
         identities: Callable[[], Iterable[str]] = tuple,
         queues: bool = False,
+        told: bool = False,
     ) -> None:
         self._total = total
         self._mode = mode
@@ -97,7 +99,8 @@ class Progress:
         self._waiting: str | None = None
         self._lacking: dict[str, int] = {}
         self._running: dict[str, tuple[RunSpec, float]] = {}
-        self._queues = queues
+        self._queues = queues or told
+        self._told = told
         self._queued: dict[str, RunSpec] = {}
         self._look_at = -math.inf
         self._first_begun: float | None = None
@@ -161,7 +164,7 @@ class Progress:
         """Count queued runs as running that have a folder, of this attempt."""
         began = time.monotonic()
         with self._lock:
-            if not self._queued or began < self._look_at:
+            if not self._queued or self._told or began < self._look_at:
                 return
             self._look_at = math.inf  # one thread looks
             queued = list(islice(self._queued.values(), _LOOKED_AT))
@@ -175,9 +178,26 @@ class Progress:
                     self._first_begun = self._first_begun or now
             self._look_at = now + max(_LOOK_SEC, (now - began) / _LOOK_SHARE)
 
-    def reused(self, count: int = 1) -> None:
+    def are_running(self, since: Mapping[str, float]) -> None:
+        """Count these runs as running, and all others that were handed out as queued.
+
+        Args:
+            since: when each was begun, in seconds since 1970, by its id.
+        """
+        now, date = time.monotonic(), time.time()
+        with self._lock:
+            for run_id in [run_id for run_id in self._running if run_id not in since]:
+                self._queued[run_id], _ = self._running.pop(run_id)
+            for run_id in [run_id for run_id in since if run_id in self._queued]:
+                begun = min(now, now - date + since[run_id])
+                self._running[run_id] = self._queued.pop(run_id), begun
+                self._first_begun = self._first_begun or begun
+
+    def reused(self, count: int = 1, run_id: str = "") -> None:
         """Move configurations that another launch has completed from the total to the reused."""
         with self._lock:
+            self._running.pop(run_id, None)
+            self._queued.pop(run_id, None)
             self._total -= count
             self._reused += count
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ztxexp_core.errors import ZtxexpError
 from ztxexp_core.store.files import warn_once
-from ztxexp_core.store.jobs import STATES, ask_with, job_of
+from ztxexp_core.store.jobs import PENDING, RUNNING, STATES, SUSPENDED, ask_with, job_of
 
 _KEPT_SEC = 30.0  # an answer; controllers of clusters do not like to be asked often
 
+ALIVE = frozenset({PENDING, RUNNING, SUSPENDED})
+"""States of jobs that are not over."""
+
 _lock = threading.RLock()
 _answers: dict[str, dict[str, tuple[float, str | None]]] = {}  # by engine and id, with the time
+_silent: set[str] = set()  # engines that did not answer when they were asked last
 
 
 def use_engines() -> None:
@@ -36,6 +40,42 @@ def look_at(owners: Iterable[object]) -> None:
                 _ask(engine, new)
 
 
+def states_of(jobs: Iterable[str]) -> dict[str, str | None]:
+    """Return the states of jobs by their names; each engine is asked once.
+
+    Args:
+        jobs: as owner records name them, without the start.
+
+    Returns:
+        ``None`` for a job of which nobody knows anything here.
+
+    Example:
+        >>> states_of(["slurm:4711_0", "slurm:4711_1"])
+        {'slurm:4711_0': 'running', 'slurm:4711_1': 'pending'}
+    """
+    owners = {job: {"job": job} for job in jobs}
+    look_at(owners.values())
+    parsed = {job: job_of(owner) for job, owner in owners.items()}
+    return {job: _state(each.engine, each.id) if each else None for job, each in parsed.items()}
+
+
+def ask_engine(engine: str, ids: Sequence[str]) -> Mapping[str, str | None] | None:
+    """Return the states of jobs of an engine, which is asked unless that was done just now.
+
+    Args:
+        engine: name of its executor.
+        ids: of the jobs.
+
+    Returns:
+        By id; ``None`` where the engine does not answer.
+    """
+    with _lock:
+        known = _answers.setdefault(engine, {})
+        if any(_is_old(known.get(job)) for job in ids):
+            _ask(engine, list(ids))
+        return None if engine in _silent else {job: known[job][1] for job in ids}
+
+
 def _state(engine: str, job: str) -> str | None:
     with _lock:
         known = _answers.setdefault(engine, {})
@@ -53,11 +93,13 @@ def _ask(engine: str, ids: list[str]) -> None:
     known = _answers[engine]
     ids = [*ids, *(job for job, answer in known.items() if job not in ids and _is_old(answer))]
     states: Mapping[str, Any] = {}
+    _silent.add(engine)
     from ztxexp_core.plugins import registry  # readers of results need no plugins
 
     try:
         plugin = registry.executors().load(engine)
         states = plugin.ask("ztxexp_jobs", ids=tuple(ids)) or {}
+        _silent.discard(engine)
     except ZtxexpError as exc:  # the executor is not installed here
         warn_once(engine, str(exc), "the jobs of %s cannot be asked for: %s")
     except Exception as exc:  # whatever its engine's client raises

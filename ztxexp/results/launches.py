@@ -1,7 +1,9 @@
 """The records of launches, by which other processes and hosts know what works in a root.
 
 ``<root>/.ztxexp/launches/<id>.jsonl`` has a line when its launch begins, and one when it ends. Only
-the launch itself writes it. A record that cannot be written is named in the log, and ends nothing.
+the launch itself writes it. Where it submits jobs that go on without it, there is a line for these;
+how they are is asked of their engine, and read in their plan (:mod:`ztxexp.results.submissions`). A
+record that cannot be written is named in the log, and ends nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.jobs import use_engines
+from ztxexp.results.jobs import ALIVE as JOBS_ALIVE
+from ztxexp.results.jobs import states_of, use_engines
+from ztxexp.results.submissions import Submission, read_submission
 from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import (
     LAUNCHES,
+    PLANS,
     SHARED_FOLDER,
     read_record,
     shared_folder,
@@ -59,6 +64,8 @@ class LaunchRecord:
         ended_at: when it ended; ``None`` while it is alive, and where it died.
         counts: how many runs succeeded, failed and so on, once it has ended.
         stopped_because: why it ended early, if so.
+        jobs: what it has submitted to be carried out without it, ``slurm:4711_3``; it is alive
+            while one of them is.
     """
 
     id: str
@@ -77,6 +84,7 @@ class LaunchRecord:
     ended_at: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     stopped_because: str | None = None
+    jobs: Sequence[str] = ()
 
     @property
     def alive(self) -> bool:
@@ -123,7 +131,12 @@ def read_launches(root: str | Path) -> list[LaunchRecord]:
         names = sorted(name for name in os.listdir(folder) if name.endswith(_ENDING))
     except OSError:  # most roots have no such folder
         return []
-    read = (read_launch(root, folder / name) for name in names)
+    paths = [folder / name for name in names if not (folder / name).is_symlink()]
+    known = [(path, _fields(read_jsonl(path))) for path in paths]
+    open_ones = [fields for _, fields in known if "ended_at" not in fields]
+    if jobs := [job for fields in open_ones for job in fields.get("jobs", ())]:
+        states_of(jobs)  # all in one call, not one call for each launch
+    read = (_launch(root, path, fields) for path, fields in known)
     return [launch for launch in read if launch is not None]
 
 
@@ -148,29 +161,58 @@ def listed(launches: Sequence[LaunchRecord]) -> str:
 
 def read_launch(root: str | Path, path: Path) -> LaunchRecord | None:
     """Read one record; ``None`` where there is none, or nothing in it can be read."""
-    return None if path.is_symlink() else _launch(root, path, read_jsonl(path))
+    return None if path.is_symlink() else _launch(root, path, _fields(read_jsonl(path)))
 
 
 def parse_launch(root: str | Path, path: Path, content: bytes) -> LaunchRecord | None:
     """Return the record that a file holds which may have been removed meanwhile."""
     rows = (row_of(line) for line in content.splitlines())
-    return _launch(root, path, (row for row in rows if row is not None))
+    return _launch(root, path, _fields(row for row in rows if row is not None))
 
 
-def _launch(root: str | Path, path: Path, rows: Iterable[Mapping[str, Any]]) -> LaunchRecord | None:
+def _fields(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the lines of a record say; jobs are in several lines."""
     known: dict[str, Any] = {}
+    jobs: dict[str, None] = {}
     for row in rows:
         known |= {
             name: row[name] for name, kind in _KINDS.items() if isinstance(row.get(name), kind)
         }
+        listed = row.get("jobs")
+        jobs |= dict.fromkeys(j for j in listed if type(j) is str) if type(listed) is list else {}
+    return {**known, "jobs": tuple(jobs)} if jobs else known
+
+
+def _launch(root: str | Path, path: Path, known: dict[str, Any]) -> LaunchRecord | None:
     if not known:
         return None
-    state = ENDED
+    name, state = path.name.removesuffix(_ENDING), ENDED
     if "ended_at" not in known:
         use_engines()
         dead = process_is_dead(known.get("owner"), root, [str(path)])
         state = ALIVE if dead is False else DIED
-    return LaunchRecord(path.name.removesuffix(_ENDING), path, state, **known)
+        if "jobs" in known:
+            plan = read_submission(Path(shared_folder(root, PLANS), name))
+            if plan is not None:  # others may have added some
+                known["jobs"] = tuple(dict.fromkeys((*known["jobs"], *plan.jobs())))
+            state = ALIVE if dead is False else _state_of_jobs(plan, known["jobs"])
+    return LaunchRecord(name, path, state, **known)
+
+
+def _state_of_jobs(plan: Submission | None, jobs: Sequence[str]) -> str:
+    """Return the state of a launch whose own process is gone."""
+    states = states_of(jobs)
+    if any(state in JOBS_ALIVE for state in states.values()):
+        return ALIVE
+    if plan is None:
+        return DIED
+    ends = plan.ends()
+    if plan.cancelled or plan.is_done():
+        return ENDED
+    unknown = [job.partition(":")[2] for job, state in states.items() if state is None]
+    if any(ends.get(job) is None for job in unknown):
+        return ALIVE  # the engine does not answer, or is not known on this host
+    return ENDED if ends and None not in ends.values() else DIED
 
 
 class LaunchWriter:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,12 @@ from ztxexp_core.store.files import (
 )
 from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 
-_PLAN, _JOBS, _LOGS, _FAILED, _CANCELLED = "plan.json", "jobs.jsonl", "logs", "failed", "cancelled"
+_PLAN, _JOBS, _LOGS, _FAILED = "plan.json", "jobs.jsonl", "logs", "failed"
+_CANCELLED, _FINISH = "cancelled", "finish"
 _JOURNAL, _STATE = ".jsonl", ".now.json"
+
+TIME, SIGNAL = "time", "signal"
+"""Why a pilot has ended whose job may be started again."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,11 @@ class Submission:
         with contextlib.suppress(FileExistsError):
             (self.folder / _CANCELLED).touch()
 
+    def finish(self) -> None:
+        """Note that nothing more is to be started; runs under way go on."""
+        with contextlib.suppress(FileExistsError):
+            (self.folder / _FINISH).touch()
+
     # ---- what anybody reads ------------------------------------------------------------------
 
     @property
@@ -129,6 +139,11 @@ class Submission:
         """Whether the jobs were cancelled on purpose."""
         return (self.folder / _CANCELLED).exists()
 
+    @property
+    def finishing(self) -> bool:
+        """Whether nothing more is to be started."""
+        return (self.folder / _FINISH).exists()
+
     def jobs(self) -> list[str]:
         """Return all jobs that were submitted, ``slurm:4711_3``, oldest first."""
         rows = (row.get("jobs") for row in read_jsonl(self.folder / _JOBS))
@@ -146,7 +161,30 @@ class Submission:
     def journals(self) -> list[Path]:
         """Return the journals that there are."""
         names = sorted(os.listdir(self.folder))
-        return [self.folder / n for n in names if n.endswith(_JOURNAL) and n != _JOBS]
+        return [self.folder / name for name in names if is_journal(name)]
+
+    def ends(self) -> dict[str, str | None]:
+        """Return why the last pilot of each job has ended that was started.
+
+        By the job's id, ``4711_3``; ``None`` for one that has not said that it has ended.
+        """
+        starts: dict[str, tuple[int, str | None]] = {}
+        for path in self.journals():
+            job, start = job_and_start(path.name)
+            if start >= starts.get(job, (-1, None))[0]:
+                whys = [row["end"] for row in read_jsonl(path) if isinstance(row.get("end"), str)]
+                starts[job] = start, whys[-1] if whys else None
+        return {job: why for job, (_, why) in starts.items()}
+
+    def is_done(self) -> bool:
+        """Return whether pilots have said of all runs that they have ended."""
+        ended: set[str] = set()
+        for path in self.journals():
+            for row in read_jsonl(path):
+                outcome = row.get("outcome")
+                run_id = outcome.get("run_id") if isinstance(outcome, dict) else None
+                ended.update(r for r in (run_id, row.get("elsewhere")) if isinstance(r, str))
+        return ended >= set(self.run_ids)
 
     def states(self) -> Iterator[Mapping[str, Any]]:
         """Yield how far each pilot is or was when it ended, as its ``Progress.state``.
@@ -157,6 +195,22 @@ class Submission:
             state = read_record(str(state_path(journal)))
             if state:
                 yield state
+
+
+def is_journal(name: str) -> bool:
+    """Return whether a file of a plan's folder is what a pilot notes."""
+    return name.endswith(_JOURNAL) and name != _JOBS
+
+
+def job_and_start(name: str) -> tuple[str, int]:
+    """Return the id of a job, and which start of it, by the name of a journal.
+
+    Example:
+        >>> job_and_start("4711_3-1.jsonl")
+        ('4711_3', 1)
+    """
+    job, _, start = name.removesuffix(_JOURNAL).rpartition("-")
+    return job, int(start) if start.isdecimal() else 0
 
 
 def state_path(journal: Path) -> Path:
@@ -207,3 +261,8 @@ def read_submission(folder: Path) -> Submission | None:
         keys or (),
         code,
     )
+
+
+def remove_plan(plan: Submission) -> None:
+    """Remove the folder of a plan; never raises."""
+    shutil.rmtree(plan.folder, ignore_errors=True)

@@ -82,6 +82,8 @@ class RunSummary(_ShownOnce):
             far as is known (since 2.0).
         still_running: ids of runs whose records say ``running``, since their processes are still at
             work or their end could not be written; the next launch closes them (since 2.0).
+        jobs: of a launch with ``detach``, the jobs that carry out its ``not_started`` runs without
+            it, ``slurm:4711_3`` (since 2.0).
 
     Example:
         >>> RunSummary(4, 3, 1, 0, 2.35, ["20260301_101500_5f0c"]).failed
@@ -103,6 +105,7 @@ class RunSummary(_ShownOnce):
     sync_commands: dict[str, str] = field(default_factory=dict)
     reused_of_other_code: int = 0
     still_running: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return a few lines for people: the counts, and what failed."""
@@ -158,6 +161,9 @@ class RunSummary(_ShownOnce):
 
     def _counts(self) -> str:
         """Return how many runs there were, and what became of them, in one line."""
+        if self.jobs:
+            reused = f"; {self.reused} reused" if self.reused else ""
+            return f"{plural(self.not_started, 'run')} in {jobs_text(self.jobs)}{reused}"
         ran = "no runs"
         if self.total:
             ran = f"{plural(self.total, 'run')} in {duration(self.duration_sec)}"
@@ -216,6 +222,31 @@ class RunSummary(_ShownOnce):
             lines.append("to run only these again: pipeline.retry_failed().run(exp_fn)")
         lines += lacking_lines(self.lacking, self.sync_commands)
         return "\n".join(lines)
+
+
+def jobs_text(jobs: Sequence[str]) -> str:
+    """Return how many jobs of which engine there are, and their ids.
+
+    Example:
+        >>> jobs_text(["slurm:4711_0", "slurm:4711_1", "slurm:4711_2"])
+        '3 jobs of slurm: 4711_0 to 4711_2'
+    """
+    engine = jobs[0].partition(":")[0]
+    ranges: list[list[str]] = []
+    for job in (name.partition(":")[2] for name in jobs):
+        if ranges and _follows(ranges[-1][-1], job):
+            ranges[-1].append(job)
+        else:
+            ranges.append([job])
+    parts = [f"{each[0]} to {each[-1]}" if len(each) > 1 else each[0] for each in ranges]
+    return sanitize_for_terminal(f"{plural(len(jobs), 'job')} of {engine}: {', '.join(parts)}")
+
+
+def _follows(job: str, other: str) -> bool:
+    """Return whether one job of an array comes right after another."""
+    (array, _, number), (same, _, after) = job.rpartition("_"), other.rpartition("_")
+    numbers = number.isdecimal() and after.isdecimal() and bool(array)
+    return numbers and array == same and int(after) == int(number) + 1
 
 
 def note_other_code(summary: RunSummary, count: int, any_code: bool) -> RunSummary:

@@ -369,6 +369,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "workdir": text,
     "pass_env": texts,
     "needs": mapping,
+    "detach": flag,
     "track": steps,
     "tracker_timeout": duration,
     "record_diff": flag,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _RUN_ARGUMENTS = (
     "mode", "workers", "options", "allow_duplicates", "fresh_process", "gpus", "runs_per_gpu",
     "gpus_per_run", "gpu_memory_free", "max_failures", "max_failures_in_a_row", "progress",
-    "record_diff", "workdir", "pass_env", "needs",
+    "record_diff", "workdir", "pass_env", "needs", "detach",
 )  # fmt: skip
 _RUN_TIMES = ("timeout", "tracker_timeout", "flush_sec")
 
@@ -109,6 +109,7 @@ class SweepSpec:
     workdir: str | None = None
     pass_env: tuple[str, ...] | None = None
     needs: Mapping[str, Any] | None = None
+    detach: bool | None = None
     track: tuple[Step, ...] | None = None
     tracker_timeout: float | str | None = None
     record_diff: bool | None = None
