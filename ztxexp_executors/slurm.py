@@ -26,6 +26,7 @@ supports = frozenset({"timeout", "fresh_process", "distant"})
 needs = frozenset({"cpus", "gpus", "memory", "time"})
 
 _SUBMIT_SEC, _ASK_SEC = 300.0, 60.0  # a controller under load answers late
+_EARLY_SEC = 60  # so much before the time asked for Slurm may send a signal
 _TRY_AGAIN = 75  # exit code of a pilot whose time is up, and which has left work
 
 # Of the caller's variables these go along with a job; the others stay, as they are of another node,
@@ -72,7 +73,7 @@ class Options:
             as long as there are runs.
         runs_at_once: how many runs a job has under way at a time.
         grace: seconds before its time is up at which a job ends its runs, which go on from their
-            checkpoints in the next; at most a quarter of the limit.
+            checkpoints in the next; a quarter of the limit where that is no longer.
         code_folder: where functions and configurations are kept for the jobs; a folder that all
             nodes see, by default ``$ZTXEXP_STATE`` or ``~/.local/state/ztxexp``.
     """
@@ -200,7 +201,7 @@ def _parameters(request: JobRequest, options: Mapping[str, Any], count: int) -> 
     limit = _minutes(request.needs.get("time", options["time"]))
     if limit is not None:
         yield f"--time={limit}"
-    yield f"--signal=B:TERM@{_grace(limit, options)}"
+    yield f"--signal=B:TERM@{_signal(limit, options)}"
     yield from _sizes(request.needs)
     for name, value in options["extra"].items():
         if value is True:
@@ -282,10 +283,16 @@ def _script(request: JobRequest, options: Mapping[str, Any], first: int) -> str:
     )
 
 
-def _grace(limit: int | None, options: Mapping[str, Any]) -> int:
-    """Return how many seconds before the end of its time a job gets SIGTERM."""
-    most = math.inf if limit is None else limit * 60 / 4
-    return max(1, int(min(options["grace"], most)))
+def _signal(limit: int | None, options: Mapping[str, Any]) -> int:
+    """Return how many seconds before the end of its time a job gets SIGTERM from Slurm.
+
+    Slurm may send it a minute earlier than asked for. Pilots look at the clock, and know whether
+    their time is up: the signal must not come before ``grace``.
+    """
+    grace = float(options["grace"])
+    if limit is not None and limit * 60 <= grace:
+        grace = limit * 60 / 4
+    return max(1, int(grace) - _EARLY_SEC)
 
 
 def _minutes(limit: str | float | None) -> int | None:

@@ -50,7 +50,8 @@ class JobTime:
     """When the time of this job is up, if that is known.
 
     Args:
-        grace: seconds before the end at which it gets SIGTERM.
+        grace: seconds before the end at which it gets SIGTERM; a quarter of the time where that is
+            no longer.
 
     Attributes:
         last_moment: when it gets SIGTERM, in seconds since 1970.
@@ -62,7 +63,9 @@ class JobTime:
         self._grace = grace
         text = os.environ.get(ENDS, "")
         try:
-            self.last_moment = float(text) - grace
+            left = float(text) - time.time()
+            self._grace = grace if grace < left else max(0.0, left / 4)
+            self.last_moment = float(text) - self._grace
         except ValueError:
             if text:
                 _log.warning("%s is no time: %r", ENDS, text)
