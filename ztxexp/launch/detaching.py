@@ -32,7 +32,9 @@ def detached_summary(
         watcher.cancel()
         record.end({"not_started": runs}, f"{type(exc).__name__}: {exc}")
         raise
-    if not watcher.has_own:
+    if watcher.has_own:
+        record.detach()
+    else:
         record.end({"not_started": runs})
     summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused, not_started=runs, jobs=watcher.jobs())
     summary.go_on_in_shell([(line_to_type(root, "status"), "how far they are")])

@@ -104,7 +104,7 @@ def launch(
             workers=order.workers,
             reused=reused,
             in_process=not order.shared.own_process,
-            shown=options.progress,
+            shown=False if options.detach else options.progress,
             root=root,
             identities=lambda: [*snapshot.identities(), *(item.identity for item in plan.items)],
             queues=bool(order.shared.mark),

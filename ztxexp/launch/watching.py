@@ -31,7 +31,7 @@ _log = logging.getLogger("ztxexp")
 
 _SHORT_SEC, _LONG_SEC = 0.2, 2.0  # between two looks at the journals
 _SHARE = 0.05  # of the time, at most, goes into looks
-_STATES_SEC = 1.0  # between two looks at what is running
+_STATES_SEC = 2.0  # between two looks at what is running
 _ASK_SEC, _ASK_LONG_SEC = 30.0, 120.0  # between two questions to the engine
 _HELD_SEC = 30.0  # between two looks at what other launches have
 _CANCEL_SEC = 5.0  # what the contract of executors gives

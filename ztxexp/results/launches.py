@@ -66,6 +66,7 @@ class LaunchRecord:
         stopped_because: why it ended early, if so.
         jobs: what it has submitted to be carried out without it, ``slurm:4711_3``; it is alive
             while one of them is.
+        detached_at: when it left them to themselves; ``None`` where it has not.
     """
 
     id: str
@@ -85,6 +86,7 @@ class LaunchRecord:
     counts: Mapping[str, int] = field(default_factory=dict)
     stopped_because: str | None = None
     jobs: Sequence[str] = ()
+    detached_at: str | None = None
 
     @property
     def alive(self) -> bool:
@@ -109,6 +111,7 @@ _KINDS: dict[str, Any] = {
     "cwd": str,
     "sweep": Mapping,
     "ended_at": str,
+    "detached_at": str,
     "counts": Mapping,
     "stopped_because": str,
 }
@@ -189,7 +192,8 @@ def _launch(root: str | Path, path: Path, known: dict[str, Any]) -> LaunchRecord
     name, state = path.name.removesuffix(_ENDING), ENDED
     if "ended_at" not in known:
         use_engines()
-        dead = process_is_dead(known.get("owner"), root, [str(path)])
+        left = "detached_at" in known  # its process may do something else now
+        dead = left or process_is_dead(known.get("owner"), root, [str(path)])
         state = ALIVE if dead is False else DIED
         if "jobs" in known:
             plan = read_submission(Path(shared_folder(root, PLANS), name))
@@ -278,6 +282,10 @@ class LaunchWriter:
             with self._named():
                 write_json(_state_path(self.path), state)
             self._state = state
+
+    def detach(self) -> None:
+        """Say that the jobs go on without this process."""
+        self.append({"detached_at": utc_now()})
 
     def end(self, counts: Mapping[str, int], stopped_because: str | None = None) -> None:
         """Say how the launch has ended."""
