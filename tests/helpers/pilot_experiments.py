@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -107,3 +108,14 @@ def _pilot() -> int:
         if "ztxexp.launch.pilot" in parent.cmdline():
             return parent.pid
     raise AssertionError("no pilot")
+
+
+def exclusive(ctx):
+    """Fails where two processes are at work on one configuration; notes its begin and its end."""
+    lock = ctx.run_dir.parent.parent / f"lock-{ctx.config['i']}"
+    with open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        note(ctx, what="begin")
+        time.sleep(ctx.config.get("seconds", 0.3))
+        note(ctx, what="end")
+    return {}

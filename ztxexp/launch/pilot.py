@@ -153,7 +153,9 @@ class Pilot:
         """Look around, carry out runs, say why it ends; return the exit code."""
         problem: str | None = None
         try:
-            problem = self._work.run_one.problem(str(self._work.root), prepare=False)
+            problem = self._time.problem() or self._work.run_one.problem(
+                str(self._work.root), prepare=False
+            )
             self._journal.begin(problem)
             if problem is None:
                 self._carry_out()

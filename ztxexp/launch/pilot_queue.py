@@ -15,13 +15,17 @@ from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
-from ztxexp.results.claims import Claims
+from ztxexp.results.claims import Claims, Held
 from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
 from ztxexp_core.store.files import known_record
-from ztxexp_core.store.liveness import LATE_SEC
+from ztxexp_core.store.jobs import PENDING, RUNNING, SUSPENDED, state_of
+from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC, is_silent, this_process
 from ztxexp_core.store.run_folder import attempt_of
 
 Record = Mapping[str, Any]
+
+_LINGER_SEC = 3.0  # for the processes of a pilot that was killed a moment ago
+_SOON_FREE_SEC = 1.25 * SILENT_SEC
 
 DONE, NOTHING_FREE, TIME, RUNS_PER_JOB = "done", "nothing free", "time", "runs_per_job"
 
@@ -179,11 +183,37 @@ class PilotQueue(RunQueue):
             return
         now = time.monotonic()
         self._waiting_since = self._waiting_since or now
-        unread = all(spec.run_id in self._unread for spec in self._held_elsewhere)
-        if unread and now - self._waiting_since < LATE_SEC:  # it may show late
+        waited = now - self._waiting_since
+        if waited < _LINGER_SEC or (waited < _SOON_FREE_SEC and self._may_be_free_soon()):
             super()._wait()
         else:
             self.close(NOTHING_FREE)
+
+    def _may_be_free_soon(self) -> bool:
+        """Return whether a run is held by a process that may have died, or of which nobody knows.
+
+        One elsewhere counts as dead when it has been silent for some time.
+        """
+        for spec in self._held_elsewhere:
+            if spec.run_id in self._unread:
+                return True
+            key = self._claim_keys[spec.run_id]
+            verdict = self._claims.look(key, spec.run_id) if self._claims is not None else None
+            if verdict is None:
+                return True
+            if isinstance(verdict, Held) and _may_have_died(verdict.owner, self._work.root):
+                return True
+        return False
+
+
+def _may_have_died(owner: Mapping[str, Any], root: Path) -> bool:
+    """Return whether a process elsewhere is silent, and its job is not known to be alive."""
+    beat = owner.get("beat")
+    if owner.get("host") == this_process()["host"] or not isinstance(beat, str):
+        return False
+    if not is_silent(root, beat, limit=VOUCHED_SEC):
+        return False
+    return state_of(owner) not in (PENDING, RUNNING, SUSPENDED)
 
 
 def claim_key(work: Work, spec: RunSpec) -> str:

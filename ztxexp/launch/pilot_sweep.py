@@ -72,6 +72,15 @@ class JobTime:
         self.seconds = None if self.last_moment is None else self.last_moment - time.time()
         self._signalled_at: float | None = None
 
+    def problem(self) -> str | None:
+        """Return why there is no time for any run; ``None`` if there is, or it is not known."""
+        if self.seconds is None or self.seconds > 0:
+            return None
+        return (
+            f"the job ends in {self.seconds + self._grace:.0f} s, and its last {self._grace:.0f} s "
+            "are for closing runs: give the jobs more time"
+        )
+
     def signalled(self) -> None:
         """Note that the job is to end now."""
         self._signalled_at = self._signalled_at or time.time()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import signal
 import time
+from collections import Counter
 
 import pilot_experiments as experiments
 import psutil
 import pytest
+import sample_trackers
 from handmade import put
 from pilots import Pilots
-from reading import strict
+from reading import python, strict
 
 from ztxexp import ExperimentPipeline
 from ztxexp.launch.pilot import gpu_slots, rotated
@@ -25,6 +28,7 @@ from ztxexp_core.errors import StoreError
 from ztxexp_core.records import TrackerSpec
 from ztxexp_core.run.launch import RetryRule
 from ztxexp_core.store.jobs import Job
+from ztxexp_core.store.liveness import this_process
 
 slow = pytest.mark.slow
 
@@ -41,6 +45,13 @@ def pilots(tmp_path):
     yield make
     for each in made:
         each.end()
+
+
+def test_the_program_imports_nothing_heavy():
+    code = "import sys, ztxexp.launch.pilot; print(*sys.modules)"
+    loaded = set(python(code).stdout.split())
+    heavy = {"pandas", "numpy", "rich", "cloudpickle", "asyncio", "psutil", "jinja2", "starlette"}
+    assert "ztxexp.launch.pilot" in loaded and not loaded & heavy
 
 
 # ---- one pilot -----------------------------------------------------------------------------------
@@ -152,6 +163,14 @@ def test_a_pilot_that_does_not_see_the_root_carries_out_nothing(pilots):
 
 
 @slow
+def test_a_job_without_time_carries_out_nothing(pilots):
+    all_of = pilots(experiments.quick, 2, grace=60.0)
+    assert all_of.run(ends=time.time() + 50) == 3
+    assert "give the jobs more time" in all_of.ended()[0]
+    assert all_of.root.runs() == []
+
+
+@slow
 def test_a_module_that_is_missing_there(pilots, tmp_path, monkeypatch):
     (tmp_path / "beside").mkdir()
     module = tmp_path / "beside" / "gone_module.py"
@@ -215,6 +234,27 @@ def test_a_run_that_failed_in_one_pilot_is_not_tried_by_another(pilots):
     assert all_of.times() == {0: 1, 1: 1}
     assert [o["error_type"] for o in all_of.outcomes()] == ["ValueError"] * 2
     assert len(list(all_of.plan.failed.iterdir())) == 2
+
+
+@slow
+@pytest.mark.parametrize("silent", [115, 30])
+def test_a_run_of_a_process_elsewhere_that_may_have_died_is_waited_for(pilots, silent):
+    all_of = pilots(experiments.quick, 1)
+    (spec,) = all_of.specs
+    with Claims(all_of.root.path, {}) as claims:
+        claims.claim(spec.identity, spec.run_id)
+        owner = {**this_process(), "host": "another-host", "boot": "b", "beat": "none"}
+        claims.hand_over(spec.identity, spec.run_id, owner)
+    (claim,) = (all_of.root.path / ".ztxexp" / "claims").glob("*/*.jsonl")
+    then = time.time() - silent
+    os.utime(claim, (then, then))
+    process = all_of.start()
+    if silent < 100:
+        time.sleep(5)
+        assert process.poll() is None
+        process.terminate()
+    assert process.wait(30) == 0
+    assert all_of.ended() == (("done", 0) if silent > 100 else ("signal", 1))
 
 
 @slow
@@ -284,6 +324,33 @@ def test_runs_of_one_job_divide_its_gpus(monkeypatch, visible, needs, at_once, g
     slots = gpu_slots(needs, at_once)
     taken = slots and [slots.take(str(n))["CUDA_VISIBLE_DEVICES"] for n in range(at_once)]
     assert taken == given
+
+
+@slow
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_happens_to_pilots_each_run_succeeds_once(pilots, seed):
+    chance = random.Random(seed)
+    all_of = pilots(experiments.exclusive, 20, workers=4, runs_at_once=2)
+    starts = {str(k): 0 for k in range(4)}
+    running = {job: all_of.start(job, "0", number=int(job)) for job in starts}
+    until = time.monotonic() + 10
+    while running:
+        time.sleep(chance.uniform(0.1, 0.6))
+        job = chance.choice(list(running))
+        if time.monotonic() < until:
+            running[job].send_signal(chance.choice([signal.SIGTERM, signal.SIGKILL]))
+        if running[job].wait(60) == 0 and all_of.ended(job, str(starts[job]))[0] != "signal":
+            del running[job]
+            continue
+        starts[job] += 1
+        running[job] = all_of.start(job, str(starts[job]), number=int(job))
+    ends = Counter(note["i"] for note in all_of.notes() if note["what"] == "end")
+    left = {job: all_of.ended(job, str(start)) for job, start in starts.items()}
+    assert all_of.root.statuses() == ["succeeded"] * 20, left
+    assert set(ends) == set(range(20))
+    assert Counter(o["run_id"] for o in all_of.outcomes()) <= Counter(all_of.plan.run_ids)
+    # One that was killed between its last line and its end is carried out again.
+    assert ends.total() <= 22
 
 
 # ---- other launches ------------------------------------------------------------------------------
@@ -356,7 +423,7 @@ def test_a_pilot_that_is_preempted_leaves_its_run_to_the_next(pilots):
 @pytest.mark.parametrize("signalled", [True, False])
 def test_at_the_end_of_its_time_a_job_is_to_be_queued_again(pilots, signalled):
     all_of = pilots(experiments.slow, 3, grace=30.0)
-    process = all_of.start(ends=time.time() + (31 if signalled else 33))
+    process = all_of.start(ends=time.time() + (34 if signalled else 35))
     all_of.wait_for_notes(1)
     if signalled:
         process.send_signal(signal.SIGTERM)
@@ -462,7 +529,7 @@ def test_a_launch_with_resume_goes_on_with_what_jobs_have_left(pilots):
 @slow
 def test_before_the_time_is_up_runs_may_write_a_last_checkpoint_for_long(pilots):
     all_of = pilots(experiments.saves_slowly, 1, grace=60.0)
-    process = all_of.start(ends=time.time() + 61)
+    process = all_of.start(ends=time.time() + 64)
     all_of.wait_for_notes(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 75
@@ -489,7 +556,7 @@ def test_a_run_that_takes_its_jobs_down_is_given_up(pilots):
 def test_a_run_that_needs_more_time_than_a_job_has(pilots, keeps):
     function = experiments.counting if keeps else experiments.slow
     all_of = pilots(function, [{"i": 0, "pause": 0.4}])
-    codes = [all_of.run("1", str(start), ends=time.time() + 2.5) for start in range(4)]
+    codes = [all_of.run("1", str(start), ends=time.time() + 4.0) for start in range(4)]
     run = all_of.root.only()
     if keeps:
         assert run["status"] == "succeeded" and run["attempt"] > 1
@@ -504,11 +571,31 @@ def test_a_run_that_needs_more_time_than_a_job_has(pilots, keeps):
 
 
 @slow
-def test_trackers_get_their_data(pilots):
-    tracker = TrackerSpec("jsonl", "ztxexp_trackers.jsonl:JsonlTracker", local=True)
-    all_of = pilots(experiments.quick, 2, launch={"trackers": (tracker,)})
+def test_a_tracker_is_told_how_a_run_was_cut_short_and_how_it_went_on(pilots, tmp_path):
+    path = tmp_path / "kept.sqlite"
+    kept = TrackerSpec("kept", "sample_trackers:Kept", {"path": str(path)})
+    configs = [{"i": 0, "pause": 0.2}]
+    all_of = pilots(experiments.counting, configs, launch={"trackers": (kept,)})
+    process = all_of.start("1")
+    all_of.wait_for_notes(1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    with sample_trackers.Kept(path).database() as db:
+        assert db.execute("SELECT status FROM runs").fetchall() == [("failed",)]
+    assert all_of.run("2") == 0
+    with sample_trackers.Kept(path).database() as db:
+        assert db.execute("SELECT status FROM runs").fetchall() == [("succeeded",)]
+
+
+@slow
+def test_what_trackers_lack_stands_in_the_journal(pilots, tmp_path):
+    kept = TrackerSpec("kept", "sample_trackers:Kept", {"path": str(tmp_path / "no" / "file")})
+    all_of = pilots(experiments.quick, 1, launch={"trackers": (kept,)})
     assert all_of.run() == 0
-    assert all(outcome["status"] == "succeeded" for outcome in all_of.outcomes())
+    (outcome,) = all_of.outcomes()
+    assert outcome["status"] == "succeeded" and outcome["lacking"][0][0] == "kept"
+    assert "OperationalError" in all_of.output()
 
 
 # ---- journals ------------------------------------------------------------------------------------
