@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
+from ztxexp.launch.journals import Journals
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
@@ -24,6 +26,7 @@ from ztxexp_core.store.run_folder import attempt_of
 
 Record = Mapping[str, Any]
 
+_MANY, _READ_SEC = 20, 5.0  # when journals are read, and how often at most
 _LINGER_SEC = 3.0  # for the processes of a pilot that was killed a moment ago
 _SOON_FREE_SEC = 1.25 * SILENT_SEC
 
@@ -107,6 +110,9 @@ class PilotQueue(RunQueue):
         self.give_up: Callable[[RunSpec, RunOutcome], None] = lambda spec, outcome: None
         self._work = work
         self._limits = limits
+        self._journals = Journals(work.plan)
+        self._in_vain = 0  # runs that were not free, one after the other
+        self._read_at = -math.inf
         self._let_go = 0
         self._waiting_since: float | None = None
 
@@ -143,12 +149,35 @@ class PilotQueue(RunQueue):
                 self._waiting.appendleft(spec)
                 self.close(because)
                 return False
+        if self._in_vain >= _MANY and time.monotonic() - self._read_at >= _READ_SEC:
+            self._drop_those_told()
+            if spec.run_id in self.finished_elsewhere:
+                return False
         if super()._is_free(spec):
+            self._in_vain = 0
             return spec.run_id in self.taken or not self._is_hopeless(spec)
+        self._in_vain += 1
         status = self.finished_elsewhere.get(spec.run_id)
         if status is not None:
             self.elsewhere(spec, status)
         return False
+
+    def _drop_those_told(self) -> None:
+        """Start none of the runs that have ended by what other pilots have noted.
+
+        Near the end of the work nearly all have, and each look at a claim takes several calls of
+        the file system.
+        """
+        ended = {
+            run_id: end.status if isinstance(end, RunOutcome) else str(end)
+            for run_id, end in self._journals.news()
+        }
+        known = {spec.run_id for spec in (*self._waiting, *self._held_elsewhere)}
+        for run_id in ended.keys() & known - self.taken.keys():
+            self.finished_elsewhere[run_id] = ended[run_id]
+            self._progress.reused()
+        self.drop(self.finished_elsewhere)
+        self._read_at = time.monotonic()
 
     def _is_hopeless(self, spec: RunSpec) -> bool:
         """Return whether a run that is free has to be given up; then it has ended."""

@@ -77,8 +77,8 @@ class JobTime:
         if self.seconds is None or self.seconds > 0:
             return None
         return (
-            f"the job ends in {self.seconds + self._grace:.0f} s, and its last {self._grace:.0f} s "
-            "are for closing runs: give the jobs more time"
+            f"by the clock of this machine the job's time was up {-self.seconds:.0f} s ago: give "
+            "the jobs more time, or set the clock"
         )
 
     def signalled(self) -> None:
