@@ -99,8 +99,10 @@ class SubmittingHooks(SubmittingBase):
         first = self.submit(self.request(2, wait=_LONG))
         second = self.submit(self.request(2, first=2, wait=_LONG))
         assert not set(first) & set(second), "two submissions have jobs of the same id"
+        self.wait_begun(0)
         self.cancel(first)
         self.wait_gone(first)
+        time.sleep(0.5)
         states = self.states(second)
         assert GONE not in states.values(), f"jobs that nobody has cancelled are gone: {states}"
 
