@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ztxexp_testing._submitting_hooks import SubmittingHooks
+from ztxexp_testing._submitting_launches import SubmittingLaunches
 
 __all__ = ["SubmittingSuite"]
 
 
-class SubmittingSuite(SubmittingHooks):
+class SubmittingSuite(SubmittingHooks, SubmittingLaunches):
     """Promises of an executor that submits jobs, each a test; inherit it as ``ExecutorSuite``.
 
     Set ``name``, and ``plugin`` where the executor is not installed. What it cannot do is declared
