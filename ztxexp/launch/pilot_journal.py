@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ztxexp.results.journals import fields_of
 from ztxexp.results.submissions import Submission, state_path
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RunOutcome
@@ -19,8 +19,6 @@ from ztxexp_core.store.jobs import Job
 from ztxexp_core.store.lines import JsonlWriter
 
 _log = logging.getLogger("ztxexp")
-
-_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOutcome)}
 
 
 class Journal:
@@ -90,33 +88,3 @@ class Journal:
             if not self._warned:
                 self._warned = True
                 _log.warning("the journal of this job cannot be written: %s", exc)
-
-
-def fields_of(outcome: RunOutcome) -> dict[str, Any]:
-    """Return the fields of an outcome that differ from their defaults, as JSON can hold them."""
-    fields = {name: getattr(outcome, name) for name in _DEFAULTS}
-    return {name: value for name, value in fields.items() if value != _DEFAULTS[name]}
-
-
-_TEXTS = ("run_id", "status", "error_type", "error_message", "reason", "place", "log")
-_NUMBERS = ("attempt", "exit_code", "signal", "peak_memory")
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(_TEXTS, (str,)),
-    **dict.fromkeys(_NUMBERS, (int,)),
-    "duration_sec": (int, float),
-}
-_LISTS = ("notices", "hung")
-
-
-def outcome_of(fields: Mapping[str, Any]) -> RunOutcome | None:
-    """Return the outcome that :func:`fields_of` was given; ``None`` where it is damaged."""
-    made: dict[str, Any] = {}
-    for name, value in fields.items():
-        if type(value) in _KINDS.get(name, ()):
-            made[name] = value
-        elif name in _LISTS and isinstance(value, list) and all(type(v) is str for v in value):
-            made[name] = tuple(value)
-        elif name == "lacking" and isinstance(value, list):
-            pairs = [tuple(pair) for pair in value if isinstance(pair, list) and len(pair) == 2]
-            made[name] = tuple(pair for pair in pairs if type(pair[0]) is str)
-    return RunOutcome(**made) if {"run_id", "status"} <= made.keys() else None

@@ -18,10 +18,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.journals import Journals
 from ztxexp.launch.needs import change_with_attempts, needs_of
 from ztxexp.launch.work import Work, code_folder, remove_code
 from ztxexp.results.jobs import ALIVE, states_of
+from ztxexp.results.journals import Journals
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.submissions import SIGNAL, TIME, Submission, read_submissions, remove_plan
 from ztxexp.text.format import plural

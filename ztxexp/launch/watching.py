@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.journals import Elsewhere, Pilot
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.submitting import Batch, number_of_jobs
 from ztxexp.launch.work import remove_code
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
 from ztxexp.results.jobs import ask_engine
+from ztxexp.results.journals import Elsewhere, Pilot
 from ztxexp.results.submissions import SIGNAL, TIME, state_path
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError

@@ -20,11 +20,12 @@ from reading import python, strict
 
 from ztxexp import ExperimentPipeline
 from ztxexp.launch.pilot import gpu_slots, rotated
-from ztxexp.launch.pilot_journal import Journal, fields_of, outcome_of
+from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import Limits, PilotQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
+from ztxexp.results.journals import fields_of, outcome_of
 from ztxexp_core import RunOutcome, RunSpec
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import TrackerSpec

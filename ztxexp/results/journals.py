@@ -1,20 +1,21 @@
-"""What pilots have noted since the last look: :class:`Journals`."""
+"""What pilots note in their journals, read again and again: :class:`Journals`."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.launch.pilot_journal import outcome_of
 from ztxexp.results.submissions import is_journal, job_and_start
 from ztxexp_core.records import NOT_BEGUN, RunOutcome, was_cut_short
 from ztxexp_core.store.lines import whole_lines
 
 _OPENED_EVERY = 10  # looks: an NFS client asks its server when a file is opened
 _GIVEN_BACK = ("elsewhere", NOT_BEGUN)
+_DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOutcome)}
 
 
 @dataclass
@@ -119,3 +120,36 @@ def _end_of(row: Mapping[str, Any]) -> tuple[str, RunOutcome | Elsewhere] | None
     if known.reason in _GIVEN_BACK:  # the pilot itself tries it again, or leaves it to others
         return None
     return known.run_id, known
+
+
+# ---- outcomes as JSON ------------------------------------------------------------------------
+
+
+def fields_of(outcome: RunOutcome) -> dict[str, Any]:
+    """Return the fields of an outcome that differ from their defaults, as JSON can hold them."""
+    fields = {name: getattr(outcome, name) for name in _DEFAULTS}
+    return {name: value for name, value in fields.items() if value != _DEFAULTS[name]}
+
+
+_TEXTS = ("run_id", "status", "error_type", "error_message", "reason", "place", "log")
+_NUMBERS = ("attempt", "exit_code", "signal", "peak_memory")
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(_NUMBERS, (int,)),
+    "duration_sec": (int, float),
+}
+_LISTS = ("notices", "hung")
+
+
+def outcome_of(fields: Mapping[str, Any]) -> RunOutcome | None:
+    """Return the outcome that :func:`fields_of` was given; ``None`` where it is damaged."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        if type(value) in _KINDS.get(name, ()):
+            made[name] = value
+        elif name in _LISTS and isinstance(value, list) and all(type(v) is str for v in value):
+            made[name] = tuple(value)
+        elif name == "lacking" and isinstance(value, list):
+            pairs = [tuple(pair) for pair in value if isinstance(pair, list) and len(pair) == 2]
+            made[name] = tuple(pair for pair in pairs if type(pair[0]) is str)
+    return RunOutcome(**made) if {"run_id", "status"} <= made.keys() else None
