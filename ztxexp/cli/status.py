@@ -74,7 +74,7 @@ def _wait(reader: Any, stalled_after: float, as_json: bool) -> int:
     while status.living:
         time.sleep(_LOOK_SEC)
         status = reader.read()
-        if status.changes != changed:
+        if status.changes != changed or _only_queued(status):
             changed, since = status.changes, time.monotonic()
         elif stalled_after and time.monotonic() - since >= stalled_after and status.living:
             _print(status, as_json)
@@ -92,10 +92,17 @@ def _wait(reader: Any, stalled_after: float, as_json: bool) -> int:
     return verdict(status)
 
 
+def _only_queued(status: RootStatus) -> bool:
+    """Return whether all that is under way waits in the queue of its engine."""
+    return all(one.jobs is not None and one.jobs.only_wait for one in status.living)
+
+
 def verdict(status: RootStatus) -> int:
     """Return 0 where all is well, and 1 where something has failed, died or was not started."""
     last = status.launches[-1].record if status.launches else None
     cut_short = last is not None and (last.state == "died" or last.counts.get("not_started"))
+    if last is not None and last.detached:
+        cut_short = cut_short or status.launches[-1].not_started
     return int(bool(status.failed or cut_short))
 
 
@@ -140,6 +147,10 @@ def _as_tree(status: RootStatus) -> dict[str, Any]:
                 "waiting": one.view.waiting,
                 "lacking": dict(one.view.lacking),
                 "stopped_because": one.record.stopped_because,
+                "detached": one.record.detached,
+                "jobs": None
+                if one.jobs is None
+                else {"executor": one.jobs.executor, **one.jobs.counts},
             }
             for one in status.launches
         ],

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ztxexp.progress.status_lines import launch_line, lines, next_lines, shown_launches
+from ztxexp.progress.status_lines import job_lines, launch_line, lines, next_lines, shown_launches
 from ztxexp.progress.unfinished import short_launch
 from ztxexp.text.logs import last_lines
 from ztxexp_core.store.files import RunFiles
 
 if TYPE_CHECKING:
-    from ztxexp.progress.status import RootStatus, StatusReader
+    from ztxexp.progress.status import LaunchStatus, RootStatus, StatusReader
 
 _LOOK_SEC, _LINES_SEC = 1.0, 10.0
 _MANY, _LOG_LINES = 50, 8
@@ -40,7 +40,7 @@ def _write(reader: StatusReader) -> None:
     shown: list[str] = []
     while True:
         status = reader.read()
-        text = [launch_line(one) for one in shown_launches(status)]
+        text = [line for one in shown_launches(status) for line in _lines_of(one)]
         if text != shown:
             shown = text
             for line in lines(status) if not status.living else text:
@@ -49,6 +49,10 @@ def _write(reader: StatusReader) -> None:
         if not status.living:
             return
         time.sleep(_LINES_SEC)
+
+
+def _lines_of(launch: LaunchStatus) -> list[str]:
+    return [launch_line(launch), *job_lines(launch)]
 
 
 @dataclass
@@ -140,6 +144,8 @@ def _screen(status: RootStatus, shown: _Shown) -> Any:
         text = launch_line(launch).partition("   ")[0]
         text = text.replace(record.id, short_launch(record, records), 1)
         say(text, {"alive": "", "died": "bold red"}.get(record.state, "dim"))
+        for line in job_lines(launch):
+            say(line, "dim")
         parts.append(render(launch.view))
     at = next(
         (

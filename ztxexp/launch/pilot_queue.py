@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
-from ztxexp.launch.journals import Journals
+from ztxexp.results.journals import Journals
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress

@@ -12,6 +12,7 @@ from typing import Any
 
 from ztxexp.progress.best import Best
 from ztxexp.progress.display import View
+from ztxexp.progress.job_status import JobReader, Jobs
 from ztxexp.progress.rows import Row, RunningRows
 from ztxexp.progress.unfinished import Unfinished, launch_at, unfinished_launches
 from ztxexp.results.failure_groups import failure_kind
@@ -58,11 +59,13 @@ class LaunchStatus:
         record: what it has written when it began and ended.
         view: its counts and the runs under way.
         not_started: how many configurations it has not come to.
+        jobs: those that it has submitted; ``None`` where it has submitted none, or has ended.
     """
 
     record: LaunchRecord
     view: View
     not_started: int = 0
+    jobs: Jobs | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class StatusReader:
         self._failed: list[object] = []  # when they began
         self._best = ""
         self._short: dict[str, str] = {}  # by identity
+        self._jobs: dict[str, JobReader] = {}  # by launch
 
     def read(self, again: bool = False) -> RootStatus:
         """Return what the root says now.
@@ -133,7 +137,7 @@ class StatusReader:
             again: read all runs in any case.
         """
         records = read_launches(self._root)
-        states = {one.id: read_state(one) if one.ended_at is None else {} for one in records}
+        states = {one.id: self._state(one) for one in records}
         if again or time.monotonic() >= self._due:
             living = [states[record.id] for record in records if record.alive]
             self._read_runs(records, {name for state in living for name in _under_way(state)})
@@ -200,10 +204,23 @@ class StatusReader:
 
     # ---- launches ------------------------------------------------------------------------------
 
+    def _state(self, record: LaunchRecord) -> Mapping[str, Any]:
+        """Return how far a launch is, or was when it died."""
+        if record.ended_at is not None:
+            return {}
+        return self._jobs_of(record).state(record) if record.detached else read_state(record)
+
+    def _jobs_of(self, record: LaunchRecord) -> JobReader:
+        if record.id not in self._jobs:
+            self._jobs[record.id] = JobReader(self._root, record.id)
+        return self._jobs[record.id]
+
     def _launch(self, record: LaunchRecord, state: Mapping[str, Any]) -> LaunchStatus:
         counts = state or record.counts
         ended = sum(_count(counts, name) for name in ("succeeded", "failed", "skipped"))
         began, ends = timestamp_of(record.started_at), timestamp_of(record.ended_at)
+        if record.detached and not record.alive:
+            ends = self._jobs_of(record).last_change()
         now = time.time() if ends is None else ends
         rows: Sequence[Row] = ()
         if record.alive:
@@ -229,9 +246,12 @@ class StatusReader:
             queued=_count(state, "queued") if record.alive else 0,
         )
         missing = _count(record.counts, "not_started")
-        if record.state == DIED:
+        if record.state == DIED or (record.detached and not record.alive):
             missing = max(0, view.total - view.done - _count(state, "running"))
-        return LaunchStatus(record, view, missing)
+        has_jobs = record.jobs and record.ended_at is None
+        return LaunchStatus(
+            record, view, missing, self._jobs_of(record).jobs(record) if has_jobs else None
+        )
 
     def _rows_of(self, launch_id: str, runs: Sequence[tuple[str, float | None]]) -> tuple[Row, ...]:
         """Return what to show of runs under way, each by its folder's name and its start."""

@@ -32,6 +32,7 @@ def lines(status: RootStatus, kinds: int = _KINDS_SHOWN) -> Iterator[str]:
     yield sanitize_for_terminal(f"{total}: {counts}" if counts else total)
     for launch in shown_launches(status):
         yield launch_line(launch)
+        yield from job_lines(launch)
         yield from _rows(launch.view.rows, launch.view.running)
     if not any(launch.view.rows for launch in status.living):
         if status.running and not status.living:
@@ -57,8 +58,9 @@ def shown_launches(status: RootStatus) -> list[LaunchStatus]:
 def launch_line(launch: LaunchStatus) -> str:
     """Return where a launch is carried out, since when, and its counts."""
     record = launch.record
+    alive = "alive in its jobs, was" if record.detached else "alive,"
     where = {
-        "alive": f"alive, {record.place}",
+        "alive": f"{alive} {record.place}",
         "died": f"died, was {record.place}",
         "ended": f"ended, was {record.place}",
     }[record.state]
@@ -68,6 +70,14 @@ def launch_line(launch: LaunchStatus) -> str:
     return sanitize_for_terminal(
         f"launch {record.id}  {where}  {record.function}   {counts}{why}".replace("  None", "")
     )
+
+
+def job_lines(launch: LaunchStatus) -> Iterator[str]:
+    """Yield how the jobs of a launch are, while it is under way, and what keeps some from work."""
+    if launch.jobs is not None and launch.record.alive:
+        yield f"  {launch.jobs.text}"
+    for problem in launch.jobs.problems if launch.jobs is not None else ():
+        yield f"  {problem}"
 
 
 def _rows(rows: Sequence[Row], running: int) -> Iterator[str]:

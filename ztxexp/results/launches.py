@@ -67,6 +67,7 @@ class LaunchRecord:
         jobs: what it has submitted to be carried out without it, ``slurm:4711_3``; it is alive
             while one of them is.
         detached_at: when it left them to themselves; ``None`` where it has not.
+        detached: whether its jobs go on without it: it has left them, or its process is gone.
     """
 
     id: str
@@ -87,6 +88,7 @@ class LaunchRecord:
     stopped_because: str | None = None
     jobs: Sequence[str] = ()
     detached_at: str | None = None
+    detached: bool = False
 
     @property
     def alive(self) -> bool:
@@ -199,7 +201,8 @@ def _launch(root: str | Path, path: Path, known: dict[str, Any]) -> LaunchRecord
             plan = read_submission(Path(shared_folder(root, PLANS), name))
             if plan is not None:  # others may have added some
                 known["jobs"] = tuple(dict.fromkeys((*known["jobs"], *plan.jobs())))
-            state = ALIVE if dead is False else _state_of_jobs(plan, known["jobs"])
+            if dead is not False:
+                state, known["detached"] = _state_of_jobs(plan, known["jobs"]), True
     return LaunchRecord(name, path, state, **known)
 
 
