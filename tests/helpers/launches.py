@@ -37,7 +37,8 @@ if __name__ == "__main__":
         pipeline.retry(3, retry_on=("WorkerDied", "Exception"))
     if "plain" not in words:
         pipeline.resume()
-    pipeline.run(train, mode=mode, workers=int(workers))
+    detach = {"detach": True} if "detach" in words else {}
+    pipeline.run(train, mode=mode, workers=int(workers), **detach)
 """
 
 

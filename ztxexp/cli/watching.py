@@ -16,6 +16,7 @@ import click
 from ztxexp.progress.status_lines import job_lines, launch_line, lines, next_lines, shown_launches
 from ztxexp.progress.unfinished import short_launch
 from ztxexp.text.logs import last_lines
+from ztxexp_core.errors import StoreError
 from ztxexp_core.store.files import RunFiles
 
 if TYPE_CHECKING:
@@ -118,11 +119,15 @@ def _draw(reader: StatusReader) -> None:
 
 def _stop(status: RootStatus) -> None:
     """Ask every launch under way to stop; the display shows what becomes of that."""
+    from ztxexp.progress.cancelling import JobsOf
     from ztxexp.results.requests import STOP, ask
 
     for launch in status.living:
-        with contextlib.suppress(OSError):
-            ask(launch.record, STOP)
+        with contextlib.suppress(OSError, StoreError):
+            if launch.record.detached:
+                JobsOf(status.root, launch.record).cancel()
+            else:
+                ask(launch.record, STOP)
 
 
 def _screen(status: RootStatus, shown: _Shown) -> Any:

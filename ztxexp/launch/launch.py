@@ -275,7 +275,7 @@ def _carried_out(
         sweep = _sweep(order, queue, progress)
         if watcher is not None:
             watcher.stop = sweep.finish
-        with closing(Listener(record, sweep, interrupts, progress)):
+        with closing(Listener(record, sweep, interrupts, lambda: record.show(progress.state()))):
             _run(order, sweep, watcher, record, progress, interrupts)
     summary = sweep.summary(time.monotonic() - started, _reused(plan))
     if options.sweep is not None:

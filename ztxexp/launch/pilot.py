@@ -33,6 +33,7 @@ from ztxexp.launch.options import StopRule
 from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import DONE, TIME, Limits, PilotQueue
 from ztxexp.launch.pilot_sweep import FINISH, JobTime, PilotSweep
+from ztxexp.launch.requests import Listener
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
@@ -219,7 +220,8 @@ class Pilot:
             self._queue, self._sweep = queue, sweep
             self._signals.last_words = sweep.ask_to_end
             watch = Watch(self._journal, sweep, self._signals, self._time, self._submission.workers)
-            with closing(watch):
+            listener = Listener(self._journal, sweep, self._signals, _nothing, watch.pause)
+            with closing(watch), closing(listener):
                 try:
                     sweep.look_at_failures()
                     sweep.run(executor, workers, {})
@@ -250,7 +252,7 @@ class Watch:
         self._sweep = sweep
         self._signals = signals
         self._job_time = job_time
-        self._pause = max(_LOOK_SEC, _SHARE_SEC * pilots)
+        self.pause = max(_LOOK_SEC, _SHARE_SEC * pilots)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="ztxexp-pilot", daemon=True)
         try:
@@ -268,13 +270,17 @@ class Watch:
     def _go_on(self) -> None:
         last = self._job_time.last_moment
         at = 0.0
-        while not self._over.wait(min(self._pause, _LOOK_SEC)):
+        while not self._over.wait(min(self.pause, _LOOK_SEC)):
             if last is not None and time.time() >= last + _LOOK_SEC:
                 self._signals.ask("the time of the job is up")  # no signal has said so
             if time.monotonic() >= at:
-                at = time.monotonic() + self._pause
+                at = time.monotonic() + self.pause
                 self._journal.show(self._sweep.progress.state())
                 self._sweep.look_at_failures()
+
+
+def _nothing() -> None:
+    """Show nothing: the watch does."""
 
 
 def rotated(specs: Sequence[RunSpec], pilots: int, job: Job) -> list[RunSpec]:

@@ -27,11 +27,17 @@ class Journal:
     Args:
         submission: the plan it belongs to.
         job: the job that the pilot is.
+
+    Attributes:
+        id: its name: the job and which start of it.
+        path: beside which lies what is asked of this pilot alone.
     """
 
     def __init__(self, submission: Submission, job: Job):
         self._submission = submission
         path = submission.journal(f"{job.engine}:{job.id}", job.start)
+        self.id = path.stem
+        self.path = submission.asked / path.name  # requests lie beside it
         self._state_path = state_path(path)
         self._lines = JsonlWriter(path)
         self._state: Mapping[str, Any] | None = None
@@ -54,6 +60,10 @@ class Journal:
         """Say why the pilot has ended, and how many runs have no end, as far as it knows."""
         self._append({"end": why, "left": left})
         self._lines.close()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Answer what was asked of this pilot alone."""
+        self._append(row)
 
     def show(self, state: Mapping[str, Any]) -> None:
         """Say how far the pilot is, if that has changed."""

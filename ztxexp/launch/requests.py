@@ -10,14 +10,13 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ztxexp.launch.interrupts import Interrupts
 from ztxexp.launch.loop import Sweep
-from ztxexp.progress.progress import Progress
-from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, requests_for, take_away
 from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.store.liveness import process_is_dead, this_process
@@ -43,6 +42,21 @@ class _Stopping:
     signals: int = 0
 
 
+class Asked(Protocol):
+    """Something that can be asked: the record of a launch, or the journal of a pilot."""
+
+    @property
+    def id(self) -> str:
+        """Its name; those of requests begin with it."""
+
+    @property
+    def path(self) -> Path:
+        """Beside it lie the requests."""
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add an answer."""
+
+
 class Listener:
     """Carries out what is asked of a launch, until it is closed.
 
@@ -50,18 +64,25 @@ class Listener:
         record: of the launch; answers go there.
         sweep: what is under way.
         interrupts: end it.
-        progress: what it counts is written down for other processes.
+        show: called at each look; it may say how far the launch is.
+        pause: seconds between two looks.
 
     Example:
-        >>> with closing(Listener(record, sweep, interrupts, progress)):
+        >>> with closing(Listener(record, sweep, interrupts, lambda: None)):
         ...     sweep.run(executor, workers, settings)
     """
 
     def __init__(
-        self, record: LaunchWriter, sweep: Sweep, interrupts: Interrupts, progress: Progress
+        self,
+        record: Asked,
+        sweep: Sweep,
+        interrupts: Interrupts,
+        show: Callable[[], None],
+        pause: float = _LOOK_SEC,
     ):
         self._record = record
-        self._progress = progress
+        self._show = show
+        self._pause = pause
         self._sweep = sweep
         self._interrupts = interrupts
         self._folder, self._pid = str(Path(record.path).parent), os.getpid()
@@ -80,14 +101,14 @@ class Listener:
     def _listen(self) -> None:
         pause = _SOON_SEC
         while not self._over.wait(pause):
-            self._record.show(self._progress.state())
+            self._show()
             with contextlib.suppress(OSError):  # the next look may see it
                 for request in requests_for(self._folder, self._record.id):
                     self._carry_out(request)
             for run_id, stopping in list(self._stopping.items()):
                 with contextlib.suppress(OSError):
                     self._go_on_with(run_id, stopping)
-            pause = _SOON_SEC if self._stopping else _LOOK_SEC
+            pause = _SOON_SEC if self._stopping else self._pause
 
     def _carry_out(self, request: Request) -> None:
         if request.what == STOP_RUN:

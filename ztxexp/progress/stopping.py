@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.progress.cancelling import JobsOf, listed_jobs, pilot_of
 from ztxexp.progress.unfinished import short_launch
 from ztxexp.results.launches import LaunchRecord, parse_launch, read_launch, read_launches
 from ztxexp.results.requests import FINISH, STOP, STOP_RUN, Request, answer_to, ask, take_away
 from ztxexp.results.to_type import line_to_type
-from ztxexp.text.format import sanitize_for_terminal
+from ztxexp.text.format import plural, sanitize_for_terminal
 from ztxexp_core.errors import StoreError
 from ztxexp_core.store.liveness import this_process
 
@@ -58,12 +59,15 @@ def stop_launches(
         StoreError: a launch cannot be asked.
     """
     asked = []
+    until = time.monotonic() + timeout
     for launch in launches:
+        if launch.detached:
+            yield _stop_jobs(root, launch, after_runs, until)
+            continue
         # Open, for a launch that leaves nothing beside its runs removes its record at its end.
         with contextlib.suppress(OSError):
             fd = os.open(launch.path, os.O_RDONLY)
             asked.append((launch, _asked(launch, FINISH if after_runs else STOP), fd))
-    until = time.monotonic() + timeout
     for launch, request, fd in asked:
         try:
             yield _await_launch(root, launch, request, fd, until)
@@ -71,9 +75,37 @@ def stop_launches(
             os.close(fd)
 
 
-def _asked(launch: LaunchRecord, what: str, run_id: str = "") -> Request:
+def _stop_jobs(root: Path, launch: LaunchRecord, after_runs: bool, until: float) -> Answer:
+    """End the jobs of a launch that does not wait for them."""
     try:
-        return ask(launch, what, run_id)
+        jobs = JobsOf(root, launch)
+        if after_runs:
+            finishing = plural(jobs.finish(), "job")
+            text = f"nothing more is started; runs under way finish, in {finishing}"
+            return Answer(True, f"launch {launch.id}: {text}")
+        jobs.cancel()
+    except StoreError as exc:
+        return Answer(False, sanitize_for_terminal(f"launch {launch.id}: {exc}"))
+    living = jobs.await_end(until)
+    if living:
+        text = f"its jobs are cancelled, and have not ended yet: {listed_jobs(living)}"
+        return Answer(False, sanitize_for_terminal(f"launch {launch.id}: {text}"))
+    gone = f"{plural(len(launch.jobs), 'job')} gone"
+    stopped = f"launch {launch.id} has stopped, {gone}: {jobs.counts}"
+    return Answer(True, sanitize_for_terminal(stopped), _next(root, launch))
+
+
+def _next(root: Path, launch: LaunchRecord) -> str:
+    """Return the line that goes on with a launch."""
+    on = launch.command if launch.sweep is None else _resume(root, launch)
+    return sanitize_for_terminal(on)
+
+
+def _asked(
+    launch: LaunchRecord, what: str, run_id: str = "", folder: Path | None = None
+) -> Request:
+    try:
+        return ask(launch, what, run_id, folder)
     except OSError as exc:
         raise StoreError(f"the launch cannot be asked: {exc}") from exc
 
@@ -100,9 +132,8 @@ def _await_launch(
     ended = (
         ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items()) or "no run ended"
     )
-    on = launch.command if launch.sweep is None else _resume(root, launch)
     stopped = f"launch {launch.id} has stopped: {ended}"
-    return Answer(True, sanitize_for_terminal(stopped), sanitize_for_terminal(on))
+    return Answer(True, sanitize_for_terminal(stopped), _next(root, launch))
 
 
 def _resume(root: Path, launch: LaunchRecord) -> str:
@@ -165,7 +196,17 @@ def stop_run(
     Raises:
         StoreError: a launch cannot be asked.
     """
-    waiting = [(launch, _asked(launch, STOP_RUN, run_id)) for launch in living]
+    try:
+        pilot = pilot_of(root, run_id, living)
+    except OSError as exc:
+        raise StoreError(f"the job of the run cannot be asked: {exc}") from exc
+    if pilot is not None:
+        waiting = [(pilot[0], _asked(pilot[0], STOP_RUN, run_id, pilot[1]))]
+    else:
+        launches = [launch for launch in living if not launch.detached]
+        if not launches:
+            return Answer(False, f"run {sanitize_for_terminal(run_id)}: no job carries it out now")
+        waiting = [(launch, _asked(launch, STOP_RUN, run_id)) for launch in launches]
     until, answers = time.monotonic() + timeout, []
     shown = sanitize_for_terminal(run_id)
     while waiting and time.monotonic() < until:

@@ -76,6 +76,14 @@ def ask_engine(engine: str, ids: Sequence[str]) -> Mapping[str, str | None] | No
         return None if engine in _silent else {job: known[job][1] for job in ids}
 
 
+def ask_again(engine: str, ids: Sequence[str]) -> Mapping[str, str | None] | None:
+    """Ask an engine for jobs, whatever it has said before; as :func:`ask_engine`."""
+    with _lock:
+        for job in ids:
+            _answers.setdefault(engine, {}).pop(job, None)
+        return ask_engine(engine, ids)
+
+
 def _state(engine: str, job: str) -> str | None:
     with _lock:
         known = _answers.setdefault(engine, {})

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ztxexp.results.launches import LaunchRecord
@@ -53,15 +54,21 @@ def was_asked(stopped_because: str | None) -> bool:
     return (stopped_because or "").startswith("by `ztxexp stop")
 
 
-def ask(launch: LaunchRecord, what: str, run_id: str = "") -> Request:
+def ask(launch: LaunchRecord, what: str, run_id: str = "", folder: Path | None = None) -> Request:
     """Ask something of a launch; it answers in its record.
+
+    Args:
+        launch: the launch, or a pilot of one.
+        what: :data:`STOP`, :data:`FINISH` or :data:`STOP_RUN`.
+        run_id: the run to be stopped.
+        folder: where it looks for requests, if not beside its record.
 
     Raises:
         OSError: the root cannot be written.
     """
     me = this_process()
     token, sender = os.urandom(8).hex(), f"{me['host']}:{me['pid']}"
-    path = f"{launch.path.parent}/{launch.id}{_ASK}{token}.json"
+    path = f"{folder or launch.path.parent}/{launch.id}{_ASK}{token}.json"
     request = Request(token, what, sender, run_id, path)
     write_new(path, encode({"what": what, "sender": sender, "run_id": run_id}) + b"\n")
     return request

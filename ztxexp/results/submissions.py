@@ -28,7 +28,7 @@ from ztxexp_core.store.files import (
 from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 
 _PLAN, _JOBS, _LOGS, _FAILED = "plan.json", "jobs.jsonl", "logs", "failed"
-_CANCELLED, _FINISH = "cancelled", "finish"
+_CANCELLED, _FINISH, _ASKED = "cancelled", "finish", "asked"
 _JOURNAL, _STATE = ".jsonl", ".now.json"
 
 TIME, SIGNAL = "time", "signal"
@@ -112,6 +112,10 @@ class Submission:
         with contextlib.suppress(FileExistsError):
             (self.folder / _CANCELLED).touch()
 
+    def cancel_no_more(self) -> None:
+        """Take that back: they could not be cancelled."""
+        (self.folder / _CANCELLED).unlink(missing_ok=True)
+
     def finish(self) -> None:
         """Note that nothing more is to be started; runs under way go on."""
         with contextlib.suppress(FileExistsError):
@@ -133,6 +137,11 @@ class Submission:
     def failed(self) -> Path:
         """Folder with an empty file for each run that has failed."""
         return self.folder / _FAILED
+
+    @property
+    def asked(self) -> Path:
+        """Folder of what is asked of single pilots; made by whoever asks."""
+        return self.folder / _ASKED
 
     @property
     def cancelled(self) -> bool:
