@@ -14,8 +14,8 @@ from local_jobs import NAME, LocalJobs
 from submitted import Beside, hurry, launcher, notes, sweep, times
 
 from ztxexp.launch import watching
-from ztxexp.results.journals import Journals
 from ztxexp.results.claims import Claims
+from ztxexp.results.journals import Journals
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
