@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from ztxexp.progress.status import StatusReader
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 from ztxexp.results.summary import RunSummary
@@ -107,7 +108,7 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         again = self.launch_waiting()
         assert (again.succeeded, again.reused) == (0, _RUNS)
         self.assert_each_once()
-        assert not any(launch.alive for launch in read_launches(self.results))
+        assert not StatusReader(self.results).read().living
 
     def test_a_detached_launch_can_be_watched_and_nothing_is_submitted_twice(self) -> None:
         self.detach()

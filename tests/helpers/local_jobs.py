@@ -13,6 +13,7 @@ from pathlib import Path
 import local_jobs_engine as engine
 import psutil
 
+from ztxexp.results import jobs as asked
 from ztxexp_testing import FakeDistribution
 
 NAME = "local_jobs"
@@ -52,6 +53,7 @@ class LocalJobs:
         self._variables = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         self._plugin.__enter__()
+        asked._answers.clear()  # of another engine, whose jobs had the same ids
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -137,6 +137,13 @@ class JobReader:
             "again": again,
         }
 
+    def is_done(self) -> bool:
+        """Return whether all runs and all pilots have ended, whatever the engine has said last."""
+        self._read()
+        if self._plan is None or not self._ends.keys() >= set(self._plan.run_ids):
+            return False
+        return all(pilot.end is not None for pilot in self._pilots())
+
     def last_change(self) -> float | None:
         """Return when its jobs have noted something last, in seconds since 1970."""
         dates = []

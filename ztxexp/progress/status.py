@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ztxexp.progress.rows import Row, RunningRows
 from ztxexp.progress.unfinished import Unfinished, launch_at, unfinished_launches
 from ztxexp.results.failure_groups import failure_kind
 from ztxexp.results.index import Kind, read_all
-from ztxexp.results.launches import DIED, LaunchRecord, read_launches, read_state
+from ztxexp.results.launches import DIED, ENDED, LaunchRecord, read_launches, read_state
 from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import cut, sanitize_for_terminal
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
@@ -136,7 +136,7 @@ class StatusReader:
         Args:
             again: read all runs in any case.
         """
-        records = read_launches(self._root)
+        records = [self._as_its_jobs_say(record) for record in read_launches(self._root)]
         states = {one.id: self._state(one) for one in records}
         if again or time.monotonic() >= self._due:
             living = [states[record.id] for record in records if record.alive]
@@ -209,6 +209,12 @@ class StatusReader:
         if record.ended_at is not None:
             return {}
         return self._jobs_of(record).state(record) if record.detached else read_state(record)
+
+    def _as_its_jobs_say(self, record: LaunchRecord) -> LaunchRecord:
+        """Return a launch as ended where its jobs say so, and their engine was asked before."""
+        if record.alive and record.detached and self._jobs_of(record).is_done():
+            return replace(record, state=ENDED)
+        return record
 
     def _jobs_of(self, record: LaunchRecord) -> JobReader:
         if record.id not in self._jobs:

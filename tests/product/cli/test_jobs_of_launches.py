@@ -12,7 +12,6 @@ import pytest
 from local_jobs import NAME, LocalJobs
 
 from tests.helpers.launches import at_work, launched, records, until, ztxexp
-from ztxexp.results import jobs as asked
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
@@ -23,8 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(asked, "_answers", {})  # of the engine of another test
+def jobs(tmp_path):
     with LocalJobs(tmp_path / "engine", slots=2) as jobs:
         yield jobs
 
