@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
-from ztxexp.results.journals import Journals
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Held
+from ztxexp.results.journals import Journals
 from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
 from ztxexp_core.store.files import known_record
 from ztxexp_core.store.jobs import PENDING, RUNNING, SUSPENDED, state_of
