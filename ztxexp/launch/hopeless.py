@@ -18,7 +18,7 @@ from ztxexp_core.store.run_folder import LOST
 
 _DEATHS = 5  # of processes together with their job, one after the other
 _FULL_TIMES = 3
-_FULL = 0.7  # of a job's time
+_FULL, _LEAST_SEC = 0.7, 60.0  # of a job's time; shorter attempts say nothing
 
 
 def why_hopeless(
@@ -44,7 +44,8 @@ def why_hopeless(
         return RunOutcome.lost(spec, LOST, because=because)
     cut = list(itertools.takewhile(_had_no_time, attempts))
     longest = max((_seconds(attempt) for attempt in cut), default=0.0)
-    if len(cut) >= _FULL_TIMES and job_seconds and longest >= _FULL * job_seconds:
+    full = None if job_seconds is None else max(_FULL * job_seconds, _LEAST_SEC)
+    if len(cut) >= _FULL_TIMES and full is not None and longest >= full:
         because = (
             f"the time of its job was up in its last {len(cut)} attempts, the longest of which "
             f"took {longest:.0f} s, and nothing new in its checkpoints folder lets a further one "

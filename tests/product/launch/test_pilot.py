@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from collections import Counter
+from datetime import datetime, timezone
 
 import pilot_experiments as experiments
 import psutil
@@ -19,6 +20,7 @@ from pilots import Pilots
 from reading import python, strict
 
 from ztxexp import ExperimentPipeline
+from ztxexp.launch.hopeless import why_hopeless
 from ztxexp.launch.pilot import gpu_slots, rotated
 from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import Limits, PilotQueue
@@ -555,19 +557,64 @@ def test_a_run_that_takes_its_jobs_down_is_given_up(pilots):
 
 
 @slow
-@pytest.mark.parametrize("keeps", [False, True])
-def test_a_run_that_needs_more_time_than_a_job_has(pilots, keeps):
-    function = experiments.counting if keeps else experiments.slow
-    all_of = pilots(function, [{"i": 0, "pause": 0.7}])
+def test_a_run_that_needs_more_time_than_a_job_has_goes_on_from_its_checkpoints(pilots):
+    all_of = pilots(experiments.counting, [{"i": 0, "pause": 0.7}])
     codes = [all_of.run("1", str(start), ends=time.time() + 4.0) for start in range(4)]
     run = all_of.root.only()
-    if keeps:
-        assert run["status"] == "succeeded" and run["attempt"] > 1
-        return
-    assert codes == [75, 75, 75, 0]
-    assert (run["reason"], run["error_type"], run["attempt"]) == ("timeout", "Timeout", 3)
-    assert "give the jobs more time, or write checkpoints" in run["error_message"]
-    assert [o["error_type"] for o in all_of.outcomes()] == ["Timeout"]
+    assert run["status"] == "succeeded" and run["attempt"] > 1
+    assert codes[0] == 75 and codes[-1] == 0
+
+
+def attempts(*ends, **last):
+    """A record with an attempt for each of these ends, the last one first."""
+    rows = [
+        {"started_at": "2026-11-29T10:00:00Z", "duration_sec": seconds, "status": "failed", **more}
+        for seconds, more in ends
+    ]
+    return {**rows[0], "earlier_attempts": rows[:0:-1], **last}
+
+
+CUT = {"reason": "timeout", "error_type": "JobEnded"}
+LOST = {"reason": "lost", "error_type": "RunLost"}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (attempts(*[(3500, CUT)] * 3), "timeout"),
+        (attempts((9, CUT), (3500, CUT), (9, CUT)), "timeout"),
+        (attempts(*[(3500, CUT)] * 2), None),
+        (attempts(*[(900, CUT)] * 3), None),  # they began late
+        (attempts((3500, CUT), (3500, {"reason": "preempted"}), (3500, CUT), (3500, CUT)), None),
+        (attempts(*[(None, LOST)] * 5), "lost"),
+        (attempts(*[(None, LOST)] * 5, status="running", reason=None), "lost"),
+        (attempts(*[(None, LOST)] * 4), None),
+        (attempts(*[(None, {"reason": "preempted"})] * 9), None),
+        (attempts((1, CUT), started_at=None, earlier_attempts=["x"]), None),
+        ({"earlier_attempts": 3}, None),
+    ],
+)
+def test_which_runs_no_further_job_goes_on_with(tmp_path, record, reason):
+    spec = RunSpec("r", tmp_path / "r", {}, "")
+    outcome = why_hopeless(record, spec, 0.0, 3600.0)
+    assert (outcome and outcome.reason) == reason
+    assert why_hopeless(record, spec, time.time(), 3600.0) is None  # it began before
+    (spec.run_dir / "checkpoints").mkdir(parents=True)
+    assert bool(why_hopeless(record, spec, 0.0, 3600.0)) is bool(reason)
+    (spec.run_dir / "checkpoints" / "last").touch()
+    began = datetime(2026, 11, 29, 10, tzinfo=timezone.utc).timestamp()
+    os.utime(spec.run_dir / "checkpoints" / "last", (began + 1, began + 1))
+    assert why_hopeless(record, spec, 0.0, 3600.0) is None
+    os.utime(spec.run_dir / "checkpoints" / "last", (began - 99, began - 99))  # of an earlier one
+    assert bool(why_hopeless(record, spec, 0.0, 3600.0)) is bool(reason)
+
+
+@pytest.mark.parametrize(("job", "reason"), [(None, None), (3.0, None), (3600.0, "timeout")])
+def test_without_a_known_time_or_in_short_jobs_runs_go_on(tmp_path, job, reason):
+    seconds = 30 if job == 3.0 else 3500
+    record, spec = attempts(*[(seconds, CUT)] * 5), RunSpec("r", tmp_path / "r", {}, "")
+    outcome = why_hopeless(record, spec, 0.0, job)
+    assert (outcome and outcome.reason) == reason
 
 
 # ---- trackers ------------------------------------------------------------------------------------
