@@ -14,7 +14,7 @@ from pathlib import Path
 from local_jobs import NAME
 
 from ztxexp import ExperimentPipeline
-from ztxexp.launch import watching
+from ztxexp.launch import job_states, watching
 from ztxexp.results import jobs as asking
 
 SCRIPT = """
@@ -39,9 +39,10 @@ def hurry(put=setattr) -> None:
     """Look and ask more often than users would."""
     put(watching, "_SHORT_SEC", 0.05)
     put(watching, "_LONG_SEC", 0.1)
-    put(watching, "_ASK_SEC", 0.3)
-    put(watching, "_ASK_LONG_SEC", 0.5)
+    put(job_states, "_ASK_SEC", 0.3)
+    put(job_states, "_ASK_LONG_SEC", 0.5)
     put(watching, "_HELD_SEC", 0.3)
+    put(watching, "_STATES_SEC", 0.3)
     put(asking, "_KEPT_SEC", 0.1)
 
 

@@ -9,33 +9,22 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.detaching import detached_summary
 from ztxexp.launch.flushing import Flusher
-from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
 from ztxexp.launch.look import look_first
 from ztxexp.launch.loop import Sweep
 from ztxexp.launch.next_steps import next_steps
-from ztxexp.launch.options import (
-    LaunchOptions,
-    StopRule,
-    checked_function,
-    metadata,
-    needs_of_all,
-    resolved_trackers,
-    timeouts,
-)
+from ztxexp.launch.options import LaunchOptions, StopRule
+from ztxexp.launch.order import Order, checked
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.requests import Listener
 from ztxexp.launch.submitting import (
     Batch,
-    check_submitting,
     living_batches,
     new_batch,
     those_under_way,
@@ -44,31 +33,21 @@ from ztxexp.launch.submitting import (
 from ztxexp.launch.watching import Watcher
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
-from ztxexp.provenance.code_version import version_of
-from ztxexp.provenance.own_code import states_of
 from ztxexp.results.claims import Claims
 from ztxexp.results.history import Snapshot
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.summary import RunSummary, lacking_lines, note_other_code
 from ztxexp.results.to_type import line_to_type
-from ztxexp.targets import check_configs
 from ztxexp.text.labels import differing_keys, label
 from ztxexp_core.pickling import refuse_while_loading
-from ztxexp_core.plugins import registry
-from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import RunSpec
-from ztxexp_core.run.distant import mark_root
-from ztxexp_core.run.launch import ExperimentFn, Launch, RetryRule
-from ztxexp_core.run.place import Place, present_place
-from ztxexp_core.run.run import RunOne
-from ztxexp_core.run.settings import captured_settings
+from ztxexp_core.run.launch import ExperimentFn, RetryRule
 from ztxexp_core.run.surroundings import working_folder
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
 from ztxexp_core.store.liveness import beating, remove_old, stamp
 from ztxexp_core.store.run_folder import (
     close_dead_run,
     new_run_id,
-    prepare_root,
     remove_old_staging,
 )
 
@@ -92,7 +71,7 @@ def launch(
         ValueError, TypeError, ZtxexpError: as :meth:`ExpRunner.run`.
     """
     refuse_while_loading()
-    order = _checked(plan, results_root, function, options)
+    order = checked(plan, results_root, function, options)
     reused, started = _reused(plan), time.monotonic()
     slots, root, executor = order.slots, order.root, order.executor
     with (
@@ -128,91 +107,7 @@ def launch(
     return summary
 
 
-# ---- what was asked for --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Order:
-    """A launch of which everything has been checked.
-
-    Attributes:
-        plan: what is to be run.
-        options: what was asked for.
-        root: the results root, absolute.
-        executor: carries out the runs.
-        settings: of the executor.
-        slots: GPUs; ``None`` where none were asked for.
-        workers: how many runs at a time; how many jobs where jobs are submitted.
-        here: trackers that are called in this process, with their labels.
-        shared: what all runs share.
-        run_one: carries out one run.
-        limits: time limit of each run.
-        needs: what each run needs.
-    """
-
-    plan: Plan
-    options: LaunchOptions
-    root: Path
-    executor: Plugin
-    settings: Mapping[str, Any]
-    slots: GpuSlots | None
-    workers: int
-    here: Any
-    shared: Launch
-    run_one: RunOne
-    limits: Sequence[float | None]
-    needs: Sequence[Mapping[str, float]]
-
-
-def _checked(
-    plan: Plan, results_root: Path, function: ExperimentFn | None, options: LaunchOptions
-) -> _Order:
-    function = checked_function(function)
-    executor = registry.executors().load(options.mode)
-    options.check(executor)
-    slots = options.gpu_slots()
-    workers = options.worker_count(slots, executor)
-    settings = options.executor_settings(executor)
-    live, here, tracker_specs = resolved_trackers(executor, options)
-    check_submitting(executor, options.detach, here)
-    root, to_run = prepare_root(results_root), plan.to_run
-    own_process = "in_process" not in executor.supports
-    is_distant = executor.submits or "distant" in executor.supports
-    code = plan.code or version_of(function)
-    shared = Launch(
-        function,
-        metadata(options, function, root if to_run else None, code),
-        options.retry_rule(),
-        tracker_specs,
-        live,
-        own_process=own_process,
-        tracker_timeout=float(options.tracker_timeout),
-        settings=captured_settings() if own_process else {},
-        initializer=options.initializer,
-        workdir=options.workdir,
-        code_files=states_of(code.files),
-        place=present_place(options.pass_env) if own_process else Place(),
-        mark=mark_root(root) if to_run and is_distant else "",
-    )
-    check_configs(function, [item.config for item in to_run])
-    limits, needs = timeouts(to_run, options), needs_of_all(to_run, options)
-    run_one = RunOne(shared)
-    if own_process and to_run:
-        run_one.packed()  # refused now rather than in every worker
-    return _Order(
-        plan,
-        options,
-        root,
-        executor,
-        settings,
-        slots,
-        workers,
-        here,
-        shared,
-        run_one,
-        limits,
-        needs,
-    )
+# ---- before the first run ------------------------------------------------------------------------
 
 
 def _tell(plan: Plan, progress: Progress) -> None:
@@ -242,7 +137,7 @@ def tidy_root(root: Path, snapshot: Snapshot) -> list[Path]:
 
 
 def _carried_out(
-    order: _Order, snapshot: Snapshot, progress: Progress, interrupts: Interrupts, started: float
+    order: Order, snapshot: Snapshot, progress: Progress, interrupts: Interrupts, started: float
 ) -> RunSummary:
     """Run what is to be run, and sum up."""
     plan, options, root, executor = order.plan, order.options, order.root, order.executor
@@ -284,7 +179,7 @@ def _carried_out(
     return summary
 
 
-def _sweep(order: _Order, queue: RunQueue, progress: Progress) -> Sweep:
+def _sweep(order: Order, queue: RunQueue, progress: Progress) -> Sweep:
     options, submits = order.options, order.executor.submits
     return Sweep(
         queue,
@@ -297,7 +192,7 @@ def _sweep(order: _Order, queue: RunQueue, progress: Progress) -> Sweep:
     )
 
 
-def _record(order: _Order, keep: bool) -> LaunchWriter:
+def _record(order: Order, keep: bool) -> LaunchWriter:
     plan, shared = order.plan, order.shared
     return LaunchWriter(
         order.root,
@@ -314,7 +209,7 @@ def _record(order: _Order, keep: bool) -> LaunchWriter:
 
 
 def _run(
-    order: _Order,
+    order: Order,
     sweep: Sweep,
     watcher: Watcher | None,
     record: LaunchWriter,
@@ -342,7 +237,7 @@ def _run(
 
 def _end_early(
     exc: BaseException,
-    order: _Order,
+    order: Order,
     sweep: Sweep,
     record: LaunchWriter,
     progress: Progress,
@@ -375,7 +270,7 @@ def _end_early(
 # ---- what is handed to the executor ------------------------------------------------------------
 
 
-def _specs(order: _Order, varying: Sequence[str]) -> list[tuple[RunSpec, PlannedRun]]:
+def _specs(order: Order, varying: Sequence[str]) -> list[tuple[RunSpec, PlannedRun]]:
     runs = []
     for planned, limit, needs in zip(order.plan.to_run, order.limits, order.needs, strict=True):
         folder = planned.folder
@@ -429,7 +324,7 @@ def _ended(runs: _Runs, keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sharing(
-    order: _Order, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]
+    order: Order, snapshot: Snapshot, runs: _Runs, keys: Mapping[str, str]
 ) -> AbstractContextManager[Claims | None]:
     """Open the claims, where the work is shared with other launches or among jobs."""
     if order.plan.snapshot is None and not order.executor.submits:
@@ -439,7 +334,7 @@ def _sharing(
 
 
 def _new_batch(
-    order: _Order,
+    order: Order,
     record: LaunchWriter,
     runs: _Runs,
     keys: Mapping[str, str],

@@ -1,7 +1,7 @@
 """Watches jobs that carry out runs: :class:`Watcher`, called as an executor is.
 
-The pilots' journals say how runs have ended, so a look costs a few calls of the file system. The
-engine is asked for the jobs in one call, twice a minute at most.
+The pilots' journals say how runs have ended, so a look costs a few calls of the file system. How
+the jobs are is asked of their engine: :mod:`ztxexp.launch.job_states`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ztxexp.launch.job_states import JobStates
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.submitting import Batch, number_of_jobs
 from ztxexp.launch.work import remove_code
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
-from ztxexp.results.jobs import ask_engine
 from ztxexp.results.journals import Elsewhere, Pilot
 from ztxexp.results.submissions import SIGNAL, TIME, state_path
 from ztxexp.text.format import plural
@@ -25,14 +25,12 @@ from ztxexp_core.errors import ExecutorError
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
 from ztxexp_core.store.files import read_record
-from ztxexp_core.store.jobs import GONE
 
 _log = logging.getLogger("ztxexp")
 
 _SHORT_SEC, _LONG_SEC = 0.2, 2.0  # between two looks at the journals
 _SHARE = 0.05  # of the time, at most, goes into looks
 _STATES_SEC = 2.0  # between two looks at what is running
-_ASK_SEC, _ASK_LONG_SEC = 30.0, 120.0  # between two questions to the engine
 _HELD_SEC = 30.0  # between two looks at what other launches have
 _CANCEL_SEC = 5.0  # what the contract of executors gives
 _END_SEC = 10.0  # for pilots that have carried out all, and may send to trackers
@@ -82,10 +80,7 @@ class Watcher:
         self._queue: RunQueue
         self._waiting: dict[str, RunSpec] = {}
         self._elsewhere: dict[str, tuple[Elsewhere, int]] = {}  # with how often it was looked at
-        self._answers: dict[str, str | None] = {}  # of the engine, by job
-        self._unknown: dict[str, int] = {}  # how often the engine did not know a job
-        self._ask_at = time.monotonic() + _ASK_SEC
-        self._ask_pause = _ASK_SEC
+        self._jobs = JobStates(executor.ref.name)
         self._show_at = self._held_at = 0.0
         self._moved = self._moved_before = 0
         self._in_vain = self._refused = 0
@@ -114,7 +109,7 @@ class Watcher:
                 if not self._waiting:
                     break
                 self._check_problems()
-                if self._all_gone():
+                if self._jobs.all_gone(self._batches):
                     yield from self._recorded()
                     if not self._waiting or not self._go_on():
                         return
@@ -151,14 +146,15 @@ class Watcher:
     def jobs(self) -> list[str]:
         """Return the names of the jobs that may be alive."""
         return [
-            f"{batch.plan.executor}:{job}" for batch in self._batches for job in self._alive(batch)
+            f"{batch.plan.executor}:{job}"
+            for batch in self._batches
+            for job in self._jobs.alive(batch)
         ]
 
     def _add_missing(self, batch: Batch) -> None:
         """Submit further jobs of a submission that lacks some."""
-        for job, state in (ask_engine(self.ref.name, batch.jobs) or {}).items():
-            self._answers[job] = state
-        living, left = len(self._alive(batch)), batch.left()
+        self._jobs.ask(batch.jobs)
+        living, left = len(self._jobs.alive(batch)), batch.left()
         wanted = number_of_jobs(len(left), self._workers, batch.work.runs_per_job)
         if living >= wanted:
             return
@@ -185,7 +181,7 @@ class Watcher:
                 pilot = batch.journals.last(job)
                 if pilot is not None and pilot.end != ends.get(job):
                     self._moved += pilot.end == TIME
-                    self._ask_soon()
+                    self._jobs.ask_soon()
         yield from self._ends_elsewhere()
 
     def _ends_elsewhere(self) -> Iterator[RunOutcome]:
@@ -250,42 +246,6 @@ class Watcher:
     def _pause(self, moved: bool, took: float) -> None:
         self._pause_sec = _SHORT_SEC if moved else min(1.5 * self._pause_sec, _LONG_SEC)
         time.sleep(max(self._pause_sec, took / _SHARE - took))
-
-    # ---- how the jobs are ----------------------------------------------------------------------
-
-    def _alive(self, batch: Batch) -> list[str]:
-        """Return the jobs of a submission that are not known to be over."""
-        gone = self._is_gone
-        return [job for job in batch.jobs if batch.may_start(job) and not gone(batch, job)]
-
-    def _is_gone(self, batch: Batch, job: str) -> bool:
-        return self._answers.get(job) == GONE or job in batch.dismissed
-
-    def _all_gone(self) -> bool:
-        alive = [job for batch in self._batches for job in self._alive(batch)]
-        if alive and time.monotonic() >= self._ask_at:
-            self._ask(alive)
-            alive = [job for batch in self._batches for job in self._alive(batch)]
-        return not alive
-
-    def _ask_soon(self) -> None:
-        self._ask_at -= self._ask_pause - _ASK_SEC
-        self._ask_pause = _ASK_SEC
-
-    def _ask(self, jobs: Sequence[str]) -> None:
-        """Ask the engine for all jobs in one call."""
-        answers = ask_engine(self.ref.name, jobs)
-        changed = False
-        for job, state in (answers or {}).items():
-            if state is None:
-                self._unknown[job] = self._unknown.get(job, 0) + 1
-                state = GONE if self._unknown[job] > 1 else self._answers.get(job)
-            else:
-                self._unknown.pop(job, None)
-            changed = changed or state != self._answers.get(job)
-            self._answers[job] = state
-        self._ask_pause = _ASK_SEC if changed else min(2 * self._ask_pause, _ASK_LONG_SEC)
-        self._ask_at = time.monotonic() + self._ask_pause
 
     # ---- when all are gone ---------------------------------------------------------------------
 
@@ -363,7 +323,7 @@ class Watcher:
             runs = [spec for run_id, spec in batch.specs.items() if run_id in free]
             if runs:
                 self._submit(batch, runs, 1 if self._found_nothing_free() else self._workers)
-        self._ask_at, self._ask_pause = time.monotonic() + _ASK_SEC, _ASK_SEC
+        self._jobs.ask_later()
 
     def _submit(self, batch: Batch, runs: Sequence[RunSpec], workers: int) -> None:
         """Submit further jobs; an engine that takes none is asked again later.
@@ -401,7 +361,7 @@ class Watcher:
         """Cancel the jobs that have not begun."""
         jobs = []
         for batch in batches:
-            pilots = {job: batch.journals.last(job) for job in self._alive(batch)}
+            pilots = {job: batch.journals.last(job) for job in self._jobs.alive(batch)}
             idle = [job for job, pilot in pilots.items() if pilot is None or pilot.end is not None]
             batch.dismissed.update(idle)
             jobs += idle
@@ -416,12 +376,12 @@ class Watcher:
         self._dismiss(done)
         self._await(done, _END_SEC)
         for batch in done:
-            if not self._alive(batch):
+            if not self._jobs.alive(batch):
                 remove_code(Path(batch.plan.code), batch.plan.id)
 
     def cancel(self) -> None:
         """Cancel all jobs, and wait a little for the ends of their pilots."""
-        jobs = [job for batch in self._batches for job in self._alive(batch)]
+        jobs = [job for batch in self._batches for job in self._jobs.alive(batch)]
         if self._cancelled or not jobs:
             return
         self._cancelled = True
@@ -448,7 +408,7 @@ class Watcher:
             for batch in batches:
                 for run_id, _ in batch.journals.news():
                     batch.ended.add(run_id)
-                pilots = [batch.journals.last(job) for job in self._alive(batch)]
+                pilots = [batch.journals.last(job) for job in self._jobs.alive(batch)]
                 at_work = at_work or any(p is not None and p.end is None for p in pilots)
             if not at_work:
                 return

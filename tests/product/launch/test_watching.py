@@ -13,7 +13,7 @@ from launches import until
 from local_jobs import NAME, LocalJobs
 from submitted import Beside, hurry, launcher, notes, sweep, times
 
-from ztxexp.launch import watching
+from ztxexp.launch import job_states
 from ztxexp.results.claims import Claims
 from ztxexp.results.journals import Journals
 from ztxexp.results.launches import read_launches
@@ -140,7 +140,7 @@ def test_an_engine_that_does_not_answer_is_asked_again(jobs, root, caplog):
 
 
 def test_the_engine_is_not_asked_while_journals_say_all(jobs, root, monkeypatch):
-    monkeypatch.setattr(watching, "_ASK_SEC", 30.0)
+    monkeypatch.setattr(job_states, "_ASK_SEC", 30.0)
     assert run(root, experiments.slow, 6, values={"seconds": 0.2}).succeeded == 6
     assert jobs.calls("jobs") == []
 
@@ -167,7 +167,7 @@ def test_runs_of_another_launch_are_waited_for(jobs, root):
 
 def test_progress_tells_queued_from_running(jobs, root):
     jobs.slots(1)
-    launch = lambda: run(root, experiments.slow, 5, workers=1, values={"seconds": 2})  # noqa: E731
+    launch = lambda: run(root, experiments.slow, 5, workers=1, values={"seconds": 30})  # noqa: E731
     with Beside(launch):
 
         def state():

@@ -1,0 +1,74 @@
+"""Which jobs of a launch are not over, by what they say and what their engine does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ztxexp.launch.submitting import Batch
+from ztxexp.results.jobs import ask_engine
+from ztxexp_core.store.jobs import GONE
+
+_ASK_SEC, _ASK_LONG_SEC = 30.0, 120.0  # between two questions to the engine
+_TIMES_UNKNOWN = 2  # then a job is gone that the engine does not know
+
+
+class JobStates:
+    """How the jobs of some submissions are; the engine is asked for all in one call.
+
+    That is done twice a minute at most, and less often while nothing changes. A job whose pilot has
+    ended by itself is over, whatever the engine says.
+
+    Args:
+        engine: name of the executor.
+    """
+
+    def __init__(self, engine: str):
+        self._engine = engine
+        self._answers: dict[str, str | None] = {}  # by job
+        self._unknown: dict[str, int] = {}  # how often the engine did not know a job
+        self._pause = _ASK_SEC
+        self._ask_at = time.monotonic() + _ASK_SEC
+
+    def alive(self, batch: Batch) -> list[str]:
+        """Return the jobs of a submission that are not known to be over."""
+        return [
+            job
+            for job in batch.jobs
+            if batch.may_start(job)
+            and self._answers.get(job) != GONE
+            and job not in batch.dismissed
+        ]
+
+    def all_gone(self, batches: Sequence[Batch]) -> bool:
+        """Return whether all jobs are over; the engine is asked when it is time."""
+        alive = [job for batch in batches for job in self.alive(batch)]
+        if alive and time.monotonic() >= self._ask_at:
+            self.ask(alive)
+            return not any(self.alive(batch) for batch in batches)
+        return not alive
+
+    def ask(self, jobs: Sequence[str]) -> None:
+        """Ask the engine now for all jobs, in one call."""
+        changed = False
+        for job, state in (ask_engine(self._engine, jobs) or {}).items():
+            if state is None:
+                self._unknown[job] = self._unknown.get(job, 0) + 1
+                gone = self._unknown[job] >= _TIMES_UNKNOWN
+                state = GONE if gone else self._answers.get(job)
+            else:
+                self._unknown.pop(job, None)
+            changed = changed or state != self._answers.get(job)
+            self._answers[job] = state
+        self._pause = _ASK_SEC if changed else min(2 * self._pause, _ASK_LONG_SEC)
+        self._ask_at = time.monotonic() + self._pause
+
+    def ask_soon(self) -> None:
+        """Ask as soon as that is allowed: something has changed."""
+        self._ask_at -= self._pause - _ASK_SEC
+        self._pause = _ASK_SEC
+
+    def ask_later(self) -> None:
+        """Begin anew: jobs have just been submitted."""
+        self._pause = _ASK_SEC
+        self._ask_at = time.monotonic() + _ASK_SEC
