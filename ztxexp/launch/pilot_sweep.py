@@ -139,6 +139,12 @@ class PilotSweep(Sweep):
         cut = [o for o in self.outcomes.values() if was_cut_short(o.reason, o.error_type)]
         return self.queue.left() + len(cut) + len(self.open)
 
+    def finish(self, because: str) -> None:
+        """Start nothing more; the other pilots neither."""
+        if because != FINISH:
+            self._submission.finish()
+        super().finish(because)
+
     def look_at_failures(self) -> None:
         """Start nothing more if that was asked for, or all pilots have failed too often."""
         if self._submission.finishing:

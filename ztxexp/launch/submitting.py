@@ -23,7 +23,7 @@ from ztxexp.launch.work import Work, code_folder, remove_code
 from ztxexp.results.jobs import ALIVE, states_of
 from ztxexp.results.journals import Journals
 from ztxexp.results.launches import LaunchWriter
-from ztxexp.results.submissions import SIGNAL, TIME, Submission, read_submissions, remove_plan
+from ztxexp.results.submissions import MAY_START_AGAIN, Submission, read_submissions, remove_plan
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, OptionError, PluginError
 from ztxexp_core.plugins import registry
@@ -40,7 +40,6 @@ _PROGRAM = ("-m", "ztxexp.launch.pilot")
 _OWN = ("ZTXEXP_", "PYTHONPATH")  # variables that jobs get; also those that the user names
 _OF_JOB = (JOB, "ZTXEXP_PILOT", "ZTXEXP_JOB_ENDS")
 _PLANS_KEPT = 20  # of launches that are over
-_MAY_START_AGAIN = (TIME, SIGNAL)
 
 
 def check_submitting(executor: Plugin, detach: bool, here: Sequence[tuple[str, object]]) -> None:
@@ -122,7 +121,7 @@ class Batch:
     def may_start(self, job: str) -> bool:
         """Return whether a job may still start a pilot, or has one that is at work."""
         pilot = self.journals.last(job)
-        return pilot is None or pilot.end is None or pilot.end in _MAY_START_AGAIN
+        return pilot is None or pilot.end is None or pilot.end in MAY_START_AGAIN
 
     def left(self) -> list[RunSpec]:
         """Return the runs that have no end."""

@@ -36,6 +36,7 @@ _CANCEL_SEC = 5.0  # what the contract of executors gives
 _END_SEC = 10.0  # for pilots that have carried out all, and may send to trackers
 _REFUSALS = 10  # of the engine, one after the other, to take further jobs
 _TIMES = 3  # so often jobs are submitted that come to nothing
+_FAILURES = "failures: "  # so the end of a pilot begins that has met too many
 _NOTHING_FREE = "nothing free"
 
 
@@ -180,6 +181,8 @@ class Watcher:
             for job in batch.jobs:
                 pilot = batch.journals.last(job)
                 if pilot is not None and pilot.end != ends.get(job):
+                    if pilot.end and pilot.end.startswith(_FAILURES):
+                        self.stop(pilot.end.removeprefix(_FAILURES))
                     self._moved += pilot.end == TIME
                     self._jobs.ask_soon()
         yield from self._ends_elsewhere()
@@ -259,6 +262,9 @@ class Watcher:
             return False
         if any(batch.plan.cancelled or self._ended_from_outside(batch) for batch in self._batches):
             self.stop("its jobs were cancelled from outside")
+            return False
+        if any(batch.plan.finishing for batch in self._batches):
+            self.stop("its jobs were asked to start nothing more")
             return False
         if time.monotonic() < self._held_at:
             return True

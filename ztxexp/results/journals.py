@@ -11,6 +11,7 @@ from typing import Any
 
 from ztxexp.results.submissions import is_journal, job_and_start
 from ztxexp_core.records import NOT_BEGUN, RunOutcome, was_cut_short
+from ztxexp_core.store.files import warn_once
 from ztxexp_core.store.lines import whole_lines
 
 _OPENED_EVERY = 10  # looks: an NFS client asks its server when a file is opened
@@ -69,7 +70,12 @@ class Journals:
         Runs that were cut short have not ended.
         """
         self._looks += 1
-        for name in filter(is_journal, os.listdir(self._folder)):
+        try:
+            names = os.listdir(self._folder)
+        except OSError as exc:  # a network file system may come back
+            warn_once(str(self._folder), exc.strerror or str(exc), "%s cannot be read: %s")
+            return
+        for name in filter(is_journal, names):
             if name not in self.pilots:
                 self._add(name)
             yield from self._news_of(self.pilots[name])

@@ -138,8 +138,11 @@ def read_launches(root: str | Path) -> list[LaunchRecord]:
         return []
     paths = [folder / name for name in names if not (folder / name).is_symlink()]
     known = [(path, _fields(read_jsonl(path))) for path in paths]
-    open_ones = [fields for _, fields in known if "ended_at" not in fields]
-    if jobs := [job for fields in open_ones for job in fields.get("jobs", ())]:
+    for path, fields in known:
+        if "jobs" in fields and "ended_at" not in fields:
+            fields["plan"] = read_submission(Path(shared_folder(root, PLANS), _id(path)))
+    jobs = [job for _, fields in known for job in _not_over(fields)]
+    if jobs:
         states_of(jobs)  # all in one call, not one call for each launch
     read = (_launch(root, path, fields) for path, fields in known)
     return [launch for launch in read if launch is not None]
@@ -191,24 +194,37 @@ def _fields(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _launch(root: str | Path, path: Path, known: dict[str, Any]) -> LaunchRecord | None:
     if not known:
         return None
-    name, state = path.name.removesuffix(_ENDING), ENDED
+    plan: Submission | None = known.pop("plan", None)
+    state = ENDED
     if "ended_at" not in known:
         use_engines()
         left = "detached_at" in known  # its process may do something else now
         dead = left or process_is_dead(known.get("owner"), root, [str(path)])
         state = ALIVE if dead is False else DIED
         if "jobs" in known:
-            plan = read_submission(Path(shared_folder(root, PLANS), name))
+            plan = plan or read_submission(Path(shared_folder(root, PLANS), _id(path)))
             if plan is not None:  # others may have added some
                 known["jobs"] = tuple(dict.fromkeys((*known["jobs"], *plan.jobs())))
             if dead is not False:
                 state, known["detached"] = _state_of_jobs(plan, known["jobs"]), True
-    return LaunchRecord(name, path, state, **known)
+    return LaunchRecord(_id(path), path, state, **known)
+
+
+def _id(path: Path) -> str:
+    return path.name.removesuffix(_ENDING)
+
+
+def _not_over(known: Mapping[str, Any]) -> list[str]:
+    """Return the jobs of a launch of which only their engine knows whether they are over."""
+    plan: Submission | None = known.get("plan")
+    over = plan.over_by_themselves() if plan is not None else ()
+    jobs = known.get("jobs", ()) if "ended_at" not in known else ()
+    return [job for job in jobs if job.partition(":")[2] not in over]
 
 
 def _state_of_jobs(plan: Submission | None, jobs: Sequence[str]) -> str:
     """Return the state of a launch whose own process is gone."""
-    states = states_of(jobs)
+    states = states_of(_not_over({"plan": plan, "jobs": jobs}))
     if any(state in JOBS_ALIVE for state in states.values()):
         return ALIVE
     if plan is None:

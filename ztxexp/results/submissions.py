@@ -32,6 +32,7 @@ _CANCELLED, _FINISH, _ASKED = "cancelled", "finish", "asked"
 _JOURNAL, _STATE = ".jsonl", ".now.json"
 
 TIME, SIGNAL = "time", "signal"
+MAY_START_AGAIN = (TIME, SIGNAL)
 """Why a pilot has ended whose job may be started again."""
 
 
@@ -184,6 +185,10 @@ class Submission:
                 whys = [row["end"] for row in read_jsonl(path) if isinstance(row.get("end"), str)]
                 starts[job] = start, whys[-1] if whys else None
         return {job: why for job, (_, why) in starts.items()}
+
+    def over_by_themselves(self) -> set[str]:
+        """Return the jobs, ``4711_3``, whose pilots have ended for good."""
+        return {job for job, why in self.ends().items() if why and why not in MAY_START_AGAIN}
 
     def is_done(self) -> bool:
         """Return whether pilots have said of all runs that they have ended."""

@@ -282,3 +282,11 @@ def test_journals_are_read_once_and_damage_is_no_end(tmp_path):
     assert pilot.end == "time" and list(journals.news()) == []
     assert journals.last("1_0").start == 1 and journals.last("1_1") is None
     assert os.listdir(tmp_path)
+
+
+def test_failures_in_a_row_of_one_job_end_the_work_of_all(jobs, root):
+    summary = run(root, experiments.failing, 12, workers=2, max_failures_in_a_row=2)
+    assert "in a row" in summary.stopped_because
+    assert 2 <= summary.failed < 8
+    assert summary.failed + summary.not_started == 12
+    assert read_submissions(root.path)[0].finishing
