@@ -35,7 +35,7 @@ def detached_summary(
     if watcher.has_own:
         record.detach()
     else:
-        record.end({"not_started": runs})
+        record.end({"elsewhere": runs})
     summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused, not_started=runs, jobs=watcher.jobs())
     summary.go_on_in_shell([(line_to_type(root, "status"), "how far they are")])
     return summary
