@@ -40,7 +40,9 @@ def counting(ctx):
     while step < 10:
         time.sleep(ctx.config.get("pause", 0.05))
         step += 1
-        kept.write_text(str(step))
+        new = kept.with_name("new")
+        new.write_text(str(step))
+        new.replace(kept)  # whole or not at all: it may be killed at any time
     return {"first": first}
 
 
