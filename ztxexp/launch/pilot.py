@@ -165,6 +165,9 @@ class Pilot:
         except (ZtxexpError, OSError) as exc:
             problem = text_of(exc)
             _log.error("%s", problem)
+        except Exception as exc:  # whatever modules of the user raise
+            problem = f"{type(exc).__name__}: {text_of(exc)}"
+            _log.exception("this job can carry out no run")
         why = self._why(problem)
         left = len(self._work.specs) if self._sweep is None else self._sweep.left()
         self._journal.end(why, left)

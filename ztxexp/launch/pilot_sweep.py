@@ -42,7 +42,7 @@ _SIGNALS_COME_SEC = 1.0  # a signal for all processes of a job reaches its runs 
 _NEAR_SEC = 5.0  # before the signal that says that the time is up
 _CLOSING_SEC = 8.0  # for closing the records, before the system kills what is left
 _UNKNOWN_SEC = 10.0  # how long a system waits that preempts a job
-_CANCELLED_SEC = 5.0
+_CANCELLED_SEC = 2.0  # all in all 5 s, as the contract of executors says
 _LOOK_AGAIN_SEC = 0.1
 
 
@@ -71,6 +71,11 @@ class JobTime:
                 _log.warning("%s is no time: %r", ENDS, text)
         self.seconds = None if self.last_moment is None else self.last_moment - time.time()
         self._signalled_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is to end now."""
+        return self._signalled_at is not None
 
     def problem(self) -> str | None:
         """Return why there is no time for any run; ``None`` if there is, or it is not known."""
@@ -215,6 +220,19 @@ class PilotSweep(Sweep):
         while waiting and time.monotonic() < until:
             time.sleep(_LOOK_AGAIN_SEC)
             waiting = [(spec, pid) for spec, pid in waiting if _at_work_on(spec) == pid]
+
+    def _end_retries(self) -> None:
+        """Leave runs that were to be tried again to the next job."""
+        for run_id, outcome in list(self.pending_retries.items() if self._time.ended else ()):
+            if run_id not in self.queue.finished_elsewhere and run_id not in self.open:
+                spec = self.queue.taken[run_id]
+                cut = self._interrupted(spec)
+                message = f"{cut.error_message}; it was to be tried again, for {outcome.error_type}"
+                cut = dataclasses.replace(cut, error_message=f"{message}: {outcome.error_message}")
+                self.queue.drop([run_id])
+                self.queue.under_way[run_id] = time.monotonic()
+                self._reconcile(spec, cut, retries=False)
+        super()._end_retries()
 
     def _interrupted(self, spec: RunSpec) -> RunOutcome:
         if self._submission.cancelled:

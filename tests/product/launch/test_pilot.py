@@ -482,6 +482,36 @@ def test_after_sigkill_the_next_start_goes_on_in_the_same_folder(pilots):
 
 
 @slow
+def test_a_run_that_was_to_be_tried_again_is_left_to_the_next_job(pilots):
+    retry = RetryRule(2, frozenset({"WorkerDied"}), delay=60.0)
+    all_of = pilots(experiments.dies_once, 1, launch={"retry": retry})
+    process = all_of.start("1")
+    all_of.wait_for_notes(1)
+    time.sleep(2.5)  # it waits for its next attempt
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert all_of.ended("1") == ("signal", 1) and all_of.outcomes() == []
+    run = all_of.root.only()
+    assert run["reason"] == "preempted" and "SIGKILL" in run["error_message"]
+    assert all_of.run("2") == 0
+    assert (all_of.root.only()["status"], all_of.root.only()["attempt"]) == ("succeeded", 2)
+
+
+@slow
+def test_rules_that_cannot_be_loaded_there_end_the_job(pilots, tmp_path, monkeypatch):
+    (tmp_path / "beside").mkdir()
+    module = tmp_path / "beside" / "needs_module.py"
+    module.write_text("def cores(config): return 1\n")
+    monkeypatch.syspath_prepend(tmp_path / "beside")
+    import needs_module
+
+    all_of = pilots(experiments.quick, 1, needs={"cpus": needs_module.cores})
+    module.unlink()
+    assert all_of.run() == 3
+    assert "needs_module" in all_of.ended()[0] and all_of.root.runs() == []
+
+
+@slow
 def test_a_signal_for_all_processes_of_a_job_is_no_death_of_its_runs(pilots):
     all_of = pilots(experiments.slow, 1)
     process = all_of.start()
