@@ -120,9 +120,9 @@ class Beside:
     def __exit__(self, *exc):
         self.wait()
 
-    def wait(self):
+    def wait(self, seconds=60):
         """Wait for its end; raise what it has raised."""
-        self._thread.join(60)
+        self._thread.join(seconds)
         assert not self._thread.is_alive()
         if self.error is not None:
             raise self.error
