@@ -82,7 +82,7 @@ class Watcher:
         self._waiting: dict[str, RunSpec] = {}
         self._elsewhere: dict[str, tuple[Elsewhere, int]] = {}  # with how often it was looked at
         self._jobs = JobStates(executor.ref.name)
-        self._show_at = self._held_at = 0.0
+        self._show_at = self._held_at = self._took = 0.0
         self._moved = self._moved_before = 0
         self._in_vain = self._refused = 0
         self._begun = self._finishing = self._cancelled = False
@@ -104,8 +104,7 @@ class Watcher:
         try:
             self.begin()
             while True:
-                began = time.monotonic()
-                before = self._moved
+                before, self._took = self._moved, 0.0
                 yield from self._news()
                 if not self._waiting:
                     break
@@ -116,7 +115,7 @@ class Watcher:
                         return
                 self._finish_if_stopped()
                 self._show()
-                self._pause(self._moved > before, time.monotonic() - began)
+                self._pause(self._moved > before)
             self._let_end()
         except Exception:
             raise
@@ -169,7 +168,10 @@ class Watcher:
     def _news(self) -> Iterator[RunOutcome]:
         for batch in self._batches:
             ends = {job: pilot.end for job in batch.jobs if (pilot := batch.journals.last(job))}
-            for run_id, end in batch.journals.news():
+            began = time.monotonic()
+            news = list(batch.journals.news())
+            self._took += time.monotonic() - began
+            for run_id, end in news:
                 batch.ended.add(run_id)
                 self._moved += 1
                 spec = self._waiting.get(run_id)
@@ -246,9 +248,10 @@ class Watcher:
         now = time.monotonic()
         self._show_at = now + max(_STATES_SEC, (now - began) / _SHARE)
 
-    def _pause(self, moved: bool, took: float) -> None:
+    def _pause(self, moved: bool) -> None:
+        """Wait before the next look; for long where the last one at the journals took long."""
         self._pause_sec = _SHORT_SEC if moved else min(1.5 * self._pause_sec, _LONG_SEC)
-        time.sleep(max(self._pause_sec, took / _SHARE - took))
+        time.sleep(max(self._pause_sec, self._took / _SHARE - self._took))
 
     # ---- when all are gone ---------------------------------------------------------------------
 
