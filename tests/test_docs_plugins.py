@@ -70,7 +70,7 @@ def run(lab, *command):
 
 
 def test_every_python_and_toml_snippet_names_its_file():
-    assert len(re.findall(r"^```(?:python|toml)$", PAGE, re.M)) == len(SNIPPETS) == 7
+    assert len(re.findall(r"^```(?:python|toml)$", PAGE, re.M)) == len(SNIPPETS) == 9
 
 
 def test_the_plugins_are_as_short_as_it_says():
@@ -91,10 +91,22 @@ def test_the_three_plugins_are_used_by_name_in_the_sweep_of_the_page(lab):
 
 @pytest.mark.slow
 def test_they_pass_the_suites_as_the_page_tests_them(lab):
-    done = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests")
+    files = ("tests/test_my_lab.py", "tests/test_broken.py")
+    done = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *files)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 75
     assert "failed" not in done.stdout and "error" not in done.stdout.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(os.name == "nt", reason="nohup is for POSIX")
+def test_the_executor_that_submits_jobs_passes_its_suite(lab):
+    chosen = "tests/test_my_jobs.py"
+    done = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", chosen)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 30
+    assert lines("my_lab/nohup.py") <= 50
 
 
 @pytest.mark.slow

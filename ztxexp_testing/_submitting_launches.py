@@ -154,11 +154,11 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         killed = [p for p in self.runs_begun() if _is_below(p, pilot)]
         assert len(killed) == 1
         os.kill(pilot, KILL)
+        assert not remaining(lambda: alive(killed)), "the run has outlived its pilot"
         self.let_runs_go()
         self._assert_all_done_in_the_end()
         attempts = sorted(record["attempt"] for record in self.records())
         assert attempts == [1, 1, 1, 2], "what was under way was not gone on with, in its folder"
-        assert not remaining(lambda: alive(killed)), "the run has outlived its pilot"
 
     @pytest.mark.skipif(os.name == "nt", reason="signals")
     def test_what_a_job_that_is_cancelled_from_outside_had_under_way_goes_on(self) -> None:
@@ -234,7 +234,8 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
             except psutil.Error:
                 continue
             codes = [word for word in line if any(word.startswith(code) for code in plans)]
-            if codes and _PILOT in line and process.status() != psutil.STATUS_ZOMBIE:
+            is_pilot = bool(codes) and line[1:3] == ["-m", _PILOT]  # and no shell around it
+            if is_pilot and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         return sorted(found)
 
