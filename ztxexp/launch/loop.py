@@ -15,7 +15,14 @@ from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.options import StopRule
 from ztxexp.launch.queue import RunQueue
-from ztxexp.launch.reconcile import FINAL, can_be_written, has_begun, reconcile, says
+from ztxexp.launch.reconcile import (
+    FINAL,
+    can_be_written,
+    has_begun,
+    reconcile,
+    says,
+    without_folders,
+)
 from ztxexp.progress.progress import Progress
 from ztxexp.results.failure_groups import failure_groups
 from ztxexp.results.summary import RunSummary
@@ -389,8 +396,12 @@ class Sweep:
         """Reconcile every run that the executor took but did not report."""
         broken: StoreError | KeyboardInterrupt | None = None
         self._waited_until = -math.inf
-        for run_id in list(self.queue.under_way):
-            spec = self.queue.taken[run_id]
+        left = [self.queue.taken[run_id] for run_id in self.queue.under_way]
+        absent = without_folders(left)
+        for spec in left:
+            if spec.run_id in absent:
+                self.queue.put_back(spec)
+                continue
             if not has_begun(spec):
                 discard_staged(spec.run_dir)
                 self.queue.put_back(spec)

@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from ztxexp_core.run.beginning import as_recorded
 from ztxexp_core.run.launch import DEATHS, first_record
 from ztxexp_core.run.run import RunOne
 from ztxexp_core.store.files import (
+    STAGING_PREFIX,
     RunFiles,
     is_there,
     known_record,
@@ -64,6 +65,7 @@ _SIGNALLED = ("timeout", "stopped", "preempted")
 _LINES_KEPT = 20
 _ROOM_BYTES = 65_536
 _LOOK_AGAIN_SEC = 0.05
+_LISTED_FROM = 200  # runs: then one look at the root costs less than one for each
 
 
 def reconcile(
@@ -139,6 +141,21 @@ def has_begun(spec: RunSpec) -> bool:
     except OSError:
         return True
     return record is None or not _older(record, spec)
+
+
+def without_folders(specs: Sequence[RunSpec]) -> set[str]:
+    """Return the ids of runs of which nothing is there, by one look at the root.
+
+    Of few runs it is empty: each of them is looked at itself.
+    """
+    if len(specs) < _LISTED_FROM:
+        return set()
+    try:
+        names = set(os.listdir(specs[0].run_dir.parent))
+    except OSError:
+        return set()
+    ids = {spec.run_id for spec in specs}
+    return {i for i in ids if i not in names and f"{STAGING_PREFIX}{i}" not in names}
 
 
 def says(spec: RunSpec, status: str) -> bool:

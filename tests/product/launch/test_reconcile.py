@@ -10,10 +10,12 @@ from handmade import put
 from reading import strict
 
 from ztxexp import ExpRunner, RunMetadata
-from ztxexp.launch.reconcile import has_begun, reconcile
+from ztxexp.launch import reconcile as module
+from ztxexp.launch.reconcile import has_begun, reconcile, without_folders
 from ztxexp_core import RunOutcome, RunSpec
 from ztxexp_core.run.launch import Launch
 from ztxexp_core.run.run import RunOne
+from ztxexp_core.store.files import STAGING_PREFIX
 
 LAUNCH = RunOne(Launch(experiments.score, RunMetadata(experiment_name="e", group="g")))
 WHY = "its worker could not be set up"
@@ -105,3 +107,12 @@ def test_an_end_that_the_run_itself_has_written_stands(failed):
     first = RunSpec(failed.run_id, failed.run_dir, {"i": 1}, failed.identity)
     outcome = reconcile(first, RunOutcome.lost(first, "killed", signal=9), LAUNCH, 3.0)
     assert (outcome.error_type, outcome.reason) == ("ValueError", "exception")
+
+
+def test_of_many_runs_those_without_a_folder_are_told_by_one_look(tmp_path, monkeypatch):
+    specs = [RunSpec(f"r{i}", tmp_path / f"r{i}", {}, "") for i in range(5)]
+    (tmp_path / "r1").mkdir()
+    (tmp_path / f"{STAGING_PREFIX}r2").mkdir()
+    assert without_folders(specs) == set()  # each is looked at itself
+    monkeypatch.setattr(module, "_LISTED_FROM", 5)
+    assert without_folders(specs) == {"r0", "r3", "r4"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pilot_experiments as experiments
@@ -12,6 +13,7 @@ from local_jobs import NAME, LocalJobs
 from submitted import Beside, hurry, notes, sweep, times
 
 from ztxexp import ExpRunner
+from ztxexp.launch import job_states
 from ztxexp.launch.submitting import number_of_jobs, share
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
@@ -220,3 +222,23 @@ def test_variables_that_jobs_get(jobs, root, monkeypatch):
     assert environment["ZTXEXP_RECORD_DIFF"] == "0"
     assert jobs.request(job)["name"] == "quick"
     assert Path(jobs.request(job)["log"]).parent == read_submissions(root.path)[0].logs
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_cost_the_launcher_little(jobs, root, monkeypatch):
+    """Its own time is what grows with the runs; what a launch costs at all is left out."""
+    monkeypatch.setattr(job_states, "_ASK_SEC", 30.0)
+
+    def cost(count):
+        began = time.process_time()
+        runner = ExpRunner([{"i": i} for i in range(count)], root.path)
+        assert runner.run(idle, mode=NAME, workers=2).succeeded == count
+        return time.process_time() - began
+
+    first = cost(10)
+    assert (cost(1000) - first) / 990 < 0.0005
+    assert len(jobs.calls("jobs")) <= 2
+
+
+def idle(ctx):
+    return {"i": ctx.config["i"]}
