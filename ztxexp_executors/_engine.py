@@ -8,7 +8,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec
 from ztxexp_executors.hosting import Hosted, SealedRun
@@ -16,7 +16,20 @@ from ztxexp_executors.hosting import Hosted, SealedRun
 _ASK_AGAIN_SEC = 0.5  # before a stream is asked again that had nothing to start
 _END = object()
 
-Done = Callable[["RunOutcome | str"], None]
+
+class NoOutcome(NamedTuple):
+    """A task came to no result.
+
+    Attributes:
+        because: why, in a sentence.
+        reason: ``interrupted`` where somebody has cancelled it on purpose.
+    """
+
+    because: str
+    reason: str = "lost"
+
+
+Done = Callable[["RunOutcome | NoOutcome"], None]
 
 
 class Engine(Protocol):
@@ -27,8 +40,7 @@ class Engine(Protocol):
 
         Args:
             run: the run.
-            done: to be called once, from any thread, with the outcome, or with the reason why there
-                is none.
+            done: to be called once, from any thread, with the outcome, or with why there is none.
         """
 
     def cancel(self, tasks: Iterable[Any]) -> None:
@@ -43,7 +55,7 @@ def drive(specs: Iterator[RunSpec | None], workers: int, engine: Engine) -> Iter
         workers: how many tasks at a time.
         engine: carries them out.
     """
-    ended: queue.SimpleQueue[tuple[str, RunOutcome | str]] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[tuple[str, RunOutcome | NoOutcome]] = queue.SimpleQueue()
     under_way: dict[str, tuple[RunSpec, Any]] = {}
     more, ask_at = True, -math.inf
     try:
@@ -75,7 +87,7 @@ def drive(specs: Iterator[RunSpec | None], workers: int, engine: Engine) -> Iter
                 continue
             spec, _ = under_way.pop(run_id)
             ask_at = -math.inf
-            if isinstance(outcome, str):
+            if isinstance(outcome, NoOutcome):
                 outcome = _without_outcome(spec, outcome)
             yield outcome
     finally:
@@ -83,7 +95,7 @@ def drive(specs: Iterator[RunSpec | None], workers: int, engine: Engine) -> Iter
             engine.cancel([task for _, task in under_way.values()])
 
 
-def _noting(ended: queue.SimpleQueue[tuple[str, RunOutcome | str]], run_id: str) -> Done:
+def _noting(ended: queue.SimpleQueue[tuple[str, RunOutcome | NoOutcome]], run_id: str) -> Done:
     return lambda outcome: ended.put((run_id, outcome))
 
 
@@ -98,11 +110,11 @@ def come_again(spec: RunSpec) -> RunOutcome | None:
     return RunOutcome.recorded(spec) or RunOutcome.lost(spec, "killed", because=because)
 
 
-def _without_outcome(spec: RunSpec, because: str) -> RunOutcome:
+def _without_outcome(spec: RunSpec, end: NoOutcome) -> RunOutcome:
     """Return the outcome of a task that came to no result, as its worker died or was cancelled."""
     if not _has_begun(spec):
-        return RunOutcome.not_begun(spec, because)
-    return RunOutcome.recorded(spec) or RunOutcome.lost(spec, because=because)
+        return RunOutcome.not_begun(spec, end.because)
+    return RunOutcome.recorded(spec) or RunOutcome.lost(spec, end.reason, because=end.because)
 
 
 def _has_begun(spec: RunSpec) -> bool:

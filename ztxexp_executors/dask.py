@@ -16,7 +16,7 @@ from multiprocessing import spawn
 from typing import TYPE_CHECKING, Any
 
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, RunSpec, hookimpl, importing
-from ztxexp_executors._engine import Done, come_again, drive
+from ztxexp_executors._engine import Done, NoOutcome, come_again, drive
 from ztxexp_executors.hosting import Hosted, SealedRun, host
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ supports = frozenset({"refill", "timeout", "fresh_process", "distant"})
 needs = frozenset({"cpus", "gpus", "memory", "*"})
 
 _RESOURCES = {"cpus": "CPU", "gpus": "GPU", "memory": "MEMORY"}
+_LOST_CONNECTION = "the connection to the Dask scheduler was lost"
 _CONNECT_SEC = 30.0
 _END_SEC = 4.8  # for the runs under way, when the launch ends
 
@@ -146,6 +147,8 @@ class _Dask:
         self._ending: dict[str, threading.Event] = {}
 
     def submit(self, run: SealedRun, done: Done) -> Any:
+        if self._client.status != "running":  # it would take tasks, and never tell their end
+            raise ExecutorError(_LOST_CONNECTION)
         resources = {_RESOURCES.get(name, name): n for name, n in run.spec.needs.items()}
         self._check(resources)
         future = self._client.submit(
@@ -178,6 +181,8 @@ class _Dask:
 
     def cancel(self, tasks: Iterable[Any]) -> None:
         tasks = list(tasks)
+        if self._client.status != "running":
+            return
         with contextlib.suppress(Exception):  # the scheduler is gone
             self._client.cancel(tasks, force=True)
             until = time.monotonic() + _END_SEC
@@ -192,15 +197,17 @@ class _Dask:
         """Nothing is kept on the cluster."""
 
 
-def _outcome_of(future: Any) -> RunOutcome | str:
+def _outcome_of(future: Any) -> RunOutcome | NoOutcome:
     """Return the outcome of a future that is done, or why there is none."""
     if future.cancelled():
-        return "its task was cancelled on the Dask cluster"
+        if future.client.status == "running":
+            return NoOutcome("its task was cancelled on the Dask cluster", "interrupted")
+        return NoOutcome(_LOST_CONNECTION)
     exc = future.exception()
     if exc is None:
         outcome: RunOutcome = future.result()
         return outcome
-    return f"its task has failed on the Dask cluster: {type(exc).__name__}: {exc}"
+    return NoOutcome(f"its task has failed on the Dask cluster: {type(exc).__name__}: {exc}")
 
 
 # ---- in the workers ------------------------------------------------------------------------------
@@ -215,12 +222,15 @@ def _carry_out(hosted: Hosted, run: SealedRun) -> RunOutcome:
     outcome = come_again(run.spec)
     if outcome is not None:
         return outcome
-    key, tasks = thread_state.key, get_worker().state.tasks
+    key, worker = thread_state.key, get_worker()
+    tasks = worker.state.tasks
 
     def cancelled() -> bool:
         # Also where the client, or the connection to it, has gone: the scheduler drops its keys.
+        # A worker without a scheduler closes, and waits for its tasks.
         task = tasks.get(key)
-        return task is None or task.state == "cancelled"
+        ends = worker.status.name in ("closing", "closed", "failed")
+        return ends or task is None or task.state == "cancelled"
 
     _here.add(key)
     try:

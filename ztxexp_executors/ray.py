@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ztxexp_core import ExecutorError, RunOutcome, RunSpec, hookimpl, importing
-from ztxexp_executors._engine import Done, come_again, drive
+from ztxexp_executors._engine import Done, NoOutcome, come_again, drive
 from ztxexp_executors.hosting import Hosted, SealedRun, host
 
 _log = logging.getLogger("ztxexp")
@@ -179,15 +179,22 @@ class _Ray:
                 return
 
 
-def _outcome_of(future: Any) -> RunOutcome | str:
+def _outcome_of(future: Any) -> RunOutcome | NoOutcome:
     """Return the outcome of a task that is done, or why there is none."""
     try:
         outcome: RunOutcome = future.result()
     except BaseException as exc:
-        lines = str(exc).strip().splitlines() or [""]
-        return f"its task has failed on the Ray cluster: {type(exc).__name__}: {lines[0]}"
+        # Ray makes a class for each error of a task, which is the error's class, too.
+        if "TaskCancelledError" in {each.__name__ for each in type(exc).__mro__}:
+            return NoOutcome("its task was cancelled on the Ray cluster", "interrupted")
+        cause = getattr(exc, "cause", None) or exc
+        lines = str(cause).strip().splitlines() or [""]
+        what = f"{type(cause).__name__}: {lines[0]}"
+        return NoOutcome(f"its task has failed on the Ray cluster: {what}")
     return outcome
 
 
 def _carry_out(hosted: Hosted, run: SealedRun) -> RunOutcome:
-    return come_again(run.spec) or hosted(run)
+    node = os.getppid()
+    # A worker whose node's process has died would end only after its task.
+    return come_again(run.spec) or hosted(run, lambda: os.getppid() != node)

@@ -17,6 +17,7 @@ import deadly
 import pytest
 
 from ztxexp_executors import hosting
+from ztxexp_executors._engine import NoOutcome, drive
 from ztxexp_executors.hosting import host
 from ztxexp_testing._processes import alive, remaining
 from ztxexp_testing._run_one import FakeRun, UnloadableRun, fact, pids_in
@@ -283,3 +284,28 @@ def test_starting_and_ending_children_from_many_threads_mixes_up_no_exit_code(sp
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(die, range(4))) == 4 * [[3, 3, 3]]
+
+
+class Ends:
+    """An engine whose tasks come to no result."""
+
+    def __init__(self, end):
+        self.end = end
+
+    def submit(self, run, done):
+        done(self.end)
+
+    def cancel(self, tasks): ...
+
+
+@pytest.mark.parametrize("reason", ["lost", "interrupted"])
+def test_a_task_without_result_is_given_back_or_has_ended_so(spec, reason):
+    engine = Ends(NoOutcome("its task was cancelled", reason))
+    one = spec("one")
+    (outcome,) = drive(iter([one]), 1, engine)
+    assert (outcome.reason, outcome.error_message) == ("not_begun", "its task was cancelled")
+    one.run_dir.mkdir(parents=True)
+    (one.run_dir / "run.json").write_text('{"status": "running", "attempt": 1}')
+    (outcome,) = drive(iter([one]), 1, engine)
+    assert (outcome.reason, outcome.error_message) == (reason, "its task was cancelled")
+    assert (outcome.error_type == "WorkerDied") == (reason == "lost")  # which may be tried again

@@ -7,8 +7,10 @@ import signal
 import threading
 import time
 
+import digits
 import engine_clusters
 import pytest
+from reading import Root
 
 from ztxexp import ExperimentPipeline, ExpRunner, OptionError
 from ztxexp_core import ExecutorError
@@ -18,8 +20,8 @@ from ztxexp_testing import ExecutorSuite
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a scheduler with three workers."""
-    with engine_clusters.running("dask", tmp_path_factory.mktemp("cluster")) as address:
-        yield address
+    with engine_clusters.running("dask", tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.address
 
 
 class TestDask(ExecutorSuite):
@@ -51,6 +53,11 @@ def test_needs_that_no_worker_meets_are_an_error_and_no_hang(root, cluster):
     with pytest.raises(ExecutorError, match=r'dask worker --resources "GPU=1"'):
         run(root, lambda ctx: None, [{"i": 1}], cluster, needs={"gpus": 1})
     assert root.runs() == []
+
+
+def test_the_figures_of_the_digits_are_those_of_process_pool(tmp_path, cluster):
+    there = digits.figures(Root(tmp_path / "there"), "dask", options={"address": cluster})
+    assert there == digits.figures(Root(tmp_path / "here"), "process_pool")
 
 
 def test_all_workers_are_those_of_the_cluster(root, cluster):
@@ -129,9 +136,9 @@ def test_a_task_that_is_cancelled_in_the_queue_is_given_back(root, cluster, monk
     given_back = []
     usual = _engine._without_outcome
 
-    def noted(spec, because):
-        given_back.append(because)
-        return usual(spec, because)
+    def noted(spec, end):
+        given_back.append(end.because)
+        return usual(spec, end)
 
     monkeypatch.setattr(_engine, "_without_outcome", noted)
 

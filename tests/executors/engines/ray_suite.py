@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
+import digits
 import engine_clusters
 import pytest
+from reading import Root
 
 from ztxexp import ExperimentPipeline, ExpRunner
 from ztxexp_core import ExecutorError
@@ -19,8 +21,8 @@ from ztxexp_testing import ExecutorSuite
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a cluster with two nodes of two cores."""
-    with engine_clusters.running("ray", tmp_path_factory.mktemp("cluster")) as address:
-        yield address
+    with engine_clusters.running("ray", tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.address
 
 
 class TestRay(ExecutorSuite):
@@ -46,6 +48,11 @@ def test_a_run_is_placed_where_its_needs_are_met(root, cluster):
     needs = {"cpus": 2, "memory": "100MiB", "special": 1}
     assert run(root, threads, [{"i": 1}], cluster, needs=needs).succeeded == 1
     assert ":2" in (root.only()["dir"] / "metrics.json").read_text().replace(" ", "")
+
+
+def test_the_figures_of_the_digits_are_those_of_process_pool(tmp_path, cluster):
+    there = digits.figures(Root(tmp_path / "there"), "ray", options={"address": cluster})
+    assert there == digits.figures(Root(tmp_path / "here"), "process_pool")
 
 
 def test_all_workers_are_those_of_the_cluster(root, cluster):
