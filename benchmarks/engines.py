@@ -57,34 +57,38 @@ def dask_cluster(workers: int) -> Iterator[str]:
             process.stdin.close()
 
 
-def launch(mode: str, runs: int, workers: int, options: dict[str, Any]) -> None:
-    """Make one launch below a new root."""
+def launch(
+    mode: str, runs: int, workers: int, options: dict[str, Any], profile: Any = None
+) -> tuple[float, float]:
+    """Make one launch below a new root; returns its seconds and those of this process's CPU."""
     from ztxexp import ExpRunner
 
     with tempfile.TemporaryDirectory() as root:
         runner = ExpRunner([{"i": i} for i in range(runs)], root)
-        summary = runner.run(train, mode=mode, workers=workers, options=options, progress=False)
+        cpu, wall = time.process_time(), time.perf_counter()
+        with profile or contextlib.nullcontext():
+            summary = runner.run(train, mode=mode, workers=workers, options=options, progress=False)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     assert summary.succeeded == runs, summary
+    return wall, cpu
 
 
 def measure(args: argparse.Namespace, mode: str) -> None:
     """Print the line of one mode."""
-    started = time.process_time()
     options = json.loads(args.options).get(mode, {})
+    profile = cProfile.Profile() if args.profile else None
     with contextlib.ExitStack() as stack:
         if mode == "dask" and not options:
             options = {"address": stack.enter_context(dask_cluster(args.workers))}
+        started = time.process_time()
         if mode == "ray":
             connect_to_ray(args.workers, options)
         launch(mode, 10, args.workers, options)
-        before = time.process_time()
-        wall = time.perf_counter()
-        with cProfile.Profile() if args.profile else contextlib.nullcontext() as profile:
-            launch(mode, args.runs, args.workers, options)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - before
+        started = time.process_time() - started
+        wall, cpu = launch(mode, args.runs, args.workers, options, profile)
     print(
         f"{mode:14} {args.runs:6} runs {wall:8.1f} s {1000 * cpu / args.runs:8.2f} ms CPU a run; "
-        f"start {before - started:.1f} s CPU",
+        f"start {started:.1f} s CPU",
         flush=True,
     )
     if profile:

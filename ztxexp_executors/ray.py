@@ -142,23 +142,24 @@ class _Ray:
     def __init__(self, ray: Any, hosted: Hosted):
         self._ray = ray
         self._hosted = ray.put(hosted)
-        self._checked: set[tuple[tuple[str, float], ...]] = set()
+        self._functions: dict[tuple[tuple[str, float], ...], Any] = {}  # by needs
 
     def submit(self, run: SealedRun, done: Done) -> Any:
-        needs = dict(run.spec.needs)
-        self._check(needs)
-        asked: dict[str, Any] = {_NAMES[n]: needs.pop(n) for n in tuple(needs) if n in _NAMES}
-        task = self._ray.remote(max_retries=0, resources=needs or None, **asked)(_carry_out)
-        ref = task.remote(self._hosted, run)
+        key = tuple(sorted(run.spec.needs.items()))
+        function = self._functions.get(key)
+        if function is None:  # Ray sends each one to all workers that call it
+            self._warn_of(run.spec.needs)
+            function = self._functions[key] = self._remote(dict(run.spec.needs))
+        ref = function.remote(self._hosted, run)
         ref.future().add_done_callback(lambda future: done(_outcome_of(future)))
         return ref
 
-    def _check(self, needs: Mapping[str, float]) -> None:
+    def _remote(self, needs: dict[str, float]) -> Any:
+        asked: dict[str, Any] = {_NAMES[n]: needs.pop(n) for n in tuple(needs) if n in _NAMES}
+        return self._ray.remote(max_retries=0, resources=needs or None, **asked)(_carry_out)
+
+    def _warn_of(self, needs: Mapping[str, float]) -> None:
         """Warn where no node could ever meet the needs: it may be added later."""
-        key = tuple(sorted(needs.items()))
-        if key in self._checked:
-            return
-        self._checked.add(key)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         wanted = {_OF_NODES.get(name, name): number for name, number in needs.items()}
         if not any(all(node.get(n, 0) >= number for n, number in wanted.items()) for node in nodes):
