@@ -5,24 +5,27 @@ The cluster is real, with two nodes on this machine.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import time
 
-import pilot_experiments as experiments
 import psutil
 import pytest
 import slurm_cluster
 from launches import until
-from submitted import Beside, hurry, notes, sweep, times
-
-from ztxexp.results.submissions import read_submissions
+from slurm_launches import (
+    PAUSE,
+    alone_on,
+    checked,
+    first_steps,
+    jobs_of,
+    launch,
+    pilots,
+    reasons,
+)
+from submitted import Beside, notes, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-PAUSE = {"pause": 0.7}  # ten steps of so many seconds
 
 
 @pytest.fixture(scope="module")
@@ -33,60 +36,8 @@ def cluster():
 
 @pytest.fixture(autouse=True)
 def alone(cluster, tmp_path, monkeypatch):
-    """Keep code in the folder of the test; leave no job to the next test."""
-    monkeypatch.setenv("ZTXEXP_STATE", str(tmp_path / "state"))
-    hurry(monkeypatch.setattr)
-    yield
-    subprocess.run(["scancel", "--me"], check=False)
-    living = ("-t", "pending,running,suspended,completing")
-    until(lambda: not cluster.ask("squeue", "-h", *living))
-
-
-def launch(root, function=experiments.counting, count=4, workers=2, values=None, **options):
-    settings = {"partition": "spare", **options.pop("options", {})}
-    pipeline = sweep(root.path, count, **(PAUSE if values is None else values))
-    if "retry" in options:
-        pipeline = pipeline.retry(options.pop("retry"))
-    return pipeline.run(function, mode="slurm", workers=workers, options=settings, **options)
-
-
-def jobs_of(root):
-    """The ids of the jobs of a root's only launch."""
-    (plan,) = read_submissions(root.path)
-    return [name.partition(":")[2] for name in plan.jobs()]
-
-
-def checked(root, summary, count):
-    """Check that all have succeeded, each configuration in one folder; returns the records."""
-    records = root.runs()
-    assert len(records) == len({record["config"]["i"] for record in records}) == count
-    assert {record["status"] for record in records} == {"succeeded"}
-    assert (summary.total, summary.succeeded + summary.reused) == (count, count)
-    return records
-
-
-def first_steps(records):
-    """From which step the last attempt of each run has gone on, by its number of attempts."""
-    steps = {}
-    for record in records:
-        metrics = json.loads((record["dir"] / "metrics.json").read_text())
-        steps.setdefault(record["attempt"], []).append(metrics["first"])
-    return steps
-
-
-def reasons(records):
-    return {
-        attempt["reason"] for record in records for attempt in record.get("earlier_attempts", ())
-    }
-
-
-def pilots():
-    """The processes of pilots on this machine."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "ztxexp.launch.pilot" in (process.info["cmdline"] or ()):
-            found.append(process)
-    return found
+    with alone_on(cluster, tmp_path, monkeypatch):
+        yield
 
 
 # ---- one of its processes ------------------------------------------------------------------------

@@ -25,6 +25,10 @@ def quick(ctx):
     return {"score": ctx.config["i"]}
 
 
+def empty(ctx):
+    return {"score": ctx.config["i"]}
+
+
 def slow(ctx):
     note(ctx)
     time.sleep(ctx.config.get("seconds", 60))

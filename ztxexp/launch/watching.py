@@ -6,6 +6,7 @@ the jobs are is asked of their engine: :mod:`ztxexp.launch.job_states`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ _HELD_SEC = 30.0  # between two looks at what other launches have
 _CANCEL_SEC = 5.0  # what the contract of executors gives
 _END_SEC = 10.0  # for pilots that have carried out all, and may send to trackers
 _REFUSALS = 10  # of the engine, one after the other, to take further jobs
+_LAST_CHARS = 2000
 _TIMES = 3  # so often jobs are submitted that come to nothing
 _FAILURES = "failures: "  # so the end of a pilot begins that has met too many
 _NOTHING_FREE = "nothing free"
@@ -316,6 +318,15 @@ class Watcher:
                 return True
         return False
 
+    def _last_words(self) -> str:
+        """Return the end of what the last job has printed."""
+        last: list[str] = []
+        with contextlib.suppress(OSError):
+            logs = [path for batch in self._batches for path in batch.plan.logs.iterdir()]
+            text = max(logs, key=lambda path: path.stat().st_mtime).read_text("utf-8", "replace")
+            last = [line for line in text[-_LAST_CHARS:].splitlines() if line.strip()]
+        return f", such as: {last[-1].strip()}" if last else ""
+
     def _submit_again(self, free: Sequence[str]) -> None:
         self._in_vain = 0 if self._moved > self._moved_before else self._in_vain + 1
         if self._found_nothing_free():
@@ -325,7 +336,7 @@ class Watcher:
             logs = ", ".join(str(batch.plan.logs) for batch in self._batches)
             raise ExecutorError(
                 f"jobs were submitted {_TIMES} times for what is left, and came to nothing; what "
-                f"they have printed is in {logs}"
+                f"they have printed is in {logs}{self._last_words()}"
             )
         self._progress.waiting_for(None)
         for batch in self._batches:
