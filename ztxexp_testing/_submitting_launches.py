@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -114,7 +115,7 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         self.detach()
         before = self.jobs_of_launches()
         self.wait_for(self.runs_begun, "no run began")
-        summary = self.launch_waiting(let_go_after=1.0)
+        summary = self.launch_waiting(let_go=True)
         assert summary.succeeded + summary.reused == _RUNS
         assert self.jobs_of_launches() == before, "further jobs were submitted for the same runs"
         self.assert_each_once()
@@ -138,7 +139,7 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         time.sleep(0.5)
         if self.runs_here is True:
             assert alive(self.runs_begun()), "the runs have ended with their launcher"
-        summary = self.launch_waiting(let_go_after=1.0)
+        summary = self.launch_waiting(let_go=True)
         assert summary.succeeded + summary.reused == _RUNS
         assert self.jobs_of_launches() == before, "further jobs were submitted for the same runs"
         self.assert_each_once()
@@ -206,18 +207,25 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         head = f"go, more = {str(self.go_file)!r}, {more}\n"
         return self.script(name, head + WAITS)
 
-    def launch_waiting(self, let_go_after: float | None = None) -> RunSummary:
+    def launch_waiting(self, let_go: bool = False) -> RunSummary:
         """Run the same launch in this process.
 
         Args:
-            let_go_after: so many seconds after its beginning the runs are let go.
+            let_go: let the runs go when this launch watches them.
         """
-        if let_go_after is not None:
-            timer = threading.Timer(let_go_after, self.let_runs_go)
-            self._stack.callback(timer.join)
-            timer.start()
+        if let_go:
+            before = len(read_launches(self.results))
+            thread = threading.Thread(target=self._let_go_after_launch, args=(before,))
+            thread.start()
+            self._stack.callback(thread.join)
         sweep = self.pipeline([{"i": i} for i in range(_RUNS)]).resume()
         return self.launch(sweep, _waits(str(self.go_file)))
+
+    def _let_go_after_launch(self, before: int) -> None:
+        with contextlib.suppress(AssertionError):  # the launch itself says what is wrong
+            self.wait_for(lambda: len(read_launches(self.results)) > before, "no launch came")
+            time.sleep(1.0)
+        self.let_runs_go()
 
     def detach(self) -> RunSummary:
         """Submit the same launch, without waiting."""
