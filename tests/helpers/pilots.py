@@ -13,7 +13,8 @@ from collections import Counter
 
 from reading import Root, lines, strict
 
-from ztxexp.launch.work import Work, code_folder
+from ztxexp.launch.work import Work
+from ztxexp.results.code_folders import code_folder
 from ztxexp.results.submissions import Submission
 from ztxexp_core import RunSpec
 from ztxexp_core.records import RunMetadata

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.needs import change_with_attempts, needs_of
-from ztxexp.launch.work import Work, code_folder, remove_code
+from ztxexp.launch.work import Work
+from ztxexp.results.code_folders import code_folder, remove_code
 from ztxexp.results.jobs import ALIVE, states_of
 from ztxexp.results.journals import Journals
 from ztxexp.results.launches import LaunchWriter
@@ -370,5 +371,4 @@ def tidy_plans(root: Path) -> None:
     for plan in many:
         jobs = plan.jobs()
         if jobs and all(states[job] is not None and states[job] not in ALIVE for job in jobs):
-            remove_code(Path(plan.code), plan.id)
             remove_plan(plan)

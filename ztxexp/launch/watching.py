@@ -16,9 +16,9 @@ from typing import Any
 from ztxexp.launch.job_states import JobStates
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.submitting import Batch, number_of_jobs
-from ztxexp.launch.work import remove_code
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
+from ztxexp.results.code_folders import remove_code
 from ztxexp.results.journals import Elsewhere, Pilot
 from ztxexp.results.submissions import SIGNAL, TIME, state_path
 from ztxexp.text.format import plural

@@ -10,26 +10,20 @@ run is started: there may be a hundred thousand.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.code_folders import CODE_FILE, refuse_foreign
 from ztxexp_core.errors import StoreError
 from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.records import RunSpec
 from ztxexp_core.run.distant import DistantRun
 from ztxexp_core.run.launch import RetryRule
 from ztxexp_core.store.files import write_bytes
-
-FOLDER = "ZTXEXP_STATE"
-"""Variable with the folder for code; by default ``~/.local/state/ztxexp``."""
-
-_FILE = "work.pkl"
 
 
 @dataclass(frozen=True)
@@ -91,12 +85,12 @@ class Work:
             OSError: it cannot be written.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         numbers = {_content(needs): number for number, needs in enumerate(self.groups)}
         rows = [_row(spec, numbers[_content(spec.needs)]) for spec in self.specs]
         rules = pickle_by_value((self.retry, self.needs))
         bare = dataclasses.replace(self, specs=(), retry=RetryRule(), needs=None, rules=rules)
-        write_bytes(str(folder / _FILE), pickle.dumps((bare, rows), pickle.HIGHEST_PROTOCOL))
+        write_bytes(str(folder / CODE_FILE), pickle.dumps((bare, rows), pickle.HIGHEST_PROTOCOL))
 
     @staticmethod
     def load(folder: Path, group: int | None = None) -> Work:
@@ -110,9 +104,9 @@ class Work:
             StoreError: it belongs to another user, or others can write it.
             OSError: it cannot be read.
         """
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         work: Work
-        work, rows = pickle.loads((folder / _FILE).read_bytes())
+        work, rows = pickle.loads((folder / CODE_FILE).read_bytes())
         rows = [row for row in rows if group is None or row[0] == group]
         configs = {row[2]: row[1] for row in rows}
         root, groups = work.root, work.groups
@@ -202,38 +196,3 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         return all(type(key) in _PLAIN for key in value) and all(map(_is_plain, value.values()))
     return kind in (list, tuple) and all(map(_is_plain, value))
-
-
-def code_folder(launch_id: str, given: str | None = None) -> Path:
-    """Return the folder for the code of a launch; it need not exist."""
-    base = given or os.environ.get(FOLDER) or "~/.local/state/ztxexp"
-    return Path(base).expanduser().absolute() / launch_id
-
-
-def remove_code(folder: Path, launch_id: str) -> None:
-    """Remove the code of a launch; never raises.
-
-    Args:
-        folder: as the plan names it, which somebody else may have written: nothing but files that
-            :meth:`Work.save` makes is removed, of this user's.
-        launch_id: of the launch.
-    """
-    if folder.name != launch_id or folder.is_symlink():
-        return
-    with contextlib.suppress(OSError, StoreError):
-        _refuse_foreign(folder)
-        for each in (*(path for path in folder.iterdir() if path.is_dir()), folder):
-            (each / _FILE).unlink(missing_ok=True)
-            each.rmdir()
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if not hasattr(os, "getuid"):  # Windows
-        return
-    with contextlib.suppress(FileNotFoundError):
-        status = folder.stat()
-        if status.st_uid != os.getuid() or status.st_mode & 0o022:
-            raise StoreError(
-                f"{folder} belongs to somebody else, or others can write it: what lies there is "
-                f"executed. Remove it, or set {FOLDER} to a folder of your own"
-            )

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ztxexp.results.code_folders import remove_code
+from ztxexp.results.jobs import states_of
 from ztxexp_core.store.files import (
     PLANS,
     make_folder,
@@ -25,6 +27,7 @@ from ztxexp_core.store.files import (
     utc_now,
     write_json,
 )
+from ztxexp_core.store.jobs import GONE
 from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 
 _PLAN, _JOBS, _LOGS, _FAILED = "plan.json", "jobs.jsonl", "logs", "failed"
@@ -278,5 +281,17 @@ def read_submission(folder: Path) -> Submission | None:
 
 
 def remove_plan(plan: Submission) -> None:
-    """Remove the folder of a plan; never raises."""
+    """Remove the folder of a plan, and its code; never raises."""
+    remove_code(Path(plan.code), plan.id)
     shutil.rmtree(plan.folder, ignore_errors=True)
+
+
+def dead_plans(root: Path) -> list[Submission]:
+    """Return the plans whose jobs are gone, and of whose runs none is left."""
+    dead = []
+    for plan in read_submissions(root):
+        jobs = plan.jobs()
+        has_runs = any(os.path.lexists(root / run_id) for run_id in plan.run_ids)
+        if jobs and not has_runs and set(states_of(jobs).values()) == {GONE}:
+            dead.append(plan)
+    return dead

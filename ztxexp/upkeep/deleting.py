@@ -22,6 +22,7 @@ from ztxexp.provenance.provenance import SHARED_FIELDS, SHARED_FILE
 from ztxexp.results.arguments import as_list, checked_statuses
 from ztxexp.results.direction import direction
 from ztxexp.results.selection import Selection, chosen_runs, read_runs
+from ztxexp.results.submissions import dead_plans, remove_plan
 from ztxexp.text.format import age, plural, sanitize_for_terminal, size
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import in_notebook, watched
@@ -167,6 +168,8 @@ def gc(
         report.unreferenced = {path: os.lstat(path).st_size for path in files}
         for path in [] if dry_run else files:
             _try("gc", os.unlink, path)
+        for plan in [] if dry_run else dead_plans(root):
+            remove_plan(plan)
     if report and logged:
         _log.warning("gc: %s", report.one_line())
     return report

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.jobs import use_engines
+from ztxexp.results.launches import read_launches
 from ztxexp.text.format import sanitize_for_terminal
 from ztxexp.text.report import Report, shown_path
 from ztxexp.text.terminal import watched
@@ -178,8 +179,13 @@ def may_be_running(run: dict[str, Any], folder: Path) -> bool:
 
 
 def launch_under_way(root: Path) -> bool:
-    """Return whether heartbeats show, or may show, that a process runs experiments in a root."""
+    """Return whether experiments run in a root, or are about to, as far as can be seen.
+
+    Heartbeats show, or may show, that processes run some; jobs may wait in a queue.
+    """
     folder = shared_folder(root, ALIVE)
+    if any(launch.jobs and launch.alive for launch in read_launches(root)):
+        return True
     try:
         return is_there(folder) and _youngest(folder, file_system_now(root)) <= SILENT_SEC
     except OSError:

@@ -185,7 +185,7 @@ def test_codes_and_plans_of_launches_that_are_over_are_removed(jobs, root, monke
 
 
 def test_only_what_a_launch_has_written_is_removed(jobs, root, tmp_path):
-    from ztxexp.launch.work import remove_code
+    from ztxexp.results.code_folders import remove_code
 
     kept = tmp_path / "kept"
     (kept / "sub").mkdir(parents=True)
