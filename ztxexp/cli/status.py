@@ -38,6 +38,8 @@ _LOOK_SEC = 1.0
 def command(root: Path, watch: bool, wait: bool, stalled_after: float, as_json: bool) -> int:
     """Show the launches below the results root, what runs now, and what has failed.
 
+    A launch with jobs in the queue of a cluster is under way until they are gone.
+
     With --wait the exit code is 0 where all is well, 1 where something has failed or was not
     started, 3 where nothing goes on any more. With --watch, q quits, s stops the
     launch, f shows all failures, and up, down and enter the log of a run.

@@ -29,8 +29,10 @@ if TYPE_CHECKING:  # imported when a run is named
 def command(root: Path, names: Sequence[str], after_runs: bool, timeout: float) -> int:
     """End a launch as Ctrl-C does, or one of its runs, from another terminal or host.
 
-    Runs under way end as interrupted; `ztxexp resume` goes on. A run that is stopped alone gets
-    SIGTERM, and SIGKILL 5 seconds later; it is recorded as failed with the reason "stopped".
+    Runs under way end as interrupted; `ztxexp resume` goes on. Where nobody waits for the jobs of a
+    launch, they are cancelled, and this command waits until they are gone. A run that is stopped
+    alone gets SIGTERM, and SIGKILL 5 seconds later; it is recorded as failed with the reason
+    "stopped".
 
     LAUNCH is the id of a launch, a piece of it, or its process id; without it, the one that is
     under way. RUN is a run as `ztxexp list` shows it, such as 3f2a or lr=0.01. The exit code is 1
