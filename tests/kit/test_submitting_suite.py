@@ -230,6 +230,46 @@ BAD = {
         "code == AGAIN and",
         "code and",
     ),
+    # ---- launches
+    "ends_with_its_launcher": Bad(
+        "test_a_launcher_that_is_killed_leaves_its_jobs_and_the_next_one_picks_up",
+        "the runs have ended with their launcher",
+        '"at_once": request.at_once,~while self.program.poll() is None:',
+        '"at_once": request.at_once, "launcher": os.getpid(),~'
+        "while self.program.poll() is None:\n"
+        "            if not Path(f\"/proc/{self.request['launcher']}/environ\").exists() or not"
+        " Path(f\"/proc/{self.request['launcher']}/cmdline\").read_bytes():\n"
+        "                os.killpg(self.program.pid, signal.SIGKILL)",
+        suite="patience = 30.0",
+    ),
+    "runs_outlive_the_cancelling": Bad(
+        "test_a_launcher_that_is_told_to_end_does_so_and_says_what_was_under_way[SIGINT]",
+        "runs are at work after",
+        'tell(folder, job, "cancel")',
+        "pass",
+        suite="patience, gone_sec = 40.0, 14.0",
+    ),
+    "cancels_by_force": Bad(
+        "test_what_a_job_that_is_cancelled_from_outside_had_under_way_goes_on",
+        "is not told as preempted",
+        "kill_at = time.time() + grace\n                self.program.terminate()",
+        "kill_at = time.time() + grace\n                self.program.kill()",
+        suite="patience = 30.0",
+    ),
+    "all_variables_in_launches": Bad(
+        "test_variables_that_are_not_named_do_not_go_along",
+        "the launcher's",
+        "variables = {",
+        "variables = dict(os.environ) or {",
+        suite="patience = 30.0",
+    ),
+    "submits_each_job_twice": Bad(
+        "test_more_runs_than_jobs_each_done_once",
+        "a job for each run",
+        'count = request.count\n~        ids = [f"{array}_{k}" for k in range(count)]',
+        'count = 3 * request.count\n~        ids = [f"{array}_{k}" for k in range(count)]',
+        suite="patience = 30.0",
+    ),
     # ---- not even found
     "carries_out_runs": Bad(
         FOUND,
@@ -305,7 +345,7 @@ def test_every_test_of_the_hooks_catches_something():
     from ztxexp_testing._submitting_hooks import SubmittingHooks
 
     tests = {name for name in vars(SubmittingHooks) if name.startswith("test_")}
-    assert tests == {bad.test.partition("[")[0] for bad in BAD.values()}
+    assert tests <= {bad.test.partition("[")[0] for bad in BAD.values()}
 
 
 def test_a_test_cannot_be_deleted():
