@@ -80,8 +80,9 @@ Executor (a hook implementation, group ``ztxexp.executors``)
     An executor whose jobs go on without their launcher, such as those of a batch system, has
     :func:`ztxexp_submit`, :func:`ztxexp_jobs` and :func:`ztxexp_cancel` in the place of
     ``ztxexp_execute``. Its jobs are pilots: each carries out one run after the other, as a launch
-    on one machine does. ``Options`` may have ``runs_per_job``, ``runs_at_once`` and
-    ``code_folder``, which the core reads.
+    on one machine does. ``Options`` may have ``runs_per_job``, ``runs_at_once``, ``code_folder``
+    and ``grace``, seconds before the end of a job's time at which it gets SIGTERM, which the core
+    reads.
 
     An executor that places runs on machines may have ``needs``, a set of the names in
     ``RunSpec.needs`` that it observes: ``"cpus"``, ``"gpus"``, ``"memory"``, ``"time"``; ``"*"``

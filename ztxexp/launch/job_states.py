@@ -63,6 +63,11 @@ class JobStates:
         self._pause = _ASK_SEC if changed else min(2 * self._pause, _ASK_LONG_SEC)
         self._ask_at = time.monotonic() + self._pause
 
+    def has_started(self, job: str) -> None:
+        """Note that a job has been started, perhaps once more: what was said of it is old."""
+        self._answers.pop(job, None)
+        self._unknown.pop(job, None)
+
     def ask_soon(self) -> None:
         """Ask as soon as that is allowed: something has changed."""
         self._ask_at -= self._pause - _ASK_SEC

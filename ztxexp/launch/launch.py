@@ -366,7 +366,7 @@ def _new_batch(
         tracker_timeout=float(options.tracker_timeout),
         runs_per_job=settings.get("runs_per_job"),
         runs_at_once=settings.get("runs_at_once") or 1,
-        grace=float(settings.get("grace") or 60.0),
+        grace=float(settings.get("grace", Work.grace)),
     )
     function = order.shared.metadata.function or ""
     return new_batch(record, work, order.executor, settings, function, order.workers)

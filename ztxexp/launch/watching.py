@@ -169,7 +169,7 @@ class Watcher:
 
     def _news(self) -> Iterator[RunOutcome]:
         for batch in self._batches:
-            ends = {job: pilot.end for job in batch.jobs if (pilot := batch.journals.last(job))}
+            pilots = {job: (p, p.end) for job in batch.jobs if (p := batch.journals.last(job))}
             began = time.monotonic()
             news = list(batch.journals.news())
             self._took += time.monotonic() - began
@@ -183,13 +183,20 @@ class Watcher:
                 elif spec is not None and isinstance(end, Elsewhere):
                     self._elsewhere[run_id] = end, 0
             for job in batch.jobs:
+                before, end_before = pilots.get(job, (None, None))
                 pilot = batch.journals.last(job)
-                if pilot is not None and pilot.end != ends.get(job):
-                    if pilot.end and pilot.end.startswith(_FAILURES):
-                        self.stop(pilot.end.removeprefix(_FAILURES))
-                    self._moved += pilot.end == TIME
-                    self._jobs.ask_soon()
+                if pilot is not before:
+                    self._jobs.has_started(job)
+                if pilot is not None and pilot.end != end_before:
+                    self._note_end(pilot)
         yield from self._ends_elsewhere()
+
+    def _note_end(self, pilot: Pilot) -> None:
+        """Draw conclusions from the end of a pilot."""
+        if pilot.end and pilot.end.startswith(_FAILURES):
+            self.stop(pilot.end.removeprefix(_FAILURES))
+        self._moved += pilot.end == TIME
+        self._jobs.ask_soon()
 
     def _ends_elsewhere(self) -> Iterator[RunOutcome]:
         """Count what another launch has finished, unless it was a pilot of these jobs."""

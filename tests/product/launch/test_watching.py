@@ -258,7 +258,7 @@ def test_nothing_more_is_started_after_a_request_to_finish(jobs, root, tmp_path)
     assert "not started" in output
     assert 2 <= len(times(root.path)) < 5  # perhaps one more had begun by then
     assert set(root.statuses()) == {"succeeded"}
-    assert not jobs.living()
+    jobs.wait(10)
 
 
 def test_journals_are_read_once_and_damage_is_no_end(tmp_path):
