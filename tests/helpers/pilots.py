@@ -72,7 +72,7 @@ class Pilots:
         }
         self.work = Work(
             self.root.path, self.plan.folder, tuple(self.specs), groups, keys,
-            run_one=RunOne(shared).distant(), **fields,
+            run_one=RunOne(shared).distant(), launch=shared, **fields,
         )  # fmt: skip
         self.work.save(self.code)
         self.started: list[subprocess.Popen] = []

@@ -357,6 +357,7 @@ def _new_batch(
         since=snapshot.taken_at or stamp(order.root),
         busy=_busy(runs),
         run_one=order.run_one.distant(),
+        launch=order.shared,
         retry=order.shared.retry,
         max_failures=options.max_failures,
         max_failures_in_a_row=options.max_failures_in_a_row,

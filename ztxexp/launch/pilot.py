@@ -46,6 +46,7 @@ from ztxexp_core.records import (
     RunSpec,
 )
 from ztxexp_core.run.launch import text_of
+from ztxexp_core.run.place import move_to
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
 from ztxexp_core.store.jobs import JOB, Job, job_of, this_job
 
@@ -154,17 +155,16 @@ class Pilot:
         """Look around, carry out runs, say why it ends; return the exit code."""
         problem: str | None = None
         try:
-            problem = self._time.problem() or self._work.run_one.problem(
-                str(self._work.root), prepare=False
-            )
+            problem = self._time.problem()
+            problem = problem or self._work.run_one.root_problem(str(self._work.root))
             self._journal.begin(problem)
             if problem is None:
                 self._carry_out()
         except KeyboardInterrupt:
             pass
         except (ZtxexpError, OSError) as exc:
-            problem = text_of(exc)
-            _log.error("%s", problem)
+            _log.error("%s", text_of(exc))
+            problem = in_one_line(text_of(exc))
         except Exception as exc:  # whatever modules of the user raise
             problem = f"{type(exc).__name__}: {text_of(exc)}"
             _log.exception("this job can carry out no run")
@@ -194,9 +194,10 @@ class Pilot:
     # ---- the runs ------------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
-        run_one = self._work.run_one.load(prepare=False).for_this_host()
+        move_to(self._work.launch.place)
         work = self._work = self._work.with_rules()
-        launch, root = run_one.launch, work.root
+        launch, root = work.launch, work.root
+        run_one = work.run_one.for_children(launch.metadata)
         specs = rotated(work.specs, self._submission.workers, self._job)
         executor = registry.executors().load(_EXECUTOR)
         workers = max(1, min(work.runs_at_once, len(specs)))
@@ -284,6 +285,17 @@ class Watch:
 
 def _nothing() -> None:
     """Show nothing: the watch does."""
+
+
+def in_one_line(text: str) -> str:
+    """Return the first and the last line of a message, of a traceback what was raised.
+
+    Example:
+        >>> in_one_line("it cannot be loaded:\\nTraceback ...\\nKeyError: 'x'\\nIt printed:\\n...")
+        "it cannot be loaded: KeyError: 'x'"
+    """
+    lines = [line for line in text.partition("\nIt printed:\n")[0].splitlines() if line.strip()]
+    return " ".join(dict.fromkeys((*lines[:1], *lines[-1:])))
 
 
 def rotated(specs: Sequence[RunSpec], pilots: int, job: Job) -> list[RunSpec]:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.results.code_folders import CODE_FILE, refuse_foreign
+from ztxexp_core.context import RunContext
 from ztxexp_core.errors import StoreError
 from ztxexp_core.pickling import load_by_value, pickle_by_value
-from ztxexp_core.records import RunSpec
+from ztxexp_core.records import RunMetadata, RunSpec
 from ztxexp_core.run.distant import DistantRun
-from ztxexp_core.run.launch import RetryRule
+from ztxexp_core.run.launch import Launch, RetryRule
 from ztxexp_core.store.files import write_bytes
 
 
@@ -40,7 +41,9 @@ class Work:
             ``Claims``.
         since: when the root was looked at, as for ``Claims``.
         busy: as for ``RunQueue``.
-        run_one: carries out one run; loaded when the pilot has looked around.
+        run_one: carries out one run; loaded by the processes that do.
+        launch: what the runs share. Of a loaded one without the experiment, which a pilot itself
+            does not need: it may take long to import, and much memory.
         retry: which deaths are tried again.
         max_failures: so many failed runs of all pilots end the work.
         max_failures_in_a_row: so many of one pilot end the work.
@@ -62,6 +65,7 @@ class Work:
     since: float
     busy: Mapping[str, Path]
     run_one: DistantRun
+    launch: Launch
     retry: RetryRule
     max_failures: int | None = None
     max_failures_in_a_row: int | None = None
@@ -75,7 +79,7 @@ class Work:
     configs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Of a loaded one: configurations by run id, not opened yet; those in ``specs`` are empty."""
     rules: bytes = field(default=b"", repr=False)
-    """Of a loaded one: ``retry`` and ``needs``, not opened yet."""
+    """Of a loaded one: ``launch``, ``retry`` and ``needs``, not opened yet."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that nobody else can write.
@@ -88,8 +92,14 @@ class Work:
         refuse_foreign(folder)
         numbers = {_content(needs): number for number, needs in enumerate(self.groups)}
         rows = [_row(spec, numbers[_content(spec.needs)]) for spec in self.specs]
-        rules = pickle_by_value((self.retry, self.needs))
-        bare = dataclasses.replace(self, specs=(), retry=RetryRule(), needs=None, rules=rules)
+        launch = dataclasses.replace(
+            self.launch, function=_nothing, initializer=None, settings={}, retry=RetryRule()
+        )
+        rules = pickle_by_value((launch, self.retry, self.needs))
+        none = Launch(_nothing, RunMetadata(), place=self.launch.place)
+        bare = dataclasses.replace(
+            self, specs=(), launch=none, retry=RetryRule(), needs=None, rules=rules
+        )
         write_bytes(str(folder / CODE_FILE), pickle.dumps((bare, rows), pickle.HIGHEST_PROTOCOL))
 
     @staticmethod
@@ -123,13 +133,13 @@ class Work:
         return dataclasses.replace(self.with_rules(), specs=specs, configs={}, rules=b"")
 
     def with_rules(self) -> Work:
-        """Return it with the retry rule and the needs, opened.
+        """Return it with what the runs share, the retry rule and the needs, opened.
 
         Raises:
             Exception: as raised by modules of the user.
         """
-        retry, needs = load_by_value(self.rules)
-        return dataclasses.replace(self, retry=retry, needs=needs)
+        launch, retry, needs = load_by_value(self.rules)
+        return dataclasses.replace(self, launch=launch, retry=retry, needs=needs)
 
     def with_config(self, spec: RunSpec) -> RunSpec:
         """Return a run with its configuration, opened.
@@ -146,6 +156,10 @@ class Work:
             raise StoreError(
                 f"the configuration of run {spec.run_id} cannot be loaded: {why}"
             ) from exc
+
+
+def _nothing(ctx: RunContext) -> None:
+    """Stand for the experiment where none is carried out."""
 
 
 def _content(needs: Mapping[str, float]) -> frozenset[tuple[str, float]]:

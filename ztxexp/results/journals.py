@@ -15,6 +15,8 @@ from ztxexp_core.store.files import warn_once
 from ztxexp_core.store.lines import whole_lines
 
 _OPENED_EVERY = 10  # looks: an NFS client asks its server when a file is opened
+PROBLEM = "problem: "
+"""How the last line of a pilot begins that can carry out no runs."""
 _GIVEN_BACK = ("elsewhere", NOT_BEGUN)
 _DEFAULTS = {each.name: each.default for each in dataclasses.fields(RunOutcome)}
 
@@ -114,6 +116,8 @@ def _note(pilot: Pilot, row: Mapping[str, Any]) -> None:
         pilot.problem = str(problem) if problem else None
     if isinstance(end, str):
         pilot.end = end
+        if end.startswith(PROBLEM):  # its processes could not load the experiment, say
+            pilot.problem = end.removeprefix(PROBLEM)
 
 
 def _end_of(row: Mapping[str, Any]) -> tuple[str, RunOutcome | Elsewhere] | None:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ztxexp_core.records import RunOutcome, RunSpec
+from ztxexp_core.records import RunMetadata, RunOutcome, RunSpec
 from ztxexp_core.run.launch import text_of
 from ztxexp_core.store.files import SHARED_FOLDER, make_folder, read_bytes, write_new
 
@@ -56,40 +56,60 @@ class DistantRun:
         if problem is not None:
             return RunOutcome.not_begun(spec, f"{socket.gethostname()}: {problem}")
         self._seen.add(root)
-        outcome: RunOutcome = self.load()(spec)
+        outcome: RunOutcome = self._load(*self._arguments)(spec)
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DistantRun, (self._load, self._arguments, self._mark)
 
-    def load(self, prepare: bool = True) -> Any:
-        """Return ``run_one``; the script's place is taken over first.
+    def for_children(self, metadata: RunMetadata) -> ForChildren:
+        """Return what a process holds that lets its children carry out the runs.
 
         Args:
-            prepare: whether the initializer of the launch is called, as before a run.
-
-        Raises:
-            BaseException: as raised by the user's modules, and by the initializer.
+            metadata: what the runs share.
         """
-        return self._load(*self._arguments, *(() if prepare else (False,)))
+        return ForChildren(self._load, self._arguments, metadata)
 
-    def problem(self, root: str, prepare: bool = True) -> str | None:
-        """Return why this process cannot carry out runs below a root; ``None`` if it can.
+    def problem(self, root: str) -> str | None:
+        """Return why this process cannot carry out runs below a root; ``None`` if it can."""
+        problem = self.root_problem(root)
+        if problem is not None:
+            return problem
+        try:
+            self._load(*self._arguments)
+        except (Exception, SystemExit) as exc:
+            return f"it cannot load the experiment: {type(exc).__name__}: {text_of(exc)}"
+        return None
 
-        Args:
-            root: the results root.
-            prepare: as for :meth:`load`.
-        """
+    def root_problem(self, root: str) -> str | None:
+        """Return why this process cannot use a root; ``None`` if it can. Nothing is loaded."""
         mark = _mark_seen(root, self._mark)
         if mark is None:
             return f"it does not see the results root {root}"
         if mark != self._mark:
             return f"{root} is another folder there than for the launcher"
-        try:
-            self.load(prepare)
-        except (Exception, SystemExit) as exc:
-            return f"it cannot load the experiment: {type(exc).__name__}: {text_of(exc)}"
         return None
+
+
+class ForChildren:
+    """Stands for ``run_one`` in a process whose children carry out the runs.
+
+    It imports nothing of the user's. A child loads it before its first run: where that fails, no
+    run has begun.
+
+    Attributes:
+        metadata: what the runs share.
+    """
+
+    def __init__(self, load: Any, arguments: tuple[Any, ...], metadata: RunMetadata):
+        self._load, self._arguments, self.metadata = load, arguments, metadata
+
+    def __call__(self, spec: RunSpec) -> RunOutcome:
+        outcome: RunOutcome = self._load(*self._arguments)(spec)
+        return outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._load, self._arguments
 
 
 def _mark_seen(root: str, wanted: str) -> str | None:

@@ -120,20 +120,6 @@ class RunOne:
         """Where the script runs."""
         return self._launch.place
 
-    def for_this_host(self) -> RunOne:
-        """Return what processes on this host are sent, which see the root as this one does.
-
-        They have to load it before any run begins: where they cannot, no run has failed.
-        """
-        local = RunOne(dataclasses.replace(self._launch, mark=""))
-        local._packed = self._packed
-        return local
-
-    @property
-    def launch(self) -> Launch:
-        """What the runs share."""
-        return self._launch
-
     def compare_code(self, known: Set[str]) -> None:
         """Forget the hashes of the code where files were edited before this process imported them.
 
@@ -182,9 +168,7 @@ class RunOne:
 _unpacked: dict[str, RunOne] = {}  # in a worker: the present launch, by its digest
 
 
-def _unpack_run_one(
-    digest: str, data: bytes, place: tuple[Any, ...] = (), prepare: bool = True
-) -> RunOne:
+def _unpack_run_one(digest: str, data: bytes, place: tuple[Any, ...] = ()) -> RunOne:
     run_one = _unpacked.get(digest)
     if run_one is None:
         move_to(Place(*place))
@@ -192,10 +176,8 @@ def _unpack_run_one(
         launch = load_by_value(data)[1]
         apply_settings(launch.settings)
         run_one = RunOne(launch)
-        run_one._packed = digest, data
         run_one.compare_code(known)
-        if prepare:
-            run_one.prepare()
+        run_one.prepare()
         _unpacked.clear()
         _unpacked[digest] = run_one
     return run_one

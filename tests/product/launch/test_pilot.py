@@ -116,6 +116,27 @@ def test_the_script_is_found_and_configurations_are_opened_there(pilots, tmp_pat
 
 
 @slow
+def test_the_experiment_is_imported_by_the_processes_that_carry_it_out_only(
+    pilots, tmp_path, monkeypatch
+):
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "large_module.py").write_text(
+        "import os\n"
+        "with open(os.environ['IMPORTED'], 'a') as file: file.write(f'{os.getpid()}\\n')\n"
+        "def train(ctx): return {}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "beside")
+    monkeypatch.setenv("IMPORTED", str(tmp_path / "here"))
+    import large_module
+
+    all_of = pilots(large_module.train, 3)
+    assert all_of.run(IMPORTED=str(tmp_path / "there")) == 0
+    importing = (tmp_path / "there").read_text().split()
+    assert len(importing) == 1
+    assert int(importing[0]) != all_of.journal()[0]["begin"]["pid"]
+
+
+@slow
 def test_only_runs_of_its_group(pilots, tmp_path):
     all_of = pilots(experiments.quick, 4)
     specs = tuple(
@@ -186,7 +207,10 @@ def test_a_module_that_is_missing_there(pilots, tmp_path, monkeypatch):
     all_of = pilots(gone_module.train, 2)
     module.unlink()
     assert all_of.run() == 3
-    assert "gone_module" in all_of.ended()[0]
+    why, left = all_of.ended()
+    assert why.startswith("problem: ") and why.endswith("No module named 'gone_module'")
+    assert "\n" not in why and left == 2 and all_of.root.runs() == []
+    assert "Traceback" in all_of.output()  # all of it
 
 
 @slow
