@@ -349,6 +349,7 @@ def _call(
             errors="replace",
             timeout=seconds,
             env=kept,
+            start_new_session=True,  # Ctrl-C is for the launch, which still needs the answer
         )
     except subprocess.TimeoutExpired:
         raise ExecutorError(f"{command[0]} has not answered within {seconds:g} s") from None

@@ -141,6 +141,10 @@ class LocalJobs:
         """Let the engine accept so many further jobs."""
         (self.folder / "most").write_text(str(jobs))
 
+    def be_slow(self, seconds: float) -> None:
+        """Tell the ids of new jobs later."""
+        (self.folder / "delay").write_text(str(seconds))
+
     def go_down(self) -> None:
         """Let every call of a hook fail, until :meth:`come_back`."""
         (self.folder / "down").touch()

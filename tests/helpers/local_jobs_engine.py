@@ -8,7 +8,8 @@ process that knows the folder, by the variable ``LOCAL_JOBS``, can ask.
 Files in the folder, by job: ``request.json`` what it is to do; ``lock`` held while it is not gone;
 ``now.json`` its present state; ``cancel``, ``preempt``, ``kill``, ``fail``, ``freeze`` what it is
 told by others, as empty files. ``slots`` holds how many programs run at a time, ``calls`` each call
-of a hook, ``most`` how many further jobs are taken; while ``down`` is there, every call fails.
+of a hook, ``most`` how many further jobs are taken, ``delay`` after how many seconds the ids of new
+ones are told; while ``down`` is there, every call fails.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ if __name__ != "__main__":  # the keeper knows the standard library only
         ids = [f"{array}_{k}" for k in range(count)]
         for number, job in enumerate(ids, start=request.first):
             _start_keeper(folder, job, number, request, options)
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float((folder / "delay").read_text()))
         return ids
 
     @hookimpl

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,17 +154,36 @@ class Batch:
                 count = max(1, min(request.count, most - len(new)))
                 request = dataclasses.replace(request, count=count)
             try:
-                ids = self._executor.ask("ztxexp_submit", request=request, options=self._settings)
+                ids = self._submitted(request)
             except Exception as exc:
                 if not new:
                     raise
                 _log.warning("no job for %s yet: %s", plural(len(group), "run"), exc)
                 continue
-            self._keep(list(ids or ()))
-            new += ids or ()
+            self._keep(ids)
+            new += ids
         if not new:
             raise ExecutorError("no job was submitted")
         self.last = new
+
+    def _submitted(self, request: JobRequest) -> list[str]:
+        """Submit jobs and return their ids.
+
+        In a thread, so that Ctrl-C does not come between: jobs without ids cannot be cancelled.
+        """
+        with ThreadPoolExecutor(1, "ztxexp-submit") as thread:
+            options = self._settings
+            made = thread.submit(
+                self._executor.ask, "ztxexp_submit", request=request, options=options
+            )
+            try:
+                return list(made.result() or ())
+            except Exception:
+                raise
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._keep(list(made.result() or ()))
+                raise
 
     def _keep(self, ids: Sequence[str]) -> None:
         """Note jobs: in the plan, for anybody; in the record of the launch."""

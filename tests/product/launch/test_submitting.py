@@ -53,6 +53,7 @@ def test_all_runs_are_carried_out_by_few_jobs(jobs, root):
     assert not os.path.exists(plan.code)  # nothing needs it any more
 
 
+@pytest.mark.slow
 def test_there_are_never_more_jobs_than_runs(jobs, root):
     assert run(root, count=2, workers=50).succeeded == 2
     assert len(jobs.ids()) == 2
@@ -119,6 +120,7 @@ def test_trackers_of_this_process_are_refused(jobs, root):
     assert jobs.ids() == []
 
 
+@pytest.mark.slow
 def test_a_launch_that_compares_with_nothing_runs_all_again(jobs, root):
     for _ in range(2):
         runner = ExpRunner([{"i": i} for i in range(4)], root.path)
@@ -146,6 +148,7 @@ def test_failures_are_told_and_stop_the_launch(jobs, root):
     assert record.counts == {"failed": 2, "not_started": 4}
 
 
+@pytest.mark.slow
 def test_a_death_is_tried_again_by_the_job_and_told_once(jobs, root):
     pipeline = sweep(root.path, 2).retry(2, retry_on=("WorkerDied",))
     summary = pipeline.run(experiments.dies_once, mode=NAME, workers=1)
@@ -154,6 +157,7 @@ def test_a_death_is_tried_again_by_the_job_and_told_once(jobs, root):
     assert len(jobs.ids()) == 1
 
 
+@pytest.mark.slow
 def test_time_limits_and_folders_of_runs(jobs, root):
     summary = run(
         root, experiments.slow, count=1, timeout=0.5, workdir="run", initializer=os.getpid
@@ -199,6 +203,7 @@ def test_an_engine_that_takes_no_job_ends_the_launch(jobs, root):
     assert read_launches(root.path)[0].stopped_because
 
 
+@pytest.mark.slow
 def test_an_engine_that_takes_few_jobs_gets_the_others_later(jobs, root):
     jobs.take_at_most(1)
     needs = {"cpus": lambda config: 1 + config["i"] % 2}
@@ -212,6 +217,7 @@ def test_an_engine_that_takes_few_jobs_gets_the_others_later(jobs, root):
     assert times(root.path) == dict.fromkeys(range(4), 1)
 
 
+@pytest.mark.slow
 def test_variables_that_jobs_get(jobs, root, monkeypatch):
     monkeypatch.setenv("SECRET_OF_MINE", "x")
     monkeypatch.setenv("ZTXEXP_RECORD_DIFF", "0")

@@ -84,6 +84,7 @@ def test_jobs_that_are_lost_are_replaced(jobs, root):
     assert len(jobs.ids()) > 2
 
 
+@pytest.mark.slow
 def test_jobs_that_are_lost_all_the_time_end_the_launch(jobs, root):
     launch = lambda: run(root, experiments.slow, 1)  # noqa: E731
     seen = 0
@@ -114,6 +115,7 @@ def test_jobs_that_others_cancel_end_the_launch(jobs, root):
     assert len(root.runs()) == 4
 
 
+@pytest.mark.slow
 def test_pending_jobs_that_vanish_end_the_launch(jobs, root):
     jobs.slots(0)
     launch = lambda: run(root, experiments.quick, 4)  # noqa: E731
@@ -145,6 +147,7 @@ def test_the_engine_is_not_asked_while_journals_say_all(jobs, root, monkeypatch)
     assert jobs.calls("jobs") == []
 
 
+@pytest.mark.slow
 def test_jobs_that_have_not_begun_are_cancelled_when_all_is_done(jobs, root):
     jobs.slots(1)
     assert run(root, count=3, workers=3).succeeded == 3
@@ -152,6 +155,7 @@ def test_jobs_that_have_not_begun_are_cancelled_when_all_is_done(jobs, root):
     assert [len(jobs.exits(job)) for job in jobs.ids()].count(1) <= 2
 
 
+@pytest.mark.slow
 def test_runs_of_another_launch_are_waited_for(jobs, root):
     root.path.mkdir()
     pipeline = sweep(root.path, 2)
@@ -165,6 +169,7 @@ def test_runs_of_another_launch_are_waited_for(jobs, root):
     assert summary.succeeded == 2
 
 
+@pytest.mark.slow
 def test_progress_tells_queued_from_running(jobs, root):
     jobs.slots(1)
     launch = lambda: run(root, experiments.slow, 5, workers=1, values={"seconds": 30})  # noqa: E731
@@ -182,6 +187,7 @@ def test_progress_tells_queued_from_running(jobs, root):
         jobs.cancel()
 
 
+@pytest.mark.first_is_quick
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_cancel_the_jobs(jobs, root, tmp_path, signum):
     with launcher(tmp_path, "slow", 4, "workers=3") as process:
@@ -198,6 +204,18 @@ def test_ctrl_c_and_sigterm_cancel_the_jobs(jobs, root, tmp_path, signum):
     (record,) = read_launches(root.path)
     assert record.state == "ended"
     assert read_submissions(root.path)[0].cancelled
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_jobs_are_being_submitted_cancels_them(jobs, root, tmp_path):
+    jobs.be_slow(2)
+    with launcher(tmp_path, "slow", 4, "workers=3") as process:
+        until(lambda: len(jobs.ids()) == 3)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    jobs.wait(15)
+    assert [sorted(ids) for ids in jobs.calls("cancel")] == [jobs.ids()]
 
 
 def test_a_launcher_that_is_killed_leaves_its_jobs_and_another_joins_them(jobs, root, tmp_path):
@@ -231,6 +249,7 @@ def test_pending_jobs_of_a_killed_launcher_are_joined(jobs, root, tmp_path):
     assert times(root.path) == dict.fromkeys(range(6), 1)
 
 
+@pytest.mark.slow
 def test_pilots_are_added_where_some_are_missing(jobs, root, tmp_path):
     jobs.slots(4)
     values = {"seconds": 0.4}
@@ -247,6 +266,7 @@ def test_pilots_are_added_where_some_are_missing(jobs, root, tmp_path):
     assert sorted(times(root.path).values()) == [1] * 12 + [2] * 2  # those two were killed
 
 
+@pytest.mark.slow
 def test_nothing_more_is_started_after_a_request_to_finish(jobs, root, tmp_path):
     from launches import ztxexp
 
@@ -284,6 +304,7 @@ def test_journals_are_read_once_and_damage_is_no_end(tmp_path):
     assert os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_failures_in_a_row_of_one_job_end_the_work_of_all(jobs, root):
     summary = run(root, experiments.failing, 12, workers=2, max_failures_in_a_row=2)
     assert "in a row" in summary.stopped_because
