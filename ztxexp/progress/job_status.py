@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,16 @@ class JobReader:
             "runs": runs,
             "again": again,
         }
+
+    def not_begun(self, folders: Container[str]) -> int:
+        """Return how many runs have no end and no folder.
+
+        Args:
+            folders: names of the folders of all runs on disk.
+        """
+        self._read()
+        run_ids = () if self._plan is None else self._plan.run_ids
+        return sum(run_id not in self._ends and run_id not in folders for run_id in run_ids)
 
     def is_done(self) -> bool:
         """Return whether all runs and all pilots have ended, whatever the engine has said last."""

@@ -12,17 +12,16 @@ from typing import Any
 
 from ztxexp.progress.best import Best
 from ztxexp.progress.display import View
+from ztxexp.progress.failed_kinds import FailureKind, failures_of, text_or_none
 from ztxexp.progress.job_status import JobReader, Jobs
 from ztxexp.progress.rows import Row, RunningRows
-from ztxexp.progress.unfinished import Unfinished, launch_at, unfinished_launches
-from ztxexp.results.failure_groups import failure_kind
+from ztxexp.progress.unfinished import Unfinished, unfinished_launches
 from ztxexp.results.index import Kind, read_all
 from ztxexp.results.launches import DIED, ENDED, LaunchRecord, read_launches, read_state
 from ztxexp.results.names import NamedRuns
-from ztxexp.text.format import cut, sanitize_for_terminal
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
+from ztxexp.text.format import sanitize_for_terminal
+from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunSpec
 from ztxexp_core.store.files import RunFiles, read_record, timestamp_of
-from ztxexp_core.store.run_folder import LOST, effective_record
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
@@ -30,25 +29,6 @@ _DAMAGED = "damaged"  # a run whose record cannot be read
 _ROWS = 32  # running configurations of one launch
 _MESSAGE, _NAME = 100, 200  # characters of a message, of a run's id
 _CALM_SEC, _SHARE = 1.0, 20  # all runs are read again after so long, and so many times that
-
-
-@dataclass(frozen=True)
-class FailureKind:
-    """Failures of one kind.
-
-    Attributes:
-        count: how many runs.
-        text: what went wrong, in a line.
-        run_id: the first of them.
-        short: its short id.
-        name: what it is called: the keys that vary.
-    """
-
-    count: int
-    text: str
-    run_id: str
-    short: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -123,6 +103,7 @@ class StatusReader:
         self._specs: dict[str, RunSpec] = {}
         self._due = 0.0
         self._runs: NamedRuns | None = None
+        self._folders: frozenset[str] = frozenset()
         self._counts: dict[str, int] = {}
         self._failures: list[FailureKind] = []
         self._failed: list[object] = []  # when they began
@@ -164,12 +145,13 @@ class StatusReader:
         """Read all runs; one that a launch tries again has not failed."""
         began = time.monotonic()
         self._runs = runs = NamedRuns.of(self._root)
+        self._folders = frozenset(runs.folders)
         for at, status in enumerate(runs.statuses):
             if status == RUN_STATUS_FAILED and runs.folders[at] in under_way:
                 runs.statuses[at] = RUN_STATUS_RUNNING
         counted = Counter(str(status or _DAMAGED) for status in runs.statuses)
         self._counts = dict(counted.most_common())
-        self._failures, self._failed = _failures(runs, records)
+        self._failures, self._failed = failures_of(runs, records)
         self._short.clear()
         self._best = self._best_of(runs)
         now = time.monotonic()
@@ -252,7 +234,9 @@ class StatusReader:
             queued=_count(state, "queued") if record.alive else 0,
         )
         missing = _count(record.counts, "not_started")
-        if record.state == DIED or (record.detached and not record.alive):
+        if record.detached and not record.alive:
+            missing = self._jobs_of(record).not_begun(self._folders)
+        elif record.state == DIED:
             missing = max(0, view.total - view.done - _count(state, "running"))
         has_jobs = record.jobs and record.ended_at is None
         return LaunchStatus(
@@ -295,75 +279,12 @@ class StatusReader:
             )
             if run is None or config is None:
                 return None
-            identity = _text(run.get("identity")) or ""
-            called = _text((meta or {}).get("run_name")) or ""
+            identity = text_or_none(run.get("identity")) or ""
+            called = text_or_none((meta or {}).get("run_name")) or ""
             called = called.removeprefix(f"{digits_of(identity)[:LEAST_DIGITS]} ")
             spec = RunSpec(name, folder, config, identity, name=called)
             self._specs[name] = spec
         return spec
-
-
-def _failures(
-    runs: NamedRuns, records: Sequence[LaunchRecord]
-) -> tuple[list[FailureKind], list[object]]:
-    """Return the failures that were not run again, by kind, and when these runs began."""
-    failed = [at for at, status in enumerate(runs.statuses) if status == RUN_STATUS_FAILED]
-    if not failed:
-        return [], []
-    newest = {places[0] for places in runs.latest.values()}
-    kinds: dict[object, list[int]] = {}
-    texts: dict[object, str] = {}
-    began: list[object] = []
-    for at in failed:
-        if at not in newest:
-            continue
-        record = effective_record(dict(runs.record(at)), f"{runs.root}/{runs.folders[at]}")
-        began.append(record.get("started_at"))
-        outcome = _outcome(runs.folders[at], record, records)
-        kind = failure_kind(outcome)
-        kinds.setdefault(kind, []).append(at)
-        if kind not in texts:
-            first = next(iter((outcome.error_message or "").splitlines()), "")
-            text = f"{outcome.error_type or 'Failure'}: {first}".removesuffix(": ")
-            texts[kind] = cut(sanitize_for_terminal(text), _MESSAGE)
-    found = sorted(kinds.items(), key=lambda item: len(item[1]), reverse=True)
-    kinds_shown = [
-        FailureKind(
-            len(places),
-            texts[kind],
-            runs.folders[places[0]],
-            sanitize_for_terminal(runs.short[places[0]]),
-            runs.label(places[0]),
-        )
-        for kind, places in found
-    ]
-    return kinds_shown, began
-
-
-def _outcome(name: str, record: Mapping[str, Any], records: Sequence[LaunchRecord]) -> RunOutcome:
-    """Return how a run has failed, as its record says it, or the death of its launch."""
-    if record.get("reason") == LOST:
-        launch = launch_at(records, record.get("started_at"))
-        if launch is not None and launch.state == DIED:
-            died, place = "the launch died", launch.place
-            return RunOutcome(
-                name, RUN_STATUS_FAILED, error_type=died, error_message=place, place=place
-            )
-    signum, code = record.get("signal"), record.get("exit_code")
-    return RunOutcome(
-        name,
-        RUN_STATUS_FAILED,
-        error_type=_text(record.get("error_type")),
-        error_message=_text(record.get("error_message")),
-        reason=_text(record.get("reason")),
-        place=_text(record.get("error_place")),
-        signal=signum if isinstance(signum, int) else None,
-        exit_code=code if isinstance(code, int) else None,
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _count(values: Mapping[str, Any], name: str) -> int:

@@ -119,7 +119,8 @@ def test_a_detached_launch_is_stopped_with_its_jobs(jobs, tmp_path):
     assert stop.stderr.startswith("next: ") and "train.py" in stop.stderr
     assert jobs.living() == []
     assert [record["reason"] for record in records(tmp_path)] == ["interrupted"] * 2
-    assert "ended, was pid" in ztxexp(tmp_path, "status").stdout
+    shown = ztxexp(tmp_path, "status").stdout
+    assert "ended, was pid" in shown and "  2 failed, 1 not started   " in shown
     assert "nothing to stop" in ztxexp(tmp_path, "stop").stderr
     (tmp_path / "go").touch()
     with launched(tmp_path, NAME, 2) as launch:
