@@ -27,7 +27,7 @@ from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
 _DAMAGED = "damaged"  # a run whose record cannot be read
 _ROWS = 32  # running configurations of one launch
-_MESSAGE, _NAME = 100, 200  # characters of a message, of a run's id
+_NAME = 200  # characters of a run's id
 _CALM_SEC, _SHARE = 1.0, 20  # all runs are read again after so long, and so many times that
 
 

@@ -10,6 +10,7 @@ outside the root.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 _PLAN, _JOBS, _LOGS, _FAILED = "plan.json", "jobs.jsonl", "logs", "failed"
 _CANCELLED, _FINISH, _ASKED = "cancelled", "finish", "asked"
 _JOURNAL, _STATE = ".jsonl", ".now.json"
+_PLANS_KNOWN = 8  # that are remembered
 
 TIME, SIGNAL = "time", "signal"
 MAY_START_AGAIN = (TIME, SIGNAL)
@@ -254,8 +256,23 @@ def read_submissions(root: str | Path) -> list[Submission]:
 
 
 def read_submission(folder: Path) -> Submission | None:
-    """Return the plan in a folder; ``None`` where there is none, or it is damaged."""
-    row = None if folder.is_symlink() else read_record(str(folder / _PLAN))
+    """Return the plan in a folder; ``None`` where there is none, or it is damaged.
+
+    A plan is written once, and long; so it is read once, for those who look again and again.
+    """
+    path = folder / _PLAN
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    if folder.is_symlink():  # what is behind a link is not ours
+        return None
+    return _read_once(folder, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@functools.lru_cache(maxsize=_PLANS_KNOWN)
+def _read_once(folder: Path, mark: tuple[int, ...]) -> Submission | None:
+    row = read_record(str(folder / _PLAN))
     texts = [(row or {}).get(name) for name in ("executor", "created_at", "function", "code")]
     lists = [(row or {}).get(name) for name in ("run_ids", "keys")]
     workers = (row or {}).get("workers")
