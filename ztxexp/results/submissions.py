@@ -267,23 +267,27 @@ def read_submission(folder: Path) -> Submission | None:
         return None
     if folder.is_symlink():  # what is behind a link is not ours
         return None
-    return _read_once(folder, (status.st_mtime_ns, status.st_size, status.st_ino))
+    try:
+        return _read_once(folder, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except ValueError:
+        return None
 
 
 @functools.lru_cache(maxsize=_PLANS_KNOWN)
-def _read_once(folder: Path, mark: tuple[int, ...]) -> Submission | None:
+def _read_once(folder: Path, mark: tuple[int, ...]) -> Submission:
+    """Read a plan; raises ValueError where it is damaged, which is not remembered."""
     row = read_record(str(folder / _PLAN))
     texts = [(row or {}).get(name) for name in ("executor", "created_at", "function", "code")]
     lists = [(row or {}).get(name) for name in ("run_ids", "keys")]
     workers = (row or {}).get("workers")
     if not all(isinstance(text, str) for text in texts) or type(workers) is not int:
-        return None
+        raise ValueError("damaged")
     if not all(isinstance(x, list) and all(type(t) is str for t in x) for x in lists):
-        return None
+        raise ValueError("damaged")
     executor, created_at, function, code = map(str, texts)
     run_ids, keys = lists
     if len(run_ids or ()) != len(keys or ()):
-        return None
+        raise ValueError("damaged")
     return Submission(
         folder.name,
         folder,
