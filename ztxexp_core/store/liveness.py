@@ -296,8 +296,6 @@ def process_is_dead(
     """
     if not isinstance(owner, dict):
         return None
-    if is_of_former_start(owner):
-        return True
     if not isinstance(owner.get("host"), str):
         states = {GONE: True, PENDING: False, RUNNING: False, SUSPENDED: False}
         return states.get(state_of(owner) or "")
@@ -316,6 +314,8 @@ def process_is_dead(
             restarted, limit = True, min(limit, _seconds_up())
     signs, soon = list(signs), min(limit, VOUCHED_SEC)
     beat = owner.get("beat") if root is not None else None
+    if is_of_former_start(owner):  # it has ended, or its node is lost, where it may go on
+        return root is None or not isinstance(beat, str) or is_silent(root, beat, signs, soon)
     # Engines do not like to be asked: first what can be seen without.
     if root is not None and isinstance(beat, str) and not is_silent(root, beat, signs, soon):
         return False

@@ -99,12 +99,17 @@ def test_who_has_seen_a_process_end_is_believed_rather_than_a_running_job(engine
     assert process_is_dead(owner("r"), tmp_path, limit=VOUCHED_SEC) is True
 
 
-def test_a_job_that_was_started_again_knows_its_former_processes_as_dead(
+def test_a_job_that_was_started_again_knows_its_silent_former_processes_as_dead(
     engine, tmp_path, monkeypatch
 ):
     monkeypatch.setenv(JOB, "own:r:1")
-    assert process_is_dead(owner("r", start="0"), tmp_path) is True
+    former = owner("r", start="0")
+    assert process_is_dead(former, tmp_path) is True
     assert process_is_dead(owner("r", start="1"), tmp_path) is False
+    beats = tmp_path / ".ztxexp" / "alive"  # its node is lost to the engine, and it goes on
+    beats.mkdir(parents=True)
+    (beats / former["beat"]).touch()
+    assert process_is_dead(former, tmp_path) is False
 
 
 # ---- the question --------------------------------------------------------------------------------
