@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import own_process
 import pytest
 
@@ -15,13 +13,8 @@ SKIPPED = {
 }
 
 
-def test_dask(tmp_path):
-    own_process.library("distributed")
-    file = "executors/engines/dask_suite.py"
-    own_process.check(file, tmp_path, 1400, at_least=55, skipped=SKIPPED)
-
-
-def test_ray(tmp_path):
-    own_process.library("ray", exists=sys.version_info < (3, 14) and sys.platform != "win32")
-    file = "executors/engines/ray_suite.py"
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_an_engine(engine, tmp_path):
+    own_process.needs_engine(engine)
+    file = f"executors/engines/{engine}_suite.py"
     own_process.check(file, tmp_path, 1400, at_least=55, skipped=SKIPPED)

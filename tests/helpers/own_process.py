@@ -19,22 +19,22 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 
 
-def library(name: str, *, exists: bool = True) -> None:
-    """Skip the test where a library is not installed; it is not imported.
+def needs_engine(name: str) -> None:
+    """Skip the test where Dask or Ray is not installed; it is not imported.
 
-    With ``ZTXEXP_REQUIRE_ALL`` set the test fails instead.
+    With ``ZTXEXP_REQUIRE_ALL`` set the test fails instead, if there is one for this Python.
 
     Args:
-        name: of the module.
-        exists: whether there is one for this Python and system.
+        name: ``dask`` or ``ray``.
     """
-    if importlib.util.find_spec(name) is not None:
+    library = {"dask": "distributed", "ray": "ray"}[name]
+    if importlib.util.find_spec(library) is not None:
         return
-    if not exists:
-        pytest.skip(f"there is no {name} for Python {sys.version_info[:2]} on {sys.platform}")
+    if name == "ray" and (sys.version_info >= (3, 14) or sys.platform == "win32"):
+        pytest.skip(f"there is no ray for Python {sys.version_info[:2]} on {sys.platform}")
     if os.environ.get("ZTXEXP_REQUIRE_ALL"):
-        pytest.fail(f"{name} is not installed")
-    pytest.skip(f"{name} is not installed")
+        pytest.fail(f"{library} is not installed")
+    pytest.skip(f"{library} is not installed")
 
 
 def check(
