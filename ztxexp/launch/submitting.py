@@ -334,10 +334,11 @@ def living_batches(
         if plan.executor == name and not wanted.isdisjoint(plan.keys)
         if not plan.cancelled and not plan.finishing
     ]
-    states = states_of(job for plan in plans for job in plan.jobs())
+    jobs = {plan.id: _not_over(plan) for plan in plans}
+    states = states_of(job for names in jobs.values() for job in names)
     batches = []
     for plan in plans:
-        if not any(states[job] in ALIVE or states[job] is None for job in plan.jobs()):
+        if not any(states[job] in ALIVE or states[job] is None for job in jobs[plan.id]):
             continue
         try:
             work = Work.load(Path(plan.code)).opened()
@@ -356,6 +357,12 @@ def living_batches(
         if any(batch.may_start(job) for job in batch.jobs):
             batches.append(batch)
     return batches
+
+
+def _not_over(plan: Submission) -> list[str]:
+    """Return the jobs of a plan of which only their engine knows whether they are over."""
+    over = plan.over_by_themselves()
+    return [job for job in plan.jobs() if job.partition(":")[2] not in over]
 
 
 def those_under_way(

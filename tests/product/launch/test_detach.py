@@ -124,7 +124,7 @@ def test_a_launch_on_this_machine_beside_pending_jobs(jobs, root):
 
 @pytest.mark.slow
 def test_after_jobs_that_were_killed_the_same_again_goes_on(jobs, root):
-    values = {"pause": 0.1}
+    values = {"pause": 0.4}
     run(root, experiments.counting, 3, values=values, detach=True)
     until(lambda: len(notes(root.path)) == 2)
     time.sleep(0.4)
@@ -218,3 +218,11 @@ def test_a_waiting_launch_and_one_that_joins_it_both_end(jobs, root):
         first = beside.wait()
     assert first.succeeded == 6 and summary.succeeded + summary.reused == 6
     assert times(root.path) == dict.fromkeys(range(6), 1)
+
+
+@pytest.mark.slow
+def test_jobs_that_are_about_to_end_are_not_joined(jobs, root, caplog):
+    run(root, count=2)
+    assert run(root, count=3).reused == 2  # the engine may still say that they are running
+    assert not [record for record in caplog.records if "cannot be joined" in record.getMessage()]
+    assert len(read_submissions(root.path)) == 2

@@ -43,10 +43,10 @@ def first(root, record):
 
 
 def test_a_preempted_job_goes_on_in_the_same_folders(jobs, root):
-    launch = lambda: run(root, experiments.counting, 2, values={"pause": 0.2})  # noqa: E731
+    launch = lambda: run(root, experiments.counting, 2, values={"pause": 0.4})  # noqa: E731
     with Beside(launch) as beside:
         until(lambda: len(notes(root.path)) == 2)
-        time.sleep(0.5)
+        time.sleep(0.8)
         jobs.preempt()
         summary = beside.wait()
     assert summary.succeeded == 2
@@ -74,7 +74,7 @@ def test_a_job_whose_time_is_up_is_queued_again(jobs, root):
 
 
 def test_jobs_that_are_lost_are_replaced(jobs, root):
-    launch = lambda: run(root, experiments.counting, 3, values={"pause": 0.1})  # noqa: E731
+    launch = lambda: run(root, experiments.counting, 3, values={"pause": 0.3})  # noqa: E731
     with Beside(launch) as beside:
         until(lambda: len(notes(root.path)) == 2)
         jobs.kill()
