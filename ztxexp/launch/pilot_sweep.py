@@ -40,6 +40,7 @@ FINISH = "finish"
 _BY_SIGNALS = ("WorkerDied", "SystemExit", "KeyboardInterrupt")
 _SIGNALS_COME_SEC = 1.0  # a signal for all processes of a job reaches its runs first, perhaps
 _NEAR_SEC = 5.0  # before the signal that says that the time is up
+_EARLY_SEC = 66.0  # before the end of its time: Slurm may send a signal a minute early
 _CLOSING_SEC = 8.0  # for closing the records, before the system kills what is left
 _UNKNOWN_SEC = 10.0  # how long a system waits that preempts a job
 _CANCELLED_SEC = 2.0  # all in all 5 s, as the contract of executors says
@@ -93,7 +94,8 @@ class JobTime:
     def is_up(self) -> bool:
         """Return whether the signal came, or would come now, because the time is up."""
         at = self._signalled_at or time.time()
-        return self.last_moment is not None and at >= self.last_moment - _NEAR_SEC
+        early = max(self._grace + _NEAR_SEC, _EARLY_SEC)
+        return self.last_moment is not None and at >= self.last_moment + self._grace - early
 
     def at_most(self, seconds: float) -> float:
         """Return the seconds, or what is left of the time where that is less."""

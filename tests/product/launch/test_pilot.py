@@ -24,6 +24,7 @@ from ztxexp.launch.hopeless import why_hopeless
 from ztxexp.launch.pilot import gpu_slots, rotated
 from ztxexp.launch.pilot_journal import Journal
 from ztxexp.launch.pilot_queue import Limits, PilotQueue
+from ztxexp.launch.pilot_sweep import JobTime
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims
@@ -753,3 +754,19 @@ def test_work_is_read_back(pilots):
     broken = dataclasses.replace(loaded, configs={loaded.specs[0].run_id: b"x"})
     with pytest.raises(StoreError, match="cannot be loaded"):
         broken.with_config(loaded.specs[0])
+
+
+@pytest.mark.parametrize(
+    ("left", "grace", "is_up"),
+    [
+        (3600, 60, False),
+        (70, 60, False),
+        (64, 60, True),
+        (62, 30, True),
+        (62, 1, True),
+        (130, 120, False),
+    ],
+)
+def test_a_signal_near_the_end_of_its_time_says_that_it_is_up(monkeypatch, left, grace, is_up):
+    monkeypatch.setenv("ZTXEXP_JOB_ENDS", str(time.time() + left))
+    assert JobTime(grace).is_up() is is_up
