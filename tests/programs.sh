@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs the programs that tests need besides Python: a browser, LaTeX, pdftoppm, and Slurm, of
-# which no service is configured. Debian and Ubuntu only, as root or by sudo without a password;
-# elsewhere the tests that need one say so.
+# Installs the programs that tests need besides Python: a browser, LaTeX, pdftoppm, and Slurm, whose
+# services stay off: tests start clusters of their own. Debian and Ubuntu only, as root or by sudo
+# without a password; elsewhere the tests that need one say so.
 set -eu
+PATH="$PATH:/usr/sbin"
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need chromium chromium
@@ -22,3 +23,6 @@ as_root=""
 $as_root apt-get update -q >/dev/null &&
     DEBIAN_FRONTEND=noninteractive $as_root apt-get install -q -y --no-install-recommends $missing \
         >/dev/null || echo "not installed:$missing" >&2
+case "$missing" in *munge*)
+    $as_root systemctl disable --quiet --now munge slurmctld slurmd >/dev/null 2>&1 || true
+esac

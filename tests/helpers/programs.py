@@ -24,7 +24,7 @@ def find(name: str) -> str | None:
     for candidate in _NAMES.get(name, [name]):
         if (own / candidate).exists():
             return str(own / candidate)
-        path = shutil.which(candidate)
+        path = shutil.which(candidate) or shutil.which(candidate, path="/usr/sbin")
         if path is not None:
             return path
     return None
