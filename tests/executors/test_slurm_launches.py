@@ -105,9 +105,7 @@ def test_a_launch_is_left_looked_at_joined_and_stopped(cluster, root, tmp_path):
     assert pilots() == []
     finished = len([record for record in root.runs() if record["status"] == "succeeded"])
     assert {record["reason"] for record in root.runs()} <= {None, "interrupted", "stopped"}
-    summary = launch(root, experiments.slow, 6, values={"seconds": 0.1})
-    values = {"seconds": 5.0}
-    summary = launch(root, experiments.slow, 6, values=values)
+    summary = launch(root, experiments.slow, 6, values={"seconds": 5.0})
     assert summary.reused == finished and summary.succeeded == 6 - finished
 
 
