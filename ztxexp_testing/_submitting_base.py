@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
+from ztxexp.results.code_folders import FOLDER
 from ztxexp.results.submissions import read_submissions
 from ztxexp_core.records import JobRequest
 from ztxexp_core.store.jobs import GONE, PENDING, RUNNING, STATES, job_of
@@ -100,6 +103,11 @@ class SubmittingBase(LaunchBase):
     def submitted(self) -> list[str]:
         """Ids of the jobs that the test has submitted by itself."""
         return []
+
+    @pytest.fixture(autouse=True)
+    def code_setting(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the code of launches lie in the test's own folder."""
+        monkeypatch.setenv(FOLDER, str(tmp_path / "state"))
 
     # ---- calls of the hooks ------------------------------------------------------------------
 
