@@ -341,8 +341,8 @@ class ExperimentPipeline(ConfigBuilder):
         Args:
             exp_fn: ``exp_fn(ctx) -> dict | None``; for a plain function
                 ``call_by_name(function)``.
-            mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``
-                or any installed one.
+            mode: name of an executor: ``sequential``, ``process_pool``, ``joblib``, ``dynamic``,
+                for clusters ``slurm``, ``dask``, ``ray``, or any installed one.
             workers: runs at a time; -1 for one per available core, or per slot of ``gpus``; where
                 the executor's workers are on other machines, it says how many.
             cpu_threshold: per cent of CPU use above which ``dynamic`` starts nothing more.

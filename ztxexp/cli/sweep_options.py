@@ -182,6 +182,18 @@ _RUNNING = (
     click.option("-w", "--workers", type=int, metavar="N", help="Runs at a time; -1: all cores."),
     click.option("--mode", metavar="NAME", help="Executor; process_pool by default."),
     click.option(
+        "--option", "options", multiple=True, metavar="NAME=VALUE",
+        help="A setting of the executor, as partition=gpu; repeatable.",
+    ),
+    click.option(
+        "--needs", multiple=True, metavar="NAME=VALUE",
+        help="What a run needs on a cluster: gpus=1, memory=16GiB, time=2h, a key; repeatable.",
+    ),
+    click.option(
+        "--pass-env", multiple=True, metavar="NAME",
+        help="A variable that runs on other machines see; repeatable.",
+    ),
+    click.option(
         "--detach", is_flag=True, default=None,
         help="Return when the jobs are submitted; for executors that submit jobs.",
     ),

@@ -40,7 +40,14 @@ def size(text: str) -> int | None:
     return math.ceil(float(number) * factor)
 
 
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
+
+
 def _time(text: str) -> float | None:
+    """Return the seconds of ``90s``, ``2h``, or ``1-02:30:00`` as batch systems have it."""
+    if match := _CLOCK.fullmatch(text.strip()):
+        days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+        return float(86_400 * days + 3600 * hours + 60 * minutes + rest)
     try:
         return seconds(text)
     except ConfigError:
@@ -49,6 +56,8 @@ def _time(text: str) -> float | None:
 
 _TEXTS: dict[str, Callable[[str], float | None]] = {"memory": size, "time": _time}
 _MAY_BE_ZERO = ("gpus",)
+_NAMED = ("cpus", "gpus", "memory", "time")  # resources of an engine have other names
+_FORMS = {"memory": 'size such as "16GiB", and no ', "time": 'time such as "2h", and no '}
 
 
 def check_needs(needs: Any, executor: Plugin) -> None:
@@ -62,8 +71,12 @@ def check_needs(needs: Any, executor: Plugin) -> None:
         raise TypeError(f'needs must map names to values, such as {{"cpus": 4}}, got {needs!r}')
     known = executor.needs
     for name in needs:
-        if name in known or ANY in known:
+        if name in known or (ANY in known and name not in _NAMED):
             continue
+        if name == "time" and ANY in known:
+            raise OptionError(
+                f"{executor.ref} has no jobs with a time; for a limit of each run write timeout="
+            )
         if not known:
             raise OptionError(
                 f"{executor.ref} does not place runs, so it takes no needs ({name!r}); for GPUs of "
@@ -105,7 +118,8 @@ def check_keys(needs: Needs, found: Sequence[Mapping[str, float]]) -> None:
         is_key = isinstance(given, str) and _as_text(name, given) is None
         if is_key and found and not any(name in numbers for numbers in found):
             raise ValueError(
-                f"needs: {name!r} is said to be in the key {given!r}, which no configuration has"
+                f"needs: {name!r} is {given!r}, which is no {_FORMS.get(name, '')}key of any "
+                "configuration"
             )
 
 

@@ -247,7 +247,9 @@ def metrics(value: Any) -> dict[str, str]:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """Return a mapping; in one text ``a=1,b=2``."""
+    """Return a mapping; in one text ``a=1,b=2``, or in several."""
+    if isinstance(value, (tuple, list)):
+        return {key: item for each in value for key, item in mapping(each).items()}
     if isinstance(value, str):
         _, args, options = read_call(f"options({value})")
         if args:

@@ -120,6 +120,11 @@ def test_a_project_says_root_and_options_and_the_file_and_the_line_count_more(sh
         (["train.py:train", "lr=1", "--track", "mlfow"], "did you mean 'mlflow'?"),
         (["train.py:train", "lr=1", "--mode", "poll"], "poll"),
         (["train.py:train", "lr=1", "--force", "--code", "same"], "--code"),
+        (["train.py:train", "lr=1", "--needs", "gpus=1"], "does not place runs"),
+        (["train.py:train", "lr=1", "--option", "partition=gpu"], "takes no options"),
+        (["train.py:train", "lr=1", "--mode", "dynamic", "--option", "cpu=1"], "cpu_threshold"),
+        (["train.py:train", "lr=1", "--mode", "dask", "--needs", "memory=much"], "no size such as"),
+        (["train.py:train", "lr=1", "--pass-env", "SLURM_JOB_ID"], "SLURM_JOB_ID"),
     ],
 )
 def test_what_makes_no_sense_ends_with_2_before_anything_runs(shell, words, said):

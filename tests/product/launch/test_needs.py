@@ -83,6 +83,8 @@ def test_texts_of_times_and_sizes_may_stand_in_the_configuration():
         "time": 5400,
     }
     assert needs_of({"time": "2h"}, {}, 1) == {"time": 7200}
+    assert needs_of({"time": "01:30:00"}, {}, 1) == {"time": 5400}
+    assert needs_of({"time": "1-00:00:01"}, {}, 1) == {"time": 86_401}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,8 @@ def test_texts_of_times_and_sizes_may_stand_in_the_configuration():
         ({"memory": -1}, ValueError, "16GiB"),
         ({"memory": lambda config: "much"}, ValueError, "got 'much'"),
         ({"time": lambda config: 1 / 0}, ValueError, "raised ZeroDivisionError"),
-        ({"cpus": "no_such_key"}, ValueError, "'no_such_key', which no configuration has"),
+        ({"cpus": "no_such_key"}, ValueError, "'no_such_key', which is no key of any"),
+        ({"memory": "16 gigs"}, ValueError, 'which is no size such as "16GiB", and no key'),
         ({"cpu": 1}, OptionError, "'cpus'"),
         ({"licences": 1}, OptionError, "it observes cpus, gpus, memory, time"),
         (["cpus"], TypeError, "needs must map names to values"),
@@ -107,6 +110,13 @@ def test_what_cannot_be_observed_is_refused_before_anything_runs(
         sweep(root, own_executor, executor, needs=needs)
     assert words in str(caught.value)
     assert (executor.noted, root.runs()) == ([], [])
+
+
+def test_an_engine_without_jobs_has_no_time_for_them(root, own_executor):
+    executor = Placing()
+    executor.needs = frozenset({"cpus", "*"})
+    with pytest.raises(OptionError, match="for a limit of each run write timeout="):
+        sweep(root, own_executor, executor, needs={"time": 60})
 
 
 def test_names_of_its_own_are_taken_where_the_executor_says_so(root, own_executor):
