@@ -55,6 +55,17 @@ def failing(ctx):
     raise ValueError(f"{ctx.config['i']} is bad")
 
 
+def repairable(ctx):
+    """The first fails until the file ``repaired`` is there; the others wait for ``go``."""
+    note(ctx)
+    beside = ctx.run_dir.parent.parent
+    if ctx.config["i"] == 0 and not (beside / "repaired").exists():
+        raise ValueError("not repaired")
+    while ctx.config["i"] and not (beside / "go").exists():
+        time.sleep(0.05)
+    return {}
+
+
 def dies_once(ctx):
     note(ctx)
     if ctx.meta.attempt == 1:

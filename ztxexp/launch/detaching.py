@@ -17,8 +17,7 @@ def detached_summary(
 
     Args:
         watcher: has the jobs.
-        record: of the launch. It stays open while the jobs live; one that has submitted nothing,
-            since the jobs of others do it all, ends.
+        record: of the launch. It stays open while the jobs live.
         root: the results root.
         runs: how many runs there are.
         reused: how many were done before.
@@ -32,10 +31,7 @@ def detached_summary(
         watcher.cancel()
         record.end({"not_started": runs}, f"{type(exc).__name__}: {exc}")
         raise
-    if watcher.has_own:
-        record.detach()
-    else:
-        record.end({"elsewhere": runs})
+    record.detach()
     summary = RunSummary(0, 0, 0, 0, 0.0, [], reused=reused, not_started=runs, jobs=watcher.jobs())
     summary.go_on_in_shell([(line_to_type(root, "status"), "how far they are")])
     return summary

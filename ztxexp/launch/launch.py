@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.detaching import detached_summary
 from ztxexp.launch.flushing import Flusher
 from ztxexp.launch.interrupts import Interrupts, LaunchInterrupted
+from ztxexp.launch.joining import living_batches, those_under_way
 from ztxexp.launch.look import look_first
 from ztxexp.launch.loop import Sweep
 from ztxexp.launch.next_steps import next_steps
@@ -23,13 +24,7 @@ from ztxexp.launch.order import Order, checked
 from ztxexp.launch.plan import Action, Plan, PlannedRun
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.requests import Listener
-from ztxexp.launch.submitting import (
-    Batch,
-    living_batches,
-    new_batch,
-    those_under_way,
-    tidy_plans,
-)
+from ztxexp.launch.submitting import Batch, new_batch, tidy_plans
 from ztxexp.launch.watching import Watcher
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
@@ -149,14 +144,16 @@ def _carried_out(
     if submits:
         tidy_plans(root)
         batches = living_batches(root, executor, order.settings, keys.values())
-        runs, keys = those_under_way(runs, keys, batches)
-    record = _record(order, keep=plan.snapshot is not None or submits)
+        runs, keys, batches = those_under_way(runs, keys, batches)
+    covered = {spec.run_id for batch in batches for spec in batch.left()}
+    joins = bool(covered) and all(spec.run_id in covered for spec, _ in runs)
+    record = _record(order, keep=plan.snapshot is not None or submits, written=not joins)
     with closing(record), _sharing(order, snapshot, runs, keys) as claims:
         only = plan.other_code.only_function
         specs = [spec for spec, _ in runs]
         watcher = None
         if submits and claims is not None:
-            new = _new_batch(order, record, runs, keys, batches, snapshot)
+            new = _new_batch(order, record, runs, keys, covered, snapshot)
             batches += [new] if new is not None else []
             watcher = Watcher(
                 executor, order.settings, batches, new, order.workers, progress, claims, keys
@@ -192,11 +189,12 @@ def _sweep(order: Order, queue: RunQueue, progress: Progress) -> Sweep:
     )
 
 
-def _record(order: Order, keep: bool) -> LaunchWriter:
+def _record(order: Order, keep: bool, written: bool) -> LaunchWriter:
     plan, shared = order.plan, order.shared
     return LaunchWriter(
         order.root,
         keep=keep,
+        written=written,
         function=shared.metadata.function,
         mode=order.executor.ref.name,
         workers=order.workers,
@@ -338,11 +336,10 @@ def _new_batch(
     record: LaunchWriter,
     runs: _Runs,
     keys: Mapping[str, str],
-    batches: Sequence[Batch],
+    covered: Container[str],
     snapshot: Snapshot,
 ) -> Batch | None:
     """Write the submission of what no living one covers; ``None`` where all is covered."""
-    covered = {run_id for batch in batches for run_id in batch.specs}
     runs = [(spec, item) for spec, item in runs if spec.run_id not in covered]
     if not runs:
         return None

@@ -14,7 +14,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from ztxexp.launch.needs import change_with_attempts, needs_of
 from ztxexp.launch.work import Work
 from ztxexp.results.code_folders import code_folder, remove_code
 from ztxexp.results.jobs import ALIVE, states_of
-from ztxexp.results.journals import Journals
+from ztxexp.results.journals import Elsewhere, Journals
 from ztxexp.results.launches import LaunchWriter
 from ztxexp.results.submissions import MAY_START_AGAIN, Submission, read_submissions, remove_plan
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, OptionError, PluginError
 from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
-from ztxexp_core.records import JobRequest, RunSpec
+from ztxexp_core.records import JobRequest, RunOutcome, RunSpec
 from ztxexp_core.run.surroundings import working_folder
 from ztxexp_core.store.files import RunFiles, known_record
 from ztxexp_core.store.jobs import JOB
@@ -92,6 +92,7 @@ class Batch:
         specs: its runs, by id.
         journals: what its pilots say.
         ended: ids of runs that have ended for good.
+        ends: how runs have ended of which the launch is to hear yet.
         dismissed: jobs that were cancelled by this launch before they had begun.
     """
 
@@ -110,6 +111,7 @@ class Batch:
         self.jobs = [name.partition(":")[2] for name in plan.jobs()]
         self.last = list(self.jobs)
         self.ended: set[str] = set()
+        self.ends: dict[str, RunOutcome | Elsewhere] = {}
         self.dismissed: set[str] = set()
         self._executor = executor
         self._settings = settings
@@ -128,6 +130,10 @@ class Batch:
     def left(self) -> list[RunSpec]:
         """Return the runs that have no end."""
         return [spec for run_id, spec in self.specs.items() if run_id not in self.ended]
+
+    def covers(self, run_id: str) -> bool:
+        """Return whether its jobs carry out a run: it is theirs, and has no end there."""
+        return run_id in self.specs and run_id not in self.ended
 
     def submit(self, runs: Sequence[RunSpec], workers: int, most: int | None = None) -> None:
         """Submit jobs for some of its runs.
@@ -308,83 +314,6 @@ def _variables() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith(_OWN) and name not in _OF_JOB
     }
-
-
-# ---- what is there already -----------------------------------------------------------------------
-
-
-def living_batches(
-    root: Path,
-    executor: Plugin,
-    settings: Mapping[str, Any],
-    keys: Collection[str],
-) -> list[Batch]:
-    """Return the submissions below a root that have living jobs and some of these configurations.
-
-    Args:
-        root: the results root.
-        executor: its submissions count.
-        settings: of the executor.
-        keys: claim keys of configurations.
-    """
-    wanted, name = frozenset(keys), executor.ref.name
-    plans = [
-        plan
-        for plan in (read_submissions(root) if wanted else [])
-        if plan.executor == name and not wanted.isdisjoint(plan.keys)
-        if not plan.cancelled and not plan.finishing
-    ]
-    jobs = {plan.id: _not_over(plan) for plan in plans}
-    states = states_of(job for names in jobs.values() for job in names)
-    batches = []
-    for plan in plans:
-        if not any(states[job] in ALIVE or states[job] is None for job in jobs[plan.id]):
-            continue
-        try:
-            work = Work.load(Path(plan.code)).opened()
-        except Exception as exc:  # also whatever the user's classes raise
-            _log.warning(
-                "the jobs of launch %s are at work below %s, and cannot be joined (%s: %s)",
-                plan.id,
-                root,
-                type(exc).__name__,
-                exc,
-            )
-            continue
-        batch = Batch(plan, work, executor, settings)
-        for run_id, _ in batch.journals.news():
-            batch.ended.add(run_id)
-        if any(batch.may_start(job) for job in batch.jobs):
-            batches.append(batch)
-    return batches
-
-
-def _not_over(plan: Submission) -> list[str]:
-    """Return the jobs of a plan of which only their engine knows whether they are over."""
-    over = plan.over_by_themselves()
-    return [job for job in plan.jobs() if job.partition(":")[2] not in over]
-
-
-def those_under_way(
-    runs: Sequence[tuple[RunSpec, Any]], keys: Mapping[str, str], batches: Sequence[Batch]
-) -> tuple[list[tuple[RunSpec, Any]], dict[str, str]]:
-    """Put the runs of living submissions in the place of new ones of the same configurations.
-
-    Args:
-        runs: what this launch would run, each with its place in the plan.
-        keys: their claim keys, by run id.
-        batches: the submissions.
-
-    Returns:
-        The runs and their keys.
-    """
-    known: dict[str, RunSpec] = {}
-    for batch in batches:
-        by_key = zip(batch.plan.keys, batch.plan.run_ids, strict=True)
-        known |= {key: batch.specs[r] for key, r in by_key if r not in batch.ended}
-    chosen = [(known.get(keys[spec.run_id], spec), item) for spec, item in runs]
-    pairs = zip(runs, chosen, strict=True)
-    return chosen, {new.run_id: keys[old.run_id] for (old, _), (new, _) in pairs}
 
 
 def tidy_plans(root: Path) -> None:

@@ -140,11 +140,6 @@ class Watcher:
             if batch is not self._new:
                 self._add_missing(batch)
 
-    @property
-    def has_own(self) -> bool:
-        """Whether there are runs that no other launch has submitted."""
-        return self._new is not None
-
     def jobs(self) -> list[str]:
         """Return the names of the jobs that may be alive."""
         return [
@@ -171,7 +166,8 @@ class Watcher:
         for batch in self._batches:
             pilots = {job: (p, p.end) for job in batch.jobs if (p := batch.journals.last(job))}
             began = time.monotonic()
-            news = list(batch.journals.news())
+            news = [*batch.ends.items(), *batch.journals.news()]
+            batch.ends = {}
             self._took += time.monotonic() - began
             for run_id, end in news:
                 batch.ended.add(run_id)
@@ -347,7 +343,7 @@ class Watcher:
             )
         self._progress.waiting_for(None)
         for batch in self._batches:
-            runs = [spec for run_id, spec in batch.specs.items() if run_id in free]
+            runs = [batch.specs[run_id] for run_id in free if batch.covers(run_id)]
             if runs:
                 self._submit(batch, runs, 1 if self._found_nothing_free() else self._workers)
         self._jobs.ask_later()
@@ -372,7 +368,8 @@ class Watcher:
             _log.warning("no job for %s, it is tried again: %s", left, exc)
 
     def _batch_of(self, run_id: str) -> Batch:
-        return next(batch for batch in self._batches if run_id in batch.specs)
+        having = [batch for batch in self._batches if run_id in batch.specs]
+        return next((batch for batch in having if batch.covers(run_id)), having[-1])
 
     # ---- the end -------------------------------------------------------------------------------
 

@@ -245,6 +245,7 @@ class LaunchWriter:
         root: the results root.
         keep: whether the record stays when the launch has ended; otherwise it is removed, with the
             folders that were made for it.
+        written: whether there is a record at all: one that joins the jobs of another needs none.
         fields: what is known when the launch begins, as in :class:`LaunchRecord`.
 
     Example:
@@ -252,13 +253,15 @@ class LaunchWriter:
         >>> writer.end({"succeeded": 12})
     """
 
-    def __init__(self, root: Path, keep: bool, **fields: Any):
+    def __init__(self, root: Path, keep: bool, written: bool = True, **fields: Any):
         self._root = root
         self._keep = keep
         self._made = self._warned = False
         self._state: Mapping[str, Any] | None = None
         self.id = new_run_id()
         self._lines = JsonlWriter(f"{shared_folder(root, LAUNCHES)}/{self.id}{_ENDING}")
+        if not written:
+            return
         first = {"id": self.id, "owner": this_process(), "started_at": utc_now(), **fields}
         with self._named():
             try:

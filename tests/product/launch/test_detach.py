@@ -141,9 +141,11 @@ def test_after_jobs_that_were_killed_the_same_again_goes_on(jobs, root):
 def test_ctrl_c_while_waiting_cancels_jobs_of_before_too(jobs, root, tmp_path):
     run(root, experiments.slow, 4, workers=3, values={"seconds": 60.0}, detach=True)
     until(lambda: len(notes(root.path)) == 2)
+    asked = len(jobs.calls("jobs"))
     with launcher(tmp_path, "slow", 4, "workers=3", "seconds=60") as process:
-        until(lambda: len(read_launches(root.path)) == 2)
-        time.sleep(0.5)
+        until(lambda: len(jobs.calls("jobs")) > asked)
+        time.sleep(1)
+        assert len(read_launches(root.path)) == 1
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=20)
     assert "2 interrupted" in output and "2 not started" in output
