@@ -96,7 +96,7 @@ def running(engine: str, folder: Path) -> Iterator[Cluster]:
         _wait(lambda: not alive(pid), _END_SEC)
         for process in psutil.process_iter():  # what a node that was killed has left
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("PYTHONPATH") == str(folder):
+                if process.cwd() == str(folder):
                     process.kill()
 
 
