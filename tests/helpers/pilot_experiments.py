@@ -55,6 +55,17 @@ def failing(ctx):
     raise ValueError(f"{ctx.config['i']} is bad")
 
 
+def hungry(ctx):
+    """Dies while it has not as much as it needs, given as the environment's ``HAS`` in its job."""
+    note(ctx, job=os.environ.get("ZTXEXP_JOB", ""))
+    if ctx.meta.attempt < ctx.config.get("enough", 3) and ctx.config["i"] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    beside = ctx.run_dir.parent.parent
+    while ctx.config["i"] and not (beside / "go").exists():
+        time.sleep(0.05)
+    return {}
+
+
 def repairable(ctx):
     """The first fails until the file ``repaired`` is there; the others wait for ``go``."""
     note(ctx)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ztxexp.launch.handing_over import attempts_since
 from ztxexp_core.records import JOB_ENDED, RUN_STATUS_RUNNING, RunOutcome, RunSpec
 from ztxexp_core.store.files import timestamp_of
 from ztxexp_core.store.run_folder import LOST
@@ -32,7 +33,7 @@ def why_hopeless(
         since: only attempts that were begun later count, in seconds since 1970.
         job_seconds: how much time a job has, if that is known.
     """
-    attempts = list(_attempts(record, since))
+    attempts = list(attempts_since(record, since))
     if len(attempts) < _FULL_TIMES or _moves(spec.run_dir, attempts[0]):
         return None
     deaths = sum(1 for _ in itertools.takewhile(_died_with_its_job, attempts))
@@ -53,18 +54,6 @@ def why_hopeless(
         )
         return RunOutcome.lost(spec, "timeout", because=because)
     return None
-
-
-def _attempts(record: Mapping[str, Any], since: float) -> Iterator[Mapping[str, Any]]:
-    """Yield the attempts since a time, the last one first."""
-    earlier = record.get("earlier_attempts")
-    for attempt in (record, *reversed(earlier if isinstance(earlier, list) else [])):
-        if not isinstance(attempt, Mapping):
-            return
-        started = timestamp_of(attempt.get("started_at"))
-        if started is None or started < since:
-            return
-        yield attempt
 
 
 def _died_with_its_job(attempt: Mapping[str, Any]) -> bool:

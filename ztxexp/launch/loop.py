@@ -293,7 +293,9 @@ class Sweep:
         self.queue.hung.ended(outcome.run_id, outcome.hung)
         self.deliveries.ended(self.queue.taken[outcome.run_id].run_dir, outcome)
         self.progress.ended(outcome)
-        because = None if outcome.reason == "stopped" else self.stop_rule.after(outcome.status)
+        cut_short = was_cut_short(outcome.reason, outcome.error_type)
+        asked = outcome.reason == "stopped" or cut_short
+        because = None if asked else self.stop_rule.after(outcome.status)
         if because:
             self.finish(because)
 

@@ -31,7 +31,7 @@ from ztxexp.launch.gpus import GpuSlots
 from ztxexp.launch.interrupts import Interrupts
 from ztxexp.launch.options import StopRule
 from ztxexp.launch.pilot_journal import Journal
-from ztxexp.launch.pilot_queue import DONE, TIME, Limits, PilotQueue
+from ztxexp.launch.pilot_queue import DONE, NOTHING_FREE, TIME, Limits, PilotQueue
 from ztxexp.launch.pilot_sweep import FINISH, JobTime, PilotSweep
 from ztxexp.launch.requests import Listener
 from ztxexp.launch.work import Work
@@ -57,6 +57,7 @@ NUMBER = "ZTXEXP_PILOT"
 
 NOTHING_MORE, PROBLEM, AGAIN = 0, 3, 75
 SIGNAL, CANCELLED = "signal", "cancelled"
+OTHER_NEEDS = "what is left needs other jobs"
 
 _EXECUTOR = "process_pool"
 _SENDING_SHARE = 6  # times tracker_timeout, for what trackers lack at the end
@@ -189,6 +190,8 @@ class Pilot:
         if stopped:
             return f"failures: {stopped}"
         closed = self._queue.closed_because if self._queue is not None else None
+        if closed in (None, NOTHING_FREE) and self._queue is not None and self._queue.for_others:
+            return OTHER_NEEDS
         return closed or DONE
 
     # ---- the runs ------------------------------------------------------------------------------

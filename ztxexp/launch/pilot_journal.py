@@ -56,6 +56,15 @@ class Journal:
         """Say that another launch has finished a run."""
         self._append({"elsewhere": run_id, "status": status})
 
+    def further(self, run_id: str, attempt: int) -> None:
+        """Say that the next attempt of a run needs a job of other needs.
+
+        Args:
+            run_id: of the run.
+            attempt: the number of that attempt.
+        """
+        self._append({"further": run_id, "attempt": attempt})
+
     def end(self, why: str, left: int) -> None:
         """Say why the pilot has ended, and how many runs have no end, as far as it knows."""
         self._append({"end": why, "left": left})

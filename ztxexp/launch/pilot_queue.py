@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ztxexp.launch.gpus import GpuSlots
+from ztxexp.launch.handing_over import attempt_for_needs, tries_before
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.work import Work
 from ztxexp.progress.progress import Progress
@@ -88,6 +89,9 @@ class PilotQueue(RunQueue):
     Attributes:
         closed_because: why no further run is started; ``None`` while some may be.
         elsewhere: called with each run that another launch or pilot has finished, and its status.
+        job_needs: what each run of this job needs.
+        for_others: whether runs were left that need another job.
+        since: when the submission was made, in seconds since 1970; older attempts do not count.
         hopeless: returns the end of a run that no job is to go on with, by its record.
         give_up: called with such a run and its end.
     """
@@ -105,6 +109,9 @@ class PilotQueue(RunQueue):
         rest = (slots, work.busy, work.function, work.needs)
         super().__init__(specs, progress, claims, keys, *rest)
         self.closed_because: str | None = None
+        self.job_needs: Mapping[str, float] = specs[0].needs if specs else {}
+        self.for_others = False
+        self.since = math.inf
         self.elsewhere: Callable[[RunSpec, str], None] = lambda spec, status: None
         self.hopeless: Callable[[Record, RunSpec], RunOutcome | None] = lambda record, spec: None
         self.give_up: Callable[[RunSpec, RunOutcome], None] = lambda spec, outcome: None
@@ -115,6 +122,13 @@ class PilotQueue(RunQueue):
         self._read_at = -math.inf
         self._let_go = 0
         self._waiting_since: float | None = None
+
+    def further_needs(self, spec: RunSpec, attempt: int) -> Mapping[str, float] | None:
+        """Return the needs of an attempt; ``None`` where they are those of this job."""
+        if self._needs is None:
+            return None
+        spec = self._with_needs(replace(spec, attempt=attempt, needs=self.job_needs))
+        return None if dict(spec.needs) == dict(self.job_needs) else spec.needs
 
     def has_more(self) -> bool:
         """Return whether there is anything left that this pilot starts."""
@@ -155,7 +169,9 @@ class PilotQueue(RunQueue):
                 return False
         if super()._is_free(spec):
             self._in_vain = 0
-            return spec.run_id in self.taken or not self._is_hopeless(spec)
+            if spec.run_id in self.taken:
+                return True
+            return not self._needs_another_job(spec) and not self._is_hopeless(spec)
         self._in_vain += 1
         status = self.finished_elsewhere.get(spec.run_id)
         if status is not None:
@@ -179,11 +195,21 @@ class PilotQueue(RunQueue):
         self.drop(self.finished_elsewhere)
         self._read_at = time.monotonic()
 
+    def _needs_another_job(self, spec: RunSpec) -> bool:
+        """Return whether a run that is free is left to jobs of other needs."""
+        record = _record_of(spec) if self._needs is not None else None
+        attempt = attempt_for_needs(record, self.since) if record is not None else None
+        if attempt is None or self.further_needs(self._work.with_config(spec), attempt) is None:
+            return False
+        if self._claims is not None:
+            self._claims.give_up(self._claim_keys[spec.run_id], spec.run_id)
+        self._let_go += 1
+        self.for_others = True
+        return True
+
     def _is_hopeless(self, spec: RunSpec) -> bool:
         """Return whether a run that is free has to be given up; then it has ended."""
-        record = None
-        with contextlib.suppress(OSError):
-            record = known_record(spec.run_dir / "run.json")
+        record = _record_of(spec)
         outcome = None if record is None else self.hopeless(record, spec)
         if record is None or outcome is None:
             return False
@@ -203,7 +229,11 @@ class PilotQueue(RunQueue):
         return True
 
     def _after_those_on_disk(self, spec: RunSpec) -> RunSpec:
-        return super()._after_those_on_disk(self._work.with_config(spec))
+        after = super()._after_those_on_disk(self._work.with_config(spec))
+        record = None if spec.run_id in self.taken else _record_of(spec)
+        if record is None or attempt_for_needs(record, self.since) is None:
+            return after
+        return replace(after, tries=tries_before(record, self.since))  # in jobs of other needs
 
     def _wait(self) -> None:
         """Wait for a run of this pilot that is to be tried again; for no other pilot's."""
@@ -243,6 +273,12 @@ def _may_have_died(owner: Mapping[str, Any], root: Path) -> bool:
     if not is_silent(root, beat, limit=VOUCHED_SEC):
         return False
     return state_of(owner) not in (PENDING, RUNNING, SUSPENDED)
+
+
+def _record_of(spec: RunSpec) -> Record | None:
+    with contextlib.suppress(OSError):
+        return known_record(spec.run_dir / "run.json")
+    return None
 
 
 def claim_key(work: Work, spec: RunSpec) -> str:

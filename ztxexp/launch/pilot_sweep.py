@@ -10,6 +10,7 @@ import signal
 import time
 from typing import Any
 
+from ztxexp.launch.handing_over import handed_over
 from ztxexp.launch.hopeless import why_hopeless
 from ztxexp.launch.loop import Sweep
 from ztxexp.launch.pilot_journal import Journal
@@ -138,6 +139,7 @@ class PilotSweep(Sweep):
         self._told: set[str] = set()
         self._since = timestamp_of(submission.created_at) or 0.0
         self.queue.elsewhere = self._note_elsewhere
+        self.queue.since = self._since
         self.queue.hopeless = self._why_hopeless
         self.queue.give_up = self._give_up
 
@@ -178,6 +180,20 @@ class PilotSweep(Sweep):
         self._tell(outcome)
         if failed:
             self.look_at_failures()
+
+    def _tried_again(self, spec: RunSpec, outcome: RunOutcome) -> bool:
+        """Try a run again in this job, or leave it to one that has what its next attempt needs."""
+        tries = spec.tries + 1 + outcome.attempt - spec.attempt
+        if self.stopped_because or not self.retry.covers_death(outcome.error_type, tries):
+            return False
+        needs = self.queue.further_needs(spec, outcome.attempt + 1)
+        if needs is None:
+            return super()._tried_again(spec, outcome)
+        end = handed_over(spec, outcome, self.queue.job_needs, needs)
+        self._reconcile(spec, end, retries=False)
+        self.queue.for_others = True
+        self._journal.further(spec.run_id, outcome.attempt + 1)
+        return True
 
     def tell_rest(self) -> None:
         """Write down the ends that are not in the journal: an interrupt may have come between."""

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ztxexp.launch.handing_over import attempt_for_needs
 from ztxexp.launch.needs import change_with_attempts, needs_of
 from ztxexp.launch.work import Work
 from ztxexp.results.code_folders import code_folder, remove_code
@@ -32,7 +33,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import JobRequest, RunOutcome, RunSpec
 from ztxexp_core.run.surroundings import working_folder
-from ztxexp_core.store.files import RunFiles, known_record
+from ztxexp_core.store.files import RunFiles, known_record, timestamp_of
 from ztxexp_core.store.jobs import JOB
 from ztxexp_core.store.run_folder import attempt_of
 
@@ -116,6 +117,7 @@ class Batch:
         self._executor = executor
         self._settings = settings
         self._note = note
+        self._further: set[tuple[str, object]] = set()  # that have got jobs
 
     @property
     def names(self) -> list[str]:
@@ -135,13 +137,27 @@ class Batch:
         """Return whether its jobs carry out a run: it is theirs, and has no end there."""
         return run_id in self.specs and run_id not in self.ended
 
-    def submit(self, runs: Sequence[RunSpec], workers: int, most: int | None = None) -> None:
+    def further(self) -> list[RunSpec]:
+        """Return the runs that need jobs of other needs, and have none yet."""
+        wanted = self.journals.further.items() - self._further
+        if wanted:
+            self._further |= self.plan.further()  # another launch may have submitted them
+        return [self.specs[r] for r, _ in sorted(wanted - self._further) if self.covers(r)]
+
+    def submit(
+        self,
+        runs: Sequence[RunSpec],
+        workers: int,
+        most: int | None = None,
+        beside: bool = False,
+    ) -> None:
         """Submit jobs for some of its runs.
 
         Args:
             runs: those without an end.
             workers: how many jobs at a time, of all kinds of needs together; at least one of each.
             most: how many jobs; ``None`` for as many as the runs need.
+            beside: whether those that were submitted last go on with other runs.
 
         Raises:
             ExecutorError: none could be submitted.
@@ -153,6 +169,8 @@ class Batch:
         needs = tuple(group[0].needs for group in groups)
         dataclasses.replace(self.work, specs=tuple(runs), groups=needs).save(folder)
         shares = share([len(group) for group in groups], workers)
+        known = self.journals.further
+        further = {spec.run_id: known[spec.run_id] for spec in runs if spec.run_id in known}
         new: list[str] = []
         for number, (group, at_once) in enumerate(zip(groups, shares, strict=True)):
             request = self._request(folder, number, group, at_once)
@@ -166,11 +184,11 @@ class Batch:
                     raise
                 _log.warning("no job for %s yet: %s", plural(len(group), "run"), exc)
                 continue
-            self._keep(ids)
+            self._keep(ids, {s.run_id: further[s.run_id] for s in group if s.run_id in further})
             new += ids
         if not new:
             raise ExecutorError("no job was submitted")
-        self.last = new
+        self.last = [*self.last, *new] if beside else new
 
     def _submitted(self, request: JobRequest) -> list[str]:
         """Submit jobs and return their ids.
@@ -191,11 +209,12 @@ class Batch:
                     self._keep(list(made.result() or ()))
                 raise
 
-    def _keep(self, ids: Sequence[str]) -> None:
+    def _keep(self, ids: Sequence[str], further: Mapping[str, int] | None = None) -> None:
         """Note jobs: in the plan, for anybody; in the record of the launch."""
         self.jobs += ids
         names = [f"{self.plan.executor}:{job}" for job in ids]
-        self.plan.add_jobs(names)
+        self.plan.add_jobs(names, further)
+        self._further |= (further or {}).items()
         self._note(names)
 
     def _request(
@@ -223,7 +242,9 @@ class Batch:
         with contextlib.suppress(OSError, ValueError):
             record = known_record(RunFiles(spec.run_dir).run)
             if record is not None:
-                attempt = max(spec.attempt, attempt_of(record) + 1)
+                since = timestamp_of(self.plan.created_at) or 0.0
+                attempt = attempt_for_needs(record, since) or attempt_of(record) + 1
+                attempt = max(spec.attempt, attempt)
                 return dataclasses.replace(spec, needs=needs_of(needs, spec.config, attempt))
         return spec
 

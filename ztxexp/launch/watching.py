@@ -111,6 +111,7 @@ class Watcher:
                 if not self._waiting:
                     break
                 self._check_problems()
+                self._submit_further()
                 if self._jobs.all_gone(self._batches):
                     yield from self._recorded()
                     if not self._waiting or not self._go_on():
@@ -139,6 +140,7 @@ class Watcher:
         for batch in self._batches:
             if batch is not self._new:
                 self._add_missing(batch)
+        self._submit_further()
 
     def jobs(self) -> list[str]:
         """Return the names of the jobs that may be alive."""
@@ -348,7 +350,20 @@ class Watcher:
                 self._submit(batch, runs, 1 if self._found_nothing_free() else self._workers)
         self._jobs.ask_later()
 
-    def _submit(self, batch: Batch, runs: Sequence[RunSpec], workers: int) -> None:
+    def _submit_further(self) -> None:
+        """Submit jobs for runs that others have left, since their next attempt needs more."""
+        if self._finishing or time.monotonic() < self._held_at:
+            return
+        for batch in self._batches:
+            runs = batch.further()
+            if runs and not batch.plan.cancelled and not batch.plan.finishing:
+                self._moved += 1
+                self._submit(batch, runs, self._workers, beside=True)
+                self._jobs.ask_later()
+
+    def _submit(
+        self, batch: Batch, runs: Sequence[RunSpec], workers: int, beside: bool = False
+    ) -> None:
         """Submit further jobs; an engine that takes none is asked again later.
 
         Raises:
@@ -356,7 +371,7 @@ class Watcher:
         """
         _log.info("further jobs are submitted for %s", plural(len(runs), "run"))
         try:
-            batch.submit(runs, workers)
+            batch.submit(runs, workers, beside=beside)
             self._refused = 0
         except Exception as exc:
             self._refused += 1

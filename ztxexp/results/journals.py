@@ -53,10 +53,12 @@ class Journals:
 
     Attributes:
         pilots: all that have a journal, by its name.
+        further: runs that need jobs of other needs, each with the number of its next attempt.
     """
 
     def __init__(self, folder: Path):
         self.pilots: dict[str, Pilot] = {}
+        self.further: dict[str, int] = {}
         self._folder = folder
         self._read: dict[str, int] = {}  # bytes
         self._last: dict[str, Pilot] = {}  # by job
@@ -101,6 +103,9 @@ class Journals:
                 self._read[name] = line.end
                 row = line.row() or {}
                 _note(pilot, row)
+                run_id, attempt = row.get("further"), row.get("attempt")
+                if isinstance(run_id, str) and type(attempt) is int:
+                    self.further[run_id] = max(attempt, self.further.get(run_id, 0))
                 if end := _end_of(row):
                     yield end
         except OSError:  # it is asked for again

@@ -104,14 +104,16 @@ class Submission:
         del fields["total"]
         return cls(folder=folder, **fields)  # type: ignore[arg-type]
 
-    def add_jobs(self, jobs: Sequence[str]) -> None:
+    def add_jobs(self, jobs: Sequence[str], further: Mapping[str, int] | None = None) -> None:
         """Note jobs that have been submitted.
 
         Args:
             jobs: as owner records name them, without the start: ``slurm:4711_3``.
+            further: runs among theirs that other jobs have left, as in ``Journals``.
         """
+        more = {"further": dict(further)} if further else {}
         with contextlib.closing(JsonlWriter(f"{self.folder}/{_JOBS}")) as lines:
-            lines.append({"jobs": list(jobs), "at": utc_now()})
+            lines.append({"jobs": list(jobs), "at": utc_now(), **more})
 
     def cancel(self) -> None:
         """Note that the jobs are about to be cancelled on purpose."""
@@ -163,6 +165,11 @@ class Submission:
         """Return all jobs that were submitted, ``slurm:4711_3``, oldest first."""
         rows = (row.get("jobs") for row in read_jsonl(self.folder / _JOBS))
         return [job for jobs in rows if isinstance(jobs, list) for job in jobs if type(job) is str]
+
+    def further(self) -> set[tuple[str, object]]:
+        """Return the runs that have got jobs of other needs, with the number of their attempt."""
+        rows = (row.get("further") for row in read_jsonl(self.folder / _JOBS))
+        return {pair for row in rows if isinstance(row, dict) for pair in row.items()}
 
     def journal(self, job: str, start: str) -> Path:
         """Return the path of what a pilot notes.
