@@ -96,3 +96,19 @@ def own_executor(monkeypatch):
         monkeypatch.setattr(registry, "executors", lambda: local)
 
     return install
+
+
+@pytest.fixture
+def pilots(tmp_path):
+    """Makes a submission; at the end none of its pilots is left."""
+    from pilots import Pilots  # most tests need none
+
+    made = []
+
+    def make(function=None, configs=4, **fields):
+        made.append(Pilots(tmp_path, function, configs, **fields))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
