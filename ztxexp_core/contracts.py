@@ -277,7 +277,9 @@ def ztxexp_jobs(ids: Sequence[str]) -> Mapping[str, str] | None:
         ids: of the jobs.
 
     Returns:
-        By id. One that is left out is not known.
+        By id. One that is left out is not known. A pending one may come with why it does not
+        start, ``pending: PartitionTimeLimit``; leave out what is no news, as that others come
+        first.
     """
 
 

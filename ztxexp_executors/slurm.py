@@ -50,6 +50,9 @@ _STATES = {  # in all others a process may be there
 }
 
 
+_NO_NEWS = ("", "None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")
+
+
 @dataclass(frozen=True)
 class Options:
     """Settings of the slurm executor.
@@ -133,13 +136,19 @@ def ztxexp_jobs(ids: Sequence[str]) -> dict[str, str]:
     if not parts:
         return {}
     arrays = ",".join(sorted({match[1] for match in parts.values()}))
-    command = ["squeue", "-h", "-a", "-r", "-t", "all", "-o", "%i %T", "-j", arrays]
+    command = ["squeue", "-h", "-a", "-r", "-t", "all", "-o", "%i %T %r", "-j", arrays]
     done = _call(command, _ASK_SEC)
     if done.returncode != 0 and _UNKNOWN_JOB not in done.stderr:
         raise ExecutorError(f"squeue does not answer: {_message(done.stderr)}")
-    lines = (line.split() for line in done.stdout.splitlines())
-    states = {words[0]: _STATES.get(words[1], "running") for words in lines if len(words) == 2}
+    lines = (line.split(None, 2) for line in done.stdout.splitlines())
+    states = {words[0]: _state(*words[1:]) for words in lines if len(words) >= 2}
     return {id: states.get(id, "gone") for id in parts}
+
+
+def _state(word: str, reason: str = "") -> str:
+    """Return the state of a job, and why it is pending, if that is news."""
+    state = _STATES.get(word, "running")
+    return f"{state}: {reason}" if state == "pending" and reason not in _NO_NEWS else state
 
 
 @hookimpl

@@ -157,6 +157,10 @@ class SubmittingBase(LaunchBase):
         asked = tuple(ids)
         states = self._ask("ztxexp_jobs", ids=asked)
         assert isinstance(states, Mapping), f"ztxexp_jobs returned {states!r}, not a mapping"
+        states = {
+            job: PENDING if str(state).startswith(f"{PENDING}: ") else state
+            for job, state in states.items()
+        }
         odd = {job: state for job, state in states.items() if state not in STATES}
         assert not odd, f"ztxexp_jobs has states that are none of {sorted(STATES)}: {odd}"
         return {job: states.get(job, GONE) for job in asked}

@@ -123,6 +123,23 @@ def test_jobs_are_named_in_short_where_they_are_cancelled(programs):
     assert len(calls()) == 1
 
 
+def test_why_a_job_is_pending_is_told_where_it_is_news(programs):
+    lines = [
+        "12_0 PENDING PartitionTimeLimit",
+        "12_1 PENDING Priority",
+        "12_2 RUNNING None",
+        "12_3 PENDING ReqNodeNotAvail, UnavailableNodes:n1",
+    ]
+    answer = "\\n".join(lines)
+    programs(squeue=f"printf '{answer}\\n'")
+    assert list(slurm.ztxexp_jobs([f"12_{i}" for i in range(4)]).values()) == [
+        "pending: PartitionTimeLimit",
+        "pending",
+        "running",
+        "pending: ReqNodeNotAvail, UnavailableNodes:n1",
+    ]
+
+
 def test_one_question_is_about_all_jobs_and_names_arrays_only(programs):
     answer = "12_0 RUNNING\\n12_1 COMPLETING\\n12_2 PENDING\\n12_3 SUSPENDED\\n12_4 NODE_FAIL\\n"
     calls = programs(squeue=f"printf '{answer}12_5 SIGNALING\\n14_0 CONFIGURING\\n'")

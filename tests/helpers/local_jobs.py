@@ -141,6 +141,10 @@ class LocalJobs:
         """Let the engine accept so many further jobs."""
         (self.folder / "most").write_text(str(jobs))
 
+    def say_why(self, reason: str) -> None:
+        """Say of pending jobs why they do not start."""
+        (self.folder / "why").write_text(reason)
+
     def be_slow(self, seconds: float) -> None:
         """Tell the ids of new jobs later."""
         (self.folder / "delay").write_text(str(seconds))

@@ -85,7 +85,10 @@ if __name__ != "__main__":  # the keeper knows the standard library only
     def ztxexp_jobs(ids):
         """Say how it is with jobs."""
         folder = _folder("jobs", list(ids))
-        return {job: _state(folder, job) for job in ids if (folder / job).is_dir()}
+        why = folder / "why"
+        more = f": {why.read_text()}" if why.exists() else ""
+        states = {job: _state(folder, job) for job in ids if (folder / job).is_dir()}
+        return {job: s + more if s == "pending" else s for job, s in states.items()}
 
 
 def _folder(hook: str, what: object) -> Path:

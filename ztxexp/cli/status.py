@@ -105,7 +105,7 @@ def verdict(status: RootStatus) -> int:
     cut_short = last is not None and (last.state == "died" or last.counts.get("not_started"))
     if last is not None and last.detached:
         cut_short = cut_short or status.launches[-1].not_started
-    return int(bool(status.failed or cut_short))
+    return int(bool(status.failed or status.cut_short or cut_short))
 
 
 def _print(status: RootStatus, as_json: bool) -> None:
@@ -172,6 +172,7 @@ def _as_tree(status: RootStatus) -> dict[str, Any]:
         ],
         "unfinished": [
             {"launch": one.record.id, "failed": one.failed, "not_started": one.not_started}
+            | ({"cut_short": one.cut_short} if one.cut_short else {})
             for one in status.unfinished
         ],
         "best": status.best or None,

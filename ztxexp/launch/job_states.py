@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from ztxexp.launch.submitting import Batch
-from ztxexp.results.jobs import ask_engine
+from ztxexp.results.jobs import ask_again, ask_engine, reasons_of
 from ztxexp_core.store.jobs import GONE
 
 _ASK_SEC, _ASK_LONG_SEC = 30.0, 120.0  # between two questions to the engine
+_HURRIED, _HURRIED_SEC = 3, 4.0  # questions that come soon, and the time between two
 _TIMES_UNKNOWN = 2  # then a job is gone that the engine does not know
 
 
@@ -28,6 +29,7 @@ class JobStates:
         self._answers: dict[str, str | None] = {}  # by job
         self._unknown: dict[str, int] = {}  # how often the engine did not know a job
         self._pause = _ASK_SEC
+        self._hurried = 0  # so many questions come soon
         self._ask_at = time.monotonic() + _ASK_SEC
 
     def alive(self, batch: Batch) -> list[str]:
@@ -40,6 +42,11 @@ class JobStates:
             and job not in batch.dismissed
         ]
 
+    def reasons(self, batches: Sequence[Batch]) -> set[str]:
+        """Return why jobs are pending, as far as their engine has said."""
+        names = [f"{self._engine}:{job}" for batch in batches for job in self.alive(batch)]
+        return set(reasons_of(names).values())
+
     def all_gone(self, batches: Sequence[Batch]) -> bool:
         """Return whether all jobs are over; the engine is asked when it is time."""
         alive = [job for batch in batches for job in self.alive(batch)]
@@ -50,8 +57,10 @@ class JobStates:
 
     def ask(self, jobs: Sequence[str]) -> None:
         """Ask the engine now for all jobs, in one call."""
-        changed = False
-        for job, state in (ask_engine(self._engine, jobs) or {}).items():
+        changed, hurried = False, self._hurried > 0
+        ask = ask_again if hurried else ask_engine
+        self._hurried = max(0, self._hurried - 1)
+        for job, state in (ask(self._engine, jobs) or {}).items():
             if state is None:
                 self._unknown[job] = self._unknown.get(job, 0) + 1
                 gone = self._unknown[job] >= _TIMES_UNKNOWN
@@ -61,6 +70,7 @@ class JobStates:
             changed = changed or state != self._answers.get(job)
             self._answers[job] = state
         self._pause = _ASK_SEC if changed else min(2 * self._pause, _ASK_LONG_SEC)
+        self._pause = min(self._pause, _HURRIED_SEC) if self._hurried else self._pause
         self._ask_at = time.monotonic() + self._pause
 
     def has_started(self, job: str) -> None:
@@ -72,6 +82,11 @@ class JobStates:
         """Ask as soon as that is allowed: something has changed."""
         self._ask_at -= self._pause - _ASK_SEC
         self._pause = _ASK_SEC
+
+    def hurry(self) -> None:
+        """Ask some times at once, for all jobs seem to have been cancelled."""
+        self._hurried = _HURRIED
+        self._ask_at = min(self._ask_at, time.monotonic() + _HURRIED_SEC)
 
     def ask_later(self) -> None:
         """Begin anew: jobs have just been submitted."""

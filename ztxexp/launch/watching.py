@@ -6,7 +6,6 @@ the jobs are is asked of their engine: :mod:`ztxexp.launch.job_states`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +35,6 @@ _HELD_SEC = 30.0  # between two looks at what other launches have
 _CANCEL_SEC = 5.0  # what the contract of executors gives
 _END_SEC = 10.0  # for pilots that have carried out all, and may send to trackers
 _REFUSALS = 10  # of the engine, one after the other, to take further jobs
-_LAST_CHARS = 2000
 _TIMES = 3  # so often jobs are submitted that come to nothing
 _FAILURES = "failures: "  # so the end of a pilot begins that has met too many
 _NOTHING_FREE = "nothing free"
@@ -112,6 +110,7 @@ class Watcher:
                     break
                 self._check_problems()
                 self._submit_further()
+                self._tell_reasons()
                 if self._jobs.all_gone(self._batches):
                     yield from self._recorded()
                     if not self._waiting or not self._go_on():
@@ -195,6 +194,9 @@ class Watcher:
             self.stop(pilot.end.removeprefix(_FAILURES))
         self._moved += pilot.end == TIME
         self._jobs.ask_soon()
+        alive = [batch.journals.last(j) for batch in self._batches for j in self._jobs.alive(batch)]
+        if pilot.end == SIGNAL and not any(p is not None and p.end is None for p in alive):
+            self._jobs.hurry()
 
     def _ends_elsewhere(self) -> Iterator[RunOutcome]:
         """Count what another launch has finished, unless it was a pilot of these jobs."""
@@ -240,6 +242,12 @@ class Watcher:
             if text not in self._problems:
                 self._problems.add(text)
                 _log.warning("job %s can carry out no run %s", pilot.job, text)
+
+    def _tell_reasons(self) -> None:
+        """Name what keeps jobs pending, once."""
+        for reason in sorted(self._jobs.reasons(self._batches) - self._problems):
+            self._problems.add(reason)
+            _log.warning("jobs of %s are pending: %s", self.ref.name, reason)
 
     def _show(self) -> None:
         """Tell the display which runs are running."""
@@ -325,12 +333,8 @@ class Watcher:
 
     def _last_words(self) -> str:
         """Return the end of what the last job has printed."""
-        last: list[str] = []
-        with contextlib.suppress(OSError):
-            logs = [path for batch in self._batches for path in batch.plan.logs.iterdir()]
-            text = max(logs, key=lambda path: path.stat().st_mtime).read_text("utf-8", "replace")
-            last = [line for line in text[-_LAST_CHARS:].splitlines() if line.strip()]
-        return f", such as: {last[-1].strip()}" if last else ""
+        last = next(filter(None, (batch.plan.last_words() for batch in self._batches[::-1])), "")
+        return f", such as: {last}" if last else ""
 
     def _submit_again(self, free: Sequence[str]) -> None:
         self._in_vain = 0 if self._moved > self._moved_before else self._in_vain + 1

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ztxexp.results.jobs import states_of
+from ztxexp.results.jobs import reasons_of, states_of
 from ztxexp.results.journals import Elsewhere, Journals, Pilot
 from ztxexp.results.launches import LaunchRecord
 from ztxexp.results.submissions import read_submission, state_path
-from ztxexp.text.format import plural, sanitize_for_terminal
+from ztxexp.text.format import plural, sanitize_for_terminal, short_path
 from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_SKIPPED
 from ztxexp_core.store.files import PLANS, read_record, shared_folder
 from ztxexp_core.store.jobs import GONE, PENDING, RUNNING, SUSPENDED, job_of
@@ -32,11 +32,13 @@ class Jobs:
         executor: name of the executor that has submitted them.
         counts: how many are running, pending, suspended, gone, or of unknown state.
         problems: what keeps some of them from carrying out runs.
+        why_pending: why those that are pending do not start, if their engine says so.
     """
 
     executor: str
     counts: Mapping[str, int]
     problems: tuple[str, ...] = ()
+    why_pending: str = ""
 
     @property
     def only_wait(self) -> bool:
@@ -52,7 +54,9 @@ class Jobs:
             return f"{self.executor}: {plural(self.counts.get(GONE, 0), 'job')} gone"
         (first, state), *others = alive
         parts = [f"{plural(first, 'job')} {state}", *(f"{n} {state}" for n, state in others)]
-        return f"{self.executor}: {', '.join(parts)}"
+        why = f" ({self.why_pending})" if self.why_pending and self.counts.get(PENDING) else ""
+        texts = [part + why if part.endswith(PENDING) else part for part in parts]
+        return f"{self.executor}: {', '.join(texts)}"
 
 
 class JobReader:
@@ -76,7 +80,18 @@ class JobReader:
         counts = Counter(state or UNKNOWN for state in states.values())
         engines = {job.partition(":")[0] for job in record.jobs}
         name = sanitize_for_terminal(", ".join(sorted(engines)))
-        return Jobs(name, dict(counts), self._problems())
+        why = reasons_of(job for job, state in states.items() if state == PENDING)
+        told = self._problems() or self._no_word(record)
+        return Jobs(name, dict(counts), told, sanitize_for_terminal(_reasons(why.values())))
+
+    def _no_word(self, record: LaunchRecord) -> tuple[str, ...]:
+        """Return what a job has printed last, where all are gone and none has begun."""
+        if self._plan is None or record.alive or any(p.begun for p in self._pilots()):
+            return ()
+        last, logs = self._plan.last_words(), short_path(self._plan.logs)
+        said = f", the last one with: {last}" if last else ""
+        text = f"its jobs have ended before they could begin{said}; what they print is in {logs}"
+        return (sanitize_for_terminal(text),)
 
     def _read(self) -> None:
         if self._journals is None:
@@ -137,6 +152,11 @@ class JobReader:
             "again": again,
         }
 
+    def goes_on_with(self) -> frozenset[str]:
+        """Return the runs that its jobs have to carry out yet, by their ids."""
+        self._read()
+        return frozenset(() if self._plan is None else self._plan.run_ids) - self._ends.keys()
+
     def not_begun(self, folders: Container[str]) -> int:
         """Return how many runs have no end and no folder.
 
@@ -191,6 +211,10 @@ class JobReader:
             return None
         mean = sum(self._seconds.values()) / len(self._seconds)
         return int(mean * (left + running / 2) / running)
+
+
+def _reasons(reasons: Iterable[str]) -> str:
+    return ", ".join(reason for reason, _ in Counter(reasons).most_common(_PROBLEMS))
 
 
 def _state_of(pilot: Pilot) -> Mapping[str, Any]:

@@ -20,11 +20,12 @@ from ztxexp.results.index import Kind, read_all
 from ztxexp.results.launches import DIED, ENDED, LaunchRecord, read_launches, read_state
 from ztxexp.results.names import NamedRuns
 from ztxexp.text.format import sanitize_for_terminal
-from ztxexp_core.records import RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunSpec
+from ztxexp_core.records import JOB_ENDED, RUN_STATUS_FAILED, RUN_STATUS_RUNNING, RunSpec
 from ztxexp_core.store.files import RunFiles, read_record, timestamp_of
 from ztxexp_core.values.codec import numbers
 from ztxexp_core.values.identity import LEAST_DIGITS, digits_of, short_ids
 
+_QUEUED, _CUT_SHORT = "queued", "cut short"  # runs that ended because their jobs did
 _DAMAGED = "damaged"  # a run whose record cannot be read
 _ROWS = 32  # running configurations of one launch
 _NAME = 200  # characters of a run's id
@@ -61,6 +62,8 @@ class RootStatus:
         best: the best result, as a text; empty where there is none.
         unfinished: launches that are over and have left something, the newest first.
         changes: a value that changes when anything goes on.
+        cut_short: how many configurations have ended with their jobs, and no living launch goes on
+            with them.
     """
 
     root: Path
@@ -71,6 +74,7 @@ class RootStatus:
     best: str = ""
     unfinished: Sequence[Unfinished] = ()
     changes: object = field(default=None, compare=False)
+    cut_short: int = 0
 
     @property
     def living(self) -> list[LaunchStatus]:
@@ -107,6 +111,7 @@ class StatusReader:
         self._counts: dict[str, int] = {}
         self._failures: list[FailureKind] = []
         self._failed: list[object] = []  # when they began
+        self._cut_short: list[object] = []
         self._best = ""
         self._short: dict[str, str] = {}  # by identity
         self._jobs: dict[str, JobReader] = {}  # by launch
@@ -121,7 +126,11 @@ class StatusReader:
         states = {one.id: self._state(one) for one in records}
         if again or time.monotonic() >= self._due:
             living = [states[record.id] for record in records if record.alive]
-            self._read_runs(records, {name for state in living for name in _under_way(state)})
+            queued = [
+                self._jobs_of(one).goes_on_with() for one in records if one.alive and one.jobs
+            ]
+            under_way = {name for state in living for name in _under_way(state)}
+            self._read_runs(records, under_way, frozenset().union(*queued))
         launches = [self._launch(record, states[record.id]) for record in records]
         shown = [row for launch in launches if launch.record.alive for row in launch.view.rows]
         running: Sequence[Row] = shown or self._running_by_records()
@@ -135,23 +144,34 @@ class StatusReader:
             running,
             self._failures,
             self._best,
-            unfinished_launches(records, not_started, self._failed),
+            unfinished_launches(records, not_started, self._failed, self._cut_short),
             changes,
+            len(self._cut_short),
         )
 
     # ---- runs ----------------------------------------------------------------------------------
 
-    def _read_runs(self, records: Sequence[LaunchRecord], under_way: Collection[str]) -> None:
-        """Read all runs; one that a launch tries again has not failed."""
+    def _read_runs(
+        self,
+        records: Sequence[LaunchRecord],
+        under_way: Collection[str],
+        queued: Collection[str],
+    ) -> None:
+        """Read all runs; one that a launch tries again, or a job goes on with, has not failed."""
         began = time.monotonic()
         self._runs = runs = NamedRuns.of(self._root)
         self._folders = frozenset(runs.folders)
         for at, status in enumerate(runs.statuses):
             if status == RUN_STATUS_FAILED and runs.folders[at] in under_way:
                 runs.statuses[at] = RUN_STATUS_RUNNING
+            elif status == RUN_STATUS_FAILED and _ended_with_its_job(runs.record(at)):
+                runs.statuses[at] = _QUEUED if runs.folders[at] in queued else _CUT_SHORT
         counted = Counter(str(status or _DAMAGED) for status in runs.statuses)
         self._counts = dict(counted.most_common())
         self._failures, self._failed = failures_of(runs, records)
+        newest = {places[0] for places in runs.latest.values()}
+        cut = [at for at, status in enumerate(runs.statuses) if status == _CUT_SHORT]
+        self._cut_short = [runs.record(at).get("started_at") for at in cut if at in newest]
         self._short.clear()
         self._best = self._best_of(runs)
         now = time.monotonic()
@@ -285,6 +305,10 @@ class StatusReader:
             spec = RunSpec(name, folder, config, identity, name=called)
             self._specs[name] = spec
         return spec
+
+
+def _ended_with_its_job(record: Mapping[str, Any]) -> bool:
+    return record.get("reason") == "preempted" or record.get("error_type") == JOB_ENDED
 
 
 def _count(values: Mapping[str, Any], name: str) -> int:

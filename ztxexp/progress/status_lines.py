@@ -94,7 +94,11 @@ def _unfinished(status: RootStatus) -> Iterator[str]:
     if status.unfinished:
         yield "left over"
     for one in status.unfinished[:_LAUNCHES_SHOWN]:
-        counts = [(one.failed, "failed"), (one.not_started, "not started")]
+        counts = [
+            (one.failed, "failed"),
+            (one.cut_short, "cut short"),
+            (one.not_started, "not started"),
+        ]
         left = ", ".join(f"{number} {word}" for number, word in counts if number)
         function = sanitize_for_terminal(cut(one.record.function, _NAME))
         yield f"  launch {one.short}  {function}  {left}   {_resume(status, one)}"

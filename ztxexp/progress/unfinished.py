@@ -25,12 +25,14 @@ class Unfinished:
         short: the shortest ending of its id that no other launch has.
         failed: how many of its runs have failed and were not run again.
         not_started: how many configurations it did not come to.
+        cut_short: how many of its runs have ended with their jobs, and were not gone on with.
     """
 
     record: LaunchRecord
     short: str
     failed: int
     not_started: int
+    cut_short: int = 0
 
 
 def launch_at(records: Sequence[LaunchRecord], started_at: object) -> LaunchRecord | None:
@@ -48,6 +50,7 @@ def unfinished_launches(
     records: Sequence[LaunchRecord],
     not_started: Mapping[str, int],
     failed: Iterable[object],
+    cut_short: Iterable[object] = (),
 ) -> list[Unfinished]:
     """Return the launches that are over and have left something, the newest first.
 
@@ -55,9 +58,9 @@ def unfinished_launches(
         records: of all launches, oldest first.
         not_started: how many configurations they did not come to, by their ids.
         failed: when the runs began that have failed and were not run again.
+        cut_short: likewise, of those that have ended with their jobs.
     """
-    of_launches = (launch_at(records, started_at) for started_at in failed)
-    failures = Counter(record.id for record in of_launches if record is not None)
+    failures, cut = _by_launch(records, failed), _by_launch(records, cut_short)
     later: list[Any] = []  # the sweeps of later launches: they take what is left
     alive: list[Any] = []
     left = []
@@ -66,11 +69,17 @@ def unfinished_launches(
         missing = 0 if sweep in later else not_started.get(record.id, 0)
         if record.alive:
             alive.append(sweep)
-        elif (failures[record.id] or missing) and sweep not in alive:
+        elif (failures[record.id] or cut[record.id] or missing) and sweep not in alive:
             short = short_launch(record, records)
-            left.append(Unfinished(record, short, failures[record.id], missing))
+            counts = failures[record.id], missing, cut[record.id]
+            left.append(Unfinished(record, short, *counts))
         later.append(sweep)
     return left
+
+
+def _by_launch(records: Sequence[LaunchRecord], began: Iterable[object]) -> Counter[str]:
+    of_launches = (launch_at(records, started_at) for started_at in began)
+    return Counter(record.id for record in of_launches if record is not None)
 
 
 def _configs_of(record: LaunchRecord) -> Any:

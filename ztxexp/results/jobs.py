@@ -18,6 +18,7 @@ ALIVE = frozenset({PENDING, RUNNING, SUSPENDED})
 
 _lock = threading.RLock()
 _answers: dict[str, dict[str, tuple[float, str | None]]] = {}  # by engine and id, with the time
+_reasons: dict[tuple[str, str], str] = {}  # by engine and id: why a job is pending
 _silent: set[str] = set()  # engines that did not answer when they were asked last
 
 
@@ -57,6 +58,19 @@ def states_of(jobs: Iterable[str]) -> dict[str, str | None]:
     look_at(owners.values())
     parsed = {job: job_of(owner) for job, owner in owners.items()}
     return {job: _state(each.engine, each.id) if each else None for job, each in parsed.items()}
+
+
+def reasons_of(jobs: Iterable[str]) -> dict[str, str]:
+    """Return why jobs are pending, by their names, as their engines have said last, if they have.
+
+    Example:
+        >>> reasons_of(["slurm:4711_0", "slurm:4711_1"])
+        {'slurm:4711_0': 'PartitionTimeLimit'}
+    """
+    parsed = {job: job_of({"job": job}) for job in jobs}
+    with _lock:
+        found = {job: _reasons.get((e.engine, e.id)) for job, e in parsed.items() if e is not None}
+    return {job: reason for job, reason in found.items() if reason}
 
 
 def ask_engine(engine: str, ids: Sequence[str]) -> Mapping[str, str | None] | None:
@@ -116,4 +130,8 @@ def _ask(engine: str, ids: list[str]) -> None:
     now = time.monotonic()
     for job in ids:
         state = states.get(job)
+        state, _, reason = state.partition(": ") if isinstance(state, str) else ("", "", "")
         known[job] = now, state if state in STATES else None
+        _reasons.pop((engine, job), None)
+        if state == PENDING and reason.strip():
+            _reasons[engine, job] = reason.strip()

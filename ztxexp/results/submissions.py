@@ -34,6 +34,7 @@ from ztxexp_core.store.lines import JsonlWriter, read_jsonl
 _PLAN, _JOBS, _LOGS, _FAILED = "plan.json", "jobs.jsonl", "logs", "failed"
 _CANCELLED, _FINISH, _ASKED = "cancelled", "finish", "asked"
 _JOURNAL, _STATE = ".jsonl", ".now.json"
+_LAST_CHARS = 2000
 _PLANS_KNOWN = 8  # that are remembered
 
 TIME, SIGNAL = "time", "signal"
@@ -211,6 +212,15 @@ class Submission:
                 run_id = outcome.get("run_id") if isinstance(outcome, dict) else None
                 ended.update(r for r in (run_id, row.get("elsewhere")) if isinstance(r, str))
         return ended >= set(self.run_ids)
+
+    def last_words(self) -> str:
+        """Return the last line that the last of its jobs has printed; empty where none has."""
+        lines: list[str] = []
+        with contextlib.suppress(OSError, ValueError):
+            log = max(self.logs.iterdir(), key=lambda path: path.stat().st_mtime)
+            text = log.read_text("utf-8", "replace")[-_LAST_CHARS:]
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
 
     def states(self) -> Iterator[Mapping[str, Any]]:
         """Yield how far each pilot is or was when it ended, as its ``Progress.state``.

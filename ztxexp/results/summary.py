@@ -15,6 +15,7 @@ from ztxexp.text import html
 from ztxexp.text.format import cut, duration, plural, sanitize_for_terminal
 from ztxexp.text.logs import last_lines, read_end
 from ztxexp.text.terminal import in_notebook
+from ztxexp_core.records import JOB_ENDED
 from ztxexp_core.store.files import RunFiles
 
 _KINDS_SHOWN = 5
@@ -202,6 +203,10 @@ class RunSummary(_ShownOnce):
                     self._was_shown_in(here)
                     return
 
+    def _cut_short(self) -> int:
+        """Return how many runs have ended because their job has."""
+        return sum(len(one.run_ids) for one in self.failures if one.error_type == JOB_ENDED)
+
     def problems(self) -> str:
         """Return what a launch logs at its end: what went wrong, and what to type next.
 
@@ -211,9 +216,11 @@ class RunSummary(_ShownOnce):
         """
         lines = [failures_text(self.failures, self.total)] if self.failures else []
         if self.stopped_because:
-            why, count = _first_line(self.stopped_because), plural(self.not_started, "run")
+            why, short = _first_line(self.stopped_because), self._cut_short()
+            counts = [(short, "cut short"), (self.not_started, "not started")]
+            left = ", ".join(f"{plural(n, 'run')} {word}" for n, word in counts if n)
             how = "stopped as asked," if was_asked(self.stopped_because) else "stopped:"
-            lines.insert(0, f"{how} {why}; {count} not started")
+            lines.insert(0, f"{how} {why}; {left}" if left else f"{how} {why}")
         if hasattr(self, "_next_steps"):
             lines += self._next_lines() if lines else ()
         elif self.stopped_because:
