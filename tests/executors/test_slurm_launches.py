@@ -109,6 +109,21 @@ def test_a_launch_is_left_looked_at_joined_and_stopped(cluster, root, tmp_path):
     assert summary.reused == finished and summary.succeeded == 6 - finished
 
 
+def test_the_status_says_why_jobs_are_pending(cluster, root, tmp_path):
+    options = {"partition": "narrow", "time": "3:00:00"}
+    launch(root, experiments.quick, 2, values={}, options=options, detach=True)
+    said = ztxexp(tmp_path, "status")
+    assert "slurm: 2 jobs pending (Partition" in said.stdout, said  # ...TimeLimit, or ...Config
+
+
+def test_a_further_attempt_gets_a_job_with_what_it_needs(cluster, root):
+    needs = {"memory": lambda config, attempt: attempt * 50 * 2**20}
+    summary = launch(root, experiments.hungry, 1, values={}, needs=needs, retry=3)
+    assert summary.succeeded == 1
+    assert [note["attempt"] for note in notes(root.path)] == [1, 2, 3]
+    assert len({note["job"] for note in notes(root.path)}) == len(jobs_of(root)) == 3
+
+
 # ---- what cannot work ----------------------------------------------------------------------------
 
 # Python in a container in which a folder is empty; as root, or where users may make namespaces.

@@ -256,7 +256,11 @@ class PilotSweep(Sweep):
         if self._submission.cancelled:
             return RunOutcome.lost(spec, "interrupted", because="its job was cancelled")
         if not self._time.is_up():
-            return RunOutcome.lost(spec, "preempted")
+            because = (
+                "its job was ended before the job's time was up: it goes on as a further attempt "
+                "in another job of its launch, or by the same command"
+            )
+            return RunOutcome.lost(spec, "preempted", because=because)
         because = (
             "the time of its job was up, not a limit of its own: it goes on in the next job, as a "
             "further attempt"
