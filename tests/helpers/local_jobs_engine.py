@@ -85,10 +85,9 @@ if __name__ != "__main__":  # the keeper knows the standard library only
     def ztxexp_jobs(ids):
         """Say how it is with jobs."""
         folder = _folder("jobs", list(ids))
-        why = folder / "why"
-        more = f": {why.read_text()}" if why.exists() else ""
-        states = {job: _state(folder, job) for job in ids if (folder / job).is_dir()}
-        return {job: s + more if s == "pending" else s for job, s in states.items()}
+        if (folder / "why").exists():
+            return {job: _with_reason(folder, job) for job in ids}
+        return {job: _state(folder, job) for job in ids if (folder / job).is_dir()}
 
 
 def _folder(hook: str, what: object) -> Path:
@@ -98,6 +97,11 @@ def _folder(hook: str, what: object) -> Path:
     if (folder / "down").exists():
         raise ConnectionError("the controller of local_jobs does not answer")
     return folder
+
+
+def _with_reason(folder: Path, job: str) -> str:
+    state = _state(folder, job)
+    return f"{state}: {(folder / 'why').read_text()}" if state == "pending" else state
 
 
 def _next_number(folder: Path) -> int:
