@@ -22,6 +22,8 @@ from ztxexp_core.errors import OptionError
 
 TRAIN = """
 import time
+
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
 def train(i, seconds=0.0):
     time.sleep(seconds)
     return {"score": i}
@@ -68,7 +70,6 @@ def test_a_launch_returns_when_its_jobs_are_submitted(jobs, root, monkeypatch):
     assert root.statuses() == ["succeeded"] * 4
 
 
-@pytest.mark.slow
 def test_what_is_done_already_needs_no_job(jobs, root):
     run(root)
     summary = run(root, detach=True)
@@ -122,7 +123,6 @@ def test_a_launch_on_this_machine_beside_pending_jobs(jobs, root):
     assert read_submissions(root.path)[0].is_done()
 
 
-@pytest.mark.slow
 def test_after_jobs_that_were_killed_the_same_again_goes_on(jobs, root):
     values = {"pause": 0.4}
     run(root, experiments.counting, 3, values=values, detach=True)
@@ -137,7 +137,6 @@ def test_after_jobs_that_were_killed_the_same_again_goes_on(jobs, root):
     assert sorted(record["attempt"] for record in root.runs()) == [1, 2, 2]
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_waiting_cancels_jobs_of_before_too(jobs, root, tmp_path):
     run(root, experiments.slow, 4, workers=3, values={"seconds": 60.0}, detach=True)
     until(lambda: len(notes(root.path)) == 2)
@@ -178,7 +177,6 @@ def test_from_a_shell_and_from_a_sweep_file(jobs, root, tmp_path):
     assert len(root.runs()) == 5
 
 
-@pytest.mark.slow
 def test_codes_and_plans_of_launches_that_are_over_are_removed(jobs, root, monkeypatch):
     monkeypatch.setattr(submitting, "_PLANS_KEPT", 2)
     for count in range(1, 5):
@@ -210,7 +208,6 @@ def test_many_jobs_in_few_words():
     assert str(summary) == "1 run in 1 job of slurm: 4711_0; 2 reused"
 
 
-@pytest.mark.slow
 def test_a_waiting_launch_and_one_that_joins_it_both_end(jobs, root):
     values = {"seconds": 0.3}
     launch = lambda: run(root, experiments.slow, 6, values=values)  # noqa: E731
@@ -222,7 +219,6 @@ def test_a_waiting_launch_and_one_that_joins_it_both_end(jobs, root):
     assert times(root.path) == dict.fromkeys(range(6), 1)
 
 
-@pytest.mark.slow
 def test_jobs_that_are_about_to_end_are_not_joined(jobs, root, caplog):
     run(root, count=2)
     assert run(root, count=3).reused == 2  # the engine may still say that they are running

@@ -10,6 +10,8 @@ from submitted import Beside, hurry, notes, sweep
 
 from ztxexp.results.submissions import read_submissions
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):

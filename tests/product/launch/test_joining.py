@@ -14,6 +14,8 @@ from ztxexp.progress.status import StatusReader
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):

@@ -18,6 +18,8 @@ from ztxexp.launch.pilot_sweep import JobTime
 from ztxexp_core import RunSpec
 from ztxexp_core.run.launch import RetryRule
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 slow = pytest.mark.slow
 
 

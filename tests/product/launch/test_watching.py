@@ -19,6 +19,8 @@ from ztxexp.results.journals import Journals
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
@@ -62,9 +64,9 @@ def test_a_job_whose_time_is_up_is_queued_again(jobs, root):
         root,
         experiments.counting,
         1,
-        values={"pause": 0.3},
-        needs={"time": 3},
-        options={"grace": 1.5},
+        values={"pause": 0.7},
+        needs={"time": 9},
+        options={"grace": 4},
     )
     assert summary.succeeded == 1
     assert times(root.path)[0] > 1
@@ -84,7 +86,6 @@ def test_jobs_that_are_lost_are_replaced(jobs, root):
     assert len(jobs.ids()) > 2
 
 
-@pytest.mark.slow
 def test_jobs_that_are_lost_all_the_time_end_the_launch(jobs, root):
     launch = lambda: run(root, experiments.slow, 1)  # noqa: E731
     seen = 0
@@ -115,7 +116,6 @@ def test_jobs_that_others_cancel_end_the_launch(jobs, root):
     assert len(root.runs()) == 4
 
 
-@pytest.mark.slow
 def test_pending_jobs_that_vanish_end_the_launch(jobs, root):
     jobs.slots(0)
     launch = lambda: run(root, experiments.quick, 4)  # noqa: E731
@@ -129,7 +129,7 @@ def test_pending_jobs_that_vanish_end_the_launch(jobs, root):
 
 
 def test_an_engine_that_does_not_answer_is_asked_again(jobs, root, caplog):
-    launch = lambda: run(root, experiments.counting, 2, values={"pause": 0.2})  # noqa: E731
+    launch = lambda: run(root, experiments.counting, 2, values={"pause": 1})  # noqa: E731
     with Beside(launch) as beside:
         until(lambda: len(notes(root.path)) == 2)
         jobs.go_down()
@@ -147,7 +147,6 @@ def test_the_engine_is_not_asked_while_journals_say_all(jobs, root, monkeypatch)
     assert jobs.calls("jobs") == []
 
 
-@pytest.mark.slow
 def test_jobs_that_have_not_begun_are_cancelled_when_all_is_done(jobs, root):
     jobs.slots(1)
     assert run(root, count=3, workers=3).succeeded == 3
@@ -155,7 +154,6 @@ def test_jobs_that_have_not_begun_are_cancelled_when_all_is_done(jobs, root):
     assert [len(jobs.exits(job)) for job in jobs.ids()].count(1) <= 2
 
 
-@pytest.mark.slow
 def test_runs_of_another_launch_are_waited_for(jobs, root):
     root.path.mkdir()
     pipeline = sweep(root.path, 2)
@@ -169,7 +167,6 @@ def test_runs_of_another_launch_are_waited_for(jobs, root):
     assert summary.succeeded == 2
 
 
-@pytest.mark.slow
 def test_progress_tells_queued_from_running(jobs, root):
     jobs.slots(1)
     launch = lambda: run(root, experiments.slow, 5, workers=1, values={"seconds": 30})  # noqa: E731
@@ -206,7 +203,6 @@ def test_ctrl_c_and_sigterm_cancel_the_jobs(jobs, root, tmp_path, signum):
     assert read_submissions(root.path)[0].cancelled
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_jobs_are_being_submitted_cancels_them(jobs, root, tmp_path):
     jobs.be_slow(2)
     with launcher(tmp_path, "slow", 4, "workers=3") as process:
@@ -249,7 +245,6 @@ def test_pending_jobs_of_a_killed_launcher_are_joined(jobs, root, tmp_path):
     assert times(root.path) == dict.fromkeys(range(6), 1)
 
 
-@pytest.mark.slow
 def test_pilots_are_added_where_some_are_missing(jobs, root, tmp_path):
     jobs.slots(4)
     values = {"seconds": 0.4}
@@ -266,7 +261,6 @@ def test_pilots_are_added_where_some_are_missing(jobs, root, tmp_path):
     assert sorted(times(root.path).values()) == [1] * 12 + [2] * 2  # those two were killed
 
 
-@pytest.mark.slow
 def test_nothing_more_is_started_after_a_request_to_finish(jobs, root, tmp_path):
     from launches import ztxexp
 
@@ -304,7 +298,6 @@ def test_journals_are_read_once_and_damage_is_no_end(tmp_path):
     assert os.listdir(tmp_path)
 
 
-@pytest.mark.slow
 def test_failures_in_a_row_of_one_job_end_the_work_of_all(jobs, root):
     summary = run(root, experiments.failing, 12, workers=2, max_failures_in_a_row=2)
     assert "in a row" in summary.stopped_because

@@ -18,6 +18,8 @@ from ztxexp.progress.status import StatusReader
 from ztxexp.progress.status_lines import job_lines, lines
 from ztxexp.results import jobs as asking
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
