@@ -20,10 +20,11 @@ from ztxexp.results.summary import RunSummary, jobs_text
 from ztxexp_core import ExecutorError
 from ztxexp_core.errors import OptionError
 
+pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
+
 TRAIN = """
 import time
 
-pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
 def train(i, seconds=0.0):
     time.sleep(seconds)
     return {"score": i}
