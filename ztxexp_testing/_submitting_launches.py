@@ -30,24 +30,12 @@ _JOINED_SEC = 3.0  # a launch has joined the jobs of another
 _PILOT = "ztxexp.launch.pilot"
 
 WAITS = """
-import os, time
-from pathlib import Path
 from ztxexp import ExperimentPipeline
-
-def train(ctx):
-    begun = ctx.run_dir / "artifacts" / "begun"
-    with open(begun, "a") as file:
-        file.write(f"{os.getpid()}\\n")
-    until = time.time() + 120
-    while not Path(go).exists():
-        if time.time() > until:
-            raise TimeoutError("nobody has let it go on")
-        time.sleep(0.05)
-    return {"score": ctx.config["i"], "attempt": ctx.attempt}
+from ztxexp_testing._submitting_launches import waits
 
 pipeline = ExperimentPipeline(root).grid({"i": list(range(4))}).resume()
 if __name__ == "__main__":
-    pipeline.run(train, mode=mode, workers=workers, options=options, **more)
+    pipeline.run(waits(go), mode=mode, workers=workers, options=options, **more)
 """
 
 
@@ -218,12 +206,12 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
             timer.start()
             self._stack.callback(timer.join)
         sweep = self.pipeline([{"i": i} for i in range(_RUNS)]).resume()
-        return self.launch(sweep, _waits(str(self.go_file)))
+        return self.launch(sweep, waits(str(self.go_file)))
 
     def detach(self) -> RunSummary:
         """Submit the same launch, without waiting."""
         sweep = self.pipeline([{"i": i} for i in range(_RUNS)]).resume()
-        return self.launch(sweep, _waits(str(self.go_file)), detach=True)
+        return self.launch(sweep, waits(str(self.go_file)), detach=True)
 
     def pilots(self) -> list[int]:
         """Return the processes of pilots that carry out runs of this test."""
@@ -248,8 +236,8 @@ class SubmittingLaunches(SubmittingBase, LaunchTests):
         assert begun == _RUNS, f"{begun} runs were begun for {_RUNS} configurations"
 
 
-def _waits(go: str) -> Callable[[RunContext], dict[str, Any]]:
-    """Return the function of :data:`WAITS`."""
+def waits(go: str) -> Callable[[RunContext], dict[str, Any]]:
+    """Return a function that goes on when a file is there; for :data:`WAITS` as well."""
 
     def train(ctx: RunContext) -> dict[str, Any]:
         with open(ctx.run_dir / "artifacts" / "begun", "a") as file:

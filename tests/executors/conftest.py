@@ -12,6 +12,8 @@ import time
 import deadly
 import psutil
 import pytest
+import slurm_cluster
+from slurm_launches import alone_on
 
 from ztxexp_core.plugins.registry import executors
 
@@ -59,6 +61,20 @@ def drive(start):
         return found
 
     return call
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Slurm cluster of two nodes."""
+    with slurm_cluster.cluster() as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def alone(cluster, tmp_path, monkeypatch):
+    """Keep code in the folder of the test; leave no job to the next test."""
+    with alone_on(cluster, tmp_path, monkeypatch):
+        yield
 
 
 @pytest.fixture(autouse=True)

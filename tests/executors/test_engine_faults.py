@@ -17,6 +17,7 @@ import engine_clusters
 import own_process
 import psutil
 import pytest
+from elsewhere import UNMARKED
 from engine_clusters import alive
 from launches import until
 from reading import strict
@@ -339,16 +340,6 @@ def test_a_node_that_the_engine_has_given_up_and_that_goes_on(own_cluster, sweep
 
 # ---- what workers lack ---------------------------------------------------------------------------
 
-UNMARKED = """
-from ztxexp_core.run import distant
-distant._LATE_SEC = 0.1
-read = distant.read_bytes
-def other(path):
-    if str(path).endswith("mark"):
-        {}
-    return read(path)
-distant.read_bytes = other
-"""
 MISSING = {
     "root": (UNMARKED.format("raise FileNotFoundError(path)"), "does not see the results root"),
     "another root": (UNMARKED.format("return b'another'"), "is another folder"),

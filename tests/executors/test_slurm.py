@@ -301,12 +301,6 @@ def test_ctrl_c_is_not_ignored_in_pilots(programs, tmp_path):
 # ---- on a cluster ----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with slurm_cluster.cluster() as slurm_:
-        yield slurm_
-
-
 @pytest.mark.slow
 class TestOnACluster:
     def test_options_and_needs_become_parameters(self, cluster, tmp_path):

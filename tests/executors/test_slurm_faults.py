@@ -11,33 +11,20 @@ import time
 
 import psutil
 import pytest
-import slurm_cluster
 from launches import until
 from slurm_launches import (
     PAUSE,
-    alone_on,
     checked,
     first_steps,
     jobs_of,
     launch,
+    lose_a_node,
     pilots,
     reasons,
 )
 from submitted import Beside, notes, times
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with slurm_cluster.cluster() as slurm:
-        yield slurm
-
-
-@pytest.fixture(autouse=True)
-def alone(cluster, tmp_path, monkeypatch):
-    with alone_on(cluster, tmp_path, monkeypatch):
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("alone")]
 
 
 # ---- one of its processes ------------------------------------------------------------------------
@@ -83,22 +70,7 @@ def test_a_node_that_is_lost(cluster, root, lives_on):
     """Slurm queues its jobs again; processes that live on keep their runs."""
     values = {"pause": 4.0 if lives_on else 1.5}
     with Beside(lambda: launch(root, count=4, workers=4, values=values)) as beside:
-        until(lambda: len(notes(root.path)) >= 4)
-        time.sleep(4)
-        states = cluster.ask("squeue", "-h", "-r", "-o", "%N").split()
-        node = states[0]
-        cluster.kill(node, jobs=not lives_on)
-        try:
-            cluster.wait_for_node(node, "down", "down*")
-            summary = beside.wait(150)
-        finally:
-            cluster.start(node)
-    records = checked(root, summary, 4)
-    if lives_on:
-        assert times(root.path) == dict.fromkeys(range(4), 1)
-    else:
-        steps = first_steps(records)
-        assert len(steps[2]) == states.count(node) and min(steps[2]) > 0
+        lose_a_node(cluster, root, beside, lives_on, after=4)
 
 
 # ---- what others do with the jobs ----------------------------------------------------------------

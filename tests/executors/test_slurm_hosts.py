@@ -15,10 +15,10 @@ import pilot_experiments as experiments
 import pytest
 import slurm_cluster
 from launches import until
-from slurm_launches import alone_on, checked, first_steps, jobs_of, launch, pilots, reasons
+from slurm_launches import checked, first_steps, jobs_of, launch, lose_a_node, pilots, reasons
 from submitted import Beside, launcher, notes, sweep, times
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("alone")]
 
 APART = (
     "unshare --map-root-user --uts --pid --fork --kill-child --mount-proc "
@@ -26,24 +26,18 @@ APART = (
 )
 
 
-@pytest.fixture(scope="module")
-def cluster():
+@pytest.fixture(scope="module", autouse=True)
+def namespaces():
+    """Skip where no process can be set apart."""
+    command = APART.format("true")
     can = (
         shutil.which("unshare")
         and not subprocess.run(
-            APART.format("true"), shell=True, check=False, env={"SLURMD_NODENAME": "node1"}
+            command, shell=True, check=False, env={"SLURMD_NODENAME": "node1"}
         ).returncode
     )
     if not can:
         pytest.skip("no namespaces can be made here")
-    with slurm_cluster.cluster() as slurm:
-        yield slurm
-
-
-@pytest.fixture(autouse=True)
-def alone(cluster, tmp_path, monkeypatch):
-    with alone_on(cluster, tmp_path, monkeypatch):
-        yield
 
 
 def apart(root, function=experiments.counting, count=4, **given):
@@ -83,22 +77,7 @@ def test_jobs_that_are_queued_again_go_on_at_once(cluster, root):
 @pytest.mark.parametrize("lives_on", [True, False])
 def test_a_node_that_is_lost(cluster, root, lives_on):
     with Beside(lambda: apart(root, values={"pause": 5.0}, workers=4)) as beside:
-        until(lambda: len(notes(root.path)) >= 4)
-        time.sleep(8)
-        at = cluster.ask("squeue", "-h", "-r", "-o", "%N").split()
-        node = at[0]
-        cluster.kill(node, jobs=not lives_on)
-        try:
-            cluster.wait_for_node(node, "down", "down*")
-            summary = beside.wait(200)
-        finally:
-            cluster.start(node)
-    records = checked(root, summary, 4)
-    if lives_on:
-        assert times(root.path) == dict.fromkeys(range(4), 1)
-    else:
-        assert len(first_steps(records)[2]) == at.count(node)
-        assert min(first_steps(records)[2]) > 0
+        lose_a_node(cluster, root, beside, lives_on, after=8)
 
 
 def test_a_launcher_that_is_killed_is_followed_at_once_and_nothing_runs_twice(root, tmp_path):

@@ -14,30 +14,17 @@ from pathlib import Path
 
 import pilot_experiments as experiments
 import pytest
-import slurm_cluster
 from launches import until, ztxexp
-from slurm_launches import alone_on, checked, jobs_of, launch, pilots
+from slurm_launches import checked, jobs_of, launch, pilots
 from submitted import Beside, launcher, notes, sweep, times
 
 from ztxexp.launch import watching
 from ztxexp.results.submissions import read_submissions
 from ztxexp_core import ExecutorError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("alone")]
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with slurm_cluster.cluster() as slurm:
-        yield slurm
-
-
-@pytest.fixture(autouse=True)
-def alone(cluster, tmp_path, monkeypatch):
-    with alone_on(cluster, tmp_path, monkeypatch):
-        yield
 
 
 # ---- the launcher --------------------------------------------------------------------------------

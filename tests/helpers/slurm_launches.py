@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 
 import pilot_experiments as experiments
 import psutil
 from launches import until
-from submitted import hurry, sweep
+from submitted import hurry, notes, sweep, times
 
 from ztxexp.results.submissions import read_submissions
 
@@ -65,6 +66,33 @@ def reasons(records):
     """Why earlier attempts have ended."""
     earlier = [attempt for record in records for attempt in record.get("earlier_attempts", ())]
     return {attempt["reason"] for attempt in earlier}
+
+
+def lose_a_node(cluster, root, beside, lives_on, after):
+    """Lose a node under four runs on four jobs; nothing is run twice that lives on.
+
+    Args:
+        cluster: the cluster.
+        root: the results root.
+        beside: the launch.
+        lives_on: whether the processes of the node's jobs do.
+        after: seconds from the beginning of all runs.
+    """
+    until(lambda: len(notes(root.path)) >= 4)
+    time.sleep(after)
+    at = cluster.ask("squeue", "-h", "-r", "-o", "%N").split()
+    cluster.kill(at[0], jobs=not lives_on)
+    try:
+        cluster.wait_for_node(at[0], "down", "down*")
+        summary = beside.wait(200)
+    finally:
+        cluster.start(at[0])
+    records = checked(root, summary, 4)
+    if lives_on:
+        assert times(root.path) == dict.fromkeys(range(4), 1)
+    else:
+        steps = first_steps(records)[2]
+        assert len(steps) == at.count(at[0]) and min(steps) > 0
 
 
 def pilots():

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pilot_experiments as experiments
 from local_jobs import NAME
 
 from ztxexp import ExperimentPipeline
@@ -50,6 +51,12 @@ def sweep(root, count: int, **values) -> ExperimentPipeline:
     """A pipeline of runs that differ in ``i``, which goes on with what is there."""
     grid = {"i": list(range(count)), **{name: [value] for name, value in values.items()}}
     return ExperimentPipeline(root).grid(grid).resume()
+
+
+def run(root, function=experiments.quick, count=4, workers=2, values=None, **options):
+    """Launch so many runs as jobs of the stand-in."""
+    pipeline = sweep(root.path, count, **(values or {}))
+    return pipeline.run(function, mode=NAME, workers=workers, **options)
 
 
 def notes(root) -> list[dict]:
@@ -129,4 +136,4 @@ class Beside:
         return self.summary
 
 
-__all__ = ["NAME", "SCRIPT", "Beside", "hurry", "launcher", "notes", "sweep", "times"]
+__all__ = ["NAME", "SCRIPT", "Beside", "hurry", "launcher", "notes", "run", "sweep", "times"]

@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
+from ztxexp.launch import totals
 from ztxexp.launch.deliveries import Deliveries
 from ztxexp.launch.detaching import detached_summary
 from ztxexp.launch.flushing import Flusher
@@ -169,7 +170,7 @@ def _carried_out(
             watcher.stop = sweep.finish
         with closing(Listener(record, sweep, interrupts, lambda: record.show(progress.state()))):
             _run(order, sweep, watcher, record, progress, interrupts)
-    summary = sweep.summary(time.monotonic() - started, _reused(plan))
+    summary = totals.summary(sweep, time.monotonic() - started, _reused(plan))
     if options.sweep is not None:
         steps = next_steps(summary, root, queue.taken, progress.short_of, varying)
         summary.go_on_in_shell(steps)
@@ -225,7 +226,7 @@ def _run(
         interrupts.raise_if_received()
         sweep.deliveries.send(_SENDING_SHARE * shared.tracker_timeout)
         sweep.flusher.close()
-        record.end(sweep.counts(), sweep.stopped_because)
+        record.end(totals.counts(sweep), sweep.stopped_because)
     except BaseException as exc:
         if watcher is not None:
             watcher.cancel()
@@ -248,14 +249,14 @@ def _end_early(
     """
     interrupted = isinstance(exc, KeyboardInterrupt)
     problem = asked_by or "interrupted" if interrupted else f"{type(exc).__name__}: {exc}"
-    record.end(sweep.counts(), problem)
+    record.end(totals.counts(sweep), problem)
     sweep.flusher.close(INTERRUPTED_SEC if interrupted else None)
     message = ""
     if interrupted:
         progress.close()  # the sentence is the last to be read
         compares = order.plan.snapshot is not None
         resume = "" if order.options.sweep is None else line_to_type(order.root, "resume")
-        message = sweep.interrupted_message(compares, asked_by, resume)
+        message = totals.interrupted_message(sweep, compares, asked_by, resume)
         _log.warning("%s", message)
     patience, deliveries = order.shared.tracker_timeout, sweep.deliveries
     deliveries.send_dead(min(patience, INTERRUPTED_SEC) if interrupted else patience)

@@ -24,8 +24,6 @@ from ztxexp.launch.reconcile import (
     without_folders,
 )
 from ztxexp.progress.progress import Progress
-from ztxexp.results.failure_groups import failure_groups
-from ztxexp.results.summary import RunSummary
 from ztxexp.text.format import plural
 from ztxexp_core.errors import ExecutorError, StoreError
 from ztxexp_core.plugins.entries import PluginRef
@@ -33,8 +31,6 @@ from ztxexp_core.records import (
     NOT_BEGUN,
     RUN_STATUS_FAILED,
     RUN_STATUS_RUNNING,
-    RUN_STATUS_SKIPPED,
-    RUN_STATUS_SUCCEEDED,
     RunOutcome,
     RunSpec,
     was_cut_short,
@@ -422,74 +418,6 @@ class Sweep:
                 broken = broken or exc  # first the others
         if broken is not None:
             raise broken
-
-    # ---- results -------------------------------------------------------------------------------
-
-    def interrupted_message(self, compares: bool, because: str = "", resume: str = "") -> str:
-        """Return what was done, what was not, and how to continue.
-
-        Args:
-            compares: whether the same command would look at what is done.
-            because: who has stopped it, unless a signal has.
-            resume: what to type in a shell to continue, where it was started from one.
-        """
-        counts = self._ended_counts()
-        done, left = counts.pop(RUN_STATUS_SUCCEEDED, 0), self.queue.left()
-        total = len(self.outcomes) + len(self.open) + left
-        parts = [f"{done} of {plural(total, 'run')} succeeded"]
-        parts += [f"{counts[word]} {word}" for word in sorted(counts)]
-        parts += [f"{len(self.open)} still at work"] if self.open else []
-        parts += [f"{left} not started"] if left else []
-        what = f"stopped {because}" if because else "interrupted"
-        message = f"{what}: {', '.join(parts)}"
-        if done == total:
-            return message
-        if resume:
-            return f"{message}; next: {resume}"
-        first = "" if compares else "add .resume() and "
-        return f"{message}; {first}run the same command again to continue"
-
-    def _ended_counts(self) -> Counter[str]:
-        return Counter(
-            "interrupted" if was_cut_short(outcome.reason, outcome.error_type) else outcome.status
-            for outcome in self.outcomes.values()
-        )
-
-    def counts(self) -> dict[str, int]:
-        """Return how many runs have ended in which way, and how many were not started."""
-        elsewhere = len(self.queue.finished_elsewhere)
-        more = {"elsewhere": elsewhere, "open": len(self.open), "not_started": self.queue.left()}
-        return {**self._ended_counts(), **{name: count for name, count in more.items() if count}}
-
-    def summary(self, duration: float, reused: int) -> RunSummary:
-        """Count the outcomes.
-
-        Args:
-            duration: seconds that the launch took.
-            reused: configurations that were done before it began.
-        """
-        by_status = {
-            status: [o.run_id for o in self.outcomes.values() if o.status == status]
-            for status in (RUN_STATUS_SUCCEEDED, RUN_STATUS_FAILED, RUN_STATUS_SKIPPED)
-        }
-        elsewhere = list(self.queue.finished_elsewhere.values())
-        failed = by_status[RUN_STATUS_FAILED]
-        return RunSummary(
-            total=len(self.outcomes),
-            succeeded=len(by_status[RUN_STATUS_SUCCEEDED]),
-            failed=len(failed),
-            skipped=len(by_status[RUN_STATUS_SKIPPED]),
-            duration_sec=round(duration, 6),
-            failed_run_ids=failed,
-            reused=reused + len(elsewhere),
-            not_started=self.queue.left(),
-            stopped_because=self.stopped_because,
-            failures=failure_groups(self.outcomes.values(), self.queue.taken) if failed else [],
-            failed_elsewhere=elsewhere.count(RUN_STATUS_FAILED),
-            lacking=self.deliveries.counts(),
-            sync_commands=self.deliveries.commands(),
-            still_running=list(self.open),
-        )
 
 
 def _close(outcomes: Iterator[RunOutcome]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,9 @@ from ztxexp.results.submissions import Submission, state_path
 from ztxexp_core.errors import StoreError
 from ztxexp_core.records import RunOutcome
 from ztxexp_core.run.distant import this_side
-from ztxexp_core.store.files import write_json
+from ztxexp_core.store.files import warn_once, write_json
 from ztxexp_core.store.jobs import Job
 from ztxexp_core.store.lines import JsonlWriter
-
-_log = logging.getLogger("ztxexp")
 
 
 class Journal:
@@ -42,7 +39,6 @@ class Journal:
         self._lines = JsonlWriter(path)
         self._state: Mapping[str, Any] | None = None
         self._lock = threading.Lock()
-        self._warned = False
 
     def begin(self, problem: str | None) -> None:
         """Say where the pilot is, and what keeps it from carrying out runs, if anything."""
@@ -104,6 +100,5 @@ class Journal:
         try:
             yield
         except (OSError, StoreError) as exc:
-            if not self._warned:
-                self._warned = True
-                _log.warning("the journal of this job cannot be written: %s", exc)
+            text = "the journal of this job, %s, cannot be written: %s"
+            warn_once(str(self._lines.path), str(exc), text)

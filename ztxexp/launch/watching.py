@@ -9,15 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from ztxexp.launch.ending import Ending
 from ztxexp.launch.job_states import JobStates
 from ztxexp.launch.queue import RunQueue
 from ztxexp.launch.submitting import Batch, number_of_jobs
 from ztxexp.progress.progress import Progress
 from ztxexp.results.claims import Claims, Completed, Held
-from ztxexp.results.code_folders import remove_code
 from ztxexp.results.journals import Elsewhere, Pilot
 from ztxexp.results.submissions import SIGNAL, TIME, state_path
 from ztxexp.text.format import plural
@@ -32,8 +31,6 @@ _SHORT_SEC, _LONG_SEC = 0.2, 2.0  # between two looks at the journals
 _SHARE = 0.05  # of the time, at most, goes into looks
 _STATES_SEC = 2.0  # between two looks at what is running
 _HELD_SEC = 30.0  # between two looks at what other launches have
-_CANCEL_SEC = 5.0  # what the contract of executors gives
-_END_SEC = 10.0  # for pilots that have carried out all, and may send to trackers
 _REFUSALS = 10  # of the engine, one after the other, to take further jobs
 _TIMES = 3  # so often jobs are submitted that come to nothing
 _FAILURES = "failures: "  # so the end of a pilot begins that has met too many
@@ -82,10 +79,11 @@ class Watcher:
         self._waiting: dict[str, RunSpec] = {}
         self._elsewhere: dict[str, tuple[Elsewhere, int]] = {}  # with how often it was looked at
         self._jobs = JobStates(executor.ref.name)
+        self._ending = Ending(executor, self._batches, self._jobs)
         self._show_at = self._held_at = self._took = 0.0
         self._moved = self._moved_before = 0
         self._in_vain = self._refused = 0
-        self._begun = self._finishing = self._cancelled = False
+        self._begun = self._finishing = False
         self._problems: set[str] = set()
         self._pause_sec = _SHORT_SEC
 
@@ -118,7 +116,7 @@ class Watcher:
                 self._finish_if_stopped()
                 self._show()
                 self._pause(self._moved > before)
-            self._let_end()
+            self._ending.let_end()
         except Exception:
             raise
         except BaseException:  # closed, Ctrl-C, an exit asked for by a signal handler
@@ -398,64 +396,11 @@ class Watcher:
             self._finishing = True
             for batch in self._batches:
                 batch.plan.finish()
-            self._dismiss(self._batches)
-
-    def _dismiss(self, batches: Sequence[Batch]) -> None:
-        """Cancel the jobs that have not begun."""
-        jobs = []
-        for batch in batches:
-            pilots = {job: batch.journals.last(job) for job in self._jobs.alive(batch)}
-            idle = [job for job, pilot in pilots.items() if pilot is None or pilot.end is not None]
-            batch.dismissed.update(idle)
-            jobs += idle
-        self._cancel(jobs)
-
-    def _let_end(self) -> None:
-        """Cancel what has not begun where all is done; wait for the pilots that end by themselves.
-
-        Then the code is not needed any more.
-        """
-        done = [batch for batch in self._batches if not batch.left()]
-        self._dismiss(done)
-        self._await(done, _END_SEC)
-        for batch in done:
-            if not self._jobs.alive(batch):
-                remove_code(Path(batch.plan.code), batch.plan.id)
+            self._ending.dismiss(self._batches)
 
     def cancel(self) -> None:
         """Cancel all jobs, and wait a little for the ends of their pilots."""
-        jobs = [job for batch in self._batches for job in self._jobs.alive(batch)]
-        if self._cancelled or not jobs:
-            return
-        self._cancelled = True
-        for batch in self._batches:
-            batch.plan.cancel()
-        self._cancel(jobs)
-        self._await(self._batches, _CANCEL_SEC)
-
-    def _cancel(self, jobs: Sequence[str]) -> None:
-        if not jobs:
-            return
-        try:
-            self._executor.ask("ztxexp_cancel", ids=tuple(jobs))
-        except Exception as exc:  # whatever the engine's client raises
-            listed = " ".join(jobs)
-            cause = f"{type(exc).__name__}: {exc}"
-            _log.warning("jobs of %s are not cancelled (%s): %s", self.ref.name, cause, listed)
-
-    def _await(self, batches: Sequence[Batch], seconds: float) -> None:
-        """Wait until the pilots of some submissions have said that they have ended."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            at_work = False
-            for batch in batches:
-                for run_id, _ in batch.journals.news():
-                    batch.ended.add(run_id)
-                pilots = [batch.journals.last(job) for job in self._jobs.alive(batch)]
-                at_work = at_work or any(p is not None and p.end is None for p in pilots)
-            if not at_work:
-                return
-            time.sleep(_SHORT_SEC / 2)
+        self._ending.cancel()
 
 
 def _recorded(spec: RunSpec) -> RunOutcome | None:

@@ -9,8 +9,8 @@ import time
 import pilot_experiments as experiments
 import pytest
 from launches import until, ztxexp
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, launcher, notes, sweep, times
+from local_jobs import NAME
+from submitted import Beside, launcher, notes, run, sweep, times
 
 from ztxexp import ExpRunner
 from ztxexp.launch import submitting
@@ -29,23 +29,6 @@ def train(i, seconds=0.0):
     time.sleep(seconds)
     return {"score": i}
 """
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=2) as jobs:
-        yield jobs
-
-
-def run(root, function=experiments.quick, count=4, workers=2, values=None, **options):
-    return sweep(root.path, count, **(values or {})).run(
-        function, mode=NAME, workers=workers, **options
-    )
 
 
 def state(root):

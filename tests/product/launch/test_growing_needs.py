@@ -5,23 +5,13 @@ from __future__ import annotations
 import pilot_experiments as experiments
 import pytest
 from launches import until
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, notes, sweep
+from local_jobs import NAME
+from submitted import Beside, notes, sweep
 
 from ztxexp.results.submissions import read_submissions
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=4) as jobs:
-        yield jobs
+SLOTS = 4
 
 
 def run(root, count=1, attempts=3, enough=3, **options):

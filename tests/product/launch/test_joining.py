@@ -7,25 +7,15 @@ import time
 import pilot_experiments as experiments
 import pytest
 from launches import until
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, notes, sweep, times
+from local_jobs import NAME
+from submitted import Beside, notes, sweep, times
 
 from ztxexp.progress.status import StatusReader
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=4) as jobs:
-        yield jobs
+SLOTS = 4
 
 
 def run(root, function=experiments.repairable, count=4, **options):

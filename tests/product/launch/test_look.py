@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from elsewhere import Elsewhere
+from elsewhere import UNMARKED, Elsewhere
 
 from ztxexp import ExpRunner
 from ztxexp.launch import loop
@@ -91,18 +91,6 @@ def test_a_package_that_is_missing_ends_the_launch_in_one_sentence(sweep, root):
 def test_ztxexp_that_is_missing_ends_the_launch(sweep, root):
     lines = WITHOUT.format("ztxexp_core")
     refused(sweep, root, "ModuleNotFoundError", "ztxexp_core", lines=lambda number: lines)
-
-
-UNMARKED = """
-from ztxexp_core.run import distant
-distant._LATE_SEC = 0.1
-read = distant.read_bytes
-def other(path):
-    if str(path).endswith("mark"):
-        {}
-    return read(path)
-distant.read_bytes = other
-"""
 
 
 def test_a_root_that_is_not_shared_ends_the_launch(sweep, root):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pilot_experiments as experiments
 import pytest
 from launches import until
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, notes, sweep, times
+from local_jobs import NAME
+from submitted import Beside, notes, run, sweep, times
 
 from ztxexp import ExpRunner
 from ztxexp.launch import job_states
@@ -21,25 +21,8 @@ from ztxexp_core import ExecutorError
 from ztxexp_core.errors import OptionError
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=2) as jobs:
-        yield jobs
-
-
-def run(root, function=experiments.quick, count=6, workers=2, values=None, **options):
-    return sweep(root.path, count, **(values or {})).run(
-        function, mode=NAME, workers=workers, **options
-    )
-
-
 def test_all_runs_are_carried_out_by_few_jobs(jobs, root):
-    summary = run(root)
+    summary = run(root, count=6)
     assert (summary.total, summary.succeeded, summary.not_started) == (6, 6, 0)
     assert times(root.path) == dict.fromkeys(range(6), 1)
     assert len(jobs.ids()) == 2
@@ -61,7 +44,7 @@ def test_there_are_never_more_jobs_than_runs(jobs, root):
 
 def test_a_job_for_each_run(jobs, root):
     jobs.slots(4)
-    summary = run(root, options={"runs_per_job": 1}, workers=2)
+    summary = run(root, count=6, options={"runs_per_job": 1})
     assert summary.succeeded == 6
     assert len(jobs.ids()) == 6
     assert {jobs.request(job)["at_once"] for job in jobs.ids()} == {2}
@@ -71,7 +54,7 @@ def test_a_job_for_each_run(jobs, root):
 
 def test_runs_of_other_needs_get_other_jobs(jobs, root):
     jobs.slots(4)
-    summary = run(root, workers=3, needs={"cpus": lambda config: 1 if config["i"] else 4})
+    summary = run(root, count=6, workers=3, needs={"cpus": lambda config: 1 if config["i"] else 4})
     assert summary.succeeded == 6
     needs = [jobs.request(job)["needs"] for job in jobs.ids()]
     assert sorted(need["cpus"] for need in needs) == [1, 1, 4]
@@ -140,7 +123,7 @@ def test_what_has_succeeded_is_reused(jobs, root):
 
 def test_failures_are_told_and_stop_the_launch(jobs, root):
     jobs.slots(1)
-    summary = run(root, experiments.failing, workers=1, max_failures=2)
+    summary = run(root, experiments.failing, 6, workers=1, max_failures=2)
     assert summary.failed == 2 and summary.not_started == 4
     assert "max_failures=2" in summary.stopped_because
     assert len(times(root.path)) == 2

@@ -10,8 +10,7 @@ import time
 import pilot_experiments as experiments
 import pytest
 from launches import until
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, launcher, notes, sweep, times
+from submitted import Beside, launcher, notes, run, sweep, times
 
 from ztxexp.launch import job_states
 from ztxexp.results.claims import Claims
@@ -20,23 +19,6 @@ from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=2) as jobs:
-        yield jobs
-
-
-def run(root, function=experiments.quick, count=4, workers=2, values=None, **options):
-    return sweep(root.path, count, **(values or {})).run(
-        function, mode=NAME, workers=workers, **options
-    )
 
 
 def first(root, record):

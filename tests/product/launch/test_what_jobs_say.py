@@ -9,8 +9,8 @@ from pathlib import Path
 import pilot_experiments as experiments
 import pytest
 from launches import until
-from local_jobs import NAME, LocalJobs
-from submitted import Beside, hurry, notes, sweep
+from local_jobs import NAME
+from submitted import Beside, notes, sweep
 
 from ztxexp.cli.status import verdict
 from ztxexp.launch import job_states
@@ -19,17 +19,6 @@ from ztxexp.progress.status_lines import job_lines, lines
 from ztxexp.results import jobs as asking
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    hurry(monkeypatch.setattr)
-
-
-@pytest.fixture
-def jobs(tmp_path):
-    with LocalJobs(tmp_path / "jobs", slots=2) as jobs:
-        yield jobs
 
 
 def run(root, function=experiments.slow, count=2, **options):
