@@ -18,14 +18,14 @@ demo: $(DEMO)/ready
 	$(DEMO)/bin/python examples/digits_sweep.py
 
 test: lint programs
-	ZTXEXP_REQUIRE_ALL=1 $(TEST)/bin/python -m pytest -n 2
+	ZTXEXP_REQUIRE_ALL=1 $(TEST)/bin/python -m pytest -n 3 --dist worksteal
 
 # A browser and LaTeX, for the tests that look at pages.
 programs:
 	sh tests/programs.sh
 
 quick: lint
-	$(TEST)/bin/python -m pytest -n 2 -m "not slow"
+	$(TEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .

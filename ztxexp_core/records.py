@@ -236,9 +236,10 @@ class RunSpec:
         fresh_process: the run needs a process that has executed no other run.
         without: labels of trackers that have hung in this launch and are not called for this run.
         name: what tells it from the other runs of the launch, ``lr=0.1 seed=2``; may be empty.
-        restarted: set by an executor that starts a run a second time, and vouches that it has
-            ended the process before: ``run_one`` waits for that end, on another host until 25
-            seconds without a sign of life. Then it goes on in the folder, as a further attempt.
+        restarted: whoever hands out the run vouches that the process before has ended, as an
+            executor that starts a run a second time: ``run_one`` waits for that end, on another
+            host until 25 seconds without a sign of life. Then it goes on in the folder, as a
+            further attempt.
         needs: what it needs of the machine, as numbers: ``cpus``, ``gpus``, ``memory`` in bytes,
             ``time`` in seconds, others by the executor's names. Only what the executor names in its
             ``needs``.

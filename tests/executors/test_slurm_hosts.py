@@ -53,7 +53,7 @@ def test_a_pilot_that_is_killed_leaves_its_run_to_another(cluster, root):
     with Beside(lambda: apart(root)) as beside:
         until(lambda: len(notes(root.path)) >= 2)
         time.sleep(2)
-        pilots()[0].kill()
+        pilots()[-1].kill()
         summary = beside.wait(120)
     records = checked(root, summary, 4)
     steps = first_steps(records)

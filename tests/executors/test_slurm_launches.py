@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pilot_experiments as experiments
 import pytest
+from elsewhere import UNMARKED
 from launches import until, ztxexp
 from slurm_launches import checked, jobs_of, launch, pilots
 from submitted import Beside, launcher, notes, sweep, times
@@ -133,6 +136,32 @@ def test_a_package_that_nodes_lack_ends_the_launch_in_a_sentence(root):
     with pytest.raises(ExecutorError, match="No module named"):
         launch(root, experiments.quick, 4, options={"python": f"{sys.executable} -S"})
     assert root.runs() == []
+
+
+def on_nodes(folder, lines):
+    """Options by which Python on the nodes begins with some lines."""
+    (folder / "sitecustomize.py").write_text(lines)
+    return {"setup": f"export PYTHONPATH={folder}"}
+
+
+def test_another_root_of_the_same_path_ends_the_launch_in_a_sentence(root, tmp_path):
+    options = on_nodes(tmp_path, UNMARKED.format("return b'another'"))
+    with pytest.raises(ExecutorError, match="is another folder there"):
+        launch(root, experiments.quick, 4, options=options)
+    assert root.runs() == []
+
+
+def test_what_a_tracker_lacks_that_is_not_on_nodes_is_sent_by_the_launch(root, tmp_path, caplog):
+    missing = on_nodes(tmp_path, "import sys; sys.modules['mlflow'] = None")
+    store = f"sqlite:///{tmp_path}/runs.db"
+    pipeline = sweep(root.path, 4).track("mlflow", tracking_uri=store)
+    settings = {"partition": "spare", **missing}
+    summary = pipeline.run(experiments.quick, mode="slurm", workers=2, options=settings)
+    checked(root, summary, 4)
+    assert caplog.text.count("needs the package mlflow") == 1
+    assert summary.lacking == {}
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db")) as database:
+        assert database.execute("select count(*) from runs").fetchone() == (4,)
 
 
 def test_a_setup_that_fails_ends_the_launch_and_names_the_logs(root):

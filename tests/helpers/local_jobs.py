@@ -53,7 +53,8 @@ class LocalJobs:
         self._variables = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         self._plugin.__enter__()
-        asked._answers.clear()  # of another engine, whose jobs had the same ids
+        for known in (asked._answers, asked._silent):  # of another engine, with jobs of these ids
+            known.clear()
         return self
 
     def __exit__(self, *exc: object) -> None:

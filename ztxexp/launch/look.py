@@ -12,7 +12,7 @@ from typing import Any
 from ztxexp_core.errors import ExecutorError
 from ztxexp_core.plugins.registry import Plugin
 from ztxexp_core.records import RunOutcome, RunSpec
-from ztxexp_core.run.distant import Look, this_side
+from ztxexp_core.run.distant import Look, difference, this_side
 from ztxexp_core.run.run import RunOne
 
 _log = logging.getLogger("ztxexp")
@@ -38,7 +38,7 @@ def look_first(executor: Plugin, run_one: RunOne, root: Path, options: Mapping[s
     if answer is None:
         message = outcome.error_message if isinstance(outcome, RunOutcome) else "nothing came back"
         raise _refusal(executor, f"the look at a worker failed: {message}")
-    problem = answer["problem"] or _difference(answer)
+    problem = answer["problem"] or difference(this_side(), answer)
     if problem:
         raise _refusal(executor, f"on worker {answer['host']}: {problem}")
     versions = f"Python {answer['python']}, ztxexp {answer['ztxexp']}"
@@ -58,20 +58,6 @@ def _answer(outcome: Any) -> dict[str, Any] | None:
         return None
     answer: dict[str, Any] = json.loads(outcome.notices[0])
     return answer
-
-
-def _difference(answer: Mapping[str, str]) -> str | None:
-    here = this_side()
-    minor, minor_there = (side["python"].rpartition(".")[0] for side in (here, answer))
-    if minor != minor_there:
-        return (
-            f"it has Python {answer['python']}, this process {here['python']}: functions can be "
-            f"sent between equal minor versions only"
-        )
-    if answer["ztxexp"] != here["ztxexp"]:
-        there = answer["ztxexp"] or "none that is installed"
-        return f"it has ztxexp {there}, this process {here['ztxexp']}; install the same version"
-    return None
 
 
 def _refusal(executor: Plugin, why: str) -> ExecutorError:

@@ -45,6 +45,7 @@ from ztxexp_core.plugins import registry
 from ztxexp_core.records import (
     RunSpec,
 )
+from ztxexp_core.run.distant import difference, this_side
 from ztxexp_core.run.launch import text_of
 from ztxexp_core.run.place import move_to
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
@@ -158,6 +159,7 @@ class Pilot:
         try:
             problem = self._time.problem()
             problem = problem or self._work.run_one.root_problem(str(self._work.root))
+            problem = problem or difference(self._work.made_by, this_side())
             self._journal.begin(problem)
             if problem is None:
                 self._carry_out()

@@ -33,6 +33,7 @@ from ztxexp_core.records import (
     was_cut_short,
 )
 from ztxexp_core.store.files import known_record, warn_once
+from ztxexp_core.store.jobs import job_of
 from ztxexp_core.store.liveness import SILENT_SEC
 from ztxexp_core.store.run_folder import attempt_of, status_elsewhere
 
@@ -331,13 +332,20 @@ class RunQueue:
         return spec.attempt > 1 or spec.run_id in self.taken
 
     def _after_those_on_disk(self, spec: RunSpec) -> RunSpec:
-        """Return a spec that makes an attempt which nobody else has made."""
+        """Return a spec that makes an attempt which nobody else has made.
+
+        Of a run that is free and was running in a job, the process is known to have ended from the
+        job's engine; workers are told so, for they ask no engine.
+        """
         record = None
         if self._has_folder(spec):
             with contextlib.suppress(OSError):  # then run_one says so
                 record = known_record(spec.run_dir / "run.json")
-        number = 0 if record is None else attempt_of(record)
-        return spec if number < spec.attempt else dataclasses.replace(spec, attempt=number + 1)
+        if record is None:
+            return spec
+        attempt = max(spec.attempt, attempt_of(record) + 1)
+        ended = record.get("status") == RUN_STATUS_RUNNING and job_of(record.get("owner"))
+        return dataclasses.replace(spec, attempt=attempt, restarted=bool(ended))
 
     def _with_needs(self, spec: RunSpec) -> RunSpec:
         """Return a spec with the needs of this attempt; those of the one before if they fail."""

@@ -22,7 +22,7 @@ from ztxexp_core.context import RunContext
 from ztxexp_core.errors import StoreError
 from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.records import RunMetadata, RunSpec
-from ztxexp_core.run.distant import DistantRun
+from ztxexp_core.run.distant import DistantRun, this_side
 from ztxexp_core.run.launch import Launch, RetryRule
 from ztxexp_core.store.files import write_bytes
 
@@ -80,6 +80,8 @@ class Work:
     """Of a loaded one: configurations by run id, not opened yet; those in ``specs`` are empty."""
     rules: bytes = field(default=b"", repr=False)
     """Of a loaded one: ``launch``, ``retry`` and ``needs``, not opened yet."""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    """Of a loaded one: host and versions of the launcher."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that nobody else can write.
@@ -98,7 +100,13 @@ class Work:
         rules = pickle_by_value((launch, self.retry, self.needs))
         none = Launch(_nothing, RunMetadata(), place=self.launch.place)
         bare = dataclasses.replace(
-            self, specs=(), launch=none, retry=RetryRule(), needs=None, rules=rules
+            self,
+            specs=(),
+            launch=none,
+            retry=RetryRule(),
+            needs=None,
+            rules=rules,
+            made_by=this_side(),
         )
         write_bytes(str(folder / CODE_FILE), pickle.dumps((bare, rows), pickle.HIGHEST_PROTOCOL))
 

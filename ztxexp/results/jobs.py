@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ztxexp_core.errors import ZtxexpError
-from ztxexp_core.store.files import warn_once
 from ztxexp_core.store.jobs import PENDING, RUNNING, STATES, SUSPENDED, ask_with, job_of
+
+_log = logging.getLogger("ztxexp")
 
 _KEPT_SEC = 30.0  # an answer; controllers of clusters do not like to be asked often
 
@@ -19,7 +21,7 @@ ALIVE = frozenset({PENDING, RUNNING, SUSPENDED})
 _lock = threading.RLock()
 _answers: dict[str, dict[str, tuple[float, str | None]]] = {}  # by engine and id, with the time
 _reasons: dict[tuple[str, str], str] = {}  # by engine and id: why a job is pending
-_silent: set[str] = set()  # engines that did not answer when they were asked last
+_silent: dict[str, str] = {}  # engines that did not answer when they were asked last, with why
 
 
 def use_engines() -> None:
@@ -115,18 +117,21 @@ def _ask(engine: str, ids: list[str]) -> None:
     known = _answers[engine]
     ids = [*ids, *(job for job, answer in known.items() if job not in ids and _is_old(answer))]
     states: Mapping[str, Any] = {}
-    _silent.add(engine)
+    problem = ""
     from ztxexp_core.plugins import registry  # readers of results need no plugins
 
     try:
         plugin = registry.executors().load(engine)
         states = plugin.ask("ztxexp_jobs", ids=tuple(ids)) or {}
-        _silent.discard(engine)
     except ZtxexpError as exc:  # the executor is not installed here
-        warn_once(engine, str(exc), "the jobs of %s cannot be asked for: %s")
+        problem = str(exc)
     except Exception as exc:  # whatever its engine's client raises
         problem = f"{type(exc).__name__}: {exc}"
-        warn_once(engine, problem, "the jobs of %s cannot be asked for: %s")
+    if problem and problem != _silent.get(engine):
+        _log.warning("the jobs of %s cannot be asked for: %s", engine, problem)
+    _silent.pop(engine, None)
+    if problem:
+        _silent[engine] = problem
     now = time.monotonic()
     for job in ids:
         state = states.get(job)

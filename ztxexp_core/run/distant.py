@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,22 @@ def this_side() -> dict[str, str]:
         own = ""
     python = "{}.{}.{}".format(*sys.version_info)
     return {"host": socket.gethostname(), "python": python, "ztxexp": own}
+
+
+def difference(launcher: Mapping[str, str], worker: Mapping[str, str]) -> str | None:
+    """Return which version of a worker keeps it from carrying out runs; ``None`` if none does.
+
+    Args:
+        launcher: its :func:`this_side`.
+        worker: likewise.
+    """
+    minor, minor_there = (side["python"].rpartition(".")[0] for side in (launcher, worker))
+    if minor != minor_there:
+        return (
+            f"it has Python {worker['python']}, the launcher {launcher['python']}: functions can "
+            "be sent between equal minor versions only"
+        )
+    if worker["ztxexp"] != launcher["ztxexp"]:
+        there = worker["ztxexp"] or "none that is installed"
+        return f"it has ztxexp {there}, the launcher {launcher['ztxexp']}; install the same version"
+    return None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pilot_experiments as experiments
 import pytest
+from handmade import put
 from launches import until
 from local_jobs import NAME
+from reading import strict
 from submitted import Beside, notes, sweep, times
 
 from ztxexp.progress.status import StatusReader
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
+from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
 SLOTS = 4
@@ -92,3 +96,23 @@ def test_a_launch_that_joins_leaves_no_record(jobs, root):
     jobs.wait()
     assert [launch.id for launch in read_launches(root.path)] == [first.id]
     assert len(read_submissions(root.path)) == 1
+
+
+@pytest.mark.parametrize("mode", ["process_pool", NAME])
+def test_a_run_whose_job_is_gone_is_gone_on_with_before_its_silence_is_long(jobs, root, mode):
+    """Workers cannot ask the engine: they are told what the launch knows."""
+    pipeline = sweep(root.path, 1)
+    pipeline.run(experiments.quick, mode=NAME)
+    jobs.wait()
+    (record,) = root.runs()
+    gone = {**record["owner"], "host": "elsewhere", "beat": "none"}
+    path = record["dir"] / "run.json"
+    put(path, {**strict(path), "status": "running", "owner": gone})
+    then = time.time() - VOUCHED_SEC + 2  # so that it looks alive to the plan
+    for file in record["dir"].iterdir():
+        os.utime(file, (then, then))
+    summary = pipeline.run(experiments.quick, mode=mode)
+    assert (summary.succeeded, summary.reused) == (1, 0)
+    assert summary.duration_sec < SILENT_SEC / 2
+    (record,) = root.runs()
+    assert (record["status"], record["attempt"]) == ("succeeded", 2)

@@ -169,6 +169,18 @@ def test_a_pilot_that_does_not_see_the_root_carries_out_nothing(pilots):
     assert all_of.root.runs() == []
 
 
+def test_a_pilot_of_another_version_carries_out_nothing(pilots, tmp_path):
+    lines = "from ztxexp_core.run import distant\nusual = distant.this_side\n"
+    lines += "distant.this_side = lambda: {**usual(), 'ztxexp': '1.9'}\n"
+    (tmp_path / "sitecustomize.py").write_text(lines)
+    all_of = pilots(experiments.quick, 2)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    assert all_of.run(PYTHONPATH=path) == 3
+    problem = all_of.journal()[0]["begin"]["problem"]
+    assert problem.startswith("it has ztxexp 1.9, the launcher ") and "same version" in problem
+    assert all_of.root.runs() == []
+
+
 @slow
 def test_a_job_without_time_carries_out_nothing(pilots):
     all_of = pilots(experiments.quick, 2, grace=60.0)

@@ -39,6 +39,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def anew(monkeypatch):
     monkeypatch.setattr(jobs, "_answers", {})
+    monkeypatch.setattr(jobs, "_silent", {})
     monkeypatch.setattr(core_jobs, "_ask", None)
 
 
@@ -138,6 +139,22 @@ def test_an_engine_that_raises_or_is_not_installed_leaves_it_to_heartbeats(
     other = {**owner("x"), "job": "nowhere:x"}
     assert process_is_dead(other, tmp_path) is True
     assert "the jobs of nowhere cannot be asked for" in caplog.text
+
+
+def test_an_engine_that_has_answered_since_is_told_again_when_it_does_not(caplog, own_executor):
+    problems = iter(["no controller", "no controller", None, "no controller"])
+
+    class Flaky(Engine):
+        @hookimpl
+        def ztxexp_jobs(self, ids):
+            if problem := next(problems):
+                raise OSError(problem)
+            return {}
+
+    own_executor(Flaky())
+    for _ in range(4):
+        jobs.ask_again("own", ["x"])
+    assert caplog.text.count("the jobs of own cannot be asked for: OSError") == 2
 
 
 def test_an_executor_without_the_hook_is_not_asked(own_executor, tmp_path):
