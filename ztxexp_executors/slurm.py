@@ -68,7 +68,7 @@ class Options:
             pilot whose time is up is queued again, as long as there is work left.
         constraint: features that nodes must have.
         setup: lines of shell before Python is started, such as ``"module load cuda"``. The shell is
-            a bash, started as at a login.
+            a bash, started as at a login. After ``set -e`` a line that fails ends the job.
         python: the command that runs Python, by default the Python of the launch; for a container
             something like ``"apptainer exec image.sif python"``.
         extra: further parameters of ``sbatch``, such as ``{"exclusive": True, "mail-user": "me"}``.

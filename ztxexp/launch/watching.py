@@ -254,8 +254,8 @@ class Watcher:
             return
         running: dict[str, float] = {}
         for batch in self._batches:
-            for pilot in batch.journals.pilots.values():
-                if pilot.begun and pilot.end is None:
+            for pilot in map(batch.journals.last, self._jobs.alive(batch)):
+                if pilot is not None and pilot.begun and pilot.end is None:
                     running |= _runs_of(pilot)
         self._progress.are_running(running)
         now = time.monotonic()

@@ -26,6 +26,13 @@ def first(root, record):
     return json.loads((root.path / record["run_id"] / "metrics.json").read_text())["first"]
 
 
+def shown(root):
+    """How many runs the launch shows as running and as queued."""
+    for path in (root.path / ".ztxexp" / "launches").glob("*.now.json"):
+        state = json.loads(path.read_text())
+        return state["running"], state["queued"]
+
+
 def test_a_preempted_job_goes_on_in_the_same_folders(jobs, root):
     launch = lambda: run(root, experiments.counting, 2, values={"pause": 0.4})  # noqa: E731
     with Beside(launch) as beside:
@@ -121,6 +128,14 @@ def test_an_engine_that_does_not_answer_is_asked_again(jobs, root, caplog):
         assert beside.wait().succeeded == 2
     warnings = [record for record in caplog.records if "does not answer" in record.getMessage()]
     assert len(warnings) == 1
+
+
+def test_the_run_of_a_job_that_is_gone_does_not_show_as_running(jobs, root):
+    with Beside(lambda: run(root, experiments.slow, 2)):
+        until(lambda: shown(root) == (2, 0))
+        jobs.kill(jobs.ids()[0])
+        until(lambda: shown(root) == (1, 1))
+        jobs.cancel()
 
 
 def test_the_engine_is_not_asked_while_journals_say_all(jobs, root, monkeypatch):
