@@ -22,7 +22,7 @@ from ztxexp_core.run.distant import mark_root
 from ztxexp_core.run.launch import Launch, RetryRule
 from ztxexp_core.run.place import present_place
 from ztxexp_core.run.run import RunOne
-from ztxexp_core.store.liveness import stamp
+from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.run_folder import new_run_id
 from ztxexp_core.values.identity import config_identity
 

@@ -18,7 +18,7 @@ from ztxexp.launch import reconcile
 from ztxexp_core import ExecutorError, OptionError, RunOutcome, StoreError, hookimpl
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 from ztxexp_core.plugins.registry import executors
-from ztxexp_core.store import liveness, run_folder
+from ztxexp_core.store import heartbeat, run_folder
 
 
 class Flaky:
@@ -354,9 +354,9 @@ def test_a_launch_beats_once(root, shares):
     pipeline = ExperimentPipeline(root.path, {"i": 1})
     if shares:
         pipeline.exclude_completed()
-    assert pipeline.run(lambda ctx: held.append(dict(liveness._launches))).succeeded == 1
+    assert pipeline.run(lambda ctx: held.append(dict(heartbeat._launches))).succeeded == 1
     assert held == [{str(root.path): 1}]
-    assert not liveness._launches
+    assert not heartbeat._launches
 
 
 async def _async(ctx):

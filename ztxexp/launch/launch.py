@@ -40,7 +40,7 @@ from ztxexp_core.records import RunSpec
 from ztxexp_core.run.launch import ExperimentFn, RetryRule
 from ztxexp_core.run.surroundings import working_folder
 from ztxexp_core.run.trackers import INTERRUPTED_SEC
-from ztxexp_core.store.liveness import beating, remove_old, stamp
+from ztxexp_core.store.heartbeat import beating, remove_old, stamp
 from ztxexp_core.store.run_folder import (
     close_dead_run,
     new_run_id,

@@ -21,8 +21,9 @@ from ztxexp.results.claims import Claims, Held
 from ztxexp.results.journals import Journals
 from ztxexp_core.records import RunOutcome, RunSpec, was_cut_short
 from ztxexp_core.store.files import known_record
+from ztxexp_core.store.heartbeat import SILENT_SEC, VOUCHED_SEC, is_silent
 from ztxexp_core.store.jobs import PENDING, RUNNING, SUSPENDED, state_of
-from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC, is_silent, this_process
+from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import attempt_of
 
 Record = Mapping[str, Any]

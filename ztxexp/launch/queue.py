@@ -33,8 +33,8 @@ from ztxexp_core.records import (
     was_cut_short,
 )
 from ztxexp_core.store.files import known_record, warn_once
+from ztxexp_core.store.heartbeat import SILENT_SEC
 from ztxexp_core.store.jobs import job_of
-from ztxexp_core.store.liveness import SILENT_SEC
 from ztxexp_core.store.run_folder import attempt_of, status_elsewhere
 
 _ASK_AGAIN_SEC = 0.5  # how often claims of other launches, and full GPUs, are looked at again

@@ -40,13 +40,8 @@ from ztxexp_core.store.files import (
     write_bytes,
     write_json,
 )
-from ztxexp_core.store.liveness import (
-    LATE_SEC,
-    SILENT_SEC,
-    VOUCHED_SEC,
-    owner_is_dead,
-    this_process,
-)
+from ztxexp_core.store.heartbeat import LATE_SEC, SILENT_SEC, VOUCHED_SEC
+from ztxexp_core.store.liveness import owner_is_dead, this_process
 from ztxexp_core.store.run_folder import (
     LOST,
     RUN_LOST,

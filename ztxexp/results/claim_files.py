@@ -36,9 +36,9 @@ from ztxexp_core.store.files import (
     shared_folder,
     write_new,
 )
+from ztxexp_core.store.heartbeat import modified, remove_old
 from ztxexp_core.store.jobs import job_of
 from ztxexp_core.store.lines import row_of
-from ztxexp_core.store.liveness import modified, remove_old
 from ztxexp_core.values.codec import encode
 
 GIVEN_UP, DAMAGED = "given_up", "damaged"  # statuses of claims, beside those of runs

@@ -47,17 +47,15 @@ from ztxexp_core.store.files import (
     read_record,
     shared_folder,
 )
-from ztxexp_core.store.liveness import (
+from ztxexp_core.store.heartbeat import (
     LATE_SEC,
     SILENT_SEC,
     beating,
     file_system_now,
     modified,
-    owner_is_dead,
-    process_is_dead,
     stamp,
-    this_process,
 )
+from ztxexp_core.store.liveness import owner_is_dead, process_is_dead, this_process
 from ztxexp_core.store.run_folder import LOST
 
 _log = logging.getLogger("ztxexp")
@@ -102,13 +100,13 @@ _open: set[str] = set()  # tokens of claims that launches of this process hold
 class Claims(contextlib.AbstractContextManager["Claims"]):
     """The claims of one launch on the configurations below a root.
 
-    Safe to use from several threads. Beats (``liveness.beating``) until it is closed.
+    Safe to use from several threads. Beats (``heartbeat.beating``) until it is closed.
 
     Args:
         root: the results root, absolute; it exists.
         known: identities that had a run at the snapshot of this launch, with the last run's id. A
             failure or skip that came later, or was not in the snapshot, is not tried again.
-        since: when the snapshot was taken, by ``liveness.stamp(root)``; now by default.
+        since: when the snapshot was taken, by ``heartbeat.stamp(root)``; now by default.
         own: ids of all runs of this launch. Some continue in folders of earlier runs: the end of
             such a run belongs to the launch that claims it now, not to the one before.
 

@@ -25,7 +25,8 @@ from ztxexp_core.records import (
     VALID_RUN_STATUSES,
 )
 from ztxexp_core.store.files import is_folder
-from ztxexp_core.store.liveness import owner_is_dead, stamp
+from ztxexp_core.store.heartbeat import stamp
+from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import (
     attempt_of,
     effective_record,

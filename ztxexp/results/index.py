@@ -38,7 +38,7 @@ from ztxexp_core.store.files import (
     warn_once,
     write_bytes,
 )
-from ztxexp_core.store.liveness import stamp
+from ztxexp_core.store.heartbeat import stamp
 
 _VERSION = 3
 _ENDING = ".cache"  # not .json: that is strict JSON, whatever reads a root may rely on it

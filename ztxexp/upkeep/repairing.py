@@ -39,8 +39,9 @@ from ztxexp_core.store.files import (
     shared_folder,
     utc_now,
 )
+from ztxexp_core.store.heartbeat import SILENT_SEC, file_system_now
 from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import SILENT_SEC, file_system_now, owner_is_dead
+from ztxexp_core.store.liveness import owner_is_dead
 from ztxexp_core.store.run_folder import close_run
 
 _log = logging.getLogger("ztxexp")

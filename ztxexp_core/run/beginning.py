@@ -18,7 +18,8 @@ from ztxexp_core.records import (
 )
 from ztxexp_core.store.complete import INCOMPLETE, known_run
 from ztxexp_core.store.files import is_there
-from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC, owner_is_dead, this_process
+from ztxexp_core.store.heartbeat import SILENT_SEC, VOUCHED_SEC
+from ztxexp_core.store.liveness import owner_is_dead, this_process
 from ztxexp_core.store.run_folder import attempt_of, discard_staged
 
 _LOOK_AGAIN_SEC = 0.1  # whether the process before has ended

@@ -45,11 +45,9 @@ from ztxexp_core.run.surroundings import left_threads, put_back_after, working_f
 from ztxexp_core.run.trackers import RunSink, RunTrackers, remote_targets
 from ztxexp_core.store.complete import FILES, mark_of, sizes_of_lines
 from ztxexp_core.store.files import RunFiles, is_there, utc_now, write_bytes, write_json
+from ztxexp_core.store.heartbeat import beat_for
 from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import (
-    beat_for,
-    take_on,
-)
+from ztxexp_core.store.liveness import take_on
 from ztxexp_core.store.run_folder import (
     create_run,
     reopen_run,

@@ -18,7 +18,7 @@ from ztxexp_core.delivery.thread import MAX_FAILURES, Report, TrackerThread
 from ztxexp_core.plugins.trackers import make_tracker
 from ztxexp_core.records import DeliveryReport, MetricEvent, RunMetadata, RunSpec, TrackerSpec
 from ztxexp_core.run.launch import Launch
-from ztxexp_core.store.liveness import BEAT_SEC
+from ztxexp_core.store.heartbeat import BEAT_SEC
 from ztxexp_core.store.run_folder import taken_over
 from ztxexp_core.store.sink import FileSink
 

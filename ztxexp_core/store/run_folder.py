@@ -45,8 +45,9 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
+from ztxexp_core.store.heartbeat import own_name
 from ztxexp_core.store.lines import JsonlWriter
-from ztxexp_core.store.liveness import own_name, owner_is_dead, this_process
+from ztxexp_core.store.liveness import owner_is_dead, this_process
 from ztxexp_core.values.codec import encode
 
 _log = logging.getLogger("ztxexp")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ztxexp_core.store import liveness
-from ztxexp_core.store.liveness import (
+from ztxexp_core.store import heartbeat
+from ztxexp_core.store.heartbeat import (
     beat_for,
     beating,
     file_system_now,
@@ -32,9 +32,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Beats every 20 ms, and none goes on after a test."""
-    monkeypatch.setattr(liveness, "BEAT_SEC", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SEC", 0.02)
     yield
-    liveness._end_all()
+    heartbeat._end_all()
 
 
 def until(holds: Callable[[], Any]) -> None:
@@ -79,7 +79,7 @@ def test_one_thread_beats_for_a_root_however_often_it_is_asked_for(tmp_path: Pat
 
 
 def test_a_short_launch_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "BEAT_SEC", 10.0)
+    monkeypatch.setattr(heartbeat, "BEAT_SEC", 10.0)
     with beating(tmp_path):
         assert len(beats()) == 1
     assert os.listdir(tmp_path) == []
@@ -145,14 +145,14 @@ def test_a_beat_that_cannot_be_written_is_told_once_and_tried_again(
 
 def child(code: str, root: Path) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    setup = "import sys; from ztxexp_core.store import liveness; liveness.BEAT_SEC = 0.02\n"
+    setup = "import sys; from ztxexp_core.store import heartbeat; heartbeat.BEAT_SEC = 0.02\n"
     return subprocess.Popen(
         [sys.executable, "-c", setup + code, str(root)], stdin=pipe, stdout=pipe, text=True
     )
 
 
 def test_a_process_ends_although_it_beats_and_takes_its_file_along(tmp_path: Path) -> None:
-    process = child("liveness.beat_for(sys.argv[1]); input()", tmp_path)
+    process = child("heartbeat.beat_for(sys.argv[1]); input()", tmp_path)
     folder = tmp_path / ALIVE
     until(lambda: folder.exists() and os.listdir(folder))
     process.communicate("\n", timeout=20)
@@ -174,7 +174,7 @@ def test_a_worker_process_that_leaves_takes_its_file_along(tmp_path: Path, metho
 
 
 def _beat_once(root: Path) -> None:
-    liveness.BEAT_SEC = 0.02
+    heartbeat.BEAT_SEC = 0.02
     beat_for(root)
     until(mine(root).exists)
 
@@ -183,20 +183,20 @@ def _beat_once(root: Path) -> None:
 def test_a_forked_child_beats_by_itself_and_leaves_its_parents_beat_alone(tmp_path: Path) -> None:
     code = """
 import os, time
-liveness.beat_for(sys.argv[1])
-mine = f"{sys.argv[1]}/.ztxexp/alive/{liveness.own_name()}"
+heartbeat.beat_for(sys.argv[1])
+mine = f"{sys.argv[1]}/.ztxexp/alive/{heartbeat.own_name()}"
 while not os.path.exists(mine):
     time.sleep(0.005)
 pid = os.fork()
 if pid == 0:
-    assert liveness.own_name() not in mine and not liveness._beats
-    liveness.beat_for(sys.argv[1])
-    theirs = f"{sys.argv[1]}/.ztxexp/alive/{liveness.own_name()}"
+    assert heartbeat.own_name() not in mine and not heartbeat._beats
+    heartbeat.beat_for(sys.argv[1])
+    theirs = f"{sys.argv[1]}/.ztxexp/alive/{heartbeat.own_name()}"
     while not os.path.exists(theirs):
         time.sleep(0.005)
     sys.exit(7)  # through everything that is done at the end of a process
 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-print(code, os.listdir(f"{sys.argv[1]}/.ztxexp/alive") == [liveness.own_name()])
+print(code, os.listdir(f"{sys.argv[1]}/.ztxexp/alive") == [heartbeat.own_name()])
 """
     process = child(code, tmp_path)
     assert process.communicate(timeout=30)[0].split() == ["7", "True"]
@@ -236,7 +236,7 @@ def test_the_clock_is_not_asked_for_every_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = file_system_now(tmp_path)
-    monkeypatch.setattr(liveness, "stamp", lambda root: pytest.fail("asked again"))
+    monkeypatch.setattr(heartbeat, "stamp", lambda root: pytest.fail("asked again"))
     assert 0 <= file_system_now(tmp_path) - first < 5
 
 
@@ -244,8 +244,23 @@ def test_the_clock_is_not_asked_for_every_run(
 def test_a_root_that_cannot_be_written_is_read_by_this_hosts_clock(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     as_nobody = "" if os.geteuid() else "import os; os.setuid(65534)\n"  # root may write anywhere
-    code = "import time; print(abs(liveness.stamp(sys.argv[1]) - time.time()) < 60)"
+    code = "import time; print(abs(heartbeat.stamp(sys.argv[1]) - time.time()) < 60)"
     process = child(as_nobody + code, tmp_path)
     assert process.communicate(timeout=30)[0] == "True\n"
     tmp_path.chmod(0o700)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("part", ["", "alive"])
+def test_what_lies_behind_a_link_in_place_of_our_folder_is_not_removed(
+    tmp_path: Path, part: str
+) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "r" / ".ztxexp" / part
+    (elsewhere if part else elsewhere / "alive").mkdir(parents=True)
+    (elsewhere if part else elsewhere / "alive").joinpath("precious").touch()
+    for path in elsewhere.rglob("precious"):
+        os.utime(path, (1, 1))
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    heartbeat.remove_old(tmp_path / "r")
+    assert list(elsewhere.rglob("precious"))

@@ -594,18 +594,3 @@ def test_heartbeats_of_other_days_are_removed_by_the_next_launch(tmp_path: Path)
 
 def test_a_root_that_is_missing_has_nothing_to_close(tmp_path: Path) -> None:
     assert close_dead_runs(tmp_path / "no") == []
-
-
-@pytest.mark.parametrize("part", ["", "alive"])
-def test_what_lies_behind_a_link_in_place_of_our_folder_is_not_removed(
-    tmp_path: Path, part: str
-) -> None:
-    elsewhere, link = tmp_path / "elsewhere", tmp_path / "r" / ".ztxexp" / part
-    (elsewhere if part else elsewhere / "alive").mkdir(parents=True)
-    (elsewhere if part else elsewhere / "alive").joinpath("precious").touch()
-    for path in elsewhere.rglob("precious"):
-        os.utime(path, (1, 1))
-    link.parent.mkdir(parents=True)
-    link.symlink_to(elsewhere)
-    liveness.remove_old(tmp_path / "r")
-    assert list(elsewhere.rglob("precious"))

@@ -29,7 +29,7 @@ from ztxexp_core.store.files import (
     write_json,
     write_new,
 )
-from ztxexp_core.store.liveness import stamp
+from ztxexp_core.store.heartbeat import stamp
 from ztxexp_core.store.run_folder import (
     create_run,
     iter_runs,

@@ -16,7 +16,7 @@ from submitted import Beside, notes, sweep, times
 from ztxexp.progress.status import StatusReader
 from ztxexp.results.launches import read_launches
 from ztxexp.results.submissions import read_submissions
-from ztxexp_core.store.liveness import SILENT_SEC, VOUCHED_SEC
+from ztxexp_core.store.heartbeat import SILENT_SEC, VOUCHED_SEC
 
 pytestmark = pytest.mark.slow  # jobs are processes, and some of them wait
 SLOTS = 4

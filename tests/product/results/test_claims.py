@@ -27,7 +27,7 @@ from read_faults import ReadFaults
 from ztxexp.analyzer import ResultAnalyzer
 from ztxexp.results.claims import Claim, Claimed, ClaimFiles, Claims, Completed, Held
 from ztxexp_core.errors import StoreError
-from ztxexp_core.store import liveness
+from ztxexp_core.store import heartbeat
 from ztxexp_core.store.files import read_json, write_json
 from ztxexp_core.store.liveness import this_process
 from ztxexp_core.store.run_folder import close_dead_run, create_run, iter_runs
@@ -48,7 +48,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_beat_left() -> Iterator[None]:
     yield
-    liveness._end_all()
+    heartbeat._end_all()
 
 
 def put_run(root: Path, run_id: str, status: str, **fields: Any) -> None:
@@ -154,8 +154,8 @@ def test_only_the_run_that_holds_a_claim_gives_it_back(root: Path) -> None:
 
 
 def test_a_launch_beats_while_it_has_claims(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "BEAT_SEC", 0.01)
-    beat = root / ALIVE / liveness.own_name()
+    monkeypatch.setattr(heartbeat, "BEAT_SEC", 0.01)
+    beat = root / ALIVE / heartbeat.own_name()
     with Claims(root, {}):
         deadline = time.monotonic() + 20
         while not beat.exists():
@@ -200,7 +200,7 @@ def test_a_run_that_another_launch_resumed_and_that_failed_again_is_not_tried_ag
 
 
 def test_what_ended_between_the_look_and_the_claims_ended_meanwhile(root: Path) -> None:
-    since = liveness.stamp(root)
+    since = heartbeat.stamp(root)
     with Claims(root, {}) as theirs:
         theirs.claim(ID, "r1")
         time.sleep(0.02)
@@ -306,7 +306,7 @@ def test_a_launch_elsewhere_keeps_its_claims_while_its_heart_beats(root: Path) -
     send_away(root, silent=20)
     assert isinstance(theirs.claim(ID, "r2"), Held)  # young
     send_away(root, silent=1e6)
-    beat = root / ALIVE / liveness.own_name()
+    beat = root / ALIVE / heartbeat.own_name()
     beat.parent.mkdir()
     beat.touch()
     assert isinstance(theirs.claim(ID, "r2"), Held)

@@ -15,8 +15,9 @@ from ztxexp.results import jobs
 from ztxexp.results.claims import Claimed, Claims, Held
 from ztxexp_core import hookimpl
 from ztxexp_core.store import jobs as core_jobs
+from ztxexp_core.store.heartbeat import VOUCHED_SEC
 from ztxexp_core.store.jobs import JOB, job_of, this_job
-from ztxexp_core.store.liveness import VOUCHED_SEC, process_is_dead, this_process
+from ztxexp_core.store.liveness import process_is_dead, this_process
 
 
 class Engine:
