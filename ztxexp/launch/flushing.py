@@ -60,7 +60,8 @@ class Flusher:
                     self._thread.start()
                 except RuntimeError:  # no room for a thread: close() flushes
                     self._thread = None
-            self._changed.notify()
+            if len(self._group) == 1:  # else its thread is awake, or waits for more
+                self._changed.notify()
 
     def close(self, timeout: float | None = None) -> None:
         """Flush the rest.
