@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ztxexp_core.pickling import can_be_sent
+from ztxexp_core.pickling import load_by_value, pickle_by_value
 
 
 class _Setting(NamedTuple):
@@ -173,9 +173,8 @@ def captured_settings() -> dict[str, Any]:
         for name, value in present_settings().items()
         if value != _SETTINGS[name].default
     }
-    rc = _read("matplotlib parameters")
-    if rc and can_be_sent(rc):
-        settings["matplotlib parameters"] = rc
+    if rc := _read("matplotlib parameters"):
+        settings["matplotlib parameters"] = _sealed(rc)
     limit = sys.getrecursionlimit()
     if limit != _SETTINGS["recursion limit"].default:
         settings["recursion limit"] = limit
@@ -192,11 +191,30 @@ def apply_settings(settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         if name in _SETTINGS:
             with contextlib.suppress(Exception):  # such as another version, in another environment
-                _SETTINGS[name].write(importlib.import_module(_SETTINGS[name].module), value)
+                module = importlib.import_module(_SETTINGS[name].module)
+                _SETTINGS[name].write(module, _opened(value))
     if "warning filters" in settings:
         _apply_filters(settings["warning filters"])
     if "logging" in settings:
         _apply_logging(settings["logging"])
+
+
+def _sealed(thing: Any) -> bytes | None:
+    """Return what is sent of an object that may be of a package which a worker lacks."""
+    try:
+        return pickle_by_value(thing)
+    except Exception:  # it cannot be pickled
+        return None
+
+
+def _opened(value: Any) -> Any:
+    """Return the object; ``None`` where its package is missing here."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return load_by_value(value)
+    except Exception:  # whatever its modules raise
+        return None
 
 
 # ---- put back after a run ------------------------------------------------------------------------
@@ -262,7 +280,7 @@ def _logging() -> dict[str, Any]:
             formatter = next((h.formatter for h in handlers if h.formatter is not None), None)
             console = [h for h in handlers if isinstance(h, logging.StreamHandler)]
             level = min(h.level for h in console or handlers)
-            state["handler"] = level, formatter if can_be_sent(formatter) else None
+            state["handler"] = level, _sealed(formatter)
         if state != {"level": logging.NOTSET, "propagate": True}:
             loggers[name] = state
     captures = getattr(logging, "_warnings_showwarning", None) is not None
@@ -291,7 +309,8 @@ def _apply_logging(state: Mapping[str, Any]) -> None:
         logger.setLevel(settings["level"])
         logger.propagate = settings["propagate"]
         if "handler" in settings and not logger.handlers:
-            logger.addHandler(_ToRunLog(*settings["handler"]))
+            level, formatter = settings["handler"]
+            logger.addHandler(_ToRunLog(level, _opened(formatter)))
     logging.disable(state["disabled"])
     logging.captureWarnings(state["captures"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import importlib
 import locale
 import logging
 import sys
@@ -12,6 +13,7 @@ import numpy
 import pytest
 from reading import python, strict
 
+from ztxexp_core.pickling import load_by_value, pickle_by_value
 from ztxexp_core.run import settings
 
 LAUNCH = """
@@ -137,6 +139,26 @@ def test_a_handler_of_a_library_is_left_to_its_import(monkeypatch):
         assert "numpy.made_up" not in settings.captured_settings()["logging"]["loggers"]
     finally:
         logger.removeHandler(handler)
+
+
+def test_a_formatter_of_a_package_that_a_worker_lacks_costs_its_format_only(tmp_path, monkeypatch):
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "their_format.py").write_text("import logging\nclass F(logging.Formatter): ...\n")
+    monkeypatch.syspath_prepend(packages)
+    logger, handler = logging.getLogger("of_my_script"), logging.StreamHandler()
+    handler.setFormatter(importlib.import_module("their_format").F())
+    logger.addHandler(handler)
+    sent = pickle_by_value(settings.captured_settings()["logging"])
+    logger.removeHandler(handler)
+    monkeypatch.delitem(sys.modules, "their_format")
+    monkeypatch.setitem(sys.modules, "their_format", None)  # importing it raises ImportError
+    try:
+        settings.apply_settings({"logging": load_by_value(sent)})
+        (applied,) = logger.handlers
+        assert applied.formatter is None
+    finally:
+        logger.handlers.clear()
 
 
 def test_a_locale_of_the_script_is_captured(monkeypatch):

@@ -150,15 +150,16 @@ def test_time_limits_and_folders_of_runs(jobs, root):
 
 def test_a_launch_in_this_process_beside_it_shares_the_work(jobs, root):
     values = {"seconds": 0.3}
-    with Beside(lambda: run(root, experiments.slow, 8, values=values)) as beside:
+    jobs.slots(1)
+    with Beside(lambda: run(root, experiments.slow, 30, values=values)) as beside:
         until(lambda: notes(root.path))
-        pipeline = sweep(root.path, 8, **values)
+        pipeline = sweep(root.path, 30, **values)
         here = pipeline.run(experiments.slow, mode="sequential")
         there = beside.wait()
-    assert times(root.path) == dict.fromkeys(range(8), 1)
-    assert here.succeeded + there.succeeded == 8
+    assert times(root.path) == dict.fromkeys(range(30), 1)
+    assert here.succeeded + there.succeeded == 30
     assert here.succeeded and there.succeeded
-    assert here.reused + there.reused == 8
+    assert here.reused + there.reused == 30
 
 
 def test_a_module_that_jobs_cannot_load_ends_the_launch(jobs, root, tmp_path, monkeypatch):

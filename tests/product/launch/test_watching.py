@@ -122,7 +122,8 @@ def test_an_engine_that_does_not_answer_is_asked_again(jobs, root, caplog):
     with Beside(launch) as beside:
         until(lambda: len(notes(root.path)) == 2)
         jobs.go_down()
-        until(lambda: len(jobs.calls("jobs")) > 3)
+        before = len(jobs.calls("jobs"))
+        until(lambda: len(jobs.calls("jobs")) > before + 3)
         jobs.come_back()
         jobs.kill()
         assert beside.wait().succeeded == 2
