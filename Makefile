@@ -25,7 +25,7 @@ programs:
 	sh tests/programs.sh
 
 quick: lint
-	$(TEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(TEST)/bin/python -m pytest -n 3 --dist worksteal -m "not slow"
 
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check .

@@ -57,6 +57,7 @@ def test_a_function_of_a_module_beside_the_script_runs_elsewhere(
     }
 
 
+@pytest.mark.slow
 def test_the_variables_are_there_before_the_experiment_is_loaded(
     beside, root, own_executor, tmp_path, monkeypatch
 ):

@@ -63,6 +63,7 @@ def refused(sweep, root, *words, **arguments):
     assert root.runs() == []
 
 
+@pytest.mark.slow
 def test_the_first_worker_is_looked_at_and_no_run_is_made_of_it(sweep, root):
     summary, executor = sweep()
     assert (summary.total, summary.succeeded) == (3, 3)
@@ -70,6 +71,7 @@ def test_the_first_worker_is_looked_at_and_no_run_is_made_of_it(sweep, root):
     assert len(root.runs()) == 3
 
 
+@pytest.mark.slow
 def test_other_executors_are_not_asked(sweep):
     class Near(Elsewhere):
         supports = frozenset()
@@ -144,6 +146,7 @@ def test_what_an_executor_raises_or_loses_ends_the_launch(sweep, root):
     refused(sweep, root, "nothing came back", executor=Broken(lambda spec: ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lines", [WITHOUT.format("their_lab"), UNMARKED.format("raise FileNotFoundError(path)")]
 )
@@ -154,6 +157,7 @@ def test_a_worker_that_joins_later_and_lacks_something_costs_no_attempt(sweep, r
     assert {(run["attempt"], run["status"]) for run in root.runs()} == {(1, "succeeded")}
 
 
+@pytest.mark.slow
 def test_a_working_folder_that_is_missing_there_is_named(sweep, monkeypatch, tmp_path, caplog):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

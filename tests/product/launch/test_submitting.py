@@ -42,6 +42,7 @@ def test_there_are_never_more_jobs_than_runs(jobs, root):
     assert len(jobs.ids()) == 2
 
 
+@pytest.mark.slow
 def test_a_job_for_each_run(jobs, root):
     jobs.slots(4)
     summary = run(root, count=6, options={"runs_per_job": 1})
@@ -52,6 +53,7 @@ def test_a_job_for_each_run(jobs, root):
     assert len({note["pid"] for note in notes(root.path)}) == 6
 
 
+@pytest.mark.slow
 def test_runs_of_other_needs_get_other_jobs(jobs, root):
     jobs.slots(4)
     summary = run(root, count=6, workers=3, needs={"cpus": lambda config: 1 if config["i"] else 4})
@@ -113,6 +115,7 @@ def test_a_launch_that_compares_with_nothing_runs_all_again(jobs, root):
     assert [launch.state for launch in read_launches(root.path)] == ["ended", "ended"]
 
 
+@pytest.mark.slow
 def test_what_has_succeeded_is_reused(jobs, root):
     run(root, count=3)
     summary = run(root, count=5)
@@ -148,6 +151,7 @@ def test_time_limits_and_folders_of_runs(jobs, root):
     assert summary.failures[0].error_type == "Timeout"
 
 
+@pytest.mark.slow
 def test_a_launch_in_this_process_beside_it_shares_the_work(jobs, root):
     values = {"seconds": 0.3}
     jobs.slots(1)

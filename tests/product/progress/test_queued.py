@@ -105,6 +105,7 @@ def test_both_are_shown(tmp_path):
     assert len(view.rows) == 1
 
 
+@pytest.mark.slow
 def test_a_launch_of_an_executor_that_is_distant_tells_them_apart(
     root, own_executor, tmp_path, monkeypatch
 ):
