@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -299,7 +300,7 @@ class _YamlReader:
             result: Any = self._mapping(node, path)
         else:
             self._check_tag(node, "seq")
-            items = _joined(node.value) if node.flow_style else node.value
+            items = self._joined(node.value) if node.flow_style else node.value
             result = [self.value(item, (*path, str(i))) for i, item in enumerate(items)]
         self._inside.discard(id(node))
         return result
@@ -321,7 +322,7 @@ class _YamlReader:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         places: dict[str, int] = {}
-        for key_node, value_node in _pairs(node):
+        for key_node, value_node in self._pairs(node):
             line = key_node.start_mark.line + 1
             if not isinstance(key_node.value, str):
                 raise self._error(key_node, "a key must be a text")
@@ -341,6 +342,52 @@ class _YamlReader:
                 self.empty.add(at)
             own[key] = self.value(value_node, at)
         return {**merged, **own}
+
+    def _pairs(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield keys and values; in braces ``lr: loguniform(1e-3, 1)`` is one of them.
+
+        For YAML the comma ends the value there, and ``1)`` is a key with nothing after it.
+        """
+        pairs = list(node.value)
+        while pairs:
+            key, value = pairs.pop(0)
+            if node.flow_style:
+                bare = itertools.takewhile(lambda pair: _is_plain(pair[1], ""), pairs)
+                pairs = pairs[self._complete(value, [key for key, _ in bare]) :]
+            yield key, value
+
+    def _joined(self, items: list[Any]) -> list[Any]:
+        """Return the items of a list in brackets; a call that its commas have cut is one item."""
+        joined, left = [], list(items)
+        while left:
+            item = left.pop(0)
+            left = left[self._complete(item, left) :]
+            joined.append(item)
+        return joined
+
+    def _complete(self, node: Any, further: Sequence[Any]) -> int:
+        """Put together a call that its commas have cut.
+
+        Args:
+            node: its beginning, perhaps; its value becomes the whole call.
+            further: what stands behind it.
+
+        Returns:
+            How many of these belong to it.
+        """
+        if not _is_plain(node) or not re.match(r"[A-Za-z_]\w*\(", node.value):
+            return 0
+        text = node.value
+        for count, part in enumerate((None, *further)):
+            if part is not None and not _is_plain(part):
+                break
+            text = text if part is None else f"{text}, {part.value}"
+            if text.count("(") <= text.count(")"):
+                node.value = text
+                return count
+        shown = json.dumps(node.value)
+        reason = f"the '(' of {node.value!r} is never closed; a text stands in quotes: {shown}"
+        raise self._error(node, reason)
 
     def _merged(self, node: Any, path: Path) -> dict[str, Any]:
         value = self.value(node, path)
@@ -363,38 +410,6 @@ def _resolved_otherwise(text: str) -> bool:
     return text[:1] in "+-.0123456789" and not isinstance(scalar(text), str)
 
 
-def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield keys and values; in braces ``lr: loguniform(1e-3, 1)`` is one of them.
-
-    For YAML the comma ends the value there, and ``1)`` is a key with nothing after it.
-    """
-    pairs = list(node.value)
-    while pairs:
-        key, value = pairs.pop(0)
-        if node.flow_style and _is_open(value):
-            while pairs and pairs[0][1].value == "" and isinstance(pairs[0][0].value, str):
-                value.value += f", {pairs.pop(0)[0].value}"
-                if not _is_open(value):
-                    break
-        yield key, value
-
-
-def _joined(items: list[Any]) -> list[Any]:
-    """Return the items of a list in brackets; a call that its commas have cut is one item."""
-    joined: list[Any] = []
-    for item in items:
-        if joined and _is_open(joined[-1]) and isinstance(item.value, str):
-            joined[-1].value += f", {item.value}"
-        else:
-            joined.append(item)
-    return joined
-
-
-def _is_open(node: Any) -> bool:
-    text = node.value
-    return (
-        isinstance(text, str)
-        and node.style is None
-        and re.match(r"[A-Za-z_]\w*\(", text) is not None
-        and text.count("(") > text.count(")")
-    )
+def _is_plain(node: Any, text: str | None = None) -> bool:
+    """Return whether a node is a text without quotes, and this one."""
+    return isinstance(node.value, str) and node.style is None and text in (None, node.value)

@@ -342,7 +342,7 @@ def _key(key: str) -> str:
 
 def _stays(text: str, depth: int) -> bool:
     """Return whether a text is read as itself without quotes."""
-    if not text or not text.isprintable() or text != text.strip() or text[0] in "@\"'[{":
+    if not text or not text.isprintable() or text != text.strip() or text[0] in "@=\"'[{":
         return False
     if re.search(r"[][(){},]", text):
         return False

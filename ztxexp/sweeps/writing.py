@@ -102,7 +102,9 @@ def _yaml_text(text: str, key: bool = False, line: bool = False) -> str:
         return text
     simple = r"\+?[A-Za-z_/][\w./+-]*" if key else r"[A-Za-z_/][\w./+()=*-]*"
     longer = r"[A-Za-z_/](?:[\w./+()=*,<>\"'-]|:(?=\S)| (?=\S))*"
-    fits = re.fullmatch(longer if line else simple, text, re.ASCII)
+    fits = re.fullmatch(longer if line else simple, text, re.ASCII) is not None
+    if not line and text.count("(") > text.count(")"):  # it looks like a call that a comma has cut
+        fits = False
     return text if fits and (key or isinstance(scalar(text), str)) else _double(text)
 
 

@@ -25,7 +25,7 @@ _TRICKY = [
     "\U0001f600", "1_000", "0x1F", "1:30", "2020-01-01", "...",
     "---", "<<", "*a", "&a", "!a", "%a",
     "yes", "|", ">", "?", "`", ".nan", "NaN ", "007", "http://a:1/b?c=d", "../x", "\u2028",
-    "\ufeff",
+    "\ufeff", "A(", "f(0", "0)", "=", "==1",
 ]  # fmt: skip
 _text = st.one_of(st.sampled_from(_TRICKY), st.text(max_size=12))
 _number = st.one_of(

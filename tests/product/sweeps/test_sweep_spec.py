@@ -11,6 +11,7 @@ from ztxexp import ExpManager
 from ztxexp.configs.distributions import loguniform
 from ztxexp.sweeps.options import seconds
 from ztxexp.sweeps.spec import SweepSpec
+from ztxexp.sweeps.values import as_text
 from ztxexp_core.errors import ConfigError, UnknownPluginError
 
 EXAMPLE = """\
@@ -343,6 +344,11 @@ def test_null_has_no_form_in_toml():
             "sweep.yaml:2: lr is written as W&B does; write lr: [1",
         ),
         ("sweep:\n  lr: {min: 1, max: 2}\n", "write lr: loguniform(1, 2)"),
+        (
+            "sweep:\n  lr: [loguniform(1e-3, 1]\n",
+            "sweep.yaml:2: the '(' of 'loguniform(1e-3' is never closed",
+        ),
+        ("sweep: {a: f(1, b: x, c: ''}\n", "the '(' of 'f(1' is never closed"),
         ("base: 3\n", "base must be a mapping"),
         ("- a\n", "holds no sweep"),
         ("", "holds no sweep"),
@@ -354,6 +360,14 @@ def test_wrong_files_are_named_with_the_line(text, message):
     with pytest.raises(ConfigError) as info:
         SweepSpec.from_file(write("sweep.yaml", text))
     assert message in str(info.value)
+
+
+@pytest.mark.parametrize("value", ["A(", ["A(", ""], ["A(", 0, "0)"], {"x": "A(", "y": ""}])
+def test_a_text_that_looks_like_a_call_cut_off_is_saved_as_it_is(tmp_path, value):
+    spec = SweepSpec.from_words([f"a={as_text([value])}"])
+    spec.save(str(tmp_path / "s.yaml"))
+    read = SweepSpec.from_file(str(tmp_path / "s.yaml"))
+    assert read.apply(ExpManager()).build() == [{"a": value}]
 
 
 def test_lines_of_toml_and_json():
