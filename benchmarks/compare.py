@@ -389,7 +389,7 @@ def main() -> None:
         if not options.only or any(line.what.startswith(word) for word in options.only)
     ]
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="ztxexp-bench-") as scratch:
-        bench = Bench(Path(scratch), options.old)
+        bench = Bench(Path(scratch), options.old and os.path.abspath(options.old))
         rounds = 1 if options.quick else options.rounds
         for turn in range(rounds):
             for number, line in chosen:
