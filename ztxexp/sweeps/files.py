@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -348,46 +347,29 @@ class _YamlReader:
 
         For YAML the comma ends the value there, and ``1)`` is a key with nothing after it.
         """
-        pairs = list(node.value)
-        while pairs:
-            key, value = pairs.pop(0)
-            if node.flow_style:
-                bare = itertools.takewhile(lambda pair: _is_plain(pair[1], ""), pairs)
-                pairs = pairs[self._complete(value, [key for key, _ in bare]) :]
-            yield key, value
+        rest = iter(node.value)
+        bare = (key if _is_plain(value, "") else None for key, value in rest)
+        for key, value in rest:
+            yield key, self._whole(value, bare) if node.flow_style else value
 
     def _joined(self, items: list[Any]) -> list[Any]:
         """Return the items of a list in brackets; a call that its commas have cut is one item."""
-        joined, left = [], list(items)
-        while left:
-            item = left.pop(0)
-            left = left[self._complete(item, left) :]
-            joined.append(item)
-        return joined
+        rest = iter(items)
+        return [self._whole(item, rest) for item in rest]
 
-    def _complete(self, node: Any, further: Sequence[Any]) -> int:
-        """Put together a call that its commas have cut.
-
-        Args:
-            node: its beginning, perhaps; its value becomes the whole call.
-            further: what stands behind it.
-
-        Returns:
-            How many of these belong to it.
-        """
+    def _whole(self, node: Any, rest: Iterator[Any]) -> Any:
+        """Return a node; the end of a call that its commas have cut is taken from the rest."""
         if not _is_plain(node) or not re.match(r"[A-Za-z_]\w*\(", node.value):
-            return 0
+            return node
         text = node.value
-        for count, part in enumerate((None, *further)):
-            if part is not None and not _is_plain(part):
-                break
-            text = text if part is None else f"{text}, {part.value}"
-            if text.count("(") <= text.count(")"):
-                node.value = text
-                return count
-        shown = json.dumps(node.value)
-        reason = f"the '(' of {node.value!r} is never closed; a text stands in quotes: {shown}"
-        raise self._error(node, reason)
+        while text.count("(") > text.count(")"):
+            part = next(rest, None)
+            if part is None or not _is_plain(part):
+                why = f"the '(' of {node.value!r} is never closed; a text stands in quotes: "
+                raise self._error(node, why + json.dumps(node.value))
+            text += f", {part.value}"
+        node.value = text
+        return node
 
     def _merged(self, node: Any, path: Path) -> dict[str, Any]:
         value = self.value(node, path)
